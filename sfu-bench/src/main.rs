@@ -1,0 +1,2 @@
+//! sfu-bench
+fn main() {}

@@ -1,0 +1,183 @@
+//! What a worker tells the control plane.
+
+use crate::ids::{PublicationId, RoomId, TransportId};
+use sfu_rtc::drop_reason::DropCounts;
+use sfu_rtc::ids::{Mid, Rid};
+use sfu_rtc::media::Codec;
+use sfu_rtc::net::NetworkPath;
+use sfu_rtc::time::Duration;
+use sfu_rtc::units::Bitrate;
+
+/// One thing that happened.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Event {
+    /// ICE and DTLS are done; media flows.
+    Connected {
+        /// Which.
+        transport: TransportId,
+        /// Path that ICE chose.
+        path: NetworkPath,
+        /// From AddTransport to the first valid check.
+        ice: Duration,
+        /// From the first DTLS packet to the keys.
+        dtls: Duration,
+    },
+    /// The peer's address changed; the call goes on.
+    PathChanged {
+        /// Which.
+        transport: TransportId,
+        /// Path from now on.
+        path: NetworkPath,
+    },
+    /// The transport is over. It is removed already.
+    Closed {
+        /// Which.
+        transport: TransportId,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// Who speaks in a room changed: loudest first, empty when nobody does.
+    ActiveSpeakers {
+        /// Where.
+        room: RoomId,
+        /// Publications with their loudness from 0 to 1.
+        speakers: Vec<(PublicationId, f32)>,
+    },
+    /// A publication's first packet of a codec arrived.
+    PublicationCodec {
+        /// Which.
+        publication: PublicationId,
+        /// Its codec.
+        codec: Codec,
+    },
+    /// A slot has begun to carry another source.
+    SlotSwitched {
+        /// Subscriber.
+        transport: TransportId,
+        /// Its slot.
+        mid: Mid,
+        /// What it carries.
+        publication: PublicationId,
+    },
+    /// Answers `Command::Stats`.
+    Stats {
+        /// As in the command.
+        token: u64,
+        /// The figures.
+        stats: Box<WorkerStats>,
+    },
+}
+
+/// Why a transport is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CloseReason {
+    /// No ICE check, or no media and no check for too long (consent, RFC 7675).
+    IceTimeout,
+    /// The DTLS handshake failed or took too long, or the peer's certificate is not the one announced.
+    DtlsFailed,
+    /// The peer closed DTLS.
+    PeerClosed,
+}
+
+/// A worker's figures: counters since its start, gauges as they are.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct WorkerStats {
+    /// Rooms.
+    pub rooms: u64,
+    /// Totals over all transports that are or were.
+    pub totals: TrafficStats,
+    /// Packets that died, by reason.
+    pub drops: DropCounts,
+    /// Commands that named something unknown.
+    pub ignored_commands: u64,
+    /// Packets that the pool holds.
+    pub pool_packets: u64,
+    /// Each transport.
+    pub transports: Vec<TransportStats>,
+}
+
+/// Counters of traffic.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TrafficStats {
+    /// RTP packets received, before anything is dropped.
+    pub rtp_in: u64,
+    /// Bytes received, all kinds of datagrams.
+    pub bytes_in: u64,
+    /// RTP packets sent.
+    pub rtp_out: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+    /// Sequence numbers asked for again by NACK, from us to publishers.
+    pub nacks_sent: u64,
+    /// Sequence numbers asked for again by NACK, from subscribers.
+    pub nacks_received: u64,
+    /// PLI and FIR, from us to publishers.
+    pub keyframe_requests_sent: u64,
+    /// PLI and FIR, from subscribers.
+    pub keyframe_requests_received: u64,
+    /// Retransmissions received.
+    pub rtx_in: u64,
+    /// Retransmissions sent.
+    pub rtx_out: u64,
+}
+
+/// Figures of one transport.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TransportStats {
+    /// Which.
+    pub transport: TransportId,
+    /// Its room.
+    pub room: RoomId,
+    /// Whether ICE and DTLS are done.
+    pub connected: bool,
+    /// Path in use.
+    pub path: Option<NetworkPath>,
+    /// Round trip between us and the peer, from sender and receiver reports.
+    pub rtt: Option<Duration>,
+    /// Share of packets lost on the way from us to the peer over the last reports, 0 to 1.
+    pub downlink_loss: f32,
+    /// Estimated bandwidth from us to the peer.
+    pub downlink_estimate: Option<Bitrate>,
+    /// Counters.
+    pub traffic: TrafficStats,
+    /// What it publishes.
+    pub received: Vec<ReceiveStreamStats>,
+    /// Its slots.
+    pub slots: Vec<SlotStats>,
+}
+
+/// Figures of one received layer of a publication.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ReceiveStreamStats {
+    /// Publication.
+    pub publication: PublicationId,
+    /// Layer; `None` without simulcast.
+    pub rid: Option<Rid>,
+    /// Codec.
+    pub codec: Codec,
+    /// Packets received and used, repaired ones included.
+    pub packets: u64,
+    /// Packets that never came.
+    pub lost: u64,
+    /// Bitrate over the last second.
+    pub bitrate: Bitrate,
+    /// Frames over the last second.
+    pub fps: f32,
+    /// Width and height, as the last keyframe said.
+    pub resolution: Option<(u16, u16)>,
+}
+
+/// Figures of one slot.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SlotStats {
+    /// Slot.
+    pub mid: Mid,
+    /// What it carries.
+    pub publication: Option<PublicationId>,
+    /// Layer that it carries now.
+    pub rid: Option<Rid>,
+    /// Packets sent.
+    pub packets: u64,
+    /// Bitrate over the last second.
+    pub bitrate: Bitrate,
+}

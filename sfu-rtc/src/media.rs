@@ -1,0 +1,130 @@
+//! What a session description settles about media: the part that SDP hands to Transport.
+
+use crate::ids::{Mid, PayloadType, Rid, Ssrc};
+use crate::rtp::extension::ExtensionMap;
+use crate::time::Duration;
+
+/// Sound or picture.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum MediaKind {
+    /// Sound.
+    Audio,
+    /// Picture.
+    Video,
+}
+
+/// A codec that we know how to forward.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Codec {
+    /// Opus (RFC 7587).
+    Opus,
+    /// Opus in redundant audio data (RFC 2198).
+    OpusRed,
+    /// VP8 (RFC 7741).
+    Vp8,
+    /// VP9 (RFC 9628).
+    Vp9,
+    /// H.264 (RFC 6184).
+    H264,
+    /// H.265 (RFC 7798).
+    H265,
+    /// AV1 (AOM RTP payload specification).
+    Av1,
+}
+
+impl Codec {
+    /// Sound or picture.
+    pub const fn kind(self) -> MediaKind {
+        match self {
+            Self::Opus | Self::OpusRed => MediaKind::Audio,
+            Self::Vp8 | Self::Vp9 | Self::H264 | Self::H265 | Self::Av1 => MediaKind::Video,
+        }
+    }
+
+    /// Encoding name in a=rtpmap.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Opus => "opus",
+            Self::OpusRed => "red",
+            Self::Vp8 => "VP8",
+            Self::Vp9 => "VP9",
+            Self::H264 => "H264",
+            Self::H265 => "H265",
+            Self::Av1 => "AV1",
+        }
+    }
+}
+
+/// One payload type with what it means.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PayloadFormat {
+    /// Payload type on this transport.
+    pub payload_type: PayloadType,
+    /// Its codec.
+    pub codec: Codec,
+    /// RTP clock in Hz.
+    pub clock_rate: u32,
+    /// Format parameters (a=fmtp), as offered; tells H.264 and VP9 profiles apart.
+    pub fmtp: String,
+    /// Payload type of its retransmissions (RFC 4588).
+    pub rtx: Option<PayloadType>,
+}
+
+/// Which way media flows on a section, seen from us.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Direction {
+    /// The peer publishes on it.
+    Receive,
+    /// A slot: we send on it.
+    Send,
+    /// Neither.
+    Inactive,
+}
+
+/// A stream's source with that of its retransmissions.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SsrcPair {
+    /// Media.
+    pub media: Ssrc,
+    /// Retransmissions.
+    pub rtx: Option<Ssrc>,
+}
+
+/// One negotiated media section.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MediaSection {
+    /// Its a=mid.
+    pub mid: Mid,
+    /// Sound or picture.
+    pub kind: MediaKind,
+    /// Which way media flows.
+    pub direction: Direction,
+    /// Payload types, in the order of preference.
+    pub formats: Vec<PayloadFormat>,
+    /// Header extensions with their ids.
+    pub extensions: ExtensionMap,
+    /// Simulcast layers that the peer sends, lowest first (a=simulcast); empty without simulcast.
+    pub rids: Vec<Rid>,
+    /// Sources that the peer announced by a=ssrc; empty where it relies on MID and RID.
+    pub remote_ssrcs: Vec<SsrcPair>,
+    /// Our source, for [`Direction::Send`].
+    pub local_ssrcs: Option<SsrcPair>,
+    /// CNAME that we announced for our source.
+    pub cname: String,
+    /// How long the sender of retransmissions keeps packets (`rtx-time`).
+    pub rtx_time: Duration,
+    /// Whether the peer takes NACK and retransmissions on this section.
+    pub nack: bool,
+}
+
+impl MediaSection {
+    /// The format with this payload type.
+    pub fn format(&self, payload_type: PayloadType) -> Option<&PayloadFormat> {
+        self.formats.iter().find(|format| format.payload_type == payload_type)
+    }
+
+    /// The format of which this payload type carries the retransmissions.
+    pub fn format_of_rtx(&self, payload_type: PayloadType) -> Option<&PayloadFormat> {
+        self.formats.iter().find(|format| format.rtx == Some(payload_type))
+    }
+}

@@ -1,0 +1,175 @@
+//! Where a datagram comes from or goes to, and the batch in which datagrams leave.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+
+/// Transport protocol below ICE.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Protocol {
+    /// UDP on the worker's port.
+    Udp,
+    /// ICE-TCP (RFC 6544), framed by RFC 4571; the number names the connection.
+    Tcp(u32),
+}
+
+/// One way between us and a remote address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct NetworkPath {
+    /// The peer's address.
+    pub remote: SocketAddr,
+    /// Our address to which the peer sent, so that answers leave from it. Unspecified where not known.
+    pub local: IpAddr,
+    /// Protocol, and for TCP the connection.
+    pub protocol: Protocol,
+}
+
+/// One or more datagrams of equal size (the last may be shorter) for one path: one GSO send.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Transmit {
+    /// Where they go.
+    pub path: NetworkPath,
+    /// Their bytes in the batch's buffer.
+    pub range: Range<usize>,
+    /// Size of each datagram; equals the range's length for a single one.
+    pub segment_size: usize,
+}
+
+/// Most datagrams in one GSO send; the kernel's limit is 64 (UDP_MAX_SEGMENTS) in older releases.
+pub const MAX_SEGMENTS: usize = 64;
+/// Most bytes in one GSO send: one UDP length field, less headers.
+const MAX_TRAIN: usize = 65_000;
+
+/// Datagrams that are ready to leave, in one contiguous buffer that the caller owns and reuses.
+#[derive(Default, Debug)]
+pub struct TransmitBatch {
+    buf: Vec<u8>,
+    transmits: Vec<Transmit>,
+    datagrams: usize,
+    /// Whether the last entry can still take a segment.
+    open: bool,
+}
+
+impl TransmitBatch {
+    /// An empty batch with room for `bytes`.
+    pub fn with_capacity(bytes: usize) -> Self {
+        Self { buf: Vec::with_capacity(bytes), ..Self::default() }
+    }
+
+    /// Forgets all entries, keeps the memory.
+    pub fn clear(&mut self) {
+        self.buf.clear();
+        self.transmits.clear();
+        self.datagrams = 0;
+        self.open = false;
+    }
+
+    /// Appends one datagram, written by `write` at the end of the buffer. If `write` returns `None`,
+    /// whatever it wrote is taken back. Datagrams of equal size for the same path that follow one another
+    /// become one entry.
+    pub fn push<E>(&mut self, path: NetworkPath, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        let start = self.buf.len();
+        if let Err(error) = write(&mut self.buf) {
+            self.buf.truncate(start);
+            return Err(error);
+        }
+        let len = self.buf.len() - start;
+        if len == 0 {
+            return Ok(());
+        }
+        self.datagrams += 1;
+        if self.open
+            && let Some(last) = self.transmits.last_mut()
+            && last.path == path
+            && len <= last.segment_size
+            && last.range.len() + len <= MAX_TRAIN
+            && last.range.len() / last.segment_size < MAX_SEGMENTS
+        {
+            last.range.end += len;
+            self.open = len == last.segment_size;
+            return Ok(());
+        }
+        self.transmits.push(Transmit { path, range: start..start + len, segment_size: len });
+        self.open = path.protocol == Protocol::Udp;
+        Ok(())
+    }
+
+    /// What is ready, in order.
+    pub fn transmits(&self) -> &[Transmit] {
+        &self.transmits
+    }
+
+    /// The bytes of one entry.
+    pub fn bytes(&self, transmit: &Transmit) -> &[u8] {
+        &self.buf[transmit.range.clone()]
+    }
+
+    /// How many datagrams are in the batch.
+    pub fn datagrams(&self) -> usize {
+        self.datagrams
+    }
+
+    /// How many bytes are in the batch.
+    pub fn len(&self) -> usize {
+        self.buf.len()
+    }
+
+    /// Whether nothing is in the batch.
+    pub fn is_empty(&self) -> bool {
+        self.transmits.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+
+    fn path(port: u16) -> NetworkPath {
+        NetworkPath {
+            remote: SocketAddr::from(([127, 0, 0, 1], port)),
+            local: IpAddr::from([127, 0, 0, 1]),
+            protocol: Protocol::Udp,
+        }
+    }
+
+    fn push(batch: &mut TransmitBatch, port: u16, len: usize) {
+        batch
+            .push(path(port), |buf| {
+                buf.resize(buf.len() + len, 7);
+                Ok::<_, Infallible>(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn equal_sizes_for_one_path_become_one_train() {
+        let mut batch = TransmitBatch::default();
+        for len in [1_000, 1_000, 400, 1_000] {
+            push(&mut batch, 1, len);
+        }
+        push(&mut batch, 2, 1_000);
+        let lens: Vec<_> = batch.transmits().iter().map(|t| (t.range.len(), t.segment_size)).collect();
+        assert_eq!(lens, [(2_400, 1_000), (1_000, 1_000), (1_000, 1_000)]);
+        assert_eq!(batch.datagrams(), 5);
+    }
+
+    #[test]
+    fn a_train_never_grows_past_the_kernels_limits() {
+        let mut batch = TransmitBatch::default();
+        for _ in 0..200 {
+            push(&mut batch, 1, 100);
+        }
+        assert!(batch.transmits().iter().all(|t| t.range.len() / t.segment_size <= MAX_SEGMENTS));
+        assert_eq!(batch.transmits().iter().map(|t| t.range.len()).sum::<usize>(), 20_000);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_nothing() {
+        let mut batch = TransmitBatch::default();
+        let failed = batch.push(path(1), |buf| {
+            buf.push(1);
+            Err(())
+        });
+        assert_eq!((failed, batch.len(), batch.is_empty()), (Err(()), 0, true));
+    }
+}
