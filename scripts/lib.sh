@@ -1,0 +1,26 @@
+# Shared by the scripts: sourced, not run. Finds what is missing and installs it where that is possible.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+say() { printf '==> %s\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# need_packages COMMAND=PACKAGE...: installs the Debian packages of the commands that are missing.
+need_packages() {
+    local missing=()
+    for pair in "$@"; do
+        command -v "${pair%%=*}" >/dev/null 2>&1 || missing+=("${pair#*=}")
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
+        say "installing ${missing[*]}"
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+    else
+        die "please install these packages (Debian names) and start again: ${missing[*]}"
+    fi
+}
+
+need_rust() {
+    command -v cargo >/dev/null 2>&1 || die "Rust is missing: install the stable toolchain (rustup), then start again"
+}
