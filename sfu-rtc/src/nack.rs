@@ -1,1 +1,257 @@
-//! nack
+//! Which packets of a received stream are missing, and when to ask for them (RFC 4585 section 6.2.1).
+
+use crate::ids::SeqNo;
+use crate::time::{Duration, Instant};
+
+/// Limits of a [`NackGenerator`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NackConfig {
+    /// How long a gap may be mere reordering before it is asked for.
+    pub reorder_tolerance: Duration,
+    /// A packet is asked for so often; at a loss of 30 % ten losses in a row are one in 170,000.
+    pub max_retries: u8,
+    /// A packet is given up after so long: by then the receivers have frozen and asked for a keyframe.
+    pub max_age: Duration,
+    /// Most packets missing at once. A longer gap is an interruption, not loss, and no repair is asked for.
+    pub max_missing: usize,
+    /// Shortest time between two requests for one packet, however short the round trip.
+    pub min_interval: Duration,
+}
+
+impl Default for NackConfig {
+    fn default() -> Self {
+        Self {
+            reorder_tolerance: Duration::from_millis(10),
+            max_retries: 10,
+            max_age: Duration::from_millis(1_500),
+            max_missing: 512,
+            min_interval: Duration::from_millis(20),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    seq: SeqNo,
+    /// When the gap showed.
+    since: Instant,
+    /// When it is asked for next.
+    due: Instant,
+    retries: u8,
+}
+
+/// Watches one stream's sequence numbers.
+#[derive(Debug)]
+pub struct NackGenerator {
+    config: NackConfig,
+    highest: Option<SeqNo>,
+    /// In ascending order.
+    missing: Vec<Missing>,
+    given_up: u64,
+    /// Nothing is due before; [`Instant::NEVER`] where nothing is missing.
+    next_due: Instant,
+}
+
+/// What a packet did to its stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arrival {
+    /// It follows the packets before it.
+    InOrder,
+    /// It showed that so many packets before it are missing; they will be asked for.
+    Gap(usize),
+    /// It filled a gap.
+    Recovered,
+    /// It lies further ahead than loss explains: a new beginning, and what is missing is given up.
+    Jump,
+    /// Neither ahead nor missing: a duplicate, or given up before.
+    Old,
+}
+
+impl NackGenerator {
+    /// Nothing received, nothing missing.
+    pub fn new(config: NackConfig) -> Self {
+        Self { config, highest: None, missing: Vec::new(), given_up: 0, next_due: Instant::NEVER }
+    }
+
+    /// Notes the arrival of `seq`, be it sent the first time or again.
+    pub fn on_packet(&mut self, now: Instant, seq: SeqNo) -> Arrival {
+        let Some(highest) = self.highest else {
+            self.highest = Some(seq);
+            return Arrival::InOrder;
+        };
+        if seq <= highest {
+            return self.on_late(seq);
+        }
+        self.highest = Some(seq);
+        let gap = usize::try_from(seq.0 - highest.0 - 1).unwrap_or(usize::MAX);
+        if gap == 0 {
+            return Arrival::InOrder;
+        }
+        if gap.saturating_add(self.missing.len()) > self.config.max_missing {
+            self.give_up_all(gap);
+            return Arrival::Jump;
+        }
+        let due = now + self.config.reorder_tolerance;
+        self.missing.extend((highest.0 + 1..seq.0).map(|n| Missing { seq: SeqNo(n), since: now, due, retries: 0 }));
+        self.next_due = self.next_due.min(due);
+        Arrival::Gap(gap)
+    }
+
+    /// Appends to `out`, in ascending order, what is to be asked for now; counts it as asked for.
+    pub fn take_due(&mut self, now: Instant, rtt: Duration, out: &mut Vec<u16>) {
+        if now < self.next_due {
+            return;
+        }
+        let (max_age, max_retries) = (self.config.max_age, self.config.max_retries);
+        let before = self.missing.len();
+        self.missing.retain(|m| m.retries < max_retries && now - m.since < max_age);
+        self.given_up += (before - self.missing.len()) as u64;
+        // A fifth over the round trip, so that an answer on its way is not asked for again.
+        let interval = (rtt + rtt / 5).max(self.config.min_interval);
+        for missing in self.missing.iter_mut().filter(|m| m.due <= now) {
+            out.push(missing.seq.wire());
+            missing.retries += 1;
+            missing.due = now + interval;
+        }
+        self.next_due = self.missing.iter().map(|m| m.due).min().unwrap_or(Instant::NEVER);
+    }
+
+    /// When [`NackGenerator::take_due`] will have something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        (self.next_due != Instant::NEVER).then_some(self.next_due)
+    }
+
+    /// Gives up what is missing before `seq`, such as all before a keyframe.
+    pub fn forget_before(&mut self, seq: SeqNo) {
+        let keep_from = self.missing.partition_point(|m| m.seq < seq);
+        self.given_up += keep_from as u64;
+        self.missing.drain(..keep_from);
+        if self.missing.is_empty() {
+            self.next_due = Instant::NEVER;
+        }
+    }
+
+    /// Highest sequence number received.
+    pub fn highest(&self) -> Option<SeqNo> {
+        self.highest
+    }
+
+    /// How many packets are missing and still wanted.
+    pub fn missing(&self) -> usize {
+        self.missing.len()
+    }
+
+    /// How many packets were given up.
+    pub fn given_up(&self) -> u64 {
+        self.given_up
+    }
+
+    fn on_late(&mut self, seq: SeqNo) -> Arrival {
+        let Ok(at) = self.missing.binary_search_by_key(&seq, |m| m.seq) else { return Arrival::Old };
+        self.missing.remove(at);
+        if self.missing.is_empty() {
+            self.next_due = Instant::NEVER;
+        }
+        Arrival::Recovered
+    }
+
+    fn give_up_all(&mut self, gap: usize) {
+        self.given_up += (self.missing.len() + gap) as u64;
+        self.missing.clear();
+        self.next_due = Instant::NEVER;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const RTT: Duration = Duration::from_millis(50);
+
+    fn ms(n: u64) -> Instant {
+        Instant::from_millis(n)
+    }
+
+    fn due(nack: &mut NackGenerator, at: u64) -> Vec<u16> {
+        let mut out = Vec::new();
+        nack.take_due(ms(at), RTT, &mut out);
+        out
+    }
+
+    fn generator() -> NackGenerator {
+        NackGenerator::new(NackConfig::default())
+    }
+
+    #[test]
+    fn a_gap_is_asked_for_after_the_tolerance_and_again_after_the_round_trip() {
+        let mut nack = generator();
+        nack.on_packet(ms(0), SeqNo(65_534));
+        assert_eq!(nack.on_packet(ms(1), SeqNo(65_538)), Arrival::Gap(3));
+        assert_eq!(nack.poll_timeout(), Some(ms(11)));
+        assert!(due(&mut nack, 5).is_empty());
+        assert_eq!(due(&mut nack, 11), [65_535, 0, 1]);
+        assert!(due(&mut nack, 60).is_empty());
+        assert_eq!(nack.on_packet(ms(61), SeqNo(65_536)), Arrival::Recovered);
+        assert_eq!(due(&mut nack, 71), [65_535, 1]);
+    }
+
+    #[test]
+    fn reordering_within_the_tolerance_asks_for_nothing() {
+        let mut nack = generator();
+        for (at, seq) in [(0, 1), (1, 3), (2, 2), (3, 5), (4, 4)] {
+            nack.on_packet(ms(at), SeqNo(seq));
+        }
+        assert!(due(&mut nack, 100).is_empty());
+        assert_eq!((nack.poll_timeout(), nack.missing(), nack.given_up()), (None, 0, 0));
+    }
+
+    #[test]
+    fn a_packet_that_never_comes_is_given_up() {
+        let mut nack = generator();
+        nack.on_packet(ms(0), SeqNo(1));
+        nack.on_packet(ms(0), SeqNo(3));
+        let asked: usize = (0..5_000).map(|at| due(&mut nack, at).len()).sum();
+        assert_eq!((asked, nack.missing(), nack.given_up(), nack.poll_timeout()), (10, 0, 1, None));
+        assert_eq!(nack.on_packet(ms(5_000), SeqNo(2)), Arrival::Old);
+    }
+
+    #[test]
+    fn a_jump_is_no_loss_to_repair() {
+        let mut nack = generator();
+        nack.on_packet(ms(0), SeqNo(1));
+        assert_eq!(nack.on_packet(ms(1), SeqNo(20_000)), Arrival::Jump);
+        assert!(due(&mut nack, 100).is_empty());
+        assert_eq!(nack.on_packet(ms(2), SeqNo(20_002)), Arrival::Gap(1));
+    }
+
+    #[test]
+    fn a_keyframe_makes_what_lies_before_it_useless() {
+        let mut nack = generator();
+        nack.on_packet(ms(0), SeqNo(1));
+        nack.on_packet(ms(0), SeqNo(4));
+        nack.on_packet(ms(0), SeqNo(7));
+        nack.forget_before(SeqNo(4));
+        assert_eq!(due(&mut nack, 100), [5, 6]);
+    }
+
+    proptest! {
+        #[test]
+        fn never_asks_for_what_arrived_and_stays_bounded(
+            steps in prop::collection::vec((0u64..2_000, 0u64..30), 1..400),
+        ) {
+            let mut nack = NackGenerator::new(NackConfig { max_missing: 64, ..NackConfig::default() });
+            let mut arrived = std::collections::HashSet::new();
+            let mut at = 0;
+            for (seq, wait) in steps {
+                at += wait;
+                nack.on_packet(ms(at), SeqNo(seq));
+                arrived.insert(seq as u16);
+                let asked = due(&mut nack, at);
+                prop_assert!(asked.iter().all(|seq| !arrived.contains(seq)));
+                prop_assert!(asked.is_sorted());
+                prop_assert!(nack.missing() <= 64);
+            }
+        }
+    }
+}

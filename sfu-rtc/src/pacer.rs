@@ -1,1 +1,282 @@
-//! pacer
+//! The pacer: in which order, and how quickly, a subscriber's packets leave.
+//!
+//! Bytes are budgeted at a factor times the estimate, in bursts of at most one grain, so that the packets of one
+//! frame do not overrun the narrowest queue on the way, while those of one grain still leave together (and so as
+//! one GSO train). Sound is charged to the budget but never waits for it.
+
+use crate::drop_reason::DropReason;
+use crate::time::{Duration, Instant};
+use crate::units::{Bitrate, DataSize};
+use std::collections::VecDeque;
+
+/// What a packet is for, in the order in which packets leave.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum PacketClass {
+    /// Sound: late sound is lost sound.
+    Audio,
+    /// A retransmission: its frame waits for it already.
+    Rtx,
+    /// Picture.
+    Video,
+    /// Forward error correction.
+    Fec,
+    /// Padding and probes.
+    Padding,
+}
+
+impl PacketClass {
+    const COUNT: usize = 5;
+}
+
+/// Limits of a [`Pacer`].
+#[derive(Clone, PartialEq, Debug)]
+pub struct PacerConfig {
+    /// Pacing rate over the estimate. 2.5 is what libwebrtc uses: a keyframe drains within a few frame times, and
+    /// the estimator still sees its trains spread.
+    pub factor: f64,
+    /// Longest burst. At 5 ms a timer per subscriber costs little and a queue of 5 ms harms nobody.
+    pub grain: Duration,
+    /// Most packets waiting, sound apart: 2 s of 10 Mbit/s. More would be too old to be of use.
+    pub max_packets: usize,
+    /// Most sound packets waiting: they wait only for the next drain, so this is met only when nobody drains.
+    pub max_audio_packets: usize,
+}
+
+impl Default for PacerConfig {
+    fn default() -> Self {
+        Self { factor: 2.5, grain: Duration::from_millis(5), max_packets: 2_048, max_audio_packets: 512 }
+    }
+}
+
+#[derive(Debug)]
+struct Queued<T> {
+    size: DataSize,
+    item: T,
+}
+
+/// A bounded queue per [`PacketClass`] behind one byte budget.
+#[derive(Debug)]
+pub struct Pacer<T> {
+    config: PacerConfig,
+    queues: [VecDeque<Queued<T>>; PacketClass::COUNT],
+    waiting: usize,
+    queued: DataSize,
+    /// `None`: nothing is held back.
+    rate: Option<Bitrate>,
+    /// Bytes that may still leave in this burst; negative after a packet larger than what was left.
+    budget: i64,
+    refilled: Instant,
+    /// The burst is spent: the next begins here.
+    resume_at: Option<Instant>,
+}
+
+impl<T> Pacer<T> {
+    /// An empty pacer that holds nothing back until [`Pacer::set_estimate`].
+    pub fn new(config: PacerConfig) -> Self {
+        Self {
+            config,
+            queues: std::array::from_fn(|_| VecDeque::new()),
+            waiting: 0,
+            queued: DataSize::ZERO,
+            rate: None,
+            budget: 0,
+            refilled: Instant::ZERO,
+            resume_at: None,
+        }
+    }
+
+    /// Follows a new estimate; `None` lets everything leave at once.
+    pub fn set_estimate(&mut self, estimate: Option<Bitrate>) {
+        self.rate = estimate.map(|rate| rate * self.config.factor);
+        if self.rate.is_none() {
+            self.resume_at = None;
+            self.budget = 0;
+        }
+    }
+
+    /// Takes a packet of `size` bytes. Refuses it where its queue is full.
+    pub fn push(&mut self, class: PacketClass, size: DataSize, item: T) -> Result<(), DropReason> {
+        let audio = &self.queues[PacketClass::Audio as usize];
+        let full = match class {
+            PacketClass::Audio => audio.len() >= self.config.max_audio_packets,
+            _ => self.waiting - audio.len() >= self.config.max_packets,
+        };
+        if full {
+            return Err(DropReason::QueueFull);
+        }
+        self.queues[class as usize].push_back(Queued { size, item });
+        self.waiting += 1;
+        self.queued += size;
+        Ok(())
+    }
+
+    /// The next packet that may leave at `now`.
+    pub fn pop(&mut self, now: Instant) -> Option<T> {
+        if self.waiting == 0 {
+            return None;
+        }
+        if let Some(audio) = self.queues[PacketClass::Audio as usize].pop_front() {
+            return Some(self.release(now, audio));
+        }
+        if !self.may_burst(now) {
+            return None;
+        }
+        let next = self.queues.iter_mut().find_map(VecDeque::pop_front)?;
+        Some(self.release(now, next))
+    }
+
+    /// When [`Pacer::pop`] will have a packet; the past means now.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.waiting == 0 {
+            None
+        } else if !self.queues[PacketClass::Audio as usize].is_empty() {
+            Some(Instant::ZERO)
+        } else {
+            Some(self.resume_at.unwrap_or(Instant::ZERO))
+        }
+    }
+
+    /// How many packets wait.
+    pub fn len(&self) -> usize {
+        self.waiting
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting == 0
+    }
+
+    /// How many bytes wait.
+    pub fn queued(&self) -> DataSize {
+        self.queued
+    }
+
+    /// Drops all that waits.
+    pub fn clear(&mut self) {
+        self.queues.iter_mut().for_each(VecDeque::clear);
+        self.waiting = 0;
+        self.queued = DataSize::ZERO;
+    }
+
+    fn release(&mut self, now: Instant, queued: Queued<T>) -> T {
+        self.waiting -= 1;
+        self.queued = self.queued - queued.size;
+        if let Some(rate) = self.rate {
+            self.refill(now, rate);
+            self.budget -= bytes(queued.size);
+            if self.budget <= 0 {
+                let debt = DataSize::from_bytes(self.budget.unsigned_abs());
+                self.resume_at = Some(now + self.config.grain.max(rate.time_for(debt)));
+            }
+        }
+        queued.item
+    }
+
+    fn may_burst(&mut self, now: Instant) -> bool {
+        let Some(rate) = self.rate else { return true };
+        if self.resume_at.is_some_and(|at| now < at) {
+            return false;
+        }
+        self.resume_at = None;
+        self.refill(now, rate);
+        // After a wait of a grain the budget is at least nothing, and one packet may always overdraw it.
+        self.budget >= 0
+    }
+
+    fn refill(&mut self, now: Instant, rate: Bitrate) {
+        let burst = bytes(rate.in_duration(self.config.grain));
+        let earned = bytes(rate.in_duration(now.saturating_since(self.refilled)));
+        self.budget = self.budget.saturating_add(earned).min(burst);
+        self.refilled = now;
+    }
+}
+
+fn bytes(size: DataSize) -> i64 {
+    i64::try_from(size.as_bytes()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACKET: DataSize = DataSize::from_bytes(1_000);
+
+    fn pacer(kbps: u64) -> Pacer<u32> {
+        let mut pacer = Pacer::new(PacerConfig { factor: 1.0, ..PacerConfig::default() });
+        pacer.set_estimate(Some(Bitrate::from_kbps(kbps)));
+        pacer
+    }
+
+    fn drain(pacer: &mut Pacer<u32>, now: Instant) -> Vec<u32> {
+        std::iter::from_fn(|| pacer.pop(now)).collect()
+    }
+
+    #[test]
+    fn classes_leave_in_their_order() {
+        let mut pacer = Pacer::new(PacerConfig::default());
+        let classes =
+            [PacketClass::Padding, PacketClass::Fec, PacketClass::Video, PacketClass::Rtx, PacketClass::Audio];
+        for (i, class) in classes.into_iter().enumerate() {
+            pacer.push(class, PACKET, i as u32).unwrap();
+        }
+        assert_eq!(drain(&mut pacer, Instant::ZERO), [4, 3, 2, 1, 0]);
+        assert!(pacer.is_empty() && pacer.queued() == DataSize::ZERO);
+    }
+
+    #[test]
+    fn without_an_estimate_nothing_waits() {
+        let mut pacer = Pacer::new(PacerConfig::default());
+        (0..1_000).for_each(|i| pacer.push(PacketClass::Video, PACKET, i).unwrap());
+        assert_eq!(drain(&mut pacer, Instant::ZERO).len(), 1_000);
+    }
+
+    #[test]
+    fn the_rate_is_kept_and_bursts_are_one_grain() {
+        let mut pacer = pacer(8_000); // 1 kB per ms
+        (0..200).for_each(|i| pacer.push(PacketClass::Video, PACKET, i).unwrap());
+        let (mut sent, mut now) = (0, Instant::from_millis(1_000));
+        while !pacer.is_empty() {
+            let burst = drain(&mut pacer, now).len();
+            assert!((1..=6).contains(&burst), "{burst}");
+            sent += burst;
+            let next = pacer.poll_timeout();
+            now = next.unwrap_or(now).max(now);
+        }
+        assert_eq!(sent, 200);
+        let took = now - Instant::from_millis(1_000);
+        assert!((180..=205).contains(&took.as_millis()), "{took:?}");
+    }
+
+    #[test]
+    fn sound_overtakes_a_spent_budget() {
+        let mut pacer = pacer(80);
+        (0..10).for_each(|i| pacer.push(PacketClass::Video, PACKET, i).unwrap());
+        let now = Instant::from_millis(500);
+        assert_eq!(drain(&mut pacer, now), [0]);
+        pacer.push(PacketClass::Audio, DataSize::from_bytes(100), 77).unwrap();
+        assert_eq!(pacer.poll_timeout(), Some(Instant::ZERO));
+        assert_eq!(drain(&mut pacer, now), [77]);
+        assert!(pacer.poll_timeout().unwrap() > now);
+    }
+
+    #[test]
+    fn a_full_queue_refuses_but_still_takes_sound() {
+        let mut pacer = Pacer::new(PacerConfig { max_packets: 3, max_audio_packets: 2, ..PacerConfig::default() });
+        (0..3).for_each(|i| pacer.push(PacketClass::Video, PACKET, i).unwrap());
+        assert_eq!(pacer.push(PacketClass::Rtx, PACKET, 9), Err(DropReason::QueueFull));
+        (0..2).for_each(|i| pacer.push(PacketClass::Audio, PACKET, i).unwrap());
+        assert_eq!(pacer.push(PacketClass::Audio, PACKET, 9), Err(DropReason::QueueFull));
+        pacer.clear();
+        assert!(pacer.is_empty() && pacer.poll_timeout().is_none());
+    }
+
+    #[test]
+    fn when_the_estimate_goes_what_waited_leaves() {
+        let mut pacer = pacer(80);
+        (0..10).for_each(|i| pacer.push(PacketClass::Video, PACKET, i).unwrap());
+        let now = Instant::from_millis(500);
+        drain(&mut pacer, now);
+        pacer.set_estimate(None);
+        assert_eq!(drain(&mut pacer, now).len(), 9);
+    }
+}

@@ -1,1 +1,80 @@
-//! bwe
+//! How much a path carries: one estimator per policy behind [`BandwidthEstimator`].
+
+mod fixed;
+mod remb;
+
+pub use fixed::Fixed;
+pub use remb::{Remb, RembConfig};
+
+use crate::time::{Duration, Instant};
+use crate::units::{Bitrate, DataSize};
+use std::fmt::Debug;
+
+/// What became of one sent packet, as transport-wide feedback tells.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PacketResult {
+    /// When it was sent, on our clock.
+    pub sent: Instant,
+    /// When it arrived, on the peer's clock (only differences mean anything); `None` where it was lost.
+    pub received: Option<Instant>,
+    /// Its size on the wire.
+    pub size: DataSize,
+}
+
+/// Loss in the direction from us to the peer, over one reporting interval.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct LossReport {
+    /// Share of packets lost, 0 to 1, over all streams, weighed by their packets.
+    pub fraction: f32,
+    /// How many packets the report covers.
+    pub packets: u64,
+}
+
+/// Estimates what the path to one peer carries. Takes what the peer reports, gives one number.
+pub trait BandwidthEstimator: Debug + Send {
+    /// Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01), packets in the order of sending.
+    fn on_feedback(&mut self, now: Instant, packets: &[PacketResult]);
+    /// A new measurement of the round trip.
+    fn on_rtt(&mut self, now: Instant, rtt: Duration);
+    /// Loss from receiver reports.
+    fn on_loss(&mut self, now: Instant, loss: LossReport);
+    /// The peer's own estimate (draft-alvestrand-rmcat-remb-03).
+    fn on_remb(&mut self, now: Instant, bitrate: Bitrate);
+    /// The estimate; `None` where the path is taken to carry all there is.
+    fn estimate(&self) -> Option<Bitrate>;
+    /// Whether this estimator reads transport-wide feedback; without, none is matched to what was sent.
+    fn wants_feedback(&self) -> bool {
+        false
+    }
+    /// When [`BandwidthEstimator::handle_timeout`] wants to be called.
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+    /// Time has come.
+    fn handle_timeout(&mut self, _now: Instant) {}
+}
+
+/// Which estimator a transport uses.
+#[derive(Clone, PartialEq, Debug)]
+pub enum EstimatorConfig {
+    /// A constant; `None` sends everything at once.
+    Fixed(Option<Bitrate>),
+    /// The peer's REMB, held down by loss.
+    Remb(RembConfig),
+}
+
+impl Default for EstimatorConfig {
+    fn default() -> Self {
+        Self::Fixed(None)
+    }
+}
+
+impl EstimatorConfig {
+    /// Makes the estimator.
+    pub fn build(&self, now: Instant) -> Box<dyn BandwidthEstimator> {
+        match self {
+            Self::Fixed(rate) => Box::new(Fixed::new(*rate)),
+            Self::Remb(config) => Box::new(Remb::new(config.clone(), now)),
+        }
+    }
+}

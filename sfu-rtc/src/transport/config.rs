@@ -1,0 +1,52 @@
+//! Limits of one peer, each with its reason.
+
+use crate::bwe::EstimatorConfig;
+use crate::pacer::PacerConfig;
+use crate::time::Duration;
+use crate::twcc::{ArrivalConfig, SendHistoryConfig};
+
+/// Limits of a [`super::Transport`].
+#[derive(Clone, PartialEq, Debug)]
+pub struct TransportConfig {
+    /// Most sources that a peer may send at once; beyond, the one silent for longest is forgotten. A browser with
+    /// camera, screen and sound at three layers each sends 16, retransmissions included.
+    pub max_streams: usize,
+    /// Most datagrams of STUN and DTLS waiting to leave: a DTLS flight with a long certificate chain is below ten.
+    pub max_control: usize,
+    /// ICE and DTLS must be done so long after the transport was made. Browsers give up after 30 s at most.
+    pub connect_timeout: Duration,
+    /// A new source carries its MID in so many packets, or until the peer's first report on it.
+    pub mid_packets: u32,
+    /// Most bytes of one RTCP datagram: below every usual path MTU, with room for IPv6, UDP and SRTCP.
+    pub max_rtcp: usize,
+    /// Most bytes of RTCP waiting to leave; what comes on top is dropped, since the next report says it again.
+    pub max_rtcp_queue: usize,
+    /// Round trip assumed before one is measured.
+    pub initial_rtt: Duration,
+    /// Feedback to the peer on what it sends.
+    pub arrivals: ArrivalConfig,
+    /// What we remember of what we sent.
+    pub send_history: SendHistoryConfig,
+    /// Pacing of what we send.
+    pub pacer: PacerConfig,
+    /// How the path to the peer is estimated.
+    pub estimator: EstimatorConfig,
+}
+
+impl Default for TransportConfig {
+    fn default() -> Self {
+        Self {
+            max_streams: 64,
+            max_control: 64,
+            connect_timeout: Duration::from_secs(30),
+            mid_packets: 60,
+            max_rtcp: 1_180,
+            max_rtcp_queue: 16_384,
+            initial_rtt: Duration::from_millis(100),
+            arrivals: ArrivalConfig::default(),
+            send_history: SendHistoryConfig::default(),
+            pacer: PacerConfig::default(),
+            estimator: EstimatorConfig::default(),
+        }
+    }
+}

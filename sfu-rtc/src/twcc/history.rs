@@ -1,0 +1,199 @@
+//! What we sent, by transport-wide sequence number, until the peer's feedback tells what became of it.
+
+use crate::bwe::PacketResult;
+use crate::ids::SeqNo;
+use crate::time::{Duration, Instant};
+use crate::units::DataSize;
+use std::collections::VecDeque;
+
+/// Limits of a [`SendHistory`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SendHistoryConfig {
+    /// Feedback on older packets tells nothing of the path as it is now.
+    pub max_age: Duration,
+    /// Most packets remembered: `max_age` of 40 Mbit/s.
+    pub max_packets: usize,
+}
+
+impl Default for SendHistoryConfig {
+    fn default() -> Self {
+        Self { max_age: Duration::from_secs(2), max_packets: 8_192 }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    Unknown,
+    Lost,
+    Received,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    at: Instant,
+    size: u32,
+    fate: Fate,
+}
+
+/// Numbers what is sent, and matches feedback to it.
+#[derive(Debug)]
+pub struct SendHistory {
+    config: SendHistoryConfig,
+    /// Packets with the numbers from `first` on.
+    sent: VecDeque<Sent>,
+    first: SeqNo,
+    /// The peer's last reference time, extended, in units of 64 ms.
+    reference: Option<i64>,
+}
+
+/// Reference times count 64 ms (section 3.1).
+const REFERENCE_UNIT: Duration = Duration::from_millis(64);
+/// Deltas count 250 us (section 3.1.5).
+const DELTA_MICROS: i64 = 250;
+/// The peer's clock begins here, so that times before its first reference stay positive.
+const PEER_EPOCH: i64 = 1 << 24;
+
+impl SendHistory {
+    /// Nothing sent.
+    pub fn new(config: SendHistoryConfig) -> Self {
+        Self { config, sent: VecDeque::new(), first: SeqNo(1 << 16), reference: None }
+    }
+
+    /// The number that the next packet gets.
+    pub fn next_seq(&self) -> u16 {
+        SeqNo(self.first.0 + self.sent.len() as u64).wire()
+    }
+
+    /// Notes that the packet with the number [`SendHistory::next_seq`] leaves.
+    pub fn on_sent(&mut self, now: Instant, size: DataSize) {
+        let size = u32::try_from(size.as_bytes()).unwrap_or(u32::MAX);
+        self.sent.push_back(Sent { at: now, size, fate: Fate::Unknown });
+        while self.sent.len() > self.config.max_packets
+            || self.sent.front().is_some_and(|oldest| now - oldest.at > self.config.max_age)
+        {
+            self.sent.pop_front();
+            self.first = self.first.next();
+        }
+    }
+
+    /// Takes one feedback: `reference_time` in units of 64 ms and, per number, the time since the packet before it in
+    /// units of 250 us, `None` for a lost one. Replaces `out` by what is news, in the order of sending.
+    pub fn on_feedback(
+        &mut self,
+        reference_time: u32,
+        packets: impl Iterator<Item = (u16, Option<i32>)>,
+        out: &mut Vec<PacketResult>,
+    ) {
+        out.clear();
+        let reference = self.extend_reference(reference_time);
+        let mut micros = reference.saturating_mul(i64::try_from(REFERENCE_UNIT.as_micros()).unwrap_or(i64::MAX));
+        let next = SeqNo(self.first.0 + self.sent.len() as u64);
+        for (wire, delta) in packets {
+            micros = micros.saturating_add(i64::from(delta.unwrap_or(0)) * DELTA_MICROS);
+            let index = next.extend(wire).0.checked_sub(self.first.0).and_then(|n| usize::try_from(n).ok());
+            let Some(sent) = index.and_then(|index| self.sent.get_mut(index)) else { continue };
+            let fate = if delta.is_some() { Fate::Received } else { Fate::Lost };
+            // A packet first reported lost may still arrive; all else is told once.
+            if sent.fate == fate || sent.fate == Fate::Received {
+                continue;
+            }
+            sent.fate = fate;
+            let received = delta.map(|_| Instant::from_nanos(u64::try_from(micros).unwrap_or(0).saturating_mul(1_000)));
+            out.push(PacketResult { sent: sent.at, received, size: DataSize::from_bytes(u64::from(sent.size)) });
+        }
+    }
+
+    /// How many packets are remembered.
+    pub fn len(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.sent.is_empty()
+    }
+
+    /// Extends the 24 bits on the wire to the number nearest to the last.
+    fn extend_reference(&mut self, wire: u32) -> i64 {
+        let wire = i64::from(wire & 0xff_ffff);
+        let extended = match self.reference {
+            None => PEER_EPOCH + wire,
+            Some(last) => {
+                let ahead = (wire - last) & 0xff_ffff;
+                last + if ahead < 0x80_0000 { ahead } else { ahead - 0x100_0000 }
+            }
+        };
+        self.reference = Some(extended);
+        extended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SIZE: DataSize = DataSize::from_bytes(1_200);
+
+    fn history(sent: u64) -> SendHistory {
+        let mut history = SendHistory::new(SendHistoryConfig::default());
+        (0..sent).for_each(|at| history.on_sent(Instant::from_millis(at), SIZE));
+        history
+    }
+
+    fn feedback(history: &mut SendHistory, reference: u32, packets: &[(u16, Option<i32>)]) -> Vec<PacketResult> {
+        let mut out = Vec::new();
+        history.on_feedback(reference, packets.iter().copied(), &mut out);
+        out
+    }
+
+    #[test]
+    fn feedback_finds_what_was_sent() {
+        let mut history = history(4);
+        let results = feedback(&mut history, 5, &[(0, Some(4)), (1, None), (2, Some(8)), (9, Some(1))]);
+        assert_eq!(results.iter().map(|r| r.sent.as_millis()).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(results[1].received, None);
+        let apart = results[2].received.unwrap() - results[0].received.unwrap();
+        assert_eq!(apart, Duration::from_millis(2));
+    }
+
+    #[test]
+    fn each_fate_is_told_once_but_the_lost_may_be_found() {
+        let mut history = history(2);
+        assert_eq!(feedback(&mut history, 5, &[(0, Some(1)), (1, None)]).len(), 2);
+        assert!(feedback(&mut history, 5, &[(0, Some(1)), (1, None)]).is_empty());
+        let found = feedback(&mut history, 6, &[(0, None), (1, Some(1))]);
+        assert!(found.len() == 1 && found[0].received.is_some());
+    }
+
+    #[test]
+    fn the_reference_time_wraps() {
+        let mut history = history(2);
+        let before = feedback(&mut history, 0xff_ffff, &[(0, Some(0))])[0].received.unwrap();
+        let after = feedback(&mut history, 0, &[(1, Some(0))])[0].received.unwrap();
+        assert_eq!(after - before, REFERENCE_UNIT);
+    }
+
+    #[test]
+    fn the_old_is_forgotten() {
+        let mut history = history(10);
+        history.on_sent(Instant::from_millis(10_000), SIZE);
+        assert_eq!(history.len(), 1);
+        assert_eq!(history.next_seq(), 11);
+        assert!(feedback(&mut history, 5, &[(3, Some(1))]).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_feedback_is_harmless(
+            reports in prop::collection::vec((any::<u32>(), prop::collection::vec((any::<u16>(), any::<Option<i32>>()), 0..50)), 0..20),
+        ) {
+            let mut history = history(300);
+            let mut told = 0;
+            for (reference, packets) in reports {
+                told += feedback(&mut history, reference, &packets).len();
+            }
+            prop_assert!(told <= 2 * 300);
+        }
+    }
+}
