@@ -34,6 +34,25 @@ pub struct Transmit {
     pub segment_size: usize,
 }
 
+impl Transmit {
+    /// Whether it holds more than one datagram.
+    pub fn is_run(&self) -> bool {
+        self.range.len() > self.segment_size
+    }
+
+    /// How many datagrams it holds.
+    pub fn datagrams(&self) -> usize {
+        self.range.len().div_ceil(self.segment_size.max(1))
+    }
+
+    /// Where in the batch's buffer each datagram stands.
+    pub fn segments(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let end = self.range.end;
+        let size = self.segment_size.max(1);
+        self.range.clone().step_by(size).map(move |start| start..(start + size).min(end))
+    }
+}
+
 /// Most datagrams in one GSO send; the kernel's limit is 64 (UDP_MAX_SEGMENTS) in older releases.
 pub const MAX_SEGMENTS: usize = 64;
 /// Most bytes in one GSO send: one UDP length field, less headers.

@@ -8,9 +8,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("netsim", &[]),
     ("sfu-rtc", &[]),
     ("sfu-core", &["sfu-rtc"]),
-    ("sfu", &["sfu-core", "sfu-rtc", "sfu-proto"]),
+    ("sfu-net", &["sfu-rtc"]),
+    ("sfu", &["sfu-core", "sfu-net", "sfu-rtc", "sfu-proto"]),
     ("sfu-client", &["sfu-rtc", "sfu-proto"]),
-    ("sfu-bench", &["sfu-client", "sfu-rtc", "sfu-proto", "netsim"]),
+    ("sfu-bench", &["sfu-client", "sfu-net", "sfu-rtc", "sfu-proto", "netsim"]),
 ];
 
 /// Crates that bring clocks, sockets or an executor; the sans-IO crates must not name them.

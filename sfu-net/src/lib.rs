@@ -1,0 +1,17 @@
+//! The system calls of the media path: UDP in batches with segmentation offload, and CPU affinity.
+//!
+//! The server and the load tester share this crate, so that both pay the same for a packet. Linux only; where the
+//! kernel lacks UDP_GRO or UDP_SEGMENT, packets go one by one.
+
+#![allow(unsafe_code, reason = "system calls; each block says why it holds")]
+
+pub mod affinity;
+mod cmsg;
+mod recv;
+mod send;
+mod sockaddr;
+mod socket;
+
+pub use recv::RecvBatch;
+pub use send::{SendProgress, SendStats};
+pub use socket::{UdpConfig, UdpSocket};
