@@ -1,0 +1,41 @@
+//! Where pictures and sound come from.
+
+mod scene;
+mod tone;
+mod wav;
+mod y4m;
+
+pub use scene::Scene;
+pub use tone::Tone;
+pub use wav::WavReader;
+pub use y4m::Y4mReader;
+
+use crate::frame::VideoFrame;
+use anyhow::Result;
+
+/// Samples per second of all sound here: what Opus runs at inside.
+pub const SAMPLE_RATE: u32 = 48_000;
+
+/// A source of pictures.
+pub trait VideoSource: Send {
+    /// Width and height of every picture.
+    fn size(&self) -> (usize, usize);
+
+    /// Frames per second.
+    fn frame_rate(&self) -> f64;
+
+    /// Draws picture number `frame` into `picture`, which has [`Self::size`]. False: there are no more.
+    ///
+    /// # Errors
+    /// Where the source cannot be read.
+    fn draw(&mut self, frame: u32, picture: &mut VideoFrame) -> Result<bool>;
+}
+
+/// A source of sound: mono, [`SAMPLE_RATE`], 16 bits.
+pub trait AudioSource: Send {
+    /// Fills `samples`. False: there are no more.
+    ///
+    /// # Errors
+    /// Where the source cannot be read.
+    fn fill(&mut self, samples: &mut [i16]) -> Result<bool>;
+}

@@ -1,0 +1,7 @@
+//! Decoders: H.264 to pictures, Opus to sound.
+
+mod h264;
+mod opus;
+
+pub use h264::H264Decoder;
+pub use opus::OpusDecoder;

@@ -1,0 +1,94 @@
+//! Sound to Opus (RFC 6716) by unsafe-libopus, libopus translated to Rust.
+#![allow(unsafe_code, reason = "the crate keeps libopus's C interface")]
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use std::ptr::NonNull;
+use unsafe_libopus::{
+    OPUS_APPLICATION_VOIP, OPUS_SET_BITRATE_REQUEST, OPUS_SET_DTX_REQUEST, OPUS_SET_INBAND_FEC_REQUEST,
+    OPUS_SET_PACKET_LOSS_PERC_REQUEST, OpusEncoder as RawEncoder, opus_encode, opus_encoder_create, opus_encoder_ctl,
+    opus_encoder_destroy,
+};
+
+use crate::capture::SAMPLE_RATE;
+
+/// Samples in one packet: 20 ms, what every endpoint uses by default (RFC 7587).
+pub const FRAME_SAMPLES: usize = SAMPLE_RATE as usize / 50;
+
+/// Largest packet of one Opus frame (RFC 6716 section 3.4: 1275 bytes) with its TOC byte.
+const MAX_PACKET: usize = 1276;
+
+/// How to encode.
+#[derive(Clone, Debug)]
+pub struct OpusConfig {
+    /// Bits per second.
+    pub bitrate: u32,
+    /// In-band forward error correction.
+    pub fec: bool,
+    /// Discontinuous transmission.
+    pub dtx: bool,
+}
+
+impl Default for OpusConfig {
+    fn default() -> Self {
+        Self { bitrate: 32_000, fec: true, dtx: false }
+    }
+}
+
+/// A running encoder, mono.
+pub struct OpusEncoder {
+    /// Made by `opus_encoder_create`, destroyed once, on drop.
+    raw: NonNull<RawEncoder>,
+}
+
+// SAFETY: libopus keeps its state in the object alone, and every method takes `&mut self`.
+unsafe impl Send for OpusEncoder {}
+
+impl OpusEncoder {
+    /// An encoder.
+    ///
+    /// # Errors
+    /// Where libopus refuses the configuration.
+    pub fn new(config: &OpusConfig) -> Result<Self> {
+        let mut code = 0;
+        // SAFETY: the error code is ours; a null result is checked.
+        let raw = unsafe { opus_encoder_create(SAMPLE_RATE.cast_signed(), 1, OPUS_APPLICATION_VOIP, &raw mut code) };
+        let raw = NonNull::new(raw).with_context(|| format!("libopus could not make an encoder (code {code})"))?;
+        let mut encoder = Self { raw };
+        encoder.set(OPUS_SET_BITRATE_REQUEST, i32::try_from(config.bitrate)?)?;
+        encoder.set(OPUS_SET_INBAND_FEC_REQUEST, i32::from(config.fec))?;
+        // Without an expected loss the encoder writes no FEC at all.
+        encoder.set(OPUS_SET_PACKET_LOSS_PERC_REQUEST, if config.fec { 5 } else { 0 })?;
+        encoder.set(OPUS_SET_DTX_REQUEST, i32::from(config.dtx))?;
+        Ok(encoder)
+    }
+
+    /// Encodes [`FRAME_SAMPLES`] samples into one packet.
+    ///
+    /// # Errors
+    /// Where the number of samples is another, or libopus fails.
+    pub fn encode(&mut self, samples: &[i16]) -> Result<Bytes> {
+        ensure!(samples.len() == FRAME_SAMPLES, "an Opus packet takes {FRAME_SAMPLES} samples, not {}", samples.len());
+        let mut packet = vec![0; MAX_PACKET];
+        let (count, room) = (i32::try_from(samples.len())?, i32::try_from(packet.len())?);
+        // SAFETY: both buffers have the lengths given and outlive the call.
+        let length = unsafe { opus_encode(self.raw.as_ptr(), samples.as_ptr(), count, packet.as_mut_ptr(), room) };
+        ensure!(length > 0, "libopus failed to encode (code {length})");
+        packet.truncate(usize::try_from(length)?);
+        Ok(Bytes::from(packet))
+    }
+
+    fn set(&mut self, request: i32, value: i32) -> Result<()> {
+        // SAFETY: every request used here takes one `i32`, and the encoder is valid.
+        let code = unsafe { opus_encoder_ctl!(self.raw.as_ptr(), request, value) };
+        ensure!(code == 0, "libopus refuses {value} for request {request} (code {code})");
+        Ok(())
+    }
+}
+
+impl Drop for OpusEncoder {
+    fn drop(&mut self) {
+        // SAFETY: made by `opus_encoder_create` and not used after.
+        unsafe { opus_encoder_destroy(self.raw.as_ptr()) }
+    }
+}
