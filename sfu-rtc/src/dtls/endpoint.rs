@@ -1,0 +1,237 @@
+//! One side of a DTLS association.
+
+use super::Fingerprint;
+use super::certificate::{DtlsCertificate, SHA_256, fingerprint_of};
+use crate::drop_reason::DropReason;
+use crate::srtp::{KeyingMaterial, SrtpProfile};
+use crate::time::Instant;
+use dimpl::{Dtls, Output};
+use std::fmt;
+
+/// Why an association ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DtlsClosed {
+    /// We closed it.
+    Local,
+    /// The peer closed it.
+    Peer,
+    /// The peer's certificate has none of the signalled fingerprints.
+    WrongFingerprint,
+    /// The peer agreed to no SRTP profile of ours.
+    NoSrtpProfile,
+    /// The handshake failed, or took too long.
+    Failed,
+}
+
+/// What [`DtlsEndpoint::poll_output`] yields.
+#[derive(PartialEq, Eq, Debug)]
+pub enum DtlsOutput<'a> {
+    /// A datagram to send.
+    Packet(&'a [u8]),
+    /// The handshake is done, and the peer has a signalled fingerprint. At most once.
+    Connected(KeyingMaterial),
+    /// The association has ended; nothing follows.
+    Closed(DtlsClosed),
+}
+
+/// DTLS 1.2 for the keys of SRTP (RFC 5764), server or client.
+///
+/// It carries no data, and takes what comes from the peer only until it has ended.
+pub struct DtlsEndpoint {
+    dtls: Dtls,
+    certificate: DtlsCertificate,
+    is_client: bool,
+    peer_fingerprints: Vec<Fingerprint>,
+    progress: Progress,
+    /// Why it ended, until that has been told.
+    ended: Option<DtlsClosed>,
+    timeout: Option<Instant>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Progress {
+    Handshaking,
+    /// The peer's certificate is one that was signalled.
+    PeerVerified,
+    /// Keys were given out.
+    Connected,
+    Ended,
+}
+
+/// Room for a datagram; dimpl sends none larger than its MTU of 1150 bytes.
+const MAX_DATAGRAM: usize = 1_500;
+
+impl DtlsEndpoint {
+    /// The passive side, which waits for a handshake (`a=setup:passive`).
+    pub fn new_server(certificate: &DtlsCertificate, peer_fingerprints: Vec<Fingerprint>, now: Instant) -> Self {
+        Self::new(certificate, peer_fingerprints, now, false)
+    }
+
+    /// The active side, which begins the handshake (`a=setup:active`).
+    pub fn new_client(certificate: &DtlsCertificate, peer_fingerprints: Vec<Fingerprint>, now: Instant) -> Self {
+        Self::new(certificate, peer_fingerprints, now, true)
+    }
+
+    fn new(certificate: &DtlsCertificate, peer_fingerprints: Vec<Fingerprint>, now: Instant, is_client: bool) -> Self {
+        let mut dtls = certificate.endpoint(now);
+        dtls.set_active(is_client);
+        let mut this = Self {
+            dtls,
+            certificate: certificate.clone(),
+            is_client,
+            peer_fingerprints,
+            progress: Progress::Handshaking,
+            ended: None,
+            timeout: None,
+        };
+        this.handle_timeout(now);
+        this
+    }
+
+    /// Handles a datagram. Whatever was provoked is then to be polled.
+    pub fn handle_packet(&mut self, now: Instant, packet: &[u8]) -> Result<(), DropReason> {
+        if self.progress == Progress::Ended {
+            return Err(DropReason::DtlsRefused);
+        }
+        let at = self.certificate.to_std(now);
+        let handled = self.dtls.handle_timeout(at).and_then(|()| self.dtls.handle_packet(packet));
+        handled.map_err(|_| {
+            self.end(DtlsClosed::Failed);
+            DropReason::DtlsRefused
+        })
+    }
+
+    /// Retransmits, or gives up.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.timeout = None;
+        if self.progress != Progress::Ended && self.dtls.handle_timeout(self.certificate.to_std(now)).is_err() {
+            self.end(DtlsClosed::Failed);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is due. Known after [`Self::poll_output`] has returned `None`.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timeout
+    }
+
+    /// What is to be done; to be called until `None` after everything that was handled. `buf` is the caller's to
+    /// reuse.
+    pub fn poll_output<'a>(&mut self, buf: &'a mut Vec<u8>) -> Option<DtlsOutput<'a>> {
+        buf.resize(buf.len().max(MAX_DATAGRAM), 0);
+        loop {
+            match self.step(buf) {
+                Step::Packet(len) => return Some(DtlsOutput::Packet(&buf[..len])),
+                Step::Grow(needed) => buf.resize(needed, 0),
+                Step::Connected(keys) => return Some(DtlsOutput::Connected(keys)),
+                Step::Continue => {}
+                Step::Idle => return self.ended.take().map(DtlsOutput::Closed),
+            }
+        }
+    }
+
+    /// Says goodbye to the peer.
+    pub fn close(&mut self) {
+        if self.progress != Progress::Ended {
+            // On failure there is nobody to say goodbye to.
+            let _ = self.dtls.close();
+            self.end(DtlsClosed::Local);
+        }
+    }
+
+    /// Whether keys were given out and the association has not ended.
+    pub fn is_connected(&self) -> bool {
+        self.progress == Progress::Connected
+    }
+
+    fn step(&mut self, buf: &mut [u8]) -> Step {
+        match self.dtls.poll_output(buf) {
+            Output::Packet(packet) => Step::Packet(packet.len()),
+            Output::BufferTooSmall { needed } => Step::Grow(needed),
+            Output::Timeout(at) => {
+                let ended = self.progress == Progress::Ended;
+                self.timeout = (!ended).then(|| self.certificate.from_std(at));
+                Step::Idle
+            }
+            Output::PeerCert(der) => {
+                let verified = is_signalled(der, &self.peer_fingerprints);
+                self.verified(verified)
+            }
+            Output::KeyingMaterial(exported, profile) => self.keyed(profile, &exported),
+            Output::CloseNotify => {
+                self.end(DtlsClosed::Peer);
+                Step::Continue
+            }
+            // Connected without keys is of no use to us; of data there is none to expect.
+            _ => Step::Continue,
+        }
+    }
+
+    fn verified(&mut self, verified: bool) -> Step {
+        match (verified, self.progress) {
+            (true, Progress::Handshaking) => self.progress = Progress::PeerVerified,
+            (false, Progress::Handshaking) => self.abort(DtlsClosed::WrongFingerprint),
+            _ => {}
+        }
+        Step::Continue
+    }
+
+    fn keyed(&mut self, profile: dimpl::SrtpProfile, exported: &[u8]) -> Step {
+        if self.progress != Progress::PeerVerified {
+            return Step::Continue;
+        }
+        let keys = ours(profile).and_then(|profile| KeyingMaterial::from_export(profile, exported, self.is_client));
+        match keys {
+            Some(keys) => {
+                self.progress = Progress::Connected;
+                Step::Connected(keys)
+            }
+            None => {
+                self.abort(DtlsClosed::NoSrtpProfile);
+                Step::Continue
+            }
+        }
+    }
+
+    fn abort(&mut self, why: DtlsClosed) {
+        let _ = self.dtls.close();
+        self.end(why);
+    }
+
+    fn end(&mut self, why: DtlsClosed) {
+        if self.progress != Progress::Ended {
+            self.progress = Progress::Ended;
+            self.ended = Some(why);
+            self.timeout = None;
+        }
+    }
+}
+
+enum Step {
+    Packet(usize),
+    Grow(usize),
+    Connected(KeyingMaterial),
+    Continue,
+    Idle,
+}
+
+impl fmt::Debug for DtlsEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let role = if self.is_client { "client" } else { "server" };
+        write!(f, "DtlsEndpoint({role}, {:?})", self.progress)
+    }
+}
+
+/// Whether a certificate has one of the signalled fingerprints (RFC 8122 section 6.2).
+fn is_signalled(der: &[u8], fingerprints: &[Fingerprint]) -> bool {
+    let own = fingerprint_of(der);
+    fingerprints.iter().any(|fingerprint| fingerprint.algorithm == SHA_256 && fingerprint.bytes == own.bytes)
+}
+
+fn ours(profile: dimpl::SrtpProfile) -> Option<SrtpProfile> {
+    match profile {
+        dimpl::SrtpProfile::AEAD_AES_128_GCM => Some(SrtpProfile::AeadAes128Gcm),
+        dimpl::SrtpProfile::AEAD_AES_256_GCM => Some(SrtpProfile::AeadAes256Gcm),
+        dimpl::SrtpProfile::AES128_CM_SHA1_80 => Some(SrtpProfile::Aes128CmHmacSha1_80),
+        _ => None,
+    }
+}

@@ -1,0 +1,134 @@
+//! The receiving half.
+
+use super::cipher::Cipher;
+use super::keys::{MasterKey, SrtpProfile};
+use super::replay::ReplayWindow;
+use super::{RTP_HEADER, word};
+use crate::drop_reason::DropReason;
+use crate::ids::{SeqNo, Ssrc};
+use std::fmt;
+
+/// An RTP packet that was authentic and new, and is now in clear.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Opened {
+    /// Length of the packet without its tag.
+    pub len: usize,
+    /// Its sequence number, extended by the rollover counter.
+    pub seq: SeqNo,
+}
+
+/// Opens what a peer sends under one master key.
+///
+/// A source gets its state (rollover counter and replay window) by its first authentic packet, and at most
+/// `max_streams` sources have state for RTP, and as many for RTCP.
+pub struct SrtpReceiver {
+    profile: SrtpProfile,
+    rtp: Cipher,
+    rtcp: Cipher,
+    rtp_streams: Streams,
+    rtcp_streams: Streams,
+}
+
+impl SrtpReceiver {
+    /// With session keys derived from `master`.
+    pub fn new(master: &MasterKey, max_streams: usize) -> Self {
+        Self {
+            profile: master.profile(),
+            rtp: Cipher::for_rtp(master),
+            rtcp: Cipher::for_rtcp(master),
+            rtp_streams: Streams::new(max_streams),
+            rtcp_streams: Streams::new(max_streams),
+        }
+    }
+
+    /// The profile in use.
+    pub fn profile(&self) -> SrtpProfile {
+        self.profile
+    }
+
+    /// Authenticates the RTP packet, then decrypts it in place. `header_len`, `ssrc` and `seq` are what its header
+    /// says. On failure, what follows the header is undefined.
+    pub fn open_rtp(
+        &mut self,
+        packet: &mut [u8],
+        header_len: usize,
+        ssrc: Ssrc,
+        seq: u16,
+    ) -> Result<Opened, DropReason> {
+        if header_len < RTP_HEADER {
+            return Err(DropReason::RtpMalformed);
+        }
+        let seq = match self.rtp_streams.find(ssrc) {
+            Some(window) => SeqNo(window.highest()).extend(seq),
+            None => SeqNo(seq.into()),
+        };
+        self.rtp_streams.admits(ssrc, seq.0)?;
+        let len = self.rtp.open_rtp(packet, header_len, ssrc.0, seq.0)?;
+        self.rtp_streams.record(ssrc, seq.0);
+        Ok(Opened { len, seq })
+    }
+
+    /// Authenticates the compound RTCP packet, then decrypts it in place; its length without trailer. On failure,
+    /// what follows the first eight bytes is undefined.
+    pub fn open_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, DropReason> {
+        let index = self.rtcp.rtcp_index(packet)?;
+        let ssrc = Ssrc(word(packet, 4));
+        self.rtcp_streams.admits(ssrc, index.into())?;
+        let len = self.rtcp.open_rtcp(packet, index)?;
+        self.rtcp_streams.record(ssrc, index.into());
+        Ok(len)
+    }
+
+    /// How many sources have state.
+    pub fn streams(&self) -> usize {
+        self.rtp_streams.sources.len() + self.rtcp_streams.sources.len()
+    }
+}
+
+impl fmt::Debug for SrtpReceiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SrtpReceiver({:?}, {} streams)", self.profile, self.streams())
+    }
+}
+
+/// Replay windows by source. A peer has few, so that a search through a dense list beats hashing.
+struct Streams {
+    sources: Vec<Ssrc>,
+    windows: Vec<ReplayWindow>,
+    limit: usize,
+}
+
+impl Streams {
+    fn new(limit: usize) -> Self {
+        Self { sources: Vec::new(), windows: Vec::new(), limit }
+    }
+
+    fn position(&self, ssrc: Ssrc) -> Option<usize> {
+        self.sources.iter().position(|source| *source == ssrc)
+    }
+
+    fn find(&self, ssrc: Ssrc) -> Option<&ReplayWindow> {
+        self.position(ssrc).map(|at| &self.windows[at])
+    }
+
+    /// Whether a packet of `ssrc` with `index` is worth authenticating.
+    fn admits(&self, ssrc: Ssrc, index: u64) -> Result<(), DropReason> {
+        match self.find(ssrc) {
+            Some(window) if window.is_new(index) => Ok(()),
+            Some(_) => Err(DropReason::SrtpReplay),
+            None if self.sources.len() < self.limit => Ok(()),
+            None => Err(DropReason::TooManyStreams),
+        }
+    }
+
+    /// Notes an authentic packet.
+    fn record(&mut self, ssrc: Ssrc, index: u64) {
+        match self.position(ssrc) {
+            Some(at) => self.windows[at].record(index),
+            None => {
+                self.sources.push(ssrc);
+                self.windows.push(ReplayWindow::starting_at(index));
+            }
+        }
+    }
+}
