@@ -1,0 +1,246 @@
+//! Answering an offer: what becomes of each section, and the sources that we send with.
+
+use super::error::SdpError;
+use super::offer::{Offer, OfferedKind, OfferedMedia, Setup};
+use super::policy::MediaPolicy;
+use super::select::{self, Accepted};
+use super::simulcast::OfferedRid;
+use super::write;
+use crate::dtls::Fingerprint;
+use crate::ice::{Candidate, IceCredentials};
+use crate::ids::{Mid, Ssrc};
+use crate::media::{Direction, MediaKind, MediaSection, SsrcPair};
+use crate::rtp::extension::{ExtensionKind, ExtensionMap};
+use std::collections::HashSet;
+
+/// Our side of an answer.
+pub struct AnswerParams<'a> {
+    /// Our ICE credentials.
+    pub ice: &'a IceCredentials,
+    /// Hash of our certificate.
+    pub fingerprint: &'a Fingerprint,
+    /// Where we can be reached.
+    pub candidates: &'a [Candidate],
+    /// What we are willing to negotiate.
+    pub policy: &'a MediaPolicy,
+    /// Session id of the o= line, the same in every answer to one peer.
+    pub session: u64,
+    /// Version of the o= line, one more in every answer.
+    pub version: u64,
+    /// Sections of the answer before; a section keeps its sources by its mid.
+    pub previous: &'a [MediaSection],
+    /// Canonical name of our sources (RFC 3550 section 6.5.1).
+    pub cname: &'a str,
+    /// Name of the media stream to which a slot belongs (the first word of a=msid). Receivers play the slots of one
+    /// stream in sync.
+    pub streams: &'a dyn Fn(&Mid) -> String,
+}
+
+/// An answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    /// For the peer.
+    pub sdp: String,
+    /// For the transport: every section of sound or picture that has a mid, in the order of the offer.
+    pub sections: Vec<MediaSection>,
+}
+
+/// Answers an offer. `new_ssrc` gives random numbers; one that is taken already is not used.
+///
+/// A section that cannot be served is rejected and does not make the answer fail.
+pub fn answer(
+    offer: &Offer,
+    params: &AnswerParams<'_>,
+    new_ssrc: &mut dyn FnMut() -> Ssrc,
+) -> Result<Answer, SdpError> {
+    check(offer, params)?;
+    let mut sources = Sources::new(offer, params, new_ssrc);
+    let mut settled = Vec::with_capacity(offer.media.len());
+    for media in &offer.media {
+        settled.push(match carried(offer, media) {
+            Some((mid, kind)) => settle(media, mid, kind, params, &mut sources)?,
+            None => Settled::Rejected,
+        });
+    }
+    let sdp = write::answer(offer, params, &settled)?;
+    let sections = offer.media.iter().zip(settled).filter_map(|(media, settled)| match settled {
+        Settled::Live(live) => Some(live.section),
+        Settled::Rejected => Some(stopped_section(media.mid?, kind(media)?, params)),
+    });
+    Ok(Answer { sdp, sections: sections.collect() })
+}
+
+/// What became of an offered section.
+pub(super) enum Settled {
+    /// Answered with port 0.
+    Rejected,
+    /// Part of the transport.
+    Live(Box<Live>),
+}
+
+/// A section that is part of the transport.
+pub(super) struct Live {
+    pub(super) section: MediaSection,
+    pub(super) accepted: Vec<Accepted>,
+    /// Simulcast streams that we take, restricted to payload types that we take.
+    pub(super) rids: Vec<OfferedRid>,
+}
+
+fn check(offer: &Offer, params: &AnswerParams<'_>) -> Result<(), SdpError> {
+    let limit = params.policy.max_sections;
+    if offer.media.len() > limit {
+        return Err(SdpError::TooMany { what: "media sections", limit });
+    }
+    if offer.setup == Setup::Passive {
+        return Err(SdpError::Unsupported { what: "a=setup:passive, for we are the DTLS server" });
+    }
+    if offer.ice_lite {
+        return Err(SdpError::Unsupported { what: "an ICE-lite peer, for we are ICE-lite" });
+    }
+    if !is_token(params.cname) {
+        return Err(SdpError::Arguments { what: "the canonical name is no word" });
+    }
+    Ok(())
+}
+
+/// Whether text can stand in an attribute as one word.
+pub(super) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 255 && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+fn kind(media: &OfferedMedia) -> Option<MediaKind> {
+    match media.kind {
+        OfferedKind::Audio => Some(MediaKind::Audio),
+        OfferedKind::Video => Some(MediaKind::Video),
+        OfferedKind::Other(_) => None,
+    }
+}
+
+/// Mid and kind of a section that our transport can carry.
+fn carried(offer: &Offer, media: &OfferedMedia) -> Option<(Mid, MediaKind)> {
+    const PROTOCOLS: [&str; 4] = ["UDP/TLS/RTP/SAVPF", "TCP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "RTP/SAVPF"];
+    let mid = media.mid.filter(|mid| offer.bundle.contains(mid))?;
+    let ours = !media.stopped && media.rtcp_mux && PROTOCOLS.contains(&media.protocol.as_str());
+    ours.then_some((mid, kind(media)?))
+}
+
+fn settle(
+    media: &OfferedMedia,
+    mid: Mid,
+    kind: MediaKind,
+    params: &AnswerParams<'_>,
+    sources: &mut Sources<'_>,
+) -> Result<Settled, SdpError> {
+    let policy = params.policy;
+    let mut accepted = select::formats(media, policy);
+    accepted.retain(|a| a.format.codec.kind() == kind);
+    if accepted.is_empty() {
+        return Ok(Settled::Rejected);
+    }
+    let direction = match media.direction {
+        offered if offered.sends() && policy.publish => Direction::Receive,
+        offered if offered.receives() && policy.subscribe => Direction::Send,
+        _ => Direction::Inactive,
+    };
+    let extensions = select::extensions(media, &accepted, direction);
+    let rids = if direction == Direction::Receive { taken_rids(media, &accepted, &extensions, policy) } else { vec![] };
+    let rtx = accepted.iter().any(|a| a.format.rtx.is_some());
+    let section = MediaSection {
+        mid,
+        kind,
+        direction,
+        formats: accepted.iter().map(|a| a.format.clone()).collect(),
+        extensions,
+        rids: rids.iter().map(|rid| rid.rid).collect(),
+        remote_ssrcs: if direction == Direction::Receive { media.ssrcs.clone() } else { Vec::new() },
+        local_ssrcs: sources.of(mid, direction, rtx)?,
+        cname: params.cname.to_owned(),
+        rtx_time: policy.rtx_time,
+        nack: accepted.iter().any(|a| a.feedback.contains(&"nack")),
+    };
+    Ok(Settled::Live(Box::new(Live { section, accepted, rids })))
+}
+
+/// The simulcast streams that we take; none where packets could not name theirs.
+fn taken_rids(
+    media: &OfferedMedia,
+    accepted: &[Accepted],
+    extensions: &ExtensionMap,
+    policy: &MediaPolicy,
+) -> Vec<OfferedRid> {
+    if extensions.id(ExtensionKind::Rid).is_none() {
+        return Vec::new();
+    }
+    let restricted = media.rids.iter().filter_map(|offered| {
+        let mut rid = offered.clone();
+        rid.payload_types.retain(|&pt| accepted.iter().any(|a| a.format.payload_type == pt));
+        (rid.payload_types.is_empty() == offered.payload_types.is_empty()).then_some(rid)
+    });
+    restricted.take(policy.max_rids).collect()
+}
+
+/// A section that was rejected, for the transport: nothing flows on it.
+fn stopped_section(mid: Mid, kind: MediaKind, params: &AnswerParams<'_>) -> MediaSection {
+    MediaSection {
+        mid,
+        kind,
+        direction: Direction::Inactive,
+        formats: Vec::new(),
+        extensions: ExtensionMap::default(),
+        rids: Vec::new(),
+        remote_ssrcs: Vec::new(),
+        local_ssrcs: None,
+        cname: params.cname.to_owned(),
+        rtx_time: params.policy.rtx_time,
+        nack: false,
+    }
+}
+
+/// Chooses our sources: those of the answer before, or new ones that nobody has.
+struct Sources<'a> {
+    previous: &'a [MediaSection],
+    taken: HashSet<Ssrc>,
+    new_ssrc: &'a mut dyn FnMut() -> Ssrc,
+}
+
+impl<'a> Sources<'a> {
+    fn new(offer: &Offer, params: &AnswerParams<'a>, new_ssrc: &'a mut dyn FnMut() -> Ssrc) -> Self {
+        let theirs = offer.media.iter().flat_map(|media| media.ssrcs.iter().copied());
+        let ours = params.previous.iter().filter_map(|section| section.local_ssrcs);
+        let taken = theirs.chain(ours).flat_map(|pair| [Some(pair.media), pair.rtx]).flatten().collect();
+        Self { previous: params.previous, taken, new_ssrc }
+    }
+
+    /// The sources of a section. They stay while it is inactive, so that it can go on later.
+    fn of(&mut self, mid: Mid, direction: Direction, rtx: bool) -> Result<Option<SsrcPair>, SdpError> {
+        let known = self.previous.iter().find(|section| section.mid == mid).and_then(|section| section.local_ssrcs);
+        match direction {
+            Direction::Receive => Ok(None),
+            Direction::Inactive => Ok(known),
+            Direction::Send => {
+                let media = known.map_or_else(|| self.fresh(), |pair| Ok(pair.media))?;
+                let rtx = match (rtx, known.and_then(|pair| pair.rtx)) {
+                    (false, _) => None,
+                    (true, Some(known)) => Some(known),
+                    (true, None) => Some(self.fresh()?),
+                };
+                Ok(Some(SsrcPair { media, rtx }))
+            }
+        }
+    }
+
+    fn fresh(&mut self) -> Result<Ssrc, SdpError> {
+        /// Random numbers meet one of a few hundred sources once in ten million tries.
+        const TRIES: usize = 16;
+        for _ in 0..TRIES {
+            let ssrc = (self.new_ssrc)();
+            if ssrc.0 != 0 && self.taken.insert(ssrc) {
+                return Ok(ssrc);
+            }
+        }
+        Err(SdpError::Arguments { what: "no unused source was given" })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,3 @@
+//! Answers to small offers, and to any offer.
+
+use super::*;

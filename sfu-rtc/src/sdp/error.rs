@@ -1,0 +1,73 @@
+//! What can be wrong with a session description, and whose fault it is.
+
+/// Whom an error concerns.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Fault {
+    /// The description is wrong, or asks for what we do not do. Answer with an error and leave things as they were.
+    Peer,
+    /// The arguments of our own side are wrong.
+    Ours,
+}
+
+/// Why a description was not accepted.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SdpError {
+    /// Larger than we read.
+    #[error("the description has {bytes} bytes, more than the {limit} that are read")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The most that is read.
+        limit: usize,
+    },
+    /// A line that cannot be read.
+    #[error("line {line}: {what}")]
+    Syntax {
+        /// Its number, from 1.
+        line: usize,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// More of something than we take.
+    #[error("more than {limit} {what}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The most that is taken.
+        limit: usize,
+    },
+    /// Something necessary is not there.
+    #[error("{what} is missing")]
+    Missing {
+        /// What.
+        what: &'static str,
+    },
+    /// It is well formed but asks for what we do not do.
+    #[error("not supported: {what}")]
+    Unsupported {
+        /// What.
+        what: &'static str,
+    },
+    /// Parts of it contradict each other.
+    #[error("the description contradicts itself: {what}")]
+    Contradiction {
+        /// How.
+        what: &'static str,
+    },
+    /// Our own side asked for an answer that cannot be written.
+    #[error("cannot answer: {what}")]
+    Arguments {
+        /// Why.
+        what: &'static str,
+    },
+}
+
+impl SdpError {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Arguments { .. } => Fault::Ours,
+            _ => Fault::Peer,
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! Reading an offer: what the peer wants to send and receive, and how it can be reached.
+
+use super::error::SdpError;
+use super::lines::{Attribute, Description, MediaPart, find};
+use super::simulcast::{self, OfferedRid};
+use super::sources;
+use crate::dtls::Fingerprint;
+use crate::ice::IceCredentials;
+use crate::ids::{Mid, PayloadType};
+use crate::media::SsrcPair;
+use crate::rtp::extension::ExtensionKind;
+
+/// Most fingerprints that are kept.
+const MAX_FINGERPRINTS: usize = 8;
+/// Most rtcp-fb lines of one payload type that are kept.
+const MAX_FEEDBACK: usize = 16;
+/// Longest fmtp that is kept, in bytes; H.265 with parameter sets in it is the longest seen, at about 300.
+const MAX_FMTP: usize = 2048;
+/// Most header extensions of one section that are kept.
+const MAX_EXTENSIONS: usize = 32;
+
+/// A peer's offer, or what of it concerns us.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Offer {
+    /// ICE credentials of the one transport. New ones in a later offer are an ICE restart.
+    pub ice: IceCredentials,
+    /// Words of `a=ice-options`, such as "trickle".
+    pub ice_options: Vec<String>,
+    /// Whether the peer is ICE-lite, as we are.
+    pub ice_lite: bool,
+    /// Hashes of the peer's certificate, of which one must match.
+    pub fingerprints: Vec<Fingerprint>,
+    /// Who opens the DTLS handshake.
+    pub setup: Setup,
+    /// Sections that share one transport (`a=group:BUNDLE`, RFC 9143).
+    pub bundle: Vec<Mid>,
+    /// All sections in their order.
+    pub media: Vec<OfferedMedia>,
+}
+
+/// DTLS role that the peer offers (RFC 8842).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Setup {
+    /// Either.
+    ActPass,
+    /// It is the client.
+    Active,
+    /// It is the server.
+    Passive,
+}
+
+/// What a section carries.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum OfferedKind {
+    /// Sound.
+    Audio,
+    /// Picture.
+    Video,
+    /// Data channels, or anything else, by its name in the m= line.
+    Other(String),
+}
+
+/// Which way media flows, seen from the peer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum OfferedDirection {
+    /// Both ways.
+    SendRecv,
+    /// It sends.
+    SendOnly,
+    /// It receives.
+    RecvOnly,
+    /// Neither.
+    Inactive,
+}
+
+impl OfferedDirection {
+    /// Whether the peer would send.
+    pub fn sends(self) -> bool {
+        matches!(self, Self::SendRecv | Self::SendOnly)
+    }
+
+    /// Whether the peer would receive.
+    pub fn receives(self) -> bool {
+        matches!(self, Self::SendRecv | Self::RecvOnly)
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        match name {
+            "sendrecv" => Some(Self::SendRecv),
+            "sendonly" => Some(Self::SendOnly),
+            "recvonly" => Some(Self::RecvOnly),
+            "inactive" => Some(Self::Inactive),
+            _ => None,
+        }
+    }
+}
+
+/// One offered payload type.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OfferedFormat {
+    /// Payload type.
+    pub payload_type: PayloadType,
+    /// Encoding name ("VP8", "rtx").
+    pub name: String,
+    /// RTP clock in Hz.
+    pub clock_rate: u32,
+    /// Channels of sound.
+    pub channels: u8,
+    /// Format parameters; empty where there are none.
+    pub fmtp: String,
+    /// Feedback that the peer understands for it ("nack pli").
+    pub feedback: Vec<String>,
+}
+
+impl OfferedFormat {
+    /// Whether the peer understands this feedback.
+    pub fn has_feedback(&self, feedback: &str) -> bool {
+        self.feedback.iter().any(|known| known == feedback)
+    }
+}
+
+/// One offered header extension that we know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OfferedExtension {
+    /// Which.
+    pub kind: ExtensionKind,
+    /// Its id.
+    pub id: u8,
+    /// Which way the peer uses it.
+    pub direction: OfferedDirection,
+}
+
+/// One offered section.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OfferedMedia {
+    /// Its a=mid. A stopped section may have none.
+    pub mid: Option<Mid>,
+    /// What it carries.
+    pub kind: OfferedKind,
+    /// Protocol in the m= line.
+    pub protocol: String,
+    /// First format in the m= line, which is repeated where the section is rejected.
+    pub first_format: String,
+    /// Stopped: port 0 without `a=bundle-only`.
+    pub stopped: bool,
+    /// Which way media flows.
+    pub direction: OfferedDirection,
+    /// Payload types in the peer's order of preference.
+    pub formats: Vec<OfferedFormat>,
+    /// Header extensions that we know.
+    pub extensions: Vec<OfferedExtension>,
+    /// Simulcast streams that it sends.
+    pub rids: Vec<OfferedRid>,
+    /// Sources that it announces.
+    pub ssrcs: Vec<SsrcPair>,
+    /// Identifier of the media stream to which it belongs (a=msid), which sound and picture of one camera share.
+    pub stream: Option<String>,
+    /// RTP and RTCP on one port (RFC 5761).
+    pub rtcp_mux: bool,
+    /// RTCP of reduced size (RFC 5506).
+    pub rtcp_rsize: bool,
+    /// One- and two-byte header extensions mixed (RFC 8285).
+    pub extmap_allow_mixed: bool,
+}
+
+impl Offer {
+    /// Reads an offer. Whatever is not understood is left out; an error is what no answer can be given to.
+    pub fn parse(text: &str) -> Result<Self, SdpError> {
+        let description = Description::parse(text)?;
+        let session = &description.session;
+        let allow_mixed = find(session, "extmap-allow-mixed").is_some();
+        let media = description.media.iter().map(|part| OfferedMedia::parse(part, allow_mixed));
+        let media = media.collect::<Result<Vec<_>, _>>()?;
+        check_mids(&media)?;
+        let bundle = bundle(session, &media)?;
+        let transport = TransportPart::of(&description, &media, &bundle);
+        let ice = transport.ice()?;
+        Ok(Self {
+            ice,
+            ice_options: transport.words("ice-options"),
+            ice_lite: find(session, "ice-lite").is_some(),
+            fingerprints: transport.fingerprints()?,
+            setup: transport.setup()?,
+            bundle,
+            media,
+        })
+    }
+}
+
+fn check_mids(media: &[OfferedMedia]) -> Result<(), SdpError> {
+    let mut mids: Vec<_> = media.iter().filter_map(|section| section.mid).collect();
+    mids.sort_unstable();
+    if mids.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(SdpError::Contradiction { what: "two sections have the same a=mid" });
+    }
+    Ok(())
+}
+
+/// The first BUNDLE group; a single section needs none.
+fn bundle(session: &[Attribute<'_>], media: &[OfferedMedia]) -> Result<Vec<Mid>, SdpError> {
+    let groups = session.iter().filter(|attribute| attribute.name == "group");
+    let bundle = groups.filter_map(|group| group.value.strip_prefix("BUNDLE")).next();
+    let Some(bundle) = bundle else {
+        let mut live = media.iter().filter(|section| !section.stopped).filter_map(|section| section.mid);
+        let only = live.next();
+        return match live.next() {
+            Some(_) => Err(SdpError::Unsupported { what: "several sections without a=group:BUNDLE" }),
+            None => Ok(only.into_iter().collect()),
+        };
+    };
+    let mids: Vec<_> = bundle.split_ascii_whitespace().filter_map(Mid::new).take(media.len()).collect();
+    if mids.iter().any(|&mid| media.iter().all(|section| section.mid != Some(mid))) {
+        return Err(SdpError::Contradiction { what: "a=group:BUNDLE names a section that is not there" });
+    }
+    Ok(mids)
+}
+
+/// Where the attributes of the one transport stand: in the first live section of the bundle, or in the session part.
+struct TransportPart<'a> {
+    section: Option<&'a MediaPart<'a>>,
+    session: &'a [Attribute<'a>],
+}
+
+impl<'a> TransportPart<'a> {
+    fn of(description: &'a Description<'a>, media: &[OfferedMedia], bundle: &[Mid]) -> Self {
+        let tagged = bundle.iter().find_map(|&mid| {
+            let index = media.iter().position(|section| section.mid == Some(mid) && !section.stopped)?;
+            description.media.get(index)
+        });
+        Self { section: tagged.or(description.media.first()), session: &description.session }
+    }
+
+    fn attribute(&self, name: &str) -> Option<Attribute<'a>> {
+        self.section.and_then(|section| section.attribute(name)).or_else(|| find(self.session, name))
+    }
+
+    fn words(&self, name: &str) -> Vec<String> {
+        let value = self.attribute(name).map_or("", |attribute| attribute.value);
+        value.split_ascii_whitespace().take(16).map(str::to_owned).collect()
+    }
+
+    fn ice(&self) -> Result<IceCredentials, SdpError> {
+        let ufrag = self.attribute("ice-ufrag").ok_or(SdpError::Missing { what: "a=ice-ufrag" })?;
+        let pwd = self.attribute("ice-pwd").ok_or(SdpError::Missing { what: "a=ice-pwd" })?;
+        ice_credentials(ufrag, pwd)
+    }
+
+    fn fingerprints(&self) -> Result<Vec<Fingerprint>, SdpError> {
+        let in_section = self.section.into_iter().flat_map(|section| section.all("fingerprint"));
+        let in_session = self.session.iter().copied().filter(|attribute| attribute.name == "fingerprint");
+        let mut fingerprints: Vec<Fingerprint> = Vec::new();
+        for line in in_section.chain(in_session) {
+            let fingerprint = line.value.parse().map_err(|_| line.wrong("no fingerprint"))?;
+            if !fingerprints.contains(&fingerprint) {
+                fingerprints.push(fingerprint);
+            }
+            if fingerprints.len() > MAX_FINGERPRINTS {
+                return Err(SdpError::TooMany { what: "fingerprints", limit: MAX_FINGERPRINTS });
+            }
+        }
+        if fingerprints.is_empty() {
+            return Err(SdpError::Missing { what: "a=fingerprint" });
+        }
+        Ok(fingerprints)
+    }
+
+    fn setup(&self) -> Result<Setup, SdpError> {
+        // RFC 8842 section 5.1: an offer without a=setup means active.
+        let Some(setup) = self.attribute("setup") else { return Ok(Setup::Active) };
+        match setup.value {
+            "actpass" => Ok(Setup::ActPass),
+            "active" => Ok(Setup::Active),
+            "passive" => Ok(Setup::Passive),
+            _ => Err(setup.wrong("a=setup is actpass, active or passive")),
+        }
+    }
+}
+
+/// Checks lengths and characters (RFC 8839 section 5.4), with the few characters more that libwebrtc allows.
+pub(super) fn ice_credentials(ufrag: Attribute<'_>, pwd: Attribute<'_>) -> Result<IceCredentials, SdpError> {
+    let ice_chars = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/-_#=".contains(&b));
+    if !(4..=256).contains(&ufrag.value.len()) || !ice_chars(ufrag.value) {
+        return Err(ufrag.wrong("a=ice-ufrag has 4 to 256 letters and digits"));
+    }
+    if !(22..=256).contains(&pwd.value.len()) || !ice_chars(pwd.value) {
+        return Err(pwd.wrong("a=ice-pwd has 22 to 256 letters and digits"));
+    }
+    Ok(IceCredentials { ufrag: ufrag.value.to_owned(), pwd: pwd.value.to_owned() })
+}
+
+impl OfferedMedia {
+    fn parse(part: &MediaPart<'_>, allow_mixed: bool) -> Result<Self, SdpError> {
+        let stopped = part.port == 0 && part.attribute("bundle-only").is_none();
+        let mid = match part.attribute("mid") {
+            Some(line) => Some(Mid::new(line.value).ok_or(line.wrong("a=mid has 1 to 16 visible characters"))?),
+            None if stopped => None,
+            None => return Err(SdpError::Missing { what: "a=mid" }),
+        };
+        let kind = match part.media {
+            "audio" => OfferedKind::Audio,
+            "video" => OfferedKind::Video,
+            other => OfferedKind::Other(other.to_owned()),
+        };
+        let direction = part.attributes.iter().find_map(|line| OfferedDirection::parse(line.name));
+        let stream = part.attribute("msid").and_then(|line| line.value.split_ascii_whitespace().next());
+        Ok(Self {
+            mid,
+            kind,
+            protocol: part.proto.to_owned(),
+            first_format: part.formats.first().copied().unwrap_or("0").to_owned(),
+            stopped,
+            direction: direction.unwrap_or(OfferedDirection::SendRecv),
+            formats: formats(part),
+            extensions: extensions(part),
+            rids: simulcast::offered_rids(part),
+            ssrcs: sources::announced(part),
+            stream: stream.filter(|&stream| stream != "-").map(str::to_owned),
+            rtcp_mux: part.attribute("rtcp-mux").is_some(),
+            rtcp_rsize: part.attribute("rtcp-rsize").is_some(),
+            extmap_allow_mixed: allow_mixed || part.attribute("extmap-allow-mixed").is_some(),
+        })
+    }
+}
+
+/// The formats of the m= line that an a=rtpmap explains.
+fn formats(part: &MediaPart<'_>) -> Vec<OfferedFormat> {
+    let mut formats: Vec<OfferedFormat> = Vec::new();
+    for word in &part.formats {
+        let Ok(payload_type) = word.parse::<u8>() else { continue };
+        if payload_type > 127 || formats.iter().any(|known| known.payload_type.0 == payload_type) {
+            continue;
+        }
+        let Some(map) = part.all("rtpmap").find_map(|line| of_payload_type(line.value, payload_type)) else { continue };
+        let mut fields = map.trim().split('/');
+        let (Some(name), Some(Ok(clock_rate))) = (fields.next(), fields.next().map(str::parse)) else { continue };
+        let channels = fields.next().and_then(|field| field.parse().ok()).unwrap_or(1);
+        let fmtp = part.all("fmtp").find_map(|line| of_payload_type(line.value, payload_type)).unwrap_or("");
+        if fmtp.len() > MAX_FMTP {
+            continue;
+        }
+        let feedback = part.all("rtcp-fb").filter_map(|line| {
+            let of_all = line.value.strip_prefix("* ");
+            of_all.or_else(|| of_payload_type(line.value, payload_type)).map(|text| text.trim().to_owned())
+        });
+        formats.push(OfferedFormat {
+            payload_type: PayloadType(payload_type),
+            name: name.to_owned(),
+            clock_rate,
+            channels,
+            fmtp: fmtp.to_owned(),
+            feedback: feedback.take(MAX_FEEDBACK).collect(),
+        });
+    }
+    formats
+}
+
+/// What follows `<payload type> ` where the line is of this payload type.
+fn of_payload_type(value: &str, payload_type: u8) -> Option<&str> {
+    let (word, rest) = value.split_once(' ')?;
+    (word.parse() == Ok(payload_type)).then(|| rest.trim())
+}
+
+/// `a=extmap:<id>[/<direction>] <uri> [<attributes>]`, of those that we know; the first of an id counts.
+fn extensions(part: &MediaPart<'_>) -> Vec<OfferedExtension> {
+    let mut extensions: Vec<OfferedExtension> = Vec::new();
+    for line in part.all("extmap") {
+        let mut words = line.value.split_ascii_whitespace();
+        let (Some(entry), Some(uri)) = (words.next(), words.next()) else { continue };
+        let (id, direction) = match entry.split_once('/') {
+            Some((id, direction)) => (id, OfferedDirection::parse(direction)),
+            None => (entry, Some(OfferedDirection::SendRecv)),
+        };
+        let (Ok(id), Some(direction), Some(kind)) = (id.parse(), direction, ExtensionKind::from_uri(uri)) else {
+            continue;
+        };
+        let taken = extensions.iter().any(|known| known.id == id || known.kind == kind);
+        if !taken && extensions.len() < MAX_EXTENSIONS {
+            extensions.push(OfferedExtension { kind, id, direction });
+        }
+    }
+    extensions
+}

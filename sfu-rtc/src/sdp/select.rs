@@ -1,0 +1,118 @@
+//! Which of the offered formats and header extensions are taken.
+
+use super::fmtp::{h264_profile_idc, parameter};
+use super::offer::{OfferedDirection, OfferedFormat, OfferedMedia};
+use super::policy::MediaPolicy;
+use crate::media::{Codec, Direction, PayloadFormat};
+use crate::rtp::extension::{ExtensionKind, ExtensionMap};
+
+/// Feedback messages that we understand or send.
+const FEEDBACK: [&str; 5] = ["nack", "nack pli", "ccm fir", "transport-cc", "goog-remb"];
+
+/// A format that is taken, with the feedback that is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Accepted {
+    pub(super) format: PayloadFormat,
+    pub(super) feedback: Vec<&'static str>,
+    pub(super) channels: u8,
+}
+
+/// The formats of an offered section that the policy accepts, in the order of the offer.
+pub(super) fn formats(media: &OfferedMedia, policy: &MediaPolicy) -> Vec<Accepted> {
+    let mut accepted: Vec<Accepted> = Vec::new();
+    for offered in &media.formats {
+        let Some(codec) = codec(offered).filter(|&codec| policy.accepts(codec)) else { continue };
+        let rtx = media.formats.iter().find(|other| is_rtx_of(other, offered)).map(|other| other.payload_type);
+        let format = PayloadFormat {
+            payload_type: offered.payload_type,
+            codec,
+            clock_rate: offered.clock_rate,
+            fmtp: offered.fmtp.clone(),
+            rtx,
+        };
+        let feedback = FEEDBACK.into_iter().filter(|feedback| offered.has_feedback(feedback)).collect();
+        accepted.push(Accepted { format, feedback, channels: offered.channels });
+    }
+    // Redundancy without the format that it carries twice means nothing.
+    let opus: Vec<_> = accepted.iter().filter(|a| a.format.codec == Codec::Opus).map(|a| a.format.payload_type).collect();
+    accepted.retain(|a| {
+        let primary = || a.format.fmtp.split('/').next().and_then(|pt| pt.trim().parse().ok());
+        a.format.codec != Codec::OpusRed || primary().is_some_and(|pt| opus.iter().any(|opus| opus.0 == pt))
+    });
+    accepted
+}
+
+fn is_rtx_of(rtx: &OfferedFormat, media: &OfferedFormat) -> bool {
+    rtx.name.eq_ignore_ascii_case("rtx")
+        && rtx.clock_rate == media.clock_rate
+        && parameter(&rtx.fmtp, "apt").and_then(|apt| apt.parse().ok()) == Some(media.payload_type.0)
+}
+
+/// The codec of an offered format in the profile that we forward: the one that every receiver decodes.
+fn codec(offered: &OfferedFormat) -> Option<Codec> {
+    let is = |codec: Codec| offered.name.eq_ignore_ascii_case(codec.name());
+    let default_is = |name, value| parameter(&offered.fmtp, name).unwrap_or(value) == value;
+    match offered.clock_rate {
+        48_000 if offered.channels == 2 && is(Codec::Opus) => Some(Codec::Opus),
+        48_000 if offered.channels == 2 && is(Codec::OpusRed) => Some(Codec::OpusRed),
+        90_000 if is(Codec::Vp8) => Some(Codec::Vp8),
+        90_000 if is(Codec::Vp9) => default_is("profile-id", "0").then_some(Codec::Vp9),
+        90_000 if is(Codec::H264) => h264(&offered.fmtp).then_some(Codec::H264),
+        90_000 if is(Codec::H265) => {
+            (default_is("profile-id", "1") && default_is("tx-mode", "SRST")).then_some(Codec::H265)
+        }
+        90_000 if is(Codec::Av1) => default_is("profile", "0").then_some(Codec::Av1),
+        _ => None,
+    }
+}
+
+/// H.264 in packetization mode 1 (a packet may be a fragment) and a 4:2:0 profile of eight bits:
+/// Baseline, Main or High.
+fn h264(fmtp: &str) -> bool {
+    const PROFILES: [u8; 3] = [66, 77, 100];
+    let profile = h264_profile_idc(fmtp);
+    parameter(fmtp, "packetization-mode") == Some("1") && profile.is_some_and(|idc| PROFILES.contains(&idc))
+}
+
+/// The header extensions that are taken on a section of which media flows in `direction`.
+pub(super) fn extensions(media: &OfferedMedia, accepted: &[Accepted], direction: Direction) -> ExtensionMap {
+    let transport_cc = accepted.iter().any(|a| a.feedback.contains(&"transport-cc"))
+        && media.extensions.iter().any(|e| e.kind == ExtensionKind::TransportCc && fits(e.direction, direction));
+    let mut map = ExtensionMap::default();
+    for offered in media.extensions.iter().filter(|offered| fits(offered.direction, direction)) {
+        let wanted = match offered.kind {
+            ExtensionKind::TransportCc => transport_cc,
+            // Only a receiver that estimates by itself (REMB) needs it.
+            ExtensionKind::AbsSendTime => !transport_cc,
+            // A slot carries one stream without layers of its own.
+            ExtensionKind::Rid | ExtensionKind::RepairedRid | ExtensionKind::VideoLayersAllocation => {
+                direction != Direction::Send
+            }
+            _ => true,
+        };
+        if wanted {
+            map.set(offered.kind, offered.id);
+        }
+    }
+    map
+}
+
+/// Whether an extension that the peer uses in the direction `offered` can be used on a section.
+fn fits(offered: OfferedDirection, direction: Direction) -> bool {
+    match direction {
+        Direction::Receive => offered.sends(),
+        Direction::Send => offered.receives(),
+        Direction::Inactive => true,
+    }
+}
+
+/// The format among `formats` with which a receiver can be sent what arrives as `source`: the same codec, and for
+/// H.264 the same profile where there is one.
+pub fn matching_format<'a>(formats: &'a [PayloadFormat], source: &PayloadFormat) -> Option<&'a PayloadFormat> {
+    let same_codec = || formats.iter().filter(|format| format.codec == source.codec);
+    let profile = |format: &PayloadFormat| match format.codec {
+        Codec::H264 => h264_profile_idc(&format.fmtp),
+        _ => None,
+    };
+    same_codec().find(|format| profile(format) == profile(source)).or_else(|| same_codec().next())
+}

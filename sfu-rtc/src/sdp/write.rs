@@ -1,0 +1,186 @@
+//! The text of an answer.
+
+use super::answer::{AnswerParams, Live, Settled, is_token};
+use super::error::SdpError;
+use super::offer::{Offer, OfferedDirection, OfferedKind, OfferedMedia};
+use super::select::Accepted;
+use crate::media::{Direction, MediaKind};
+use std::fmt::{Display, Write};
+
+/// Text that is being written.
+struct Text(String);
+
+impl Text {
+    fn line(&mut self, line: impl Display) {
+        // Writing into a String does not fail.
+        let _ = write!(self.0, "{line}\r\n");
+    }
+
+    fn attribute(&mut self, name: &str, value: impl Display) {
+        self.line(format_args!("a={name}:{value}"));
+    }
+}
+
+/// Writes the answer that was settled for each section of the offer.
+pub(super) fn answer(offer: &Offer, params: &AnswerParams<'_>, settled: &[Settled]) -> Result<String, SdpError> {
+    let mut text = Text(String::with_capacity(1024 * (1 + settled.len())));
+    // RFC 8829 section 5.2.1: the session id is below 2^63.
+    let session = params.session & (u64::MAX >> 1);
+    text.line("v=0");
+    text.line(format_args!("o=- {session} {} IN IP4 127.0.0.1", params.version));
+    text.line("s=-");
+    text.line("t=0 0");
+    let live = || settled.iter().filter_map(|settled| if let Settled::Live(live) = settled { Some(live) } else { None });
+    if live().next().is_some() {
+        let mids = live().fold(String::new(), |mids, live| format!("{mids} {}", live.section.mid));
+        text.attribute("group", format_args!("BUNDLE{mids}"));
+    }
+    text.line("a=ice-lite");
+    let first = live().next().map(|live| live.section.mid);
+    for (media, settled) in offer.media.iter().zip(settled) {
+        match settled {
+            Settled::Rejected => rejected(&mut text, media),
+            Settled::Live(live) => {
+                media_line(&mut text, media, live);
+                transport(&mut text, offer, params, first == Some(live.section.mid));
+                section(&mut text, media, live);
+                if live.section.direction == Direction::Send {
+                    sources(&mut text, params, live)?;
+                }
+            }
+        }
+    }
+    Ok(text.0)
+}
+
+fn rejected(text: &mut Text, media: &OfferedMedia) {
+    let kind = match &media.kind {
+        OfferedKind::Audio => "audio",
+        OfferedKind::Video => "video",
+        OfferedKind::Other(kind) => kind,
+    };
+    text.line(format_args!("m={kind} 0 {} {}", media.protocol, media.first_format));
+    text.line("c=IN IP4 0.0.0.0");
+    if let Some(mid) = media.mid {
+        text.attribute("mid", mid);
+    }
+    text.line("a=inactive");
+}
+
+fn media_line(text: &mut Text, media: &OfferedMedia, live: &Live) {
+    let kind = match live.section.kind {
+        MediaKind::Audio => "audio",
+        MediaKind::Video => "video",
+    };
+    let payload_types = live.section.formats.iter().flat_map(|format| [Some(format.payload_type), format.rtx]);
+    let payload_types = payload_types.flatten().fold(String::new(), |list, pt| format!("{list} {}", pt.0));
+    // Port 9 and no address: they are in the candidates.
+    text.line(format_args!("m={kind} 9 {}{payload_types}", media.protocol));
+    text.line("c=IN IP4 0.0.0.0");
+    text.attribute("mid", live.section.mid);
+}
+
+/// What concerns the one transport. Every section repeats it, for not every peer looks into the session part.
+fn transport(text: &mut Text, offer: &Offer, params: &AnswerParams<'_>, first: bool) {
+    text.attribute("ice-ufrag", &params.ice.ufrag);
+    text.attribute("ice-pwd", &params.ice.pwd);
+    if offer.ice_options.iter().any(|option| option == "trickle") {
+        text.line("a=ice-options:trickle");
+    }
+    text.attribute("fingerprint", params.fingerprint);
+    text.line("a=setup:passive");
+    if first {
+        for candidate in params.candidates {
+            text.line(format_args!("a={candidate}"));
+        }
+        text.line("a=end-of-candidates");
+    }
+    text.line("a=rtcp-mux");
+}
+
+fn section(text: &mut Text, media: &OfferedMedia, live: &Live) {
+    if media.rtcp_rsize {
+        text.line("a=rtcp-rsize");
+    }
+    text.line(match live.section.direction {
+        Direction::Receive => "a=recvonly",
+        Direction::Send => "a=sendonly",
+        Direction::Inactive => "a=inactive",
+    });
+    if media.extmap_allow_mixed {
+        text.line("a=extmap-allow-mixed");
+    }
+    for extension in &media.extensions {
+        if live.section.extensions.id(extension.kind) == Some(extension.id) {
+            let direction = match extension.direction {
+                OfferedDirection::SendRecv => "",
+                OfferedDirection::SendOnly => "/recvonly",
+                OfferedDirection::RecvOnly => "/sendonly",
+                OfferedDirection::Inactive => "/inactive",
+            };
+            text.attribute("extmap", format_args!("{}{direction} {}", extension.id, extension.kind.uri()));
+        }
+    }
+    for accepted in &live.accepted {
+        format(text, accepted, live);
+    }
+    simulcast(text, live);
+}
+
+fn format(text: &mut Text, accepted: &Accepted, live: &Live) {
+    let format = &accepted.format;
+    let (pt, name, clock_rate) = (format.payload_type.0, format.codec.name(), format.clock_rate);
+    match accepted.channels {
+        1 => text.attribute("rtpmap", format_args!("{pt} {name}/{clock_rate}")),
+        channels => text.attribute("rtpmap", format_args!("{pt} {name}/{clock_rate}/{channels}")),
+    }
+    for feedback in &accepted.feedback {
+        text.attribute("rtcp-fb", format_args!("{pt} {feedback}"));
+    }
+    if !format.fmtp.is_empty() {
+        text.attribute("fmtp", format_args!("{pt} {}", format.fmtp));
+    }
+    if let Some(rtx) = format.rtx {
+        let rtx_time = live.section.rtx_time.as_millis();
+        text.attribute("rtpmap", format_args!("{} rtx/{clock_rate}", rtx.0));
+        text.attribute("fmtp", format_args!("{} apt={pt};rtx-time={rtx_time}", rtx.0));
+    }
+}
+
+fn simulcast(text: &mut Text, live: &Live) {
+    if live.rids.is_empty() {
+        return;
+    }
+    for rid in &live.rids {
+        let payload_types = rid.payload_types.iter().map(|pt| pt.0.to_string()).collect::<Vec<_>>().join(",");
+        let restrictions = match (payload_types.is_empty(), rid.restrictions.is_empty()) {
+            (true, true) => String::new(),
+            (true, false) => format!(" {}", rid.restrictions),
+            (false, true) => format!(" pt={payload_types}"),
+            (false, false) => format!(" pt={payload_types};{}", rid.restrictions),
+        };
+        text.attribute("rid", format_args!("{} recv{restrictions}", rid.rid));
+    }
+    let paused = |paused| if paused { "~" } else { "" };
+    let streams: Vec<_> = live.rids.iter().map(|rid| format!("{}{}", paused(rid.paused), rid.rid)).collect();
+    text.attribute("simulcast", format_args!("recv {}", streams.join(";")));
+}
+
+fn sources(text: &mut Text, params: &AnswerParams<'_>, live: &Live) -> Result<(), SdpError> {
+    let Some(pair) = live.section.local_ssrcs else { return Ok(()) };
+    let mid = live.section.mid;
+    let stream = (params.streams)(&mid);
+    if !is_token(&stream) {
+        return Err(SdpError::Arguments { what: "the name of a media stream is no word" });
+    }
+    let msid = format!("{stream} {stream}-{mid}");
+    text.attribute("msid", &msid);
+    if let Some(rtx) = pair.rtx {
+        text.attribute("ssrc-group", format_args!("FID {} {}", pair.media.0, rtx.0));
+    }
+    for ssrc in [Some(pair.media), pair.rtx].into_iter().flatten() {
+        text.attribute("ssrc", format_args!("{} cname:{}", ssrc.0, params.cname));
+        text.attribute("ssrc", format_args!("{} msid:{msid}", ssrc.0));
+    }
+    Ok(())
+}
