@@ -34,7 +34,8 @@ pub(super) fn formats(media: &OfferedMedia, policy: &MediaPolicy) -> Vec<Accepte
         accepted.push(Accepted { format, feedback, channels: offered.channels });
     }
     // Redundancy without the format that it carries twice means nothing.
-    let opus: Vec<_> = accepted.iter().filter(|a| a.format.codec == Codec::Opus).map(|a| a.format.payload_type).collect();
+    let opus: Vec<_> =
+        accepted.iter().filter(|a| a.format.codec == Codec::Opus).map(|a| a.format.payload_type).collect();
     accepted.retain(|a| {
         let primary = || a.format.fmtp.split('/').next().and_then(|pt| pt.trim().parse().ok());
         a.format.codec != Codec::OpusRed || primary().is_some_and(|pt| opus.iter().any(|opus| opus.0 == pt))

@@ -57,7 +57,9 @@ fn declaration(value: &str) -> Option<OfferedRid> {
     let (mut payload_types, mut restrictions) = (Vec::new(), Vec::new());
     for restriction in words.next().unwrap_or("").split(';').map(str::trim).filter(|text| !text.is_empty()) {
         match restriction.strip_prefix("pt=") {
-            Some(list) => payload_types.extend(list.split(',').filter_map(|pt| pt.trim().parse().ok()).map(PayloadType)),
+            Some(list) => {
+                payload_types.extend(list.split(',').filter_map(|pt| pt.trim().parse().ok()).map(PayloadType))
+            }
             None => restrictions.push(restriction),
         }
     }

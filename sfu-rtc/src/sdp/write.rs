@@ -30,7 +30,8 @@ pub(super) fn answer(offer: &Offer, params: &AnswerParams<'_>, settled: &[Settle
     text.line(format_args!("o=- {session} {} IN IP4 127.0.0.1", params.version));
     text.line("s=-");
     text.line("t=0 0");
-    let live = || settled.iter().filter_map(|settled| if let Settled::Live(live) = settled { Some(live) } else { None });
+    let live =
+        || settled.iter().filter_map(|settled| if let Settled::Live(live) = settled { Some(live) } else { None });
     if live().next().is_some() {
         let mids = live().fold(String::new(), |mids, live| format!("{mids} {}", live.section.mid));
         text.attribute("group", format_args!("BUNDLE{mids}"));
