@@ -1,0 +1,96 @@
+// Entry of the page: join screen, then the call, then the end screen.
+
+import { Call } from './call.js';
+import { CallView } from './call-view.js';
+import { LocalMedia } from './devices.js';
+import { byId, setText } from './dom.js';
+import { JoinView } from './join-view.js';
+import { parseOptions, preferences, tabMemory } from './options.js';
+import { setUpDeviceMenus, setUpSettingsDialog, setUpTheme } from './settings-view.js';
+
+const options = parseOptions(location.search);
+const local = new LocalMedia({ width: options.width, height: options.height, fps: options.fps });
+const openSettings = setUpSettingsDialog();
+const joinView = new JoinView({ local, options, onJoin: enter });
+let current = null;
+
+setUpTheme();
+byId('rejoin').addEventListener('click', async () => {
+  byId('ended').hidden = true;
+  await local.start();
+  enter(joinView.entry());
+});
+addEventListener('pagehide', () => {
+  const entry = tabMemory.read('call');
+  current?.call.leave('page closed');
+  if (entry) tabMemory.write('call', entry);
+});
+start();
+
+async function start() {
+  const entry = reloadedEntry() ?? (options.autojoin && options.room ? joinView.entry() : null);
+  if (!entry) joinView.show();
+  await local.start();
+  if (entry) await enter({ ...entry, name: entry.name || 'Guest' });
+  await setUpDeviceMenus(local, (id) => current?.view.setSpeaker(id));
+}
+
+/** A reload in a call goes straight back into it. */
+function reloadedEntry() {
+  const isReload = performance.getEntriesByType('navigation')[0]?.type === 'reload';
+  const memory = tabMemory.read('call');
+  return isReload && memory ? JSON.parse(memory) : null;
+}
+
+async function enter(entry) {
+  joinView.busy(true);
+  joinView.error('');
+  performance.mark('sfu-join');
+  const call = new Call({
+    url: signalUrl(),
+    entry: { ...entry, token: options.token },
+    media: { codec: options.codec, simulcast: options.simulcast, height: options.height, fps: options.fps },
+    local,
+  });
+  try {
+    await call.join();
+  } catch (error) {
+    joinView.show();
+    joinView.error(error.message);
+    return;
+  } finally {
+    joinView.busy(false);
+  }
+  preferences.write('name', entry.name);
+  tabMemory.write('call', JSON.stringify(entry));
+  rememberInAddress(entry.room);
+  joinView.hide();
+  const view = new CallView({ call, local, openSettings });
+  current = { call, view };
+  call.on('left', (left) => end(left, view));
+}
+
+function end({ message }, view) {
+  current = null;
+  tabMemory.forget('call');
+  view.close();
+  local.stop();
+  setText(byId('ended-message'), message || 'You left the call.');
+  byId('ended').hidden = false;
+  byId('rejoin').focus();
+}
+
+function signalUrl() {
+  const url = new URL('v1/join', location.href);
+  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
+  url.search = '';
+  return url;
+}
+
+/** So that the address bar itself is a link to the call. */
+function rememberInAddress(room) {
+  const url = new URL(location.href);
+  if (url.searchParams.get('room') === room) return;
+  url.searchParams.set('room', room);
+  history.replaceState(null, '', url);
+}

@@ -1,0 +1,57 @@
+// Slots: the receiving sections of the peer connection. The server says which publication each carries now.
+
+/** Slots offered at first: enough for a small call, few enough to be negotiated quickly. */
+export const FIRST_SLOTS = { audio: 6, video: 6 };
+/** The page shows up to 16 people and a screen; voices beyond the loudest dozen are not told apart. */
+const MOST_SLOTS = { audio: 12, video: 17 };
+
+export class Slots {
+  #byMid = new Map();
+  #transceivers = { audio: [], video: [] };
+
+  /** A new receiving transceiver. Its mid is known once the local description is set. */
+  add(kind, transceiver) {
+    this.#transceivers[kind].push(transceiver);
+  }
+
+  /** Takes a Slots message (or the slots of Joined): it always names all slots. */
+  assign(assignments = []) {
+    this.#byMid = new Map(assignments.map((assignment) => [assignment.mid, assignment]));
+  }
+
+  /** How many more slots of a kind it takes to show `publications`. */
+  missing(kind, publications) {
+    return Math.max(0, Math.min(publications, MOST_SLOTS[kind]) - this.#transceivers[kind].length);
+  }
+
+  /** The slot that carries this publication: {mid, track, assignment}. */
+  carrying(publicationId) {
+    for (const [mid, assignment] of this.#byMid) {
+      if (assignment.publicationId !== publicationId) continue;
+      const track = this.#receiving(mid)?.receiver.track;
+      if (track) return { mid, track, assignment };
+    }
+    return undefined;
+  }
+
+  /** What the slot with this mid carries. */
+  assignment(mid) {
+    return this.#byMid.get(mid);
+  }
+
+  /** The tracks of all audio slots, in the order of the slots. */
+  audioTracks() {
+    return this.#transceivers.audio.map((transceiver) => transceiver.receiver.track);
+  }
+
+  /** A slot of this kind that carries nothing, else the last one: the least important. */
+  spare(kind) {
+    const mids = this.#transceivers[kind].map((transceiver) => transceiver.mid).filter((mid) => mid !== null);
+    return mids.find((mid) => !this.#byMid.get(mid)?.publicationId) ?? mids.at(-1);
+  }
+
+  #receiving(mid) {
+    const all = [...this.#transceivers.audio, ...this.#transceivers.video];
+    return all.find((transceiver) => transceiver.mid === mid);
+  }
+}
