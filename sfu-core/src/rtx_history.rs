@@ -97,7 +97,8 @@ impl PacketHistory {
     fn grow(&mut self, capacity: usize) {
         let mut ring = vec![None; capacity];
         for packet in self.ring.drain(..).flatten() {
-            ring[(packet.seq.0 as usize) & (capacity - 1)] = Some(packet);
+            let place = (packet.seq.0 as usize) & (capacity - 1);
+            ring[place] = Some(packet);
         }
         self.ring = ring;
     }

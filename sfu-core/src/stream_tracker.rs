@@ -44,7 +44,8 @@ impl StreamTracker {
         let Some(last) = self.last_packet else { return false };
         let fps = self.frames.per_second(now);
         if now - last < MIN_SILENCE && fps > 0.0 {
-            self.silence = Duration::from_secs_f64((SILENT_FRAMES / fps).min(MAX_SILENCE.as_secs_f64())).max(MIN_SILENCE);
+            self.silence =
+                Duration::from_secs_f64((SILENT_FRAMES / fps).min(MAX_SILENCE.as_secs_f64())).max(MIN_SILENCE);
         }
         now - last <= self.silence.max(MIN_SILENCE)
     }
