@@ -1,6 +1,7 @@
 //! Limits of one peer, each with its reason.
 
 use crate::bwe::EstimatorConfig;
+use crate::ice::IceConfig;
 use crate::pacer::PacerConfig;
 use crate::time::Duration;
 use crate::twcc::{ArrivalConfig, SendHistoryConfig};
@@ -8,6 +9,11 @@ use crate::twcc::{ArrivalConfig, SendHistoryConfig};
 /// Limits of a [`super::Transport`].
 #[derive(Clone, PartialEq, Debug)]
 pub struct TransportConfig {
+    /// How long a path lasts without consent.
+    pub ice: IceConfig,
+    /// Most sources for which replay protection is kept. It cannot forget one while the keys last, so this is what a
+    /// peer may use in a whole call: each publication takes up to six.
+    pub max_sources: usize,
     /// Most sources that a peer may send at once; beyond, the one silent for longest is forgotten. A browser with
     /// camera, screen and sound at three layers each sends 16, retransmissions included.
     pub max_streams: usize,
@@ -36,6 +42,8 @@ pub struct TransportConfig {
 impl Default for TransportConfig {
     fn default() -> Self {
         Self {
+            ice: IceConfig::default(),
+            max_sources: 512,
             max_streams: 64,
             max_control: 64,
             connect_timeout: Duration::from_secs(30),

@@ -1,11 +1,41 @@
 //! What a transport hands up: authenticated, decrypted, routed to its stream, retransmissions undone.
 
 use crate::codec::FrameFacts;
+use crate::drop_reason::DropReason;
 use crate::ids::{PayloadType, Rid, SeqNo, Ssrc};
 use crate::media::Codec;
 use crate::packet::{CarriedExtensions, PacketData};
+use crate::rtcp::{self, RtcpView};
 use crate::time::Instant;
 use std::ops::Range;
+
+/// What a datagram held.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Received<'a> {
+    /// Media.
+    Rtp(ReceivedRtp<'a>),
+    /// Reports and feedback. Those on congestion were heeded already.
+    Rtcp(RtcpCompound<'a>),
+    /// Something that the transport dealt with by itself.
+    Nothing,
+    /// Nothing of use.
+    Dropped(DropReason),
+}
+
+/// One authentic datagram of RTCP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RtcpCompound<'a>(&'a [u8]);
+
+impl<'a> RtcpCompound<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its packets; the malformed ones as errors.
+    pub fn packets(&self) -> impl Iterator<Item = Result<RtcpView<'a>, DropReason>> + use<'a> {
+        rtcp::compound(self.0)
+    }
+}
 
 /// One received RTP packet.
 ///

@@ -1,12 +1,282 @@
 //! One peer: joins ICE, DTLS, SRTP, stream routing, congestion feedback and the pacer.
+//!
+//! In: [`Transport::handle_datagram`] tells STUN, DTLS, RTP and RTCP apart (RFC 7983), answers what it can by itself
+//! and hands up media and reports, authenticated and in clear. Out: [`Transport::send_rtp`] queues a shared packet,
+//! [`Transport::poll_transmit`] writes its header and seals its payload straight into the batch.
 
 mod config;
+mod connect;
+mod demux;
 mod event;
+mod extensions;
+mod feedback;
 mod inbound;
 mod outbound;
+mod receive;
+mod rtcp_queue;
+mod rtt;
+mod send;
+mod stats;
+#[cfg(test)]
+mod tests;
 
 pub use crate::pacer::PacketClass;
 pub use config::TransportConfig;
 pub use event::{CloseReason, TransportEvent};
-pub use inbound::{ReceivedRtp, RtxOrigin};
+pub use inbound::{Received, ReceivedRtp, RtcpCompound, RtxOrigin};
 pub use outbound::{PayloadEdit, RtpOut};
+pub use rtcp_queue::{RtcpQueue, RtcpQueueStats};
+pub use stats::{TransportCounters, TransportFigures};
+
+use crate::bwe::BandwidthEstimator;
+use crate::drop_reason::{DropCounts, DropReason};
+use crate::dtls::{DtlsCertificate, DtlsEndpoint, Fingerprint};
+use crate::ice::{IceAgent, IceCredentials};
+use crate::media::{Direction, MediaSection};
+use crate::net::{NetworkPath, TransmitBatch};
+use crate::pacer::Pacer;
+use crate::time::{Duration, Instant};
+use crate::twcc::ArrivalRecorder;
+use crate::units::Bitrate;
+use connect::Connection;
+use demux::StreamTable;
+use extensions::ExtensionIds;
+use feedback::PathState;
+use send::SectionSender;
+
+/// One peer.
+#[derive(Debug)]
+pub struct Transport {
+    config: TransportConfig,
+    connection: Connection,
+    sections: Vec<MediaSection>,
+    extension_ids: ExtensionIds,
+    streams: StreamTable,
+    arrivals: ArrivalRecorder,
+    feedback_count: u8,
+    /// A source that the peer sends, for feedback that has to name one.
+    media_source: crate::ids::Ssrc,
+    path_state: PathState,
+    rtcp: RtcpQueue,
+    pacer: Pacer<RtpOut>,
+    senders: Vec<SectionSender>,
+    counters: TransportCounters,
+    drops: DropCounts,
+}
+
+/// What is known when a transport is made.
+#[derive(Clone, Debug)]
+pub struct TransportParams {
+    /// Our ICE credentials.
+    pub local_ice: IceCredentials,
+    /// The peer's ICE credentials.
+    pub remote_ice: IceCredentials,
+    /// Fingerprints of the peer's certificate, of which one must match.
+    pub remote_fingerprints: Vec<Fingerprint>,
+    /// All sections.
+    pub sections: Vec<MediaSection>,
+}
+
+impl Transport {
+    /// A transport that waits for its peer: ICE-lite, and the passive side of DTLS.
+    pub fn new(config: TransportConfig, params: TransportParams, certificate: &DtlsCertificate, now: Instant) -> Self {
+        let mut ice = IceAgent::new(config.ice, params.local_ice, now);
+        ice.set_remote(params.remote_ice);
+        let dtls = DtlsEndpoint::new_server(certificate, params.remote_fingerprints, now);
+        let estimator = config.estimator.build(now);
+        let mut transport = Self {
+            connection: Connection::new(ice, dtls, now + config.connect_timeout, now),
+            sections: Vec::new(),
+            extension_ids: ExtensionIds::new(&[]),
+            streams: StreamTable::new(config.max_streams),
+            arrivals: ArrivalRecorder::new(config.arrivals.clone()),
+            feedback_count: 0,
+            media_source: crate::ids::Ssrc(0),
+            path_state: PathState::new(estimator, &config),
+            rtcp: RtcpQueue::new(config.max_rtcp_queue),
+            pacer: Pacer::new(config.pacer.clone()),
+            senders: Vec::new(),
+            counters: TransportCounters::default(),
+            drops: DropCounts::default(),
+            config,
+        };
+        transport.pacer.set_estimate(transport.path_state.estimate());
+        transport.update_sections(params.sections);
+        transport
+    }
+
+    /// Replaces the sections after a negotiation. One whose mid and direction stay keeps its streams and counters.
+    pub fn update_sections(&mut self, sections: Vec<MediaSection>) {
+        let before = std::mem::replace(&mut self.sections, sections);
+        let stays = |index: usize| match (before.get(index), self.sections.get(index)) {
+            (Some(old), Some(new)) => old.mid == new.mid && old.direction == new.direction,
+            _ => false,
+        };
+        self.streams.retain_sections(|index| stays(index) && self.sections[index].direction == Direction::Receive);
+        let mut senders = std::mem::take(&mut self.senders);
+        senders.resize_with(self.sections.len(), SectionSender::default);
+        for (index, sender) in senders.iter_mut().enumerate() {
+            let same_source = before.get(index).is_some_and(|old| old.local_ssrcs == self.sections[index].local_ssrcs);
+            if !(stays(index) && same_source) {
+                *sender = SectionSender::new(self.config.mid_packets);
+            }
+        }
+        self.senders = senders;
+        self.extension_ids = ExtensionIds::new(&self.sections);
+        self.rtcp.set_sender(self.sections.iter().find_map(|section| section.local_ssrcs.map(|pair| pair.media)));
+    }
+
+    /// All sections, in the order of the session description.
+    pub fn sections(&self) -> &[MediaSection] {
+        &self.sections
+    }
+
+    /// ICE restart: media goes on over the old path until a check with the new credentials succeeds.
+    pub fn restart_ice(&mut self, local: IceCredentials, remote: IceCredentials) {
+        self.connection.ice.restart(local, remote);
+    }
+
+    /// User name fragments under which checks for this transport arrive.
+    pub fn ufrags(&self) -> impl Iterator<Item = &str> {
+        self.connection.ice.ufrags()
+    }
+
+    /// Whether the peer has proven that it receives on `path`.
+    pub fn is_validated(&self, path: &NetworkPath) -> bool {
+        self.connection.ice.is_validated(path)
+    }
+
+    /// The connection below `path` is gone (TCP).
+    pub fn path_closed(&mut self, now: Instant, path: &NetworkPath) {
+        self.connection.ice.path_closed(path);
+        self.after_ice(now);
+    }
+
+    /// Path that media leaves on.
+    pub fn path(&self) -> Option<NetworkPath> {
+        self.connection.ice.selected()
+    }
+
+    /// Whether ICE and DTLS are done and the transport is not over.
+    pub fn is_connected(&self) -> bool {
+        self.connection.is_connected()
+    }
+
+    /// Whether the transport is over.
+    pub fn is_closed(&self) -> bool {
+        self.connection.is_closed()
+    }
+
+    /// Says goodbye to the peer; the last [`Transport::poll_transmit`] carries it.
+    pub fn close(&mut self, now: Instant) {
+        self.connection.dtls.close();
+        self.drive_dtls(now);
+        self.finish(CloseReason::Local);
+    }
+
+    /// Round trip, once measured.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.path_state.rtt()
+    }
+
+    /// Round trip, or what is assumed before one is measured.
+    pub fn rtt_or_default(&self) -> Duration {
+        self.rtt().unwrap_or(self.config.initial_rtt)
+    }
+
+    /// Estimate of the way to the peer; `None` where it is taken to carry all there is.
+    pub fn estimate(&self) -> Option<Bitrate> {
+        self.path_state.estimate()
+    }
+
+    /// Replaces the bandwidth estimator.
+    pub fn set_estimator(&mut self, estimator: Box<dyn BandwidthEstimator>) {
+        self.path_state.set_estimator(estimator);
+        self.follow_estimate();
+    }
+
+    /// Feedback and reports to the peer; they leave with the next [`Transport::poll_transmit`].
+    pub fn feedback(&mut self) -> &mut RtcpQueue {
+        &mut self.rtcp
+    }
+
+    /// What happened, oldest first.
+    pub fn poll_event(&mut self) -> Option<TransportEvent> {
+        self.connection.events.pop_front()
+    }
+
+    /// Counters.
+    pub fn counters(&self) -> TransportCounters {
+        TransportCounters { requests: self.rtcp.stats(), ..self.counters }
+    }
+
+    /// The transport as it is now.
+    pub fn figures(&self) -> TransportFigures {
+        TransportFigures {
+            connected: self.is_connected(),
+            path: self.path(),
+            rtt: self.rtt(),
+            loss: self.path_state.loss(),
+            estimate: self.estimate(),
+            queued: self.pacer.queued().as_bytes(),
+            counters: self.counters(),
+            drops: self.drops.clone(),
+        }
+    }
+
+    /// Lets what is due happen.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.is_closed() {
+            return;
+        }
+        self.connection.ice.handle_timeout(now);
+        self.after_ice(now);
+        if self.connection.dtls.poll_timeout().is_some_and(|at| at <= now) {
+            self.connection.dtls.handle_timeout(now);
+            self.drive_dtls(now);
+        }
+        self.check_deadline(now);
+        self.report_arrivals(now);
+        if self.path_state.handle_timeout(now) {
+            self.follow_estimate();
+        }
+    }
+
+    /// When [`Transport::handle_timeout`] or, for what the pacer holds back, [`Transport::poll_transmit`] is to be
+    /// called next; the past means now. To be asked after a drain.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.is_closed() {
+            return None;
+        }
+        let pacer = if self.is_connected() { self.pacer.poll_timeout() } else { None };
+        let arrivals = self.arrivals.poll_timeout();
+        [self.connection.poll_timeout(), pacer, arrivals, self.path_state.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Appends all that may leave now: answers to STUN and DTLS, RTCP, then the pacer's packets.
+    pub fn poll_transmit(&mut self, now: Instant, batch: &mut TransmitBatch) {
+        let before = batch.len();
+        self.connection.flush_control(batch);
+        if self.is_connected()
+            && let Some(path) = self.path()
+        {
+            self.flush_rtcp(now, path, batch);
+            self.flush_media(now, path, batch);
+        }
+        self.counters.bytes_out += (batch.len() - before) as u64;
+    }
+
+    /// Whether [`Transport::poll_transmit`] has something to do at `now`.
+    pub fn wants_transmit(&self, now: Instant) -> bool {
+        self.connection.has_control()
+            || (self.is_connected() && (!self.rtcp.is_empty() || self.pacer.poll_timeout().is_some_and(|at| at <= now)))
+    }
+
+    fn follow_estimate(&mut self) {
+        self.pacer.set_estimate(self.path_state.estimate());
+    }
+
+    fn drop_packet(&mut self, reason: DropReason) {
+        self.drops.count(reason);
+    }
+}

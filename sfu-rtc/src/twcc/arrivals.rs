@@ -4,7 +4,7 @@ use crate::ids::SeqNo;
 use crate::time::{Duration, Instant};
 use std::collections::VecDeque;
 
-/// When feedback is due, and how much one holds.
+/// When feedback is due, and what is remembered for it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ArrivalConfig {
     /// Feedback at a low rate: what libwebrtc's receivers begin with.
@@ -13,8 +13,6 @@ pub struct ArrivalConfig {
     pub min_interval: Duration,
     /// So many arrivals call for feedback before `max_interval` is over.
     pub soon_after: usize,
-    /// Most arrivals in one feedback: two bytes each and a status keep it below 1,200 bytes.
-    pub max_arrivals: usize,
     /// Sequence numbers remembered, so that a packet overtaken by its feedback can be reported after all; a jump
     /// beyond begins anew.
     pub window: usize,
@@ -26,7 +24,6 @@ impl Default for ArrivalConfig {
             max_interval: Duration::from_millis(100),
             min_interval: Duration::from_millis(50),
             soon_after: 20,
-            max_arrivals: 400,
             window: 2_048,
         }
     }
@@ -45,6 +42,7 @@ pub struct ArrivalRecorder {
     last_report: Option<Instant>,
     /// Arrival of the oldest unreported packet.
     waiting_since: Instant,
+    scratch: Vec<Option<Instant>>,
 }
 
 impl ArrivalRecorder {
@@ -58,6 +56,7 @@ impl ArrivalRecorder {
             unreported: 0,
             last_report: None,
             waiting_since: Instant::ZERO,
+            scratch: Vec::new(),
         }
     }
 
@@ -88,37 +87,29 @@ impl ArrivalRecorder {
         Some(self.last_report.map_or(self.waiting_since + self.config.min_interval, |last| last + interval))
     }
 
-    /// Writes to `out` what is to be reported now, as consecutive numbers with their arrivals, the first and the last
-    /// of them arrived. Returns false, with `out` empty, where nothing is due. Call until then.
-    pub fn take_due(&mut self, now: Instant, out: &mut Vec<(u16, Option<Instant>)>) -> bool {
-        out.clear();
-        if self.poll_timeout().is_none_or(|due| now < due) && !self.is_behind() {
-            return false;
+    /// If feedback is due, hands what is to be reported to `write`, which tells how much of it one packet covered and
+    /// gets the rest in its next call: the number of the first packet, which has arrived, and consecutive arrivals.
+    pub fn report(&mut self, now: Instant, mut write: impl FnMut(u16, &[Option<Instant>]) -> usize) {
+        if self.poll_timeout().is_none_or(|due| now < due) {
+            return;
         }
         let skip = usize::try_from(self.report_from.0 - self.first.0).unwrap_or(usize::MAX);
-        let mut arrivals = 0;
-        for (seq, slot) in (self.report_from.0..).zip(self.slots.iter().skip(skip)) {
-            if arrivals == self.config.max_arrivals {
-                break;
-            }
-            arrivals += usize::from(slot.is_some());
-            out.push((SeqNo(seq).wire(), *slot));
+        self.scratch.clear();
+        self.scratch.extend(self.slots.iter().skip(skip));
+        while self.scratch.last().is_some_and(Option::is_none) {
+            self.scratch.pop();
         }
-        while out.last().is_some_and(|(_, arrival)| arrival.is_none()) {
-            out.pop();
+        let mut at = 0;
+        while let Some(holes) = self.scratch[at..].iter().position(Option::is_some) {
+            at += holes;
+            let base = SeqNo(self.report_from.0 + at as u64).wire();
+            // Whoever covers nothing has no room; then this round is lost, as if on the way.
+            let covered = write(base, &self.scratch[at..]);
+            at = if covered == 0 { self.scratch.len() } else { (at + covered).min(self.scratch.len()) };
         }
-        self.report_from = SeqNo(self.report_from.0 + out.len() as u64);
-        self.unreported = self.slots.iter().skip(skip + out.len()).flatten().count();
-        if self.unreported == 0 {
-            self.last_report = Some(now);
-        }
-        self.trim();
-        !out.is_empty()
-    }
-
-    /// Whether more waits than one feedback holds.
-    fn is_behind(&self) -> bool {
-        self.unreported > self.config.max_arrivals
+        self.report_from = SeqNo(self.report_from.0 + self.scratch.len() as u64);
+        self.unreported = 0;
+        self.last_report = Some(now);
     }
 
     /// Extends `wire` and makes room for it.
@@ -168,7 +159,10 @@ mod tests {
 
     fn take(recorder: &mut ArrivalRecorder, now: Instant) -> Vec<(u16, Option<Instant>)> {
         let mut out = Vec::new();
-        recorder.take_due(now, &mut out);
+        recorder.report(now, |base, arrivals| {
+            out.extend(arrivals.iter().enumerate().map(|(i, at)| (base.wrapping_add(i as u16), *at)));
+            arrivals.len()
+        });
         out
     }
 
@@ -205,11 +199,12 @@ mod tests {
         (1..=1_000).for_each(|seq| recorder.on_packet(ms(51), seq));
         assert_eq!(recorder.poll_timeout(), Some(ms(100)));
         let mut parts = Vec::new();
-        let mut out = Vec::new();
-        while recorder.take_due(ms(100), &mut out) {
-            parts.push(out.len());
-        }
-        assert_eq!(parts, [400, 400, 200]);
+        recorder.report(ms(100), |base, arrivals| {
+            parts.push((base, arrivals.len()));
+            arrivals.len().min(400)
+        });
+        assert_eq!(parts, [(1, 1_000), (401, 600), (801, 200)]);
+        assert_eq!(recorder.poll_timeout(), None);
     }
 
     #[test]
@@ -226,15 +221,14 @@ mod tests {
             let config = ArrivalConfig { window: 64, ..ArrivalConfig::default() };
             let mut recorder = ArrivalRecorder::new(config);
             let mut now = ms(0);
-            let mut out = Vec::new();
             for seq in seqs {
                 recorder.on_packet(now, seq);
                 now += Duration::from_millis(7);
                 prop_assert!(recorder.slots.len() <= 64);
-                while recorder.take_due(now, &mut out) {
-                    prop_assert!(out.first().unwrap().1.is_some() && out.last().unwrap().1.is_some());
-                    prop_assert!(out.windows(2).all(|w| w[0].0.wrapping_add(1) == w[1].0));
-                }
+                recorder.report(now, |_, arrivals| {
+                    assert!(arrivals.first().unwrap().is_some() && arrivals.last().unwrap().is_some());
+                    arrivals.len().min(9)
+                });
             }
         }
     }

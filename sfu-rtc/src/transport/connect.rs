@@ -1,0 +1,204 @@
+//! From the first connectivity check to keys, and to the end.
+
+use super::{CloseReason, Transport, TransportEvent};
+use crate::drop_reason::DropReason;
+use crate::dtls::{DtlsClosed, DtlsEndpoint, DtlsOutput};
+use crate::ice::{IceAgent, IceEvent};
+use crate::net::{NetworkPath, TransmitBatch};
+use crate::srtp::{KeyingMaterial, SrtpReceiver, SrtpSender};
+use crate::time::{Duration, Instant};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+
+/// ICE, DTLS, and the keys that they led to.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) ice: IceAgent,
+    pub(super) dtls: DtlsEndpoint,
+    pub(super) keys: Option<Keys>,
+    pub(super) events: VecDeque<TransportEvent>,
+    /// Answers of STUN and DTLS that wait to leave.
+    control: VecDeque<(NetworkPath, Vec<u8>)>,
+    /// Where DTLS last came from: its answers go there, since nothing may be selected yet.
+    dtls_path: Option<NetworkPath>,
+    started: Instant,
+    ice_connected: Option<Instant>,
+    dtls_started: Option<Instant>,
+    /// Until when keys must be there.
+    deadline: Option<Instant>,
+    announced: bool,
+    closed: bool,
+    scratch: Vec<u8>,
+}
+
+/// Both directions of SRTP.
+#[derive(Debug)]
+pub(super) struct Keys {
+    pub(super) receiver: SrtpReceiver,
+    pub(super) sender: SrtpSender,
+    /// When they came.
+    at: Instant,
+}
+
+impl Connection {
+    pub(super) fn new(ice: IceAgent, dtls: DtlsEndpoint, deadline: Instant, now: Instant) -> Self {
+        Self {
+            ice,
+            dtls,
+            keys: None,
+            events: VecDeque::new(),
+            control: VecDeque::new(),
+            dtls_path: None,
+            started: now,
+            ice_connected: None,
+            dtls_started: None,
+            deadline: Some(deadline),
+            announced: false,
+            closed: false,
+            scratch: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.announced && !self.closed
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(super) fn has_control(&self) -> bool {
+        !self.control.is_empty()
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        [self.ice.poll_timeout(), self.dtls.poll_timeout(), self.deadline].into_iter().flatten().min()
+    }
+
+    pub(super) fn flush_control(&mut self, batch: &mut TransmitBatch) {
+        while let Some((path, datagram)) = self.control.pop_front() {
+            let Ok(()) = batch.push(path, |out| {
+                out.extend_from_slice(&datagram);
+                Ok::<_, Infallible>(())
+            });
+        }
+    }
+
+    fn queue(&mut self, path: NetworkPath, datagram: Vec<u8>, limit: usize) -> Result<(), DropReason> {
+        if self.control.len() >= limit {
+            return Err(DropReason::QueueFull);
+        }
+        self.control.push_back((path, datagram));
+        Ok(())
+    }
+}
+
+impl Transport {
+    pub(super) fn handle_stun(&mut self, now: Instant, path: &NetworkPath, message: &[u8]) -> Result<(), DropReason> {
+        let outcome = self.connection.ice.handle_stun(now, path, message);
+        self.after_ice(now);
+        if let Some(reply) = outcome.reply {
+            self.connection.queue(*path, reply, self.config.max_control)?;
+        }
+        outcome.drop.map_or(Ok(()), Err)
+    }
+
+    pub(super) fn handle_dtls(&mut self, now: Instant, path: &NetworkPath, packet: &[u8]) -> Result<(), DropReason> {
+        self.connection.dtls_path = Some(*path);
+        self.connection.dtls_started.get_or_insert(now);
+        let handled = self.connection.dtls.handle_packet(now, packet);
+        self.drive_dtls(now);
+        handled
+    }
+
+    /// Takes what DTLS has to say.
+    pub(super) fn drive_dtls(&mut self, now: Instant) {
+        let mut scratch = std::mem::take(&mut self.connection.scratch);
+        while let Some(output) = self.connection.dtls.poll_output(&mut scratch) {
+            match output {
+                DtlsOutput::Packet(packet) => {
+                    let datagram = packet.to_vec();
+                    self.queue_dtls(datagram);
+                }
+                DtlsOutput::Connected(keying) => self.keyed(now, &keying),
+                DtlsOutput::Closed(DtlsClosed::Local) => {}
+                DtlsOutput::Closed(DtlsClosed::Peer) => self.finish(CloseReason::PeerClosed),
+                DtlsOutput::Closed(_) => self.finish(CloseReason::DtlsFailed),
+            }
+        }
+        self.connection.scratch = scratch;
+    }
+
+    fn queue_dtls(&mut self, datagram: Vec<u8>) {
+        // After a change of path the old one may be dead.
+        let selected = self.connection.ice.selected();
+        let last = self.connection.dtls_path.filter(|path| self.connection.ice.is_validated(path));
+        let Some(path) = last.or(selected) else { return };
+        if let Err(reason) = self.connection.queue(path, datagram, self.config.max_control) {
+            self.drop_packet(reason);
+        }
+    }
+
+    fn keyed(&mut self, now: Instant, keying: &KeyingMaterial) {
+        self.connection.keys = Some(Keys {
+            receiver: SrtpReceiver::new(&keying.remote, self.config.max_sources),
+            sender: SrtpSender::new(&keying.local),
+            at: now,
+        });
+        self.connection.deadline = None;
+        self.announce();
+    }
+
+    /// Takes what ICE has to say.
+    pub(super) fn after_ice(&mut self, now: Instant) {
+        while let Some(event) = self.connection.ice.poll_event() {
+            match event {
+                IceEvent::Connected(_) => {
+                    self.connection.ice_connected.get_or_insert(now);
+                    self.announce();
+                }
+                IceEvent::PathChanged(path) if self.connection.announced => {
+                    self.connection.events.push_back(TransportEvent::PathChanged { path });
+                }
+                IceEvent::PathChanged(_) => {}
+                IceEvent::Disconnected => self.finish(CloseReason::IceTimeout),
+            }
+        }
+    }
+
+    pub(super) fn check_deadline(&mut self, now: Instant) {
+        if self.connection.deadline.is_some_and(|at| at <= now) {
+            let reason = match self.connection.ice_connected {
+                Some(_) => CloseReason::DtlsFailed,
+                None => CloseReason::IceTimeout,
+            };
+            self.finish(reason);
+        }
+    }
+
+    /// Ends the transport; the first reason counts.
+    pub(super) fn finish(&mut self, reason: CloseReason) {
+        if self.connection.closed {
+            return;
+        }
+        self.connection.closed = true;
+        self.connection.deadline = None;
+        self.connection.keys = None;
+        self.pacer.clear();
+        self.connection.events.push_back(TransportEvent::Closed(reason));
+    }
+
+    /// Tells that media flows, once both ICE and DTLS are done.
+    fn announce(&mut self) {
+        let connection = &mut self.connection;
+        let (Some(keys), Some(path)) = (&connection.keys, connection.ice.selected()) else { return };
+        if connection.announced || connection.closed {
+            return;
+        }
+        connection.announced = true;
+        let since = |from: Option<Instant>| from.map_or(Duration::ZERO, |from| keys.at.saturating_since(from));
+        let ice = connection.ice_connected.map_or(Duration::ZERO, |at| at.saturating_since(connection.started));
+        let dtls = since(connection.dtls_started);
+        connection.events.push_back(TransportEvent::Connected { path, ice, dtls });
+    }
+}

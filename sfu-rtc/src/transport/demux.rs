@@ -1,0 +1,260 @@
+//! Which stream a source belongs to (RFC 8843 section 9.2, RFC 8852).
+//!
+//! Learned, in this order, from the MID and RID header extensions, from a=ssrc, and, for peers that offer neither,
+//! from a payload type that only one section has. Only authenticated packets get here, and the table is bounded.
+
+use crate::drop_reason::DropReason;
+use crate::ids::{Mid, PayloadType, Rid, SeqNo, Ssrc};
+use crate::media::{Direction, MediaSection, PayloadFormat};
+use crate::time::Instant;
+
+/// What a packet's header extensions say of its stream.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct StreamHints {
+    pub(super) mid: Option<Mid>,
+    pub(super) rid: Option<Rid>,
+    pub(super) repaired_rid: Option<Rid>,
+}
+
+/// Where a source belongs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Route {
+    /// Index of the section.
+    pub(super) section: usize,
+    /// Stream within the section; of retransmissions, the stream that they repair.
+    pub(super) rid: Option<Rid>,
+    /// Whether it carries retransmissions.
+    pub(super) rtx: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Stream {
+    route: Route,
+    /// Highest sequence number so far.
+    highest: SeqNo,
+    last_seen: Instant,
+}
+
+/// The sources of one peer. They are few, so that a search through a dense list beats hashing.
+#[derive(Debug)]
+pub(super) struct StreamTable {
+    ssrcs: Vec<Ssrc>,
+    streams: Vec<Stream>,
+    limit: usize,
+}
+
+impl StreamTable {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { ssrcs: Vec::new(), streams: Vec::new(), limit: limit.max(1) }
+    }
+
+    /// Route of a packet; learns it where the source is new or the packet says that it moved.
+    pub(super) fn route(
+        &mut self,
+        now: Instant,
+        sections: &[MediaSection],
+        (ssrc, payload_type, seq): (Ssrc, PayloadType, SeqNo),
+        hints: &StreamHints,
+    ) -> Result<Route, DropReason> {
+        if let Some(at) = self.ssrcs.iter().position(|known| *known == ssrc) {
+            let stream = &mut self.streams[at];
+            if agrees(sections, stream.route, hints) {
+                stream.last_seen = now;
+                stream.highest = stream.highest.max(seq);
+                return Ok(stream.route);
+            }
+            self.remove(at);
+        }
+        let route = learn(sections, ssrc, payload_type, hints).ok_or(DropReason::UnknownStream)?;
+        self.insert(ssrc, Stream { route, highest: seq, last_seen: now });
+        Ok(route)
+    }
+
+    /// Source and highest sequence number of the media stream that `rtx` repairs.
+    pub(super) fn media_of(&self, rtx: Route) -> Option<(Ssrc, SeqNo)> {
+        let media = Route { rtx: false, ..rtx };
+        let matching = self.streams.iter().zip(&self.ssrcs).filter(|(stream, _)| stream.route == media);
+        matching.max_by_key(|(stream, _)| stream.last_seen).map(|(stream, ssrc)| (*ssrc, stream.highest))
+    }
+
+    /// Forgets the sources of sections that no longer receive, or that `keep` does not hold for.
+    pub(super) fn retain_sections(&mut self, keep: impl Fn(usize) -> bool) {
+        for at in (0..self.streams.len()).rev() {
+            if !keep(self.streams[at].route.section) {
+                self.remove(at);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.ssrcs.len()
+    }
+
+    fn insert(&mut self, ssrc: Ssrc, stream: Stream) {
+        if self.ssrcs.len() >= self.limit {
+            let silent = self.streams.iter().enumerate().min_by_key(|(_, stream)| stream.last_seen);
+            if let Some((at, _)) = silent {
+                self.remove(at);
+            }
+        }
+        self.ssrcs.push(ssrc);
+        self.streams.push(stream);
+    }
+
+    fn remove(&mut self, at: usize) {
+        self.ssrcs.swap_remove(at);
+        self.streams.swap_remove(at);
+    }
+}
+
+/// Whether a packet with `hints` may belong to `route`: a source keeps its stream unless its packets name another.
+fn agrees(sections: &[MediaSection], route: Route, hints: &StreamHints) -> bool {
+    let Some(section) = sections.get(route.section) else { return false };
+    let rid = if route.rtx { hints.repaired_rid } else { hints.rid };
+    hints.mid.is_none_or(|mid| mid == section.mid) && (route.rid.is_none() || rid.is_none() || rid == route.rid)
+}
+
+fn learn(sections: &[MediaSection], ssrc: Ssrc, payload_type: PayloadType, hints: &StreamHints) -> Option<Route> {
+    let index = match hints.mid {
+        Some(mid) => sections.iter().position(|section| section.mid == mid)?,
+        None => by_ssrc(sections, ssrc).or_else(|| by_payload_type(sections, payload_type))?,
+    };
+    let section = sections.get(index).filter(|section| section.direction == Direction::Receive)?;
+    let rtx = is_rtx(section, payload_type)?;
+    if section.rids.is_empty() {
+        return Some(Route { section: index, rid: None, rtx });
+    }
+    // Browsers put the RID of the repaired stream into retransmissions; some older ones its plain RID.
+    let rid = if rtx { hints.repaired_rid.or(hints.rid) } else { hints.rid };
+    let rid = rid.filter(|rid| section.rids.contains(rid))?;
+    Some(Route { section: index, rid: Some(rid), rtx })
+}
+
+fn by_ssrc(sections: &[MediaSection], ssrc: Ssrc) -> Option<usize> {
+    sections.iter().position(|s| s.remote_ssrcs.iter().any(|pair| pair.media == ssrc || pair.rtx == Some(ssrc)))
+}
+
+/// The only receiving section that has the payload type, if it is the only one.
+fn by_payload_type(sections: &[MediaSection], payload_type: PayloadType) -> Option<usize> {
+    let mut having = sections
+        .iter()
+        .enumerate()
+        .filter(|(_, s)| s.direction == Direction::Receive && is_rtx(s, payload_type).is_some())
+        .map(|(index, _)| index);
+    let only = having.next()?;
+    having.next().is_none().then_some(only)
+}
+
+/// Whether the payload type carries retransmissions; `None` where the section does not have it.
+fn is_rtx(section: &MediaSection, payload_type: PayloadType) -> Option<bool> {
+    if section.format(payload_type).is_some() { Some(false) } else { section.format_of_rtx(payload_type).map(|_| true) }
+}
+
+/// Format of a packet on `route`.
+pub(super) fn format_of(section: &MediaSection, route: Route, payload_type: PayloadType) -> Option<&PayloadFormat> {
+    if route.rtx { section.format_of_rtx(payload_type) } else { section.format(payload_type) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::{Codec, MediaKind, SsrcPair};
+    use crate::rtp::extension::ExtensionMap;
+    use crate::time::Duration;
+
+    fn section(mid: &str, payload_type: u8, rids: &[&str]) -> MediaSection {
+        MediaSection {
+            mid: Mid::new(mid).unwrap(),
+            kind: MediaKind::Video,
+            direction: Direction::Receive,
+            formats: vec![PayloadFormat {
+                payload_type: PayloadType(payload_type),
+                codec: Codec::Vp8,
+                clock_rate: 90_000,
+                fmtp: String::new(),
+                rtx: Some(PayloadType(payload_type + 1)),
+            }],
+            extensions: ExtensionMap::default(),
+            rids: rids.iter().map(|rid| Rid::new(rid).unwrap()).collect(),
+            remote_ssrcs: Vec::new(),
+            local_ssrcs: None,
+            cname: String::new(),
+            rtx_time: Duration::ZERO,
+            nack: true,
+        }
+    }
+
+    fn mid(text: &str) -> StreamHints {
+        StreamHints { mid: Mid::new(text), ..StreamHints::default() }
+    }
+
+    fn rid(mid: &str, rid: &str) -> StreamHints {
+        StreamHints { mid: Mid::new(mid), rid: Rid::new(rid), ..StreamHints::default() }
+    }
+
+    fn packet(ssrc: u32, payload_type: u8) -> (Ssrc, PayloadType, SeqNo) {
+        (Ssrc(ssrc), PayloadType(payload_type), SeqNo(7))
+    }
+
+    fn route(section: usize, rid: Option<&str>, rtx: bool) -> Result<Route, DropReason> {
+        Ok(Route { section, rid: rid.and_then(Rid::new), rtx })
+    }
+
+    const NOW: Instant = Instant::from_millis(5);
+    const UNKNOWN: Result<Route, DropReason> = Err(DropReason::UnknownStream);
+
+    #[test]
+    fn mid_and_rid_are_learned_and_kept() {
+        let sections = [section("0", 96, &[]), section("1", 96, &["lo", "hi"])];
+        let mut table = StreamTable::new(8);
+        assert_eq!(table.route(NOW, &sections, packet(1, 96), &StreamHints::default()), UNKNOWN);
+        assert_eq!(table.route(NOW, &sections, packet(1, 96), &mid("1")), UNKNOWN, "a layer has to be named");
+        assert_eq!(table.route(NOW, &sections, packet(1, 96), &rid("1", "hi")), route(1, Some("hi"), false));
+        assert_eq!(table.route(NOW, &sections, packet(1, 96), &StreamHints::default()), route(1, Some("hi"), false));
+        assert_eq!(table.route(NOW, &sections, packet(2, 96), &rid("1", "other")), UNKNOWN);
+        assert_eq!(table.route(NOW, &sections, packet(3, 96), &mid("0")), route(0, None, false));
+        assert_eq!(table.route(NOW, &sections, packet(3, 96), &rid("1", "lo")), route(1, Some("lo"), false));
+        assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn retransmissions_find_their_media() {
+        let sections = [section("1", 96, &["lo", "hi"])];
+        let mut table = StreamTable::new(8);
+        table.route(NOW, &sections, packet(1, 96), &rid("1", "lo")).unwrap();
+        table.route(NOW, &sections, packet(2, 96), &rid("1", "hi")).unwrap();
+        let hints = StreamHints { repaired_rid: Rid::new("hi"), ..mid("1") };
+        let rtx = table.route(NOW, &sections, packet(3, 97), &hints).unwrap();
+        assert_eq!(Ok(rtx), route(0, Some("hi"), true));
+        assert_eq!(table.media_of(rtx), Some((Ssrc(2), SeqNo(7))));
+    }
+
+    #[test]
+    fn announced_sources_and_unambiguous_payload_types_do_without_extensions() {
+        let mut sections = [section("0", 96, &[]), section("1", 98, &[]), section("2", 98, &[])];
+        sections[2].remote_ssrcs = vec![SsrcPair { media: Ssrc(20), rtx: Some(Ssrc(21)) }];
+        let none = StreamHints::default();
+        let mut table = StreamTable::new(8);
+        assert_eq!(table.route(NOW, &sections, packet(20, 98), &none), route(2, None, false));
+        assert_eq!(table.route(NOW, &sections, packet(21, 99), &none), route(2, None, true));
+        assert_eq!(table.route(NOW, &sections, packet(5, 96), &none), route(0, None, false));
+        assert_eq!(table.route(NOW, &sections, packet(6, 98), &none), UNKNOWN, "two sections have it");
+        sections[0].direction = Direction::Send;
+        assert_eq!(table.route(NOW, &sections, packet(7, 96), &none), UNKNOWN);
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_forgets_the_silent() {
+        let sections = [section("0", 96, &[])];
+        let mut table = StreamTable::new(4);
+        for ssrc in 0..1_000 {
+            let now = Instant::from_millis(u64::from(ssrc));
+            table.route(now, &sections, packet(ssrc, 96), &mid("0")).unwrap();
+            table.route(now, &sections, packet(0, 96), &StreamHints::default()).unwrap();
+            assert!(table.len() <= 4);
+        }
+        table.retain_sections(|_| false);
+        assert_eq!(table.len(), 0);
+    }
+}

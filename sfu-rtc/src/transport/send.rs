@@ -1,0 +1,218 @@
+//! The way out: from a shared packet to a sealed datagram.
+
+use super::{RtpOut, Transport};
+use crate::drop_reason::DropReason;
+use crate::ids::Ssrc;
+use crate::media::{Direction, MediaSection};
+use crate::net::{NetworkPath, TransmitBatch};
+use crate::pacer::PacketClass;
+use crate::rtcp::ReportBlock;
+use crate::rtp::extension::ExtensionKind;
+use crate::rtp::{HeaderWriter, RtpHeader};
+use crate::srtp::SrtpSender;
+use crate::time::Instant;
+use crate::units::DataSize;
+use arrayvec::ArrayVec;
+
+/// What we keep of a section that we send.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct SectionSender {
+    /// Media packets sent, as sender reports count them.
+    pub(super) packets: u32,
+    /// Media payload bytes sent, as sender reports count them.
+    pub(super) octets: u32,
+    /// How many more packets carry the MID: media, retransmissions.
+    mid_left: [u32; 2],
+    /// Highest sequence number in the peer's last report.
+    reported: Option<u32>,
+}
+
+impl SectionSender {
+    pub(super) fn new(mid_packets: u32) -> Self {
+        Self { mid_left: [mid_packets; 2], ..Self::default() }
+    }
+
+    /// The peer reports on the section's media: it knows the source. How many packets the report covers.
+    pub(super) fn on_report(&mut self, block: &ReportBlock) -> u64 {
+        self.mid_left[0] = 0;
+        let before = self.reported.replace(block.highest_seq);
+        // A report that goes backwards, or ahead of what was sent, covers nothing.
+        let covered = before.map_or(0, |before| block.highest_seq.wrapping_sub(before));
+        if covered > self.packets { 0 } else { u64::from(covered) }
+    }
+
+    fn carries_mid(&mut self, class: PacketClass) -> bool {
+        let left = &mut self.mid_left[usize::from(class == PacketClass::Rtx)];
+        let carries = *left > 0;
+        *left = left.saturating_sub(1);
+        carries
+    }
+}
+
+/// Header, extensions and tag of a usual packet, for the pacer's account.
+const OVERHEAD: usize = 12 + 20 + 16;
+/// Longest dependency descriptor that is rewritten; one with a full template structure is below 100 bytes.
+const MAX_DESCRIPTOR: usize = 255;
+
+impl Transport {
+    /// Queues a packet for the subscriber.
+    pub fn send_rtp(&mut self, out: RtpOut) -> Result<(), DropReason> {
+        if !self.is_connected() {
+            return Err(DropReason::NotConnected);
+        }
+        let size = OVERHEAD + out.edit.prefix.len() + out.packet.payload().len();
+        self.pacer.push(out.class, DataSize::from_bytes(size as u64), out)
+    }
+
+    pub(super) fn sender_of(&mut self, media: Ssrc) -> Option<&mut SectionSender> {
+        let index = self.sections.iter().position(|s| s.local_ssrcs.is_some_and(|pair| pair.media == media))?;
+        self.senders.get_mut(index)
+    }
+
+    pub(super) fn flush_media(&mut self, now: Instant, path: NetworkPath, batch: &mut TransmitBatch) {
+        while let Some(out) = self.pacer.pop(now) {
+            match self.seal(now, path, &out, batch) {
+                Ok(()) => self.count(&out),
+                Err(reason) => self.drop_packet(reason),
+            }
+        }
+    }
+
+    fn seal(
+        &mut self,
+        now: Instant,
+        path: NetworkPath,
+        out: &RtpOut,
+        batch: &mut TransmitBatch,
+    ) -> Result<(), DropReason> {
+        let keys = self.connection.keys.as_ref().ok_or(DropReason::NoKeys)?;
+        let section = self.sections.get(out.section).filter(|section| section.direction == Direction::Send);
+        let section = section.ok_or(DropReason::UnknownStream)?;
+        let sender = self.senders.get_mut(out.section).ok_or(DropReason::UnknownStream)?;
+        let with_mid = sender.carries_mid(out.class);
+        let transport_seq =
+            section.extensions.id(ExtensionKind::TransportCc).map(|id| (id, self.path_state.next_seq()));
+        let before = batch.len();
+        batch.push(path, |buf| {
+            let header = Header { now, section, out, with_mid, transport_seq };
+            seal_packet(buf, &header, &keys.sender)
+        })?;
+        if transport_seq.is_some() {
+            self.path_state.on_sent(now, batch.len() - before);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, out: &RtpOut) {
+        self.counters.rtp_out += 1;
+        if out.class == PacketClass::Rtx {
+            self.counters.rtx_out += 1;
+        } else if let Some(sender) = self.senders.get_mut(out.section) {
+            let payload = out.packet.payload().len() + out.edit.prefix.len() - usize::from(out.edit.skip);
+            sender.packets = sender.packets.wrapping_add(1);
+            sender.octets = sender.octets.wrapping_add(payload as u32); // below MAX_PACKET
+        }
+    }
+}
+
+/// All that the header of one packet depends on.
+struct Header<'a> {
+    now: Instant,
+    section: &'a MediaSection,
+    out: &'a RtpOut,
+    with_mid: bool,
+    transport_seq: Option<(u8, u16)>,
+}
+
+fn seal_packet(buf: &mut Vec<u8>, header: &Header<'_>, sender: &SrtpSender) -> Result<(), DropReason> {
+    let start = buf.len();
+    let out = header.out;
+    let rest = out.packet.payload().get(usize::from(out.edit.skip)..).ok_or(DropReason::PayloadMalformed)?;
+    let header_len = header.write(buf);
+    buf.extend_from_slice(&out.edit.prefix);
+    buf.extend_from_slice(rest);
+    sender.seal_rtp(buf, start, header_len, out.seq)
+}
+
+impl Header<'_> {
+    fn write(&self, buf: &mut Vec<u8>) -> usize {
+        let out = self.out;
+        let mut writer = HeaderWriter::new(
+            buf,
+            RtpHeader {
+                payload_type: out.payload_type,
+                seq: out.seq.wire(),
+                timestamp: out.timestamp,
+                ssrc: out.ssrc,
+                marker: out.marker,
+            },
+        );
+        self.write_hop_by_hop(&mut writer);
+        self.write_carried(&mut writer);
+        writer.finish()
+    }
+
+    /// What we say ourselves.
+    fn write_hop_by_hop(&self, writer: &mut HeaderWriter<'_>) {
+        let ids = &self.section.extensions;
+        if let Some((id, seq)) = self.transport_seq {
+            writer.extension(id, &seq.to_be_bytes());
+        }
+        if let Some(id) = ids.id(ExtensionKind::AbsSendTime) {
+            writer.extension(id, &abs_send_time(self.now));
+        }
+        if self.with_mid
+            && let Some(id) = ids.id(ExtensionKind::Mid)
+        {
+            writer.extension(id, self.section.mid.as_str().as_bytes());
+        }
+    }
+
+    /// What the publisher said.
+    fn write_carried(&self, writer: &mut HeaderWriter<'_>) {
+        let ids = &self.section.extensions;
+        let packet = &self.out.packet;
+        let carried = &packet.extensions;
+        if let (Some(id), Some(level)) = (ids.id(ExtensionKind::AudioLevel), carried.audio_level) {
+            writer.extension(id, &[level]);
+        }
+        if let (Some(id), Some(orientation)) = (ids.id(ExtensionKind::VideoOrientation), carried.video_orientation) {
+            writer.extension(id, &[orientation]);
+        }
+        if let (Some(id), Some(delay)) = (ids.id(ExtensionKind::PlayoutDelay), carried.playout_delay) {
+            writer.extension(id, &delay);
+        }
+        if let (Some(id), Some(place)) = (ids.id(ExtensionKind::AbsCaptureTime), carried.abs_capture_time) {
+            writer.extension(id, packet.part(place));
+        }
+        if let (Some(id), Some(place)) = (ids.id(ExtensionKind::DependencyDescriptor), carried.dependency_descriptor) {
+            self.write_descriptor(writer, id, packet.part(place));
+        }
+    }
+
+    fn write_descriptor(&self, writer: &mut HeaderWriter<'_>, id: u8, descriptor: &[u8]) {
+        let Some(frame_number) = self.out.frame_number else {
+            writer.extension(id, descriptor);
+            return;
+        };
+        let mut rewritten = ArrayVec::<u8, MAX_DESCRIPTOR>::new();
+        if rewritten.try_extend_from_slice(descriptor).is_ok() {
+            set_frame_number(&mut rewritten, frame_number);
+            writer.extension(id, &rewritten);
+        }
+    }
+}
+
+/// Absolute send time: seconds with 18 bits of fraction, 24 bits in all.
+fn abs_send_time(at: Instant) -> [u8; 3] {
+    let fixed = (u128::from(at.as_nanos()) << 18) / 1_000_000_000;
+    let [.., a, b, c] = fixed.to_be_bytes();
+    [a, b, c]
+}
+
+/// The frame number follows the flags and the template id (one byte).
+fn set_frame_number(descriptor: &mut [u8], number: u16) {
+    if let Some(field) = descriptor.get_mut(1..3) {
+        field.copy_from_slice(&number.to_be_bytes());
+    }
+}
