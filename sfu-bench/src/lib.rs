@@ -1,0 +1,3 @@
+//! Load tester for selective forwarding units.
+
+pub mod floor;
