@@ -1,6 +1,24 @@
 //! What only an SFU needs, sans-IO: [`worker`] owns transports and routers; [`command`] and [`event`] are its whole
 //! control interface.
+//!
+//! A packet comes in by [`worker::Worker::handle_datagram`], goes through its publication (`publication`,
+//! `receive_stream`) to the `forwarder` of each subscriber, and leaves by [`worker::Worker::poll_transmit`].
 
 pub mod command;
+pub mod config;
 pub mod event;
 pub mod ids;
+pub mod keyframes;
+pub mod qos;
+pub mod speaker;
+pub mod worker;
+
+mod hash;
+mod layer_selector;
+mod rate;
+mod rewriter;
+mod rtx_history;
+mod sender_report;
+mod slab;
+mod stream_tracker;
+mod timers;

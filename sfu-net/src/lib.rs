@@ -7,6 +7,7 @@
 
 pub mod affinity;
 mod cmsg;
+pub mod cpu_time;
 mod recv;
 mod send;
 mod sockaddr;

@@ -255,3 +255,6 @@ fn sha1_tag(auth: &hmac::Key, packet: &[u8], suffix: [u8; 4]) -> [u8; SHA1_TAG] 
     tag.copy_from_slice(&context.sign().as_ref()[..SHA1_TAG]);
     tag
 }
+
+#[cfg(test)]
+mod tests;

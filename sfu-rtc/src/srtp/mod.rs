@@ -35,3 +35,13 @@ fn word(packet: &[u8], at: usize) -> u32 {
     bytes.copy_from_slice(&packet[at..at + 4]);
     u32::from_be_bytes(bytes)
 }
+
+/// Bytes of test vectors.
+#[cfg(test)]
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+#[cfg(test)]
+mod tests;

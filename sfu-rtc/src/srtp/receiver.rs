@@ -58,13 +58,14 @@ impl SrtpReceiver {
         if header_len < RTP_HEADER {
             return Err(DropReason::RtpMalformed);
         }
-        let seq = match self.rtp_streams.find(ssrc) {
-            Some(window) => SeqNo(window.highest()).extend(seq),
+        let stream = self.rtp_streams.find(ssrc);
+        let seq = match stream {
+            Some(at) => SeqNo(self.rtp_streams.windows[at].highest()).extend(seq),
             None => SeqNo(seq.into()),
         };
-        self.rtp_streams.admits(ssrc, seq.0)?;
+        self.rtp_streams.admits(stream, seq.0)?;
         let len = self.rtp.open_rtp(packet, header_len, ssrc.0, seq.0)?;
-        self.rtp_streams.record(ssrc, seq.0);
+        self.rtp_streams.record(stream, ssrc, seq.0);
         Ok(Opened { len, seq })
     }
 
@@ -73,9 +74,10 @@ impl SrtpReceiver {
     pub fn open_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, DropReason> {
         let index = self.rtcp.rtcp_index(packet)?;
         let ssrc = Ssrc(word(packet, 4));
-        self.rtcp_streams.admits(ssrc, index.into())?;
+        let stream = self.rtcp_streams.find(ssrc);
+        self.rtcp_streams.admits(stream, index.into())?;
         let len = self.rtcp.open_rtcp(packet, index)?;
-        self.rtcp_streams.record(ssrc, index.into());
+        self.rtcp_streams.record(stream, ssrc, index.into());
         Ok(len)
     }
 
@@ -103,18 +105,14 @@ impl Streams {
         Self { sources: Vec::new(), windows: Vec::new(), limit }
     }
 
-    fn position(&self, ssrc: Ssrc) -> Option<usize> {
+    fn find(&self, ssrc: Ssrc) -> Option<usize> {
         self.sources.iter().position(|source| *source == ssrc)
     }
 
-    fn find(&self, ssrc: Ssrc) -> Option<&ReplayWindow> {
-        self.position(ssrc).map(|at| &self.windows[at])
-    }
-
-    /// Whether a packet of `ssrc` with `index` is worth authenticating.
-    fn admits(&self, ssrc: Ssrc, index: u64) -> Result<(), DropReason> {
-        match self.find(ssrc) {
-            Some(window) if window.is_new(index) => Ok(()),
+    /// Whether a packet with `index`, of a stream that [`Self::find`] found or not, is worth authenticating.
+    fn admits(&self, stream: Option<usize>, index: u64) -> Result<(), DropReason> {
+        match stream {
+            Some(at) if self.windows[at].is_new(index) => Ok(()),
             Some(_) => Err(DropReason::SrtpReplay),
             None if self.sources.len() < self.limit => Ok(()),
             None => Err(DropReason::TooManyStreams),
@@ -122,8 +120,8 @@ impl Streams {
     }
 
     /// Notes an authentic packet.
-    fn record(&mut self, ssrc: Ssrc, index: u64) {
-        match self.position(ssrc) {
+    fn record(&mut self, stream: Option<usize>, ssrc: Ssrc, index: u64) {
+        match stream {
             Some(at) => self.windows[at].record(index),
             None => {
                 self.sources.push(ssrc);

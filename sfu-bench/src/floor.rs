@@ -1,0 +1,244 @@
+//! The floor: what a forwarded packet must cost on this machine, now, with nothing but sealing and sending.
+//!
+//! The same code that the server uses writes a header, seals a payload of the usual size for one of many receivers
+//! (each with keys of its own), and sends runs of equal size as one segmented message. What a server adds to this is
+//! its own doing.
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+use sfu_net::cpu_time::thread_cpu_time;
+use sfu_net::{RecvBatch, UdpConfig, UdpSocket, affinity};
+use sfu_rtc::ids::{PayloadType, SeqNo, Ssrc};
+use sfu_rtc::net::{NetworkPath, Protocol, TransmitBatch};
+use sfu_rtc::rtp::{HeaderWriter, RtpHeader};
+use sfu_rtc::srtp::{MasterKey, SrtpProfile, SrtpSender};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Run lengths that are measured: what a frame of a call is cut into.
+pub const RUNS: [usize; 6] = [1, 2, 4, 6, 8, 16];
+/// How long to wait for the receivers before a round counts as lost; loopback loses only where a buffer is full.
+const ROUND_PATIENCE: Duration = Duration::from_millis(100);
+
+/// What to measure with.
+#[derive(Clone, Debug, clap::Args)]
+pub struct FloorOptions {
+    /// Receivers, each with a socket and keys of its own.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(1..=2_000))]
+    pub receivers: u16,
+    /// Payload of each packet in bytes.
+    #[arg(long, default_value_t = 1_060, value_parser = clap::value_parser!(u16).range(20..=1_400))]
+    pub payload: u16,
+    /// Packets per run length.
+    #[arg(long, default_value_t = 200_000)]
+    pub packets: u64,
+    /// CPU that sends (default: the first allowed).
+    #[arg(long)]
+    pub sender_cpu: Option<usize>,
+    /// CPU that receives (default: the last allowed).
+    #[arg(long)]
+    pub receiver_cpu: Option<usize>,
+}
+
+impl Default for FloorOptions {
+    fn default() -> Self {
+        Self { receivers: 200, payload: 1_060, packets: 200_000, sender_cpu: None, receiver_cpu: None }
+    }
+}
+
+/// The floor, in nanoseconds of CPU per packet.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct Floor {
+    /// Header and seal, nothing sent.
+    pub seal: f64,
+    /// Header, seal and send, by run length.
+    pub send: Vec<(usize, f64)>,
+    /// Plain batched receive (recvmmsg).
+    pub receive: f64,
+}
+
+/// Measures the floor. `progress` is told what is done.
+///
+/// # Errors
+/// Where sockets cannot be made or a CPU is not there.
+pub fn measure(options: &FloorOptions, mut progress: impl FnMut(&str)) -> Result<Floor> {
+    let cpus = affinity::allowed_cpus();
+    let sender_cpu = options.sender_cpu.unwrap_or(cpus[0]);
+    let receiver_cpu = options.receiver_cpu.unwrap_or(cpus[cpus.len() - 1]);
+    let options = options.clone();
+    let receivers = Receivers::start(options.receivers, receiver_cpu)?;
+    affinity::pin_current_thread(sender_cpu).with_context(|| format!("cannot pin to CPU {sender_cpu}"))?;
+    let mut sender = FloorSender::new(&receivers, usize::from(options.payload))?;
+    progress("seal");
+    let seal = sender.seal_only(options.packets)?;
+    let mut send = Vec::new();
+    for run in RUNS {
+        progress(&format!("send in runs of {run}"));
+        send.push((run, sender.send_runs(run, options.packets, &receivers.received)?));
+    }
+    progress("receive");
+    let receive = receivers.stop();
+    Ok(Floor { seal, send, receive })
+}
+
+struct FloorSender {
+    socket: UdpSocket,
+    peers: Vec<(NetworkPath, SrtpSender)>,
+    batch: TransmitBatch,
+    payload: Vec<u8>,
+    next_seq: u64,
+}
+
+impl FloorSender {
+    fn new(receivers: &Receivers, payload: usize) -> Result<Self> {
+        let socket = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), &UdpConfig::default())?;
+        let local = socket.local_addr().ip();
+        let peer = |(index, &remote): (usize, &SocketAddr)| {
+            let seed = (index as u64).to_be_bytes();
+            let key = [seed, seed].concat();
+            let master = MasterKey::new(SrtpProfile::AeadAes128Gcm, &key, &[7; 12]).context("key sizes fit")?;
+            Ok((NetworkPath { remote, local, protocol: Protocol::Udp }, SrtpSender::new(&master)))
+        };
+        let peers = receivers.addresses.iter().enumerate().map(peer).collect::<Result<_>>()?;
+        let batch = TransmitBatch::with_capacity(4 << 20);
+        Ok(Self { socket, peers, batch, payload: vec![0xa5; payload], next_seq: 0 })
+    }
+
+    /// Fills the batch with a run for each peer, as a fan-out does.
+    fn fill(&mut self, run: usize) -> Result<()> {
+        self.batch.clear();
+        for (path, keys) in &self.peers {
+            for offset in 0..run as u64 {
+                let seq = SeqNo(self.next_seq + offset);
+                let write = |out: &mut Vec<u8>| seal(keys, seq, &self.payload, out);
+                self.batch.push(*path, write).ok().context("a packet of this size can be sealed")?;
+            }
+        }
+        self.next_seq += run as u64;
+        Ok(())
+    }
+
+    fn seal_only(&mut self, packets: u64) -> Result<f64> {
+        let rounds = packets.div_ceil(self.peers.len() as u64);
+        self.fill(1)?;
+        let before = thread_cpu_time();
+        for _ in 0..rounds {
+            self.fill(1)?;
+        }
+        Ok(per_packet(thread_cpu_time() - before, rounds * self.peers.len() as u64))
+    }
+
+    /// Sends round after round, each when the last has been received, so that the receivers' buffers never fill.
+    fn send_runs(&mut self, run: usize, packets: u64, received: &AtomicU64) -> Result<f64> {
+        let per_round = (run * self.peers.len()) as u64;
+        let rounds = packets.div_ceil(per_round).max(2);
+        let mut spent = Duration::ZERO;
+        for round in 0..rounds {
+            let target = received.load(Ordering::Relaxed) + per_round;
+            let before = thread_cpu_time();
+            self.fill(run)?;
+            let mut next = 0;
+            while next < self.batch.transmits().len() {
+                next = self.socket.send(&self.batch, next).next;
+            }
+            // The first round warms the caches and the route.
+            if round > 0 {
+                spent += thread_cpu_time() - before;
+            }
+            let begun = Instant::now();
+            while received.load(Ordering::Relaxed) < target && begun.elapsed() < ROUND_PATIENCE {
+                thread::sleep(Duration::from_micros(50));
+            }
+        }
+        Ok(per_packet(spent, (rounds - 1) * per_round))
+    }
+}
+
+fn seal(
+    keys: &SrtpSender,
+    seq: SeqNo,
+    payload: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<(), sfu_rtc::drop_reason::DropReason> {
+    let start = out.len();
+    let header =
+        RtpHeader { payload_type: PayloadType(96), seq: seq.wire(), timestamp: 0, ssrc: Ssrc(1), marker: false };
+    let header_len = HeaderWriter::new(out, header).finish();
+    keys.seal_rtp_from(out, start, header_len, payload, seq)
+}
+
+fn per_packet(spent: Duration, packets: u64) -> f64 {
+    spent.as_nanos() as f64 / packets.max(1) as f64
+}
+
+/// Ordinary receivers (without UDP_GRO, as browsers are), drained by a thread.
+struct Receivers {
+    addresses: Vec<SocketAddr>,
+    received: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    thread: thread::JoinHandle<f64>,
+}
+
+impl Receivers {
+    fn start(count: u16, cpu: usize) -> Result<Self> {
+        let config = UdpConfig { gro: false, gso: false, ..UdpConfig::default() };
+        let bind = |_| UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), &config);
+        let sockets: Vec<_> = (0..count)
+            .map(bind)
+            .collect::<Result<_, _>>()
+            .context("cannot bind the receivers' sockets (ulimit -n?)")?;
+        let addresses = sockets.iter().map(UdpSocket::local_addr).collect();
+        let (received, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (count, end) = (Arc::clone(&received), Arc::clone(&stop));
+        let thread = thread::spawn(move || {
+            // Unpinned it works too, only less steadily.
+            let _ = affinity::pin_current_thread(cpu);
+            drain(&sockets, &count, &end)
+        });
+        Ok(Self { addresses, received, stop, thread })
+    }
+
+    /// Nanoseconds per packet that receiving took.
+    fn stop(self) -> f64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap_or(f64::NAN)
+    }
+}
+
+/// Drains until stopped; the CPU time of the calls that found packets, per packet.
+fn drain(sockets: &[UdpSocket], received: &AtomicU64, stop: &AtomicBool) -> f64 {
+    let mut batch = RecvBatch::default();
+    let (mut spent, mut packets) = (Duration::ZERO, 0);
+    while !stop.load(Ordering::Relaxed) {
+        let before = packets;
+        for socket in sockets {
+            let begun = thread_cpu_time();
+            if socket.recv(&mut batch).is_ok() {
+                let found = batch.iter_mut().count() as u64;
+                spent += thread_cpu_time() - begun;
+                packets += found;
+                received.fetch_add(found, Ordering::Relaxed);
+            }
+        }
+        if packets == before {
+            thread::sleep(Duration::from_micros(50));
+        }
+    }
+    per_packet(spent, packets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_floor_can_be_measured() {
+        let options = FloorOptions { receivers: 5, packets: 500, ..FloorOptions::default() };
+        let floor = measure(&options, |_| ()).unwrap();
+        assert_eq!(floor.send.len(), RUNS.len());
+        assert!(floor.seal > 0.0 && floor.send.iter().all(|(_, cost)| *cost > 0.0));
+    }
+}

@@ -1,0 +1,71 @@
+//! Limits of a worker, each with its reason.
+
+use crate::keyframes::KeyframeConfig;
+use crate::qos::AllocatorConfig;
+use crate::speaker::SpeakerConfig;
+use sfu_rtc::nack::NackConfig;
+use sfu_rtc::time::Duration;
+use sfu_rtc::transport::TransportConfig;
+
+/// Limits of a [`crate::worker::Worker`].
+#[derive(Clone, PartialEq, Debug)]
+pub struct WorkerConfig {
+    /// Most rooms. Commands come from our own control plane; this stops a leak of it from taking all memory.
+    pub max_rooms: usize,
+    /// Most transports: at 100 kB each, this is a gigabyte, and no core carries so many peers that send.
+    pub max_transports: usize,
+    /// Most publications of one transport: camera, screen and sound of both, and as many again.
+    pub max_publications: usize,
+    /// Most sections of one transport, slots included.
+    pub max_sections: usize,
+    /// Most layers of one publication: three in every browser, four in tests of spatial layers.
+    pub max_layers: usize,
+    /// Most addresses of one peer: a host with Wi-Fi, mobile and VPN has three in each address family.
+    pub max_paths: usize,
+    /// Most packets that all publications together keep, 1.6 kB each. 128 Ki cover 300 Mbit/s of 1,100-byte packets
+    /// for four seconds.
+    pub max_packets: usize,
+    /// How long packets are kept for sending again. A receiver that was told `rtx-time` waits up to three times as
+    /// long before it gives up; with 200 ms announced, and a round trip on top, this serves the last of its requests.
+    pub history: Duration,
+    /// Most packets that one received layer keeps: one second of 9 Mbit/s.
+    pub max_history: usize,
+    /// Most events waiting for the control plane. It drains after every batch; when it does not, the oldest speak of
+    /// what is past.
+    pub max_events: usize,
+    /// Sender and receiver reports go out so often: as browsers do for video.
+    pub report_interval: Duration,
+    /// Repair of what publishers send.
+    pub nack: NackConfig,
+    /// Requests for keyframes.
+    pub keyframes: KeyframeConfig,
+    /// Active speakers.
+    pub speakers: SpeakerConfig,
+    /// How a subscriber's path is shared out.
+    pub allocator: AllocatorConfig,
+    /// Limits of each transport.
+    pub transport: TransportConfig,
+}
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        Self {
+            max_rooms: 10_000,
+            max_transports: 10_000,
+            max_publications: 16,
+            max_sections: 256,
+            max_layers: 4,
+            max_paths: 8,
+            max_packets: 128 * 1024,
+            history: Duration::from_millis(1_000),
+            max_history: 1_024,
+            max_events: 65_536,
+            report_interval: Duration::from_secs(1),
+            nack: NackConfig::default(),
+            keyframes: KeyframeConfig::default(),
+            speakers: SpeakerConfig::default(),
+            allocator: AllocatorConfig::default(),
+            transport: TransportConfig::default(),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Rates over the last second.
+
+use sfu_rtc::time::{Duration, Instant};
+use sfu_rtc::units::{Bitrate, DataSize};
+
+/// Length of one bucket.
+const BUCKET: Duration = Duration::from_millis(100);
+/// Buckets that make a second.
+const BUCKETS: usize = 10;
+
+/// Counts something over the last second, in steps of 100 ms, without being called when nothing happens.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct RateMeter {
+    buckets: [u32; BUCKETS],
+    /// Number of the newest bucket since the clock's start.
+    newest: u64,
+    /// Number of the bucket in which counting began.
+    first: Option<u64>,
+}
+
+impl RateMeter {
+    /// `amount` more.
+    pub(crate) fn add(&mut self, now: Instant, amount: u32) {
+        let bucket = bucket_of(now);
+        if bucket != self.newest {
+            self.advance(bucket);
+        }
+        self.first.get_or_insert(bucket);
+        let current = &mut self.buckets[(self.newest % BUCKETS as u64) as usize];
+        *current = current.saturating_add(amount);
+    }
+
+    /// How much there was per second, seen at `now`.
+    pub(crate) fn per_second(&self, now: Instant) -> f64 {
+        let Some(first) = self.first else { return 0.0 };
+        let now_bucket = bucket_of(now).max(self.newest);
+        let sum: u64 = (0..BUCKETS as u64)
+            .map(|back| now_bucket.saturating_sub(back))
+            .filter(|bucket| *bucket <= self.newest && *bucket + BUCKETS as u64 > self.newest)
+            .map(|bucket| u64::from(self.buckets[(bucket % BUCKETS as u64) as usize]))
+            .sum();
+        let covered = (now_bucket - first + 1).min(BUCKETS as u64);
+        sum as f64 * BUCKETS as f64 / covered as f64
+    }
+
+    /// The bitrate, where bytes were counted.
+    pub(crate) fn bitrate(&self, now: Instant) -> Bitrate {
+        DataSize::from_bytes(self.per_second(now) as u64).per(Duration::from_secs(1))
+    }
+
+    fn advance(&mut self, bucket: u64) {
+        if bucket < self.newest {
+            return;
+        }
+        let steps = (bucket - self.newest).min(BUCKETS as u64);
+        for step in 0..steps {
+            self.buckets[((bucket - step) % BUCKETS as u64) as usize] = 0;
+        }
+        if steps == BUCKETS as u64 {
+            self.first = None;
+        }
+        self.newest = bucket;
+    }
+}
+
+fn bucket_of(now: Instant) -> u64 {
+    now.as_millis() / BUCKET.as_millis() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measures_the_last_second_and_forgets() {
+        let mut meter = RateMeter::default();
+        for ms in (5_000..8_000).step_by(10) {
+            meter.add(Instant::from_millis(ms), 125);
+        }
+        let now = Instant::from_millis(7_999);
+        assert_eq!(meter.bitrate(now), Bitrate::from_kbps(100));
+        assert_eq!(meter.bitrate(now + Duration::from_millis(500)), Bitrate::from_kbps(50));
+        assert_eq!(meter.bitrate(now + Duration::from_secs(5)), Bitrate::ZERO);
+    }
+
+    #[test]
+    fn a_young_stream_is_not_underrated() {
+        let mut meter = RateMeter::default();
+        for ms in (1_000..1_200).step_by(10) {
+            meter.add(Instant::from_millis(ms), 125);
+        }
+        assert_eq!(meter.bitrate(Instant::from_millis(1_199)), Bitrate::from_kbps(100));
+    }
+}

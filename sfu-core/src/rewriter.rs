@@ -1,0 +1,272 @@
+//! Makes one continuous stream of what a slot carries, whatever sources and layers it comes from.
+//!
+//! Sequence numbers keep the gaps of packets that were lost on the way to us, since those may still be repaired, and
+//! close the gaps of packets that were left out on purpose. Timestamps, picture ids, TL0PICIDX and frame numbers go on
+//! over a switch of the source. VP8 picture ids close the gaps of pictures left out, since a receiver waits for what
+//! is missing between two ids; those of VP9 and the frame numbers of the dependency descriptor keep theirs, since
+//! their frames name what they refer to by difference.
+
+use sfu_rtc::drop_reason::DropReason;
+use sfu_rtc::ids::SeqNo;
+use sfu_rtc::media::Codec;
+use sfu_rtc::packet::PacketData;
+use sfu_rtc::time::{Duration, Instant};
+use std::collections::VecDeque;
+
+/// How many earlier mappings are kept for packets that come late. Each lasts from one run of packets left out to the
+/// next, so with a temporal layer left out at 30 frames/s this covers two seconds.
+const MAX_EPOCHS: usize = 64;
+
+/// A larger step in a source's numbers is a restart of the source, not a loss: receivers give up at a few hundred.
+const MAX_SEQ_STEP: u64 = 3_000;
+
+/// What changes in a packet on its way to one subscriber.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Rewritten {
+    pub(crate) seq: SeqNo,
+    pub(crate) timestamp: u32,
+    pub(crate) picture_id: Option<u16>,
+    pub(crate) tl0_pic_idx: Option<u8>,
+    pub(crate) frame_number: Option<u16>,
+}
+
+/// Numbers of one outgoing stream.
+#[derive(Debug)]
+pub(crate) struct Rewriter {
+    /// Follows the highest number sent.
+    next_seq: SeqNo,
+    /// The newest packet sent; `None` before the first.
+    last: Option<Last>,
+    source: Option<Source>,
+}
+
+/// Of the newest packet sent.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    timestamp: u32,
+    arrival: Instant,
+    picture_id: u16,
+    tl0_pic_idx: u8,
+    frame_number: u16,
+}
+
+/// How a source's numbers map to ours.
+#[derive(Debug)]
+struct Source {
+    /// Highest number seen, sent or left out.
+    highest: SeqNo,
+    timestamp_offset: u32,
+    tl0_offset: u8,
+    frame_offset: u16,
+    pictures: PictureIds,
+    /// Newest last; never empty.
+    epochs: VecDeque<Epoch>,
+}
+
+/// From a number of the source on: what is added to sequence numbers and picture ids.
+#[derive(Clone, Copy, Debug)]
+struct Epoch {
+    from: SeqNo,
+    seq_offset: u64,
+    picture_offset: u16,
+}
+
+/// Timing of a stream: how a switch continues its timestamps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    /// RTP clock in Hz.
+    pub(crate) clock_rate: u32,
+    /// The least that timestamps advance at a switch, so that frames of two sources never share one.
+    pub(crate) least_step: Duration,
+}
+
+impl Timing {
+    fn ticks(&self, time: Duration) -> u32 {
+        let ticks = u128::from(self.clock_rate) * time.as_nanos() / 1_000_000_000;
+        (ticks % (1 << 32)) as u32
+    }
+}
+
+impl Rewriter {
+    /// A stream that begins with `first`.
+    pub(crate) fn new(first: SeqNo) -> Self {
+        Self { next_seq: first, last: None, source: None }
+    }
+
+    /// From `packet` on, this source is carried. `aligned` is the timestamp that the packet would have in our stream
+    /// by the clocks of the sources, where those are known; else the time of arrival decides.
+    pub(crate) fn switch(&mut self, packet: &PacketData, aligned: Option<u32>, timing: Timing) {
+        let timestamp = self.timestamp_at_switch(packet, aligned, timing);
+        let mut epochs = self.source.take().map(|source| source.epochs).unwrap_or_default();
+        epochs.clear();
+        let mut pictures = PictureIds::default();
+        let (mut picture_offset, mut tl0_offset, mut frame_offset) = (0, 0, 0);
+        if let Some(last) = self.last {
+            let next = |last: u16, now: Option<u16>| now.map_or(0, |now| last.wrapping_add(1).wrapping_sub(now));
+            picture_offset = next(last.picture_id, packet.frame.picture_id.map(|id| pictures.extend(id)));
+            frame_offset = next(last.frame_number, packet.frame.frame_number);
+            tl0_offset = packet.frame.tl0_pic_idx.map_or(0, |id| last.tl0_pic_idx.wrapping_add(1).wrapping_sub(id));
+        }
+        let seq_offset = self.next_seq.0.wrapping_sub(packet.seq.0);
+        epochs.push_back(Epoch { from: packet.seq, seq_offset, picture_offset });
+        self.source = Some(Source {
+            highest: SeqNo(packet.seq.0.saturating_sub(1)),
+            timestamp_offset: timestamp.wrapping_sub(packet.timestamp),
+            tl0_offset,
+            frame_offset,
+            pictures,
+            epochs,
+        });
+    }
+
+    /// No source is carried until the next switch.
+    pub(crate) fn stop(&mut self) {
+        self.source = None;
+    }
+
+    /// Numbers of a packet that is sent. Refused where it is older than the switch to its source, or than what is
+    /// remembered.
+    pub(crate) fn forward(&mut self, packet: &PacketData) -> Result<Rewritten, DropReason> {
+        let next_seq = self.next_seq;
+        let source = self.source.as_mut().ok_or(DropReason::AwaitingKeyframe)?;
+        source.restart_after_a_leap(packet.seq, next_seq);
+        let epoch = source.epoch(packet.seq).ok_or(DropReason::OutOfWindow)?;
+        let picture = packet.frame.picture_id.map(|id| source.pictures.extend(id));
+        let rewritten = Rewritten {
+            seq: SeqNo(packet.seq.0.wrapping_add(epoch.seq_offset)),
+            timestamp: packet.timestamp.wrapping_add(source.timestamp_offset),
+            picture_id: picture.map(|id| id.wrapping_add(epoch.picture_offset) & 0x7fff),
+            tl0_pic_idx: packet.frame.tl0_pic_idx.map(|id| id.wrapping_add(source.tl0_offset)),
+            frame_number: packet.frame.frame_number.map(|number| number.wrapping_add(source.frame_offset)),
+        };
+        if packet.seq > source.highest {
+            source.highest = packet.seq;
+            source.pictures.newest_forwarded = picture.or(source.pictures.newest_forwarded);
+            self.next_seq = rewritten.seq.next();
+            self.remember(packet, &rewritten);
+        }
+        Ok(rewritten)
+    }
+
+    /// A packet of the source is left out on purpose: the next takes its number.
+    pub(crate) fn skip(&mut self, packet: &PacketData) {
+        let next_seq = self.next_seq;
+        let Some(source) = &mut self.source else { return };
+        source.restart_after_a_leap(packet.seq, next_seq);
+        if packet.seq <= source.highest {
+            return;
+        }
+        let Some(&Epoch { from, seq_offset, mut picture_offset }) = source.epochs.back() else { return };
+        if packet.codec == Codec::Vp8
+            && let Some(id) = packet.frame.picture_id
+            && source.pictures.leaves_out(id)
+        {
+            picture_offset = picture_offset.wrapping_sub(1);
+        }
+        source.highest = packet.seq;
+        let epoch = Epoch { from: packet.seq.next(), seq_offset: seq_offset.wrapping_sub(1), picture_offset };
+        if from == packet.seq && source.epochs.len() > 1 {
+            source.epochs.pop_back();
+        } else if source.epochs.len() == MAX_EPOCHS {
+            source.epochs.pop_front();
+        }
+        source.epochs.push_back(epoch);
+    }
+
+    /// What is added to the source's timestamps. `None` while no source is carried.
+    pub(crate) fn timestamp_offset(&self) -> Option<u32> {
+        self.source.as_ref().map(|source| source.timestamp_offset)
+    }
+
+    /// Number of the next packet.
+    pub(crate) fn next_seq(&self) -> SeqNo {
+        self.next_seq
+    }
+
+    fn timestamp_at_switch(&self, packet: &PacketData, aligned: Option<u32>, timing: Timing) -> u32 {
+        let Some(last) = self.last else { return aligned.unwrap_or(packet.timestamp) };
+        let elapsed = packet.arrival - last.arrival;
+        let wanted = aligned.unwrap_or_else(|| last.timestamp.wrapping_add(timing.ticks(elapsed)));
+        let least = last.timestamp.wrapping_add(timing.ticks(timing.least_step));
+        if wanted.wrapping_sub(least) as i32 >= 0 { wanted } else { least }
+    }
+
+    fn remember(&mut self, packet: &PacketData, sent: &Rewritten) {
+        let before = self.last;
+        let last = self.last.get_or_insert(Last {
+            timestamp: sent.timestamp,
+            arrival: packet.arrival,
+            picture_id: 0,
+            tl0_pic_idx: 0,
+            frame_number: 0,
+        });
+        if before.is_none_or(|before| sent.timestamp.wrapping_sub(before.timestamp) as i32 > 0) {
+            last.timestamp = sent.timestamp;
+            last.arrival = packet.arrival;
+        }
+        last.picture_id = sent.picture_id.unwrap_or(last.picture_id);
+        last.tl0_pic_idx = sent.tl0_pic_idx.unwrap_or(last.tl0_pic_idx);
+        last.frame_number = sent.frame_number.unwrap_or(last.frame_number);
+    }
+}
+
+impl Source {
+    /// The mapping in force for `seq`.
+    fn epoch(&self, seq: SeqNo) -> Option<Epoch> {
+        self.epochs.iter().rev().find(|epoch| epoch.from <= seq).copied()
+    }
+
+    /// A source whose numbers leap has restarted; ours go on without a gap.
+    fn restart_after_a_leap(&mut self, seq: SeqNo, next_seq: SeqNo) {
+        if seq.0.saturating_sub(self.highest.0) <= MAX_SEQ_STEP {
+            return;
+        }
+        let Some(&last) = self.epochs.back() else { return };
+        self.epochs.clear();
+        self.epochs.push_back(Epoch { from: seq, seq_offset: next_seq.0.wrapping_sub(seq.0), ..last });
+        self.highest = SeqNo(seq.0 - 1);
+    }
+}
+
+/// Picture ids of a source, extended to 16 bits whether they have 7 bits or 15 on the wire.
+#[derive(Default, Debug)]
+struct PictureIds {
+    /// On the wire, and extended.
+    last: Option<(u16, u16)>,
+    /// An id of more than 7 bits was seen.
+    wide: bool,
+    newest_forwarded: Option<u16>,
+    newest_left_out: Option<u16>,
+}
+
+impl PictureIds {
+    fn extend(&mut self, id: u16) -> u16 {
+        self.wide |= id >= 0x80;
+        let Some((last_wire, last)) = self.last else {
+            self.last = Some((id, id));
+            return id;
+        };
+        // The difference with its sign, in as many bits as ids have.
+        let unused_bits = if self.wide { 1 } else { 9 };
+        let step = (id.wrapping_sub(last_wire) << unused_bits) as i16 >> unused_bits;
+        let extended = last.wrapping_add_signed(step);
+        if step > 0 {
+            self.last = Some((id, extended));
+        }
+        extended
+    }
+
+    /// Whether leaving out a packet of picture `id` leaves out a picture that was not counted yet.
+    fn leaves_out(&mut self, id: u16) -> bool {
+        let id = self.extend(id);
+        let newer = |than: Option<u16>| than.is_none_or(|than| id.wrapping_sub(than) as i16 > 0);
+        let counts = newer(self.newest_forwarded) && newer(self.newest_left_out);
+        if counts {
+            self.newest_left_out = Some(id);
+        }
+        counts
+    }
+}
+
+#[cfg(test)]
+mod tests;
