@@ -7,3 +7,6 @@ mod fingerprint;
 pub use certificate::DtlsCertificate;
 pub use endpoint::{DtlsClosed, DtlsEndpoint, DtlsOutput};
 pub use fingerprint::Fingerprint;
+
+#[cfg(test)]
+mod tests;
