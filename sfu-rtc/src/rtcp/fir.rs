@@ -24,7 +24,7 @@ impl<'a> Fir<'a> {
     pub(super) fn parse(body: &'a [u8]) -> Option<Self> {
         let (sender, _) = feedback_ssrcs(body)?;
         let entries = &body[8..];
-        (entries.len() % 8 == 0).then_some(Self { sender, entries })
+        entries.len().is_multiple_of(8).then_some(Self { sender, entries })
     }
 
     /// The sources that are asked for a keyframe, each with the request's number; a repeated number repeats the request.

@@ -28,7 +28,7 @@ impl<'a> Nack<'a> {
     pub(super) fn parse(body: &'a [u8]) -> Option<Self> {
         let (sender, media) = feedback_ssrcs(body)?;
         let entries = &body[8..];
-        (entries.len() % 4 == 0).then_some(Self { sender, media, entries })
+        entries.len().is_multiple_of(4).then_some(Self { sender, media, entries })
     }
 
     /// Sequence numbers asked for, in the order of the packet; at most 17 for each of its entries.

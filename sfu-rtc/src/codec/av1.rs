@@ -1,0 +1,148 @@
+//! AV1 payloads (AV1 RTP payload specification section 4.4): aggregation header and open bitstream units (OBUs).
+//!
+//! ```text
+//! |Z|Y| W |N|-|-|-|   Z goes on from the packet before, Y goes on in the next, W elements (0: each has a length),
+//!                     N first packet of a coded video sequence
+//! OBU: |F| type  |X|S|-|   X: | TID |SID|-|-|-|   S: | size (LEB128) |
+//! ```
+
+use super::FrameFacts;
+use super::bits::{BitReader, leb128};
+
+const CONTINUES: u8 = 0x80;
+const NEW_SEQUENCE: u8 = 0x08;
+const SEQUENCE_HEADER: u8 = 1;
+const FRAME_HEADER: u8 = 3;
+const METADATA: u8 = 5;
+const FRAME: u8 = 6;
+
+/// What a packet says of its frame. Layers are told only by packets in which an OBU with an extension begins.
+pub(super) fn frame_facts(payload: &[u8], marker: bool) -> Option<FrameFacts> {
+    let (&aggregation, elements) = payload.split_first()?;
+    let continues = aggregation & CONTINUES != 0;
+    let keyframe = aggregation & NEW_SEQUENCE != 0;
+    if elements.is_empty() || continues && keyframe {
+        return None;
+    }
+    let mut facts = FrameFacts { keyframe, end_of_frame: marker, ..FrameFacts::default() };
+    let mut layers = None;
+    for (index, element) in Elements::new(aggregation, elements).enumerate() {
+        let element = element?;
+        if index == 0 && continues {
+            continue;
+        }
+        let Some(unit) = Obu::parse(element) else { continue };
+        let begins_frame = matches!(unit.unit_type, SEQUENCE_HEADER | FRAME_HEADER | METADATA | FRAME);
+        facts.start_of_frame |= index == 0 && begins_frame;
+        layers = layers.or(unit.layers);
+        if unit.unit_type == SEQUENCE_HEADER {
+            facts.resolution = resolution(unit.content);
+        }
+    }
+    (facts.temporal, facts.spatial) = layers.unwrap_or_default();
+    facts.switching_point = facts.temporal == 0;
+    Some(facts)
+}
+
+/// The OBUs, or parts of OBUs, of a packet; `None`, and the end, at one that leaves it.
+struct Elements<'a> {
+    rest: &'a [u8],
+    /// How many are left; `None` where each has a length.
+    left: Option<u8>,
+}
+
+impl<'a> Elements<'a> {
+    fn new(aggregation: u8, elements: &'a [u8]) -> Self {
+        let count = (aggregation >> 4) & 3;
+        Self { rest: elements, left: (count > 0).then_some(count) }
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = Option<&'a [u8]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        if self.left == Some(1) {
+            return Some(Some(std::mem::take(&mut self.rest)));
+        }
+        self.left = self.left.map(|left| left - 1);
+        let element = leb128(self.rest).and_then(|(len, at)| {
+            let end = at.checked_add(usize::try_from(len).ok()?)?;
+            Some((self.rest.get(at..end)?, &self.rest[end..]))
+        });
+        self.rest = element.map_or(&[], |(_, rest)| rest);
+        Some(element.map(|(element, _)| element))
+    }
+}
+
+struct Obu<'a> {
+    unit_type: u8,
+    /// Temporal and spatial layer.
+    layers: Option<(u8, u8)>,
+    content: &'a [u8],
+}
+
+impl<'a> Obu<'a> {
+    fn parse(element: &'a [u8]) -> Option<Self> {
+        let (&head, mut content) = element.split_first()?;
+        let mut layers = None;
+        if head & 0x04 != 0 {
+            let (&extension, rest) = content.split_first()?;
+            layers = Some((extension >> 5, (extension >> 3) & 3));
+            content = rest;
+        }
+        if head & 0x02 != 0 {
+            let (_, len) = leb128(content)?;
+            content = &content[len..];
+        }
+        Some(Self { unit_type: (head >> 3) & 0x0f, layers, content })
+    }
+}
+
+/// Largest size in a sequence header (AV1 specification section 5.5.1).
+pub fn resolution(sequence_header: &[u8]) -> Option<(u16, u16)> {
+    let mut bits = BitReader::new(sequence_header);
+    bits.skip(3 + 1)?; // profile, still_picture
+    let reduced = bits.flag()?;
+    if reduced {
+        bits.skip(5)?; // level
+    } else {
+        skip_operating_points(&mut bits)?;
+    }
+    let (width_bits, height_bits) = (bits.bits(4)? + 1, bits.bits(4)? + 1);
+    let (width, height) = (bits.bits(width_bits)? + 1, bits.bits(height_bits)? + 1);
+    Some((width.try_into().ok()?, height.try_into().ok()?))
+}
+
+fn skip_operating_points(bits: &mut BitReader<'_>) -> Option<()> {
+    let mut delay_bits = None;
+    if bits.flag()? {
+        bits.skip(64)?; // num_units_in_display_tick, time_scale
+        if bits.flag()? {
+            bits.exp_golomb()?; // num_ticks_per_picture_minus_1
+        }
+        if bits.flag()? {
+            delay_bits = Some(bits.bits(5)? as usize + 1);
+            bits.skip(32 + 5 + 5)?; // num_units_in_decoding_tick, two lengths
+        }
+    }
+    let has_display_delay = bits.flag()?;
+    for _ in 0..=bits.bits(5)? {
+        bits.skip(12)?; // idc
+        if bits.bits(5)? > 7 {
+            bits.skip(1)?; // tier
+        }
+        if let Some(delay_bits) = delay_bits
+            && bits.flag()?
+        {
+            bits.skip(2 * delay_bits + 1)?;
+        }
+        if has_display_delay && bits.flag()? {
+            bits.skip(4)?;
+        }
+    }
+    Some(())
+}

@@ -1,0 +1,136 @@
+//! VP8 payload descriptor (RFC 7741 section 4.2) and the frame header behind it (RFC 6386 section 9.1).
+//!
+//! ```text
+//! |X|R|N|S|R| PID |   X extended, N non-reference, S start of partition PID
+//! |I|L|T|K|  RSV  |   X: what follows
+//! |M| PictureID   |   I: 7 bits, or 15 with M
+//! |  TL0PICIDX    |   L
+//! |TID|Y| KEYIDX  |   T or K: temporal layer, layer sync
+//! ```
+//! Frame header: P (bit 0; 0 on a keyframe), and on a keyframe after three bytes 9d 01 2a, width and height with two
+//! bits of scale above 14 of size, little-endian.
+
+use super::{FrameFacts, picture_id};
+use arrayvec::ArrayVec;
+
+/// A VP8 payload descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Descriptor {
+    /// No other frame refers to the frame.
+    pub non_reference: bool,
+    /// The frame begins here: start of partition 0.
+    pub start_of_frame: bool,
+    /// Picture id.
+    pub picture_id: Option<u16>,
+    /// Index of the base-layer frame.
+    pub tl0_pic_idx: Option<u8>,
+    /// Temporal layer.
+    pub temporal: Option<u8>,
+    /// The frame refers to the base layer only.
+    pub layer_sync: bool,
+    /// Index of the keyframe.
+    pub key_idx: Option<u8>,
+    /// Bytes of the descriptor.
+    pub len: usize,
+}
+
+const EXTENDED: u8 = 0x80;
+const NON_REFERENCE: u8 = 0x20;
+const START: u8 = 0x10;
+const PARTITION: u8 = 0x07;
+const HAS_PICTURE_ID: u8 = 0x80;
+const HAS_TL0: u8 = 0x40;
+const HAS_TEMPORAL: u8 = 0x20;
+const HAS_KEY_IDX: u8 = 0x10;
+const LAYER_SYNC: u8 = 0x20;
+
+impl Descriptor {
+    /// Reads the descriptor that begins a payload; at least a byte of the frame must follow.
+    pub fn parse(payload: &[u8]) -> Option<Self> {
+        let first = *payload.first()?;
+        let mut descriptor = Self {
+            non_reference: first & NON_REFERENCE != 0,
+            start_of_frame: first & (START | PARTITION) == START,
+            len: 1,
+            ..Self::default()
+        };
+        if first & EXTENDED != 0 {
+            descriptor.parse_extension(payload)?;
+        }
+        (descriptor.len < payload.len()).then_some(descriptor)
+    }
+
+    fn parse_extension(&mut self, payload: &[u8]) -> Option<()> {
+        let flags = *payload.get(1)?;
+        let mut at = 2;
+        if flags & HAS_PICTURE_ID != 0 {
+            let (id, len) = picture_id::read(payload.get(at..)?)?;
+            self.picture_id = Some(id);
+            at += len;
+        }
+        if flags & HAS_TL0 != 0 {
+            self.tl0_pic_idx = Some(*payload.get(at)?);
+            at += 1;
+        }
+        if flags & (HAS_TEMPORAL | HAS_KEY_IDX) != 0 {
+            let byte = *payload.get(at)?;
+            self.temporal = (flags & HAS_TEMPORAL != 0).then_some(byte >> 6);
+            self.layer_sync = flags & HAS_TEMPORAL != 0 && byte & LAYER_SYNC != 0;
+            self.key_idx = (flags & HAS_KEY_IDX != 0).then_some(byte & 0x1f);
+            at += 1;
+        }
+        self.len = at;
+        Some(())
+    }
+}
+
+/// What a packet says of its frame.
+pub(super) fn frame_facts(payload: &[u8], marker: bool) -> Option<FrameFacts> {
+    let descriptor = Descriptor::parse(payload)?;
+    let frame = &payload[descriptor.len..];
+    let keyframe = descriptor.start_of_frame && frame[0] & 1 == 0;
+    let temporal = descriptor.temporal.unwrap_or(0);
+    Some(FrameFacts {
+        start_of_frame: descriptor.start_of_frame,
+        end_of_frame: marker,
+        keyframe,
+        temporal,
+        spatial: 0,
+        switching_point: temporal == 0 || descriptor.layer_sync,
+        discardable: descriptor.non_reference,
+        picture_id: descriptor.picture_id,
+        tl0_pic_idx: descriptor.tl0_pic_idx,
+        frame_number: None,
+        resolution: if keyframe { resolution(frame) } else { None },
+    })
+}
+
+/// Size of a keyframe.
+fn resolution(frame: &[u8]) -> Option<(u16, u16)> {
+    let [_, _, _, 0x9d, 0x01, 0x2a, w0, w1, h0, h1] = *frame.first_chunk::<10>()? else { return None };
+    let size = |low, high| u16::from_le_bytes([low, high]) & 0x3fff;
+    Some((size(w0, w1), size(h0, h1)))
+}
+
+/// Writes into `out` what replaces the first bytes of `payload`, so that it carries this picture id (15 bits) and
+/// base-layer index where it carries any. Returns how many bytes are replaced; 0 where there is nothing to do. A
+/// picture id of 7 bits grows to 15 where the new one does not fit.
+pub fn patch(payload: &[u8], picture_id: u16, tl0_pic_idx: u8, out: &mut ArrayVec<u8, 16>) -> u8 {
+    out.clear();
+    let [first, flags, rest @ ..] = payload else { return 0 };
+    if first & EXTENDED == 0 || flags & (HAS_PICTURE_ID | HAS_TL0) == 0 || Descriptor::parse(payload).is_none() {
+        return 0;
+    }
+    out.extend([*first, *flags]);
+    let mut replaced = 2;
+    if flags & HAS_PICTURE_ID != 0 {
+        let old_len = if rest[0] & 0x80 != 0 { 2 } else { 1 };
+        picture_id::write(picture_id & 0x7fff, old_len, out);
+        replaced += old_len as u8;
+    }
+    if flags & HAS_TL0 != 0 {
+        out.push(tl0_pic_idx);
+        replaced += 1;
+    }
+    replaced
+}

@@ -1,0 +1,218 @@
+//! VP9 payload descriptor (RFC 9628 section 4.2).
+//!
+//! ```text
+//! |I|P|L|F|B|E|V|Z|   P inter-picture predicted, B/E begin and end of a layer frame, Z not for upper spatial layers
+//! |M| PICTURE ID  |   I: 7 bits, or 15 with M
+//! | TID |U| SID |D|   L: layers, U switching up point, D inter-layer dependency
+//! |   TL0PICIDX   |   L and not F
+//! |   P_DIFF    |N|   F and P: up to three, as long as N
+//! | N_S |Y|G|-|-|-|   V: scalability structure: sizes (16 + 16 bits each), then the pictures of a group
+//! ```
+
+use super::bits::BitReader;
+use super::{FrameFacts, picture_id};
+use arrayvec::ArrayVec;
+
+const HAS_PICTURE_ID: u8 = 0x80;
+const PREDICTED: u8 = 0x40;
+const HAS_LAYERS: u8 = 0x20;
+const FLEXIBLE: u8 = 0x10;
+const BEGIN: u8 = 0x08;
+const END: u8 = 0x04;
+const HAS_STRUCTURE: u8 = 0x02;
+const NOT_FOR_UPPER: u8 = 0x01;
+
+/// Most spatial layers: their count has three bits.
+const MAX_SPATIAL: usize = 8;
+/// Most frames that a frame may refer to.
+const MAX_REFERENCES: usize = 3;
+
+/// A VP9 payload descriptor.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Descriptor {
+    /// Picture id.
+    pub picture_id: Option<u16>,
+    /// The layer frame refers to earlier pictures.
+    pub predicted: bool,
+    /// References are told frame by frame.
+    pub flexible: bool,
+    /// First packet of a layer frame.
+    pub begin: bool,
+    /// Last packet of a layer frame.
+    pub end: bool,
+    /// Upper spatial layers of the picture do not refer to the layer frame.
+    pub not_for_upper: bool,
+    /// Temporal layer.
+    pub temporal: u8,
+    /// Spatial layer.
+    pub spatial: u8,
+    /// From here on temporal layers above this one refer to nothing before it.
+    pub switching_up: bool,
+    /// The layer frame refers to the spatial layer below.
+    pub inter_layer: bool,
+    /// Index of the base-layer frame.
+    pub tl0_pic_idx: Option<u8>,
+    /// Width and height of each spatial layer, lowest first, where the packet tells them.
+    pub sizes: ArrayVec<(u16, u16), MAX_SPATIAL>,
+    /// Bytes of the descriptor.
+    pub len: usize,
+}
+
+impl Descriptor {
+    /// Reads the descriptor that begins a payload; at least a byte of the frame must follow.
+    pub fn parse(payload: &[u8]) -> Option<Self> {
+        let flags = *payload.first()?;
+        let has = |flag| flags & flag != 0;
+        let mut descriptor = Self {
+            predicted: has(PREDICTED),
+            flexible: has(FLEXIBLE),
+            begin: has(BEGIN),
+            end: has(END),
+            not_for_upper: has(NOT_FOR_UPPER),
+            len: 1,
+            ..Self::default()
+        };
+        if has(HAS_PICTURE_ID) {
+            let (id, len) = picture_id::read(&payload[descriptor.len..])?;
+            descriptor.picture_id = Some(id);
+            descriptor.len += len;
+        }
+        if has(HAS_LAYERS) {
+            descriptor.read_layers(payload)?;
+        }
+        if has(FLEXIBLE) && has(PREDICTED) {
+            descriptor.skip_references(payload)?;
+        }
+        if has(HAS_STRUCTURE) {
+            descriptor.read_structure(payload)?;
+        }
+        (descriptor.len < payload.len()).then_some(descriptor)
+    }
+
+    fn byte(&mut self, payload: &[u8]) -> Option<u8> {
+        let byte = *payload.get(self.len)?;
+        self.len += 1;
+        Some(byte)
+    }
+
+    fn read_layers(&mut self, payload: &[u8]) -> Option<()> {
+        let layers = self.byte(payload)?;
+        self.temporal = layers >> 5;
+        self.switching_up = layers & 0x10 != 0;
+        self.spatial = (layers >> 1) & 7;
+        self.inter_layer = layers & 1 != 0;
+        if !self.flexible {
+            self.tl0_pic_idx = Some(self.byte(payload)?);
+        }
+        Some(())
+    }
+
+    fn skip_references(&mut self, payload: &[u8]) -> Option<()> {
+        for _ in 0..MAX_REFERENCES {
+            if self.byte(payload)? & 1 == 0 {
+                return Some(());
+            }
+        }
+        None
+    }
+
+    fn read_structure(&mut self, payload: &[u8]) -> Option<()> {
+        let head = self.byte(payload)?;
+        if head & 0x10 != 0 {
+            for _ in 0..=head >> 5 {
+                let size: [u8; 4] = *payload.get(self.len..)?.first_chunk()?;
+                self.len += 4;
+                self.sizes.push((u16::from_be_bytes([size[0], size[1]]), u16::from_be_bytes([size[2], size[3]])));
+            }
+        }
+        if head & 0x08 != 0 {
+            for _ in 0..self.byte(payload)? {
+                let references = (self.byte(payload)? >> 2) & 3;
+                self.len += usize::from(references);
+            }
+        }
+        Some(())
+    }
+}
+
+/// What a packet says of its layer frame.
+pub(super) fn frame_facts(payload: &[u8]) -> Option<FrameFacts> {
+    let descriptor = Descriptor::parse(payload)?;
+    // Upper layers of a key picture are not predicted either, but need the base.
+    let keyframe = !descriptor.predicted && descriptor.spatial == 0;
+    let told = descriptor.sizes.get(usize::from(descriptor.spatial)).copied();
+    let in_frame = || (keyframe && descriptor.begin).then(|| keyframe_size(&payload[descriptor.len..])).flatten();
+    Some(FrameFacts {
+        start_of_frame: descriptor.begin,
+        end_of_frame: descriptor.end,
+        keyframe,
+        temporal: descriptor.temporal,
+        spatial: descriptor.spatial,
+        switching_point: descriptor.temporal == 0 || descriptor.switching_up,
+        discardable: false,
+        picture_id: descriptor.picture_id,
+        tl0_pic_idx: descriptor.tl0_pic_idx,
+        frame_number: None,
+        resolution: told.or_else(in_frame),
+    })
+}
+
+/// Size in a keyframe's uncompressed header (VP9 bitstream specification section 6.2).
+fn keyframe_size(frame: &[u8]) -> Option<(u16, u16)> {
+    const FRAME_MARKER: u32 = 2;
+    const SYNC_CODE: u32 = 0x49_8342;
+    const RGB: u32 = 7;
+    let mut bits = BitReader::new(frame);
+    if bits.bits(2)? != FRAME_MARKER {
+        return None;
+    }
+    let profile = bits.bits(1)? + 2 * bits.bits(1)?;
+    if profile == 3 {
+        bits.skip(1)?;
+    }
+    let (shows_existing, not_key) = (bits.flag()?, bits.flag()?);
+    if shows_existing || not_key {
+        return None;
+    }
+    bits.skip(2)?; // show_frame, error_resilient_mode
+    if bits.bits(24)? != SYNC_CODE {
+        return None;
+    }
+    if profile >= 2 {
+        bits.skip(1)?; // ten_or_twelve_bit
+    }
+    let has_subsampling = profile == 1 || profile == 3;
+    match (bits.bits(3)?, has_subsampling) {
+        (RGB, false) => {}
+        (RGB, true) => bits.skip(1)?,   // reserved_zero
+        (_, false) => bits.skip(1)?,    // color_range
+        (_, true) => bits.skip(1 + 3)?, // and subsampling_x, subsampling_y, reserved_zero
+    }
+    let (width, height) = (bits.bits(16)? + 1, bits.bits(16)? + 1);
+    Some((width.try_into().ok()?, height.try_into().ok()?))
+}
+
+/// Writes into `out` what replaces the first bytes of `payload`, so that it carries this picture id (15 bits) and
+/// base-layer index where it carries any. Returns how many bytes are replaced; 0 where there is nothing to do. A
+/// picture id of 7 bits grows to 15 where the new one does not fit.
+pub fn patch(payload: &[u8], picture_id: u16, tl0_pic_idx: u8, out: &mut ArrayVec<u8, 16>) -> u8 {
+    out.clear();
+    let [flags, rest @ ..] = payload else { return 0 };
+    let has_tl0 = flags & (HAS_LAYERS | FLEXIBLE) == HAS_LAYERS;
+    let has_picture_id = flags & HAS_PICTURE_ID != 0;
+    if !(has_tl0 || has_picture_id) || Descriptor::parse(payload).is_none() {
+        return 0;
+    }
+    out.push(*flags);
+    let mut replaced = 1;
+    if has_picture_id {
+        let old_len = if rest[0] & 0x80 != 0 { 2 } else { 1 };
+        picture_id::write(picture_id & 0x7fff, old_len, out);
+        replaced += old_len;
+    }
+    if has_tl0 {
+        out.extend([payload[replaced], tl0_pic_idx]);
+        replaced += 2;
+    }
+    replaced as u8
+}
