@@ -37,9 +37,13 @@ export class Signal extends Emitter {
     this.#url = url;
   }
 
-  /** Opens the socket and enters a room. Resolves to Joined. */
-  async join(join) {
+  /** Opens the socket, so that the way is free by the time there is an offer. */
+  async open() {
     await this.#open();
+  }
+
+  /** Enters a room. Resolves to Joined. */
+  async join(join) {
     const joined = await this.request({ join });
     this.#session = joined.session;
     this.#resumeWindow = joined.resumeWindowMs || this.#resumeWindow;

@@ -105,7 +105,7 @@ class Tile {
 
   update(tile) {
     const { element } = this;
-    setText(this.#name, tile.own ? `${tile.name} (you)` : tile.name);
+    setText(this.#name, tile.own ? 'You' : tile.name);
     setText(this.#face, initials(tile.name));
     element.style.setProperty('--hue', String(hue(tile.name)));
     element.classList.toggle('is-own', tile.own && !tile.screen);
