@@ -1,1 +1,0 @@
-//! Transport as a whole.

@@ -1,0 +1,122 @@
+//! Checks, handshake, change of address, restart, end.
+
+use super::*;
+
+#[test]
+fn connects_and_says_so_once() {
+    let mut pair = Pair::connected();
+    let events = pair.events();
+    assert!(matches!(events[..], [TransportEvent::Connected { path: p, .. }] if p == path(5_000)), "{events:?}");
+    assert!(pair.server.figures().connected && pair.server.poll_timeout().is_some());
+}
+
+#[test]
+fn media_before_the_keys_is_dropped() {
+    let mut pair = Pair::new();
+    assert!(pair.check());
+    assert_eq!(pair.give(vec![0x80; 60]), Some(DropReason::NoKeys));
+    let out = pair.out(1);
+    assert_eq!(pair.server.send_rtp(out), Err(DropReason::NotConnected));
+}
+
+#[test]
+fn a_new_port_is_used_once_it_is_validated() {
+    let mut pair = Pair::connected();
+    pair.events();
+    pair.client.path = path(6_000);
+    let sealed = ClientRtp::new(1).with(MID_ID, b"0").seal(&pair.client);
+    assert_eq!(pair.give(sealed.clone()), Some(DropReason::UnvalidatedAddress));
+    assert_eq!(pair.server.path(), Some(path(5_000)));
+    assert!(pair.check());
+    assert_eq!(pair.events(), [TransportEvent::PathChanged { path: path(6_000) }]);
+    assert_eq!(pair.give(sealed), None);
+    let out = pair.out(1);
+    pair.server.send_rtp(out).unwrap();
+    assert_eq!(pair.drain().rtp.len(), 1);
+}
+
+#[test]
+fn a_restart_keeps_the_call() {
+    let mut pair = Pair::connected();
+    pair.events();
+    let (local, remote) = (credentials("server2"), credentials("client2"));
+    pair.server.restart_ice(local.clone(), remote.clone());
+    assert_eq!(pair.server.ufrags().count(), 2);
+    assert!(pair.check(), "the old credentials hold until the new ones are used");
+    (pair.client.remote, pair.client.local, pair.client.path) = (local, remote, path(6_000));
+    assert!(pair.check());
+    assert_eq!(pair.events(), [TransportEvent::PathChanged { path: path(6_000) }]);
+    assert_eq!(pair.server.ufrags().count(), 1);
+    let sealed = ClientRtp::new(1).with(MID_ID, b"0").seal(&pair.client);
+    assert_eq!(pair.give(sealed), None);
+}
+
+#[test]
+fn close_says_goodbye() {
+    let mut pair = Pair::connected();
+    pair.events();
+    pair.server.close(pair.now);
+    assert_eq!(pair.events(), [TransportEvent::Closed(CloseReason::Local)]);
+    assert!(pair.drain().closed);
+    assert_eq!(pair.give(vec![0x80; 60]), Some(DropReason::NotConnected));
+    assert_eq!(pair.server.poll_timeout(), None);
+}
+
+#[test]
+fn the_peers_goodbye_ends_it() {
+    let mut pair = Pair::connected();
+    pair.events();
+    pair.client.dtls.close();
+    let mut buf = Vec::new();
+    let mut goodbyes = Vec::new();
+    while let Some(output) = pair.client.dtls.poll_output(&mut buf) {
+        if let DtlsOutput::Packet(packet) = output {
+            goodbyes.push(packet.to_vec());
+        }
+    }
+    goodbyes.into_iter().for_each(|packet| drop(pair.give(packet)));
+    assert_eq!(pair.events(), [TransportEvent::Closed(CloseReason::PeerClosed)]);
+}
+
+#[test]
+fn without_a_check_it_ends() {
+    let mut pair = Pair::new();
+    pair.pass(60_000);
+    assert_eq!(pair.events(), [TransportEvent::Closed(CloseReason::IceTimeout)]);
+}
+
+#[test]
+fn without_a_handshake_it_ends() {
+    let mut pair = Pair::new();
+    for _ in 0..30 {
+        pair.check();
+        pair.pass(2_000);
+    }
+    assert_eq!(pair.events(), [TransportEvent::Closed(CloseReason::DtlsFailed)]);
+}
+
+#[test]
+fn without_consent_it_ends() {
+    let mut pair = Pair::connected();
+    pair.events();
+    for _ in 0..30 {
+        pair.pass(2_000);
+        assert!(pair.check());
+    }
+    assert!(pair.events().is_empty() && pair.server.is_connected());
+    pair.pass(60_000);
+    assert_eq!(pair.events(), [TransportEvent::Closed(CloseReason::IceTimeout)]);
+}
+
+#[test]
+fn a_strangers_certificate_is_refused() {
+    let mut pair = Pair::new();
+    let stranger = DtlsCertificate::generate();
+    pair.client.dtls = DtlsEndpoint::new_client(&stranger, vec![pair.fingerprint.clone()], pair.now);
+    pair.check();
+    for _ in 0..20 {
+        pair.pump_dtls();
+        pair.pass(5);
+    }
+    assert_eq!(pair.events(), [TransportEvent::Closed(CloseReason::DtlsFailed)]);
+}
