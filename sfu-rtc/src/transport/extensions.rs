@@ -1,11 +1,10 @@
 //! Header extensions of arriving packets: their ids are the peer's, their values go to whom they concern.
 
 use super::demux::StreamHints;
-use crate::ids::{Mid, Rid};
 use crate::media::MediaSection;
 use crate::packet::CarriedExtensions;
 use crate::rtp::RtpView;
-use crate::rtp::extension::ExtensionKind;
+use crate::rtp::extension::{ExtensionKind, sdes, transport_cc};
 
 /// Kind by id. A bundled transport uses one id for one kind in all its sections (RFC 8843 section 9.1).
 #[derive(Debug)]
@@ -35,13 +34,13 @@ impl ExtensionIds {
             let Some(kind) = self.0[usize::from(id)] else { continue };
             let carried = &mut read.carried;
             match kind {
-                ExtensionKind::Mid => read.hints.mid = Mid::from_bytes(value),
-                ExtensionKind::Rid => read.hints.rid = Rid::from_bytes(value),
-                ExtensionKind::RepairedRid => read.hints.repaired_rid = Rid::from_bytes(value),
-                ExtensionKind::TransportCc => read.transport_seq = value.first_chunk().map(|b| u16::from_be_bytes(*b)),
+                ExtensionKind::Mid => read.hints.mid = sdes::mid(value),
+                ExtensionKind::Rid => read.hints.rid = sdes::rid(value),
+                ExtensionKind::RepairedRid => read.hints.repaired_rid = sdes::rid(value),
+                ExtensionKind::TransportCc => read.transport_seq = transport_cc::parse(value),
                 ExtensionKind::AudioLevel => carried.audio_level = value.first().copied(),
                 ExtensionKind::VideoOrientation => carried.video_orientation = value.first().copied(),
-                ExtensionKind::PlayoutDelay => carried.playout_delay = value.try_into().ok(),
+                ExtensionKind::PlayoutDelay => carried.playout_delay = value.first_chunk().copied(),
                 ExtensionKind::AbsCaptureTime if matches!(value.len(), 8 | 16) => {
                     carried.abs_capture_time = place(view, id);
                 }

@@ -7,7 +7,8 @@ use crate::media::{Direction, MediaSection};
 use crate::net::{NetworkPath, TransmitBatch};
 use crate::pacer::PacketClass;
 use crate::rtcp::ReportBlock;
-use crate::rtp::extension::ExtensionKind;
+use crate::rtp::extension::abs_send_time::AbsSendTime;
+use crate::rtp::extension::{ExtensionKind, dependency_descriptor, transport_cc};
 use crate::rtp::{HeaderWriter, RtpHeader};
 use crate::srtp::SrtpSender;
 use crate::time::Instant;
@@ -130,8 +131,7 @@ fn seal_packet(buf: &mut Vec<u8>, header: &Header<'_>, sender: &SrtpSender) -> R
     let rest = out.packet.payload().get(usize::from(out.edit.skip)..).ok_or(DropReason::PayloadMalformed)?;
     let header_len = header.write(buf);
     buf.extend_from_slice(&out.edit.prefix);
-    buf.extend_from_slice(rest);
-    sender.seal_rtp(buf, start, header_len, out.seq)
+    sender.seal_rtp_from(buf, start, header_len, rest, out.seq)
 }
 
 impl Header<'_> {
@@ -156,10 +156,10 @@ impl Header<'_> {
     fn write_hop_by_hop(&self, writer: &mut HeaderWriter<'_>) {
         let ids = &self.section.extensions;
         if let Some((id, seq)) = self.transport_seq {
-            writer.extension(id, &seq.to_be_bytes());
+            writer.extension(id, &transport_cc::to_bytes(seq));
         }
         if let Some(id) = ids.id(ExtensionKind::AbsSendTime) {
-            writer.extension(id, &abs_send_time(self.now));
+            writer.extension(id, &AbsSendTime::from_instant(self.now).to_bytes());
         }
         if self.with_mid
             && let Some(id) = ids.id(ExtensionKind::Mid)
@@ -197,22 +197,8 @@ impl Header<'_> {
         };
         let mut rewritten = ArrayVec::<u8, MAX_DESCRIPTOR>::new();
         if rewritten.try_extend_from_slice(descriptor).is_ok() {
-            set_frame_number(&mut rewritten, frame_number);
+            dependency_descriptor::set_frame_number(&mut rewritten, frame_number);
             writer.extension(id, &rewritten);
         }
-    }
-}
-
-/// Absolute send time: seconds with 18 bits of fraction, 24 bits in all.
-fn abs_send_time(at: Instant) -> [u8; 3] {
-    let fixed = (u128::from(at.as_nanos()) << 18) / 1_000_000_000;
-    let [.., a, b, c] = fixed.to_be_bytes();
-    [a, b, c]
-}
-
-/// The frame number follows the flags and the template id (one byte).
-fn set_frame_number(descriptor: &mut [u8], number: u16) {
-    if let Some(field) = descriptor.get_mut(1..3) {
-        field.copy_from_slice(&number.to_be_bytes());
     }
 }

@@ -74,7 +74,9 @@ fn the_peers_goodbye_ends_it() {
             goodbyes.push(packet.to_vec());
         }
     }
-    goodbyes.into_iter().for_each(|packet| drop(pair.give(packet)));
+    for goodbye in goodbyes {
+        assert_eq!(pair.give(goodbye), None);
+    }
     assert_eq!(pair.events(), [TransportEvent::Closed(CloseReason::PeerClosed)]);
 }
 

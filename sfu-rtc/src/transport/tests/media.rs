@@ -10,12 +10,12 @@ fn rtx(seq: u64, original: u16, payload: &[u8]) -> ClientRtp {
 #[test]
 fn media_comes_up_routed_and_in_clear() {
     let mut pair = Pair::connected();
-    let sealed = ClientRtp::new(0x1_0005).with(MID_ID, b"0").with(LEVEL_ID, &[0x85]).seal(&pair.client);
+    let sealed = ClientRtp::new(5).with(MID_ID, b"0").with(LEVEL_ID, &[0x85]).seal(&pair.client);
     pair.give_rtp(sealed, |received| {
         let rtp = received.unwrap();
         assert_eq!((rtp.section, rtp.rid, rtp.ssrc, rtp.codec), (PUBLISHED, None, MEDIA, Codec::Vp8));
         assert_eq!((rtp.payload(), rtp.extensions.audio_level, rtp.rtx), (&b"picture"[..], Some(0x85), None));
-        assert_eq!(rtp.seq.wire(), 5);
+        assert_eq!(rtp.seq, SeqNo(5));
     });
     let unrouted = ClientRtp { ssrc: Ssrc(9), payload_type: PayloadType(50), ..ClientRtp::new(1) };
     let sealed = unrouted.seal(&pair.client);
@@ -75,7 +75,7 @@ fn simulcast_layers_are_told_apart() {
 #[test]
 fn what_is_sent_arrives_edited() {
     let mut pair = Pair::connected();
-    let mut out = pair.out(0x2_0007);
+    let mut out = pair.out(7);
     out.edit = PayloadEdit { prefix: [b'a', b'b', b'c'].into_iter().collect(), skip: 2 };
     pair.server.send_rtp(out).unwrap();
     let answers = pair.drain();
@@ -108,6 +108,16 @@ fn carried_extensions_get_the_subscribers_ids() {
 }
 
 #[test]
+fn sequence_numbers_wrap() {
+    let mut pair = Pair::connected();
+    for seq in (0xfff0..0x1_0010).chain(0x1_8000..0x1_8001) {
+        let out = pair.out(seq);
+        pair.server.send_rtp(out).unwrap();
+        assert_eq!(pair.drain().rtp[0].1, SeqNo(seq));
+    }
+}
+
+#[test]
 fn every_packet_has_the_next_transport_wide_number() {
     let mut pair = Pair::connected();
     for seq in 0..10 {
@@ -125,7 +135,7 @@ fn every_packet_has_the_next_transport_wide_number() {
 #[test]
 fn the_mid_stops_when_the_peer_reports() {
     let mut pair = Pair::connected();
-    let mut mids = |pair: &mut Pair, seq: u64| {
+    let mids = |pair: &mut Pair, seq: u64| {
         let out = pair.out(seq);
         pair.server.send_rtp(out).unwrap();
         pair.drain().rtp.iter().any(|(packet, _)| RtpView::parse(packet).unwrap().extension(MID_ID).is_some())
