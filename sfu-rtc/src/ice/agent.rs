@@ -112,10 +112,8 @@ impl IceAgent {
     /// until a check with the new ones arrives.
     pub fn restart(&mut self, local: IceCredentials, remote: IceCredentials) {
         let current = std::mem::replace(&mut self.current, Generation::new(local, Some(remote)));
-        // A restart upon a restart whose credentials were never used keeps those that are in use.
-        if self.previous.is_none() || self.paths.is_empty() {
-            self.previous = Some(current);
-        }
+        // After a restart whose credentials were never used, the ones before are those in use.
+        self.previous.get_or_insert(current);
     }
 
     /// Our credentials.
@@ -217,6 +215,7 @@ impl IceAgent {
 
     fn validated(&mut self, now: Instant, path: &NetworkPath, nominated: bool) {
         self.connect_by = None;
+        self.gave_up = false;
         match self.paths.iter_mut().find(|validated| validated.path == *path) {
             Some(validated) => validated.last_check = now,
             None => self.add(ValidatedPath { path: *path, last_check: now }),
@@ -257,3 +256,6 @@ fn refuse(check: &StunMessage<'_>, key: &StunKey) -> Option<Vec<u8>> {
     let conflict = matches!(check.role, Some(IceRole::Controlled(_)));
     conflict.then(|| error(487, "Role Conflict").finish(key))
 }
+
+#[cfg(test)]
+mod tests;

@@ -278,7 +278,8 @@ impl StunWriter {
         this.attribute(FINGERPRINT, &crc.to_be_bytes()).buf
     }
 
-    fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
+    /// Appends an attribute.
+    pub(super) fn attribute(mut self, kind: u16, value: &[u8]) -> Self {
         self.buf.extend_from_slice(&kind.to_be_bytes());
         self.buf.extend_from_slice(&(value.len() as u16).to_be_bytes());
         self.buf.extend_from_slice(value);

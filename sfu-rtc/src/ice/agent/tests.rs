@@ -1,0 +1,356 @@
+use super::*;
+use crate::ice::stun::TransactionId;
+use crate::ice::ufrag_of;
+use crate::net::Protocol;
+use proptest::prelude::*;
+use std::net::{IpAddr, SocketAddr};
+
+const TRANSACTION: TransactionId = *b"transaction!";
+
+fn local() -> IceCredentials {
+    IceCredentials { ufrag: "aLOCAL".into(), pwd: "a password of 22 chars".into() }
+}
+
+fn remote() -> IceCredentials {
+    IceCredentials { ufrag: "REMO".into(), pwd: "another password, also".into() }
+}
+
+fn renewed() -> [IceCredentials; 2] {
+    [
+        IceCredentials { ufrag: "aRENEWED".into(), pwd: "a password for renewal".into() },
+        IceCredentials { ufrag: "RENE".into(), pwd: "the peer has a new one".into() },
+    ]
+}
+
+fn udp(port: u16) -> NetworkPath {
+    NetworkPath {
+        remote: SocketAddr::from(([192, 0, 2, 7], port)),
+        local: IpAddr::from([198, 51, 100, 1]),
+        protocol: Protocol::Udp,
+    }
+}
+
+fn tcp(connection: u32) -> NetworkPath {
+    NetworkPath { protocol: Protocol::Tcp(connection), ..udp(9) }
+}
+
+fn seconds(seconds: u64) -> Instant {
+    Instant::from_millis(seconds * 1_000)
+}
+
+fn agent() -> IceAgent {
+    let mut agent = IceAgent::new(IceConfig::default(), local(), seconds(0));
+    agent.set_remote(remote());
+    agent
+}
+
+fn request() -> StunWriter {
+    let request = StunWriter::new(StunClass::Request, &TRANSACTION).username("aLOCAL", "REMO");
+    request.priority(1_853_824_767).role(IceRole::Controlling(7))
+}
+
+fn check() -> Vec<u8> {
+    request().finish(&StunKey::new(&local().pwd))
+}
+
+fn nomination() -> Vec<u8> {
+    request().use_candidate().finish(&StunKey::new(&local().pwd))
+}
+
+/// A nominating check after a restart.
+fn renewed_nomination() -> Vec<u8> {
+    let [local, remote] = renewed();
+    let request = StunWriter::new(StunClass::Request, &TRANSACTION).username(&local.ufrag, &remote.ufrag);
+    request.role(IceRole::Controlling(7)).use_candidate().finish(&StunKey::new(&local.pwd))
+}
+
+fn dropped(agent: &mut IceAgent, message: &[u8]) -> DropReason {
+    let outcome = agent.handle_stun(seconds(1), &udp(1), message);
+    assert_eq!(outcome.reply, None);
+    assert!(!agent.is_validated(&udp(1)));
+    outcome.drop.expect("a reason")
+}
+
+#[test]
+fn a_check_is_answered_and_validates_its_path() {
+    let mut agent = agent();
+    let outcome = agent.handle_stun(seconds(1), &udp(5_000), &check());
+    assert_eq!(outcome.drop, None);
+    let reply = outcome.reply.unwrap();
+    let reply = StunMessage::parse(&reply).unwrap();
+    assert_eq!((reply.class, reply.transaction), (StunClass::Success, TRANSACTION));
+    assert_eq!(reply.mapped, Some(udp(5_000).remote));
+    assert!(reply.is_authentic(&StunKey::new(&local().pwd)) && reply.fingerprint_fits());
+    assert!(agent.is_validated(&udp(5_000)));
+    assert!(!agent.is_validated(&udp(5_001)));
+    assert!(!agent.is_validated(&tcp(1)));
+}
+
+#[test]
+fn the_first_path_is_used_until_the_peer_nominates() {
+    let mut agent = agent();
+    assert_eq!((agent.selected(), agent.poll_event()), (None, None));
+    agent.handle_stun(seconds(1), &udp(1), &check());
+    agent.handle_stun(seconds(1), &udp(2), &check());
+    assert_eq!(agent.poll_event(), Some(IceEvent::Connected(udp(1))));
+    agent.handle_stun(seconds(1), &udp(2), &nomination());
+    agent.handle_stun(seconds(1), &udp(1), &check());
+    assert_eq!(agent.poll_event(), Some(IceEvent::PathChanged(udp(2))));
+    assert_eq!(agent.poll_event(), None);
+    assert_eq!(agent.selected(), Some(udp(2)));
+}
+
+#[test]
+fn the_latest_nomination_wins_over_udp_and_tcp() {
+    let mut agent = agent();
+    for path in [udp(1), tcp(3), tcp(4), udp(1)] {
+        agent.handle_stun(seconds(1), &path, &nomination());
+        assert_eq!(agent.selected(), Some(path));
+    }
+    agent.handle_stun(seconds(1), &tcp(4), &nomination());
+    agent.path_closed(&tcp(4));
+    assert!(!agent.is_validated(&tcp(4)));
+    assert!(agent.selected().is_some_and(|path| path != tcp(4)), "another path takes over");
+}
+
+#[test]
+fn consent_expires_without_checks() {
+    let mut agent = agent();
+    agent.handle_stun(seconds(10), &udp(1), &nomination());
+    agent.handle_stun(seconds(20), &udp(2), &check());
+    agent.handle_stun(seconds(30), &udp(1), &check());
+    assert_eq!(agent.poll_event(), Some(IceEvent::Connected(udp(1))));
+    assert_eq!(agent.poll_timeout(), Some(seconds(50)));
+    agent.handle_timeout(seconds(50));
+    assert!(!agent.is_validated(&udp(2)));
+    assert_eq!(agent.poll_event(), None);
+    assert_eq!(agent.poll_timeout(), Some(seconds(60)));
+    agent.handle_timeout(seconds(60));
+    assert_eq!(agent.poll_event(), Some(IceEvent::Disconnected));
+    assert_eq!((agent.selected(), agent.poll_timeout(), agent.poll_event()), (None, None, None));
+    agent.handle_stun(seconds(70), &udp(3), &nomination());
+    assert_eq!(agent.poll_event(), Some(IceEvent::Connected(udp(3))));
+}
+
+#[test]
+fn the_freshest_path_takes_over_from_one_that_expired() {
+    let mut agent = agent();
+    agent.handle_stun(seconds(1), &udp(1), &nomination());
+    agent.handle_stun(seconds(10), &udp(2), &check());
+    agent.handle_stun(seconds(20), &udp(3), &check());
+    agent.poll_event();
+    agent.handle_timeout(seconds(31));
+    assert_eq!(agent.poll_event(), Some(IceEvent::PathChanged(udp(3))));
+}
+
+#[test]
+fn a_peer_that_never_checks_is_given_up_once() {
+    let mut agent = agent();
+    assert_eq!(agent.poll_timeout(), Some(seconds(30)));
+    agent.handle_timeout(seconds(30));
+    assert_eq!((agent.poll_event(), agent.poll_event()), (Some(IceEvent::Disconnected), None));
+    assert_eq!(agent.poll_timeout(), None);
+    agent.handle_stun(seconds(31), &udp(1), &check());
+    assert_eq!((agent.poll_event(), agent.poll_event()), (Some(IceEvent::Connected(udp(1))), None));
+}
+
+#[test]
+fn the_time_of_consent_is_a_setting() {
+    let config = IceConfig { consent_timeout: Duration::from_secs(5) };
+    let mut agent = IceAgent::new(config, local(), seconds(0));
+    agent.handle_stun(seconds(2), &udp(1), &check());
+    agent.handle_timeout(seconds(7));
+    assert!(!agent.is_validated(&udp(1)));
+}
+
+#[test]
+fn paths_are_bounded_and_the_selected_one_is_kept() {
+    let mut agent = agent();
+    agent.handle_stun(seconds(0), &udp(1), &nomination());
+    for port in 2..1_000 {
+        agent.handle_stun(seconds(port.into()), &udp(port), &check());
+    }
+    assert_eq!(agent.paths.len(), MAX_PATHS);
+    assert!(agent.is_validated(&udp(1)) && agent.is_validated(&udp(999)));
+    assert!(!agent.is_validated(&udp(500)));
+    assert_eq!(agent.selected(), Some(udp(1)));
+}
+
+#[test]
+fn after_a_restart_the_old_credentials_hold_until_the_new_ones_are_used() {
+    let mut agent = agent();
+    agent.handle_stun(seconds(1), &udp(1), &nomination());
+    let [new_local, new_remote] = renewed();
+    agent.restart(new_local.clone(), new_remote);
+    assert_eq!(agent.local(), &new_local);
+    assert_eq!(agent.ufrags().collect::<Vec<_>>(), ["aRENEWED", "aLOCAL"]);
+    assert_eq!(agent.handle_stun(seconds(2), &udp(1), &nomination()).drop, None);
+    assert_eq!(agent.selected(), Some(udp(1)));
+
+    assert_eq!(agent.handle_stun(seconds(3), &udp(2), &renewed_nomination()).drop, None);
+    assert_eq!(agent.selected(), Some(udp(2)));
+    assert!(agent.is_validated(&udp(1)), "what is under way on the old path still arrives");
+    assert_eq!(agent.handle_stun(seconds(4), &udp(1), &nomination()).drop, Some(DropReason::StunUnknownUser));
+    assert_eq!(agent.ufrags().collect::<Vec<_>>(), ["aRENEWED"]);
+}
+
+#[test]
+fn two_restarts_in_a_row_keep_the_path_in_use() {
+    let mut agent = agent();
+    agent.handle_stun(seconds(1), &udp(1), &nomination());
+    let unused = IceCredentials { ufrag: "aUNUSED".into(), pwd: "never used by any peer".into() };
+    agent.restart(unused.clone(), unused);
+    let [new_local, new_remote] = renewed();
+    agent.restart(new_local, new_remote);
+    assert_eq!(agent.ufrags().collect::<Vec<_>>(), ["aRENEWED", "aLOCAL"]);
+    assert_eq!(agent.handle_stun(seconds(2), &udp(1), &nomination()).drop, None);
+    assert_eq!(agent.handle_stun(seconds(3), &udp(1), &renewed_nomination()).drop, None);
+}
+
+#[test]
+fn malformed_messages_are_dropped() {
+    let mut agent = agent();
+    for message in [&[][..], &[0; 20], &check()[..40], &[check(), vec![0; 4]].concat()] {
+        assert_eq!(dropped(&mut agent, message), DropReason::StunMalformed);
+    }
+}
+
+#[test]
+fn responses_are_dropped_and_indications_ignored() {
+    let mut agent = agent();
+    let key = StunKey::new(&local().pwd);
+    for class in [StunClass::Success, StunClass::Error] {
+        let response = StunWriter::new(class, &TRANSACTION).finish(&key);
+        assert_eq!(dropped(&mut agent, &response), DropReason::StunMalformed);
+    }
+    let indication = StunWriter::new(StunClass::Indication, &TRANSACTION).finish(&key);
+    assert_eq!(agent.handle_stun(seconds(1), &udp(1), &indication), StunOutcome::default());
+    assert!(!agent.is_validated(&udp(1)));
+}
+
+#[test]
+fn checks_for_another_user_are_dropped() {
+    let mut agent = agent();
+    let key = StunKey::new(&local().pwd);
+    for (checked, checking) in [("aOTHER", "REMO"), ("aLOCAL", "OTHER"), ("", ""), ("aLOCALx", "REMO")] {
+        let check = StunWriter::new(StunClass::Request, &TRANSACTION).username(checked, checking).finish(&key);
+        assert_eq!(dropped(&mut agent, &check), DropReason::StunUnknownUser);
+    }
+    let nameless = StunWriter::new(StunClass::Request, &TRANSACTION).finish(&key);
+    assert_eq!(dropped(&mut agent, &nameless), DropReason::StunUnknownUser);
+}
+
+#[test]
+fn any_peer_that_knows_our_password_may_check_before_its_name_is_known() {
+    let mut agent = IceAgent::new(IceConfig::default(), local(), seconds(0));
+    let check = StunWriter::new(StunClass::Request, &TRANSACTION).username("aLOCAL", "anyone");
+    let check = check.finish(&StunKey::new(&local().pwd));
+    assert!(agent.handle_stun(seconds(1), &udp(1), &check).reply.is_some());
+}
+
+#[test]
+fn checks_that_are_not_authentic_are_dropped() {
+    let mut agent = agent();
+    let forged = request().finish(&StunKey::new("a guessed password, so"));
+    assert_eq!(dropped(&mut agent, &forged), DropReason::StunIntegrity);
+    let mut damaged = check();
+    *damaged.last_mut().unwrap() ^= 1;
+    assert_eq!(dropped(&mut agent, &damaged), DropReason::StunIntegrity);
+    // Without MESSAGE-INTEGRITY (24 bytes) and FINGERPRINT (8 bytes).
+    let mut bare = check();
+    bare.truncate(bare.len() - 32);
+    let len = u16::try_from(bare.len() - 20).unwrap();
+    bare[2..4].copy_from_slice(&len.to_be_bytes());
+    assert_eq!(dropped(&mut agent, &bare), DropReason::StunIntegrity);
+}
+
+fn error_of(agent: &mut IceAgent, check: &[u8]) -> Option<u16> {
+    let outcome = agent.handle_stun(seconds(1), &udp(1), check);
+    assert!(!agent.is_validated(&udp(1)));
+    let reply = outcome.reply.expect("an error response");
+    let reply = StunMessage::parse(&reply).unwrap();
+    assert!(reply.is_authentic(&StunKey::new(&local().pwd)) && reply.fingerprint_fits());
+    assert_eq!(reply.class, StunClass::Error);
+    reply.error
+}
+
+#[test]
+fn a_peer_in_the_wrong_role_is_told() {
+    let check = StunWriter::new(StunClass::Request, &TRANSACTION).username("aLOCAL", "REMO");
+    let check = check.role(IceRole::Controlled(9)).finish(&StunKey::new(&local().pwd));
+    assert_eq!(error_of(&mut agent(), &check), Some(487));
+}
+
+#[test]
+fn a_request_with_an_unknown_demand_is_refused() {
+    let check = request().attribute(0x0077, &[1, 2, 3]).finish(&StunKey::new(&local().pwd));
+    assert_eq!(error_of(&mut agent(), &check), Some(420));
+    let check = request().attribute(0x8077, &[1, 2, 3]).finish(&StunKey::new(&local().pwd));
+    assert!(agent().handle_stun(seconds(1), &udp(1), &check).drop.is_none(), "optional ones are passed over");
+}
+
+#[test]
+fn the_owner_of_a_check_is_found_before_it_is_authenticated() {
+    assert_eq!(ufrag_of(&check()), Some("aLOCAL"));
+    assert_eq!(ufrag_of(&check()[..30]), None);
+    let key = StunKey::new("");
+    assert_eq!(ufrag_of(&StunWriter::new(StunClass::Request, &TRANSACTION).finish(&key)), None);
+    let response = StunWriter::new(StunClass::Success, &TRANSACTION).username("a", "b").finish(&key);
+    assert_eq!(ufrag_of(&response), None);
+}
+
+proptest! {
+    /// A check of which any byte is changed validates nothing. (FINGERPRINT, the last eight bytes, may be missing.)
+    #[test]
+    fn damaged_checks_have_no_effect(at in any::<prop::sample::Index>(), mask in 1u8..) {
+        let mut message = nomination();
+        let at = at.index(message.len() - 8);
+        message[at] ^= mask;
+        let mut agent = agent();
+        let outcome = agent.handle_stun(seconds(1), &udp(1), &message);
+        prop_assert_eq!(outcome.reply, None);
+        prop_assert_eq!(agent.selected(), None);
+    }
+
+    #[test]
+    fn arbitrary_bytes_have_no_effect(mut bytes in prop::collection::vec(any::<u8>(), 0..300), like_stun: bool) {
+        if like_stun && bytes.len() >= 20 {
+            let len = u16::try_from(bytes.len() - 20).unwrap();
+            bytes[..8].copy_from_slice(&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42]);
+            bytes[2..4].copy_from_slice(&len.to_be_bytes());
+        }
+        let mut agent = agent();
+        let outcome = agent.handle_stun(seconds(1), &udp(1), &bytes);
+        prop_assert!(outcome.drop.is_some());
+        prop_assert_eq!(agent.selected(), None);
+        let _ = ufrag_of(&bytes);
+    }
+
+    /// Whatever happens, the selected path is a validated one, the events tell it, and timers lie ahead.
+    #[test]
+    fn the_selected_path_is_always_validated(
+        steps in prop::collection::vec((0u64..20, 1u16..24, 0usize..4), 1..200),
+    ) {
+        let mut agent = agent();
+        let (mut now, mut told) = (0, None);
+        for (wait, port, step) in steps {
+            now += wait;
+            match step {
+                0 => drop(agent.handle_stun(seconds(now), &udp(port), &check())),
+                1 => drop(agent.handle_stun(seconds(now), &udp(port), &nomination())),
+                2 => agent.path_closed(&udp(port)),
+                _ => {}
+            }
+            agent.handle_timeout(seconds(now));
+            prop_assert!(agent.selected().is_none_or(|path| agent.is_validated(&path)));
+            prop_assert!(agent.poll_timeout().is_none_or(|at| at > seconds(now)));
+            while let Some(event) = agent.poll_event() {
+                told = match event {
+                    IceEvent::Connected(path) | IceEvent::PathChanged(path) => Some(path),
+                    IceEvent::Disconnected => None,
+                };
+            }
+            prop_assert_eq!(told, agent.selected());
+        }
+    }
+}
