@@ -11,3 +11,8 @@ pub mod decode;
 pub mod encode;
 pub mod frame;
 pub mod overlay;
+pub mod peer;
+pub mod receive;
+pub mod record;
+pub mod send;
+pub mod stats;

@@ -57,7 +57,7 @@ mod tests {
         let mut picture = VideoFrame::new(320, 180).unwrap();
         for frame in 0..90 {
             scene.draw(frame, &mut picture).unwrap();
-            let overlay = Overlay::new(frame, Duration::from_millis(u64::from(frame) * 33));
+            let overlay = Overlay::new(9, frame, Duration::from_millis(u64::from(frame) * 33));
             overlay.draw(&mut picture);
             let encoded = encoder.encode(&picture, i64::from(frame) * 33).unwrap().unwrap();
             let decoded = decoder.decode(&encoded.data).unwrap().unwrap();
@@ -77,7 +77,7 @@ mod tests {
         let mut picture = VideoFrame::new(320, 180).unwrap();
         for frame in 0..90 {
             scene.draw(frame, &mut picture).unwrap();
-            let overlay = Overlay::new(frame, Duration::from_millis(1_795_219_200_000 + u64::from(frame) * 33));
+            let overlay = Overlay::new(9, frame, Duration::from_millis(1_795_219_200_000 + u64::from(frame) * 33));
             overlay.draw(&mut picture);
             let encoded = encoder.encode(&picture, i64::from(frame) * 33).unwrap().unwrap();
             assert_eq!(Overlay::read(&decoder.decode(&encoded.data).unwrap().unwrap()), Some(overlay));

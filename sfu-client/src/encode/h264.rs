@@ -161,6 +161,8 @@ impl H264Encoder {
     }
 
     fn initialize(&mut self) -> Result<()> {
+        // Before anything else: initialisation writes warnings to the standard error otherwise.
+        self.set_option(ENCODER_OPTION_TRACE_LEVEL, &mut { WELS_LOG_QUIET })?;
         let mut parameters = SEncParamExt::default();
         let defaults = self.vtable().GetDefaultParams;
         // SAFETY: the structure is ours and fully written by the call.
@@ -171,7 +173,6 @@ impl H264Encoder {
         // SAFETY: the structure is initialised and is copied by the call.
         let code = unsafe { call(initialize)?(self.raw.as_ptr(), &raw const parameters) };
         ensure!(code == 0, "openh264 refuses {:?} (code {code})", self.config);
-        self.set_option(ENCODER_OPTION_TRACE_LEVEL, &mut { WELS_LOG_QUIET })?;
         self.set_option(ENCODER_OPTION_DATAFORMAT, &mut { videoFormatI420 })
     }
 

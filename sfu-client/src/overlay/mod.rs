@@ -5,7 +5,7 @@
 //! gives the reader its threshold. Between them, row by row, most significant bit first:
 //!
 //! ```text
-//! | 32 bits frame number | 48 bits microseconds since the Unix epoch, modulo 2^48 | 16 bits CRC of those ten bytes |
+//! | 24 bits source | 32 bits frame number | 48 bits microseconds since the Unix epoch, modulo 2^48 | 16 bits CRC |
 //! ```
 //!
 //! Cell borders follow from the picture's width alone, so the blocks survive scaling, and a cell is large enough to
@@ -16,8 +16,8 @@ mod digits;
 use crate::frame::VideoFrame;
 use std::time::Duration;
 
-/// Cells per row: 24 of payload between a white and a black one.
-const COLUMNS: usize = 26;
+/// Cells per row: 30 of payload between a white and a black one.
+const COLUMNS: usize = 32;
 /// Rows of payload.
 const ROWS: usize = 4;
 /// Bits in each row.
@@ -28,7 +28,9 @@ const WHITE: u8 = 235;
 const BLACK: u8 = 16;
 /// The clock's field.
 const CLOCK_MASK: u64 = (1 << 48) - 1;
-/// Narrowest picture whose cells (6 samples) are read reliably after coding.
+/// The source's field.
+const SOURCE_MASK: u32 = (1 << 24) - 1;
+/// Narrowest picture whose cells (5 samples) are read reliably after coding.
 pub const MIN_WIDTH: usize = 160;
 /// Lowest picture that has room for blocks and digits.
 pub const MIN_HEIGHT: usize = 90;
@@ -36,6 +38,8 @@ pub const MIN_HEIGHT: usize = 90;
 /// What is burned into a picture.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Overlay {
+    /// Which publisher: a number it has chosen at random. A change is a switch of source, not a gap.
+    source: u32,
     /// Number of the frame, from 0.
     pub frame: u32,
     /// The sender's wall clock at capture, in microseconds since the Unix epoch, modulo 2^48.
@@ -43,9 +47,14 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    /// Frame `frame`, captured at `unix` since the Unix epoch.
-    pub fn new(frame: u32, unix: Duration) -> Self {
-        Self { frame, clock: micros(unix) & CLOCK_MASK }
+    /// Frame `frame` of `source` (its lower 24 bits), captured at `unix` since the Unix epoch.
+    pub fn new(source: u32, frame: u32, unix: Duration) -> Self {
+        Self { source: source & SOURCE_MASK, frame, clock: micros(unix) & CLOCK_MASK }
+    }
+
+    /// Which publisher it was.
+    pub const fn source(&self) -> u32 {
+        self.source
     }
 
     /// Time from capture to `unix` by the wall clock; zero where the sender's clock is ahead.
@@ -111,13 +120,14 @@ impl Overlay {
     }
 
     fn to_bits(self) -> u128 {
-        let payload = u128::from(self.frame) << 48 | u128::from(self.clock);
-        payload << 16 | u128::from(crc16(&payload.to_be_bytes()[6..]))
+        let payload = u128::from(self.source) << 80 | u128::from(self.frame) << 48 | u128::from(self.clock);
+        payload << 16 | u128::from(crc16(&payload.to_be_bytes()[3..]))
     }
 
     fn from_bits(bits: u128) -> Option<Self> {
         let overlay = Self {
-            frame: u32::try_from(bits >> 64).ok()?,
+            source: u32::try_from(bits >> 96).ok()?,
+            frame: u32::try_from(bits >> 64 & u128::from(u32::MAX)).ok()?,
             clock: u64::try_from(bits >> 16 & u128::from(CLOCK_MASK)).ok()?,
         };
         (overlay.to_bits() == bits).then_some(overlay)
@@ -166,7 +176,7 @@ mod tests {
         for (width, height) in [(160, 90), (320, 180), (424, 240), (640, 360), (1280, 720)] {
             for (frame, micros) in [(0, 0), (u32::MAX, CLOCK_MASK), (0x1234_5678, 1_795_219_200_123_456)] {
                 let mut picture = VideoFrame::new(width, height).unwrap();
-                let overlay = Overlay::new(frame, Duration::from_micros(micros));
+                let overlay = Overlay::new(SOURCE_MASK - 5, frame, Duration::from_micros(micros));
                 overlay.draw(&mut picture);
                 assert_eq!(Overlay::read(&picture), Some(overlay), "{width}x{height}");
             }
@@ -176,7 +186,7 @@ mod tests {
     #[test]
     fn survives_halving_and_noise() {
         let mut picture = VideoFrame::new(640, 360).unwrap();
-        let overlay = Overlay::new(77, Duration::from_secs(1_795_000_000));
+        let overlay = Overlay::new(1, 77, Duration::from_secs(1_795_000_000));
         overlay.draw(&mut picture);
         let mut small = VideoFrame::new(320, 180).unwrap();
         for y in 0..180 {
@@ -194,7 +204,7 @@ mod tests {
         assert_eq!(Overlay::read(&VideoFrame::new(320, 180).unwrap()), None);
         assert_eq!(Overlay::read(&VideoFrame::new(64, 64).unwrap()), None);
         let mut picture = VideoFrame::new(320, 180).unwrap();
-        Overlay::new(5, Duration::ZERO).draw(&mut picture);
+        Overlay::new(1, 5, Duration::ZERO).draw(&mut picture);
         let (x, cell) = (edge(320, 8), edge(320, 1));
         picture.fill_grey(x, 0, cell, cell, WHITE);
         assert_eq!(Overlay::read(&picture), None, "the checksum catches one wrong cell");
@@ -202,7 +212,7 @@ mod tests {
 
     #[test]
     fn age_is_the_time_since_capture_also_over_the_wrap() {
-        let overlay = Overlay::new(1, Duration::from_micros(CLOCK_MASK - 10));
+        let overlay = Overlay::new(1, 1, Duration::from_micros(CLOCK_MASK - 10));
         assert_eq!(overlay.age(Duration::from_micros(CLOCK_MASK + 1 + 20)), Duration::from_micros(31));
         assert_eq!(overlay.age(Duration::from_micros(CLOCK_MASK - 1000)), Duration::ZERO);
     }

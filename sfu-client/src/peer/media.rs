@@ -1,0 +1,175 @@
+//! Codecs, header extensions and interceptors.
+
+use anyhow::{Context, Result};
+use interceptor::{
+    NackResponderBuilder, ReceiverReportBuilder, SenderReportBuilder, Slot, TwccReceiverBuilder, TwccSenderBuilder,
+};
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
+};
+use webrtc::peer_connection::{MediaEngine, PeerConnection, Registry};
+use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
+
+/// Loudness of a packet's sound (RFC 6464).
+pub const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+/// Section that a packet belongs to (RFC 8843).
+const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+/// Number that congestion-control feedback refers to (draft-holmer-rmcat-transport-wide-cc-extensions-01).
+const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+
+/// Audio or video.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum MediaKind {
+    /// Sound.
+    Audio,
+    /// Picture.
+    Video,
+}
+
+impl From<MediaKind> for RtpCodecKind {
+    fn from(kind: MediaKind) -> Self {
+        match kind {
+            MediaKind::Audio => Self::Audio,
+            MediaKind::Video => Self::Video,
+        }
+    }
+}
+
+/// Video codecs that can be received; H.264 is the one that is encoded and decoded too.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum VideoCodec {
+    /// H.264, constrained baseline.
+    H264,
+    /// VP8.
+    Vp8,
+    /// VP9, profile 0.
+    Vp9,
+    /// AV1.
+    Av1,
+}
+
+impl VideoCodec {
+    /// All, best supported first: the order of the offer.
+    pub const ALL: [Self; 4] = [Self::H264, Self::Vp8, Self::Vp9, Self::Av1];
+
+    /// From a MIME type such as `video/VP8`.
+    pub fn from_mime(mime: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| codec.mime().eq_ignore_ascii_case(mime))
+    }
+
+    /// Its name as in SDP.
+    pub fn name(self) -> &'static str {
+        self.mime().trim_start_matches("video/")
+    }
+
+    const fn mime(self) -> &'static str {
+        match self {
+            Self::H264 => "video/H264",
+            Self::Vp8 => "video/VP8",
+            Self::Vp9 => "video/VP9",
+            Self::Av1 => "video/AV1",
+        }
+    }
+
+    const fn fmtp(self) -> &'static str {
+        match self {
+            Self::H264 => "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+            Self::Vp9 => "profile-id=0",
+            Self::Vp8 | Self::Av1 => "",
+        }
+    }
+
+    /// Payload type in our offers; the retransmission's is the next one.
+    const fn payload_type(self) -> u8 {
+        match self {
+            Self::H264 => 102,
+            Self::Vp8 => 96,
+            Self::Vp9 => 98,
+            Self::Av1 => 104,
+        }
+    }
+}
+
+/// Payload type of Opus in our offers.
+const OPUS_PAYLOAD_TYPE: u8 = 111;
+
+pub(super) fn engine() -> Result<MediaEngine> {
+    let mut media = MediaEngine::default();
+    for codec in VideoCodec::ALL {
+        for parameters in video_parameters(codec) {
+            media.register_codec(parameters, RtpCodecKind::Video).context("cannot register a codec")?;
+        }
+    }
+    media.register_codec(opus_parameters(), RtpCodecKind::Audio).context("cannot register Opus")?;
+    let extensions = [
+        (MID, RtpCodecKind::Audio),
+        (MID, RtpCodecKind::Video),
+        (TRANSPORT_CC, RtpCodecKind::Audio),
+        (TRANSPORT_CC, RtpCodecKind::Video),
+        (AUDIO_LEVEL, RtpCodecKind::Audio),
+    ];
+    for (uri, kind) in extensions {
+        media
+            .register_header_extension(RTCRtpHeaderExtensionCapability { uri: uri.to_owned() }, kind, None)
+            .context("cannot register a header extension")?;
+    }
+    Ok(media)
+}
+
+/// The interceptors in use. Loss is repaired by our own jitter buffer, not by the NACK generator: that one counts a
+/// packet repaired by RTX as still missing and asks for it again every 100 ms.
+pub(super) fn interceptors(registry: Registry, media: &mut MediaEngine) -> Result<Registry> {
+    for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
+        media.register_feedback(feedback("transport-cc", ""), kind);
+    }
+    Ok(registry
+        .with(Slot::NackResponder, NackResponderBuilder::new().build())
+        .with(Slot::TwccSender, TwccSenderBuilder::new().build())
+        .with(Slot::TwccReceiver, TwccReceiverBuilder::new().build())
+        .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build())
+        .with(Slot::SenderReport, SenderReportBuilder::new().build()))
+}
+
+/// A codec and its retransmission format.
+pub(super) fn video_parameters(codec: VideoCodec) -> [RTCRtpCodecParameters; 2] {
+    let feedback = [("ccm", "fir"), ("nack", ""), ("nack", "pli"), ("transport-cc", "")];
+    let parameters = |mime: &str, fmtp: String, payload_type, feedback| RTCRtpCodecParameters {
+        rtp_codec: RTCRtpCodec {
+            mime_type: mime.to_owned(),
+            clock_rate: 90_000,
+            channels: 0,
+            sdp_fmtp_line: fmtp,
+            rtcp_feedback: feedback,
+        },
+        payload_type,
+    };
+    let payload_type = codec.payload_type();
+    let feedback = feedback.map(|(typ, parameter)| self::feedback(typ, parameter)).to_vec();
+    [
+        parameters(codec.mime(), codec.fmtp().to_owned(), payload_type, feedback),
+        parameters("video/rtx", format!("apt={payload_type}"), payload_type + 1, Vec::new()),
+    ]
+}
+
+pub(super) fn opus_parameters() -> RTCRtpCodecParameters {
+    RTCRtpCodecParameters {
+        rtp_codec: RTCRtpCodec {
+            mime_type: "audio/opus".to_owned(),
+            clock_rate: 48_000,
+            channels: 2,
+            sdp_fmtp_line: "minptime=10;useinbandfec=1".to_owned(),
+            rtcp_feedback: vec![feedback("transport-cc", "")],
+        },
+        payload_type: OPUS_PAYLOAD_TYPE,
+    }
+}
+
+fn feedback(typ: &str, parameter: &str) -> RTCPFeedback {
+    RTCPFeedback { typ: typ.to_owned(), parameter: parameter.to_owned() }
+}
+
+pub(super) async fn add_receiver(connection: &dyn PeerConnection, kind: MediaKind) -> Result<()> {
+    let init = RTCRtpTransceiverInit { direction: RTCRtpTransceiverDirection::Recvonly, ..Default::default() };
+    connection.add_transceiver_from_kind(kind.into(), Some(init)).await.context("cannot add a receiving section")?;
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! A stream that we send.
+
+use super::keyframe_requests::Watchers;
+use super::media::{MediaKind, VideoCodec, opus_parameters, video_parameters};
+use anyhow::{Context, Result};
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters,
+};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use webrtc::media_stream::MediaStreamTrack;
+use webrtc::media_stream::track_local::TrackLocal;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::peer_connection::PeerConnection;
+use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit, RtpSender, RtpTransceiver};
+
+/// A sending section of a peer connection.
+pub struct RtpSink {
+    track: Arc<TrackLocalStaticRTP>,
+    transceiver: Arc<dyn RtpTransceiver>,
+    sender: Arc<dyn RtpSender>,
+    ssrc: u32,
+    keyframe_requests: Arc<AtomicU64>,
+}
+
+/// What was negotiated for a sink.
+#[derive(Clone, Debug)]
+pub struct SinkFormat {
+    /// Payload type to send.
+    pub payload_type: u8,
+    extensions: Vec<(String, u8)>,
+}
+
+impl SinkFormat {
+    /// The id of the header extension `uri`, where it was negotiated.
+    pub fn extension(&self, uri: &str) -> Option<u8> {
+        self.extensions.iter().find(|(known, _)| known == uri).map(|(_, id)| *id)
+    }
+}
+
+impl RtpSink {
+    pub(super) async fn new(
+        connection: &dyn PeerConnection,
+        kind: MediaKind,
+        stream: &str,
+        watchers: &Watchers,
+    ) -> Result<Self> {
+        let codecs: Vec<RTCRtpCodecParameters> = match kind {
+            MediaKind::Audio => vec![opus_parameters()],
+            MediaKind::Video => video_parameters(VideoCodec::H264).to_vec(),
+        };
+        let ssrc = random_u32();
+        let rtx = (kind == MediaKind::Video).then(|| RTCRtpRtxParameters { ssrc: random_u32() });
+        let encoding = RTCRtpEncodingParameters {
+            rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), rtx, ..Default::default() },
+            codec: codecs[0].rtp_codec.clone(),
+            ..Default::default()
+        };
+        let name = if kind == MediaKind::Audio { "audio" } else { "video" };
+        let track = Arc::new(TrackLocalStaticRTP::new(MediaStreamTrack::new(
+            stream.to_owned(),
+            format!("{stream}-{name}"),
+            name.to_owned(),
+            kind.into(),
+            vec![encoding.clone()],
+        )));
+        let init = RTCRtpTransceiverInit {
+            direction: RTCRtpTransceiverDirection::Sendonly,
+            streams: vec![stream.to_owned()],
+            send_encodings: vec![encoding],
+        };
+        let transceiver = connection
+            .add_transceiver_from_track(Arc::clone(&track) as Arc<dyn TrackLocal>, Some(init))
+            .await
+            .context("cannot add a sending section")?;
+        transceiver.set_codec_preferences(codecs).await.context("cannot choose a codec")?;
+        let sender = transceiver.sender().await?.context("a sending section has no sender")?;
+        Ok(Self { track, transceiver, sender, ssrc, keyframe_requests: watchers.watch(ssrc) })
+    }
+
+    /// The section's mid; known once an offer was made.
+    ///
+    /// # Errors
+    /// Before that.
+    pub async fn mid(&self) -> Result<String> {
+        self.transceiver.mid().await?.context("the section has no mid yet")
+    }
+
+    /// SSRC of the stream.
+    pub const fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// What the far side agreed to.
+    ///
+    /// # Errors
+    /// Where the far side rejected the section.
+    pub async fn format(&self) -> Result<SinkFormat> {
+        let parameters = self.sender.get_parameters().await?.rtp_parameters;
+        let codec = parameters.codecs.first().context("the server rejected the codec")?;
+        let extensions = parameters
+            .header_extensions
+            .iter()
+            .filter_map(|extension| Some((extension.uri.clone(), u8::try_from(extension.id).ok()?)))
+            .collect();
+        Ok(SinkFormat { payload_type: codec.payload_type, extensions })
+    }
+
+    /// Counts how often the far side has asked for a keyframe.
+    pub fn keyframe_requests(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.keyframe_requests)
+    }
+
+    /// Sends a packet.
+    ///
+    /// # Errors
+    /// Once the connection is closed.
+    pub async fn write(&self, packet: rtp::Packet) -> Result<()> {
+        self.track.write_rtp(packet).await.context("the media connection is closed")
+    }
+}
+
+/// A random number from the hasher that the standard library seeds from the system.
+pub(crate) fn random_u32() -> u32 {
+    use std::hash::{BuildHasher, RandomState};
+    let hash = RandomState::new().hash_one(std::time::Instant::now());
+    (hash >> 32) as u32
+}

@@ -1,0 +1,12 @@
+//! From packets to frames: order, repair, put together.
+
+mod audio;
+mod depacketizer;
+mod jitter_buffer;
+mod sequence;
+mod video;
+
+pub use audio::receive_audio;
+pub use depacketizer::{annex_b, is_keyframe};
+pub use jitter_buffer::{JitterBuffer, JitterConfig, JitterCounters, ReceivedFrame};
+pub use video::receive_video;

@@ -1,0 +1,192 @@
+//! A video track: packets to frames in a task, frames to pictures in a thread.
+
+use super::{JitterBuffer, JitterConfig, ReceivedFrame, annex_b, is_keyframe};
+use crate::clock::unix_now;
+use crate::decode::H264Decoder;
+use crate::overlay::Overlay;
+use crate::peer::{RemoteTrack, TrackFormat, VideoCodec};
+use crate::record::VideoRecorder;
+use crate::stats::StreamStats;
+use anyhow::{Context, Result};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// Frames that may wait for the decoder. Beyond these it is too slow, and frames go until a keyframe comes.
+const DECODER_QUEUE: usize = 16;
+/// Longest sleep while nothing is due.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Receives `track` until it ends; decodes H.264 and counts (and records) the rest.
+///
+/// # Errors
+/// Where the decoder cannot be started, or the recording not be written.
+pub async fn receive_video(track: RemoteTrack, stats: Arc<StreamStats>, recorder: Option<VideoRecorder>) -> Result<()> {
+    let (outcomes_out, mut outcomes) = mpsc::unbounded_channel();
+    let (frames, queue) = mpsc::channel(DECODER_QUEUE);
+    let worker = DecoderThread::new(queue, outcomes_out, Arc::clone(&stats), recorder)?;
+    let thread = thread::Builder::new().name("decode".to_owned()).spawn(move || worker.run())?;
+    let mut receiver = Receiver {
+        buffer: JitterBuffer::new(JitterConfig::video()),
+        track,
+        stats,
+        frames,
+        ssrc: None,
+        waits_for_keyframe: true,
+    };
+    loop {
+        let deadline = receiver.buffer.deadline().unwrap_or_else(|| Instant::now() + IDLE);
+        tokio::select! {
+            packet = receiver.track.read() => match packet {
+                Some(packet) => receiver.on_packet(packet),
+                None => break,
+            },
+            Some(Outcome::Failed) = outcomes.recv() => receiver.lose_sync(),
+            () = tokio::time::sleep_until(deadline.into()) => {}
+        }
+        receiver.hand_out()?;
+        receiver.send_feedback().await?;
+    }
+    // The thread ends when its queue does.
+    drop(receiver);
+    tokio::task::spawn_blocking(move || thread.join())
+        .await
+        .context("the decoder cannot be waited for")?
+        .map_err(|_| anyhow::anyhow!("the decoder broke down"))?
+}
+
+struct Receiver {
+    buffer: JitterBuffer,
+    track: RemoteTrack,
+    stats: Arc<StreamStats>,
+    frames: mpsc::Sender<CodedFrame>,
+    ssrc: Option<u32>,
+    waits_for_keyframe: bool,
+}
+
+impl Receiver {
+    fn on_packet(&mut self, packet: rtp::Packet) {
+        let now = Instant::now();
+        self.stats.on_packet(now, &packet, self.track.format(packet.header.payload_type));
+        self.ssrc = Some(packet.header.ssrc);
+        self.buffer.push(now, packet);
+    }
+
+    fn lose_sync(&mut self) {
+        self.waits_for_keyframe = true;
+        self.buffer.decoder_needs_keyframe();
+    }
+
+    /// Hands whole frames to the decoder.
+    fn hand_out(&mut self) -> Result<()> {
+        let lost = self.buffer.counters().lost;
+        while let Some(frame) = self.buffer.pop(Instant::now()) {
+            if self.buffer.counters().lost != lost || frame.lost_before > 0 {
+                self.lose_sync();
+            }
+            let Some(TrackFormat::Video(codec)) = self.track.format(frame.payload_type) else { continue };
+            let keyframe = is_keyframe(codec, &frame.payloads);
+            self.stats.on_frame(self.buffer.counters(), keyframe);
+            if keyframe {
+                self.waits_for_keyframe = false;
+                self.buffer.decoder_has_keyframe();
+            }
+            if self.waits_for_keyframe {
+                self.buffer.decoder_needs_keyframe();
+                continue;
+            }
+            match self.frames.try_send(CodedFrame { codec, keyframe, frame }) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(_)) => self.lose_sync(),
+                // Its own error is told when the thread is joined.
+                Err(mpsc::error::TrySendError::Closed(_)) => anyhow::bail!("the decoder has stopped"),
+            }
+        }
+        self.stats.on_counters(self.buffer.counters());
+        Ok(())
+    }
+
+    async fn send_feedback(&mut self) -> Result<()> {
+        let Some(ssrc) = self.ssrc else { return Ok(()) };
+        let now = Instant::now();
+        let missing = self.buffer.nacks(now);
+        if !missing.is_empty() {
+            self.track.request_packets(ssrc, &missing).await?;
+        }
+        if self.buffer.ask_keyframe(now) {
+            self.track.request_keyframe(ssrc).await?;
+        }
+        Ok(())
+    }
+}
+
+struct CodedFrame {
+    codec: VideoCodec,
+    keyframe: bool,
+    frame: ReceivedFrame,
+}
+
+enum Outcome {
+    Failed,
+}
+
+struct DecoderThread {
+    frames: mpsc::Receiver<CodedFrame>,
+    outcomes: mpsc::UnboundedSender<Outcome>,
+    stats: Arc<StreamStats>,
+    recorder: Option<VideoRecorder>,
+    decoder: H264Decoder,
+}
+
+impl DecoderThread {
+    fn new(
+        frames: mpsc::Receiver<CodedFrame>,
+        outcomes: mpsc::UnboundedSender<Outcome>,
+        stats: Arc<StreamStats>,
+        recorder: Option<VideoRecorder>,
+    ) -> Result<Self> {
+        Ok(Self { frames, outcomes, stats, recorder, decoder: H264Decoder::new()? })
+    }
+
+    fn run(mut self) -> Result<()> {
+        while let Some(coded) = self.frames.blocking_recv() {
+            let unit = match coded.codec {
+                VideoCodec::H264 => annex_b(&coded.frame.payloads),
+                _ => None,
+            };
+            if let Some(recorder) = &mut self.recorder {
+                recorder.write_coded(coded.codec, coded.frame.timestamp, &coded.frame.payloads, unit.as_deref())?;
+            }
+            if coded.codec == VideoCodec::H264 {
+                self.decode(unit.as_deref(), coded.keyframe)?;
+            }
+        }
+        self.recorder.map_or(Ok(()), VideoRecorder::finish)
+    }
+
+    fn decode(&mut self, unit: Option<&[u8]>, keyframe: bool) -> Result<()> {
+        let decoded = match unit {
+            Some(unit) => self.decoder.decode(unit),
+            None => Err(anyhow::anyhow!("a picture's packets do not fit together")),
+        };
+        match decoded {
+            Ok(Some(picture)) => {
+                let age = unix_now();
+                let overlay = Overlay::read(&picture).map(|overlay| (overlay, overlay.age(age)));
+                self.stats.on_picture(Instant::now(), (picture.width(), picture.height()), overlay);
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.write_picture(&picture)?;
+                }
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(%error, keyframe, "a picture was not decoded");
+                self.stats.on_decode_error();
+                // The receiver is gone only at the end.
+                let _ = self.outcomes.send(Outcome::Failed);
+            }
+        }
+        Ok(())
+    }
+}

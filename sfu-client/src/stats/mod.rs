@@ -1,0 +1,9 @@
+//! What a subscriber measures: rates, loss, jitter, glass-to-glass latency, freezes, gaps in the frame numbers.
+
+mod latency;
+mod report;
+mod stream;
+
+pub use latency::LatencyHistogram;
+pub use report::{Report, StreamReport, table};
+pub use stream::{FrameNumbers, StreamStats};

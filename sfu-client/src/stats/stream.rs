@@ -1,0 +1,371 @@
+//! Measurements of one received stream.
+
+use super::latency::LatencyHistogram;
+use super::report::StreamReport;
+use crate::overlay::Overlay;
+use crate::peer::{MediaKind, TrackFormat};
+use crate::receive::JitterCounters;
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Intervals over which a freeze compares (W3C webrtc-stats, freezeCount).
+const FREEZE_WINDOW: usize = 30;
+/// What an interval must exceed the average by to be a freeze (as above).
+const FREEZE_MARGIN: Duration = Duration::from_millis(150);
+
+/// The burned-in frame numbers seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FrameNumbers {
+    /// Publisher and number of the last one.
+    last: Option<(u32, u32)>,
+    /// Pictures whose overlay was read.
+    pub read: u64,
+    /// Numbers that were left out.
+    pub missing: u64,
+    /// Times that numbers were left out.
+    pub gaps: u64,
+    /// Numbers that came again or went back.
+    pub repeated: u64,
+    /// Times that another publisher's pictures came.
+    pub switches: u64,
+}
+
+impl FrameNumbers {
+    /// The number of the last picture.
+    pub fn last(&self) -> Option<u32> {
+        self.last.map(|(_, number)| number)
+    }
+
+    fn observe(&mut self, overlay: &Overlay) {
+        self.read += 1;
+        let (source, number) = (overlay.source(), overlay.frame);
+        match self.last.replace((source, number)) {
+            Some((before, _)) if before != source => self.switches += 1,
+            Some((_, before)) if number <= before => self.repeated += 1,
+            Some((_, before)) if number > before + 1 => {
+                self.missing += u64::from(number - before - 1);
+                self.gaps += 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Measurements of one received stream, shared between the tasks that make them and the one that shows them.
+#[derive(Debug)]
+pub struct StreamStats {
+    mid: String,
+    kind: MediaKind,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    started: Instant,
+    format: Option<TrackFormat>,
+    label: String,
+    bytes: u64,
+    frames_received: u64,
+    frames_decoded: u64,
+    decode_errors: u64,
+    keyframes: u64,
+    size: Option<(usize, usize)>,
+    first_decoded: Option<Instant>,
+    jitter: Jitter,
+    counters: JitterCounters,
+    numbers: FrameNumbers,
+    latency: LatencyHistogram,
+    freezes: Freezes,
+    loudness: Option<f64>,
+    /// Start of the current window and what there was then.
+    window: Window,
+}
+
+#[derive(Debug)]
+struct Window {
+    start: Instant,
+    bytes: u64,
+    frames_received: u64,
+    frames_decoded: u64,
+    latency: LatencyHistogram,
+}
+
+impl StreamStats {
+    /// Nothing measured yet.
+    pub fn new(mid: String, kind: MediaKind) -> Self {
+        let now = Instant::now();
+        let window = Window {
+            start: now,
+            bytes: 0,
+            frames_received: 0,
+            frames_decoded: 0,
+            latency: LatencyHistogram::default(),
+        };
+        let inner = Inner {
+            started: now,
+            format: None,
+            label: String::new(),
+            bytes: 0,
+            frames_received: 0,
+            frames_decoded: 0,
+            decode_errors: 0,
+            keyframes: 0,
+            size: None,
+            first_decoded: None,
+            jitter: Jitter::default(),
+            counters: JitterCounters::default(),
+            numbers: FrameNumbers::default(),
+            latency: LatencyHistogram::default(),
+            freezes: Freezes::default(),
+            loudness: None,
+            window,
+        };
+        Self { mid, kind, inner: Mutex::new(inner) }
+    }
+
+    /// Section that carries the stream.
+    pub fn mid(&self) -> &str {
+        &self.mid
+    }
+
+    /// Audio or video.
+    pub const fn kind(&self) -> MediaKind {
+        self.kind
+    }
+
+    /// Sets who is shown as its sender.
+    pub fn set_label(&self, label: &str) {
+        label.clone_into(&mut self.lock().label);
+    }
+
+    /// When the first picture was decoded.
+    pub fn first_decoded(&self) -> Option<Instant> {
+        self.lock().first_decoded
+    }
+
+    /// Pictures (or packets of sound) that came whole.
+    pub fn frames_received(&self) -> u64 {
+        self.lock().frames_received
+    }
+
+    /// Pictures (or packets of sound) decoded.
+    pub fn frames_decoded(&self) -> u64 {
+        self.lock().frames_decoded
+    }
+
+    pub(crate) fn on_packet(&self, now: Instant, packet: &rtp::Packet, format: Option<TrackFormat>) {
+        let mut inner = self.lock();
+        inner.bytes += packet.payload.len() as u64;
+        inner.format = format.or(inner.format);
+        let clock_rate = if self.kind == MediaKind::Audio { 48_000.0 } else { 90_000.0 };
+        inner.jitter.observe(now, packet.header.timestamp, clock_rate);
+    }
+
+    pub(crate) fn on_frame(&self, counters: JitterCounters, keyframe: bool) {
+        let mut inner = self.lock();
+        inner.frames_received += 1;
+        inner.keyframes += u64::from(keyframe);
+        inner.counters = counters;
+    }
+
+    pub(crate) fn on_counters(&self, counters: JitterCounters) {
+        self.lock().counters = counters;
+    }
+
+    pub(crate) fn on_picture(&self, now: Instant, size: (usize, usize), overlay: Option<(Overlay, Duration)>) {
+        let mut inner = self.lock();
+        inner.frames_decoded += 1;
+        inner.size = Some(size);
+        inner.first_decoded.get_or_insert(now);
+        inner.freezes.observe(now);
+        if let Some((overlay, age)) = overlay {
+            inner.numbers.observe(&overlay);
+            inner.latency.record(age);
+            inner.window.latency.record(age);
+        }
+    }
+
+    pub(crate) fn on_sound(&self, now: Instant, samples: &[i16]) {
+        let squares: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
+        let rms = (squares / samples.len().max(1) as f64).sqrt() / f64::from(i16::MAX);
+        let mut inner = self.lock();
+        inner.frames_decoded += 1;
+        inner.first_decoded.get_or_insert(now);
+        inner.loudness = Some(if rms > 0.0 { (20.0 * rms.log10()).max(-127.0) } else { -127.0 });
+    }
+
+    pub(crate) fn on_decode_error(&self) {
+        self.lock().decode_errors += 1;
+    }
+
+    /// Rates since the last call to [`Self::next_window`], everything else since the start.
+    pub fn report(&self) -> StreamReport {
+        let inner = self.lock();
+        let window = inner.window.start.elapsed();
+        inner.report(
+            &self.mid,
+            self.kind,
+            window,
+            &inner.window.latency,
+            [
+                inner.bytes - inner.window.bytes,
+                inner.frames_received - inner.window.frames_received,
+                inner.frames_decoded - inner.window.frames_decoded,
+            ],
+        )
+    }
+
+    /// Everything since the start.
+    pub fn total(&self) -> StreamReport {
+        let inner = self.lock();
+        let all = [inner.bytes, inner.frames_received, inner.frames_decoded];
+        inner.report(&self.mid, self.kind, inner.started.elapsed(), &inner.latency, all)
+    }
+
+    /// Begins a new window.
+    pub fn next_window(&self) {
+        let mut inner = self.lock();
+        let inner = &mut *inner;
+        inner.window.start = Instant::now();
+        inner.window.bytes = inner.bytes;
+        inner.window.frames_received = inner.frames_received;
+        inner.window.frames_decoded = inner.frames_decoded;
+        inner.window.latency.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Counters stay usable after a panic elsewhere.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn report(
+        &self,
+        mid: &str,
+        kind: MediaKind,
+        duration: Duration,
+        latency: &LatencyHistogram,
+        [bytes, received, decoded]: [u64; 3],
+    ) -> StreamReport {
+        let seconds = duration.as_secs_f64().max(0.001);
+        StreamReport {
+            mid: mid.to_owned(),
+            kind,
+            label: self.label.clone(),
+            codec: self.format.map_or("", TrackFormat::name),
+            size: self.size,
+            frame_rate: decoded as f64 / seconds,
+            received_frame_rate: received as f64 / seconds,
+            bitrate_kbps: bytes as f64 * 8.0 / seconds / 1000.0,
+            frames_received: self.frames_received,
+            frames_decoded: self.frames_decoded,
+            decode_errors: self.decode_errors,
+            keyframes: self.keyframes,
+            counters: self.counters,
+            jitter_ms: self.jitter.seconds * 1000.0,
+            latency_p50_ms: latency.percentile(0.5).map(millis),
+            latency_p95_ms: latency.percentile(0.95).map(millis),
+            freezes: self.freezes.count,
+            numbers: self.numbers,
+            loudness_dbfs: self.loudness,
+        }
+    }
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+/// Interarrival jitter (RFC 3550 section 6.4.1), over packets that begin another timestamp: those of one picture leave
+/// together and say nothing about the path.
+#[derive(Debug, Default)]
+struct Jitter {
+    last: Option<(Instant, u32)>,
+    seconds: f64,
+}
+
+impl Jitter {
+    fn observe(&mut self, now: Instant, timestamp: u32, clock_rate: f64) {
+        let Some((then, before)) = self.last else {
+            self.last = Some((now, timestamp));
+            return;
+        };
+        let step = timestamp.wrapping_sub(before).cast_signed();
+        if step <= 0 {
+            return;
+        }
+        let difference = (now - then).as_secs_f64() - f64::from(step) / clock_rate;
+        // A source that was muted or switched is no jitter.
+        if difference.abs() < 1.0 {
+            self.seconds += (difference.abs() - self.seconds) / 16.0;
+        }
+        self.last = Some((now, timestamp));
+    }
+}
+
+/// Freezes as W3C webrtc-stats counts them: an interval above max(3 x average, average + 150 ms) of the last 30.
+#[derive(Debug, Default)]
+struct Freezes {
+    last: Option<Instant>,
+    intervals: VecDeque<Duration>,
+    count: u64,
+}
+
+impl Freezes {
+    fn observe(&mut self, now: Instant) {
+        let Some(last) = self.last.replace(now) else { return };
+        let interval = now - last;
+        if let Ok(count @ 1..) = u32::try_from(self.intervals.len()) {
+            let average = self.intervals.iter().sum::<Duration>() / count;
+            self.count += u64::from(interval > (average * 3).max(average + FREEZE_MARGIN));
+        }
+        if self.intervals.len() == FREEZE_WINDOW {
+            self.intervals.pop_front();
+        }
+        self.intervals.push_back(interval);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frame_numbers_tell_gaps_repeats_and_switches() {
+        let mut numbers = FrameNumbers::default();
+        for (source, number) in [(1, 5), (1, 6), (1, 9), (1, 9), (2, 3), (2, 4)] {
+            numbers.observe(&Overlay::new(source, number, Duration::ZERO));
+        }
+        assert_eq!((numbers.missing, numbers.gaps, numbers.repeated, numbers.switches), (2, 1, 1, 1));
+        assert_eq!((numbers.read, numbers.last()), (6, Some(4)));
+    }
+
+    #[test]
+    fn a_pause_is_a_freeze() {
+        let mut freezes = Freezes::default();
+        let mut now = Instant::now();
+        for interval in [33, 33, 33, 90, 33, 400, 33] {
+            now += Duration::from_millis(interval);
+            freezes.observe(now);
+        }
+        assert_eq!(freezes.count, 1);
+    }
+
+    #[test]
+    fn even_arrival_has_no_jitter() {
+        let mut jitter = Jitter::default();
+        let start = Instant::now();
+        for frame in 0..100u32 {
+            jitter.observe(
+                start + Duration::from_millis(20) * frame,
+                4_000_000_000u32.wrapping_add(frame * 960),
+                48_000.0,
+            );
+        }
+        assert!(jitter.seconds < 1e-6);
+        jitter.observe(start + Duration::from_millis(2016), 4_000_000_000u32.wrapping_add(100 * 960), 48_000.0);
+        assert!((jitter.seconds - 0.001).abs() < 1e-6);
+    }
+}
