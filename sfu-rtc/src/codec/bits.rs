@@ -87,6 +87,48 @@ pub(crate) fn leb128(bytes: &[u8]) -> Option<(u64, usize)> {
     None
 }
 
+/// Writes what [`BitReader`] reads.
+#[cfg(test)]
+#[derive(Default)]
+pub(crate) struct BitWriter {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+#[cfg(test)]
+impl BitWriter {
+    pub(crate) fn bits(&mut self, value: u32, count: u32) -> &mut Self {
+        for place in (0..count).rev() {
+            if self.len.is_multiple_of(8) {
+                self.bytes.push(0);
+            }
+            let bit = ((u64::from(value) >> place) & 1) as u8;
+            self.bytes[self.len / 8] |= bit << (7 - self.len % 8);
+            self.len += 1;
+        }
+        self
+    }
+
+    pub(crate) fn flag(&mut self, value: bool) -> &mut Self {
+        self.bits(u32::from(value), 1)
+    }
+
+    pub(crate) fn below(&mut self, value: u32, limit: u32) -> &mut Self {
+        let width = u32::BITS - limit.leading_zeros();
+        let short = (1 << width) - limit;
+        if value < short { self.bits(value, width - 1) } else { self.bits(value + short, width) }
+    }
+
+    pub(crate) fn exp_golomb(&mut self, value: u32) -> &mut Self {
+        let width = u32::BITS - (value + 1).leading_zeros();
+        self.bits(0, width - 1).bits(value + 1, width)
+    }
+
+    pub(crate) fn finish(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +176,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            fields in proptest::collection::vec((any::<u32>(), 0..=32u32), 0..20), limit in 1..1_000u32, code in 0..100_000u32,
+        ) {
+            let kept = |value: u32, count: u32| (u64::from(value) & ((1 << count) - 1)) as u32;
+            let mut writer = BitWriter::default();
+            for (value, count) in &fields {
+                writer.bits(kept(*value, *count), *count);
+            }
+            let bytes = writer.below(code % limit, limit).exp_golomb(code).finish();
+            let mut reader = BitReader::new(&bytes);
+            for (value, count) in fields {
+                prop_assert_eq!(reader.bits(count), Some(kept(value, count)));
+            }
+            prop_assert_eq!(reader.below(limit), Some(code % limit));
+            prop_assert_eq!(reader.exp_golomb(), Some(code));
+        }
+
         #[test]
         fn arbitrary_reads_never_panic(bytes in any::<[u8; 12]>(), counts in proptest::collection::vec(0..40u32, 0..20)) {
             let mut bits = BitReader::new(&bytes);

@@ -32,7 +32,7 @@ pub struct FrameFacts {
     pub tl0_pic_idx: Option<u8>,
     /// Frame number of the dependency descriptor, 16 bits.
     pub frame_number: Option<u16>,
-    /// Width and height in pixels, where the payload says so (keyframes).
+    /// Width and height in pixels of the layer, where the packet tells: payload headers do on keyframes.
     pub resolution: Option<(u16, u16)>,
 }
 
@@ -72,7 +72,7 @@ fn described(descriptor: &DependencyDescriptor, facts: FrameFacts) -> FrameFacts
         switching_point: descriptor.temporal == 0 || descriptor.switching_point,
         discardable: descriptor.is_discardable(),
         frame_number: Some(descriptor.frame_number),
-        resolution: facts.resolution.or(if descriptor.structure_attached { descriptor.resolution } else { None }),
+        resolution: facts.resolution.or(descriptor.resolution),
         ..facts
     }
 }

@@ -143,3 +143,73 @@ fn skip_profile_and_level(bits: &mut BitReader<'_>, sublayers: u32) -> Option<()
     }
     bits.skip(len)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parameter set of 1280x720, Main profile, level 3.1.
+    const SPS_720: [u8; 43] = [
+        0x42, 0x01, 0x01, 0x01, 0x60, 0x00, 0x00, 0x03, 0x00, 0x90, 0x00, 0x00, 0x03, 0x00, 0x00, 0x03, 0x00, 0x5d,
+        0xa0, 0x02, 0x80, 0x80, 0x2d, 0x16, 0x59, 0x59, 0xa4, 0x93, 0x2b, 0xc0, 0x40, 0x40, 0x00, 0x00, 0x03, 0x00,
+        0x40, 0x00, 0x00, 0x07, 0x82, 0x00, 0x00,
+    ];
+    /// Parameter set of 1920x1080 cropped from 1088 rows.
+    const SPS_1080: [u8; 42] = [
+        0x42, 0x01, 0x01, 0x01, 0x60, 0x00, 0x00, 0x03, 0x00, 0x90, 0x00, 0x00, 0x03, 0x00, 0x00, 0x03, 0x00, 0x78,
+        0xa0, 0x03, 0xc0, 0x80, 0x10, 0xe5, 0x96, 0x66, 0x69, 0x24, 0xca, 0xe0, 0x10, 0x00, 0x00, 0x03, 0x00, 0x10,
+        0x00, 0x00, 0x03, 0x01, 0xe0, 0x80,
+    ];
+
+    fn facts(payload: &[u8]) -> FrameFacts {
+        frame_facts(payload, true).unwrap()
+    }
+
+    #[test]
+    fn reads_the_size() {
+        assert_eq!(facts(&SPS_720).resolution, Some((1_280, 720)));
+        assert_eq!(facts(&SPS_1080).resolution, Some((1_920, 1_080)));
+        assert_eq!(facts(&SPS_720[..20]).resolution, None);
+    }
+
+    #[test]
+    fn an_aggregate_with_parameter_sets_begins_a_keyframe() {
+        let mut payload = vec![0x60, 0x01, 0, 4, 0x40, 0x01, 0x0c, 0x01, 0, SPS_720.len() as u8];
+        payload.extend(SPS_720);
+        let seen = facts(&payload);
+        assert!(seen.start_of_frame && seen.keyframe && seen.end_of_frame);
+        assert_eq!(seen.resolution, Some((1_280, 720)));
+        payload.pop();
+        assert!(frame_facts(&payload, true).is_none());
+    }
+
+    #[test]
+    fn slices_tell_where_a_picture_begins() {
+        let trailing = facts(&[0x02, 0x01, 0x80]);
+        assert!(trailing.start_of_frame && !trailing.keyframe && trailing.switching_point);
+        assert!(!facts(&[0x02, 0x01, 0x7f]).start_of_frame, "a later segment");
+        let idr = facts(&[0x26, 0x01, 0x80]);
+        assert!(idr.keyframe && !idr.start_of_frame, "the parameter sets come first");
+        assert!(facts(&[0x40, 0x01, 0x0c]).start_of_frame && !facts(&SPS_720).start_of_frame);
+        assert!(facts(&[0x46, 0x01, 0x50]).start_of_frame, "access unit delimiter");
+    }
+
+    #[test]
+    fn temporal_layers_are_entered_at_their_access_pictures() {
+        let seen = facts(&[0x02, 0x03, 0x80]);
+        assert_eq!((seen.temporal, seen.switching_point), (2, false));
+        let access = facts(&[0x06, 0x03, 0x80]);
+        assert_eq!((access.temporal, access.switching_point), (2, true));
+        assert!(frame_facts(&[0x02, 0x00, 0x80], false).is_none(), "no temporal layer has the id -1");
+    }
+
+    #[test]
+    fn fragments_tell_the_unit_that_they_are_of() {
+        assert!(facts(&[0x62, 0x01, 0x93, 0x80]).keyframe);
+        assert!(facts(&[0x62, 0x01, 0x13, 0x80]).keyframe, "a later fragment too");
+        assert!(facts(&[0x62, 0x01, 0x81, 0x80]).start_of_frame);
+        assert!(!facts(&[0x62, 0x01, 0x01, 0x80]).start_of_frame);
+        assert!(frame_facts(&[0x62, 0x01], false).is_none());
+        assert!(frame_facts(&[0x64, 0x01, 0, 0], false).is_none(), "PACI is never negotiated");
+    }
+}

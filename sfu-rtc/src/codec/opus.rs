@@ -51,3 +51,34 @@ pub(super) fn frame_facts(payload: &[u8]) -> Option<FrameFacts> {
         ..FrameFacts::default()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_tells_how_much_sound_it_holds() {
+        let millis = |payload: &[u8]| duration(payload).map(|d| d.as_micros());
+        assert_eq!(millis(&[0x78, 0, 0]), Some(20_000), "hybrid, as browsers send it");
+        assert_eq!(millis(&[0xe0, 0]), Some(2_500), "CELT");
+        assert_eq!(millis(&[0x18, 0]), Some(60_000), "SILK");
+        assert_eq!(millis(&[0x79, 0]), Some(40_000), "two frames");
+        assert_eq!(millis(&[0x7b, 0x03]), Some(60_000), "three frames, counted");
+        assert_eq!(millis(&[0x1b, 0x03]), None, "180 ms are too long");
+        assert_eq!(millis(&[0x7b, 0x00]), None);
+        assert_eq!(millis(&[0x7b]), None);
+        assert_eq!(millis(&[]), None);
+    }
+
+    #[test]
+    fn silence_is_short() {
+        assert!(is_dtx(&[0x78]) && is_dtx(&[0x78, 0xff]) && !is_dtx(&[0x78, 1, 2]));
+    }
+
+    #[test]
+    fn every_packet_stands_alone() {
+        let facts = frame_facts(&[0x78, 1, 2]).unwrap();
+        assert!(facts.keyframe && facts.start_of_frame && facts.end_of_frame && facts.switching_point);
+        assert!(frame_facts(&[]).is_none());
+    }
+}

@@ -71,3 +71,55 @@ fn redundant_headers(payload: &[u8]) -> Option<usize> {
 pub fn primary(payload: &[u8]) -> Option<Range<usize>> {
     Red::parse(payload).map(|red| red.primary)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    #[test]
+    fn reads_a_packet_of_chromium() {
+        // Opus is 111; one packet of 20 ms before (960), three bytes.
+        let payload = [0xef, 0x0f, 0x00, 0x03, 0x6f, 1, 2, 3, 0x78, 9, 9];
+        let red = Red::parse(&payload).unwrap();
+        let block = Block { payload_type: PayloadType(111), timestamp_offset: 960, range: 5..8 };
+        assert_eq!(red.redundant[..], [block]);
+        assert_eq!((red.primary_payload_type, red.primary), (PayloadType(111), 8..11));
+        assert_eq!(primary(&[0x6f, 0x78]), Some(1..2));
+    }
+
+    #[test]
+    fn refuses_what_has_no_primary() {
+        assert!(Red::parse(&[]).is_none());
+        assert!(Red::parse(&[0x6f]).is_none(), "no data");
+        assert!(Red::parse(&[0xef, 0x0f, 0x00, 0x03]).is_none(), "no last header");
+        assert!(Red::parse(&[0xef, 0x0f, 0x00, 0x03, 0x6f, 1, 2, 3]).is_none(), "redundancy alone");
+        assert!(Red::parse(&[0xef, 0x0f, 0x00, 0x03, 0x6f, 1]).is_none(), "redundancy cut short");
+        assert!(Red::parse(&[0xef; 60]).is_none(), "headers without end");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            blocks in vec((0..128u8, 0..0x4000u16, vec(any::<u8>(), 1..60)), 0..=MAX_REDUNDANT),
+            primary_type in 0..128u8, data in vec(any::<u8>(), 1..60),
+        ) {
+            let mut payload = Vec::new();
+            for (block_type, offset, data) in &blocks {
+                let word = (u32::from(*offset) << 10) | data.len() as u32;
+                payload.extend((word | (u32::from(block_type | FOLLOWED) << 24)).to_be_bytes());
+            }
+            payload.push(primary_type);
+            blocks.iter().for_each(|(.., data)| payload.extend(data));
+            payload.extend(&data);
+            let red = Red::parse(&payload).unwrap();
+            let read: Vec<_> = red.redundant.iter()
+                .map(|b| (b.payload_type.0, b.timestamp_offset, payload[b.range.clone()].to_vec()))
+                .collect();
+            prop_assert_eq!(read, blocks);
+            prop_assert_eq!(red.primary_payload_type, PayloadType(primary_type));
+            prop_assert_eq!(&payload[red.primary], &data[..]);
+        }
+    }
+}

@@ -134,3 +134,92 @@ pub fn patch(payload: &[u8], picture_id: u16, tl0_pic_idx: u8, out: &mut ArrayVe
     }
     replaced
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    /// First packet of a keyframe of 320x240: 15-bit picture id 0x1234, base-layer index 7, temporal layer 0.
+    const KEYFRAME: [u8; 16] =
+        [0x90, 0xe0, 0x92, 0x34, 7, 0x00, 0x50, 0x42, 0x00, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xf0, 0x00];
+
+    #[test]
+    fn reads_a_keyframe() {
+        let facts = frame_facts(&KEYFRAME, true).unwrap();
+        let expected = FrameFacts {
+            start_of_frame: true,
+            end_of_frame: true,
+            keyframe: true,
+            switching_point: true,
+            picture_id: Some(0x1234),
+            tl0_pic_idx: Some(7),
+            resolution: Some((320, 240)),
+            ..FrameFacts::default()
+        };
+        assert_eq!(facts, expected);
+    }
+
+    #[test]
+    fn reads_temporal_layers() {
+        let upper = frame_facts(&[0xa0, 0xe0, 0x05, 7, 0x80, 0x01], false).unwrap();
+        assert_eq!((upper.temporal, upper.switching_point, upper.discardable), (2, false, true));
+        assert_eq!((upper.start_of_frame, upper.keyframe, upper.picture_id), (false, false, Some(5)));
+        let sync = frame_facts(&[0x90, 0xe0, 0x05, 7, 0x60, 0x01], false).unwrap();
+        assert_eq!((sync.temporal, sync.switching_point, sync.discardable), (1, true, false));
+        let key_idx = Descriptor::parse(&[0x90, 0x10, 0xff, 0x01]).unwrap();
+        assert_eq!((key_idx.key_idx, key_idx.temporal, key_idx.layer_sync), (Some(31), None, false));
+    }
+
+    #[test]
+    fn only_the_first_partition_begins_a_frame() {
+        assert!(frame_facts(&[0x10, 0x00], false).unwrap().keyframe);
+        assert!(!frame_facts(&[0x11, 0x00], false).unwrap().start_of_frame);
+        assert!(!frame_facts(&[0x00, 0x00], false).unwrap().keyframe);
+        assert!(!frame_facts(&[0x10, 0x01], false).unwrap().keyframe);
+    }
+
+    #[test]
+    fn refuses_what_is_cut_short() {
+        for len in 0..=6 {
+            assert!(frame_facts(&KEYFRAME[..len], false).is_none(), "cut to {len}");
+        }
+        assert_eq!(frame_facts(&KEYFRAME[..12], false).unwrap().resolution, None);
+    }
+
+    #[test]
+    fn ids_are_rewritten_at_the_same_length_where_they_fit() {
+        let mut out = ArrayVec::new();
+        assert_eq!(patch(&KEYFRAME, 5, 9, &mut out), 5);
+        assert_eq!(out[..], [0x90, 0xe0, 0x80, 5, 9]);
+        let short = [0x90, 0xc0, 0x12, 3, 0x01];
+        assert_eq!(patch(&short, 0x7f, 9, &mut out), 4);
+        assert_eq!(out[..], [0x90, 0xc0, 0x7f, 9]);
+        assert_eq!(patch(&short, 0x80, 9, &mut out), 4);
+        assert_eq!(out[..], [0x90, 0xc0, 0x80, 0x80, 9], "seven bits grow to fifteen");
+        assert_eq!(patch(&[0x10, 0x01], 5, 9, &mut out), 0);
+        assert!(out.is_empty(), "nothing to rewrite");
+        assert_eq!(patch(&KEYFRAME[..5], 5, 9, &mut out), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn a_rewrite_changes_the_ids_alone(
+            payload in vec(any::<u8>(), 0..20), picture_id in 0..0x8000u16, tl0: u8,
+        ) {
+            let mut out = ArrayVec::new();
+            let replaced = usize::from(patch(&payload, picture_id, tl0, &mut out));
+            if let Some(before) = Descriptor::parse(&payload) {
+                let after = Descriptor::parse(&[&out[..], &payload[replaced..]].concat()).unwrap();
+                prop_assert_eq!(after.picture_id, before.picture_id.map(|_| picture_id));
+                prop_assert_eq!(after.tl0_pic_idx, before.tl0_pic_idx.map(|_| tl0));
+                let ids = |d: Descriptor| Descriptor { picture_id: None, tl0_pic_idx: None, len: 0, ..d };
+                prop_assert_eq!(ids(after), ids(before));
+                prop_assert_eq!(after.len - out.len(), before.len - replaced);
+            } else {
+                prop_assert_eq!(replaced, 0);
+            }
+        }
+    }
+}

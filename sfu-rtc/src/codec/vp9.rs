@@ -216,3 +216,106 @@ pub fn patch(payload: &[u8], picture_id: u16, tl0_pic_idx: u8, out: &mut ArrayVe
     }
     replaced as u8
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    /// Uncompressed header of a keyframe of 640x360, profile 0.
+    const KEYFRAME: [u8; 9] = [0x82, 0x49, 0x83, 0x42, 0x00, 0x27, 0xf0, 0x16, 0x70];
+
+    #[test]
+    fn reads_a_keyframe_of_three_spatial_layers() {
+        // I, L, B, V; picture id 0x0102; layer 0; base-layer index 9; three sizes and no group.
+        let mut payload = vec![0xaa, 0x81, 0x02, 0x00, 9, 0x50];
+        for [width, height] in [[320u16, 180], [640, 360], [1_280, 720]] {
+            payload.extend([width.to_be_bytes(), height.to_be_bytes()].concat());
+        }
+        payload.push(0x82);
+        let facts = frame_facts(&payload).unwrap();
+        let expected = FrameFacts {
+            start_of_frame: true,
+            keyframe: true,
+            switching_point: true,
+            picture_id: Some(0x0102),
+            tl0_pic_idx: Some(9),
+            resolution: Some((320, 180)),
+            ..FrameFacts::default()
+        };
+        assert_eq!(facts, expected);
+        assert_eq!(Descriptor::parse(&payload).unwrap().sizes.len(), 3);
+    }
+
+    #[test]
+    fn upper_layers_of_a_key_picture_are_no_keyframes() {
+        // I, L, E; layer 1, which depends on the layer below.
+        let facts = frame_facts(&[0xa4, 0x05, 0x03, 9, 0xff]).unwrap();
+        assert_eq!((facts.spatial, facts.keyframe, facts.end_of_frame), (1, false, true));
+    }
+
+    #[test]
+    fn flexible_mode_tells_references_in_place_of_the_base_layer_index() {
+        // I, P, L, F, B, E; temporal layer 1, switching up; two references.
+        let payload = [0xfc, 0x05, 0x30, 0x05, 0x06, 0xff];
+        let descriptor = Descriptor::parse(&payload).unwrap();
+        assert_eq!((descriptor.len, descriptor.tl0_pic_idx), (5, None));
+        let facts = frame_facts(&payload).unwrap();
+        assert_eq!((facts.temporal, facts.switching_point, facts.keyframe), (1, true, false));
+        assert!(facts.start_of_frame && facts.end_of_frame);
+        assert!(Descriptor::parse(&[0xfc, 0x05, 0x30, 0x05, 0x07, 0x07, 0xff]).is_none(), "three are the most");
+    }
+
+    #[test]
+    fn a_group_of_pictures_is_passed_over() {
+        // V alone: one layer without size, a group of two pictures with one and two references.
+        let descriptor = Descriptor::parse(&[0x0a, 0x08, 2, 0x04, 1, 0x38, 1, 2, 0x82]).unwrap();
+        assert_eq!(descriptor.len, 8);
+        assert!(Descriptor::parse(&[0x0a, 0x08, 255, 0x04, 1]).is_none());
+    }
+
+    #[test]
+    fn the_frame_header_tells_the_size_where_the_descriptor_does_not() {
+        let payload = [&[0x8c, 0x05][..], &KEYFRAME].concat();
+        assert_eq!(frame_facts(&payload).unwrap().resolution, Some((640, 360)));
+        let mut predicted = payload.clone();
+        predicted[0] |= PREDICTED;
+        assert_eq!(frame_facts(&predicted).unwrap().resolution, None);
+        let mut no_sync = payload;
+        no_sync[4] ^= 1;
+        assert_eq!(frame_facts(&no_sync).unwrap().resolution, None);
+    }
+
+    #[test]
+    fn ids_are_rewritten_at_the_same_length_where_they_fit() {
+        let mut out = ArrayVec::new();
+        assert_eq!(patch(&[0xa4, 0x85, 0x03, 0x30, 9, 0xff], 7, 200, &mut out), 5);
+        assert_eq!(out[..], [0xa4, 0x80, 0x07, 0x30, 200]);
+        assert_eq!(patch(&[0xa4, 0x05, 0x30, 9, 0xff], 0x123, 200, &mut out), 4);
+        assert_eq!(out[..], [0xa4, 0x81, 0x23, 0x30, 200]);
+        assert_eq!(patch(&[0xbc, 0x05, 0x30, 0xff], 6, 200, &mut out), 2);
+        assert_eq!(out[..], [0xbc, 0x06], "flexible mode has no base-layer index");
+        assert_eq!(patch(&[0x0c, 0xff], 6, 200, &mut out), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn a_rewrite_changes_the_ids_alone(
+            payload in vec(any::<u8>(), 0..60), picture_id in 0..0x8000u16, tl0: u8,
+        ) {
+            let mut out = ArrayVec::new();
+            let replaced = usize::from(patch(&payload, picture_id, tl0, &mut out));
+            if let Some(before) = Descriptor::parse(&payload) {
+                let after = Descriptor::parse(&[&out[..], &payload[replaced..]].concat()).unwrap();
+                prop_assert_eq!(after.picture_id, before.picture_id.map(|_| picture_id));
+                prop_assert_eq!(after.tl0_pic_idx, before.tl0_pic_idx.map(|_| tl0));
+                prop_assert_eq!(after.len - out.len(), before.len - replaced);
+                let ids = |d: Descriptor| Descriptor { picture_id: None, tl0_pic_idx: None, len: 0, ..d };
+                prop_assert_eq!(ids(after), ids(before));
+            } else {
+                prop_assert_eq!(replaced, 0);
+            }
+        }
+    }
+}

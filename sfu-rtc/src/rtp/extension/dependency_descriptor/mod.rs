@@ -93,7 +93,8 @@ pub struct DependencyDescriptor {
     pub chain_diffs: ArrayVec<u8, MAX_CHAINS>,
     /// Decode targets that the encoder produces from here on, one bit each, where the packet says so.
     pub active_decode_targets: Option<u32>,
-    /// Whether a receiver may begin with this frame's own layer here.
+    /// Whether a receiver may begin with this frame's own layer here: the frame is a switch in the decode target
+    /// that ends with its layer, or that layer has nothing but leaves.
     pub switching_point: bool,
     /// Size of the frame's spatial layer, where the templates tell it.
     pub resolution: Option<(u16, u16)>,
@@ -206,8 +207,9 @@ impl Mandatory {
         let all_targets = extended.structure_present.then(|| u32::MAX >> (MAX_DECODE_TARGETS - targets));
         let active_decode_targets =
             if extended.active_targets_present { Some(bits.bits(targets as u32)?) } else { all_targets };
-        let Template { spatial, temporal, mut dtis, mut frame_diffs, mut chain_diffs } =
-            templates.of(self.template)?.clone();
+        let template = templates.of(self.template)?;
+        let Template { spatial, temporal, mut dtis, own_target, layer_of_leaves, .. } = *template;
+        let (mut frame_diffs, mut chain_diffs) = (template.frame_diffs.clone(), template.chain_diffs.clone());
         if extended.own_dtis {
             dtis = Dtis::read(bits, targets)?;
         }
@@ -219,13 +221,13 @@ impl Mandatory {
                 *diff = bits.byte(8)?;
             }
         }
-        let own_target = templates.decode_targets.iter().position(|t| (t.spatial, t.temporal) == (spatial, temporal));
+        let own_dti = own_target.map_or(Dti::NotPresent, |target| dtis.of(target));
         Some(DependencyDescriptor {
             start_of_frame: self.start_of_frame,
             end_of_frame: self.end_of_frame,
             frame_number: self.frame_number,
             structure_attached: extended.structure_present,
-            switching_point: own_target.is_some_and(|target| dtis.of(target) == Dti::Switch),
+            switching_point: own_dti == Dti::Switch || own_dti == Dti::Discardable && layer_of_leaves,
             resolution: templates.resolutions.get(usize::from(spatial)).copied(),
             spatial,
             temporal,

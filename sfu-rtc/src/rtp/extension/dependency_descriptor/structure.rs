@@ -41,6 +41,10 @@ pub(super) struct Template {
     pub(super) dtis: Dtis,
     pub(super) frame_diffs: ArrayVec<u16, MAX_FRAME_DIFFS>,
     pub(super) chain_diffs: ArrayVec<u8, MAX_CHAINS>,
+    /// The decode target that ends with this layer.
+    pub(super) own_target: Option<usize>,
+    /// No frame of the layer depends on another of it, as far as the templates tell.
+    pub(super) layer_of_leaves: bool,
 }
 
 /// The templates of a stream.
@@ -68,6 +72,7 @@ impl Templates {
         let mut decode_targets: ArrayVec<_, MAX_DECODE_TARGETS> =
             (0..target_count).map(|target| layers_of(target, &templates)).collect();
         read_chains(bits, &mut decode_targets, &mut templates)?;
+        relate(&mut templates, &decode_targets);
         let resolutions = read_resolutions(bits, templates.last()?.spatial)?;
         Some(Self { id_offset, templates, decode_targets, resolutions })
     }
@@ -86,13 +91,14 @@ fn read_layers(bits: &mut BitReader<'_>) -> Option<Vec<Template>> {
         if templates.len() == MAX_TEMPLATES || usize::from(spatial) == MAX_SPATIAL || temporal == MAX_TEMPORAL {
             return None;
         }
-        let dtis = Dtis::default();
         templates.push(Template {
             spatial,
             temporal,
-            dtis,
+            dtis: Dtis::default(),
             frame_diffs: ArrayVec::new(),
             chain_diffs: ArrayVec::new(),
+            own_target: None,
+            layer_of_leaves: false,
         });
         match bits.bits(2)? {
             0 => {}
@@ -111,6 +117,19 @@ fn layers_of(target: usize, templates: &[Template]) -> DecodeTarget {
         temporal: highest.temporal.max(template.temporal),
         chain: None,
     })
+}
+
+/// Finds each template's own decode target, and whether all frames of its layer are leaves there.
+fn relate(templates: &mut [Template], targets: &[DecodeTarget]) {
+    for (index, target) in targets.iter().enumerate() {
+        let ends_with =
+            |template: &Template| (template.spatial, template.temporal) == (target.spatial, target.temporal);
+        let leaves = templates.iter().filter(|t| ends_with(t)).all(|t| t.dtis.of(index) != Dti::Required);
+        for template in templates.iter_mut().filter(|t| ends_with(t)) {
+            template.own_target = Some(index);
+            template.layer_of_leaves = leaves;
+        }
+    }
 }
 
 fn read_chains(bits: &mut BitReader<'_>, targets: &mut [DecodeTarget], templates: &mut [Template]) -> Option<()> {
