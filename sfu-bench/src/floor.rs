@@ -60,6 +60,23 @@ pub struct Floor {
     pub receive: f64,
 }
 
+impl Floor {
+    /// Cost at a mean run length that lies between measured ones: the cost per message is what a run shares, so it is
+    /// interpolated over 1/run.
+    pub fn at_run(&self, run: f64) -> f64 {
+        let share = |length: usize| 1.0 / length as f64;
+        let wanted = 1.0 / run.max(1.0);
+        for pair in self.send.windows(2) {
+            let ((short, dear), (long, cheap)) = (pair[0], pair[1]);
+            if wanted >= share(long) {
+                let weight = (wanted - share(long)) / (share(short) - share(long));
+                return cheap + weight.min(1.0) * (dear - cheap);
+            }
+        }
+        self.send.last().map_or(self.seal, |last| last.1)
+    }
+}
+
 /// Measures the floor. `progress` is told what is done.
 ///
 /// # Errors
@@ -233,6 +250,16 @@ fn drain(sockets: &[UdpSocket], received: &AtomicU64, stop: &AtomicBool) -> f64 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_floor_between_measured_runs_follows_the_share_of_a_message() {
+        let floor = Floor { seal: 200.0, send: vec![(1, 3_000.0), (2, 1_600.0), (4, 900.0)], receive: 400.0 };
+        assert_eq!(floor.at_run(1.0), 3_000.0);
+        assert_eq!(floor.at_run(2.0), 1_600.0);
+        assert!((floor.at_run(4.0 / 3.0) - 2_300.0).abs() < 1e-6);
+        assert_eq!(floor.at_run(9.0), 900.0);
+        assert_eq!(floor.at_run(0.5), 3_000.0);
+    }
 
     #[test]
     fn a_small_floor_can_be_measured() {

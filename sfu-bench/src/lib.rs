@@ -1,3 +1,7 @@
 //! Load tester for selective forwarding units.
 
+pub mod endpoint;
 pub mod floor;
+pub mod measure;
+pub mod media;
+pub mod peer;

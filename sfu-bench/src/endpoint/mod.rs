@@ -1,0 +1,183 @@
+//! One sans-IO peer of the load: ICE, DTLS, SRTP, and nothing that a generator by the hundred could not afford.
+
+mod ice_client;
+
+use ice_client::IceClient;
+use sfu_rtc::drop_reason::DropReason;
+use sfu_rtc::dtls::{DtlsCertificate, DtlsEndpoint, DtlsOutput, Fingerprint};
+use sfu_rtc::ice::IceCredentials;
+use sfu_rtc::ids::SeqNo;
+use sfu_rtc::net::{NetworkPath, TransmitBatch};
+use sfu_rtc::rtp::{HeaderWriter, RtpHeader, SealedHeader, is_rtcp};
+use sfu_rtc::srtp::{SrtpReceiver, SrtpSender};
+use sfu_rtc::time::Instant;
+
+/// Most sources that a server may send to one peer: slots and their retransmissions.
+const MAX_STREAMS: usize = 256;
+
+/// What a datagram was.
+pub enum Incoming<'a> {
+    /// RTP in clear, with its extended sequence number.
+    Rtp(&'a [u8], SeqNo),
+    /// RTCP in clear.
+    Rtcp(&'a [u8]),
+    /// ICE or DTLS, or nothing that could be used.
+    Other,
+}
+
+/// How to reach the server, from offer and answer.
+#[derive(Clone, Debug)]
+pub struct EndpointParams {
+    /// Our credentials.
+    pub local_ice: IceCredentials,
+    /// The server's credentials.
+    pub remote_ice: IceCredentials,
+    /// The server's certificate.
+    pub fingerprints: Vec<Fingerprint>,
+    /// The way to the server.
+    pub path: NetworkPath,
+}
+
+/// One peer.
+pub struct Endpoint {
+    ice: IceClient,
+    dtls: DtlsEndpoint,
+    dtls_started: bool,
+    keys: Option<(SrtpSender, SrtpReceiver)>,
+    failed: bool,
+    path: NetworkPath,
+}
+
+impl Endpoint {
+    /// A peer that begins to connect at once.
+    pub fn new(params: EndpointParams, certificate: &DtlsCertificate, now: Instant) -> Self {
+        Self {
+            ice: IceClient::new(params.local_ice, params.remote_ice, now),
+            dtls: DtlsEndpoint::new_client(certificate, params.fingerprints, now),
+            dtls_started: false,
+            keys: None,
+            failed: false,
+            path: params.path,
+        }
+    }
+
+    /// Whether media may flow.
+    pub fn is_connected(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    /// Whether the connection is over, or never came about.
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Handles a datagram of the server; media is opened in place.
+    pub fn handle_datagram<'a>(&mut self, now: Instant, datagram: &'a mut [u8]) -> Incoming<'a> {
+        match datagram.first() {
+            // RFC 7983 section 7.
+            Some(0..=3) => self.ice.handle(datagram),
+            Some(20..=63) => {
+                // Refused handshakes end by the endpoint's own verdict.
+                let _ = self.dtls.handle_packet(now, datagram);
+            }
+            Some(128..=191) => return self.open(datagram).unwrap_or(Incoming::Other),
+            _ => {}
+        }
+        Incoming::Other
+    }
+
+    fn open<'a>(&mut self, datagram: &'a mut [u8]) -> Result<Incoming<'a>, DropReason> {
+        let (_, receiver) = self.keys.as_mut().ok_or(DropReason::NoKeys)?;
+        if is_rtcp(datagram) {
+            let len = receiver.open_rtcp(datagram)?;
+            return Ok(Incoming::Rtcp(&datagram[..len]));
+        }
+        let header = SealedHeader::parse(datagram)?;
+        let opened = receiver.open_rtp(datagram, header.header_len, header.ssrc, header.seq)?;
+        Ok(Incoming::Rtp(&datagram[..opened.len], opened.seq))
+    }
+
+    /// Writes what ICE and DTLS have to say.
+    pub fn poll_transmit(&mut self, now: Instant, batch: &mut TransmitBatch) {
+        if let Some(check) = self.ice.poll(now) {
+            push(batch, self.path, &check);
+        }
+        if !self.ice.is_nominated() {
+            return;
+        }
+        if !self.dtls_started || self.dtls.poll_timeout().is_some_and(|at| at <= now) {
+            self.dtls_started = true;
+            self.dtls.handle_timeout(now);
+        }
+        let mut buf = Vec::new();
+        while let Some(output) = self.dtls.poll_output(&mut buf) {
+            match output {
+                DtlsOutput::Packet(packet) => push(batch, self.path, packet),
+                DtlsOutput::Connected(keying) => {
+                    let receiver = SrtpReceiver::new(&keying.remote, MAX_STREAMS);
+                    self.keys = Some((SrtpSender::new(&keying.local), receiver));
+                }
+                DtlsOutput::Closed(_) => {
+                    self.failed = true;
+                    self.keys = None;
+                }
+            }
+        }
+    }
+
+    /// When [`Self::poll_transmit`] has something to do on its own.
+    pub fn poll_timeout(&self) -> Instant {
+        let dtls = self.dtls.poll_timeout().filter(|_| self.dtls_started).unwrap_or(Instant::NEVER);
+        self.ice.poll_timeout().min(dtls)
+    }
+
+    /// Seals one RTP packet into the batch. `mid` is sent as the extension with that id.
+    pub fn send_rtp(
+        &mut self,
+        header: RtpHeader,
+        seq: SeqNo,
+        extensions: &[(u8, &[u8])],
+        payload: &[u8],
+        batch: &mut TransmitBatch,
+    ) {
+        let Some((sender, _)) = &self.keys else { return };
+        // A packet that is too large to be sealed is a fault of the scenario, which bounds sizes.
+        let _ = batch.push(self.path, |out| {
+            let start = out.len();
+            let mut writer = HeaderWriter::new(out, header);
+            for (id, value) in extensions {
+                writer.extension(*id, value);
+            }
+            let header_len = writer.finish();
+            sender.seal_rtp_from(out, start, header_len, payload, seq)
+        });
+    }
+
+    /// Seals one compound RTCP packet into the batch.
+    pub fn send_rtcp(&mut self, compound: &[u8], batch: &mut TransmitBatch) {
+        let Some((sender, _)) = &mut self.keys else { return };
+        let _ = batch.push(self.path, |out| {
+            let start = out.len();
+            out.extend_from_slice(compound);
+            sender.seal_rtcp(out, start)
+        });
+    }
+
+    /// Says goodbye; what it says is to be polled.
+    pub fn close(&mut self) {
+        self.dtls.close();
+    }
+}
+
+fn push(batch: &mut TransmitBatch, path: NetworkPath, datagram: &[u8]) {
+    let written: Result<(), std::convert::Infallible> = batch.push(path, |out| {
+        out.extend_from_slice(datagram);
+        Ok(())
+    });
+    match written {
+        Ok(()) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

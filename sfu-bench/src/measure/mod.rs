@@ -1,0 +1,4 @@
+//! Measuring: durations, processes.
+
+pub mod histogram;
+pub mod process;

@@ -1,0 +1,178 @@
+//! Video of a steady bitrate: frames cut into packets of equal size, as encoders' packetizers do.
+
+use super::stamp::Stamp;
+use std::time::Duration;
+
+/// Codecs of which we can write payload headers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VideoCodec {
+    /// VP8 (RFC 7741).
+    #[default]
+    Vp8,
+    /// H.264 (RFC 6184), packetization mode 1.
+    H264,
+}
+
+/// Largest payload, so that packets stay below 1,200 bytes with all headers.
+const MAX_PAYLOAD: usize = 1_110;
+/// A keyframe's size in units of the mean frame; encoders with even rate control keep below this.
+const KEYFRAME_FACTOR: usize = 4;
+/// RTP clock of all video codecs.
+const CLOCK_RATE: f64 = 90_000.0;
+
+/// One layer of video.
+#[derive(Debug)]
+pub struct VideoSource {
+    codec: VideoCodec,
+    source: u32,
+    frame_size: usize,
+    fps: f64,
+    size: (u16, u16),
+    frame: u32,
+    sequence: u32,
+    picture_id: u16,
+    tl0_pic_idx: u8,
+    keyframe_wanted: bool,
+}
+
+/// What one packet of a frame needs beside its payload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PacketInfo {
+    /// RTP timestamp.
+    pub timestamp: u32,
+    /// Last of its frame.
+    pub marker: bool,
+}
+
+impl VideoSource {
+    /// A stream of `bitrate` bits per second at `fps`, whose stamps carry `source`.
+    pub fn new(codec: VideoCodec, source: u32, bitrate: u64, fps: f64, size: (u16, u16)) -> Self {
+        let frame_size = ((bitrate as f64 / 8.0 / fps) as usize).max(60);
+        Self {
+            codec,
+            source,
+            frame_size,
+            fps,
+            size,
+            frame: 0,
+            sequence: 0,
+            picture_id: 0,
+            tl0_pic_idx: 0,
+            keyframe_wanted: true,
+        }
+    }
+
+    /// The next frame is a keyframe.
+    pub fn request_keyframe(&mut self) {
+        self.keyframe_wanted = true;
+    }
+
+    /// Time from frame to frame.
+    pub fn interval(&self) -> Duration {
+        Duration::from_secs_f64(1.0 / self.fps)
+    }
+
+    /// Writes the next frame: `packet` is handed each payload in turn. `payload` is scratch.
+    pub fn next_frame(&mut self, now: Duration, payload: &mut Vec<u8>, mut packet: impl FnMut(PacketInfo, &[u8])) {
+        let key = std::mem::take(&mut self.keyframe_wanted);
+        let size = if key { self.frame_size * KEYFRAME_FACTOR } else { self.frame_size };
+        let packets = size.div_ceil(MAX_PAYLOAD).max(1);
+        let each = size / packets;
+        let timestamp = (f64::from(self.frame) * CLOCK_RATE / self.fps) as u64 as u32;
+        for index in 0..packets {
+            let (first, last) = (index == 0, index + 1 == packets);
+            payload.clear();
+            match self.codec {
+                VideoCodec::Vp8 => self.vp8_header(key, first, payload),
+                VideoCodec::H264 => h264_header(key, first, last, payload),
+            }
+            Stamp { source: self.source, sequence: self.sequence, sent: now }.write(payload);
+            let filled = payload.len();
+            payload.resize(filled.max(each), 0xaa);
+            self.sequence = self.sequence.wrapping_add(1);
+            packet(PacketInfo { timestamp, marker: last }, payload);
+        }
+        self.frame = self.frame.wrapping_add(1);
+        self.picture_id = (self.picture_id + 1) & 0x7fff;
+        self.tl0_pic_idx = self.tl0_pic_idx.wrapping_add(1);
+    }
+
+    /// Descriptor with 15-bit picture id, TL0PICIDX and TID (RFC 7741 section 4.2), then the frame header
+    /// (RFC 6386 section 9.1) in the first packet.
+    fn vp8_header(&self, key: bool, first: bool, out: &mut Vec<u8>) {
+        const EXTENDED: u8 = 0x80;
+        const START: u8 = 0x10;
+        const PICTURE_ID_TL0_TID: u8 = 0xe0;
+        let [id_high, id_low] = (self.picture_id | 0x8000).to_be_bytes();
+        out.push(EXTENDED | if first { START } else { 0 });
+        out.extend([PICTURE_ID_TL0_TID, id_high, id_low, self.tl0_pic_idx, 0]);
+        if !first {
+            return;
+        }
+        let inter = u8::from(!key);
+        out.extend([0x10 | inter, 0, 0]);
+        if key {
+            out.extend([0x9d, 0x01, 0x2a]);
+            out.extend(self.size.0.to_le_bytes());
+            out.extend(self.size.1.to_le_bytes());
+        }
+    }
+}
+
+/// A frame in fragmentation units (RFC 6184 section 5.8) of an IDR or a non-IDR slice. The parameter sets that a
+/// decoder would need are left out: a forwarder looks at types only.
+fn h264_header(key: bool, first: bool, last: bool, out: &mut Vec<u8>) {
+    const FU_A: u8 = 28;
+    const NRI: u8 = 0x60;
+    let slice = if key { 5 } else { 1 };
+    if first && last {
+        out.push(NRI | slice);
+        return;
+    }
+    let bounds = if first { 0x80 } else { 0 } | if last { 0x40 } else { 0 };
+    out.extend([NRI | FU_A, bounds | slice]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sfu_rtc::codec::frame_facts;
+    use sfu_rtc::media::Codec;
+
+    fn frame(source: &mut VideoSource) -> Vec<(PacketInfo, Vec<u8>)> {
+        let mut packets = Vec::new();
+        source.next_frame(Duration::from_secs(1), &mut Vec::new(), |info, payload| {
+            packets.push((info, payload.to_vec()))
+        });
+        packets
+    }
+
+    #[test]
+    fn a_forwarder_sees_frames_and_keyframes() {
+        for (ours, theirs) in [(VideoCodec::Vp8, Codec::Vp8), (VideoCodec::H264, Codec::H264)] {
+            let mut source = VideoSource::new(ours, 1, 1_500_000, 30.0, (1280, 720));
+            for key in [true, false, false] {
+                let packets = frame(&mut source);
+                let facts: Vec<_> =
+                    packets.iter().map(|(info, p)| frame_facts(theirs, p, info.marker, None).unwrap()).collect();
+                assert!(facts.iter().all(|f| f.keyframe == key) || ours == VideoCodec::Vp8 && facts[0].keyframe == key);
+                assert!(facts[0].start_of_frame && facts.last().unwrap().end_of_frame);
+                assert!(packets.iter().all(|(_, p)| Stamp::find(p).is_some_and(|s| s.source == 1)));
+            }
+            source.request_keyframe();
+            assert!(frame_facts(theirs, &frame(&mut source)[0].1, false, None).unwrap().keyframe);
+        }
+    }
+
+    #[test]
+    fn packets_of_a_frame_are_of_equal_size_and_make_up_the_bitrate() {
+        let mut source = VideoSource::new(VideoCodec::Vp8, 1, 1_500_000, 30.0, (1280, 720));
+        frame(&mut source);
+        let packets = frame(&mut source);
+        assert_eq!(packets.len(), 6);
+        assert!(packets.iter().all(|(_, p)| p.len() == packets[0].1.len()));
+        let bytes: usize = packets.iter().map(|(_, p)| p.len()).sum();
+        assert!((bytes as f64 * 8.0 * 30.0 / 1_500_000.0 - 1.0).abs() < 0.01);
+    }
+}
