@@ -8,6 +8,7 @@
 pub mod affinity;
 mod cmsg;
 pub mod cpu_time;
+pub mod interfaces;
 mod recv;
 mod send;
 mod sockaddr;
