@@ -178,6 +178,3 @@ fn push(batch: &mut TransmitBatch, path: NetworkPath, datagram: &[u8]) {
         Ok(()) => {}
     }
 }
-
-#[cfg(test)]
-mod tests;
