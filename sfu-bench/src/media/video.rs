@@ -80,6 +80,11 @@ impl VideoSource {
         let packets = size.div_ceil(MAX_PAYLOAD).max(1);
         let each = size / packets;
         let timestamp = (f64::from(self.frame) * CLOCK_RATE / self.fps) as u64 as u32;
+        if key && self.codec == VideoCodec::H264 {
+            payload.clear();
+            h264_parameter_sets(self.next_stamp(now), payload);
+            packet(PacketInfo { timestamp, marker: false }, payload);
+        }
         for index in 0..packets {
             let (first, last) = (index == 0, index + 1 == packets);
             payload.clear();
@@ -87,15 +92,20 @@ impl VideoSource {
                 VideoCodec::Vp8 => self.vp8_header(key, first, payload),
                 VideoCodec::H264 => h264_header(key, first, last, payload),
             }
-            Stamp { source: self.source, sequence: self.sequence, sent: now }.write(payload);
+            self.next_stamp(now).write(payload);
             let filled = payload.len();
             payload.resize(filled.max(each), 0xaa);
-            self.sequence = self.sequence.wrapping_add(1);
             packet(PacketInfo { timestamp, marker: last }, payload);
         }
         self.frame = self.frame.wrapping_add(1);
         self.picture_id = (self.picture_id + 1) & 0x7fff;
         self.tl0_pic_idx = self.tl0_pic_idx.wrapping_add(1);
+    }
+
+    fn next_stamp(&mut self, now: Duration) -> Stamp {
+        let stamp = Stamp { source: self.source, sequence: self.sequence, sent: now };
+        self.sequence = self.sequence.wrapping_add(1);
+        stamp
     }
 
     /// Descriptor with 15-bit picture id, TL0PICIDX and TID (RFC 7741 section 4.2), then the frame header
@@ -120,18 +130,36 @@ impl VideoSource {
     }
 }
 
-/// A frame in fragmentation units (RFC 6184 section 5.8) of an IDR or a non-IDR slice. The parameter sets that a
-/// decoder would need are left out: a forwarder looks at types only.
+/// The packet before a keyframe (RFC 6184 section 5.7.1): the stamp as supplemental information, then the parameter
+/// sets of a constrained baseline stream.
+fn h264_parameter_sets(stamp: Stamp, out: &mut Vec<u8>) {
+    const STAP_A: u8 = 24;
+    const SEI: u8 = 6;
+    const SPS: &[u8] = &[0x67, 0x42, 0xc0, 0x1f, 0x8c, 0x8d, 0x40, 0x50, 0x1e, 0xd0, 0x0f, 0x08, 0x84, 0x6a];
+    const PPS: &[u8] = &[0x68, 0xce, 0x3c, 0x80];
+    out.extend([0x60 | STAP_A, 0, 1 + Stamp::LEN as u8, SEI]);
+    stamp.write(out);
+    for unit in [SPS, PPS] {
+        out.extend([0, unit.len() as u8]);
+        out.extend(unit);
+    }
+}
+
+/// A frame in fragmentation units (RFC 6184 section 5.8) of an IDR or a non-IDR slice.
 fn h264_header(key: bool, first: bool, last: bool, out: &mut Vec<u8>) {
     const FU_A: u8 = 28;
     const NRI: u8 = 0x60;
     let slice = if key { 5 } else { 1 };
     if first && last {
         out.push(NRI | slice);
-        return;
+    } else {
+        let bounds = if first { 0x80 } else { 0 } | if last { 0x40 } else { 0 };
+        out.extend([NRI | FU_A, bounds | slice]);
     }
-    let bounds = if first { 0x80 } else { 0 } | if last { 0x40 } else { 0 };
-    out.extend([NRI | FU_A, bounds | slice]);
+    if first {
+        // first_mb_in_slice = 0 (H.264 section 7.3.3): the slice begins a picture.
+        out.push(0x88);
+    }
 }
 
 #[cfg(test)]

@@ -261,7 +261,7 @@ impl Incoming {
         let expected_now = expected - self.reported.0;
         let lost_now = expected_now.saturating_sub(received - self.reported.1);
         self.reported = (expected, received);
-        let fraction = if expected_now == 0 { 0 } else { lost_now * 256 / expected_now };
+        let fraction = (lost_now * 256).checked_div(expected_now).unwrap_or(0);
         ReportBlock {
             ssrc,
             fraction_lost: u8::try_from(fraction).unwrap_or(u8::MAX),
