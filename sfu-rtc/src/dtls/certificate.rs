@@ -58,17 +58,17 @@ impl DtlsCertificate {
     }
 
     pub(super) fn endpoint(&self, now: Instant) -> dimpl::Dtls {
-        dimpl::Dtls::new_12(Arc::clone(&self.shared.config), self.shared.certificate.clone(), self.to_std(now))
+        dimpl::Dtls::new_12(Arc::clone(&self.shared.config), self.shared.certificate.clone(), self.std_time(now))
     }
 
     /// Our time as dimpl wants it.
-    pub(super) fn to_std(&self, at: Instant) -> std::time::Instant {
+    pub(super) fn std_time(&self, at: Instant) -> std::time::Instant {
         let since = Duration::from_nanos(at.as_nanos());
         self.shared.origin.checked_add(since).unwrap_or(self.shared.origin)
     }
 
     /// And back.
-    pub(super) fn from_std(&self, at: std::time::Instant) -> Instant {
+    pub(super) fn our_time(&self, at: std::time::Instant) -> Instant {
         Instant::ZERO + at.saturating_duration_since(self.shared.origin)
     }
 }

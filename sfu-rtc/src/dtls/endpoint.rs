@@ -93,7 +93,7 @@ impl DtlsEndpoint {
         if self.progress == Progress::Ended {
             return Err(DropReason::DtlsRefused);
         }
-        let at = self.certificate.to_std(now);
+        let at = self.certificate.std_time(now);
         let handled = self.dtls.handle_timeout(at).and_then(|()| self.dtls.handle_packet(packet));
         handled.map_err(|_| {
             self.end(DtlsClosed::Failed);
@@ -104,7 +104,7 @@ impl DtlsEndpoint {
     /// Retransmits, or gives up.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.timeout = None;
-        if self.progress != Progress::Ended && self.dtls.handle_timeout(self.certificate.to_std(now)).is_err() {
+        if self.progress != Progress::Ended && self.dtls.handle_timeout(self.certificate.std_time(now)).is_err() {
             self.end(DtlsClosed::Failed);
         }
     }
@@ -149,7 +149,7 @@ impl DtlsEndpoint {
             Output::BufferTooSmall { needed } => Step::Grow(needed),
             Output::Timeout(at) => {
                 let ended = self.progress == Progress::Ended;
-                self.timeout = (!ended).then(|| self.certificate.from_std(at));
+                self.timeout = (!ended).then(|| self.certificate.our_time(at));
                 Step::Idle
             }
             Output::PeerCert(der) => {

@@ -1,3 +1,5 @@
+//! A client and a server of ours in memory, over a link that loses, repeats and reorders.
+
 use super::*;
 use crate::drop_reason::DropReason;
 use crate::srtp::{KeyingMaterial, SrtpProfile};

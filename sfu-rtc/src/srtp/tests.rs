@@ -1,3 +1,5 @@
+//! A sender and a receiver against each other, and against forgers.
+
 use super::*;
 use crate::drop_reason::DropReason;
 use crate::ids::{SeqNo, Ssrc};

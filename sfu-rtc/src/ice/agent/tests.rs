@@ -1,3 +1,5 @@
+//! The agent against checks of every kind, over restarts, silence and attack.
+
 use super::*;
 use crate::ice::stun::TransactionId;
 use crate::ice::ufrag_of;

@@ -1,3 +1,5 @@
+//! The samples of RFC 5769, and properties.
+
 use super::*;
 use proptest::prelude::*;
 
