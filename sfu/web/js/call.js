@@ -196,7 +196,6 @@ export class Call extends Emitter {
 
   #adopt(joined) {
     this.ownId = joined.participantId;
-    this.#entry = { ...this.#entry, name: joined.name || this.#entry.name };
     this.room = joined.room ?? {};
     this.grants = joined.grants ?? {};
     this.slots.assign(joined.slots);

@@ -45,7 +45,6 @@ function reloadedEntry() {
 async function enter(entry) {
   joinView.busy(true);
   joinView.error('');
-  performance.mark('sfu-join');
   const call = new Call({
     url: signalUrl(),
     entry: { ...entry, token: options.token },

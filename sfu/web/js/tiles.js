@@ -128,7 +128,6 @@ class Tile {
     if (!track) return;
     const shown = () => {
       if (this.#shownTrack === track) this.element.classList.add('has-picture');
-      performance.mark('sfu-first-picture');
     };
     if (this.#video.requestVideoFrameCallback) this.#video.requestVideoFrameCallback(shown);
     else this.#video.onloadeddata = shown;

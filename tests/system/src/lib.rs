@@ -1,1 +1,12 @@
-//! tests/system
+//! Runs the real programs on free ports of this machine and drives real browsers against them.
+//!
+//! The browsers are driven by the Node scripts in `browser/`; `scripts/setup-browsers` installs what they need.
+//! Only one scenario runs at a time, whatever the test runner does: each may use all cores.
+
+mod programs;
+mod scenario;
+mod server;
+
+pub use programs::{binary, run_to_end};
+pub use scenario::{Scenario, results_folder};
+pub use server::{Server, ServerOptions};

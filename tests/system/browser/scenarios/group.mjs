@@ -1,0 +1,22 @@
+// Some Chromium tabs and a Firefox in one room: what each receives of each other over a span.
+
+import { join, measure, seesAll } from '../call.mjs';
+
+/** Bitrates and layers settle before counting begins. */
+const SETTLE = 4000;
+
+export async function run({ server, room, chromiums, firefoxes, seconds, options, screenshot }, launch) {
+  const tabs = [];
+  for (const [kind, count] of [['chromium', chromiums], ['firefox', firefoxes]]) {
+    const browser = count > 0 ? await launch(kind) : null;
+    for (let index = 0; index < count; index += 1) {
+      const name = `${kind} ${index + 1}`;
+      tabs.push(await join(browser, server, { room, name, options }));
+    }
+  }
+  for (const tab of tabs) await seesAll(tab, tabs.filter((other) => other !== tab).map((other) => other.name));
+  await new Promise((resolve) => setTimeout(resolve, SETTLE));
+  const result = await measure(tabs, seconds);
+  if (screenshot) await tabs[0].screenshot(screenshot);
+  return { tabs: result, errors: tabs.flatMap((tab) => tab.errors) };
+}

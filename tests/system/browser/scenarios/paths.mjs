@@ -1,0 +1,28 @@
+// Ways of the media other than plain UDP: ICE-TCP only, and a relay that changes the client's port in mid-call.
+
+import { counters, join, measure, seesAll } from '../call.mjs';
+import { inject } from '../inject.mjs';
+
+const WAYS = {
+  tcp: () => [inject.tcpOnly],
+  relay: ({ relayPort }) => [inject.throughRelay(relayPort)],
+};
+
+export async function run(parameters, launch) {
+  const { server, room, way, kind, seconds, rebinds } = parameters;
+  const chromium = await launch('chromium');
+  const browser = kind === 'firefox' ? await launch('firefox') : chromium;
+  const plain = await join(chromium, server, { room, name: 'plain' });
+  const special = await join(browser, server, { room, name: 'special', prepare: WAYS[way](parameters) });
+  await seesAll(plain, ['special']);
+  await seesAll(special, ['plain']);
+  const before = await counters(special);
+  if (rebinds) {
+    // The relay program rebinds when its standard input says so; the harness watches for this line.
+    console.log('REBIND');
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+  }
+  const tabs = await measure([plain, special], seconds);
+  const after = await counters(special);
+  return { tabs, path: after.path, peers: [before.peers, after.peers], errors: [...plain.errors, ...special.errors] };
+}

@@ -1,0 +1,109 @@
+//! The server as a child process.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::programs::binary;
+use crate::scenario::results_folder;
+
+/// How long the server may take until it answers.
+const START_PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a test wants to have otherwise than by default.
+#[derive(Debug, Default, Clone)]
+pub struct ServerOptions {
+    /// More arguments for the program.
+    pub arguments: Vec<String>,
+}
+
+/// A running `sfu --dev`; it ends with this value.
+#[derive(Debug)]
+pub struct Server {
+    child: Child,
+    http: u16,
+    media: u16,
+}
+
+impl Server {
+    /// Starts the server on free ports; its log goes to `test-results/NAME.log`.
+    pub fn start(name: &str, options: &ServerOptions) -> Result<Self> {
+        let (http, media) = (free_tcp_port()?, free_media_ports()?);
+        let log = File::create(results_folder()?.join(format!("{name}.log")))?;
+        let child = Command::new(binary("sfu")?)
+            .args(["--dev", "--http-port", &http.to_string(), "--media-port", &media.to_string(), "--workers", "2"])
+            .args(&options.arguments)
+            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into()))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("starting the server")?;
+        let mut server = Server { child, http, media };
+        server.wait_until_it_answers()?;
+        Ok(server)
+    }
+
+    /// Where the page and the HTTP interfaces are.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http)
+    }
+
+    /// The first UDP port for media; worker `n` has this port plus `n`.
+    pub fn media_port(&self) -> u16 {
+        self.media
+    }
+
+    fn wait_until_it_answers(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START_PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the server ended at once: {status}; see its log in test-results");
+            }
+            if self.is_healthy() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        bail!("the server does not answer on {}", self.url())
+    }
+
+    fn is_healthy(&self) -> bool {
+        let exchange = || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect(("127.0.0.1", self.http))?;
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+            let mut reply = String::new();
+            stream.read_to_string(&mut reply)?;
+            Ok(reply)
+        };
+        exchange().is_ok_and(|reply| reply.starts_with("HTTP/1.1 200"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_tcp_port() -> Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// A port whose neighbour is free too, for two workers, and which is free for TCP as well.
+fn free_media_ports() -> Result<u16> {
+    for _ in 0..50 {
+        let first = UdpSocket::bind(("0.0.0.0", 0))?;
+        let port = first.local_addr()?.port();
+        let Some(next) = port.checked_add(1) else { continue };
+        if UdpSocket::bind(("0.0.0.0", next)).is_ok() && TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no two neighbouring ports are free")
+}

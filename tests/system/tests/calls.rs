@@ -1,0 +1,146 @@
+//! Group calls of real browsers on the product's page, through the real server.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use sfu_system_tests::{Scenario, Server, ServerOptions, results_folder};
+
+/// How long media is counted: long enough that a lost group of frames shows.
+const SPAN_SECONDS: u64 = 20;
+/// Pairs need less, there being one flow each way.
+const PAIR_SECONDS: u64 = 8;
+/// Share of the frames encoded in the forwarded layer that must be decoded.
+const LEAST_DECODED: f64 = 0.95;
+/// Concealed share of audio samples beyond which one would hear it.
+const MOST_CONCEALED: f64 = 0.02;
+
+fn number(value: &Value, name: &str) -> f64 {
+    value[name].as_f64().unwrap_or_else(|| panic!("{name} in {value}"))
+}
+
+fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
+    value[name].as_array().unwrap_or_else(|| panic!("{name} in {value}"))
+}
+
+/// Every tab decodes the picture of every other, smoothly, and hears everybody.
+fn assert_all_flow(result: &Value, tabs: usize) {
+    assert_eq!(list(result, "tabs").len(), tabs);
+    for tab in list(result, "tabs") {
+        let name = tab["name"].as_str().unwrap_or_default();
+        assert_eq!(tab["state"], "connected", "{name}");
+        let video = list(tab, "video");
+        assert_eq!(video.len(), tabs - 1, "{name} receives everybody's picture: {tab:#}");
+        for stream in video {
+            assert_smooth(name, stream);
+        }
+        let audio = list(tab, "audio");
+        assert_eq!(audio.len(), tabs - 1, "{name} receives everybody's sound: {tab:#}");
+        for stream in audio {
+            assert_audible(name, stream);
+        }
+    }
+}
+
+fn assert_smooth(name: &str, stream: &Value) {
+    assert!(stream["rid"].is_string(), "{name}: the picture has the size of a layer: {stream}");
+    assert_eq!(stream["steady"], true, "{name}: the layer stays: {stream}");
+    assert!(number(stream, "encoded") > 0.0, "{name}: the sender encodes: {stream}");
+    let share = number(stream, "decoded") / number(stream, "encoded");
+    println!("{name} <- {}: {:.1} % of {} frames", stream["from"], 100.0 * share, stream["encoded"]);
+    assert!(share >= LEAST_DECODED, "{name}: decodes what was encoded: {stream}");
+    assert_eq!(number(stream, "freezes"), 0.0, "{name}: does not freeze: {stream}");
+    assert!(number(stream, "width") >= 320.0 && number(stream, "height") >= 180.0, "{name}: is large enough: {stream}");
+}
+
+fn assert_audible(name: &str, stream: &Value) {
+    assert!(number(stream, "packets") > 0.0, "{name}: packets arrive: {stream}");
+    assert!(number(stream, "energy") > 0.0, "{name}: it is not silence: {stream}");
+    let concealed = number(stream, "concealed") / number(stream, "samples").max(1.0);
+    assert!(concealed <= MOST_CONCEALED, "{name}: little is concealed ({concealed:.4}): {stream}");
+}
+
+fn group(name: &str, chromiums: usize, firefoxes: usize, seconds: u64, options: &Value) -> Result<Value> {
+    let scenario = Scenario::begin(name)?;
+    let server = Server::start(name, &ServerOptions::default())?;
+    let parameters = json!({
+        "server": server.url(), "room": name, "chromiums": chromiums, "firefoxes": firefoxes, "seconds": seconds,
+        "options": options, "screenshot": results_folder()?.join(format!("{name}.png")),
+    });
+    scenario.run("group", &parameters, |_| ())
+}
+
+#[test]
+fn three_chromiums_and_a_firefox_with_simulcast_vp8() -> Result<()> {
+    let result = group("group-vp8", 3, 1, SPAN_SECONDS, &json!({}))?;
+    assert_all_flow(&result, 4);
+    for tab in list(&result, "tabs") {
+        let layers = list(tab, "sent").iter().filter(|stream| stream["kind"] == "video").count();
+        assert!(layers >= 2, "{} sends simulcast", tab["name"]);
+        for stream in list(tab, "video") {
+            assert!(number(stream, "fps") >= 0.9 * 15.0, "15 frames per second: {stream}");
+        }
+    }
+    Ok(())
+}
+
+/// A pair for a codec: two Chromiums, and Chromium with Firefox where Firefox has the codec too.
+fn pair(codec: &str, firefox: bool) -> Result<()> {
+    let mut constellations = vec![(2, 0)];
+    if firefox {
+        constellations.push((1, 1));
+    }
+    for (chromiums, firefoxes) in constellations {
+        let name = format!("pair-{codec}-{chromiums}-{firefoxes}");
+        let result = group(&name, chromiums, firefoxes, PAIR_SECONDS, &json!({ "codec": codec }))?;
+        assert_all_flow(&result, 2);
+        for tab in list(&result, "tabs") {
+            for stream in list(tab, "video") {
+                let used = stream["codec"].as_str().unwrap_or_default().to_ascii_lowercase();
+                assert_eq!(used, format!("video/{codec}"), "{tab:#}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn vp9_in_pairs() -> Result<()> {
+    pair("vp9", true)
+}
+
+#[test]
+fn av1_in_pairs() -> Result<()> {
+    pair("av1", true)
+}
+
+/// Firefox has H.264 only after it downloaded a plug-in.
+#[test]
+fn h264_in_pairs() -> Result<()> {
+    pair("h264", false)
+}
+
+#[test]
+fn who_leaves_disappears_and_who_reloads_is_back_within_two_seconds() -> Result<()> {
+    let scenario = Scenario::begin("leave")?;
+    let server = Server::start(scenario.name(), &ServerOptions::default())?;
+    let took = scenario.run("leave", &json!({ "server": server.url(), "room": "leave" }), |_| ())?;
+    println!("milliseconds until the others see it: {took}");
+    for what in ["leave", "close", "reload"] {
+        assert!(number(&took, what) <= 2000.0, "{what}: {took}");
+    }
+    Ok(())
+}
+
+#[test]
+fn joining_a_running_call_is_quick() -> Result<()> {
+    const TIMES: usize = 20;
+    let scenario = Scenario::begin("join-time")?;
+    let server = Server::start(scenario.name(), &ServerOptions::default())?;
+    let parameters = json!({ "server": server.url(), "room": "join-time", "times": TIMES });
+    let result = scenario.run("join-time", &parameters, |_| ())?;
+    let mut took: Vec<f64> = list(&result, "took").iter().filter_map(Value::as_f64).collect();
+    assert_eq!(took.len(), TIMES, "{result}");
+    took.sort_by(f64::total_cmp);
+    println!("join to first decoded frame: median {:.0} ms, of {took:.0?}", took[TIMES / 2]);
+    assert!(took[0] > 0.0, "a frame is decoded after the join: {took:?}");
+    Ok(())
+}
