@@ -143,7 +143,8 @@ fn settle(
         _ => Direction::Inactive,
     };
     let extensions = select::extensions(media, &accepted, direction);
-    let rids = if direction == Direction::Receive { taken_rids(media, &accepted, &extensions, policy) } else { vec![] };
+    // An inactive section names its layers too: a browser drops for good what one answer leaves out.
+    let rids = if direction == Direction::Send { vec![] } else { taken_rids(media, &accepted, &extensions, policy) };
     let rtx = accepted.iter().any(|a| a.format.rtx.is_some());
     let section = MediaSection {
         mid,

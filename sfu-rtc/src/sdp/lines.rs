@@ -12,10 +12,12 @@
 
 use super::error::SdpError;
 
-/// Most bytes of a description. A browser's offer with twenty sections has about 50 kB.
-pub(super) const MAX_BYTES: usize = 64 * 1024;
+/// Most bytes of a description. Chromium spends 5 kB on each slot for video: this is a gallery of 49.
+pub(super) const MAX_BYTES: usize = 256 * 1024;
 /// Most media sections that are read at all; a policy may allow fewer.
 pub(super) const MAX_SECTIONS: usize = 256;
+/// Most attributes of one section; Chromium has about 140, and a host with many addresses some candidates more.
+const MAX_ATTRIBUTES: usize = 1024;
 /// Most formats in one section: there are no more payload types.
 const MAX_FORMATS: usize = 128;
 
@@ -112,10 +114,14 @@ impl<'a> Description<'a> {
                     return Err(SdpError::TooMany { what: "media sections", limit: MAX_SECTIONS });
                 }
                 'm' => description.media.push(MediaPart::parse(line, value)?),
-                'a' => match description.media.last_mut() {
-                    Some(section) => section.attributes.push(Attribute::parse(line, value)),
-                    None => description.session.push(Attribute::parse(line, value)),
-                },
+                'a' => {
+                    let last = description.media.last_mut().map(|section| &mut section.attributes);
+                    let attributes = last.unwrap_or(&mut description.session);
+                    if attributes.len() == MAX_ATTRIBUTES {
+                        return Err(SdpError::TooMany { what: "attributes in a section", limit: MAX_ATTRIBUTES });
+                    }
+                    attributes.push(Attribute::parse(line, value));
+                }
                 _ => {}
             }
         }
@@ -178,6 +184,8 @@ mod tests {
         assert!(matches!(Description::parse(&large), Err(SdpError::TooLarge { .. })));
         let sections = format!("v=0\n{}", "m=audio 9 P 0\n".repeat(MAX_SECTIONS + 1));
         assert!(matches!(Description::parse(&sections), Err(SdpError::TooMany { .. })));
+        let attributes = format!("v=0\n{}", "a=x\n".repeat(MAX_ATTRIBUTES + 1));
+        assert!(matches!(Description::parse(&attributes), Err(SdpError::TooMany { .. })));
         let formats = format!("v=0\nm=audio 9 P{}", " 0".repeat(MAX_FORMATS + 1));
         assert!(matches!(Description::parse(&formats), Err(SdpError::TooMany { .. })));
     }

@@ -1,7 +1,7 @@
 //! Reading an offer: what the peer wants to send and receive, and how it can be reached.
 
 use super::error::SdpError;
-use super::lines::{Attribute, Description, MediaPart, find};
+use super::lines::{Attribute, Description, MAX_SECTIONS, MediaPart, find};
 use super::simulcast::{self, OfferedRid};
 use super::sources;
 use crate::dtls::Fingerprint;
@@ -168,8 +168,7 @@ impl Offer {
     pub fn parse(text: &str) -> Result<Self, SdpError> {
         let description = Description::parse(text)?;
         let session = &description.session;
-        let allow_mixed = find(session, "extmap-allow-mixed").is_some();
-        let media = description.media.iter().map(|part| OfferedMedia::parse(part, allow_mixed));
+        let media = description.media.iter().map(|part| OfferedMedia::parse(part, session));
         let media = media.collect::<Result<Vec<_>, _>>()?;
         check_mids(&media)?;
         let bundle = bundle(session, &media)?;
@@ -208,7 +207,7 @@ fn bundle(session: &[Attribute<'_>], media: &[OfferedMedia]) -> Result<Vec<Mid>,
             None => Ok(only.into_iter().collect()),
         };
     };
-    let mids: Vec<_> = bundle.split_ascii_whitespace().filter_map(Mid::new).take(media.len()).collect();
+    let mids: Vec<_> = bundle.split_ascii_whitespace().filter_map(Mid::new).take(MAX_SECTIONS).collect();
     if mids.iter().any(|&mid| media.iter().all(|section| section.mid != Some(mid))) {
         return Err(SdpError::Contradiction { what: "a=group:BUNDLE names a section that is not there" });
     }
@@ -289,7 +288,7 @@ pub(super) fn ice_credentials(ufrag: Attribute<'_>, pwd: Attribute<'_>) -> Resul
 }
 
 impl OfferedMedia {
-    fn parse(part: &MediaPart<'_>, allow_mixed: bool) -> Result<Self, SdpError> {
+    fn parse(part: &MediaPart<'_>, session: &[Attribute<'_>]) -> Result<Self, SdpError> {
         let stopped = part.port == 0 && part.attribute("bundle-only").is_none();
         let mid = match part.attribute("mid") {
             Some(line) => Some(Mid::new(line.value).ok_or(line.wrong("a=mid has 1 to 16 visible characters"))?),
@@ -301,7 +300,9 @@ impl OfferedMedia {
             "video" => OfferedKind::Video,
             other => OfferedKind::Other(other.to_owned()),
         };
-        let direction = part.attributes.iter().find_map(|line| OfferedDirection::parse(line.name));
+        // Both may stand in the session part for all sections.
+        let direction = part.attributes.iter().chain(session).find_map(|line| OfferedDirection::parse(line.name));
+        let allow_mixed = part.attribute("extmap-allow-mixed").or_else(|| find(session, "extmap-allow-mixed"));
         let stream = part.attribute("msid").and_then(|line| line.value.split_ascii_whitespace().next());
         Ok(Self {
             mid,
@@ -317,7 +318,7 @@ impl OfferedMedia {
             stream: stream.filter(|&stream| stream != "-").map(str::to_owned),
             rtcp_mux: part.attribute("rtcp-mux").is_some(),
             rtcp_rsize: part.attribute("rtcp-rsize").is_some(),
-            extmap_allow_mixed: allow_mixed || part.attribute("extmap-allow-mixed").is_some(),
+            extmap_allow_mixed: allow_mixed.is_some(),
         })
     }
 }

@@ -1,3 +1,503 @@
-//! Answers to small offers, and to any offer.
+//! Answers to what browsers and programs really offer, and to any text.
 
 use super::*;
+use crate::ice::CandidateProtocol;
+use crate::ids::{PayloadType, Rid};
+use crate::media::{Codec, PayloadFormat};
+use crate::sdp::lines::Description;
+use crate::sdp::{Fault, matching_format};
+use proptest::prelude::*;
+
+macro_rules! fixtures {
+    ($($name:literal),+ $(,)?) => {
+        /// Offers of Chromium 156, Firefox 153 ESR, str0m and webrtc-rs as they were made; those of OBS and FFmpeg
+        /// are in the shape that these programs write. A number tells the steps of one session.
+        const FIXTURES: &[(&str, &str)] = &[$(($name, include_str!(concat!("../fixtures/", $name, ".sdp")))),+];
+    };
+}
+
+fixtures![
+    "chromium-av1",
+    "chromium-data-0",
+    "chromium-data-1",
+    "chromium-inactive-0",
+    "chromium-inactive-1",
+    "chromium-inactive-2",
+    "chromium-paused-layers",
+    "chromium-restart-0",
+    "chromium-restart-1",
+    "chromium-screen",
+    "chromium-sendrecv-red",
+    "chromium-simulcast",
+    "chromium-stopped-0",
+    "chromium-stopped-1",
+    "chromium-stopped-2",
+    "chromium-stopped-3",
+    "chromium-vp9-svc",
+    "chromium-whep",
+    "ffmpeg",
+    "firefox-av1",
+    "firefox-data-0",
+    "firefox-data-1",
+    "firefox-inactive-0",
+    "firefox-inactive-1",
+    "firefox-inactive-2",
+    "firefox-paused-layers",
+    "firefox-restart-0",
+    "firefox-restart-1",
+    "firefox-screen",
+    "firefox-sendrecv-red",
+    "firefox-simulcast",
+    "firefox-stopped-0",
+    "firefox-stopped-1",
+    "firefox-stopped-2",
+    "firefox-stopped-3",
+    "firefox-vp9-svc",
+    "firefox-whep",
+    "obs",
+    "str0m",
+    "webrtc-rs",
+];
+
+fn fixture(name: &str) -> &'static str {
+    FIXTURES.iter().find(|(known, _)| *known == name).expect("a fixture of this name").1
+}
+
+/// Our side of one session, over several offers.
+struct Session {
+    policy: MediaPolicy,
+    previous: Vec<MediaSection>,
+    version: u64,
+    next_ssrc: u32,
+}
+
+impl Session {
+    fn new() -> Self {
+        Self::with(MediaPolicy::default())
+    }
+
+    fn with(policy: MediaPolicy) -> Self {
+        Self { policy, previous: Vec::new(), version: 0, next_ssrc: 0 }
+    }
+
+    fn answer(&mut self, text: &str) -> Result<(Offer, Answer), SdpError> {
+        let offer = Offer::parse(text)?;
+        self.version += 1;
+        let candidate = |protocol| Candidate::host(protocol, "192.0.2.1:7881".parse().unwrap(), 1);
+        let params = AnswerParams {
+            ice: &IceCredentials { ufrag: "ours".into(), pwd: "0123456789012345678901".into() },
+            fingerprint: &"sha-256 0A:FF".parse().unwrap(),
+            candidates: &[candidate(CandidateProtocol::Udp), candidate(CandidateProtocol::TcpPassive)],
+            policy: &self.policy,
+            session: u64::MAX,
+            version: self.version,
+            previous: &self.previous,
+            cname: "cname",
+            streams: &|mid| format!("slot{mid}"),
+        };
+        let answer = answer(&offer, &params, &mut || {
+            self.next_ssrc += 1;
+            Ssrc(self.next_ssrc)
+        })?;
+        check_agreement(text, &offer, &answer);
+        self.previous.clone_from(&answer.sections);
+        Ok((offer, answer))
+    }
+
+    /// Answers a fixture, which must succeed.
+    fn fixture(&mut self, name: &str) -> (Offer, Answer) {
+        self.answer(fixture(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+}
+
+/// What must hold between any offer and its answer.
+fn check_agreement(text: &str, offer: &Offer, answer: &Answer) {
+    let offered = Description::parse(text).expect("it was parsed before");
+    let answered = Description::parse(&answer.sdp).expect("an answer can be parsed");
+    assert_eq!(answered.media.len(), offered.media.len());
+    let mut bundled = Vec::new();
+    for (theirs, ours) in offered.media.iter().zip(&answered.media) {
+        assert_eq!((ours.media, ours.proto), (theirs.media, theirs.proto));
+        assert_eq!(ours.attribute("mid").map(|a| a.value), theirs.attribute("mid").map(|a| a.value));
+        assert!(ours.formats.iter().all(|format| theirs.formats.contains(format)), "only offered payload types");
+        let extension = |line: &&str| line.split(['/', ' ']).next().unwrap_or("").to_owned();
+        let ids: Vec<_> = theirs.all("extmap").map(|line| extension(&line.value)).collect();
+        assert!(ours.all("extmap").all(|line| ids.contains(&extension(&line.value))), "only offered ids");
+        if ours.port != 0 {
+            assert!(theirs.port != 0 || theirs.attribute("bundle-only").is_some());
+            assert_eq!(ours.attribute("setup").map(|a| a.value), Some("passive"));
+            bundled.extend(ours.attribute("mid").map(|a| a.value));
+        }
+    }
+    let group = answered.session.iter().find(|line| line.name == "group").map(|line| line.value.to_owned());
+    let expected = (!bundled.is_empty()).then(|| format!("BUNDLE {}", bundled.join(" ")));
+    assert_eq!(group, expected);
+    let media = offer.media.iter().filter(|media| kind(media).is_some()).filter_map(|media| media.mid);
+    assert!(answer.sections.iter().map(|section| section.mid).eq(media));
+    let mut ssrcs: Vec<_> = answer.sections.iter().filter_map(|section| section.local_ssrcs).collect();
+    ssrcs.sort_by_key(|pair| pair.media);
+    assert!(ssrcs.windows(2).all(|pair| pair[0].media != pair[1].media), "each source once");
+    if !bundled.is_empty() {
+        let again = Offer::parse(&answer.sdp).expect("an answer reads as an offer");
+        assert_eq!(again.setup, Setup::Passive);
+    }
+}
+
+fn codecs(section: &MediaSection) -> Vec<Codec> {
+    section.formats.iter().map(|format| format.codec).collect()
+}
+
+fn rids(section: &MediaSection) -> Vec<&str> {
+    section.rids.iter().map(Rid::as_str).collect()
+}
+
+#[test]
+fn every_fixture_is_answered() {
+    for (name, _) in FIXTURES {
+        Session::new().fixture(name);
+    }
+}
+
+#[test]
+fn simulcast_and_slots_of_both_browsers() {
+    for name in ["chromium-simulcast", "firefox-simulcast"] {
+        let (offer, answer) = Session::new().fixture(name);
+        let directions: Vec<_> = answer.sections.iter().map(|section| section.direction).collect();
+        use Direction::{Receive, Send};
+        assert_eq!(directions, [Receive, Receive, Send, Send, Send], "{name}");
+        let [sound, picture, slot, _, video_slot] = answer.sections.as_slice() else { panic!("five sections") };
+        assert_eq!(rids(picture), ["q", "h", "f"]);
+        assert_eq!(picture.formats[0].codec, Codec::Vp8);
+        assert!(picture.formats.iter().all(|format| format.rtx.is_some()) && picture.nack);
+        assert!(picture.local_ssrcs.is_none() && sound.rids.is_empty());
+        assert!(picture.extensions.id(ExtensionKind::Rid).is_some());
+        assert!(picture.extensions.id(ExtensionKind::DependencyDescriptor).is_some());
+        assert!(sound.extensions.id(ExtensionKind::AudioLevel).is_some());
+        assert!(slot.local_ssrcs.unwrap().rtx.is_none(), "sound has no retransmission");
+        assert!(video_slot.local_ssrcs.unwrap().rtx.is_some());
+        for kind in [ExtensionKind::Rid, ExtensionKind::RepairedRid, ExtensionKind::VideoLayersAllocation] {
+            assert_eq!(video_slot.extensions.id(kind), None);
+        }
+        assert_eq!(video_slot.extensions.id(ExtensionKind::AbsSendTime), None, "transport-cc takes its place");
+        assert!(video_slot.extensions.id(ExtensionKind::TransportCc).is_some());
+        assert!(video_slot.extensions.id(ExtensionKind::PlayoutDelay).is_some());
+        assert_eq!(offer.media[0].stream, offer.media[1].stream, "sound and picture of one camera");
+        assert!(offer.media[0].stream.is_some());
+        assert!(answer.sdp.contains("a=simulcast:recv q;h;f\r\n") && answer.sdp.contains("a=rid:h recv\r\n"));
+        assert!(answer.sdp.contains("rtx-time=200"));
+        assert_eq!(answer.sdp.matches("typ host").count(), 2, "candidates stand once");
+    }
+}
+
+#[test]
+fn firefox_limits_directions_of_extensions() {
+    let (_, answer) = Session::new().fixture("firefox-simulcast");
+    let picture = &answer.sections[1];
+    assert_eq!(picture.extensions.id(ExtensionKind::PlayoutDelay), None, "offered as recvonly on what it sends");
+    let line = "a=extmap:9/recvonly urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n";
+    assert_eq!(answer.sdp.matches(line).count(), 1);
+    assert_eq!(picture.remote_ssrcs.len(), 3);
+    assert!(picture.remote_ssrcs.iter().all(|pair| pair.rtx.is_some()));
+}
+
+#[test]
+fn codecs_that_are_forwarded_keep_the_order_of_the_offer() {
+    use Codec::{Av1, H264, Opus, OpusRed, Vp8, Vp9};
+    let (_, answer) = Session::new().fixture("chromium-vp9-svc");
+    assert_eq!(codecs(&answer.sections[0]), [Opus, OpusRed]);
+    assert_eq!(codecs(&answer.sections[1]), [Vp9, Vp8, H264, H264, H264, Av1], "one profile of VP9 and AV1");
+    assert!(!answer.sdp.contains("ulpfec") && !answer.sdp.contains("red/90000"));
+    let (_, answer) = Session::new().fixture("chromium-av1");
+    assert_eq!(codecs(&answer.sections[1])[0], Av1);
+    let (_, answer) = Session::new().fixture("chromium-sendrecv-red");
+    assert_eq!(codecs(&answer.sections[0]), [OpusRed, Opus]);
+}
+
+#[test]
+fn what_the_policy_does_not_allow_is_left_out() {
+    let mut session = Session::with(MediaPolicy { audio_red: false, codecs: vec![Codec::Opus], ..Default::default() });
+    let (_, answer) = session.fixture("chromium-sendrecv-red");
+    assert_eq!(codecs(&answer.sections[0]), [Codec::Opus]);
+    assert_eq!(answer.sections[1].direction, Direction::Inactive);
+    assert!(answer.sdp.contains("m=video 0 "), "a section without a codec in common is rejected");
+
+    let mut viewer = Session::with(MediaPolicy { publish: false, ..Default::default() });
+    let (_, answer) = viewer.fixture("chromium-sendrecv-red");
+    assert!(answer.sections.iter().all(|section| section.direction == Direction::Send));
+    let (_, answer) = viewer.fixture("chromium-av1");
+    assert!(answer.sections.iter().all(|section| section.direction == Direction::Inactive));
+
+    let mut publisher = Session::with(MediaPolicy { subscribe: false, max_rids: 2, ..Default::default() });
+    let (_, answer) = publisher.fixture("chromium-simulcast");
+    assert_eq!(answer.sections[4].direction, Direction::Inactive);
+    assert_eq!(rids(&answer.sections[1]), ["q", "h"]);
+    publisher.policy.max_sections = 4;
+    let error = publisher.answer(fixture("chromium-simulcast")).unwrap_err();
+    assert_eq!(error.to_string(), "more than 4 media sections");
+}
+
+#[test]
+fn paused_layers_stay_layers() {
+    let (_, answer) = Session::new().fixture("chromium-paused-layers");
+    assert_eq!(rids(&answer.sections[1]), ["q", "h", "f"]);
+    assert!(answer.sdp.contains("a=simulcast:recv q;~h;~f\r\n"));
+}
+
+#[test]
+fn inactive_sections_keep_sources_and_layers() {
+    let mut session = Session::new();
+    let (_, first) = session.fixture("chromium-inactive-0");
+    let (_, second) = session.fixture("chromium-inactive-1");
+    let (_, third) = session.fixture("chromium-inactive-2");
+    assert_eq!(second.sections[1].direction, Direction::Inactive);
+    assert_eq!(second.sections[2].direction, Direction::Inactive);
+    assert!(second.sdp.contains("a=simulcast:recv q;h;f"));
+    assert_eq!(first.sections[2].local_ssrcs, third.sections[2].local_ssrcs);
+    assert!(third.sdp.starts_with("v=0\r\no=- 9223372036854775807 3 IN IP4"), "{}", third.sdp);
+}
+
+#[test]
+fn stopped_sections_are_rejected_and_reused() {
+    for browser in ["chromium", "firefox"] {
+        let mut session = Session::new();
+        let (_, first) = session.fixture(&format!("{browser}-stopped-0"));
+        let (_, stopped) = session.fixture(&format!("{browser}-stopped-1"));
+        assert!(stopped.sdp.contains("m=video 0 "), "{browser}");
+        let (offer, reused) = session.fixture(&format!("{browser}-stopped-2"));
+        assert_eq!(offer.media.len(), 4);
+        assert_eq!(reused.sections.iter().filter(|s| s.direction == Direction::Send).count(), 3);
+        let sources = |answer: &Answer, mid: &str| {
+            let section = answer.sections.iter().find(|section| section.mid.as_str() == mid);
+            section.and_then(|section| section.local_ssrcs)
+        };
+        assert_eq!(sources(&reused, "3"), sources(&first, "3"));
+        // The first section of the bundle goes: another one takes the transport over.
+        let (_, last) = session.fixture(&format!("{browser}-stopped-3"));
+        assert!(last.sdp.contains("m=audio 0 "));
+        assert_eq!(last.sdp.matches("typ host").count(), 2);
+    }
+}
+
+#[test]
+fn an_ice_restart_shows_in_the_credentials() {
+    for browser in ["chromium", "firefox"] {
+        let mut session = Session::new();
+        let (before, first) = session.fixture(&format!("{browser}-restart-0"));
+        let (after, second) = session.fixture(&format!("{browser}-restart-1"));
+        assert_ne!(before.ice, after.ice);
+        assert_eq!(before.fingerprints, after.fingerprints);
+        assert_eq!(first.sections, second.sections);
+    }
+}
+
+#[test]
+fn data_channels_are_declined_wherever_they_stand() {
+    for browser in ["chromium", "firefox"] {
+        let mut session = Session::new();
+        let (_, alone) = session.fixture(&format!("{browser}-data-0"));
+        assert!(alone.sections.is_empty() && !alone.sdp.contains("BUNDLE"));
+        let (_, with_media) = session.fixture(&format!("{browser}-data-1"));
+        assert!(with_media.sdp.contains("m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n"));
+        assert_eq!(with_media.sections.len(), 2);
+    }
+}
+
+#[test]
+fn programs_that_announce_sources_and_no_extensions() {
+    for (name, payload_type, ssrc) in [("obs", 96, 2_271_560_482), ("ffmpeg", 106, 1_090_286_453)] {
+        let (_, answer) = Session::new().fixture(name);
+        let picture = &answer.sections[1];
+        assert_eq!(picture.direction, Direction::Receive);
+        assert_eq!(picture.remote_ssrcs, [SsrcPair { media: Ssrc(ssrc), rtx: None }]);
+        let format = &picture.formats[0];
+        assert_eq!((format.payload_type, format.codec, format.rtx), (PayloadType(payload_type), Codec::H264, None));
+        assert_eq!(picture.extensions, ExtensionMap::default());
+        assert_eq!(picture.nack, name == "obs");
+    }
+    let (_, obs) = Session::new().fixture("obs");
+    assert!(obs.sdp.contains("maxaveragebitrate=96000;stereo=1"), "sound stays stereo");
+}
+
+#[test]
+fn peers_written_in_rust() {
+    let (_, answer) = Session::new().fixture("str0m");
+    assert_eq!(rids(&answer.sections[1]), ["l", "h"]);
+    assert!(answer.sections[1].extensions.id(ExtensionKind::AbsCaptureTime).is_some());
+    assert!(!answer.sdp.contains("a=rtcp-rsize"), "not offered");
+    let (_, answer) = Session::new().fixture("webrtc-rs");
+    let directions: Vec<_> = answer.sections.iter().map(|section| section.direction).collect();
+    assert_eq!(directions, [Direction::Receive, Direction::Send, Direction::Send]);
+    assert_eq!(answer.sections[0].remote_ssrcs[0].media, Ssrc(1234));
+}
+
+/// A small offer with the lines of one video section replaced.
+fn offer_with(session: &str, section: &str) -> String {
+    format!(
+        "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\na=ice-ufrag:abcd\r\n\
+        a=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 0A:0B\r\na=setup:actpass\r\n{session}\
+        m=video 9 UDP/TLS/RTP/SAVPF 96 97 98 99\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=sendonly\r\na=rtcp-mux\r\n\
+        a=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\na=rtpmap:98 H264/90000\r\n\
+        a=fmtp:98 packetization-mode=1;profile-level-id=42e01f\r\n{section}"
+    )
+}
+
+#[test]
+fn restrictions_and_alternatives_of_simulcast() {
+    let extension = "a=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n";
+    let offer = offer_with(
+        "",
+        &format!(
+            "{extension}a=rid:a send pt=96,98,100;max-width=320\r\na=rid:b send\r\na=rid:c send max-fps=15\r\n\
+            a=rid:d send pt=100\r\na=rid:r recv\r\na=simulcast: recv r send x,a;~b,c;c;d;a\r\n"
+        ),
+    );
+    let (_, answer) = Session::new().answer(&offer).unwrap();
+    assert_eq!(rids(&answer.sections[0]), ["a", "b", "c"], "d has no payload type that is taken");
+    assert!(answer.sdp.contains("a=rid:a recv pt=96,98;max-width=320\r\na=rid:b recv\r\na=rid:c recv max-fps=15\r\n"));
+    assert!(answer.sdp.ends_with("a=simulcast:recv a;~b;c\r\n"), "{}", answer.sdp);
+
+    let (_, unnamed) = Session::new().answer(&offer.replace(extension, "")).unwrap();
+    assert!(unnamed.sections[0].rids.is_empty(), "packets could not name their layer");
+}
+
+#[test]
+fn h264_by_packetization_mode_and_profile() {
+    let taken = |fmtp: &str| {
+        let offer = offer_with("", &format!("a=rtpmap:99 H264/90000\r\na=fmtp:99 {fmtp}\r\n"));
+        let (_, answer) = Session::new().answer(&offer).unwrap();
+        answer.sections[0].format(PayloadType(99)).is_some()
+    };
+    assert!(taken("packetization-mode=1;profile-level-id=640c1f"));
+    assert!(taken("packetization-mode=1;profile-level-id=4d001f"));
+    assert!(taken("profile-level-id=42001f; PACKETIZATION-MODE=1"));
+    assert!(taken("packetization-mode=1"));
+    assert!(!taken("packetization-mode=0;profile-level-id=42e01f"));
+    assert!(!taken("profile-level-id=42e01f"));
+    assert!(!taken("packetization-mode=1;profile-level-id=f4001f"), "4:4:4");
+    assert!(!taken("packetization-mode=1;profile-level-id=zz001f"));
+}
+
+#[test]
+fn a_receiver_gets_its_own_payload_type_of_the_same_profile() {
+    let (_, answer) = Session::new().fixture("chromium-whep");
+    let slot = &answer.sections[1];
+    let source = |codec, fmtp: &str| PayloadFormat {
+        payload_type: PayloadType(1),
+        codec,
+        clock_rate: 90_000,
+        fmtp: fmtp.to_owned(),
+        rtx: None,
+    };
+    let found = |codec, fmtp| matching_format(&slot.formats, &source(codec, fmtp)).map(|format| format.fmtp.clone());
+    assert!(found(Codec::H264, "packetization-mode=1;profile-level-id=4d0028").unwrap().ends_with("4d001f"));
+    assert!(found(Codec::H264, "packetization-mode=1;profile-level-id=640028").is_some(), "any is better than none");
+    assert_eq!(found(Codec::H265, ""), None);
+    assert!(found(Codec::Vp8, "max-fs=12288").is_some());
+}
+
+#[test]
+fn what_cannot_be_answered_says_why() {
+    let message = |text: &str| {
+        let error = Session::new().answer(text).unwrap_err();
+        assert_eq!(error.fault(), Fault::Peer);
+        error.to_string()
+    };
+    let good = offer_with("", "");
+    assert!(Session::new().answer(&good).is_ok());
+    assert!(Session::new().answer(&good.replace("\r\n", "\n")).is_ok());
+    assert_eq!(message(""), "line 1: a description begins with v=0");
+    assert_eq!(message(&good.replace("a=ice-ufrag:abcd\r\n", "")), "a=ice-ufrag is missing");
+    assert_eq!(
+        message(&good.replace("a=ice-pwd:01", "a=ice-pwd:é")),
+        "line 7: a=ice-pwd has 22 to 256 letters and digits"
+    );
+    assert_eq!(message(&good.replace("a=fingerprint:sha-256 0A:0B\r\n", "")), "a=fingerprint is missing");
+    assert_eq!(message(&good.replace("a=mid:0\r\n", "")), "a=mid is missing");
+    let passive = good.replace("actpass", "passive");
+    assert_eq!(message(&passive), "not supported: a=setup:passive, for we are the DTLS server");
+    let lite = offer_with("a=ice-lite\r\n", "");
+    assert_eq!(message(&lite), "not supported: an ICE-lite peer, for we are ICE-lite");
+    let twice = format!("{good}m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n");
+    assert!(message(&twice).contains("the same a=mid"));
+    let no_bundle = format!("{good}m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:1\r\n").replace("a=group:BUNDLE 0\r\n", "");
+    assert!(message(&no_bundle).contains("without a=group:BUNDLE"), "{}", message(&no_bundle));
+    let ghost = good.replace("BUNDLE 0", "BUNDLE 0 7");
+    assert!(message(&ghost).contains("names a section that is not there"));
+}
+
+#[test]
+fn sections_outside_the_bundle_and_without_rtcp_mux_are_rejected() {
+    let second = "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:1\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\n";
+    let both = offer_with("", second);
+    let (_, answer) = Session::new().answer(&both).unwrap();
+    assert!(answer.sdp.contains("m=audio 0 ") && answer.sdp.contains("m=video 9 "));
+    let (_, answer) = Session::new().answer(&both.replace("BUNDLE 0", "BUNDLE 0 1")).unwrap();
+    assert!(answer.sdp.contains("m=audio 9 "));
+    let no_mux = both.replace("BUNDLE 0", "BUNDLE 0 1").replace("a=mid:1\r\na=rtcp-mux\r\n", "a=mid:1\r\n");
+    let (_, answer) = Session::new().answer(&no_mux).unwrap();
+    assert!(answer.sdp.contains("m=audio 0 "));
+}
+
+#[test]
+fn arguments_of_ours_that_would_break_the_text_are_our_fault() {
+    let offer = Offer::parse(fixture("chromium-whep")).unwrap();
+    let policy = MediaPolicy::default();
+    let (ice, fingerprint) = (offer.ice.clone(), offer.fingerprints[0].clone());
+    let with = |cname: &str, stream: &str, ssrc: u32| {
+        let params = AnswerParams {
+            ice: &ice,
+            fingerprint: &fingerprint,
+            candidates: &[],
+            policy: &policy,
+            session: 1,
+            version: 1,
+            previous: &[],
+            cname,
+            streams: &|_| stream.to_owned(),
+        };
+        let mut next = ssrc;
+        answer(&offer, &params, &mut || {
+            next += u32::from(ssrc != 0);
+            Ssrc(next)
+        })
+    };
+    assert!(with("c", "s", 1).is_ok());
+    for failed in [with("c", "s\r\na=x", 1), with("", "s", 1), with("c d", "s", 1), with("c", "s", 0)] {
+        assert_eq!(failed.unwrap_err().fault(), Fault::Ours);
+    }
+}
+
+/// A fixture with lines taken out, doubled, moved, cut or with bytes changed.
+fn mutated() -> impl Strategy<Value = String> {
+    let edit = (0..5u8, any::<prop::sample::Index>(), any::<prop::sample::Index>(), "[ -~]{0,12}");
+    (prop::sample::select(FIXTURES), prop::collection::vec(edit, 0..12)).prop_map(|((_, text), edits)| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        for (what, at, to, insert) in edits {
+            let (at, to) = (at.index(lines.len()), to.index(lines.len()));
+            match what {
+                0 if lines.len() > 1 => drop(lines.remove(at)),
+                1 => lines.insert(to, lines[at].clone()),
+                2 => lines.swap(at, to),
+                3 => lines[at].truncate(to),
+                _ => lines[at].push_str(&insert),
+            }
+        }
+        lines.join("\r\n")
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_without_panic(text in "(v=0\n)?(([amc]=)?[a-z]{0,8}[ :/;,=~0-9a-zA-Z\r\u{e9}-]{0,40}\n){0,20}") {
+        let _ = Session::new().answer(&text);
+        let _ = crate::sdp::TrickleFragment::parse(&text);
+    }
+
+    #[test]
+    fn damaged_offers_are_answered_in_agreement_or_refused(first in mutated(), second in mutated()) {
+        let mut session = Session::new();
+        let _ = session.answer(&first);
+        let _ = session.answer(&second);
+        let _ = crate::sdp::TrickleFragment::parse(&first);
+    }
+}
