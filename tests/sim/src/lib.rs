@@ -1,1 +1,11 @@
-//! tests/sim
+//! Simulated conferences: the real Worker, independent peers (str0m), seeded links, simulated time.
+//!
+//! [`conference::run`] plays one conference: a seed draws who joins with which link, who leaves, mutes, moves to
+//! another address, and what every slot shows. Checks run all the while; a failure names its seed.
+
+pub mod clock;
+pub mod peer;
+pub mod rng;
+pub mod sink;
+pub mod source;
+pub mod stamp;
