@@ -264,8 +264,10 @@ impl Peer {
     }
 
     fn ask_for_keyframes(&mut self, now: Instant) {
-        for slot in self.slots.iter_mut().filter(|slot| slot.sink.wants_keyframe(now, PATIENCE)) {
-            if let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(slot.mid, None) {
+        for slot in &mut self.slots {
+            if slot.sink.wants_keyframe(now, PATIENCE)
+                && let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(slot.mid, None)
+            {
                 stream.request_keyframe(KeyframeRequestKind::Pli);
             }
         }

@@ -5,7 +5,7 @@
 use sfu_rtc::codec::FrameFacts;
 use sfu_rtc::dtls::DtlsCertificate;
 use sfu_rtc::ice::{Candidate, CandidateProtocol, ICE_ENTROPY, IceCredentials};
-use sfu_rtc::ids::{SeqNo, Ssrc};
+use sfu_rtc::ids::{Rid, SeqNo, Ssrc};
 use sfu_rtc::media::{Direction, MediaSection};
 use sfu_rtc::net::{NetworkPath, Protocol, TransmitBatch};
 use sfu_rtc::packet::PacketPool;
@@ -16,7 +16,7 @@ use sfu_rtc::transport::{PacketClass, PayloadEdit, Received, RtpOut, Transport, 
 use sfu_sim::clock::Clock;
 use sfu_sim::peer::{Peer, PeerConfig};
 use sfu_sim::rng::Rng;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
 /// One way between peer and server.
@@ -43,7 +43,9 @@ struct Echo {
     next_report: Instant,
     requests: u64,
     events: Vec<TransportEvent>,
-    seqs: std::collections::HashMap<(Ssrc, usize), u64>,
+    seqs: HashMap<(Ssrc, usize), u64>,
+    /// Sources of the layers that came.
+    sources: HashMap<Option<Rid>, Ssrc>,
     /// Layer that is sent back.
     layer: &'static str,
 }
@@ -80,7 +82,8 @@ impl Echo {
             next_report: now,
             requests: 0,
             events: Vec::new(),
-            seqs: std::collections::HashMap::new(),
+            seqs: HashMap::new(),
+            sources: HashMap::new(),
             layer: "q",
         }
     }
@@ -142,6 +145,7 @@ impl Echo {
         let path = NetworkPath { remote: from, local: SocketAddr::from(SERVER).ip(), protocol: Protocol::Udp };
         match self.transport.handle_datagram(self.now, &path, &mut datagram) {
             Received::Rtp(rtp) => {
+                self.sources.insert(rtp.rid, rtp.ssrc);
                 let back = self.sections.iter().position(|section| {
                     let published = &self.sections[rtp.section];
                     section.direction == Direction::Send && section.kind == published.kind
@@ -261,7 +265,7 @@ fn simulcast_layers_are_routed() {
 fn keyframes_are_asked_for_by_layer() {
     let mut echo = Echo::new(3);
     echo.run(1);
-    let media = echo.transport.media_source_of(&echo.peer.video_mid, "h");
+    let media = echo.sources[&Rid::new("h")];
     echo.transport.feedback().pli(media);
     echo.run(1);
     assert_eq!(echo.peer.keyframe_requests, 1);
