@@ -2,6 +2,7 @@
 
 pub mod endpoint;
 pub mod floor;
+pub mod generator;
 pub mod measure;
 pub mod media;
 pub mod peer;

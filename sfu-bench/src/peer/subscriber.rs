@@ -87,6 +87,7 @@ struct Incoming {
     window: u128,
     received: u64,
     reported: (u64, u64),
+    forgiven: u64,
     frame: FrameAssembly,
     last_frame: Option<Instant>,
     mean_gap: Duration,
@@ -173,10 +174,17 @@ impl Subscriber {
         self.next_report.min(pli.unwrap_or(Instant::NEVER))
     }
 
+    /// What was lost so far does not count.
+    pub fn forget_losses(&mut self) {
+        for stream in self.streams.values_mut() {
+            stream.forgiven = stream.expected().saturating_sub(stream.received);
+        }
+    }
+
     /// Counts what is still missing at the end.
     pub fn finish(&self, out: &mut Measured) {
         for stream in self.streams.values() {
-            let lost = stream.expected().saturating_sub(stream.received);
+            let lost = stream.expected().saturating_sub(stream.received + stream.forgiven);
             out.lost += lost;
             if stream.is_audio {
                 out.audio_lost += lost;
@@ -194,6 +202,7 @@ impl Incoming {
             window: 0,
             received: 0,
             reported: (0, 0),
+            forgiven: 0,
             frame: FrameAssembly::default(),
             last_frame: None,
             mean_gap: Duration::ZERO,
