@@ -8,7 +8,6 @@
 
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::SeqNo;
-use sfu_rtc::media::Codec;
 use sfu_rtc::packet::PacketData;
 use sfu_rtc::time::{Duration, Instant};
 use std::collections::VecDeque;
@@ -148,24 +147,22 @@ impl Rewriter {
         Ok(rewritten)
     }
 
-    /// A packet of the source is left out on purpose: the next takes its number.
-    pub(crate) fn skip(&mut self, packet: &PacketData) {
+    /// A packet of the source is left out on purpose: the next takes its number. `picture` is its VP8 picture id, if
+    /// it has one.
+    pub(crate) fn skip(&mut self, seq: SeqNo, picture: Option<u16>) {
         let next_seq = self.next_seq;
         let Some(source) = &mut self.source else { return };
-        source.restart_after_a_leap(packet.seq, next_seq);
-        if packet.seq <= source.highest {
+        source.restart_after_a_leap(seq, next_seq);
+        if seq <= source.highest {
             return;
         }
         let Some(&Epoch { from, seq_offset, mut picture_offset }) = source.epochs.back() else { return };
-        if packet.codec == Codec::Vp8
-            && let Some(id) = packet.frame.picture_id
-            && source.pictures.leaves_out(id)
-        {
+        if picture.is_some_and(|id| source.pictures.leaves_out(id)) {
             picture_offset = picture_offset.wrapping_sub(1);
         }
-        source.highest = packet.seq;
-        let epoch = Epoch { from: packet.seq.next(), seq_offset: seq_offset.wrapping_sub(1), picture_offset };
-        if from == packet.seq && source.epochs.len() > 1 {
+        source.highest = seq;
+        let epoch = Epoch { from: seq.next(), seq_offset: seq_offset.wrapping_sub(1), picture_offset };
+        if from == seq && source.epochs.len() > 1 {
             source.epochs.pop_back();
         } else if source.epochs.len() == MAX_EPOCHS {
             source.epochs.pop_front();

@@ -89,6 +89,14 @@ impl LayerSelector {
         }
     }
 
+    /// Whether a packet of stream `layer` could be sent.
+    pub(crate) fn is_interested(&self, layer: LayerIndex) -> bool {
+        match self {
+            Self::Single(_) | Self::Svc(_) => layer == 0,
+            Self::Simulcast(selector) => selector.is_interested(layer),
+        }
+    }
+
     /// The simulcast layer that is sent now.
     pub(crate) fn current(&self) -> Option<LayerIndex> {
         match self {

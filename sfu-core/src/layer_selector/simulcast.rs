@@ -56,6 +56,10 @@ impl SimulcastSelector {
         }
     }
 
+    pub(super) fn is_interested(&self, layer: LayerIndex) -> bool {
+        self.current == Some(layer) || self.welcomes(layer)
+    }
+
     pub(super) fn current(&self) -> Option<LayerIndex> {
         self.current
     }

@@ -1,0 +1,324 @@
+//! One subscription: what becomes of a publication's packets on one slot.
+
+use crate::command::LayerPreference;
+use crate::config::WorkerConfig;
+use crate::keyframes::ReceiverBudget;
+use crate::layer_selector::{
+    LayerIndex, LayerSelector, LayerTarget, SimulcastSelector, SingleSelector, SvcSelector, Verdict,
+};
+use crate::payload_map::PayloadMap;
+use crate::rate::RateMeter;
+use crate::receive_stream::ReceiveStream;
+use crate::rewriter::{Rewriter, Rewritten, Timing};
+use crate::rtx_history::RtxHistory;
+use crate::slab::Key;
+use arrayvec::ArrayVec;
+use sfu_rtc::codec::{vp8, vp9};
+use sfu_rtc::drop_reason::DropReason;
+use sfu_rtc::ids::{PayloadType, SeqNo};
+use sfu_rtc::media::{Codec, MediaKind, PayloadFormat, SsrcPair};
+use sfu_rtc::packet::Packet;
+use sfu_rtc::time::{Duration, Instant};
+use sfu_rtc::transport::{PacketClass, PayloadEdit, RtpOut};
+
+/// The least that timestamps advance at a switch. Two pictures must not share one; of sound, a frame of the usual
+/// length was sent last.
+const LEAST_STEP_VIDEO: Duration = Duration::from_millis(1);
+const LEAST_STEP_AUDIO: Duration = Duration::from_millis(20);
+
+/// State of one slot. It outlives what the slot carries, so that its stream goes on over switches.
+#[derive(Debug)]
+pub(crate) struct Forwarder {
+    /// The subscriber's transport.
+    pub(crate) subscriber: Key,
+    /// Index of the slot's section.
+    pub(crate) section: u16,
+    /// Does not send: paused by the subscriber, or for lack of bandwidth.
+    pub(crate) paused: bool,
+    kind: MediaKind,
+    ssrcs: SsrcPair,
+    /// Its source has not been heard yet.
+    announce: bool,
+    /// The layer whose numbers the rewriter maps now.
+    carried: Option<LayerIndex>,
+    selector: LayerSelector,
+    pub(crate) formats: PayloadMap,
+    rewriter: Rewriter,
+    history: RtxHistory,
+    rtx_seq: SeqNo,
+    packets: u64,
+    bytes: RateMeter,
+    /// What the subscriber wants.
+    pub(crate) preference: LayerPreference,
+    /// How many layers the bandwidth allows; `None` without a limit.
+    pub(crate) granted: Option<usize>,
+    /// When the newest keyframe began to go out.
+    keyframe_at: Option<Instant>,
+    wishes: ReceiverBudget,
+}
+
+/// A packet on its way out.
+#[derive(Debug)]
+pub(crate) struct Forwarded {
+    pub(crate) out: RtpOut,
+    /// It is the first of a source or layer.
+    pub(crate) switch: bool,
+    /// It is the first of a publication on this slot.
+    pub(crate) announce: bool,
+}
+
+impl Forwarder {
+    /// The slot in section `section` of `subscriber`. `first` and `first_rtx` begin its sequence numbers.
+    pub(crate) fn new(
+        (subscriber, section): (Key, u16),
+        kind: MediaKind,
+        ssrcs: SsrcPair,
+        (first, first_rtx): (SeqNo, SeqNo),
+        config: &WorkerConfig,
+    ) -> Self {
+        Self {
+            subscriber,
+            section,
+            paused: false,
+            kind,
+            ssrcs,
+            announce: false,
+            carried: None,
+            selector: LayerSelector::Single(SingleSelector::new(LayerTarget::ALL)),
+            formats: PayloadMap::default(),
+            rewriter: Rewriter::new(first),
+            history: RtxHistory::new(config.history, config.max_history),
+            rtx_seq: first_rtx,
+            packets: 0,
+            bytes: RateMeter::default(),
+            preference: LayerPreference::default(),
+            granted: None,
+            keyframe_at: None,
+            wishes: ReceiverBudget::default(),
+        }
+    }
+
+    /// From now on it carries a publication with `layers` streams of `codec` (as far as known).
+    pub(crate) fn attach(&mut self, formats: PayloadMap, layers: usize, codec: Option<Codec>) {
+        self.formats = formats;
+        self.announce = true;
+        self.carried = None;
+        self.granted = None;
+        self.history.clear();
+        self.rewriter.stop();
+        self.select_by(layers, codec);
+    }
+
+    /// It carries nothing.
+    pub(crate) fn detach(&mut self) {
+        self.carried = None;
+        self.rewriter.stop();
+        self.history.clear();
+    }
+
+    /// Chooses the selector that fits a publication.
+    pub(crate) fn select_by(&mut self, layers: usize, codec: Option<Codec>) {
+        let target = LayerTarget::ALL;
+        self.selector = match codec {
+            _ if layers > 1 => LayerSelector::Simulcast(SimulcastSelector::new(target)),
+            Some(Codec::Vp9 | Codec::Av1) => LayerSelector::Svc(SvcSelector::new(target)),
+            _ => LayerSelector::Single(SingleSelector::new(target)),
+        };
+    }
+
+    /// Sets what is sent from the next occasion on.
+    pub(crate) fn set_target(&mut self, target: LayerTarget) {
+        self.selector.set_target(target);
+    }
+
+    /// What was sent of stream `layer` so far does not go on: nothing more of it before a keyframe.
+    pub(crate) fn restart(&mut self, layer: LayerIndex) {
+        self.selector.restart(layer);
+    }
+
+    /// After a pause everything begins at a keyframe.
+    pub(crate) fn restart_all(&mut self) {
+        if let Some(layer) = self.selector.current() {
+            self.selector.restart(layer);
+        }
+    }
+
+    /// Timestamps of stream `layer` are no longer those that were mapped.
+    pub(crate) fn forget_clock(&mut self, layer: LayerIndex) {
+        if self.carried == Some(layer) {
+            self.carried = None;
+        }
+    }
+
+    /// Whether packets of stream `layer` are of interest.
+    pub(crate) fn is_interested(&self, layer: LayerIndex) -> bool {
+        !self.paused && self.selector.is_interested(layer)
+    }
+
+    /// Stream of which a keyframe is needed.
+    pub(crate) fn awaits_keyframe(&self) -> Option<LayerIndex> {
+        if self.paused || self.kind == MediaKind::Audio { None } else { self.selector.awaits_keyframe() }
+    }
+
+    /// Stream that is sent now.
+    pub(crate) fn current(&self) -> Option<LayerIndex> {
+        self.selector.current()
+    }
+
+    pub(crate) fn is_simulcast(&self) -> bool {
+        matches!(self.selector, LayerSelector::Simulcast(_))
+    }
+
+    /// Decides on a packet of stream `layer`, and makes of it what the subscriber gets.
+    pub(crate) fn forward(
+        &mut self,
+        now: Instant,
+        layer: LayerIndex,
+        packet: &Packet,
+        streams: &[ReceiveStream],
+    ) -> Result<Forwarded, DropReason> {
+        let Some(format) = self.formats.get(packet.payload_type) else {
+            self.skip(layer, packet.seq, vp8_picture(packet));
+            return Err(DropReason::CodecNotNegotiated);
+        };
+        let (switch, marker) = match self.selector.select(layer, packet) {
+            Verdict::Forward { switch, marker } => (switch, marker),
+            Verdict::Drop(reason) => {
+                self.skip(layer, packet.seq, vp8_picture(packet));
+                return Err(reason);
+            }
+        };
+        if switch {
+            self.switch(layer, packet, streams);
+        }
+        let sent = self.rewriter.forward(packet)?;
+        self.note(now, layer, packet, marker, &sent);
+        let announce = switch && std::mem::take(&mut self.announce);
+        let class = if self.kind == MediaKind::Audio { PacketClass::Audio } else { PacketClass::Video };
+        let out = self.packet_out(packet, format.media, marker, &sent, class);
+        Ok(Forwarded { out, switch, announce })
+    }
+
+    /// A packet of stream `layer` that nobody gets, such as padding.
+    pub(crate) fn skip(&mut self, layer: LayerIndex, seq: SeqNo, picture: Option<u16>) {
+        if self.carried == Some(layer) {
+            self.rewriter.skip(seq, picture);
+        }
+    }
+
+    /// The packet that was sent as `seq`, to be sent again, with the stream that it is of. Not twice within
+    /// `interval`.
+    pub(crate) fn resend(
+        &mut self,
+        now: Instant,
+        seq: u16,
+        interval: Duration,
+        streams: &[ReceiveStream],
+    ) -> Result<RtpOut, DropReason> {
+        let rtx_ssrc = self.ssrcs.rtx.ok_or(DropReason::CodecNotNegotiated)?;
+        let seq = SeqNo(self.rewriter.next_seq().0.saturating_sub(1)).extend(seq);
+        let record = self.history.take(now, seq, interval)?;
+        let stream = streams.get(usize::from(record.layer)).ok_or(DropReason::NotInHistory)?;
+        let packet = stream.history.get(record.in_seq(stream.highest())).ok_or(DropReason::NotInHistory)?;
+        let format = self.formats.get(packet.payload_type).ok_or(DropReason::CodecNotNegotiated)?;
+        let payload_type = format.rtx.ok_or(DropReason::CodecNotNegotiated)?;
+        let sent = record.rewritten(seq);
+        let mut out = self.packet_out(packet, payload_type, record.marker(), &sent, PacketClass::Rtx);
+        // RFC 4588 section 4: the original sequence number, then the payload as it was.
+        let mut prefix = ArrayVec::from_iter(seq.wire().to_be_bytes());
+        prefix.try_extend_from_slice(&out.edit.prefix).map_err(|_| DropReason::PayloadMalformed)?;
+        out.edit.prefix = prefix;
+        out.ssrc = rtx_ssrc;
+        out.seq = self.rtx_seq;
+        self.rtx_seq = self.rtx_seq.next();
+        Ok(out)
+    }
+
+    /// Whether the subscriber's wish for a keyframe is heard: it has not just been sent one, nor wished too often.
+    pub(crate) fn admits_wish(&mut self, now: Instant, rtt: Duration, config: &WorkerConfig) -> bool {
+        let answered = self.keyframe_at.is_some_and(|at| now - at < config.keyframes.answer_window(rtt));
+        !answered && !self.paused && self.wishes.admit(now, &config.keyframes)
+    }
+
+    /// What a timestamp of stream `layer` is on the slot, if the slot carries that stream.
+    pub(crate) fn timestamp_offset(&self) -> Option<(LayerIndex, u32)> {
+        Some((self.carried?, self.rewriter.timestamp_offset()?))
+    }
+
+    /// Packets sent, and the bitrate over the last second.
+    pub(crate) fn sent(&self, now: Instant) -> (u64, sfu_rtc::units::Bitrate) {
+        (self.packets, self.bytes.bitrate(now))
+    }
+
+    fn switch(&mut self, layer: LayerIndex, packet: &Packet, streams: &[ReceiveStream]) {
+        let newest = streams.get(usize::from(layer)).and_then(ReceiveStream::newest);
+        let clock_rate = newest.map_or(90_000, |newest| newest.clock_rate);
+        let least_step = if self.kind == MediaKind::Audio { LEAST_STEP_AUDIO } else { LEAST_STEP_VIDEO };
+        let aligned = self.aligned_timestamp(layer, packet, streams);
+        self.rewriter.switch(packet, aligned, Timing { clock_rate, least_step });
+        self.carried = Some(layer);
+    }
+
+    /// The packet's timestamp on the slot, by the clocks of the layers of one source.
+    fn aligned_timestamp(&self, layer: LayerIndex, packet: &Packet, streams: &[ReceiveStream]) -> Option<u32> {
+        let (carried, offset) = self.timestamp_offset()?;
+        if carried == layer {
+            return Some(packet.timestamp.wrapping_add(offset));
+        }
+        let from = streams.get(usize::from(layer))?.clock.as_ref()?;
+        let to = streams.get(usize::from(carried))?.clock.as_ref()?;
+        Some(to.translate(from, packet.timestamp).wrapping_add(offset))
+    }
+
+    fn note(&mut self, now: Instant, layer: LayerIndex, packet: &Packet, marker: bool, sent: &Rewritten) {
+        self.packets += 1;
+        self.bytes.add(now, u32::try_from(packet.payload().len()).unwrap_or(0));
+        if packet.frame.keyframe && packet.frame.start_of_frame {
+            self.keyframe_at = Some(now);
+        }
+        if self.ssrcs.rtx.is_some() {
+            self.history.record(now, layer, packet.seq, marker, sent);
+        }
+    }
+
+    fn packet_out(
+        &self,
+        packet: &Packet,
+        payload_type: PayloadType,
+        marker: bool,
+        sent: &Rewritten,
+        class: PacketClass,
+    ) -> RtpOut {
+        RtpOut {
+            packet: Packet::clone(packet),
+            section: usize::from(self.section),
+            ssrc: self.ssrcs.media,
+            payload_type,
+            seq: sent.seq,
+            timestamp: sent.timestamp,
+            marker,
+            edit: edit(packet, sent),
+            frame_number: sent.frame_number.filter(|number| packet.frame.frame_number != Some(*number)),
+            class,
+        }
+    }
+}
+
+/// VP8 picture id of a packet.
+pub(crate) fn vp8_picture(packet: &Packet) -> Option<u16> {
+    packet.frame.picture_id.filter(|_| packet.codec == Codec::Vp8)
+}
+
+/// The payload descriptor with the numbers that it has on the slot.
+fn edit(packet: &Packet, sent: &Rewritten) -> PayloadEdit {
+    let same = sent.picture_id == packet.frame.picture_id && sent.tl0_pic_idx == packet.frame.tl0_pic_idx;
+    let mut prefix = ArrayVec::new();
+    let Some(picture_id) = sent.picture_id.filter(|_| !same) else { return PayloadEdit::default() };
+    let tl0_pic_idx = sent.tl0_pic_idx.unwrap_or(0);
+    let skip = match packet.codec {
+        Codec::Vp8 => vp8::patch(packet.payload(), picture_id, tl0_pic_idx, &mut prefix),
+        Codec::Vp9 => vp9::patch(packet.payload(), picture_id, tl0_pic_idx, &mut prefix),
+        _ => 0,
+    };
+    PayloadEdit { prefix, skip }
+}

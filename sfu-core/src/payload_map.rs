@@ -1,0 +1,150 @@
+//! Payload types of a publisher, as a subscriber knows them.
+
+use arrayvec::ArrayVec;
+use sfu_rtc::ids::PayloadType;
+use sfu_rtc::media::{Codec, MediaSection, PayloadFormat};
+
+/// Most formats mapped: browsers offer about a dozen with all profiles of H.264 and VP9.
+const MAX_FORMATS: usize = 24;
+
+/// What a payload type becomes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct MappedFormat {
+    input: PayloadType,
+    /// Payload type of the media.
+    pub(crate) media: PayloadType,
+    /// Payload type of retransmissions.
+    pub(crate) rtx: Option<PayloadType>,
+}
+
+/// From the payload types of one section to those of another.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub(crate) struct PayloadMap {
+    formats: ArrayVec<MappedFormat, MAX_FORMATS>,
+    /// The one used last: a stream rarely changes.
+    last: usize,
+    /// Redundant audio is not understood, but what it carries is.
+    pub(crate) strips_red: bool,
+}
+
+impl PayloadMap {
+    /// Maps what comes on `publisher` to what `subscriber` understands.
+    pub(crate) fn new(publisher: &[PayloadFormat], subscriber: &MediaSection) -> Self {
+        let formats = publisher
+            .iter()
+            .filter_map(|from| {
+                let to = counterpart(from, &subscriber.formats)?;
+                Some(MappedFormat { input: from.payload_type, media: to.payload_type, rtx: to.rtx })
+            })
+            .take(MAX_FORMATS)
+            .collect();
+        let understands = |codec| subscriber.formats.iter().any(|format| format.codec == codec);
+        let strips_red = !understands(Codec::OpusRed) && understands(Codec::Opus);
+        Self { formats, last: 0, strips_red }
+    }
+
+    /// What `input` becomes; `None` where the subscriber does not understand it.
+    pub(crate) fn get(&mut self, input: PayloadType) -> Option<MappedFormat> {
+        if let Some(format) = self.formats.get(self.last).filter(|format| format.input == input) {
+            return Some(*format);
+        }
+        self.last = self.formats.iter().position(|format| format.input == input)?;
+        Some(self.formats[self.last])
+    }
+}
+
+/// The format that carries the same: of H.264, the same profile, or failing that the same packetization, since decoders
+/// understand more profiles than they name.
+fn counterpart<'a>(from: &PayloadFormat, formats: &'a [PayloadFormat]) -> Option<&'a PayloadFormat> {
+    let same_codec = || formats.iter().filter(|to| to.codec == from.codec && to.clock_rate == from.clock_rate);
+    same_codec().find(|to| profile(to) == profile(from)).or_else(|| match from.codec {
+        Codec::H264 => same_codec().find(|to| packetization(&to.fmtp) == packetization(&from.fmtp)),
+        _ => None,
+    })
+}
+
+/// What tells formats of one codec apart: names and the values that they have by default.
+fn profile(format: &PayloadFormat) -> (String, &str) {
+    let named = |name: &str, default: &str| parameter(&format.fmtp, name).unwrap_or(default).to_ascii_lowercase();
+    match format.codec {
+        // RFC 6184 section 8.1: six digits, of which the last two are the level.
+        Codec::H264 => {
+            let id = named("profile-level-id", "42000a");
+            (id.get(..4).unwrap_or_default().to_owned(), packetization(&format.fmtp))
+        }
+        Codec::Vp9 => (named("profile-id", "0"), ""),
+        Codec::H265 => (named("profile-id", "1"), ""),
+        Codec::Av1 => (named("profile", "0"), ""),
+        Codec::Vp8 | Codec::Opus | Codec::OpusRed => (String::new(), ""),
+    }
+}
+
+fn packetization(fmtp: &str) -> &str {
+    parameter(fmtp, "packetization-mode").unwrap_or("0")
+}
+
+fn parameter<'a>(fmtp: &'a str, name: &str) -> Option<&'a str> {
+    fmtp.split(';').filter_map(|pair| pair.split_once('=')).find(|(key, _)| key.trim() == name).map(|(_, v)| v.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::section;
+    use sfu_rtc::media::{Direction, MediaKind};
+
+    fn format(payload_type: u8, codec: Codec, fmtp: &str) -> PayloadFormat {
+        PayloadFormat {
+            payload_type: PayloadType(payload_type),
+            codec,
+            clock_rate: 90_000,
+            fmtp: fmtp.to_owned(),
+            rtx: Some(PayloadType(payload_type + 1)),
+        }
+    }
+
+    fn map(publisher: &[PayloadFormat], subscriber: Vec<PayloadFormat>) -> PayloadMap {
+        let section = section("0", MediaKind::Video, Direction::Send);
+        PayloadMap::new(publisher, &sfu_rtc::media::MediaSection { formats: subscriber, ..section })
+    }
+
+    #[test]
+    fn formats_match_by_profile() {
+        let publisher = [
+            format(96, Codec::Vp8, ""),
+            format(98, Codec::H264, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"),
+            format(100, Codec::Vp9, "profile-id=2"),
+        ];
+        let mut map = map(
+            &publisher,
+            vec![
+                format(102, Codec::H264, "packetization-mode=0;profile-level-id=42e01f"),
+                format(104, Codec::H264, "packetization-mode=1; profile-level-id=42E034"),
+                format(106, Codec::Vp9, "profile-id=0"),
+                format(108, Codec::Vp8, ""),
+            ],
+        );
+        let mut media = |input| map.get(PayloadType(input)).map(|f| (f.media.0, f.rtx.map(|rtx| rtx.0)));
+        assert_eq!(media(96), Some((108, Some(109))));
+        assert_eq!(media(98), Some((104, Some(105))));
+        assert_eq!(media(100), None);
+        assert_eq!(media(96), Some((108, Some(109))));
+    }
+
+    #[test]
+    fn h264_falls_back_to_the_same_packetization() {
+        let publisher = [format(98, Codec::H264, "packetization-mode=1;profile-level-id=640c1f")];
+        let subscriber = vec![
+            format(102, Codec::H264, "profile-level-id=42e01f"),
+            format(104, Codec::H264, "packetization-mode=1;profile-level-id=42e01f"),
+        ];
+        assert_eq!(map(&publisher, subscriber).get(PayloadType(98)).map(|f| f.media), Some(PayloadType(104)));
+    }
+
+    #[test]
+    fn redundant_audio_is_stripped_for_those_who_do_not_know_it() {
+        let publisher = [format(111, Codec::Opus, ""), format(63, Codec::OpusRed, "111/111")];
+        assert!(map(&publisher, vec![format(109, Codec::Opus, "")]).strips_red);
+        assert!(!map(&publisher, publisher.to_vec()).strips_red);
+    }
+}

@@ -1,0 +1,259 @@
+//! One received stream: a publication without simulcast has one, with simulcast one per layer.
+
+use crate::config::WorkerConfig;
+use crate::event::ReceiveStreamStats;
+use crate::ids::PublicationId;
+use crate::keyframes::KeyframeRequester;
+use crate::reception::Reception;
+use crate::rtx_history::PacketHistory;
+use crate::sender_report::{NewestTimestamp, StreamClock};
+use crate::stream_tracker::StreamTracker;
+use sfu_rtc::codec::{self, FrameFacts};
+use sfu_rtc::drop_reason::DropReason;
+use sfu_rtc::ids::{Rid, SeqNo, Ssrc};
+use sfu_rtc::media::{Codec, MediaKind};
+use sfu_rtc::nack::NackGenerator;
+use sfu_rtc::packet::{Packet, PacketPool};
+use sfu_rtc::rtcp::SenderReport;
+use sfu_rtc::rtp::extension::dependency_descriptor::DependencyStructure;
+use sfu_rtc::time::{Duration, Instant};
+use sfu_rtc::transport::{ReceivedRtp, RtcpQueue};
+
+/// A stream is taken to have begun anew where its numbers leap further than loss explains.
+const MAX_LEAP: u64 = 3_000;
+
+/// A stream as it comes from its publisher.
+#[derive(Debug)]
+pub(crate) struct ReceiveStream {
+    pub(crate) rid: Option<Rid>,
+    pub(crate) tracker: StreamTracker,
+    pub(crate) keyframes: KeyframeRequester,
+    /// Where its timestamps stand on its publisher's clock.
+    pub(crate) clock: Option<StreamClock>,
+    /// What may have to be sent again.
+    pub(crate) history: PacketHistory,
+    /// How many spatial layers it was seen to have inside.
+    pub(crate) spatial_layers: u8,
+    source: Option<Source>,
+    repairs: bool,
+}
+
+/// Of the source that sends the stream now; a publisher may replace it.
+#[derive(Debug)]
+struct Source {
+    ssrc: Ssrc,
+    codec: Codec,
+    reception: Reception,
+    nack: NackGenerator,
+    structure: DependencyStructure,
+    newest: NewestTimestamp,
+    /// First packet of the newest keyframe.
+    keyframe: Option<SeqNo>,
+}
+
+/// What a received packet turned out to be.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) packet: Packet,
+    /// The stream began anew with it: nothing that was sent before fits.
+    pub(crate) restarted: bool,
+}
+
+impl ReceiveStream {
+    /// `repairs` tells whether the publisher sends lost packets again.
+    pub(crate) fn new(rid: Option<Rid>, repairs: bool, config: &WorkerConfig) -> Self {
+        Self {
+            rid,
+            tracker: StreamTracker::default(),
+            keyframes: KeyframeRequester::default(),
+            clock: None,
+            history: PacketHistory::new(config.history, config.max_history),
+            spatial_layers: 1,
+            source: None,
+            repairs,
+        }
+    }
+
+    /// Takes in a packet: refuses what came before, reads what it says of its frame, and shares it.
+    pub(crate) fn receive(
+        &mut self,
+        received: &ReceivedRtp<'_>,
+        pool: &mut PacketPool,
+        config: &WorkerConfig,
+    ) -> Result<Taken, DropReason> {
+        let restarted = self.follow_source(received, config)?;
+        let source = self.source.as_mut().ok_or(DropReason::UnknownStream)?;
+        source.reception.admit(received.seq)?;
+        if self.repairs {
+            source.nack.on_packet(received.arrival, received.seq);
+        }
+        if received.rtx.is_none() {
+            source.reception.on_timing(received.arrival, received.timestamp, received.clock_rate);
+        }
+        let facts = source.facts(received)?;
+        let packet = pool.take(|data| received.fill(facts, data)).ok_or(DropReason::LimitReached)?;
+        source.note(&packet, received.clock_rate);
+        self.note(&packet);
+        Ok(Taken { packet, restarted })
+    }
+
+    /// A packet of padding: it has a number, but nothing to forward.
+    pub(crate) fn receive_padding(&mut self, received: &ReceivedRtp<'_>) -> Result<(), DropReason> {
+        let source = self.source.as_mut().filter(|source| source.ssrc == received.ssrc);
+        let source = source.ok_or(DropReason::Padding)?;
+        source.reception.admit(received.seq)?;
+        if self.repairs {
+            source.nack.on_packet(received.arrival, received.seq);
+        }
+        Ok(())
+    }
+
+    /// The publisher's report on this stream, if it is on this stream.
+    pub(crate) fn on_sender_report(&mut self, now: Instant, report: &SenderReport<'_>) -> bool {
+        let Some(source) = self.source.as_mut().filter(|source| source.ssrc == report.ssrc) else { return false };
+        source.reception.on_sender_report(now, report.ntp);
+        self.clock = Some(StreamClock::new(report.ntp, report.rtp, source.newest.clock_rate));
+        true
+    }
+
+    /// Asks the publisher for what is missing.
+    pub(crate) fn request_repair(&mut self, now: Instant, rtt: Duration, missing: &mut Vec<u16>, out: &mut RtcpQueue) {
+        let Some(source) = &mut self.source else { return };
+        missing.clear();
+        source.nack.take_due(now, rtt, missing);
+        if !missing.is_empty() {
+            out.nack(source.ssrc, missing);
+        }
+    }
+
+    /// Asks the publisher for a keyframe, if one is due.
+    pub(crate) fn request_keyframe(&mut self, now: Instant, rtt: Duration, config: &WorkerConfig, out: &mut RtcpQueue) {
+        if let Some(source) = &self.source
+            && self.keyframes.take_due(now, rtt, &config.keyframes)
+        {
+            out.pli(source.ssrc);
+        }
+    }
+
+    /// Reports to the publisher on what arrived.
+    pub(crate) fn report(&mut self, now: Instant, out: &mut RtcpQueue) {
+        if let Some(source) = &mut self.source
+            && let Some(block) = source.reception.take_report(now, source.ssrc)
+        {
+            out.report_block(block);
+        }
+    }
+
+    /// When something is to be asked for next.
+    pub(crate) fn poll_timeout(&self) -> Instant {
+        let Some(source) = &self.source else { return Instant::NEVER };
+        source.nack.poll_timeout().unwrap_or(Instant::NEVER).min(self.keyframes.due())
+    }
+
+    /// Whether any packet came yet.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.source.is_some()
+    }
+
+    pub(crate) fn codec(&self) -> Option<Codec> {
+        self.source.as_ref().map(|source| source.codec)
+    }
+
+    /// Highest number received.
+    pub(crate) fn highest(&self) -> SeqNo {
+        self.source.as_ref().map_or(SeqNo(0), |source| source.reception.highest())
+    }
+
+    /// Where timestamps stand.
+    pub(crate) fn newest(&self) -> Option<NewestTimestamp> {
+        self.source.as_ref().map(|source| source.newest)
+    }
+
+    /// First packet of the newest keyframe, if all that followed is still held and it is no older than `age`.
+    pub(crate) fn recent_keyframe(&self, now: Instant, age: Duration) -> Option<SeqNo> {
+        let source = self.source.as_ref()?;
+        let first = source.keyframe?;
+        let recent = self.history.get(first).is_some_and(|packet| now - packet.arrival <= age);
+        let complete = || (first.0..=source.reception.highest().0).all(|n| self.history.get(SeqNo(n)).is_some());
+        (recent && complete()).then_some(first)
+    }
+
+    /// Figures; `None` before the first packet.
+    pub(crate) fn stats(&self, now: Instant, publication: PublicationId) -> Option<ReceiveStreamStats> {
+        let source = self.source.as_ref()?;
+        Some(ReceiveStreamStats {
+            publication,
+            rid: self.rid,
+            codec: source.codec,
+            packets: source.reception.received(),
+            lost: source.reception.lost(),
+            bitrate: self.tracker.bitrate(now),
+            fps: self.tracker.fps(now),
+            resolution: self.tracker.resolution(),
+        })
+    }
+
+    /// Begins anew where another source sends the stream, or its numbers leap. True where there was one before.
+    fn follow_source(&mut self, received: &ReceivedRtp<'_>, config: &WorkerConfig) -> Result<bool, DropReason> {
+        if let Some(source) = &self.source
+            && source.ssrc == received.ssrc
+            && received.seq.0.abs_diff(source.reception.highest().0) <= MAX_LEAP
+        {
+            return Ok(false);
+        }
+        if received.rtx.is_some() {
+            // What is sent again never begins a stream.
+            return Err(DropReason::OutOfWindow);
+        }
+        let before = self.source.replace(Source::new(received, config));
+        self.history.clear();
+        self.clock = None;
+        Ok(before.is_some())
+    }
+
+    fn note(&mut self, packet: &Packet) {
+        self.tracker.on_packet(packet);
+        self.history.insert(packet);
+        let facts = &packet.frame;
+        self.spatial_layers = self.spatial_layers.max(facts.spatial.saturating_add(1));
+        if facts.keyframe && facts.start_of_frame && packet.codec.kind() == MediaKind::Video {
+            self.keyframes.met();
+        }
+    }
+}
+
+impl Source {
+    fn new(received: &ReceivedRtp<'_>, config: &WorkerConfig) -> Self {
+        Self {
+            ssrc: received.ssrc,
+            codec: received.codec,
+            reception: Reception::new(received.seq),
+            nack: NackGenerator::new(config.nack.clone()),
+            structure: DependencyStructure::default(),
+            newest: NewestTimestamp {
+                timestamp: received.timestamp,
+                arrival: received.arrival,
+                clock_rate: received.clock_rate,
+            },
+            keyframe: None,
+        }
+    }
+
+    fn facts(&mut self, received: &ReceivedRtp<'_>) -> Result<FrameFacts, DropReason> {
+        // A descriptor that cannot be read (its structure was in a packet that was lost) is carried on all the same;
+        // the payload header has to do.
+        let descriptor = received.dependency_descriptor().and_then(|value| self.structure.parse(value).ok());
+        codec::frame_facts(received.codec, received.payload(), received.marker, descriptor.as_ref())
+    }
+
+    fn note(&mut self, packet: &Packet, clock_rate: u32) {
+        self.codec = packet.codec;
+        if packet.timestamp.wrapping_sub(self.newest.timestamp) as i32 > 0 {
+            self.newest = NewestTimestamp { timestamp: packet.timestamp, arrival: packet.arrival, clock_rate };
+        }
+        let begins = packet.frame.keyframe && packet.frame.start_of_frame && packet.frame.spatial == 0;
+        if begins && self.keyframe.is_none_or(|before| packet.seq > before) {
+            self.keyframe = Some(packet.seq);
+        }
+    }
+}
