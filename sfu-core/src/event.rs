@@ -181,3 +181,19 @@ pub struct SlotStats {
     /// Bitrate over the last second.
     pub bitrate: Bitrate,
 }
+
+impl TrafficStats {
+    /// Adds the counters of `other`.
+    pub fn add(&mut self, other: &Self) {
+        self.rtp_in += other.rtp_in;
+        self.bytes_in += other.bytes_in;
+        self.rtp_out += other.rtp_out;
+        self.bytes_out += other.bytes_out;
+        self.nacks_sent += other.nacks_sent;
+        self.nacks_received += other.nacks_received;
+        self.keyframe_requests_sent += other.keyframe_requests_sent;
+        self.keyframe_requests_received += other.keyframe_requests_received;
+        self.rtx_in += other.rtx_in;
+        self.rtx_out += other.rtx_out;
+    }
+}

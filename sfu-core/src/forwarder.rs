@@ -16,7 +16,7 @@ use arrayvec::ArrayVec;
 use sfu_rtc::codec::{vp8, vp9};
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::{PayloadType, SeqNo};
-use sfu_rtc::media::{Codec, MediaKind, PayloadFormat, SsrcPair};
+use sfu_rtc::media::{Codec, MediaKind, SsrcPair};
 use sfu_rtc::packet::Packet;
 use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::transport::{PacketClass, PayloadEdit, RtpOut};
@@ -35,6 +35,8 @@ pub(crate) struct Forwarder {
     pub(crate) section: u16,
     /// Does not send: paused by the subscriber, or for lack of bandwidth.
     pub(crate) paused: bool,
+    /// The subscriber can be sent to.
+    pub(crate) connected: bool,
     kind: MediaKind,
     ssrcs: SsrcPair,
     /// Its source has not been heard yet.
@@ -80,6 +82,7 @@ impl Forwarder {
             subscriber,
             section,
             paused: false,
+            connected: false,
             kind,
             ssrcs,
             announce: false,
@@ -150,14 +153,19 @@ impl Forwarder {
         }
     }
 
+    /// Whether it sends at all.
+    pub(crate) fn is_active(&self) -> bool {
+        self.connected && !self.paused
+    }
+
     /// Whether packets of stream `layer` are of interest.
     pub(crate) fn is_interested(&self, layer: LayerIndex) -> bool {
-        !self.paused && self.selector.is_interested(layer)
+        self.is_active() && self.selector.is_interested(layer)
     }
 
     /// Stream of which a keyframe is needed.
     pub(crate) fn awaits_keyframe(&self) -> Option<LayerIndex> {
-        if self.paused || self.kind == MediaKind::Audio { None } else { self.selector.awaits_keyframe() }
+        if !self.is_active() || self.kind == MediaKind::Audio { None } else { self.selector.awaits_keyframe() }
     }
 
     /// Stream that is sent now.
@@ -237,7 +245,7 @@ impl Forwarder {
     /// Whether the subscriber's wish for a keyframe is heard: it has not just been sent one, nor wished too often.
     pub(crate) fn admits_wish(&mut self, now: Instant, rtt: Duration, config: &WorkerConfig) -> bool {
         let answered = self.keyframe_at.is_some_and(|at| now - at < config.keyframes.answer_window(rtt));
-        !answered && !self.paused && self.wishes.admit(now, &config.keyframes)
+        !answered && self.is_active() && self.wishes.admit(now, &config.keyframes)
     }
 
     /// What a timestamp of stream `layer` is on the slot, if the slot carries that stream.

@@ -13,12 +13,23 @@ pub mod qos;
 pub mod speaker;
 pub mod worker;
 
+mod context;
+mod forwarder;
 mod hash;
 mod layer_selector;
+mod payload_map;
+mod peer;
+mod publication;
+mod random;
 mod rate;
+mod receive_stream;
+mod reception;
 mod rewriter;
+mod router;
 mod rtx_history;
 mod sender_report;
 mod slab;
 mod stream_tracker;
+#[cfg(test)]
+mod test_support;
 mod timers;

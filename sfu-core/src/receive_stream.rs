@@ -135,28 +135,20 @@ impl ReceiveStream {
         }
     }
 
-    /// Reports to the publisher on what arrived.
-    pub(crate) fn report(&mut self, now: Instant, out: &mut RtcpQueue) {
-        if let Some(source) = &mut self.source
-            && let Some(block) = source.reception.take_report(now, source.ssrc)
-        {
+    /// Reports to the publisher on what arrived. False where nothing did.
+    pub(crate) fn report(&mut self, now: Instant, out: &mut RtcpQueue) -> bool {
+        let block = self.source.as_mut().and_then(|source| source.reception.take_report(now, source.ssrc));
+        let active = block.is_some();
+        if let Some(block) = block {
             out.report_block(block);
         }
+        active
     }
 
     /// When something is to be asked for next.
     pub(crate) fn poll_timeout(&self) -> Instant {
         let Some(source) = &self.source else { return Instant::NEVER };
         source.nack.poll_timeout().unwrap_or(Instant::NEVER).min(self.keyframes.due())
-    }
-
-    /// Whether any packet came yet.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.source.is_some()
-    }
-
-    pub(crate) fn codec(&self) -> Option<Codec> {
-        self.source.as_ref().map(|source| source.codec)
     }
 
     /// Highest number received.

@@ -39,6 +39,7 @@ impl TimerQueue {
     }
 
     /// Deadline of `key`.
+    #[cfg(test)]
     pub(crate) fn deadline(&self, key: Key) -> Option<Instant> {
         let place = *self.places.get(key.index())?;
         self.heap.get(place as usize).filter(|entry| entry.1 == key).map(|entry| entry.0)

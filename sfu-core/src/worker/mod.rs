@@ -1,13 +1,31 @@
 //! The worker: many transports and rooms behind one interface without input or output.
 
-use crate::command::Command;
+mod allocate;
+mod commands;
+mod demux;
+mod drain;
+mod feedback;
+mod media;
+mod slots;
+mod stats;
+
 use crate::config::WorkerConfig;
-use crate::event::Event;
-use crate::ids::RoomId;
+use crate::context::{Context, DirtyList, EventQueue};
+use crate::event::{Event, TrafficStats};
+use crate::hash::{SeededMap, SeededState};
+use crate::ids::{PublicationId, RoomId, TransportId};
+use crate::peer::Peer;
+use crate::qos::BitrateAllocator;
+use crate::random::Random;
+use crate::router::Router;
+use crate::slab::{Key, Slab};
+use crate::timers::TimerQueue;
+use demux::Demux;
+use sfu_rtc::drop_reason::DropCounts;
 use sfu_rtc::dtls::DtlsCertificate;
-use sfu_rtc::net::{NetworkPath, TransmitBatch};
+use sfu_rtc::net::NetworkPath;
+use sfu_rtc::packet::PacketPool;
 use sfu_rtc::time::{Instant, WallClock};
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Owns the transports and rooms of one thread.
@@ -19,53 +37,122 @@ pub struct Worker {
     config: WorkerConfig,
     certificate: Arc<DtlsCertificate>,
     clock: WallClock,
-    seed: u64,
-    events: VecDeque<Event>,
-    room_at_work: Option<RoomId>,
+    random: Random,
+    peers: Slab<Peer>,
+    routers: Slab<Router>,
+    rooms: SeededMap<RoomId, Key>,
+    transports: SeededMap<TransportId, Key>,
+    /// Router and publication.
+    publications: SeededMap<PublicationId, (Key, Key)>,
+    demux: Demux,
+    pool: PacketPool,
+    dirty: DirtyList,
+    events: EventQueue,
+    peer_timers: TimerQueue,
+    /// When a room's loudness is judged.
+    room_timers: TimerQueue,
+    allocator: Box<dyn BitrateAllocator>,
+    drops: DropCounts,
+    ignored_commands: u64,
+    /// Traffic of transports that are gone.
+    past_traffic: TrafficStats,
+    /// The room that is being worked on, for [`Self::abandon_room`].
+    at_work: Option<Key>,
 }
 
 impl Worker {
     /// A worker without rooms. `seed` feeds everything that has to be unpredictable or spread but is no secret of the
     /// cryptography: first sequence numbers, hash tables.
     pub fn new(config: WorkerConfig, certificate: Arc<DtlsCertificate>, clock: WallClock, seed: u64) -> Self {
-        Self { config, certificate, clock, seed, events: VecDeque::new(), room_at_work: None }
+        let mut random = Random::new(seed);
+        let state = SeededState(random.next());
+        Self {
+            certificate,
+            clock,
+            peers: Slab::default(),
+            routers: Slab::default(),
+            rooms: SeededMap::with_hasher(state),
+            transports: SeededMap::with_hasher(state),
+            publications: SeededMap::with_hasher(state),
+            demux: Demux::new(state),
+            pool: PacketPool::new(config.max_packets),
+            dirty: DirtyList::default(),
+            events: EventQueue::new(config.max_events),
+            peer_timers: TimerQueue::default(),
+            room_timers: TimerQueue::default(),
+            allocator: config.allocator.build(),
+            drops: DropCounts::default(),
+            ignored_commands: 0,
+            past_traffic: TrafficStats::default(),
+            at_work: None,
+            random,
+            config,
+        }
     }
 
     /// A datagram (or a frame of ICE-TCP) came over `path`. It is decrypted in place.
     pub fn handle_datagram(&mut self, now: Instant, path: &NetworkPath, data: &mut [u8]) {
-        let _ = (now, path, data);
+        if let Err(reason) = self.dispatch(now, path, data) {
+            self.drops.count(reason);
+        }
+        self.at_work = None;
     }
 
-    /// Carries out an order of the control plane.
-    pub fn handle_command(&mut self, now: Instant, command: Command) {
-        let _ = (now, command);
-    }
-
-    /// Time has come; to be called at [`Self::poll_timeout`] or later.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
-    }
-
-    /// Fills `batch` with what is ready to leave. To be called again, with an emptied batch, until nothing comes.
-    pub fn poll_transmit(&mut self, now: Instant, batch: &mut TransmitBatch) {
-        let _ = (now, batch, &self.config, &self.certificate, &self.clock, self.seed);
+    /// The connection below `path` is gone (ICE-TCP).
+    pub fn handle_path_closed(&mut self, now: Instant, path: &NetworkPath) {
+        self.close_path(now, path);
+        self.at_work = None;
     }
 
     /// The next thing that happened.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.events.pop()
     }
 
-    /// When [`Self::handle_timeout`] wants to be called; `None` while nothing waits for time.
+    /// When [`Self::handle_timeout`] wants to be called; `None` while nothing waits for time. To be asked after
+    /// [`Self::poll_transmit`] has nothing more; the past means at once.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        if self.dirty.first().is_some() {
+            return Some(Instant::ZERO);
+        }
+        match (self.peer_timers.next(), self.room_timers.next()) {
+            (Some(peers), Some(rooms)) => Some(peers.min(rooms)),
+            (peers, rooms) => peers.or(rooms),
+        }
     }
 
     /// After a panic unwound out of a call: drops the room that was being worked on, with its transports and without
     /// running any of its code again. The rest of the worker shares nothing with it and goes on. `None` where the
     /// worker was not at work for a room; it is then not to be used any more.
-    pub fn abandon_room(&mut self, now: Instant) -> Option<RoomId> {
-        let _ = now;
-        self.room_at_work.take()
+    pub fn abandon_room(&mut self) -> Option<RoomId> {
+        let router_key = self.at_work.take()?;
+        let router = self.routers.remove(router_key)?;
+        self.rooms.remove(&router.room);
+        self.room_timers.set(router_key, None);
+        for (_, publication) in router.publications.iter() {
+            self.publications.remove(&publication.id);
+        }
+        let members: Vec<Key> = self.peers.iter().filter(|(_, peer)| peer.router == router_key).map(|m| m.0).collect();
+        for member in members {
+            self.forget_peer(member);
+        }
+        Some(router.room)
+    }
+
+    /// The worker apart from its rooms, to be lent to one of them.
+    fn split(&mut self, now: Instant) -> (Context<'_>, &mut Slab<Router>) {
+        let context = Context {
+            now,
+            config: &self.config,
+            peers: &mut self.peers,
+            pool: &mut self.pool,
+            dirty: &mut self.dirty,
+            events: &mut self.events,
+            drops: &mut self.drops,
+        };
+        (context, &mut self.routers)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! What a worker lends to a room while it works on it.
+
+use crate::config::WorkerConfig;
+use crate::event::Event;
+use crate::peer::Peer;
+use crate::slab::{Key, Slab};
+use sfu_rtc::drop_reason::{DropCounts, DropReason};
+use sfu_rtc::packet::PacketPool;
+use sfu_rtc::time::Instant;
+use sfu_rtc::transport::RtpOut;
+use std::collections::VecDeque;
+
+/// Everything of a worker but its rooms.
+#[derive(Debug)]
+pub(crate) struct Context<'w> {
+    pub(crate) now: Instant,
+    pub(crate) config: &'w WorkerConfig,
+    pub(crate) peers: &'w mut Slab<Peer>,
+    pub(crate) pool: &'w mut PacketPool,
+    pub(crate) dirty: &'w mut DirtyList,
+    pub(crate) events: &'w mut EventQueue,
+    pub(crate) drops: &'w mut DropCounts,
+}
+
+impl Context<'_> {
+    /// Hands a packet to a subscriber.
+    pub(crate) fn send(&mut self, subscriber: Key, out: RtpOut) {
+        let Some(peer) = self.peers.get_mut(subscriber) else { return };
+        match peer.transport.send_rtp(out) {
+            Ok(()) => {
+                if peer.report_due == Instant::NEVER {
+                    peer.report_due = self.now + self.config.report_interval;
+                }
+                self.dirty.add(subscriber, peer);
+            }
+            Err(reason) => self.drops.count(reason),
+        }
+    }
+
+    /// Lets a peer settle what became due.
+    pub(crate) fn wake(&mut self, key: Key) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            self.dirty.add(key, peer);
+        }
+    }
+
+    pub(crate) fn drop_packet(&mut self, reason: DropReason) {
+        self.drops.count(reason);
+    }
+}
+
+/// Peers that have something to send or to settle, each once.
+#[derive(Default, Debug)]
+pub(crate) struct DirtyList {
+    keys: VecDeque<Key>,
+}
+
+impl DirtyList {
+    pub(crate) fn add(&mut self, key: Key, peer: &mut Peer) {
+        if !std::mem::replace(&mut peer.dirty, true) {
+            self.keys.push_back(key);
+        }
+    }
+
+    pub(crate) fn first(&self) -> Option<Key> {
+        self.keys.front().copied()
+    }
+
+    pub(crate) fn remove_first(&mut self) {
+        self.keys.pop_front();
+    }
+}
+
+/// Events that wait for the control plane.
+#[derive(Debug)]
+pub(crate) struct EventQueue {
+    events: VecDeque<Event>,
+    limit: usize,
+}
+
+impl EventQueue {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { events: VecDeque::new(), limit: limit.max(1) }
+    }
+
+    pub(crate) fn push(&mut self, event: Event) {
+        if self.events.len() >= self.limit {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+}

@@ -1,0 +1,94 @@
+//! One peer of a worker: its transport, what it publishes, and its slots.
+
+use crate::forwarder::Forwarder;
+use crate::ids::{RoomId, TransportId};
+use crate::slab::Key;
+use sfu_rtc::ids::{Mid, Ssrc};
+use sfu_rtc::net::NetworkPath;
+use sfu_rtc::time::Instant;
+use sfu_rtc::transport::Transport;
+
+/// A peer.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// Waits in the list of those that have something to send or to settle.
+    pub(crate) dirty: bool,
+    /// Over: it goes once its goodbye has left.
+    pub(crate) closing: bool,
+    /// When reports are due; [`Instant::NEVER`] while there is nothing to report.
+    pub(crate) report_due: Instant,
+    pub(crate) transport: Transport,
+    /// Its room's router.
+    pub(crate) router: Key,
+    pub(crate) id: TransportId,
+    pub(crate) room: RoomId,
+    /// By section: the publication that it carries.
+    pub(crate) inbound: Vec<Option<Key>>,
+    /// All its publications.
+    pub(crate) publications: Vec<Key>,
+    /// By section: the slot that it is.
+    pub(crate) slots: Vec<Option<Slot>>,
+    /// Paths that lead to it, the newest last.
+    pub(crate) paths: Vec<NetworkPath>,
+    /// Names under which its checks arrive.
+    pub(crate) ufrags: Vec<String>,
+    pub(crate) received: FeedbackCounters,
+}
+
+/// What a peer asked for.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct FeedbackCounters {
+    pub(crate) nacks: u64,
+    pub(crate) keyframe_requests: u64,
+}
+
+/// A section on which we send.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) mid: Mid,
+    pub(crate) ssrc: Ssrc,
+    pub(crate) place: Place,
+}
+
+/// Where a slot's forwarder is.
+#[derive(Debug)]
+pub(crate) enum Place {
+    /// Nothing is carried.
+    Idle(Box<Forwarder>),
+    /// Among the forwarders of a publication.
+    Carrying {
+        /// Which.
+        publication: Key,
+        /// Where.
+        index: u32,
+    },
+    /// It is on its way from one place to another, within one command.
+    Moving,
+}
+
+impl Place {
+    /// Publication and index of a forwarder that works.
+    pub(crate) fn carried(&self) -> Option<(Key, u32)> {
+        match self {
+            Self::Carrying { publication, index } => Some((*publication, *index)),
+            Self::Idle(_) | Self::Moving => None,
+        }
+    }
+}
+
+impl Peer {
+    /// The slot that sends with `ssrc`.
+    pub(crate) fn slot_of(&self, ssrc: Ssrc) -> Option<&Slot> {
+        self.slots.iter().flatten().find(|slot| slot.ssrc == ssrc)
+    }
+
+    /// Index of the section with this mid.
+    pub(crate) fn section_of(&self, mid: &Mid) -> Option<usize> {
+        self.transport.sections().iter().position(|section| section.mid == *mid)
+    }
+
+    /// Reports will be due at `at`, or before.
+    pub(crate) fn report_by(&mut self, at: Instant) {
+        self.report_due = self.report_due.min(at);
+    }
+}

@@ -1,0 +1,187 @@
+//! From one received packet to all who get it.
+
+use super::Publication;
+use crate::context::Context;
+use crate::event::Event;
+use crate::forwarder::{Forwarded, Forwarder};
+use crate::ids::PublicationId;
+use crate::layer_selector::LayerIndex;
+use crate::receive_stream::{ReceiveStream, Taken};
+use crate::slab::Key;
+use sfu_rtc::codec::red;
+use sfu_rtc::drop_reason::DropReason;
+use sfu_rtc::ids::SeqNo;
+use sfu_rtc::media::{Codec, MediaKind, PayloadFormat};
+use sfu_rtc::packet::{Packet, PacketPool};
+use sfu_rtc::time::Duration;
+use sfu_rtc::transport::ReceivedRtp;
+
+/// A new subscriber is sent what it missed since the newest keyframe if that is no older. Those who join at about the
+/// same time so share one keyframe, and the burst stays a few frames long.
+const CATCH_UP: Duration = Duration::from_millis(300);
+
+impl Publication {
+    /// Takes in a packet and forwards it. What it says of loudness, for a source of sound.
+    pub(crate) fn receive(
+        &mut self,
+        received: &ReceivedRtp<'_>,
+        ctx: &mut Context<'_>,
+    ) -> Result<Option<u8>, DropReason> {
+        let layer = self.streams.iter().position(|stream| stream.rid == received.rid);
+        let layer = layer.ok_or(DropReason::UnknownStream)? as LayerIndex;
+        let stream = &mut self.streams[usize::from(layer)];
+        if received.payload.is_empty() {
+            stream.receive_padding(received)?;
+            self.forwarders.iter_mut().for_each(|forwarder| forwarder.skip(layer, received.seq, None));
+            return Err(DropReason::Padding);
+        }
+        let spatial_layers = stream.spatial_layers;
+        let Taken { packet, restarted } = stream.receive(received, ctx.pool, ctx.config)?;
+        let more_layers = stream.spatial_layers != spatial_layers;
+        if restarted {
+            self.restart(layer, ctx);
+        }
+        if self.codec != Some(packet.codec) {
+            self.follow_codec(packet.codec, ctx);
+        }
+        if more_layers {
+            self.retarget_all(ctx);
+        }
+        if ctx.now >= self.liveness_due {
+            self.check_liveness(ctx);
+        }
+        if self.muted {
+            return Err(DropReason::Paused);
+        }
+        self.fan_out(layer, &packet, ctx);
+        Ok(packet.extensions.audio_level)
+    }
+
+    fn fan_out(&mut self, layer: LayerIndex, packet: &Packet, ctx: &mut Context<'_>) {
+        if std::mem::take(&mut self.routes_stale) {
+            self.make_routes();
+        }
+        // The primary block of redundant audio, made once for all who do not know redundancy.
+        let mut stripped = None;
+        let late = packet.seq < self.streams[usize::from(layer)].highest();
+        for &index in &self.routes[usize::from(layer)] {
+            let Some(forwarder) = self.forwarders.get_mut(index as usize) else { continue };
+            let packet = if packet.codec == Codec::OpusRed && forwarder.formats.strips_red {
+                match stripped.get_or_insert_with(|| strip_red(packet, &self.formats, ctx.pool)) {
+                    Some(primary) => primary,
+                    None => continue,
+                }
+            } else {
+                packet
+            };
+            match forwarder.forward(ctx.now, layer, packet, &self.streams) {
+                Ok(Forwarded { out, switch, announce }) => {
+                    let (subscriber, section) = (forwarder.subscriber, forwarder.section);
+                    ctx.send(subscriber, out);
+                    if switch {
+                        self.routes_stale = true;
+                        announce_switch(subscriber, section, announce.then_some(self.id), ctx);
+                        if late {
+                            replay(forwarder, layer, packet.seq.next(), &self.streams, ctx);
+                        }
+                    }
+                }
+                Err(reason) => ctx.drop_packet(reason),
+            }
+        }
+    }
+
+    /// Sends a new subscriber what was received since the newest keyframe, if that is recent.
+    pub(super) fn catch_up(&mut self, index: usize, ctx: &mut Context<'_>) {
+        if self.kind == MediaKind::Audio || self.muted {
+            return;
+        }
+        let Some(forwarder) = self.forwarders.get_mut(index) else { return };
+        let Some(layer) = forwarder.awaits_keyframe() else { return };
+        let stream = &self.streams[usize::from(layer)];
+        let Some(first) = stream.recent_keyframe(ctx.now, CATCH_UP) else { return };
+        replay(forwarder, layer, first, &self.streams, ctx);
+        let caught_up = forwarder.awaits_keyframe().is_none();
+        let announcement = (forwarder.subscriber, forwarder.section);
+        self.routes_stale = true;
+        if caught_up {
+            announce_switch(announcement.0, announcement.1, Some(self.id), ctx);
+            self.withdraw_request(layer);
+        }
+    }
+
+    /// Which forwarders the packets of each stream concern.
+    fn make_routes(&mut self) {
+        for (layer, route) in self.routes.iter_mut().enumerate() {
+            route.clear();
+            let concerned = self.forwarders.iter().enumerate().filter(|(_, f)| f.is_interested(layer as LayerIndex));
+            route.extend(concerned.map(|(index, _)| index as u32));
+        }
+    }
+
+    /// A stream's source was replaced, or began anew.
+    fn restart(&mut self, layer: LayerIndex, ctx: &mut Context<'_>) {
+        for forwarder in &mut self.forwarders {
+            forwarder.restart(layer);
+            forwarder.forget_clock(layer);
+        }
+        self.retarget_all(ctx);
+    }
+
+    /// The publisher changed its codec.
+    fn follow_codec(&mut self, codec: Codec, ctx: &mut Context<'_>) {
+        let selects_alike =
+            |codec: Option<Codec>| codec.map(|codec| (codec.kind(), matches!(codec, Codec::Vp9 | Codec::Av1)));
+        if self.codec.is_none_or(|before| before.kind() == MediaKind::Video) {
+            ctx.events.push(Event::PublicationCodec { publication: self.id, codec });
+        }
+        if selects_alike(self.codec) != selects_alike(Some(codec)) {
+            let layers = self.streams.len();
+            self.forwarders.iter_mut().for_each(|forwarder| forwarder.select_by(layers, Some(codec)));
+            self.codec = Some(codec);
+            self.retarget_all(ctx);
+        }
+        self.codec = Some(codec);
+    }
+}
+
+/// Sends what is held of a stream from `from` on to one subscriber.
+fn replay(forwarder: &mut Forwarder, layer: LayerIndex, from: SeqNo, streams: &[ReceiveStream], ctx: &mut Context<'_>) {
+    let stream = &streams[usize::from(layer)];
+    for seq in from.0..=stream.highest().0 {
+        let Some(packet) = stream.history.get(SeqNo(seq)) else { continue };
+        match forwarder.forward(ctx.now, layer, packet, streams) {
+            Ok(forwarded) => ctx.send(forwarder.subscriber, forwarded.out),
+            Err(reason) => ctx.drop_packet(reason),
+        }
+    }
+}
+
+fn announce_switch(subscriber: Key, section: u16, publication: Option<PublicationId>, ctx: &mut Context<'_>) {
+    let Some(peer) = ctx.peers.get_mut(subscriber) else { return };
+    // The receiver can only keep sound and picture in step once it knows the new timestamps.
+    peer.report_by(ctx.now);
+    let mid = peer.slots.get(usize::from(section)).and_then(|slot| slot.as_ref()).map(|slot| slot.mid);
+    if let (Some(mid), Some(publication)) = (mid, publication) {
+        ctx.events.push(Event::SlotSwitched { transport: peer.id, mid, publication });
+    }
+}
+
+/// The primary block of a packet of redundant audio (RFC 2198), as if it had been sent alone.
+fn strip_red(packet: &Packet, formats: &[PayloadFormat], pool: &mut PacketPool) -> Option<Packet> {
+    let primary = red::primary(packet.payload())?;
+    let opus = formats.iter().find(|format| format.codec == Codec::Opus)?;
+    pool.take(|data| {
+        data.arrival = packet.arrival;
+        data.ssrc = packet.ssrc;
+        data.payload_type = opus.payload_type;
+        data.codec = Codec::Opus;
+        data.seq = packet.seq;
+        data.timestamp = packet.timestamp;
+        data.marker = packet.marker;
+        data.frame = packet.frame;
+        data.extensions.audio_level = packet.extensions.audio_level;
+        data.repaired = packet.repaired;
+        data.set_bytes(&packet.payload()[primary.clone()], 0..primary.len())
+    })
+}

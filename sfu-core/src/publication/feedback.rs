@@ -1,0 +1,89 @@
+//! What goes back: to the publisher our requests and reports, from subscribers theirs.
+
+use super::Publication;
+use crate::config::WorkerConfig;
+use crate::context::Context;
+use crate::sender_report;
+use sfu_rtc::drop_reason::DropReason;
+use sfu_rtc::media::MediaKind;
+use sfu_rtc::rtcp::SenderReport;
+use sfu_rtc::time::{Duration, Instant, NtpTime, WallClock};
+use sfu_rtc::transport::RtcpQueue;
+
+/// A packet is not sent again more often than the round trip, which counts at least so much ...
+const MIN_RESEND_INTERVAL: Duration = Duration::from_millis(10);
+/// ... and at most so much: a receiver that asks again after that has lost the repair too.
+const MAX_RESEND_INTERVAL: Duration = Duration::from_millis(200);
+
+impl Publication {
+    /// The publisher's report on one of the streams.
+    pub(crate) fn on_sender_report(&mut self, now: Instant, clock: &WallClock, report: &SenderReport<'_>) {
+        if self.streams.iter_mut().any(|stream| stream.on_sender_report(now, report)) {
+            self.clock.on_sender_report(now, clock, report.ntp);
+        }
+    }
+
+    /// Asks the publisher for packets and keyframes that are due.
+    pub(crate) fn send_requests(&mut self, now: Instant, rtt: Duration, config: &WorkerConfig, out: &mut RtcpQueue) {
+        let Self { streams, missing, .. } = self;
+        for stream in streams {
+            if stream.poll_timeout() <= now {
+                stream.request_repair(now, rtt, missing, out);
+                stream.request_keyframe(now, rtt, config, out);
+            }
+        }
+    }
+
+    /// Reports to the publisher on what arrived. False where nothing did.
+    pub(crate) fn send_reports(&mut self, now: Instant, out: &mut RtcpQueue) -> bool {
+        self.streams.iter_mut().fold(false, |active, stream| stream.report(now, out) | active)
+    }
+
+    /// When [`Self::send_requests`] will have something to do; [`Instant::NEVER`] where nothing is wanted.
+    pub(crate) fn poll_timeout(&self) -> Instant {
+        self.streams.iter().map(|stream| stream.poll_timeout()).min().unwrap_or(Instant::NEVER)
+    }
+
+    /// What a sender report to a subscriber says: the time, and the slot's timestamp then. `None` while nothing is sent.
+    pub(crate) fn report_for(&self, index: u32, now: Instant, clock: &WallClock) -> Option<(NtpTime, u32)> {
+        let forwarder = self.forwarder(index).filter(|forwarder| forwarder.is_active() && !self.muted)?;
+        let (layer, offset) = forwarder.timestamp_offset()?;
+        let stream = self.streams.get(usize::from(layer))?;
+        let newest = stream.newest()?;
+        let timestamp = sender_report::timestamp_now(now, clock, &self.clock, stream.clock.as_ref(), &newest);
+        Some((clock.ntp(now), timestamp.wrapping_add(offset)))
+    }
+
+    /// A subscriber asks for packets again.
+    pub(crate) fn on_nack(
+        &mut self,
+        index: u32,
+        seqs: impl Iterator<Item = u16>,
+        rtt: Duration,
+        ctx: &mut Context<'_>,
+    ) {
+        let Some(forwarder) = self.forwarders.get_mut(index as usize) else { return };
+        let interval = rtt.clamp(MIN_RESEND_INTERVAL, MAX_RESEND_INTERVAL);
+        for seq in seqs {
+            match forwarder.resend(ctx.now, seq, interval, &self.streams) {
+                Ok(out) => ctx.send(forwarder.subscriber, out),
+                Err(reason) => ctx.drop_packet(reason),
+            }
+        }
+    }
+
+    /// A subscriber wishes for a keyframe.
+    pub(crate) fn on_keyframe_wish(&mut self, index: u32, rtt: Duration, ctx: &mut Context<'_>) {
+        let Some(forwarder) = self.forwarders.get_mut(index as usize) else { return };
+        if self.muted || self.kind == MediaKind::Audio {
+            return;
+        }
+        if !forwarder.admits_wish(ctx.now, rtt, ctx.config) {
+            ctx.drop_packet(DropReason::RateLimited);
+            return;
+        }
+        if let Some(layer) = forwarder.current().or(forwarder.awaits_keyframe()) {
+            self.request_keyframe(layer, ctx);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Which layers are alive, and which each subscriber shall get.
+
+use super::Publication;
+use crate::context::Context;
+use crate::layer_selector::{LayerTarget, highest_layer};
+use sfu_rtc::media::MediaKind;
+use sfu_rtc::time::Duration;
+use sfu_rtc::units::Bitrate;
+
+/// How often liveness is looked at while packets arrive: a fraction of the shortest silence that means death.
+const LIVENESS_INTERVAL: Duration = Duration::from_millis(100);
+
+impl Publication {
+    /// Notes which streams are alive; subscribers of one that died, or came back, get another target.
+    pub(super) fn check_liveness(&mut self, ctx: &mut Context<'_>) {
+        self.liveness_due = ctx.now + LIVENESS_INTERVAL;
+        let mut alive = 0;
+        for (layer, stream) in self.streams.iter_mut().enumerate() {
+            alive |= u8::from(stream.tracker.is_alive(ctx.now)) << layer;
+        }
+        let changed = alive != self.alive;
+        self.alive = alive;
+        if changed {
+            self.retarget_all(ctx);
+        } else {
+            self.request_keyframes(ctx);
+        }
+    }
+
+    /// Sets anew what every subscriber shall get.
+    pub(crate) fn retarget_all(&mut self, ctx: &mut Context<'_>) {
+        for index in 0..self.forwarders.len() {
+            self.retarget(index, ctx);
+        }
+    }
+
+    /// Sets anew what one subscriber shall get: what it wants and the bandwidth allows, of what is alive.
+    pub(crate) fn retarget(&mut self, index: usize, ctx: &mut Context<'_>) {
+        let spatial_layers = self.streams[0].spatial_layers;
+        let candidates = self.wanted_layers(index);
+        let Some(forwarder) = self.forwarders.get_mut(index) else { return };
+        let allowed = forwarder.granted.unwrap_or(usize::MAX);
+        let paused = forwarder.preference.paused || allowed == 0;
+        if forwarder.paused && !paused {
+            forwarder.restart_all();
+        }
+        forwarder.paused = paused;
+        let top = candidates.len().min(allowed.max(1)).saturating_sub(1);
+        let spatial = highest_layer(forwarder.preference.quality, spatial_layers);
+        let target = if forwarder.is_simulcast() {
+            LayerTarget { layer: candidates.get(top).copied().unwrap_or(0), ..LayerTarget::ALL }
+        } else {
+            LayerTarget { spatial, ..LayerTarget::ALL }
+        };
+        forwarder.set_target(target);
+        self.routes_stale = true;
+        self.request_keyframe_for(index, ctx);
+    }
+
+    /// Streams that a subscriber may get, lowest first: those alive up to the quality it wants, or failing that the lowest
+    /// one alive, or failing that all.
+    pub(crate) fn wanted_layers(&self, index: usize) -> arrayvec::ArrayVec<u8, 8> {
+        let layers = self.streams.len() as u8; // at most 8, by construction
+        let quality = self.forwarders.get(index).map(|forwarder| forwarder.preference.quality).unwrap_or_default();
+        let highest = highest_layer(quality, layers);
+        let is_alive = |layer: &u8| self.alive & (1 << layer) != 0;
+        let wanted: arrayvec::ArrayVec<u8, 8> = (0..=highest).filter(is_alive).collect();
+        if !wanted.is_empty() {
+            return wanted;
+        }
+        match (0..layers).find(is_alive) {
+            Some(lowest) => arrayvec::ArrayVec::from_iter([lowest]),
+            None => (0..=highest).collect(),
+        }
+    }
+
+    /// So many of the layers that a subscriber wants may be sent to it.
+    pub(crate) fn grant(&mut self, index: usize, layers: usize, ctx: &mut Context<'_>) {
+        let Some(forwarder) = self.forwarders.get_mut(index) else { return };
+        if forwarder.granted.replace(layers) != Some(layers) {
+            self.retarget(index, ctx);
+        }
+    }
+
+    /// Bitrates of [`Self::wanted_layers`], each at least that of the one below; none where nothing is wanted.
+    pub(crate) fn wanted_rates(&self, index: usize, ctx: &Context<'_>, rates: &mut Vec<Bitrate>) {
+        rates.clear();
+        if self.muted || self.forwarders.get(index).is_none_or(|forwarder| forwarder.preference.paused) {
+            return;
+        }
+        for layer in self.wanted_layers(index) {
+            let rate = self.streams[usize::from(layer)].tracker.bitrate(ctx.now);
+            rates.push(rates.last().map_or(rate, |below| rate.max(*below)));
+        }
+    }
+
+    /// Asks for the keyframes that subscribers wait for.
+    fn request_keyframes(&mut self, ctx: &mut Context<'_>) {
+        for index in 0..self.forwarders.len() {
+            self.request_keyframe_for(index, ctx);
+        }
+    }
+
+    fn request_keyframe_for(&mut self, index: usize, ctx: &mut Context<'_>) {
+        if self.muted || self.kind == MediaKind::Audio {
+            return;
+        }
+        if let Some(layer) = self.forwarders.get(index).and_then(|forwarder| forwarder.awaits_keyframe()) {
+            self.request_keyframe(layer, ctx);
+        }
+    }
+
+    /// Nobody waits for a keyframe of `layer`, unless someone still does.
+    pub(super) fn withdraw_request(&mut self, layer: u8) {
+        let waits = self.forwarders.iter().any(|forwarder| forwarder.awaits_keyframe() == Some(layer));
+        if !waits && let Some(stream) = self.streams.get_mut(usize::from(layer)) {
+            stream.keyframes.met();
+        }
+    }
+
+    /// Asks for a keyframe of one stream.
+    pub(crate) fn request_keyframe(&mut self, layer: u8, ctx: &mut Context<'_>) {
+        let Some(stream) = self.streams.get_mut(usize::from(layer)) else { return };
+        stream.keyframes.request(ctx.now, &ctx.config.keyframes);
+        ctx.wake(self.publisher);
+    }
+}

@@ -1,0 +1,253 @@
+//! The control plane's orders.
+
+use super::Worker;
+use crate::command::{Command, TransportParams};
+use crate::ids::{PublicationId, RoomId, TransportId};
+use crate::peer::{FeedbackCounters, Peer};
+use crate::publication::Publication;
+use crate::router::Router;
+use crate::slab::Key;
+use sfu_rtc::ice::IceCredentials;
+use sfu_rtc::ids::Mid;
+use sfu_rtc::media::{Direction, MediaKind, MediaSection};
+use sfu_rtc::time::Instant;
+use sfu_rtc::transport::{self, Transport};
+
+impl Worker {
+    /// Carries out an order of the control plane.
+    pub fn handle_command(&mut self, now: Instant, command: Command) {
+        if self.carry_out(now, command).is_none() {
+            self.ignored_commands += 1;
+        }
+        self.at_work = None;
+    }
+
+    /// `None` where the command names something unknown, or a limit is met.
+    fn carry_out(&mut self, now: Instant, command: Command) -> Option<()> {
+        match command {
+            Command::OpenRoom { room } => self.open_room(room),
+            Command::CloseRoom { room } => self.close_room(now, room),
+            Command::AddTransport { room, transport, params } => self.add_transport(now, room, transport, *params),
+            Command::UpdateSections { transport, sections } => self.update_sections(now, transport, sections),
+            Command::RestartIce { transport, local, remote } => self.restart_ice(transport, local, remote),
+            Command::RemoveTransport { transport } => {
+                let key = self.begin_work(transport)?;
+                self.remove_peer(now, key)
+            }
+            Command::Publish { publication, transport, mid } => self.publish(publication, transport, &mid),
+            Command::Unpublish { publication } => self.unpublish(now, publication),
+            Command::SetMuted { publication, muted } => self.set_muted(now, publication, muted),
+            Command::AssignSlot { transport, mid, source, preference } => {
+                self.begin_work(transport)?;
+                self.assign_slot(now, (transport, &mid), source, preference)
+            }
+            Command::SetPreference { transport, mid, preference } => {
+                self.begin_work(transport)?;
+                self.set_preference(now, (transport, &mid), preference)
+            }
+            Command::RequestKeyframe { publication } => self.request_keyframes(now, publication),
+            Command::Stats { token } => {
+                self.report_stats(now, token);
+                Some(())
+            }
+        }
+    }
+
+    /// Finds a transport, and notes that its room is being worked on.
+    fn begin_work(&mut self, transport: TransportId) -> Option<Key> {
+        let key = *self.transports.get(&transport)?;
+        self.at_work = Some(self.peers.get(key)?.router);
+        Some(key)
+    }
+
+    fn open_room(&mut self, room: RoomId) -> Option<()> {
+        if self.rooms.contains_key(&room) || self.rooms.len() >= self.config.max_rooms {
+            return None;
+        }
+        let key = self.routers.insert(Router::new(room, self.config.speakers.clone()));
+        self.rooms.insert(room, key);
+        Some(())
+    }
+
+    fn close_room(&mut self, now: Instant, room: RoomId) -> Option<()> {
+        let key = self.rooms.remove(&room)?;
+        self.at_work = Some(key);
+        let members = self.routers.get_mut(key).map(|router| std::mem::take(&mut router.members))?;
+        for member in members {
+            self.remove_peer(now, member);
+        }
+        self.room_timers.set(key, None);
+        self.routers.remove(key);
+        Some(())
+    }
+
+    fn add_transport(&mut self, now: Instant, room: RoomId, id: TransportId, params: TransportParams) -> Option<()> {
+        let router = *self.rooms.get(&room)?;
+        self.at_work = Some(router);
+        let full = self.peers.len() >= self.config.max_transports || params.sections.len() > self.config.max_sections;
+        if full || self.transports.contains_key(&id) {
+            return None;
+        }
+        let params = transport::TransportParams {
+            local_ice: params.local_ice,
+            remote_ice: params.remote_ice,
+            remote_fingerprints: params.remote_fingerprints,
+            sections: params.sections,
+        };
+        let transport = Transport::new(self.config.transport.clone(), params, &self.certificate, now);
+        let key = self.peers.insert(Peer {
+            dirty: false,
+            closing: false,
+            report_due: Instant::NEVER,
+            transport,
+            router,
+            id,
+            room,
+            inbound: Vec::new(),
+            publications: Vec::new(),
+            slots: Vec::new(),
+            paths: Vec::new(),
+            ufrags: Vec::new(),
+            received: FeedbackCounters::default(),
+        });
+        self.transports.insert(id, key);
+        self.routers.get_mut(router)?.members.push(key);
+        self.follow_ufrags(key);
+        self.follow_sections(now, key);
+        self.wake(key);
+        Some(())
+    }
+
+    fn update_sections(&mut self, now: Instant, transport: TransportId, sections: Vec<MediaSection>) -> Option<()> {
+        let key = self.begin_work(transport)?;
+        if sections.len() > self.config.max_sections {
+            return None;
+        }
+        self.peers.get_mut(key)?.transport.update_sections(sections);
+        self.follow_sections(now, key);
+        self.wake(key);
+        Some(())
+    }
+
+    fn restart_ice(&mut self, transport: TransportId, local: IceCredentials, remote: IceCredentials) -> Option<()> {
+        let key = self.begin_work(transport)?;
+        self.peers.get_mut(key)?.transport.restart_ice(local, remote);
+        self.follow_ufrags(key);
+        self.wake(key);
+        Some(())
+    }
+
+    fn publish(&mut self, id: PublicationId, transport: TransportId, mid: &Mid) -> Option<()> {
+        let key = self.begin_work(transport)?;
+        let peer = self.peers.get_mut(key).filter(|peer| !peer.closing)?;
+        let section = peer.section_of(mid)?;
+        let media = peer.transport.sections().get(section).filter(|media| media.direction == Direction::Receive)?;
+        let taken = peer.inbound.get(section).copied().flatten().is_some();
+        if taken || self.publications.contains_key(&id) || peer.publications.len() >= self.config.max_publications {
+            return None;
+        }
+        let router = self.routers.get_mut(peer.router)?;
+        let publication = router.publications.insert(Publication::new(id, key, media, &self.config));
+        if media.kind == MediaKind::Audio {
+            router.speakers.add(id);
+        }
+        peer.inbound.resize(peer.inbound.len().max(section + 1), None);
+        peer.inbound[section] = Some(publication);
+        peer.publications.push(publication);
+        self.publications.insert(id, (peer.router, publication));
+        Some(())
+    }
+
+    pub(super) fn unpublish(&mut self, now: Instant, id: PublicationId) -> Option<()> {
+        let (router_key, key) = self.publications.remove(&id)?;
+        self.at_work = Some(router_key);
+        let router = self.routers.get_mut(router_key)?;
+        let mut publication = router.publications.remove(key)?;
+        router.speakers.remove(now, id);
+        let due = router.speakers.due();
+        self.room_timers.set(router_key, (due != Instant::NEVER).then_some(due));
+        if let Some(peer) = self.peers.get_mut(publication.publisher) {
+            peer.publications.retain(|published| *published != key);
+            peer.inbound.iter_mut().filter(|inbound| **inbound == Some(key)).for_each(|inbound| *inbound = None);
+        }
+        self.return_forwarders(publication.detach_all());
+        Some(())
+    }
+
+    fn set_muted(&mut self, now: Instant, id: PublicationId, muted: bool) -> Option<()> {
+        let (router_key, key) = *self.publications.get(&id)?;
+        self.at_work = Some(router_key);
+        let (mut ctx, routers) = self.split(now);
+        let router = routers.get_mut(router_key)?;
+        router.publications.get_mut(key)?.set_muted(muted, &mut ctx);
+        if muted {
+            router.speakers.mute(now, id);
+        }
+        let due = router.speakers.due();
+        self.room_timers.set(router_key, (due != Instant::NEVER).then_some(due));
+        Some(())
+    }
+
+    fn request_keyframes(&mut self, now: Instant, id: PublicationId) -> Option<()> {
+        let (router, key) = *self.publications.get(&id)?;
+        self.at_work = Some(router);
+        let (mut ctx, routers) = self.split(now);
+        let publication = routers.get_mut(router)?.publications.get_mut(key)?;
+        if publication.kind == MediaKind::Video {
+            for layer in 0..publication.streams().len() {
+                publication.request_keyframe(layer as u8, &mut ctx); // few, by construction
+            }
+        }
+        Some(())
+    }
+
+    /// Ends a peer: its publications and slots at once, itself when its goodbye has left.
+    pub(super) fn remove_peer(&mut self, now: Instant, key: Key) -> Option<()> {
+        let peer = self.peers.get_mut(key).filter(|peer| !peer.closing)?;
+        peer.closing = true;
+        peer.transport.close(now);
+        self.dirty.add(key, peer);
+        self.transports.remove(&peer.id);
+        let published: Vec<_> = peer.publications.clone();
+        let router_key = peer.router;
+        if let Some(router) = self.routers.get_mut(router_key) {
+            router.members.retain(|member| *member != key);
+            let published: Vec<_> =
+                published.iter().filter_map(|p| router.publications.get(*p)).map(|p| p.id).collect();
+            for id in published {
+                self.unpublish(now, id);
+            }
+        }
+        self.remove_slots(now, key);
+        Some(())
+    }
+
+    /// Forgets a peer and everything that leads to it, without another word.
+    pub(super) fn forget_peer(&mut self, key: Key) {
+        self.peer_timers.set(key, None);
+        let Some(peer) = self.peers.remove(key) else { return };
+        if self.transports.get(&peer.id) == Some(&key) {
+            self.transports.remove(&peer.id);
+        }
+        peer.paths.iter().for_each(|path| self.demux.remove_path(path, key));
+        peer.ufrags.iter().for_each(|ufrag| self.demux.remove_ufrag(ufrag, key));
+        self.remember_traffic(&peer);
+    }
+
+    /// Finds the transport by the names under which it expects checks now.
+    fn follow_ufrags(&mut self, key: Key) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let ufrags: Vec<String> = peer.transport.ufrags().map(str::to_owned).collect();
+        for gone in peer.ufrags.iter().filter(|ufrag| !ufrags.contains(ufrag)) {
+            self.demux.remove_ufrag(gone, key);
+        }
+        ufrags.iter().for_each(|ufrag| self.demux.add_ufrag(ufrag, key));
+        peer.ufrags = ufrags;
+    }
+
+    fn wake(&mut self, key: Key) {
+        if let Some(peer) = self.peers.get_mut(key) {
+            self.dirty.add(key, peer);
+        }
+    }
+}

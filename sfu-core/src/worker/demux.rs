@@ -1,0 +1,138 @@
+//! From a datagram to the transport that it is for.
+//!
+//! Checks of connectivity name their transport, so they are found by user name fragment; everything else counts only
+//! from a path that such a check has validated, and is found by the path.
+
+use super::Worker;
+use crate::hash::{SeededMap, SeededState};
+use crate::slab::Key;
+use sfu_rtc::drop_reason::DropReason;
+use sfu_rtc::ice;
+use sfu_rtc::net::NetworkPath;
+use sfu_rtc::time::Instant;
+use sfu_rtc::transport::Received;
+
+/// First bytes of STUN (RFC 7983 section 7).
+const STUN: std::ops::RangeInclusive<u8> = 0..=3;
+/// First bytes of RTP and RTCP.
+const RTP: std::ops::RangeInclusive<u8> = 128..=191;
+
+/// Who is reached how.
+#[derive(Debug)]
+pub(super) struct Demux {
+    by_path: SeededMap<NetworkPath, Key>,
+    by_ufrag: SeededMap<String, Key>,
+    /// Datagrams come in trains, so the next is often from where the last was.
+    last: Option<(NetworkPath, Key)>,
+}
+
+impl Demux {
+    pub(super) fn new(state: SeededState) -> Self {
+        Self { by_path: SeededMap::with_hasher(state), by_ufrag: SeededMap::with_hasher(state), last: None }
+    }
+
+    pub(super) fn by_path(&mut self, path: &NetworkPath) -> Option<Key> {
+        if let Some((last, key)) = &self.last
+            && last == path
+        {
+            return Some(*key);
+        }
+        let key = *self.by_path.get(path)?;
+        self.last = Some((*path, key));
+        Some(key)
+    }
+
+    pub(super) fn by_ufrag(&self, ufrag: &str) -> Option<Key> {
+        self.by_ufrag.get(ufrag).copied()
+    }
+
+    pub(super) fn add_ufrag(&mut self, ufrag: &str, key: Key) {
+        self.by_ufrag.insert(ufrag.to_owned(), key);
+    }
+
+    pub(super) fn remove_ufrag(&mut self, ufrag: &str, key: Key) {
+        if self.by_ufrag.get(ufrag) == Some(&key) {
+            self.by_ufrag.remove(ufrag);
+        }
+    }
+
+    fn add_path(&mut self, path: NetworkPath, key: Key) {
+        self.by_path.insert(path, key);
+        self.last = None;
+    }
+
+    pub(super) fn remove_path(&mut self, path: &NetworkPath, key: Key) {
+        if self.by_path.get(path) == Some(&key) {
+            self.by_path.remove(path);
+        }
+        self.last = None;
+    }
+}
+
+impl Worker {
+    /// Hands a datagram to its transport, and what comes out of it on.
+    pub(super) fn dispatch(&mut self, now: Instant, path: &NetworkPath, data: &mut [u8]) -> Result<(), DropReason> {
+        let first = *data.first().ok_or(DropReason::Unclassified)?;
+        let is_stun = STUN.contains(&first);
+        let key = if is_stun { self.find_by_check(data)? } else { self.find_by_path(path)? };
+        let peer = self.peers.get_mut(key).filter(|peer| !peer.closing).ok_or(DropReason::UnvalidatedAddress)?;
+        self.at_work = Some(peer.router);
+        let received = peer.transport.handle_datagram(now, path, data);
+        self.dirty.add(key, peer);
+        match received {
+            Received::Rtp(received) => return self.on_media(now, key, &received),
+            Received::Rtcp(compound) => self.on_feedback(now, key, compound),
+            Received::Nothing => {}
+            Received::Dropped(reason) => return Err(reason),
+        }
+        if is_stun {
+            self.follow_path(path, key);
+        }
+        if !RTP.contains(&first) {
+            self.follow_transport(now, key);
+        }
+        Ok(())
+    }
+
+    fn find_by_check(&self, data: &[u8]) -> Result<Key, DropReason> {
+        let ufrag = ice::ufrag_of(data).ok_or(DropReason::StunMalformed)?;
+        self.demux.by_ufrag(ufrag).ok_or(DropReason::StunUnknownUser)
+    }
+
+    fn find_by_path(&mut self, path: &NetworkPath) -> Result<Key, DropReason> {
+        self.demux.by_path(path).ok_or(DropReason::UnvalidatedAddress)
+    }
+
+    /// After a check: the path leads to the peer if the check validated it.
+    fn follow_path(&mut self, path: &NetworkPath, key: Key) {
+        let limit = self.config.max_paths.max(1);
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if !peer.transport.is_validated(path) {
+            return;
+        }
+        if self.demux.by_path.get(path) == Some(&key) {
+            return;
+        }
+        if peer.paths.len() >= limit {
+            let selected = peer.transport.path();
+            let oldest = peer.paths.iter().position(|path| Some(*path) != selected).unwrap_or(0);
+            let oldest = peer.paths.remove(oldest);
+            self.demux.remove_path(&oldest, key);
+        }
+        peer.paths.retain(|known| known != path);
+        peer.paths.push(*path);
+        self.demux.add_path(*path, key);
+    }
+
+    /// A connection of ICE-TCP closed.
+    pub(super) fn close_path(&mut self, now: Instant, path: &NetworkPath) {
+        let Some(key) = self.demux.by_path(path) else { return };
+        self.demux.remove_path(path, key);
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        self.at_work = Some(peer.router);
+        peer.paths.retain(|known| known != path);
+        peer.transport.path_closed(now, path);
+        self.dirty.add(key, peer);
+        self.follow_transport(now, key);
+    }
+}

@@ -1,0 +1,97 @@
+//! The way out: what became due is settled, and what is ready to leave is written to the batch.
+
+use super::Worker;
+use crate::slab::Key;
+use sfu_rtc::net::TransmitBatch;
+use sfu_rtc::time::Instant;
+
+/// A batch is full at so many bytes: it stays within a core's second-level cache, and its owner gets to read what
+/// came in meanwhile.
+const FULL_BATCH: usize = 512 * 1024;
+
+impl Worker {
+    /// Fills `batch` with what is ready to leave. To be called again, with an emptied batch, until nothing comes.
+    pub fn poll_transmit(&mut self, now: Instant, batch: &mut TransmitBatch) {
+        while batch.len() < FULL_BATCH {
+            let Some(key) = self.dirty.first() else { break };
+            self.dirty.remove_first();
+            self.flush(now, key, batch);
+        }
+        self.at_work = None;
+    }
+
+    /// Time has come; to be called at [`Self::poll_timeout`] or later.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(key) = self.peer_timers.pop_due(now) {
+            let Some(peer) = self.peers.get_mut(key) else { continue };
+            self.at_work = Some(peer.router);
+            peer.transport.handle_timeout(now);
+            self.dirty.add(key, peer);
+            self.follow_transport(now, key);
+        }
+        self.judge_speakers(now);
+        self.at_work = None;
+    }
+
+    /// Settles what is due for one peer, lets it write, and sets its timer.
+    fn flush(&mut self, now: Instant, key: Key, batch: &mut TransmitBatch) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.dirty = false;
+        self.at_work = Some(peer.router);
+        if !peer.closing {
+            if peer.report_due <= now {
+                self.report(now, key);
+            }
+            self.request(now, key);
+        }
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.transport.poll_transmit(now, batch);
+        if peer.closing {
+            self.forget_peer(key);
+            return;
+        }
+        let mut due = peer.transport.poll_timeout().unwrap_or(Instant::NEVER).min(peer.report_due);
+        if !peer.publications.is_empty()
+            && let Some(router) = self.routers.get(peer.router)
+        {
+            let publications = peer.publications.iter().filter_map(|key| router.publications.get(*key));
+            due = publications.fold(due, |due, publication| due.min(publication.poll_timeout()));
+        }
+        self.peer_timers.set(key, (due != Instant::NEVER).then_some(due));
+    }
+
+    /// Asks a publisher for packets and keyframes that are due.
+    fn request(&mut self, now: Instant, key: Key) {
+        let Self { peers, routers, config, .. } = self;
+        let Some(peer) = peers.get_mut(key) else { return };
+        let Some(router) = routers.get_mut(peer.router) else { return };
+        let rtt = peer.transport.rtt_or_default();
+        for publication in &peer.publications {
+            if let Some(publication) = router.publications.get_mut(*publication) {
+                publication.send_requests(now, rtt, config, peer.transport.feedback());
+            }
+        }
+    }
+
+    /// Reports to a peer on what it sends and on what it gets, and shares its path out anew.
+    fn report(&mut self, now: Instant, key: Key) {
+        let mut active = self.allocate(now, key);
+        let Self { peers, routers, config, clock, .. } = self;
+        let Some(peer) = peers.get_mut(key) else { return };
+        let Some(router) = routers.get_mut(peer.router) else { return };
+        for publication in &peer.publications {
+            if let Some(publication) = router.publications.get_mut(*publication) {
+                active |= publication.send_reports(now, peer.transport.feedback());
+            }
+        }
+        for (section, slot) in peer.slots.iter().enumerate() {
+            let Some((publication, index)) = slot.as_ref().and_then(|slot| slot.place.carried()) else { continue };
+            let report = router.publications.get(publication).and_then(|p| p.report_for(index, now, clock));
+            if let Some((ntp, rtp)) = report {
+                peer.transport.send_report(section, ntp, rtp);
+                active = true;
+            }
+        }
+        peer.report_due = if active { now + config.report_interval } else { Instant::NEVER };
+    }
+}

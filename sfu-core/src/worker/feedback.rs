@@ -1,0 +1,72 @@
+//! Received RTCP: publishers' reports, subscribers' requests.
+
+use super::Worker;
+use crate::slab::Key;
+use sfu_rtc::ids::Ssrc;
+use sfu_rtc::rtcp::{Nack, RtcpView, SenderReport};
+use sfu_rtc::time::{Duration, Instant};
+use sfu_rtc::transport::RtcpCompound;
+
+/// Where the forwarder of a slot works.
+struct SlotAddress {
+    router: Key,
+    publication: Key,
+    index: u32,
+    rtt: Duration,
+}
+
+impl Worker {
+    /// Heeds a compound of `peer`, but for what its transport has heeded.
+    pub(super) fn on_feedback(&mut self, now: Instant, peer: Key, compound: RtcpCompound<'_>) {
+        for packet in compound.packets() {
+            match packet {
+                Ok(RtcpView::SenderReport(report)) => self.on_sender_report(now, peer, &report),
+                Ok(RtcpView::Nack(nack)) => self.on_nack(now, peer, &nack),
+                Ok(RtcpView::Pli(pli)) => self.on_keyframe_wish(now, peer, pli.media),
+                Ok(RtcpView::Fir(fir)) => fir.entries().for_each(|(ssrc, _)| self.on_keyframe_wish(now, peer, ssrc)),
+                // The transport has counted what is malformed.
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
+    fn on_sender_report(&mut self, now: Instant, peer: Key, report: &SenderReport<'_>) {
+        let Some(peer) = self.peers.get(peer) else { return };
+        let Some(router) = self.routers.get_mut(peer.router) else { return };
+        for key in &peer.publications {
+            if let Some(publication) = router.publications.get_mut(*key) {
+                publication.on_sender_report(now, &self.clock, report);
+            }
+        }
+    }
+
+    fn on_nack(&mut self, now: Instant, peer: Key, nack: &Nack<'_>) {
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.received.nacks += nack.seqs().count() as u64;
+        }
+        let Some(slot) = self.slot_address(peer, nack.media) else { return };
+        let (mut ctx, routers) = self.split(now);
+        let Some(router) = routers.get_mut(slot.router) else { return };
+        if let Some(publication) = router.publications.get_mut(slot.publication) {
+            publication.on_nack(slot.index, nack.seqs(), slot.rtt, &mut ctx);
+        }
+    }
+
+    fn on_keyframe_wish(&mut self, now: Instant, peer: Key, media: Ssrc) {
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.received.keyframe_requests += 1;
+        }
+        let Some(slot) = self.slot_address(peer, media) else { return };
+        let (mut ctx, routers) = self.split(now);
+        let Some(router) = routers.get_mut(slot.router) else { return };
+        if let Some(publication) = router.publications.get_mut(slot.publication) {
+            publication.on_keyframe_wish(slot.index, slot.rtt, &mut ctx);
+        }
+    }
+
+    fn slot_address(&self, peer: Key, media: Ssrc) -> Option<SlotAddress> {
+        let peer = self.peers.get(peer)?;
+        let (publication, index) = peer.slot_of(media)?.place.carried()?;
+        Some(SlotAddress { router: peer.router, publication, index, rtt: peer.transport.rtt_or_default() })
+    }
+}

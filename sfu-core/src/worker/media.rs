@@ -1,0 +1,83 @@
+//! Received media, and what transports tell.
+
+use super::Worker;
+use crate::event::{CloseReason, Event};
+use crate::slab::Key;
+use sfu_rtc::drop_reason::DropReason;
+use sfu_rtc::time::Instant;
+use sfu_rtc::transport::{self, ReceivedRtp, TransportEvent};
+
+impl Worker {
+    /// A packet of `publisher`: to its publication, and so to all who get it.
+    pub(super) fn on_media(
+        &mut self,
+        now: Instant,
+        publisher: Key,
+        received: &ReceivedRtp<'_>,
+    ) -> Result<(), DropReason> {
+        let peer = self.peers.get_mut(publisher).ok_or(DropReason::NotPublished)?;
+        let key = peer.inbound.get(received.section).copied().flatten().ok_or(DropReason::NotPublished)?;
+        if peer.report_due == Instant::NEVER {
+            peer.report_due = now + self.config.report_interval;
+        }
+        let router_key = peer.router;
+        let (mut ctx, routers) = self.split(now);
+        let router = routers.get_mut(router_key).ok_or(DropReason::NotPublished)?;
+        let publication = router.publications.get_mut(key).ok_or(DropReason::NotPublished)?;
+        let loudness = publication.receive(received, &mut ctx)?;
+        if let Some(level) = loudness {
+            let before = router.speakers.due();
+            router.speakers.on_level(now, publication.id, level);
+            let due = router.speakers.due();
+            if due != before {
+                self.room_timers.set(router_key, Some(due));
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes on what a transport tells.
+    pub(super) fn follow_transport(&mut self, now: Instant, key: Key) {
+        loop {
+            let Some(peer) = self.peers.get_mut(key) else { return };
+            let Some(event) = peer.transport.poll_event() else { return };
+            let transport = peer.id;
+            match event {
+                TransportEvent::Connected { path, ice, dtls } => {
+                    self.events.push(Event::Connected { transport, path, ice, dtls });
+                    self.begin_slots(now, key);
+                }
+                TransportEvent::PathChanged { path } => self.events.push(Event::PathChanged { transport, path }),
+                TransportEvent::Closed(reason) => {
+                    if let Some(reason) = close_reason(reason) {
+                        self.events.push(Event::Closed { transport, reason });
+                    }
+                    self.remove_peer(now, key);
+                }
+            }
+        }
+    }
+
+    /// Judges who speaks in the rooms that are due.
+    pub(super) fn judge_speakers(&mut self, now: Instant) {
+        while let Some(key) = self.room_timers.pop_due(now) {
+            let Some(router) = self.routers.get_mut(key) else { continue };
+            self.at_work = Some(key);
+            if let Some(speakers) = router.speakers.judge(now) {
+                self.events.push(Event::ActiveSpeakers { room: router.room, speakers });
+            }
+            let due = router.speakers.due();
+            self.room_timers.set(key, (due != Instant::NEVER).then_some(due));
+        }
+    }
+}
+
+/// Why a transport is over, where we did not end it ourselves.
+fn close_reason(reason: transport::CloseReason) -> Option<CloseReason> {
+    match reason {
+        transport::CloseReason::IceTimeout => Some(CloseReason::IceTimeout),
+        transport::CloseReason::DtlsFailed => Some(CloseReason::DtlsFailed),
+        transport::CloseReason::PeerClosed => Some(CloseReason::PeerClosed),
+        transport::CloseReason::Local => None,
+    }
+}

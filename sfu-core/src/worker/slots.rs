@@ -1,0 +1,193 @@
+//! Slots: made with their section, filled and emptied by order.
+
+use super::Worker;
+use crate::command::LayerPreference;
+use crate::forwarder::Forwarder;
+use crate::ids::{PublicationId, TransportId};
+use crate::peer::{Place, Slot};
+use crate::slab::Key;
+use sfu_rtc::ids::{Mid, SeqNo};
+use sfu_rtc::media::{Direction, MediaSection};
+use sfu_rtc::time::Instant;
+
+impl Worker {
+    /// Makes the slots fit the transport's sections, after they changed.
+    pub(super) fn follow_sections(&mut self, now: Instant, key: Key) {
+        let Some(peer) = self.peers.get(key) else { return };
+        let sections = peer.transport.sections().to_vec();
+        let wanted = |index: usize| sections.get(index).filter(|section| section.direction == Direction::Send);
+        for index in 0..peer.slots.len().max(sections.len()) {
+            self.fit_slot(now, key, index, wanted(index));
+        }
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.inbound.resize(sections.len().max(peer.inbound.len()), None);
+        let inbound: Vec<_> = peer.inbound.iter().copied().zip(&sections).collect();
+        let Some(router) = self.routers.get_mut(peer.router) else { return };
+        for (publication, section) in inbound {
+            if let Some(publication) = publication.and_then(|key| router.publications.get_mut(key)) {
+                publication.update_section(section);
+            }
+        }
+    }
+
+    fn fit_slot(&mut self, now: Instant, key: Key, index: usize, section: Option<&MediaSection>) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let wanted = section.and_then(|section| Some((section, section.local_ssrcs?)));
+        if let Some(Some(slot)) = peer.slots.get(index) {
+            let stays = wanted.is_some_and(|(section, ssrcs)| section.mid == slot.mid && ssrcs.media == slot.ssrc);
+            if stays {
+                self.refresh_formats(key, index, section);
+                return;
+            }
+            // Its forwarder goes with it.
+            self.take_forwarder(now, key, index);
+        }
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        if let Some(slot) = peer.slots.get_mut(index) {
+            *slot = None;
+        }
+        let (Some((section, ssrcs)), Ok(number)) = (wanted, u16::try_from(index)) else { return };
+        // First numbers in the lower half, as RFC 3711 section 3.3.1 wants it for the rollover counter.
+        let first = (SeqNo(self.random.next() & 0x7fff), SeqNo(self.random.next() & 0x7fff));
+        let forwarder = Forwarder::new((key, number), section.kind, ssrcs, first, &self.config);
+        if peer.slots.len() <= index {
+            peer.slots.resize_with(index + 1, || None);
+        }
+        let place = Place::Idle(Box::new(forwarder));
+        peer.slots[index] = Some(Slot { mid: section.mid, ssrc: ssrcs.media, place });
+    }
+
+    fn refresh_formats(&mut self, key: Key, index: usize, section: Option<&MediaSection>) {
+        let Some(peer) = self.peers.get(key) else { return };
+        let Some(Some(slot)) = peer.slots.get(index) else { return };
+        if let Place::Carrying { publication, index } = slot.place
+            && let Some(router) = self.routers.get_mut(peer.router)
+            && let Some(publication) = router.publications.get_mut(publication)
+            && let Some(section) = section
+        {
+            publication.update_formats(index, section);
+        }
+    }
+
+    /// Takes the forwarder out of a slot; whoever does puts it back or removes the slot.
+    fn take_forwarder(&mut self, now: Instant, key: Key, section: usize) -> Option<Box<Forwarder>> {
+        let peer = self.peers.get_mut(key)?;
+        let router = peer.router;
+        let slot = peer.slots.get_mut(section)?.as_mut()?;
+        let (publication, index) = match std::mem::replace(&mut slot.place, Place::Moving) {
+            Place::Idle(forwarder) => return Some(forwarder),
+            Place::Carrying { publication, index } => (publication, index),
+            Place::Moving => return None,
+        };
+        let (mut ctx, routers) = self.split(now);
+        let publication = routers.get_mut(router)?.publications.get_mut(publication)?;
+        publication.detach(index, &mut ctx).map(Box::new)
+    }
+
+    fn put_forwarder(&mut self, key: Key, section: usize, place: Place) {
+        let slot = self.peers.get_mut(key).and_then(|peer| peer.slots.get_mut(section));
+        if let Some(Some(slot)) = slot {
+            slot.place = place;
+        }
+    }
+
+    /// Removes all slots of a peer that leaves.
+    pub(super) fn remove_slots(&mut self, now: Instant, key: Key) {
+        let slots = self.peers.get(key).map_or(0, |peer| peer.slots.len());
+        for section in 0..slots {
+            self.take_forwarder(now, key, section);
+        }
+        if let Some(peer) = self.peers.get_mut(key) {
+            peer.slots.clear();
+        }
+    }
+
+    /// Puts forwarders of a publication that ended back into their slots.
+    pub(super) fn return_forwarders(&mut self, forwarders: Vec<Forwarder>) {
+        for forwarder in forwarders {
+            let (key, section) = (forwarder.subscriber, usize::from(forwarder.section));
+            self.put_forwarder(key, section, Place::Idle(Box::new(forwarder)));
+        }
+    }
+
+    /// Fills a slot with a publication of the same room and kind, or empties it. `None` where something is unknown.
+    pub(super) fn assign_slot(
+        &mut self,
+        now: Instant,
+        (transport, mid): (TransportId, &Mid),
+        source: Option<PublicationId>,
+        preference: LayerPreference,
+    ) -> Option<()> {
+        let (key, section) = self.find_slot(transport, mid)?;
+        let Some(source) = source else {
+            let forwarder = self.take_forwarder(now, key, section)?;
+            self.put_forwarder(key, section, Place::Idle(forwarder));
+            return Some(());
+        };
+        let (router, publication) = *self.publications.get(&source)?;
+        let peer = self.peers.get(key)?;
+        let carried = peer.slots.get(section)?.as_ref().map(|slot| &slot.place);
+        if matches!(carried, Some(Place::Carrying { publication: now, .. }) if *now == publication) {
+            return self.set_preference(now, (transport, mid), preference);
+        }
+        let media = peer.transport.sections().get(section)?.clone();
+        let kind = self.routers.get(router)?.publications.get(publication)?.kind;
+        if peer.router != router || media.kind != kind {
+            return None;
+        }
+        let mut forwarder = self.take_forwarder(now, key, section)?;
+        forwarder.preference = preference;
+        // The slot has to know its place before the first packet goes out.
+        let index = self.routers.get(router)?.publications.get(publication)?.next_index();
+        self.put_forwarder(key, section, Place::Carrying { publication, index });
+        let (mut ctx, routers) = self.split(now);
+        let publication = routers.get_mut(router)?.publications.get_mut(publication)?;
+        publication.attach(*forwarder, &media, &mut ctx);
+        Some(())
+    }
+
+    /// Changes what a slot may carry.
+    pub(super) fn set_preference(
+        &mut self,
+        now: Instant,
+        (transport, mid): (TransportId, &Mid),
+        preference: LayerPreference,
+    ) -> Option<()> {
+        let (key, section) = self.find_slot(transport, mid)?;
+        let peer = self.peers.get_mut(key)?;
+        let router = peer.router;
+        let (publication, index) = match &mut peer.slots.get_mut(section)?.as_mut()?.place {
+            Place::Idle(forwarder) => {
+                forwarder.preference = preference;
+                return Some(());
+            }
+            Place::Carrying { publication, index } => (*publication, *index),
+            Place::Moving => return None,
+        };
+        let (mut ctx, routers) = self.split(now);
+        let publication = routers.get_mut(router)?.publications.get_mut(publication)?;
+        publication.forwarder_mut(index)?.preference = preference;
+        publication.retarget(index as usize, &mut ctx);
+        Some(())
+    }
+
+    /// A subscriber's connection is up: what it waits for may come now.
+    pub(super) fn begin_slots(&mut self, now: Instant, key: Key) {
+        let Some(peer) = self.peers.get(key) else { return };
+        let router = peer.router;
+        let places: Vec<_> = peer.slots.iter().flatten().filter_map(|slot| slot.place.carried()).collect();
+        let (mut ctx, routers) = self.split(now);
+        let Some(router) = routers.get_mut(router) else { return };
+        for (publication, index) in places {
+            if let Some(publication) = router.publications.get_mut(publication) {
+                publication.begin(index as usize, &mut ctx);
+            }
+        }
+    }
+
+    fn find_slot(&self, transport: TransportId, mid: &Mid) -> Option<(Key, usize)> {
+        let key = *self.transports.get(&transport)?;
+        let section = self.peers.get(key)?.section_of(mid)?;
+        Some((key, section))
+    }
+}
