@@ -1,0 +1,45 @@
+//! Arbitrary bytes as a payload of every codec; rewriting changes nothing but the ids.
+#![no_main]
+
+use arrayvec::ArrayVec;
+use libfuzzer_sys::fuzz_target;
+use sfu_rtc::codec::{av1, frame_facts, h264, h265, opus, red, vp8, vp9};
+use sfu_rtc::media::Codec;
+
+const CODECS: [Codec; 7] =
+    [Codec::Opus, Codec::OpusRed, Codec::Vp8, Codec::Vp9, Codec::H264, Codec::H265, Codec::Av1];
+
+fuzz_target!(|data: &[u8]| {
+    let Some((&choice, payload)) = data.split_first() else { return };
+    let codec = CODECS[usize::from(choice >> 1) % CODECS.len()];
+    if let Ok(facts) = frame_facts(codec, payload, choice & 1 != 0, None) {
+        assert!(facts.temporal < 8 && facts.spatial < 8);
+        rewrite(codec, payload);
+    }
+    match codec {
+        Codec::Opus => drop((opus::duration(payload), opus::is_dtx(payload))),
+        Codec::OpusRed => drop(red::Red::parse(payload)),
+        Codec::H264 => drop(h264::resolution(payload)),
+        Codec::H265 => drop(h265::resolution(payload)),
+        Codec::Av1 => drop(av1::resolution(payload)),
+        Codec::Vp8 | Codec::Vp9 => {}
+    }
+});
+
+fn rewrite(codec: Codec, payload: &[u8]) {
+    const PICTURE_ID: u16 = 0x1234;
+    const TL0: u8 = 0x56;
+    let mut prefix = ArrayVec::new();
+    let replaced = match codec {
+        Codec::Vp8 => vp8::patch(payload, PICTURE_ID, TL0, &mut prefix),
+        Codec::Vp9 => vp9::patch(payload, PICTURE_ID, TL0, &mut prefix),
+        _ => return,
+    };
+    let before = frame_facts(codec, payload, false, None).expect("read before");
+    let patched = [&prefix[..], &payload[usize::from(replaced)..]].concat();
+    let mut after = frame_facts(codec, &patched, false, None).expect("what we write is sound");
+    assert_eq!(after.picture_id, before.picture_id.map(|_| PICTURE_ID));
+    assert_eq!(after.tl0_pic_idx, before.tl0_pic_idx.map(|_| TL0));
+    (after.picture_id, after.tl0_pic_idx) = (before.picture_id, before.tl0_pic_idx);
+    assert_eq!(after, before);
+}

@@ -1,0 +1,46 @@
+//! Arbitrary bytes as an RTP packet: what is read can be written, and is then read again.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use sfu_rtc::rtp::extension::video_layers_allocation::VideoLayersAllocation;
+use sfu_rtc::rtp::extension::{ExtensionKind, ExtensionMap, carried, sdes};
+use sfu_rtc::rtp::{HeaderWriter, RtpHeader, RtpView, SealedHeader, is_rtcp};
+
+fuzz_target!(|data: &[u8]| {
+    let _ = is_rtcp(data);
+    let sealed = SealedHeader::parse(data);
+    let Ok(view) = RtpView::parse(data) else { return };
+    let sealed = sealed.expect("what is sound when opened was sound when sealed");
+    assert_eq!((sealed.header_len, sealed.seq, sealed.ssrc), (view.header_len(), view.seq(), view.ssrc()));
+    assert_eq!(view.header_len() + view.payload().len() + view.padding_len(), data.len());
+
+    let mut ids = ExtensionMap::default();
+    for (kind, id) in ExtensionKind::ALL.into_iter().zip(1..) {
+        ids.set(kind, id);
+    }
+    let _ = carried(&view, &ids);
+    for (_, value) in view.extensions() {
+        let _ = (sdes::mid(value), sdes::rid(value), VideoLayersAllocation::parse(value));
+    }
+    write_again(&view);
+});
+
+fn write_again(view: &RtpView<'_>) {
+    let mut out = Vec::new();
+    let header = RtpHeader {
+        payload_type: view.payload_type(),
+        seq: view.seq(),
+        timestamp: view.timestamp(),
+        ssrc: view.ssrc(),
+        marker: view.marker(),
+    };
+    let mut writer = HeaderWriter::new(&mut out, header);
+    if !view.extensions().all(|(id, value)| writer.extension(id, value)) {
+        return; // more than we would ever write
+    }
+    writer.finish();
+    out.extend_from_slice(view.payload());
+    let again = RtpView::parse(&out).expect("what we write is sound");
+    assert!(again.extensions().eq(view.extensions()));
+    assert_eq!(again.payload(), view.payload());
+}
