@@ -82,6 +82,8 @@ pub struct Peer {
     state: watch::Receiver<ConnectionState>,
     gathered: watch::Receiver<bool>,
     tracks: mpsc::UnboundedReceiver<Arc<dyn TrackRemote>>,
+    /// Taken from `tracks`, not yet handed out.
+    pending_track: Option<Arc<dyn TrackRemote>>,
     keyframe_requests: keyframe_requests::Watchers,
 }
 
@@ -122,7 +124,7 @@ impl Peer {
             .build()
             .await
             .context("cannot make a peer connection")?;
-        Ok(Self { connection: Arc::new(connection), state, gathered, tracks, keyframe_requests })
+        Ok(Self { connection: Arc::new(connection), state, gathered, tracks, pending_track: None, keyframe_requests })
     }
 
     /// Adds a section that sends one stream.
@@ -199,9 +201,15 @@ impl Peer {
     }
 
     /// The next track of the far side; `None` once the connection is closed. A track comes up with its first packet.
+    /// Nothing is lost where the future is dropped.
     pub async fn next_track(&mut self) -> Option<RemoteTrack> {
-        let track = self.tracks.recv().await?;
-        Some(RemoteTrack::new(&*self.connection, track).await)
+        let track = match &self.pending_track {
+            Some(track) => Arc::clone(track),
+            None => Arc::clone(self.pending_track.insert(self.tracks.recv().await?)),
+        };
+        let track = RemoteTrack::new(&*self.connection, track).await;
+        self.pending_track = None;
+        Some(track)
     }
 
     /// Ends the connection.

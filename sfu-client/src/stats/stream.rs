@@ -71,6 +71,7 @@ struct Inner {
     decode_errors: u64,
     keyframes: u64,
     size: Option<(usize, usize)>,
+    first_packet: Option<Instant>,
     first_decoded: Option<Instant>,
     jitter: Jitter,
     counters: JitterCounters,
@@ -112,6 +113,7 @@ impl StreamStats {
             decode_errors: 0,
             keyframes: 0,
             size: None,
+            first_packet: None,
             first_decoded: None,
             jitter: Jitter::default(),
             counters: JitterCounters::default(),
@@ -139,6 +141,11 @@ impl StreamStats {
         label.clone_into(&mut self.lock().label);
     }
 
+    /// When the first packet came.
+    pub fn first_packet(&self) -> Option<Instant> {
+        self.lock().first_packet
+    }
+
     /// When the first picture was decoded.
     pub fn first_decoded(&self) -> Option<Instant> {
         self.lock().first_decoded
@@ -156,6 +163,7 @@ impl StreamStats {
 
     pub(crate) fn on_packet(&self, now: Instant, packet: &rtp::Packet, format: Option<TrackFormat>) {
         let mut inner = self.lock();
+        inner.first_packet.get_or_insert(now);
         inner.bytes += packet.payload.len() as u64;
         inner.format = format.or(inner.format);
         let clock_rate = if self.kind == MediaKind::Audio { 48_000.0 } else { 90_000.0 };

@@ -1,0 +1,311 @@
+//! The program's arguments.
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, Parser, Subcommand};
+use sfu_client::capture::{AudioSource, Scene, Tone, VideoSource, WavReader, Y4mReader};
+use sfu_client::encode::OpusConfig;
+use sfu_client::record::RecordSettings;
+use sfu_client::send::{AudioSettings, VideoSettings};
+use sfu_client::signal::{JoinOptions, Target};
+use sfu_client::subscribe::SubscribeOptions;
+use sfu_rtc::units::Bitrate;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Reference publisher and subscriber for the SFU, and for any WHIP and WHEP server.
+///
+/// The published scene carries its frame number and the time of capture as blocks that the subscriber reads back, so
+/// loss, order and glass-to-glass latency are measured on the pictures themselves. Latency between two machines is as
+/// good as their clocks agree.
+#[derive(Parser, Debug)]
+#[command(version, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Sends picture (H.264) and sound (Opus) until Ctrl-C, `--duration` or `--frames`.
+    Publish(PublishArgs),
+    /// Receives what others send, decodes and measures it. Fails (exit code 1) when nothing came.
+    Subscribe(SubscribeArgs),
+    /// Measures the time from the start of a join to the first decoded picture, over many joins into a running call.
+    JoinTime(JoinTimeArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct NativeArgs {
+    /// Server to join by native signalling.
+    #[arg(long, value_name = "URL", default_value = "ws://127.0.0.1:7880")]
+    server: String,
+    /// Room to join.
+    #[arg(long, default_value = "demo")]
+    room: String,
+    /// Name to show to others.
+    #[arg(long, default_value = "sfu-client")]
+    name: String,
+    /// Join token (see `sfu token`), or bearer token for WHIP and WHEP. A server started with --dev needs none.
+    #[arg(long, env = "SFU_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct OutputArgs {
+    /// End after this time, such as 30s or 5m.
+    #[arg(long, value_parser = parse_duration)]
+    pub(crate) duration: Option<Duration>,
+    /// Write one JSON object per line instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PublishArgs {
+    #[command(flatten)]
+    native: NativeArgs,
+    /// Publish by WHIP (RFC 9725) to this URL instead of joining a room.
+    #[arg(long, value_name = "URL")]
+    whip: Option<String>,
+    #[command(flatten)]
+    media: MediaArgs,
+    /// End after so many pictures.
+    #[arg(long)]
+    frames: Option<u32>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MediaArgs {
+    /// Width of the generated scene.
+    #[arg(long, default_value_t = 640)]
+    width: usize,
+    /// Height of the generated scene.
+    #[arg(long, default_value_t = 360)]
+    height: usize,
+    /// Pictures per second of the generated scene.
+    #[arg(long, default_value_t = 30.0)]
+    fps: f64,
+    /// Video bitrate in kbit/s.
+    #[arg(long, value_name = "KBPS", default_value_t = 1000)]
+    bitrate: u64,
+    /// Play this Y4M file (8-bit 4:2:0) in a loop instead of the scene.
+    #[arg(long, value_name = "FILE")]
+    y4m: Option<PathBuf>,
+    /// Play this WAV file (16-bit PCM) in a loop instead of the tone.
+    #[arg(long, value_name = "FILE")]
+    wav: Option<PathBuf>,
+    /// Sound bitrate in kbit/s.
+    #[arg(long, value_name = "KBPS", default_value_t = 32)]
+    audio_bitrate: u32,
+    /// Frequency of the generated tone in Hz.
+    #[arg(long, value_name = "HZ", default_value_t = 440.0)]
+    tone: f64,
+    /// Send no picture.
+    #[arg(long, conflicts_with_all = ["y4m", "no_audio"])]
+    no_video: bool,
+    /// Send no sound.
+    #[arg(long, conflicts_with = "wav")]
+    no_audio: bool,
+    /// Leave frame number and clock out of the picture.
+    #[arg(long)]
+    no_overlay: bool,
+    /// Let the encoder leave pictures out to keep the bitrate; the subscriber will see gaps in the frame numbers.
+    #[arg(long)]
+    skip_frames: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SubscribeArgs {
+    #[command(flatten)]
+    native: NativeArgs,
+    /// Play by WHEP from this URL instead of joining a room.
+    #[arg(long, value_name = "URL")]
+    whep: Option<String>,
+    /// Video streams to receive at once.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    video_slots: usize,
+    /// Audio streams to receive at once.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    audio_slots: usize,
+    /// Record every stream into this folder: H.264 as Y4M, sound as WAV, VP8, VP9 and AV1 as IVF.
+    #[arg(long, value_name = "FOLDER")]
+    record: Option<PathBuf>,
+    /// Record as received, not decoded: H.264 as .h264 (annex B), sound as Ogg.
+    #[arg(long, requires = "record")]
+    record_coded: bool,
+    /// Frames per second that recorded Y4M files state.
+    #[arg(long, value_name = "FPS", default_value_t = 30.0, requires = "record")]
+    record_fps: f64,
+    /// End after so many decoded pictures (of all streams).
+    #[arg(long)]
+    frames: Option<u64>,
+    /// Time between two updates of the table, such as 500ms.
+    #[arg(long, default_value = "1s", value_parser = parse_duration)]
+    interval: Duration,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct JoinTimeArgs {
+    #[command(flatten)]
+    native: NativeArgs,
+    /// Measure at this WHEP URL instead of by native signalling.
+    #[arg(long, value_name = "URL", conflicts_with = "publish")]
+    whep: Option<String>,
+    /// How many joins.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) joins: usize,
+    /// Publish the scene into the room meanwhile, so that there is something to join.
+    #[arg(long)]
+    pub(crate) publish: bool,
+    /// Fail (exit code 1) when the median exceeds this time.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) limit: Option<Duration>,
+    /// Write one JSON object per line instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl NativeArgs {
+    fn target(&self, http: Option<&String>) -> Target {
+        match http {
+            Some(url) => Target::Http { url: url.clone(), token: self.token.clone() },
+            None => Target::Native(JoinOptions {
+                server: self.server.clone(),
+                room: self.room.clone(),
+                name: self.name.clone(),
+                token: self.token.clone().unwrap_or_default(),
+            }),
+        }
+    }
+}
+
+impl PublishArgs {
+    pub(crate) fn options(&self) -> Result<sfu_client::publish::PublishOptions> {
+        self.media.options(self.native.target(self.whip.as_ref()), self.frames)
+    }
+}
+
+impl MediaArgs {
+    fn options(&self, target: Target, frames: Option<u32>) -> Result<sfu_client::publish::PublishOptions> {
+        ensure!((10..=100_000).contains(&self.bitrate), "--bitrate must be 10 to 100000 kbit/s");
+        ensure!((6..=510).contains(&self.audio_bitrate), "--audio-bitrate must be 6 to 510 kbit/s");
+        let settings = VideoSettings {
+            bitrate: Bitrate::from_kbps(self.bitrate),
+            overlay: !self.no_overlay,
+            skip_frames: self.skip_frames,
+            frames,
+        };
+        let video = if self.no_video { None } else { Some((self.video_source()?, settings)) };
+        let opus = OpusConfig { bitrate: self.audio_bitrate * 1000, ..Default::default() };
+        let audio = if self.no_audio { None } else { Some((self.audio_source()?, AudioSettings { opus })) };
+        Ok(sfu_client::publish::PublishOptions { target, video, audio })
+    }
+
+    fn video_source(&self) -> Result<Box<dyn VideoSource>> {
+        Ok(match &self.y4m {
+            Some(path) => Box::new(Y4mReader::open(path)?),
+            None => Box::new(Scene::new(self.width, self.height, self.fps)?),
+        })
+    }
+
+    fn audio_source(&self) -> Result<Box<dyn AudioSource>> {
+        Ok(match &self.wav {
+            Some(path) => Box::new(WavReader::open(path)?),
+            None => Box::new(Tone::new(self.tone)),
+        })
+    }
+}
+
+impl SubscribeArgs {
+    pub(crate) fn options(&self) -> Result<SubscribeOptions> {
+        ensure!(self.video_slots + self.audio_slots > 0, "there is nothing to receive without slots");
+        ensure!(self.video_slots <= 64 && self.audio_slots <= 64, "at most 64 slots of each kind are possible");
+        ensure!(self.interval >= Duration::from_millis(50), "--interval must be at least 50ms");
+        let record = self.record.as_ref().map(|folder| RecordSettings {
+            folder: folder.clone(),
+            coded: self.record_coded,
+            frame_rate: self.record_fps,
+        });
+        if let Some(record) = &record {
+            record.prepare()?;
+        }
+        // One WHEP session plays one stream.
+        let slots = |slots: usize| if self.whep.is_some() { slots.min(1) } else { slots };
+        Ok(SubscribeOptions {
+            target: self.native.target(self.whep.as_ref()),
+            video_slots: slots(self.video_slots),
+            audio_slots: slots(self.audio_slots),
+            record,
+            frames: self.frames,
+            interval: self.interval,
+        })
+    }
+}
+
+impl JoinTimeArgs {
+    pub(crate) fn target(&self) -> Target {
+        self.native.target(self.whep.as_ref())
+    }
+
+    /// The scene, as another participant of the same room.
+    pub(crate) fn publisher(&self) -> Result<sfu_client::publish::PublishOptions> {
+        let mut target = self.native.target(None);
+        if let Target::Native(options) = &mut target {
+            options.name += "-publisher";
+        }
+        MediaArgs::parse_from_defaults().options(target, None)
+    }
+}
+
+impl MediaArgs {
+    /// As if no argument were given.
+    fn parse_from_defaults() -> Self {
+        #[derive(Parser)]
+        struct Defaults {
+            #[command(flatten)]
+            media: MediaArgs,
+        }
+        Defaults::parse_from(["sfu-client"]).media
+    }
+}
+
+/// A time such as `250ms`, `30s`, `5m`, `1h`, or a number of seconds.
+fn parse_duration(text: &str) -> Result<Duration> {
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: f64 = number.parse().with_context(|| format!("{text:?} is no time; write 30s, 500ms or 5m"))?;
+    let seconds = match unit {
+        "ms" => number / 1000.0,
+        "" | "s" => number,
+        "m" => number * 60.0,
+        "h" => number * 3600.0,
+        _ => anyhow::bail!("{unit:?} is no unit of time; use ms, s, m or h"),
+    };
+    Duration::try_from_secs_f64(seconds).with_context(|| format!("{text:?} is out of range"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+        MediaArgs::parse_from_defaults();
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(parse_duration("30").unwrap(), Duration::from_secs(30));
+        assert_eq!(parse_duration("250ms").unwrap(), Duration::from_millis(250));
+        assert_eq!(parse_duration("1.5m").unwrap(), Duration::from_secs(90));
+        for bad in ["", "x", "5 parsecs", "-1s", "1e99h", "NaNs"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! A whole publishing session: join, send until told to stop, leave.
+
+use crate::capture::{AudioSource, VideoSource};
+use crate::peer::{ConnectionState, MediaKind, Peer, RtpSink};
+use crate::send::{AudioSender, AudioSettings, Sent, VideoControl, VideoSender, VideoSettings};
+use crate::signal::{Session, SignalEvent, Target};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use sfu_proto::v1::{DirectiveOutcome, EncoderDirective, EncoderDirectiveAck, Publish, Source};
+use sfu_rtc::units::Bitrate;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+/// Longest wait for ICE and DTLS.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Time for the last packets, and those that are asked for again, to leave.
+const DRAIN: Duration = Duration::from_millis(200);
+
+/// What to publish and where.
+pub struct PublishOptions {
+    /// Server.
+    pub target: Target,
+    /// Pictures, if any.
+    pub video: Option<(Box<dyn VideoSource>, VideoSettings)>,
+    /// Sound, if any.
+    pub audio: Option<(Box<dyn AudioSource>, AudioSettings)>,
+}
+
+/// What has been published so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PublishReport {
+    /// Time since media began to flow.
+    pub elapsed: Duration,
+    /// From the start of the join until media could flow.
+    pub join: Duration,
+    /// Pictures.
+    pub video: Sent,
+    /// Sound.
+    pub audio: Sent,
+    /// Keyframes that the far side asked for.
+    pub keyframe_requests: u64,
+}
+
+impl PublishReport {
+    /// For programs; `event` says what the line is.
+    pub fn to_json(&self, event: &str) -> Value {
+        let sent = |sent: Sent| {
+            json!({
+                "frames": sent.frames, "packets": sent.packets, "bytes": sent.bytes, "keyframes": sent.keyframes,
+            })
+        };
+        json!({
+            "event": event,
+            "elapsed_s": self.elapsed.as_secs_f64(),
+            "join_ms": self.join.as_secs_f64() * 1000.0,
+            "video": sent(self.video),
+            "audio": sent(self.audio),
+            "keyframe_requests": self.keyframe_requests,
+        })
+    }
+}
+
+/// Publishes until `stop` completes, the pictures end, or the server ends the session.
+///
+/// # Errors
+/// Where the server cannot be reached, refuses, or ends the session, and where a source fails.
+pub async fn publish(
+    options: PublishOptions,
+    stop: impl Future<Output = ()>,
+    mut progress: impl FnMut(&PublishReport),
+) -> Result<PublishReport> {
+    ensure!(options.video.is_some() || options.audio.is_some(), "there is nothing to publish");
+    let begun = Instant::now();
+    let mut stop = pin!(stop);
+    let mut running = tokio::select! {
+        running = Running::start(options, begun) => running?,
+        () = &mut stop => return Ok(PublishReport::default()),
+    };
+    let result = running.serve(stop, &mut progress).await;
+    let report = running.report();
+    if result.is_ok() {
+        sleep(DRAIN).await;
+    }
+    running.end().await;
+    result.map(|()| report)
+}
+
+struct Running {
+    peer: Peer,
+    session: Session,
+    video: Option<VideoSender>,
+    audio: Option<AudioSender>,
+    keyframe_requests: Option<Arc<AtomicU64>>,
+    base_bitrate: Bitrate,
+    connected: Instant,
+    join: Duration,
+}
+
+impl Running {
+    async fn start(options: PublishOptions, begun: Instant) -> Result<Self> {
+        let peer = Peer::new(options.target.peer_config()?).await?;
+        let stream = "sfu-client";
+        let video_sink = match &options.video {
+            Some(_) => Some(peer.add_sink(MediaKind::Video, stream).await?),
+            None => None,
+        };
+        let audio_sink = match &options.audio {
+            Some(_) => Some(peer.add_sink(MediaKind::Audio, stream).await?),
+            None => None,
+        };
+        let offer = peer.offer().await?;
+        let sinks = [(&video_sink, Source::Camera), (&audio_sink, Source::Microphone)];
+        let session = options.target.start(&peer, offer, announcements(sinks).await?).await?;
+        if let Err(error) = peer.connected(CONNECT_TIMEOUT).await {
+            session.stop().await;
+            return Err(error);
+        }
+        let connected = Instant::now();
+        let base_bitrate = options.video.as_ref().map_or(Bitrate::ZERO, |(_, settings)| settings.bitrate);
+        let keyframe_requests = video_sink.as_ref().map(RtpSink::keyframe_requests);
+        let video = match (video_sink, options.video) {
+            (Some(sink), Some((source, settings))) => Some(VideoSender::start(sink, source, settings).await?),
+            _ => None,
+        };
+        let audio = match (audio_sink, options.audio) {
+            (Some(sink), Some((source, settings))) => Some(AudioSender::start(sink, source, settings).await?),
+            _ => None,
+        };
+        let join = connected - begun;
+        Ok(Self { peer, session, video, audio, keyframe_requests, base_bitrate, connected, join })
+    }
+
+    async fn serve(
+        &mut self,
+        mut stop: impl Future<Output = ()> + Unpin,
+        progress: &mut impl FnMut(&PublishReport),
+    ) -> Result<()> {
+        let mut ticks = interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        ticks.tick().await;
+        let mut state = self.peer.state();
+        loop {
+            tokio::select! {
+                () = &mut stop => return Ok(()),
+                _ = ticks.tick() => progress(&self.report()),
+                result = finished(&mut self.video, &mut self.audio) => return result,
+                event = self.session.next_event() => match event {
+                    Some(SignalEvent::Directive(directive)) => self.obey(directive).await,
+                    Some(SignalEvent::Ended(reason)) => bail!("the session is over: {reason}"),
+                    Some(_) => {}
+                    None => bail!("the session is over"),
+                },
+                changed = state.changed() => {
+                    if changed.is_err() || *state.borrow() == ConnectionState::Ended {
+                        bail!("the media connection was lost");
+                    }
+                }
+            }
+        }
+    }
+
+    fn report(&self) -> PublishReport {
+        PublishReport {
+            elapsed: self.connected.elapsed(),
+            join: self.join,
+            video: self.video.as_ref().map(|video| video.counters().read()).unwrap_or_default(),
+            audio: self.audio.as_ref().map(|audio| audio.counters().read()).unwrap_or_default(),
+            keyframe_requests: self.keyframe_requests.as_ref().map_or(0, |count| count.load(Ordering::Relaxed)),
+        }
+    }
+
+    async fn obey(&self, directive: EncoderDirective) {
+        let (outcome, detail) = match &self.video {
+            Some(video) => apply(&directive, &video.control(), self.base_bitrate),
+            None => (DirectiveOutcome::Unsupported, "there is no video"),
+        };
+        let ack = EncoderDirectiveAck {
+            publication_id: directive.publication_id,
+            version: directive.version,
+            outcome: outcome.into(),
+            detail: detail.to_owned(),
+        };
+        self.session.acknowledge(ack).await;
+    }
+
+    async fn end(self) {
+        drop((self.video, self.audio));
+        self.session.stop().await;
+        self.peer.close().await;
+    }
+}
+
+/// Waits for the pictures to end; for the sound, where there are no pictures.
+async fn finished(video: &mut Option<VideoSender>, audio: &mut Option<AudioSender>) -> Result<()> {
+    match (video, audio) {
+        (Some(video), _) => video.finished().await,
+        (None, Some(audio)) => audio.finished().await,
+        (None, None) => std::future::pending().await,
+    }
+}
+
+async fn announcements(sinks: [(&Option<RtpSink>, Source); 2]) -> Result<Vec<Publish>> {
+    let mut publish = Vec::new();
+    for (sink, source) in sinks {
+        let Some(sink) = sink else { continue };
+        let mid = sink.mid().await.context("the offer lacks a section")?;
+        publish.push(Publish { mid, source: source.into(), ..Default::default() });
+    }
+    Ok(publish)
+}
+
+/// Carries a directive out as far as one encoding can: active, bitrate (never above the user's), frame rate.
+fn apply(directive: &EncoderDirective, control: &VideoControl, base: Bitrate) -> (DirectiveOutcome, &'static str) {
+    let [encoding] = directive.encodings.as_slice() else {
+        return (DirectiveOutcome::Unsupported, "this client sends one encoding");
+    };
+    control.set_active(encoding.active);
+    let wanted = Bitrate::from_bps(encoding.max_bitrate_bps);
+    if wanted > Bitrate::ZERO {
+        control.set_bitrate(wanted.min(base));
+    }
+    if encoding.max_framerate > 0.0 {
+        control.set_max_frame_rate(Some(encoding.max_framerate));
+    }
+    if wanted > base {
+        return (DirectiveOutcome::Clamped, "the bitrate stays at the user's bound");
+    }
+    if encoding.scale_resolution_down_by > 1.0 || !encoding.scalability_mode.is_empty() || !directive.codec.is_empty() {
+        return (DirectiveOutcome::Clamped, "size, layers and codec stay as they are");
+    }
+    (DirectiveOutcome::Applied, "")
+}

@@ -1,0 +1,15 @@
+//! Reaching a server: the native signalling over WebSocket, and WHIP and WHEP over HTTP.
+
+mod http;
+mod native;
+mod native_socket;
+mod session;
+mod stream;
+mod whip;
+
+pub use native::{JoinOptions, NativeSession, SignalEvent};
+pub use session::{Session, Target};
+pub use whip::WhipSession;
+
+/// Name and version that servers see.
+pub(crate) const USER_AGENT: &str = concat!("sfu-client/", env!("CARGO_PKG_VERSION"));
