@@ -110,9 +110,9 @@ impl ReceiveStream {
 
     /// The publisher's report on this stream, if it is on this stream.
     pub(crate) fn on_sender_report(&mut self, now: Instant, report: &SenderReport<'_>) -> bool {
-        let Some(source) = self.source.as_mut().filter(|source| source.ssrc == report.ssrc) else { return false };
-        source.reception.on_sender_report(now, report.ntp);
-        self.clock = Some(StreamClock::new(report.ntp, report.rtp, source.newest.clock_rate));
+        let Some(source) = self.source.as_mut().filter(|source| source.ssrc == report.info.ssrc) else { return false };
+        source.reception.on_sender_report(now, report.info.ntp);
+        self.clock = Some(StreamClock::new(report.info.ntp, report.info.rtp, source.newest.clock_rate));
         true
     }
 

@@ -19,7 +19,7 @@ impl Publication {
     /// The publisher's report on one of the streams.
     pub(crate) fn on_sender_report(&mut self, now: Instant, clock: &WallClock, report: &SenderReport<'_>) {
         if self.streams.iter_mut().any(|stream| stream.on_sender_report(now, report)) {
-            self.clock.on_sender_report(now, clock, report.ntp);
+            self.clock.on_sender_report(now, clock, report.info.ntp);
         }
     }
 

@@ -32,29 +32,21 @@ pub struct SenderInfo {
 /// A sender report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SenderReport<'a> {
-    /// The source.
-    pub ssrc: Ssrc,
-    /// Wall-clock time of the report.
-    pub ntp: NtpTime,
-    /// RTP timestamp of the same moment.
-    pub rtp: u32,
-    /// Packets sent.
-    pub packets: u32,
-    /// Payload bytes sent.
-    pub octets: u32,
+    /// What the sender says of its source.
+    pub info: SenderInfo,
     blocks: &'a [u8],
 }
 
 impl<'a> SenderReport<'a> {
     pub(super) fn parse(count: u8, body: &'a [u8]) -> Option<Self> {
-        Some(Self {
+        let info = SenderInfo {
             ssrc: ssrc_at(body, 0)?,
             ntp: NtpTime(u64_at(body, 4)?),
             rtp: u32_at(body, 12)?,
             packets: u32_at(body, 16)?,
             octets: u32_at(body, 20)?,
-            blocks: report_block::blocks_of(count, &body[24..])?,
-        })
+        };
+        Some(Self { info, blocks: report_block::blocks_of(count, &body[24..])? })
     }
 
     /// How the sender receives others.

@@ -3,15 +3,12 @@
 pub mod abs_capture_time;
 pub mod abs_send_time;
 pub mod audio_level;
-mod carried;
 pub mod dependency_descriptor;
 pub mod playout_delay;
 pub mod sdes;
 pub mod transport_cc;
 pub mod video_layers_allocation;
 pub mod video_orientation;
-
-pub use carried::carried;
 
 /// A header extension that we understand or carry on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -7,8 +7,7 @@ use super::playout_delay::PlayoutDelay;
 use super::video_layers_allocation::VideoLayersAllocation;
 use super::video_orientation::VideoOrientation;
 use super::*;
-use crate::ids::{Mid, PayloadType, Rid, Ssrc};
-use crate::rtp::{HeaderWriter, RtpHeader, RtpView};
+use crate::ids::{Mid, Rid};
 use crate::time::{Duration, Instant, NtpTime};
 use crate::units::Bitrate;
 use proptest::collection::vec;
@@ -51,36 +50,6 @@ fn playout_delays_are_cut_to_twelve_bits() {
     assert_eq!(delay.to_bytes(), [0x02, 0x8f, 0xff]);
     let read = PlayoutDelay { min: Duration::from_millis(400), max: Duration::from_millis(40_950) };
     assert_eq!(PlayoutDelay::parse(&[0x02, 0x8f, 0xff]), Some(read));
-}
-
-#[test]
-fn what_travels_on_is_found_in_the_packet() {
-    let values: [(ExtensionKind, &[u8]); 6] = [
-        (ExtensionKind::Mid, b"0"),
-        (ExtensionKind::AudioLevel, &[0x9e]),
-        (ExtensionKind::VideoOrientation, &[1]),
-        (ExtensionKind::PlayoutDelay, &[1, 2, 3]),
-        (ExtensionKind::AbsCaptureTime, &[7; 8]),
-        (ExtensionKind::DependencyDescriptor, &[0x80, 0, 1]),
-    ];
-    let mut map = ExtensionMap::default();
-    let mut bytes = Vec::new();
-    let header = RtpHeader { payload_type: PayloadType(96), seq: 1, timestamp: 2, ssrc: Ssrc(3), marker: false };
-    let mut writer = HeaderWriter::new(&mut bytes, header);
-    for ((kind, value), id) in values.iter().zip(3..) {
-        map.set(*kind, id);
-        writer.extension(id, value);
-    }
-    writer.extension(14, &[9; 4]);
-    writer.finish();
-    let view = RtpView::parse(&bytes).unwrap();
-    let carried = carried(&view, &map);
-    assert_eq!(carried.audio_level, Some(0x9e));
-    assert_eq!(carried.video_orientation, Some(1));
-    assert_eq!(carried.playout_delay, Some([1, 2, 3]));
-    let part = |(start, len): (u16, u16)| &bytes[usize::from(start)..usize::from(start + len)];
-    assert_eq!(carried.abs_capture_time.map(part), Some(&[7; 8][..]));
-    assert_eq!(carried.dependency_descriptor.map(part), Some(&[0x80, 0, 1][..]));
 }
 
 #[test]

@@ -38,6 +38,7 @@ fn a_report_and_its_echo_give_the_round_trip() {
     let answers = pair.drain();
     let views = views(&answers);
     let [RtcpView::SenderReport(report), RtcpView::Sdes(_)] = views[..] else { panic!("{views:?}") };
+    let report = report.info;
     assert_eq!((report.ssrc, report.rtp, report.packets, report.octets), (SLOT.media, 4_711, 1, 10));
     pair.pass(80);
     let block =

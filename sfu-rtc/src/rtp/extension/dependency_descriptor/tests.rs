@@ -5,13 +5,15 @@ use crate::codec::bits::BitWriter;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+/// Step to the next layer (0 to 2), DTIs, frame differences, chain differences.
+type WrittenTemplate = (u32, Vec<u8>, Vec<u16>, Vec<u8>);
+
 /// A structure as it is written.
 #[derive(Clone, Debug)]
 struct Written {
     id_offset: u8,
     targets: usize,
-    /// Step to the next layer (0 to 2), DTIs, frame differences, chain differences.
-    templates: Vec<(u32, Vec<u8>, Vec<u16>, Vec<u8>)>,
+    templates: Vec<WrittenTemplate>,
     protected_by: Vec<u8>,
     chains: usize,
     resolutions: Option<Vec<(u16, u16)>>,
@@ -35,30 +37,30 @@ impl Written {
     fn write(&self, bits: &mut BitWriter) {
         bits.bits(self.id_offset.into(), 6).bits(self.targets as u32 - 1, 5);
         let (_, before) = self.templates.split_last().unwrap();
-        before.iter().for_each(|(step, ..)| {
+        for (step, ..) in before {
             bits.bits(*step, 2);
-        });
+        }
         bits.bits(3, 2);
         for (_, dtis, ..) in &self.templates {
-            dtis.iter().for_each(|dti| {
+            for dti in dtis {
                 bits.bits((*dti).into(), 2);
-            });
+            }
         }
         for (_, _, frame_diffs, _) in &self.templates {
-            frame_diffs.iter().for_each(|diff| {
+            for diff in frame_diffs {
                 bits.flag(true).bits(u32::from(*diff) - 1, 4);
-            });
+            }
             bits.flag(false);
         }
         bits.below(self.chains as u32, self.targets as u32 + 1);
         if self.chains > 0 {
-            self.protected_by.iter().for_each(|chain| {
+            for chain in &self.protected_by {
                 bits.below((*chain).into(), self.chains as u32);
-            });
+            }
             for (.., chain_diffs) in &self.templates {
-                chain_diffs.iter().for_each(|diff| {
+                for diff in chain_diffs {
                     bits.bits((*diff).into(), 4);
-                });
+                }
             }
         }
         bits.flag(self.resolutions.is_some());
@@ -162,9 +164,9 @@ fn a_frame_may_have_values_of_its_own() {
     structure.parse(&attached(&l2t2(), 60, 100)).unwrap();
     let mut bits = mandatory(61, 104);
     bits.bits(0b01111, 5).bits(0b0011, 4); // active targets
-    [1, 1, 2, 2].iter().for_each(|dti| {
-        bits.bits(*dti, 2);
-    });
+    for dti in [1, 1, 2, 2] {
+        bits.bits(dti, 2);
+    }
     bits.bits(1, 2).bits(15, 4).bits(3, 2).bits(4_095, 12).bits(0, 2); // frame differences
     bits.bits(200, 8).bits(7, 8); // chain differences
     let frame = structure.parse(&bits.finish()).unwrap();
@@ -200,16 +202,16 @@ fn a_late_keyframe_does_not_bring_back_old_templates() {
 fn hostile_structures_are_refused() {
     let mut many_templates = mandatory(0, 0);
     many_templates.bits(0b10000, 5).bits(0, 11);
-    (0..200).for_each(|_| {
+    for _ in 0..200 {
         many_templates.bits(0, 2);
-    });
+    }
     let mut many_layers = mandatory(0, 0);
     many_layers.bits(0b10000, 5).bits(0, 11).bits(0b10_1010_1011, 10).bits(0, 64);
     let mut many_references = mandatory(0, 0);
     many_references.bits(0b10000, 5).bits(0, 11).bits(3, 2).bits(0, 2);
-    (0..9).for_each(|_| {
+    for _ in 0..9 {
         many_references.bits(0b10000, 5);
-    });
+    }
     many_references.bits(0, 32);
     for mut bits in [many_templates, many_layers, many_references] {
         assert!(DependencyStructure::default().parse(&bits.finish()).is_err());
