@@ -1,0 +1,210 @@
+//! `sfu doctor`: looks at the machine and says what would be offered, what is wrong, and what to mend.
+
+use super::ConfigArgs;
+use crate::clock::unix_time;
+use crate::config::Config;
+use crate::http;
+use crate::net::{self, bind_media_tcp, bind_udp};
+use clap::Args;
+use sfu_net::UdpSocket;
+use std::net::IpAddr;
+use std::process::ExitCode;
+
+/// 2026-01-01. A clock before it is wrong, and then every token looks expired or not yet valid.
+const NOT_BEFORE: u64 = 1_767_225_600;
+/// Below this many open files a busy server runs out.
+const FILES_WANTED: u64 = 8_192;
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// The report so far.
+#[derive(Default)]
+struct Findings {
+    problems: u32,
+}
+
+impl Findings {
+    fn good(&self, text: impl AsRef<str>) {
+        println!("  ok     {}", text.as_ref());
+    }
+
+    fn note(&self, text: impl AsRef<str>) {
+        println!("  note   {}", text.as_ref());
+    }
+
+    fn problem(&mut self, text: impl AsRef<str>) {
+        self.problems += 1;
+        println!("  FIX    {}", text.as_ref());
+    }
+}
+
+pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
+    let config = args.config.load()?;
+    let mut findings = Findings::default();
+    println!("Addresses");
+    addresses(&config, &mut findings);
+    println!("Ports");
+    ports(&config, &mut findings);
+    println!("System");
+    system(&mut findings);
+    println!("Access");
+    access(&config, &mut findings);
+    if findings.problems == 0 {
+        println!("\nAll is well.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("\n{} to fix.", findings.problems);
+    Ok(ExitCode::FAILURE)
+}
+
+fn addresses(config: &Config, findings: &mut Findings) {
+    let machine = sfu_net::interfaces::local_addresses().unwrap_or_default();
+    let offered = net::advertised(&config.media, &machine);
+    if offered.is_empty() {
+        findings.problem("no address to offer to clients; name one with --node-ip");
+    }
+    for ip in &offered {
+        let text = format!("clients are offered {ip}");
+        if ip.is_loopback() {
+            findings.note(format!("{text}, which only this machine can reach"));
+        } else if !config.media.node_ips.contains(ip) && is_private(*ip) {
+            findings.note(format!(
+                "{text}, a private address; for clients from outside name the public one with --node-ip"
+            ));
+        } else {
+            findings.good(text);
+        }
+    }
+    for ip in config.media.node_ips.iter().filter(|ip| !machine.contains(ip)) {
+        findings.note(format!("{ip} is not this machine's own: the NAT in front must forward the ports below to it"));
+    }
+}
+
+fn ports(config: &Config, findings: &mut Findings) {
+    match http::bind_tcp((config.http.bind, config.http.port).into()) {
+        Ok(_) => findings.good(format!("TCP {} for page and signalling can be bound", config.http.port)),
+        Err(error) => findings.problem(format!(
+            "TCP {} for page and signalling: {error}; end the program that has it (`ss -ltnp`) or use --http-port",
+            config.http.port
+        )),
+    }
+    let workers =
+        if config.media.workers == 0 { sfu_net::affinity::allowed_cpus().len() } else { config.media.workers };
+    let mut first = None;
+    for index in 0..workers {
+        match bind_udp(&config.media, index) {
+            Ok(socket) => {
+                findings.good(format!("UDP {} for worker {index} can be bound", socket.local_addr().port()));
+                first.get_or_insert(socket);
+            }
+            Err(error) => findings.problem(format!("{error:#}")),
+        }
+    }
+    if config.media.tcp {
+        match bind_media_tcp(&config.media) {
+            Ok(_) => findings.good(format!("TCP {} for ICE over TCP can be bound", config.media.tcp_port)),
+            Err(error) => findings.problem(format!("{error:#}")),
+        }
+    }
+    if let Some(socket) = first {
+        buffers(config, &socket, findings);
+    }
+}
+
+fn buffers(config: &Config, socket: &UdpSocket, findings: &mut Findings) {
+    // The kernel doubles what is asked for, for its own bookkeeping (socket(7)).
+    let (receive, send) = socket.buffer_sizes();
+    let (receive, send) = (receive / 2, send / 2);
+    let wanted = config.media.socket_buffer;
+    for (name, granted, sysctl) in [("receive", receive, "rmem_max"), ("send", send, "wmem_max")] {
+        if granted >= wanted {
+            findings.good(format!("UDP {name} buffer of {granted} bytes"));
+        } else {
+            findings.problem(format!(
+                "UDP {name} buffer: {granted} bytes of {wanted} granted; `sysctl -w net.core.{sysctl}={wanted}`, or run as root"
+            ));
+        }
+    }
+}
+
+fn system(findings: &mut Findings) {
+    let now = unix_time().as_secs();
+    if now < NOT_BEFORE {
+        findings.problem("the clock is years behind, so tokens will be refused; set it (for instance with chrony)");
+    } else {
+        findings.good(format!("the clock shows {now} s since 1970"));
+    }
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    match kernel_version(&kernel) {
+        Some(version) if version >= (5, 0) => {
+            findings.good(format!("Linux {}: UDP_SEGMENT and UDP_GRO", kernel.trim()))
+        }
+        Some(_) => findings.note(format!("Linux {}: without UDP_GRO (5.0); sending costs more CPU", kernel.trim())),
+        None => findings.note("the kernel's version is unknown"),
+    }
+    match open_files() {
+        Some(limit) if limit < FILES_WANTED => findings.note(format!(
+            "at most {limit} open files: one per signalling connection; `ulimit -n {FILES_WANTED}` or LimitNOFILE= allows more"
+        )),
+        Some(limit) => findings.good(format!("at most {limit} open files")),
+        None => findings.note("the limit of open files is unknown"),
+    }
+    findings.good(format!("{} cores may be used", sfu_net::affinity::allowed_cpus().len()));
+}
+
+fn access(config: &Config, findings: &mut Findings) {
+    if config.auth.open {
+        findings.note("--dev: anybody who reaches the server can join");
+    } else if config.auth.keys.is_empty() {
+        findings.problem("no API key is configured, so nobody can join; add one to [auth.keys]");
+    } else {
+        findings.good(format!("{} API keys", config.auth.keys.len()));
+    }
+    if config.http.tls() {
+        match http::tls::load(&config.http.tls_cert, &config.http.tls_key) {
+            Ok(_) => findings.good("certificate and key can be used"),
+            Err(error) => findings.problem(error.to_string()),
+        }
+    } else if !config.http.bind.is_loopback() {
+        findings.note(
+            "no TLS: browsers give camera and microphone to https:// and localhost only; \
+             set http.tls_cert and http.tls_key, or put a TLS proxy in front",
+        );
+    }
+}
+
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_private(),
+        IpAddr::V6(ip) => ip.is_unique_local(),
+    }
+}
+
+fn kernel_version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(['.', '-']).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+/// The soft limit in /proc/self/limits.
+fn open_files() -> Option<u64> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
+    line.split_whitespace().nth(3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_compared_as_numbers() {
+        assert_eq!(kernel_version("6.18.0-rc1\n"), Some((6, 18)));
+        assert!(kernel_version("4.19.0").unwrap() < (5, 0));
+        assert_eq!(kernel_version("?"), None);
+        assert!(open_files().is_some());
+    }
+}

@@ -1,0 +1,223 @@
+//! `sfu serve`: puts the server together and runs it until it is told to stop.
+
+use super::{ConfigArgs, dev};
+use crate::clock::{Clock, unix_time};
+use crate::config::{Config, LogConfig, LogFormat};
+use crate::control::Control;
+use crate::control::auth::{Claims, GrantClaims, sign};
+use crate::http::{self, tls};
+use crate::net::{self, MAX_WORKERS, bind_media_tcp, bind_udp};
+use crate::worker_thread::{self, Report, WorkerHandle, WorkerParts};
+use anyhow::Context;
+use clap::Args;
+use sfu_core::config::WorkerConfig;
+use sfu_rtc::dtls::DtlsCertificate;
+use sfu_rtc::time::Duration;
+use std::io::IsTerminal;
+use std::net::{IpAddr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tracing_subscriber::EnvFilter;
+
+/// Reports of workers that wait for the control plane; more wait in the workers.
+const REPORT_QUEUE: usize = 16_384;
+/// Threads of the control plane: it does little, and the cores are the workers'.
+const CONTROL_THREADS: usize = 2;
+/// How long clients get to read that the server goes down, and HTTP requests to end.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    let config = args.config.load()?;
+    start_log(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("cannot start the control plane's threads")?;
+    runtime.block_on(serve(Arc::new(config)))?;
+    // A task that waits for a client shall not hold the process.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
+    let tls = config.http.tls().then(|| tls::load(&config.http.tls_cert, &config.http.tls_key)).transpose()?;
+    let listener = http::bind(&config.http)?;
+    let http_addr = listener.local_addr()?;
+    let clock = Clock::start();
+    let certificate = Arc::new(DtlsCertificate::generate());
+    let (reports, from_workers) = mpsc::channel(REPORT_QUEUE);
+    let Media { workers, threads, tcp } = start_media(&config, &certificate, clock, reports)?;
+    let control = Control::new(Arc::clone(&config), clock, &certificate, workers.clone());
+    tokio::spawn(Arc::clone(&control).handle_reports(from_workers));
+    tokio::spawn(Arc::clone(&control).sweep());
+    tokio::spawn(Arc::clone(&control).watch_quality());
+    if let Some(listener) = tcp {
+        tokio::spawn(net::accept_tcp(listener, workers.clone()));
+    }
+    announce(&config, http_addr, &workers)?;
+    let (stop, mut stopped) = watch::channel(false);
+    let app = http::router(Arc::clone(&control));
+    let server = tokio::spawn(http::serve(listener, tls, app, async move {
+        // The sender outlives the server.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    }));
+    let patience = wait_for_signal(Duration::from_secs(config.http.drain_seconds)).await?;
+    tokio::select! {
+        () = control.drain(patience) => {}
+        _ = wait_for_signal(Duration::ZERO) => control.drain(Duration::ZERO).await,
+    }
+    goodbye(&control, server, stop).await;
+    for worker in &workers {
+        worker.stop();
+    }
+    for thread in threads {
+        // A worker's panic was told when it happened.
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Lets clients read that they have left, then ends the HTTP server.
+async fn goodbye(control: &Control, server: tokio::task::JoinHandle<std::io::Result<()>>, stop: watch::Sender<bool>) {
+    let deadline = tokio::time::Instant::now() + GOODBYE;
+    while control.connections.load(std::sync::atomic::Ordering::Relaxed) > 0 && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let _ = stop.send(true);
+    let _ = tokio::time::timeout_at(deadline, server).await;
+}
+
+/// Workers with their threads, and the port of ICE-TCP.
+struct Media {
+    workers: Vec<WorkerHandle>,
+    threads: Vec<JoinHandle<()>>,
+    tcp: Option<TcpListener>,
+}
+
+fn start_media(
+    config: &Config,
+    certificate: &Arc<DtlsCertificate>,
+    clock: Clock,
+    reports: mpsc::Sender<Report>,
+) -> anyhow::Result<Media> {
+    let media = &config.media;
+    let cpus = sfu_net::affinity::allowed_cpus();
+    let count = if media.workers == 0 { cpus.len().clamp(1, MAX_WORKERS) } else { media.workers };
+    let ips = net::advertised(media, &sfu_net::interfaces::local_addresses().unwrap_or_default());
+    let tcp = media.tcp.then(|| bind_media_tcp(media)).transpose()?;
+    let tcp = tcp.map(TcpListener::from_std).transpose().context("cannot listen for ICE-TCP")?;
+    let tcp_port = tcp.as_ref().map(|listener| listener.local_addr()).transpose()?.map(|addr| addr.port());
+    // All ports are bound before any thread starts, so that a taken one leaves nothing behind.
+    let sockets = (0..count).map(|index| bind_udp(media, index)).collect::<anyhow::Result<Vec<_>>>()?;
+    let (mut workers, mut threads) = (Vec::new(), Vec::new());
+    for (index, udp) in sockets.into_iter().enumerate() {
+        let parts = WorkerParts {
+            index,
+            cpu: media.pin_workers.then(|| cpus[index % cpus.len()]),
+            candidates: net::candidates(&ips, udp.local_addr().port(), tcp_port),
+            udp,
+            config: WorkerConfig::default(),
+            certificate: Arc::clone(certificate),
+            clock,
+            reports: reports.clone(),
+        };
+        let (worker, thread) = worker_thread::spawn(parts).context("cannot start a worker")?;
+        workers.push(worker);
+        threads.push(thread);
+    }
+    Ok(Media { workers, threads, tcp })
+}
+
+/// Waits to be told to stop; gives how long to wait for participants. Ctrl-C does not wait.
+async fn wait_for_signal(patience: Duration) -> anyhow::Result<Duration> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {
+            tracing::info!(?patience, "SIGTERM: no newcomers any more; waiting for participants to leave");
+            Ok(patience)
+        }
+        _ = interrupt.recv() => Ok(Duration::ZERO),
+    }
+}
+
+fn start_log(config: &LogConfig) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&config.level)
+        .with_context(|| format!("log.level `{}` is neither a level nor directives per module", config.level))?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match config.format {
+        LogFormat::Text => log.with_target(false).init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+/// Says where the server is, and with --dev how to try it.
+fn announce(config: &Config, http_addr: SocketAddr, workers: &[WorkerHandle]) -> anyhow::Result<()> {
+    let scheme = if config.http.tls() { "https" } else { "http" };
+    let port = http_addr.port();
+    println!("sfu {} listens:", env!("CARGO_PKG_VERSION"));
+    println!("  page, signalling, WHIP, WHEP   {scheme}://{}", shown(http_addr));
+    for worker in workers {
+        let offered: Vec<String> =
+            worker.candidates().iter().map(|c| format!("{:?} {}", c.protocol, c.address).to_lowercase()).collect();
+        println!("  worker {}, offered to clients   {}", worker.index(), offered.join(", "));
+    }
+    if config.auth.open {
+        let host = if http_addr.ip().is_loopback() || http_addr.ip().is_unspecified() {
+            "localhost".to_owned()
+        } else {
+            http_addr.ip().to_string()
+        };
+        println!("\nOpen {scheme}://{host}:{port}/ in a browser, in two tabs, and you are in a call with yourself.");
+        println!("  ready-made link   {scheme}://{host}:{port}/?room=demo&token={}", dev_token()?);
+        println!("  API key, secret   {}, {}", dev::DEV_KEY, dev::DEV_SECRET);
+        println!("  WHIP, WHEP        {scheme}://{host}:{port}/whip/demo/cam, {scheme}://{host}:{port}/whep/demo/cam");
+        if !is_private(http_addr.ip()) {
+            println!("\nNote: with --dev anybody who reaches this address can join, and the secret is known to all.");
+        }
+    } else if config.auth.keys.is_empty() {
+        println!("\nNote: no API key is configured ([auth.keys]), so nobody can join. `sfu --dev` needs none.");
+    }
+    Ok(())
+}
+
+fn shown(addr: SocketAddr) -> SocketAddr {
+    if addr.ip().is_unspecified() { SocketAddr::new(IpAddr::from([0, 0, 0, 0]), addr.port()) } else { addr }
+}
+
+fn is_private(ip: IpAddr) -> bool {
+    ip.is_loopback()
+}
+
+/// An invitation: it names nobody, so that many tabs can use the one link.
+fn dev_token() -> anyhow::Result<String> {
+    let claims = Claims {
+        iss: dev::DEV_KEY.into(),
+        sub: String::new(),
+        exp: unix_time().as_secs() + 24 * 3_600,
+        nbf: None,
+        room: "demo".into(),
+        name: None,
+        metadata: None,
+        grants: GrantClaims { publish: true, subscribe: true, data: true, moderate: true, admin: false, create: true },
+        room_options: None,
+    };
+    Ok(sign(&claims, dev::DEV_SECRET)?)
+}

@@ -1,0 +1,242 @@
+//! The configuration: defaults, then a TOML file, then the environment, then flags. Unknown keys are refused.
+
+mod load;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use load::{Overrides, load};
+
+use serde::{Deserialize, Serialize};
+use sfu_rtc::media::Codec;
+use sfu_rtc::time::Duration;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
+
+/// Everything that can be configured.
+#[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Config {
+    pub(crate) http: HttpConfig,
+    pub(crate) media: MediaConfig,
+    pub(crate) auth: AuthConfig,
+    pub(crate) room: RoomConfig,
+    pub(crate) signal: SignalConfig,
+    pub(crate) limits: LimitsConfig,
+    pub(crate) log: LogConfig,
+    /// STUN and TURN servers that clients are told of.
+    pub(crate) ice_servers: Vec<IceServerConfig>,
+}
+
+/// Page, signalling, WHIP, WHEP, admin API.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct HttpConfig {
+    /// Address to listen on; `::` takes IPv4 too.
+    pub(crate) bind: IpAddr,
+    /// TCP port; 0 takes any that is free.
+    pub(crate) port: u16,
+    /// PEM file with the certificate chain; empty: plain HTTP.
+    pub(crate) tls_cert: PathBuf,
+    /// PEM file with its private key.
+    pub(crate) tls_key: PathBuf,
+    /// Folder from which the page is served in place of the built-in one; empty: built-in.
+    pub(crate) web_dir: PathBuf,
+    /// How long a SIGTERM waits for participants to leave before they are told to.
+    pub(crate) drain_seconds: u64,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            bind: IpAddr::from(Ipv6Addr::UNSPECIFIED),
+            port: 7880,
+            tls_cert: PathBuf::new(),
+            tls_key: PathBuf::new(),
+            web_dir: PathBuf::new(),
+            drain_seconds: 20,
+        }
+    }
+}
+
+impl HttpConfig {
+    /// Whether certificate or key are given.
+    pub(crate) fn tls(&self) -> bool {
+        !self.tls_cert.as_os_str().is_empty() || !self.tls_key.as_os_str().is_empty()
+    }
+}
+
+/// UDP, ICE-TCP and the workers.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct MediaConfig {
+    /// Address to receive media on; `::` takes IPv4 too.
+    pub(crate) bind: IpAddr,
+    /// First UDP port; each further worker takes the next. 0 takes any that are free.
+    pub(crate) udp_port: u16,
+    /// ICE over TCP, for networks that block UDP.
+    pub(crate) tcp: bool,
+    /// TCP port for it; 0 takes any that is free.
+    pub(crate) tcp_port: u16,
+    /// Addresses to offer to clients in place of the machine's own: behind NAT, the public one.
+    pub(crate) node_ips: Vec<IpAddr>,
+    /// Worker threads; 0: one per core.
+    pub(crate) workers: usize,
+    /// Binds each worker to one core.
+    pub(crate) pin_workers: bool,
+    /// Codecs to allow, in order of preference; empty: all, in the clients' order.
+    pub(crate) codecs: Vec<String>,
+    /// Size of a socket's kernel buffers in bytes, as far as the kernel allows.
+    pub(crate) socket_buffer: usize,
+}
+
+impl Default for MediaConfig {
+    fn default() -> Self {
+        Self {
+            bind: IpAddr::from(Ipv6Addr::UNSPECIFIED),
+            udp_port: 7881,
+            tcp: true,
+            tcp_port: 7881,
+            node_ips: Vec::new(),
+            workers: 0,
+            pin_workers: true,
+            codecs: Vec::new(),
+            // About 50 ms of 1 Gbit/s.
+            socket_buffer: 6 * 1024 * 1024,
+        }
+    }
+}
+
+/// Who may enter.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct AuthConfig {
+    /// API keys with their secrets: tokens are signed with a secret and name its key.
+    pub(crate) keys: BTreeMap<String, String>,
+    /// Lets anybody in without a token; set by --dev only.
+    #[serde(skip)]
+    pub(crate) open: bool,
+}
+
+/// What rooms are like unless a token or the admin API says otherwise.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct RoomConfig {
+    /// Most participants; 0: as many as the server takes.
+    pub(crate) max_participants: u32,
+    /// How long a room without participants stays.
+    pub(crate) empty_timeout_seconds: u64,
+}
+
+impl Default for RoomConfig {
+    fn default() -> Self {
+        Self { max_participants: 0, empty_timeout_seconds: 30 }
+    }
+}
+
+/// Signalling over WebSocket.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct SignalConfig {
+    /// How often clients send Ping; after three intervals of silence a connection counts as lost.
+    pub(crate) ping_interval_seconds: u64,
+    /// How long a lost connection can be resumed.
+    pub(crate) resume_seconds: u64,
+}
+
+impl Default for SignalConfig {
+    fn default() -> Self {
+        Self { ping_interval_seconds: 5, resume_seconds: 30 }
+    }
+}
+
+impl SignalConfig {
+    /// How long a lost connection can be resumed.
+    pub(crate) fn resume_window(&self) -> Duration {
+        Duration::from_secs(self.resume_seconds)
+    }
+
+    /// After this much silence a connection counts as lost.
+    pub(crate) fn silence_limit(&self) -> Duration {
+        Duration::from_secs(self.ping_interval_seconds.saturating_mul(3))
+    }
+}
+
+/// Limits against mistakes and malice.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct LimitsConfig {
+    /// Rooms on this server.
+    pub(crate) rooms: usize,
+    /// Participants in one room, whatever its options say.
+    pub(crate) participants_per_room: usize,
+    /// Publications of one participant.
+    pub(crate) publications_per_participant: usize,
+    /// Media sections of one participant: own media and slots.
+    pub(crate) sections_per_participant: usize,
+    /// Signalling connections, joined or not.
+    pub(crate) connections: usize,
+    /// Bytes of one signalling message or of a WHIP or WHEP body.
+    pub(crate) message_bytes: usize,
+    /// Signalling messages per second of one connection, over time.
+    pub(crate) messages_per_second: u32,
+    /// Bytes of data messages per second of one participant, over time.
+    pub(crate) data_bytes_per_second: u32,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            rooms: 10_000,
+            participants_per_room: 5_000,
+            publications_per_participant: 16,
+            sections_per_participant: 128,
+            connections: 20_000,
+            message_bytes: 256 * 1024,
+            messages_per_second: 50,
+            data_bytes_per_second: 1_000_000,
+        }
+    }
+}
+
+/// Logs.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct LogConfig {
+    /// Text for people or JSON for programs.
+    pub(crate) format: LogFormat,
+    /// What to log: error, warn, info, debug, trace, or directives per module (`info,sfu=debug`).
+    pub(crate) level: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".into() }
+    }
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// A STUN or TURN server that clients are told of.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct IceServerConfig {
+    /// `stun:host:port`, `turn:host:port?transport=udp` and the like.
+    pub(crate) urls: Vec<String>,
+    /// For TURN.
+    pub(crate) username: String,
+    /// For TURN.
+    pub(crate) credential: String,
+}
+
+/// The codec with this name in SDP, whatever its case.
+pub(crate) fn codec(name: &str) -> Option<Codec> {
+    use Codec::{Av1, H264, H265, Opus, OpusRed, Vp8, Vp9};
+    [Opus, OpusRed, Vp8, Vp9, H264, H265, Av1].into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
+}

@@ -1,0 +1,329 @@
+//! Tokens: JWT (RFC 7519) signed with HS256 by the secret of an API key, which the claim `iss` names.
+//!
+//! ```json
+//! { "iss": "devkey", "sub": "alice", "exp": 1790000000, "room": "demo", "name": "Alice",
+//!   "grants": { "publish": true, "subscribe": true, "data": true, "moderate": false, "admin": false } }
+//! ```
+
+use crate::config::AuthConfig;
+use crate::control::error::ControlError;
+use crate::random;
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// Clocks of those who make tokens may be off by this much.
+const LEEWAY_SECONDS: u64 = 5;
+/// Longest identity; it stands in every roster.
+pub(crate) const MAX_IDENTITY: usize = 128;
+/// Longest name to show.
+pub(crate) const MAX_NAME: usize = 128;
+/// Longest room name.
+pub(crate) const MAX_ROOM: usize = 128;
+/// Most bytes of metadata of a participant or room.
+pub(crate) const MAX_METADATA: usize = 4 * 1024;
+
+/// What a token says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Claims {
+    /// API key.
+    pub(crate) iss: String,
+    /// Identity. Empty: an invitation, with which everybody gets an identity of their own.
+    #[serde(default)]
+    pub(crate) sub: String,
+    /// End of validity, seconds since the Unix epoch.
+    pub(crate) exp: u64,
+    /// Begin of validity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) nbf: Option<u64>,
+    /// Room, or `*` for any. Empty: none (a token for the admin API alone).
+    #[serde(default)]
+    pub(crate) room: String,
+    /// Name to show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    /// Free text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) metadata: Option<String>,
+    /// What its bearer may do.
+    #[serde(default)]
+    pub(crate) grants: GrantClaims,
+    /// Options of the room, should this join make it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) room_options: Option<RoomOptions>,
+}
+
+/// What the bearer of a token may do. What is not said is not allowed, but for making the room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct GrantClaims {
+    pub(crate) publish: bool,
+    pub(crate) subscribe: bool,
+    pub(crate) data: bool,
+    pub(crate) moderate: bool,
+    pub(crate) admin: bool,
+    /// The first join makes the room.
+    pub(crate) create: bool,
+}
+
+impl Default for GrantClaims {
+    fn default() -> Self {
+        Self { publish: false, subscribe: false, data: false, moderate: false, admin: false, create: true }
+    }
+}
+
+/// Options of a room; what is left out is as configured.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RoomOptions {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_participants: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) empty_timeout_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) metadata: Option<String>,
+}
+
+/// Who somebody is and what they may do, once their token was checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Permit {
+    pub(crate) identity: String,
+    /// The token's name; wins over what the client says.
+    pub(crate) name: Option<String>,
+    /// The token's metadata; wins over what the client says.
+    pub(crate) metadata: Option<String>,
+    pub(crate) grants: GrantClaims,
+    pub(crate) room_options: RoomOptions,
+}
+
+/// Checks tokens.
+pub(crate) struct Authenticator {
+    keys: HashMap<String, DecodingKey>,
+    validation: Validation,
+    open: bool,
+}
+
+impl Authenticator {
+    /// With the configured keys.
+    pub(crate) fn new(config: &AuthConfig) -> Self {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.leeway = LEEWAY_SECONDS;
+        validation.validate_nbf = true;
+        validation.set_required_spec_claims(&["exp", "iss"]);
+        let decoding = |secret: &String| DecodingKey::from_secret(secret.as_bytes());
+        let keys = config.keys.iter().map(|(key, secret)| (key.clone(), decoding(secret))).collect();
+        Self { keys, validation, open: config.open }
+    }
+
+    /// Admits the bearer of `token` to `room`. `identity` is what an open server calls somebody without a token.
+    pub(crate) fn admit(&self, token: &str, room: &str, identity: Option<&str>) -> Result<Permit, ControlError> {
+        check_room_name(room)?;
+        if token.is_empty() && self.open {
+            return Ok(open_permit(identity));
+        }
+        let claims = self.claims(token)?;
+        if claims.room != room && claims.room != "*" {
+            let for_room = if claims.room.is_empty() { "no room".into() } else { format!("room `{}`", claims.room) };
+            return Err(ControlError::forbidden(format!("The token is for {for_room}, not for `{room}`.")));
+        }
+        permit(claims)
+    }
+
+    /// Admits the bearer of `token` to the admin API.
+    pub(crate) fn admit_admin(&self, token: &str) -> Result<(), ControlError> {
+        if self.claims(token)?.grants.admin {
+            Ok(())
+        } else {
+            Err(ControlError::forbidden("The token has no admin grant; `sfu token --admin` makes one that has."))
+        }
+    }
+
+    fn claims(&self, token: &str) -> Result<Claims, ControlError> {
+        let unauthenticated = |text: String| ControlError::unauthenticated(text);
+        if token.is_empty() {
+            return Err(unauthenticated("A token is needed; `sfu token` makes one.".into()));
+        }
+        // The claim names the key that proves the claim: read it first without trust.
+        let issuer = jsonwebtoken::dangerous::insecure_decode::<Claims>(token)
+            .map_err(|error| unauthenticated(format!("The token cannot be read: {error}.")))?
+            .claims
+            .iss;
+        let Some(key) = self.keys.get(&issuer) else {
+            return Err(unauthenticated("The token names an API key (iss) that this server does not have.".into()));
+        };
+        let decoded = jsonwebtoken::decode::<Claims>(token, key, &self.validation).map_err(|error| {
+            unauthenticated(match error.kind() {
+                ErrorKind::ExpiredSignature => "The token has expired; ask for a new one.".into(),
+                ErrorKind::ImmatureSignature => "The token is not valid yet; check the clocks.".into(),
+                ErrorKind::InvalidSignature => "The token's signature does not match the key that it names.".into(),
+                _ => format!("The token is not valid: {error}."),
+            })
+        })?;
+        Ok(decoded.claims)
+    }
+}
+
+/// Signs a token.
+pub(crate) fn sign(claims: &Claims, secret: &str) -> Result<String, jsonwebtoken::errors::Error> {
+    jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &EncodingKey::from_secret(secret.as_bytes()))
+}
+
+fn permit(claims: Claims) -> Result<Permit, ControlError> {
+    if claims.sub.len() > MAX_IDENTITY {
+        return Err(ControlError::unauthenticated(format!(
+            "The token's identity (sub) has more than {MAX_IDENTITY} bytes."
+        )));
+    }
+    if claims.metadata.as_ref().is_some_and(|m| m.len() > MAX_METADATA) {
+        return Err(ControlError::unauthenticated(format!("The token's metadata has more than {MAX_METADATA} bytes.")));
+    }
+    Ok(Permit {
+        identity: if claims.sub.is_empty() { made_up_identity() } else { claims.sub },
+        name: claims.name.map(|name| clip(&name, MAX_NAME)),
+        metadata: claims.metadata,
+        grants: claims.grants,
+        room_options: claims.room_options.unwrap_or_default(),
+    })
+}
+
+fn open_permit(identity: Option<&str>) -> Permit {
+    Permit {
+        identity: identity.map_or_else(made_up_identity, |name| clip(name, MAX_IDENTITY)),
+        name: None,
+        metadata: None,
+        grants: GrantClaims { publish: true, subscribe: true, data: true, moderate: true, admin: false, create: true },
+        room_options: RoomOptions::default(),
+    }
+}
+
+fn made_up_identity() -> String {
+    format!("guest-{}", random::text(8))
+}
+
+pub(crate) fn check_room_name(room: &str) -> Result<(), ControlError> {
+    let fine = !room.is_empty() && room.len() <= MAX_ROOM && !room.chars().any(|c| c.is_control() || c == '/');
+    if fine {
+        return Ok(());
+    }
+    let text = format!("A room's name has 1 to {MAX_ROOM} bytes, without slashes and control characters.");
+    Err(ControlError::bad_message(text))
+}
+
+/// The longest beginning of `text` that has at most `max` bytes.
+pub(crate) fn clip(text: &str, max: usize) -> String {
+    let end = (0..=max.min(text.len())).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+    text[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::unix_time;
+    use sfu_proto::v1::ErrorCode;
+
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+    fn authenticator() -> Authenticator {
+        let keys = [("key".to_owned(), SECRET.to_owned())].into();
+        Authenticator::new(&AuthConfig { keys, open: false })
+    }
+
+    fn claims() -> Claims {
+        Claims {
+            iss: "key".into(),
+            sub: "alice".into(),
+            exp: unix_time().as_secs() + 60,
+            nbf: None,
+            room: "demo".into(),
+            name: Some("Alice".into()),
+            metadata: None,
+            grants: GrantClaims { publish: true, ..GrantClaims::default() },
+            room_options: None,
+        }
+    }
+
+    fn refusal(claims: &Claims, secret: &str) -> ControlError {
+        authenticator().admit(&sign(claims, secret).unwrap(), "demo", None).unwrap_err()
+    }
+
+    #[test]
+    fn a_good_token_admits() {
+        let permit = authenticator().admit(&sign(&claims(), SECRET).unwrap(), "demo", None).unwrap();
+        assert_eq!((permit.identity.as_str(), permit.name.as_deref()), ("alice", Some("Alice")));
+        assert!(permit.grants.publish && !permit.grants.subscribe && permit.grants.create);
+    }
+
+    #[test]
+    fn bad_tokens_are_refused() {
+        let past = unix_time().as_secs() - 60;
+        let future = unix_time().as_secs() + 60;
+        assert!(refusal(&Claims { exp: past, ..claims() }, SECRET).message.contains("expired"));
+        assert!(refusal(&Claims { nbf: Some(future), ..claims() }, SECRET).message.contains("not valid yet"));
+        assert!(refusal(&claims(), "another secret").message.contains("signature"));
+        assert!(refusal(&Claims { iss: "other".into(), ..claims() }, SECRET).message.contains("API key"));
+        assert_eq!(refusal(&Claims { room: "other".into(), ..claims() }, SECRET).code, ErrorCode::Forbidden);
+        assert_eq!(refusal(&Claims { sub: "x".repeat(129), ..claims() }, SECRET).code, ErrorCode::Unauthenticated);
+        for garbage in ["", "x", "a.b.c", "🦀.🦀.🦀"] {
+            let error = authenticator().admit(garbage, "demo", None).unwrap_err();
+            assert_eq!(error.code, ErrorCode::Unauthenticated, "{garbage}");
+        }
+    }
+
+    #[test]
+    fn an_invitation_gives_everybody_an_identity_of_their_own() {
+        let token = sign(&Claims { sub: String::new(), ..claims() }, SECRET).unwrap();
+        let identity = || authenticator().admit(&token, "demo", None).unwrap().identity;
+        assert_ne!(identity(), identity());
+    }
+
+    #[test]
+    fn another_algorithm_is_refused() {
+        let unsigned = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.eyJpc3MiOiJrZXkiLCJzdWIiOiJhIiwiZXhwIjo5OTk5OTk5OTk5LCJyb29tIjoiZGVtbyJ9.";
+        assert_eq!(authenticator().admit(unsigned, "demo", None).unwrap_err().code, ErrorCode::Unauthenticated);
+        let hs512 = jsonwebtoken::encode(
+            &Header::new(Algorithm::HS512),
+            &claims(),
+            &EncodingKey::from_secret(SECRET.as_bytes()),
+        );
+        assert_eq!(authenticator().admit(&hs512.unwrap(), "demo", None).unwrap_err().code, ErrorCode::Unauthenticated);
+    }
+
+    #[test]
+    fn a_token_without_expiry_is_refused() {
+        let claims = serde_json::json!({ "iss": "key", "sub": "a", "room": "demo" });
+        let token = jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes()));
+        assert_eq!(authenticator().admit(&token.unwrap(), "demo", None).unwrap_err().code, ErrorCode::Unauthenticated);
+    }
+
+    #[test]
+    fn the_star_opens_every_room_and_admin_needs_its_grant() {
+        let token = sign(&Claims { room: "*".into(), ..claims() }, SECRET).unwrap();
+        assert!(authenticator().admit(&token, "anything", None).is_ok());
+        assert_eq!(authenticator().admit_admin(&token).unwrap_err().code, ErrorCode::Forbidden);
+        let grants = GrantClaims { admin: true, ..GrantClaims::default() };
+        assert!(authenticator().admit_admin(&sign(&Claims { grants, ..claims() }, SECRET).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn an_open_server_takes_anybody_but_checks_tokens_that_are_given() {
+        let open = Authenticator::new(&AuthConfig { open: true, ..AuthConfig::default() });
+        assert!(open.admit("", "demo", None).unwrap().identity.starts_with("guest-"));
+        assert!(open.admit("garbage", "demo", None).is_err());
+        assert!(open.admit_admin("").is_err(), "the admin API always wants a token");
+    }
+
+    #[test]
+    fn room_names_are_checked() {
+        let open = Authenticator::new(&AuthConfig { open: true, ..AuthConfig::default() });
+        for bad in ["", "a/b", "a\nb", &"x".repeat(129)] {
+            assert_eq!(open.admit("", bad, None).unwrap_err().code, ErrorCode::BadMessage, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn clipping_keeps_characters_whole() {
+        assert_eq!(clip("aé", 2), "a");
+        assert_eq!(clip("aé", 3), "aé");
+    }
+}

@@ -1,0 +1,102 @@
+//! Encoder directives: what a publication's sender is asked to encode, and what it said to that.
+
+use super::ids::publication_text;
+use super::lock;
+use super::outbox::Outgoing;
+use super::{Control, ControlError};
+use sfu_core::ids::PublicationId;
+use sfu_proto::v1::server_message::Body;
+use sfu_proto::v1::{EncoderDirective, EncoderDirectiveAck};
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+/// A directive that names no time to live holds this long.
+const DEFAULT_TTL_MS: u32 = 10_000;
+
+/// The latest directive of each publication.
+#[derive(Default)]
+pub(crate) struct Directives(Mutex<HashMap<PublicationId, Latest>>);
+
+/// The latest directive of one publication.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Latest {
+    pub(crate) directive: EncoderDirective,
+    /// The answer to it, once there is one.
+    pub(crate) ack: Option<EncoderDirectiveAck>,
+}
+
+impl Directives {
+    /// The latest directive of `publication`.
+    pub(crate) fn latest(&self, publication: PublicationId) -> Option<Latest> {
+        lock(&self.0).get(&publication).cloned()
+    }
+
+    /// Takes the client's answer over, unless a newer directive is on its way.
+    pub(super) fn acknowledge(&self, publication: PublicationId, ack: &EncoderDirectiveAck) {
+        if let Some(latest) = lock(&self.0).get_mut(&publication)
+            && latest.directive.version == ack.version
+        {
+            tracing::debug!(
+                publication = ack.publication_id,
+                version = ack.version,
+                outcome = ack.outcome,
+                "directive"
+            );
+            latest.ack = Some(ack.clone());
+        }
+    }
+
+    pub(super) fn forget(&self, publication: PublicationId) {
+        lock(&self.0).remove(&publication);
+    }
+
+    /// Gives the directive its version.
+    fn record(&self, publication: PublicationId, mut directive: EncoderDirective) -> EncoderDirective {
+        let mut all = lock(&self.0);
+        let latest = all.entry(publication).or_default();
+        directive.publication_id = publication_text(publication);
+        directive.version = latest.directive.version + 1;
+        if directive.ttl_ms == 0 {
+            directive.ttl_ms = DEFAULT_TTL_MS;
+        }
+        *latest = Latest { directive: directive.clone(), ack: None };
+        directive
+    }
+}
+
+impl Control {
+    /// Asks the sender of `publication` to encode as `directive` says. Gives the directive with its version.
+    pub(crate) fn direct_encoder(
+        &self,
+        room: &super::Room,
+        publication: PublicationId,
+        directive: EncoderDirective,
+    ) -> Result<EncoderDirective, ControlError> {
+        let state = room.lock();
+        let owner = state.publisher(publication).ok_or_else(super::publish::no_publication)?;
+        let directive = self.directives.record(publication, directive);
+        owner.outbox.push(Outgoing::new(Body::EncoderDirective(directive.clone())));
+        Ok(directive)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_grow_and_old_answers_are_ignored() {
+        let directives = Directives::default();
+        let publication = PublicationId(1);
+        let first = directives.record(publication, EncoderDirective::default());
+        let second = directives.record(publication, EncoderDirective { ttl_ms: 5, ..EncoderDirective::default() });
+        assert_eq!((first.version, first.ttl_ms, second.version, second.ttl_ms), (1, DEFAULT_TTL_MS, 2, 5));
+        let ack = |version| EncoderDirectiveAck { version, ..EncoderDirectiveAck::default() };
+        directives.acknowledge(publication, &ack(1));
+        assert!(directives.latest(publication).unwrap().ack.is_none());
+        directives.acknowledge(publication, &ack(2));
+        assert!(directives.latest(publication).unwrap().ack.is_some());
+        directives.forget(publication);
+        assert!(directives.latest(publication).is_none());
+    }
+}

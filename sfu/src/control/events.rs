@@ -1,0 +1,113 @@
+//! What workers report.
+
+use super::Control;
+use super::participant::{Access, Participant};
+use super::room::Room;
+use crate::worker_thread::Report;
+use sfu_core::event::{CloseReason, Event};
+use sfu_core::ids::TransportId;
+use sfu_proto::v1::LeaveReason;
+use std::sync::Arc;
+use tokio::sync::mpsc::Receiver;
+
+impl Control {
+    /// Handles the reports of all workers, for as long as the server runs.
+    pub(crate) async fn handle_reports(self: Arc<Self>, mut reports: Receiver<Report>) {
+        while let Some(report) = reports.recv().await {
+            match report {
+                Report::Event { worker, event } => self.handle_event(worker, event),
+                Report::RoomFailed { room } => {
+                    let room = self.rooms_by_id.get(&room).map(|room| Arc::clone(&room));
+                    if let Some(room) = room {
+                        self.fail_room(&room);
+                    }
+                }
+                Report::WorkerFailed { worker } => {
+                    self.all_rooms()
+                        .iter()
+                        .filter(|room| room.worker.index() == worker)
+                        .for_each(|r| self.fail_room(r));
+                }
+            }
+        }
+    }
+
+    fn fail_room(&self, room: &Arc<Room>) {
+        tracing::error!(room = room.name, "the room is closed after a failure of its worker");
+        let text = "The server had an internal failure; join again.";
+        self.close_room(room, &mut room.lock(), LeaveReason::ConnectionLost, text);
+    }
+
+    fn handle_event(&self, worker: usize, event: Event) {
+        match event {
+            Event::Connected { transport, path, ice, dtls } => {
+                self.stats.connected(worker, ice, dtls);
+                self.with_participant(transport, |room, participant| {
+                    tracing::info!(
+                        room = room.name, participant = %participant.id, remote = %path.remote,
+                        protocol = ?path.protocol, ?ice, ?dtls, "media connected"
+                    );
+                });
+            }
+            Event::PathChanged { transport, path } => {
+                self.with_participant(transport, |room, participant| {
+                    tracing::info!(room = room.name, participant = %participant.id, remote = %path.remote, "path changed");
+                });
+            }
+            Event::Closed { transport, reason } => self.media_closed(transport, reason),
+            Event::ActiveSpeakers { room, speakers } => {
+                let room = self.rooms_by_id.get(&room).map(|room| Arc::clone(&room));
+                if let Some(room) = room {
+                    let mut state = room.lock();
+                    state.set_speakers(&speakers);
+                    room.replan(&mut state);
+                }
+            }
+            Event::PublicationCodec { publication, codec } => {
+                // The event names no room; a publication's first packet is rare enough to look.
+                for room in self.all_rooms().iter().filter(|room| room.worker.index() == worker) {
+                    let mut state = room.lock();
+                    let Some(owner) = state.publisher_mut(publication) else { continue };
+                    let id = owner.id;
+                    if let Some(publication) = owner.publication_mut(publication) {
+                        publication.codec = Some(codec);
+                    }
+                    state.announce(id);
+                }
+            }
+            Event::SlotSwitched { transport, mid, publication } => {
+                tracing::debug!(?transport, %mid, ?publication, "slot switched");
+            }
+            Event::Stats { token, stats } => self.stats.answer(worker, token, *stats),
+        }
+    }
+
+    fn with_participant(&self, transport: TransportId, act: impl FnOnce(&Room, &mut Participant)) {
+        let owner = self.transports.get(&transport).map(|owner| owner.clone());
+        if let Some((room, id)) = owner
+            && let Some(participant) = room.lock().participants.get_mut(&id)
+        {
+            act(&room, participant);
+        }
+    }
+
+    /// A transport is over: WHIP and WHEP sessions end with it, the others may offer again.
+    fn media_closed(&self, transport: TransportId, reason: CloseReason) {
+        let Some((room, id)) = self.transports.get(&transport).map(|owner| owner.clone()) else { return };
+        let mut state = room.lock();
+        let Some(participant) = state.participants.get_mut(&id) else { return };
+        if participant.media.as_ref().is_none_or(|media| media.transport != transport) {
+            return;
+        }
+        tracing::info!(room = room.name, participant = %id, ?reason, "media closed");
+        if participant.access != Access::Signal {
+            self.end_session(&room, &mut state, id, LeaveReason::ConnectionLost, "The media connection ended.");
+            return;
+        }
+        participant.media_lost = Some(self.clock.now());
+        if self.end_media(&room, &mut state, id) {
+            state.announce(id);
+        }
+        room.replan(&mut state);
+    }
+}

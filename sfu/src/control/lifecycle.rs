@@ -1,0 +1,149 @@
+//! How sessions and rooms end, and how a lost connection is taken up again.
+
+use super::Control;
+use super::error::ControlError;
+use super::ids::ParticipantId;
+use super::negotiation::Media;
+use super::participant::{Access, Participant};
+use super::requests::Session;
+use super::room::{Room, RoomState};
+use sfu_core::command::Command;
+use sfu_proto::v1::{Joined, LeaveReason};
+use sfu_rtc::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// How often ends that come by time are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Control {
+    /// Takes up a session whose connection was lost.
+    pub(crate) fn resume(self: &Arc<Self>, secret: &str) -> Result<(Session, Joined), ControlError> {
+        let gone = || ControlError::not_found("There is no such session any more; join again.");
+        let (room, id) = self.session(secret).ok_or_else(gone)?;
+        let mut state = room.lock();
+        let me = state.participants.get_mut(&id).filter(|p| p.access == Access::Signal).ok_or_else(gone)?;
+        me.detached = None;
+        let outbox = Arc::clone(&me.outbox);
+        let attachment = outbox.attach();
+        let joined = self.joined(&room, &state, id, None);
+        drop(state);
+        tracing::info!(room = room.name, participant = %id, "resumed");
+        Ok((Session::new(Arc::clone(self), room, id, outbox, attachment), joined))
+    }
+
+    /// The connection of `session` was lost; it may come back.
+    pub(crate) fn detach(&self, session: &Session) {
+        let mut state = session.room.lock();
+        if !session.is_attached() {
+            return;
+        }
+        if let Some(me) = state.participants.get_mut(&session.id) {
+            me.detached = Some(self.clock.now());
+            tracing::info!(room = session.room.name, participant = %session.id, "connection lost");
+        }
+    }
+
+    /// Ends a participant's session with everything that belongs to it.
+    pub(crate) fn end_session(
+        &self,
+        room: &Arc<Room>,
+        state: &mut RoomState,
+        id: ParticipantId,
+        reason: LeaveReason,
+        text: &str,
+    ) {
+        if let Some(participant) = room.remove(state, id, reason, text, self.clock.now()) {
+            self.forget(&participant);
+        }
+    }
+
+    /// Ends a room; everybody in it is told.
+    pub(crate) fn close_room(&self, room: &Arc<Room>, state: &mut RoomState, reason: LeaveReason, text: &str) {
+        state.closed = true;
+        for (_, participant) in std::mem::take(&mut state.participants) {
+            participant.outbox.close(reason, text);
+            self.forget(&participant);
+        }
+        room.worker.send(Command::CloseRoom { room: room.id });
+        self.rooms_by_id.remove(&room.id);
+        self.rooms.remove_if(&room.name, |_, current| current.id == room.id);
+        tracing::info!(room = room.name, ?reason, "room closed");
+    }
+
+    fn forget(&self, participant: &Participant) {
+        self.sessions.remove(&participant.secret);
+        if let Some(media) = &participant.media {
+            self.transports.remove(&media.transport);
+        }
+        participant.publications.iter().for_each(|publication| self.directives.forget(publication.id));
+    }
+
+    /// Takes a participant's transport away, and what it published with it. Whether it had published anything.
+    pub(super) fn end_media(&self, room: &Room, state: &mut RoomState, id: ParticipantId) -> bool {
+        let Some(participant) = state.participants.get_mut(&id) else { return false };
+        if let Some(Media { transport, .. }) = participant.media.take() {
+            self.transports.remove(&transport);
+            room.worker.send(Command::RemoveTransport { transport });
+        }
+        participant.slots.iter_mut().for_each(|slot| slot.current = None);
+        let ended = std::mem::take(&mut participant.publications);
+        ended.iter().for_each(|publication| self.directives.forget(publication.id));
+        !ended.is_empty()
+    }
+
+    /// Ends what has had its time, for as long as the server runs.
+    pub(crate) async fn sweep(self: Arc<Self>) {
+        let mut interval = tokio::time::interval(SWEEP_INTERVAL);
+        loop {
+            interval.tick().await;
+            let now = self.clock.now();
+            for room in self.all_rooms() {
+                self.sweep_room(&room, now);
+            }
+        }
+    }
+
+    fn sweep_room(&self, room: &Arc<Room>, now: Instant) {
+        let window = self.config.signal.resume_window();
+        let over = |since: Option<Instant>| since.is_some_and(|since| now - since >= window);
+        let mut state = room.lock();
+        let lost: Vec<ParticipantId> = state
+            .participants
+            .values()
+            .filter(|p| over(p.detached) || over(p.media_lost))
+            .map(|participant| participant.id)
+            .collect();
+        for id in lost {
+            self.end_session(
+                room,
+                &mut state,
+                id,
+                LeaveReason::ConnectionLost,
+                "The connection was lost for too long.",
+            );
+        }
+        let timeout = Duration::from_secs(state.options.empty_timeout_seconds.unwrap_or(0));
+        if state.empty_since.is_some_and(|since| now - since >= timeout) {
+            self.close_room(room, &mut state, LeaveReason::RoomClosed, "The room was empty.");
+        }
+    }
+
+    /// The server goes down: admits nobody any more and, after at most `patience`, ends all rooms.
+    pub(crate) async fn drain(&self, patience: Duration) {
+        self.draining.store(true, Ordering::Relaxed);
+        let deadline = tokio::time::Instant::now() + patience;
+        while tokio::time::Instant::now() < deadline && self.participants() > 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        for room in self.all_rooms() {
+            let mut state = room.lock();
+            self.close_room(&room, &mut state, LeaveReason::ServerShutdown, "The server goes down.");
+        }
+    }
+
+    /// How many participants are on this server.
+    pub(crate) fn participants(&self) -> usize {
+        self.all_rooms().iter().map(|room| room.lock().participants.len()).sum()
+    }
+}

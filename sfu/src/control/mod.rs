@@ -1,0 +1,184 @@
+//! The control plane: rooms and who is in them, signalling sessions, tokens, and the only link between the
+//! signalling protocol and the workers, which know nothing of it.
+//!
+//! Lock order: a room's lock is taken alone; an outbox's or the worker queue's may be taken below it. No map entry is
+//! held while a room's lock is waited for.
+
+pub(crate) mod auth;
+mod directives;
+mod error;
+mod events;
+mod ids;
+mod join;
+mod lifecycle;
+pub(crate) mod negotiation;
+mod outbox;
+mod participant;
+mod publish;
+mod quality;
+mod rate;
+mod requests;
+mod room;
+mod slots;
+mod stats;
+mod subscribe;
+mod translate;
+
+pub(crate) use directives::Directives;
+pub(crate) use error::ControlError;
+pub(crate) use ids::{ParticipantId, parse_publication, publication_text};
+pub(crate) use join::{Entered, JoinRequest};
+pub(crate) use outbox::{Next, Outgoing};
+pub(crate) use participant::{Access, Participant};
+pub(crate) use rate::Rate;
+pub(crate) use requests::Session;
+pub(crate) use room::{Room, RoomState};
+pub(crate) use slots::Wish;
+pub(crate) use stats::{HANDSHAKE_BUCKETS, Histogram, StatsCollector};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::worker_thread::WorkerHandle;
+use auth::{Authenticator, RoomOptions};
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
+use ids::Ids;
+use negotiation::Negotiator;
+use sfu_core::ids::{RoomId, TransportId};
+use sfu_rtc::dtls::DtlsCertificate;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A worker with more waiting commands than this takes no newcomers.
+const BUSY_QUEUE: usize = 4_096;
+
+/// The control plane. One per process.
+pub(crate) struct Control {
+    pub(crate) config: Arc<Config>,
+    pub(crate) clock: Clock,
+    pub(crate) auth: Authenticator,
+    pub(crate) workers: Vec<WorkerHandle>,
+    pub(crate) stats: StatsCollector,
+    pub(crate) directives: Directives,
+    /// Signalling connections, joined or not.
+    pub(crate) connections: AtomicUsize,
+    negotiator: Negotiator,
+    ids: Ids,
+    rooms: DashMap<String, Arc<Room>>,
+    rooms_by_id: DashMap<RoomId, Arc<Room>>,
+    transports: DashMap<TransportId, (Arc<Room>, ParticipantId)>,
+    sessions: DashMap<String, (Arc<Room>, ParticipantId)>,
+    draining: AtomicBool,
+}
+
+impl Control {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        clock: Clock,
+        certificate: &DtlsCertificate,
+        workers: Vec<WorkerHandle>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            auth: Authenticator::new(&config.auth),
+            negotiator: Negotiator::new(&config, certificate),
+            config,
+            clock,
+            stats: StatsCollector::new(workers.len()),
+            workers,
+            directives: Directives::default(),
+            connections: AtomicUsize::new(0),
+            ids: Ids::new(),
+            rooms: DashMap::new(),
+            rooms_by_id: DashMap::new(),
+            transports: DashMap::new(),
+            sessions: DashMap::new(),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether the server goes down.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// The room with this name.
+    pub(crate) fn room(&self, name: &str) -> Option<Arc<Room>> {
+        self.rooms.get(name).map(|room| Arc::clone(&room))
+    }
+
+    /// All rooms.
+    pub(crate) fn all_rooms(&self) -> Vec<Arc<Room>> {
+        self.rooms.iter().map(|room| Arc::clone(&room)).collect()
+    }
+
+    /// The session with this secret.
+    pub(crate) fn session(&self, secret: &str) -> Option<(Arc<Room>, ParticipantId)> {
+        self.sessions.get(secret).map(|session| session.clone())
+    }
+
+    /// The room `name`, which is made where it is not there and `may_create`.
+    pub(crate) fn open_room(
+        &self,
+        name: &str,
+        options: &RoomOptions,
+        may_create: bool,
+    ) -> Result<Arc<Room>, ControlError> {
+        if let Some(room) = self.room(name) {
+            return Ok(room);
+        }
+        if !may_create {
+            return Err(ControlError::not_found(format!("There is no room `{name}`, and the token may not make it.")));
+        }
+        if self.rooms.len() >= self.config.limits.rooms {
+            return Err(ControlError::limit("The server has its maximum of rooms (limits.rooms); try later."));
+        }
+        let worker = self.place_room();
+        match self.rooms.entry(name.to_owned()) {
+            Entry::Occupied(entry) => Ok(Arc::clone(entry.get())),
+            Entry::Vacant(entry) => {
+                let options = with_defaults(options, &self.config);
+                let id = self.ids.room();
+                let room = Arc::new(Room::open(id, name.to_owned(), options, worker, self.clock.now()));
+                self.rooms_by_id.insert(id, Arc::clone(&room));
+                entry.insert(Arc::clone(&room));
+                tracing::info!(room = name, worker = room.worker.index(), "room opened");
+                Ok(room)
+            }
+        }
+    }
+
+    /// The worker for a new room: the one with the least traffic, and among equals the one with the fewest rooms.
+    fn place_room(&self) -> WorkerHandle {
+        let mut rooms = vec![0usize; self.workers.len()];
+        for room in &self.rooms {
+            rooms[room.worker.index()] += 1;
+        }
+        let load =
+            |worker: &&WorkerHandle| (self.stats.load_class(worker.index()), rooms[worker.index()], worker.index());
+        self.workers.iter().min_by_key(load).expect("there is at least one worker").clone()
+    }
+
+    /// Refuses newcomers while the server goes down or the worker of their room has too much to do.
+    fn check_admission(&self, worker: Option<&WorkerHandle>) -> Result<(), ControlError> {
+        if self.is_draining() {
+            return Err(ControlError::unavailable("The server goes down; try again in a moment."));
+        }
+        if worker.is_some_and(|worker| worker.waiting() > BUSY_QUEUE) {
+            return Err(ControlError::unavailable("The server has too much to do; try again in a moment."));
+        }
+        Ok(())
+    }
+}
+
+fn with_defaults(options: &RoomOptions, config: &Config) -> RoomOptions {
+    RoomOptions {
+        max_participants: Some(options.max_participants.unwrap_or(config.room.max_participants)),
+        empty_timeout_seconds: Some(options.empty_timeout_seconds.unwrap_or(config.room.empty_timeout_seconds)),
+        metadata: options.metadata.clone(),
+    }
+}
+
+/// Locks; a panic elsewhere does not spoil what the lock guards, since every change is made whole or not at all.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

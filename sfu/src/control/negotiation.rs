@@ -1,0 +1,211 @@
+//! Offers and answers: what a participant's transport is made of.
+
+use super::error::ControlError;
+use super::ids::Ids;
+use super::participant::Slot;
+use super::slots::Wish;
+use crate::config::{self, Config};
+use crate::random;
+use crate::worker_thread::WorkerHandle;
+use sfu_core::command::{Command, LayerPreference, TransportParams};
+use sfu_core::ids::{RoomId, TransportId};
+use sfu_rtc::dtls::{DtlsCertificate, Fingerprint};
+use sfu_rtc::ice::{ICE_ENTROPY, IceCredentials, ice_char};
+use sfu_rtc::ids::{Mid, Ssrc};
+use sfu_rtc::media::{Direction, MediaSection};
+use sfu_rtc::sdp::{self, AnswerParams, Fault, MediaPolicy, Offer, OfferedKind, SdpError};
+
+/// What was negotiated with a participant.
+#[derive(Clone, Debug)]
+pub(crate) struct Media {
+    pub(crate) transport: TransportId,
+    pub(crate) local: IceCredentials,
+    pub(crate) remote: IceCredentials,
+    pub(crate) fingerprints: Vec<Fingerprint>,
+    pub(crate) sections: Vec<MediaSection>,
+    /// Of the answers' o= line.
+    session: u64,
+    version: u64,
+}
+
+/// What an offer leads to.
+pub(crate) struct Negotiated {
+    pub(crate) media: Media,
+    pub(crate) answer: String,
+    pub(crate) change: Change,
+}
+
+/// What an offer is, compared with what was negotiated before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Change {
+    /// The first, or of another peer connection: a transport is made.
+    New,
+    /// The same transport, maybe with other sections.
+    Sections,
+    /// The same transport with new ICE credentials.
+    IceRestart,
+}
+
+/// Answers offers.
+pub(crate) struct Negotiator {
+    fingerprint: Fingerprint,
+    policy: MediaPolicy,
+}
+
+impl Negotiator {
+    pub(crate) fn new(config: &Config, certificate: &DtlsCertificate) -> Self {
+        let mut policy = MediaPolicy { max_sections: config.limits.sections_per_participant, ..MediaPolicy::default() };
+        if !config.media.codecs.is_empty() {
+            policy.codecs = config.media.codecs.iter().filter_map(|name| config::codec(name)).collect();
+        }
+        Self { fingerprint: certificate.fingerprint().clone(), policy }
+    }
+
+    /// Answers `offer` of somebody who may publish and subscribe as said, and whose transport was `previous`.
+    pub(crate) fn negotiate(
+        &self,
+        offer: &Offer,
+        previous: Option<&Media>,
+        (publish, subscribe): (bool, bool),
+        worker: &WorkerHandle,
+        ids: &Ids,
+    ) -> Result<Negotiated, ControlError> {
+        let policy = MediaPolicy { publish, subscribe, ..self.policy.clone() };
+        let change = previous.map_or(Change::New, |media| change(offer, media));
+        let previous = previous.filter(|_| change != Change::New);
+        let local = match (previous, change) {
+            (Some(media), Change::Sections) => media.local.clone(),
+            _ => new_credentials(worker),
+        };
+        let session = previous.map_or_else(|| random::number() >> 2, |media| media.session);
+        let version = previous.map_or(1, |media| media.version + 1);
+        let streams = stream_names(offer, &policy);
+        let params = AnswerParams {
+            ice: &local,
+            fingerprint: &self.fingerprint,
+            candidates: worker.candidates(),
+            policy: &policy,
+            session,
+            version,
+            previous: previous.map_or(&[], |media| &media.sections),
+            cname: "sfu",
+            streams: &|mid| streams.iter().find(|(m, _)| m == mid).map_or_else(|| "-".into(), |(_, name)| name.clone()),
+        };
+        // The low half of a random number is a random number.
+        let answer = sdp::answer(offer, &params, &mut || Ssrc(random::number() as u32)).map_err(refusal)?;
+        let media = Media {
+            transport: previous.map_or_else(|| ids.transport(), |media| media.transport),
+            local,
+            remote: offer.ice.clone(),
+            fingerprints: offer.fingerprints.clone(),
+            sections: answer.sections,
+            session,
+            version,
+        };
+        Ok(Negotiated { media, answer: answer.sdp, change })
+    }
+}
+
+/// Reads an offer.
+pub(crate) fn parse_offer(sdp: &str) -> Result<Offer, ControlError> {
+    Offer::parse(sdp).map_err(refusal)
+}
+
+impl Media {
+    /// The section `mid`.
+    pub(crate) fn section(&self, mid: &Mid) -> Option<&MediaSection> {
+        self.sections.iter().find(|section| section.mid == *mid)
+    }
+
+    /// Tells the worker what `change` made of this.
+    pub(crate) fn command(&self, room: RoomId, change: Change, worker: &WorkerHandle) {
+        let (transport, sections) = (self.transport, self.sections.clone());
+        match change {
+            Change::New => {
+                let params = TransportParams {
+                    local_ice: self.local.clone(),
+                    remote_ice: self.remote.clone(),
+                    remote_fingerprints: self.fingerprints.clone(),
+                    sections,
+                };
+                worker.send(Command::AddTransport { room, transport, params: Box::new(params) });
+            }
+            Change::Sections => worker.send(Command::UpdateSections { transport, sections }),
+            Change::IceRestart => {
+                let (local, remote) = (self.local.clone(), self.remote.clone());
+                worker.send(Command::RestartIce { transport, local, remote });
+                worker.send(Command::UpdateSections { transport, sections });
+            }
+        }
+    }
+
+    /// ICE restart without an offer (RFC 9725 section 4.4.2): new credentials on both sides.
+    pub(crate) fn restart(&mut self, remote: IceCredentials, worker: &WorkerHandle) {
+        self.local = new_credentials(worker);
+        self.remote = remote;
+        let (local, remote) = (self.local.clone(), self.remote.clone());
+        worker.send(Command::RestartIce { transport: self.transport, local, remote });
+    }
+
+    /// The slots of these sections; those that were there before, in `old`, stay as they are.
+    pub(crate) fn slots(&self, old: &[Slot]) -> Vec<Slot> {
+        let mut slots: Vec<Slot> = Vec::new();
+        for section in self.sections.iter().filter(|section| section.direction == Direction::Send) {
+            let ordinal = slots.iter().filter(|slot| slot.kind == section.kind).count();
+            let slot = match old.iter().find(|slot| slot.mid == section.mid && slot.kind == section.kind) {
+                Some(known) => Slot { ordinal, ..known.clone() },
+                None => Slot {
+                    mid: section.mid,
+                    kind: section.kind,
+                    ordinal,
+                    wish: Wish::Auto,
+                    preference: LayerPreference::default(),
+                    current: None,
+                },
+            };
+            slots.push(slot);
+        }
+        slots
+    }
+}
+
+/// A peer connection is known by its certificate and, within it, an ICE restart by its credentials.
+fn change(offer: &Offer, media: &Media) -> Change {
+    if offer.fingerprints != media.fingerprints {
+        Change::New
+    } else if offer.ice != media.remote {
+        Change::IceRestart
+    } else {
+        Change::Sections
+    }
+}
+
+/// The user name fragment's first letter names the worker, so that a TCP connection finds it.
+fn new_credentials(worker: &WorkerHandle) -> IceCredentials {
+    let mut entropy = [0; ICE_ENTROPY];
+    random::fill(&mut entropy);
+    IceCredentials::from_entropy(ice_char(worker.index()), &entropy)
+}
+
+/// A media stream for each pair of slots, one of sound and one of picture, so that the browser plays the two in sync.
+fn stream_names(offer: &Offer, policy: &MediaPolicy) -> Vec<(Mid, String)> {
+    let mut counts = [0; 2];
+    let mut names = Vec::new();
+    for media in &offer.media {
+        let Some(mid) = media.mid else { continue };
+        let direction = media.direction;
+        if direction.receives() && !(direction.sends() && policy.publish) {
+            let count = &mut counts[usize::from(media.kind == OfferedKind::Video)];
+            names.push((mid, format!("slot-{count}")));
+            *count += 1;
+        }
+    }
+    names
+}
+
+fn refusal(error: SdpError) -> ControlError {
+    match error.fault() {
+        Fault::Peer => ControlError::bad_sdp(format!("The offer cannot be answered: {error}.")),
+        Fault::Ours => ControlError::internal(format!("The answer could not be made: {error}.")),
+    }
+}

@@ -1,0 +1,250 @@
+//! What a client may ask for once it is in a room.
+
+use super::Control;
+use super::error::ControlError;
+use super::ids::{ParticipantId, parse_participant, parse_publication};
+use super::negotiation::{Change, parse_offer};
+use super::outbox::{Next, Outbox, Outgoing};
+use super::publish::no_publication;
+use super::room::{Room, RoomState};
+use sfu_proto::v1::client_message::Body as Request;
+use sfu_proto::v1::moderate::Action;
+use sfu_proto::v1::server_message::Body as Reply;
+use sfu_proto::v1::{
+    Answer, Data, Done, LeaveReason, Moderate, Muted, Offer, Pong, Publish, Published, SendData, SetMuted, Unpublish,
+};
+use std::sync::{Arc, MutexGuard};
+
+/// Most bytes of one data message.
+const MAX_DATA: usize = 60 * 1024;
+/// Longest topic of a data message.
+const MAX_TOPIC: usize = 64;
+
+/// One connection's hold of a participant's session.
+pub(crate) struct Session {
+    pub(crate) control: Arc<Control>,
+    pub(crate) room: Arc<Room>,
+    pub(crate) id: ParticipantId,
+    outbox: Arc<Outbox>,
+    attachment: u64,
+}
+
+impl Session {
+    pub(super) fn new(
+        control: Arc<Control>,
+        room: Arc<Room>,
+        id: ParticipantId,
+        outbox: Arc<Outbox>,
+        attachment: u64,
+    ) -> Self {
+        Self { control, room, id, outbox, attachment }
+    }
+
+    /// The next message for the client.
+    pub(crate) async fn next(&self) -> Next {
+        self.outbox.next(self.attachment).await
+    }
+
+    /// Queues a message behind those that wait.
+    pub(crate) fn send(&self, message: Arc<Outgoing>) {
+        if self.is_attached() {
+            self.outbox.push(message);
+        }
+    }
+
+    /// Whether no newer connection took the session up.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.outbox.is_attached(self.attachment)
+    }
+
+    /// Carries out one request. `Ok(None)` needs no reply.
+    pub(crate) fn handle(&self, request: &Request) -> Result<Option<Reply>, ControlError> {
+        let done = |()| Some(Reply::Done(Done {}));
+        match request {
+            Request::Join(_) | Request::Resume(_) => {
+                Err(ControlError::bad_message("This connection has joined already; open another one."))
+            }
+            Request::Offer(offer) => self.offer(offer).map(|answer| Some(Reply::Answer(answer))),
+            // We are ICE-lite and learn the client's addresses from its checks.
+            Request::Trickle(_) => Ok(done(())),
+            Request::Publish(publish) => self.publish(publish).map(|published| Some(Reply::Published(published))),
+            Request::Unpublish(unpublish) => self.unpublish(unpublish).map(done),
+            Request::SetMuted(set_muted) => self.set_muted(set_muted).map(done),
+            Request::Subscribe(subscribe) => {
+                let mut state = self.state()?;
+                self.control.subscribe(&self.room, &mut state, self.id, subscribe).map(done)
+            }
+            Request::SendData(data) => self.send_data(data).map(done),
+            Request::EncoderDirectiveAck(ack) => {
+                let publication = parse_publication(&ack.publication_id).ok_or_else(no_publication)?;
+                let state = self.state()?;
+                self.own(&state, publication)?;
+                self.control.directives.acknowledge(publication, ack);
+                Ok(done(()))
+            }
+            Request::Ping(ping) => Ok(Some(Reply::Pong(Pong { timestamp: ping.timestamp }))),
+            Request::Moderate(moderate) => self.moderate(moderate).map(done),
+            Request::Leave(leave) => {
+                tracing::debug!(participant = %self.id, reason = leave.reason, "leaves");
+                self.leave();
+                Ok(None)
+            }
+        }
+    }
+
+    /// Ends the session as its client wants it.
+    pub(crate) fn leave(&self) {
+        let mut state = self.room.lock();
+        self.control.end_session(&self.room, &mut state, self.id, LeaveReason::Client, "You have left.");
+    }
+
+    /// The room, while this participant is in it.
+    fn state(&self) -> Result<MutexGuard<'_, RoomState>, ControlError> {
+        let state = self.room.lock();
+        if state.participants.contains_key(&self.id) {
+            Ok(state)
+        } else {
+            Err(ControlError::not_found("The session is over; join again."))
+        }
+    }
+
+    fn own(&self, state: &RoomState, publication: sfu_core::ids::PublicationId) -> Result<(), ControlError> {
+        let mine = state.participants.get(&self.id).is_some_and(|me| me.publication(publication).is_some());
+        if mine { Ok(()) } else { Err(no_publication()) }
+    }
+
+    fn offer(&self, offer: &Offer) -> Result<Answer, ControlError> {
+        let parsed = parse_offer(&offer.sdp)?;
+        let control = &self.control;
+        let mut state = self.state()?;
+        let me = state.participants.get_mut(&self.id).expect("state() checked it");
+        let grants = (me.grants.publish, me.grants.subscribe);
+        let negotiated =
+            control.negotiator.negotiate(&parsed, me.media.as_ref(), grants, &self.room.worker, &control.ids)?;
+        let ended = negotiated.change == Change::New && control.end_media(&self.room, &mut state, self.id);
+        let me = state.participants.get_mut(&self.id).expect("state() checked it");
+        if negotiated.change == Change::New {
+            control.remember_transport(negotiated.media.transport, &self.room, self.id);
+        }
+        negotiated.media.command(self.room.id, negotiated.change, &self.room.worker);
+        let manual = me.manual_subscribe;
+        let known: Vec<_> = me.slots.iter().map(|slot| slot.mid).collect();
+        me.slots = negotiated.media.slots(&me.slots);
+        if manual {
+            let new = me.slots.iter_mut().filter(|slot| !known.contains(&slot.mid));
+            new.for_each(|slot| slot.wish = super::Wish::Nothing);
+        }
+        me.media = Some(negotiated.media);
+        me.media_lost = None;
+        let mut changed = control.unpublish_dead(&self.room, me) || ended;
+        let mut publications = Vec::with_capacity(offer.publish.len());
+        for publish in &offer.publish {
+            publications.push(control.publish_on(&self.room, me, publish)?.info());
+            changed = true;
+        }
+        if changed {
+            state.announce(self.id);
+        }
+        self.room.replan(&mut state);
+        Ok(Answer { sdp: negotiated.answer, publications })
+    }
+
+    fn publish(&self, publish: &Publish) -> Result<Published, ControlError> {
+        let mut state = self.state()?;
+        let me = state.participants.get_mut(&self.id).expect("state() checked it");
+        let publication = self.control.publish_on(&self.room, me, publish)?;
+        state.announce(self.id);
+        self.room.replan(&mut state);
+        Ok(Published { publication: Some(publication.info()) })
+    }
+
+    fn unpublish(&self, unpublish: &Unpublish) -> Result<(), ControlError> {
+        let id = parse_publication(&unpublish.publication_id).ok_or_else(no_publication)?;
+        let mut state = self.state()?;
+        self.control.unpublish(&self.room, &mut state, self.id, id)
+    }
+
+    fn set_muted(&self, set_muted: &SetMuted) -> Result<(), ControlError> {
+        let id = parse_publication(&set_muted.publication_id).ok_or_else(no_publication)?;
+        let mut state = self.state()?;
+        self.own(&state, id)?;
+        self.control.set_muted(&self.room, &mut state, id, set_muted.muted)
+    }
+
+    fn send_data(&self, data: &SendData) -> Result<(), ControlError> {
+        if data.payload.len() > MAX_DATA || data.topic.len() > MAX_TOPIC {
+            let text = format!("A data message has at most {MAX_DATA} bytes and its topic at most {MAX_TOPIC}.");
+            return Err(ControlError::limit(text));
+        }
+        let state = self.state()?;
+        let me = &state.participants[&self.id];
+        if !me.grants.data {
+            return Err(ControlError::forbidden("The token does not allow data messages."));
+        }
+        let to: Vec<ParticipantId> = data.to.iter().filter_map(|name| parse_participant(name)).collect();
+        if to.len() != data.to.len() {
+            return Err(ControlError::not_found("One of the receivers is not in the room."));
+        }
+        let body = Data { from: self.id.to_string(), payload: data.payload.clone(), topic: data.topic.clone() };
+        let message = Outgoing::new(Reply::Data(body));
+        let everybody = to.is_empty();
+        for other in state.participants.values().filter(|p| p.id != self.id && (everybody || to.contains(&p.id))) {
+            if data.lossy {
+                other.outbox.push_lossy(Arc::clone(&message));
+            } else {
+                other.outbox.push(Arc::clone(&message));
+            }
+        }
+        Ok(())
+    }
+
+    fn moderate(&self, moderate: &Moderate) -> Result<(), ControlError> {
+        let mut state = self.state()?;
+        if !state.participants[&self.id].grants.moderate {
+            return Err(ControlError::forbidden("The token does not allow moderation."));
+        }
+        let control = &self.control;
+        match &moderate.action {
+            Some(Action::RemoveParticipantId(name)) => control.remove_participant(&self.room, &mut state, name),
+            Some(Action::MutePublicationId(name)) => {
+                let id = parse_publication(name).ok_or_else(no_publication)?;
+                control.mute_by_other(&self.room, &mut state, id)
+            }
+            Some(Action::CloseRoom(true)) => {
+                control.close_room(&self.room, &mut state, LeaveReason::RoomClosed, "A moderator closed the room.");
+                Ok(())
+            }
+            Some(Action::CloseRoom(false)) | None => Err(ControlError::bad_message("Moderate names no action.")),
+        }
+    }
+}
+
+impl Control {
+    /// A moderator or the admin API puts somebody out.
+    pub(crate) fn remove_participant(
+        &self,
+        room: &Arc<Room>,
+        state: &mut RoomState,
+        name: &str,
+    ) -> Result<(), ControlError> {
+        let id = parse_participant(name).filter(|id| state.participants.contains_key(id));
+        let id = id.ok_or_else(|| ControlError::not_found("There is no such participant; it may have left."))?;
+        self.end_session(room, state, id, LeaveReason::Removed, "You were removed from the room.");
+        Ok(())
+    }
+
+    /// A moderator or the admin API mutes a publication; its owner is told, and may unmute it.
+    pub(crate) fn mute_by_other(
+        &self,
+        room: &Room,
+        state: &mut RoomState,
+        id: sfu_core::ids::PublicationId,
+    ) -> Result<(), ControlError> {
+        self.set_muted(room, state, id, true)?;
+        if let Some(owner) = state.publisher(id) {
+            let muted = Muted { publication_id: super::publication_text(id), muted: true };
+            owner.outbox.push(Outgoing::new(Reply::Muted(muted)));
+        }
+        Ok(())
+    }
+}

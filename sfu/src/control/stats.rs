@@ -1,0 +1,147 @@
+//! The workers' figures: asked for every two seconds, and whenever somebody wants them now.
+
+use super::{Control, lock};
+use sfu_core::command::Command;
+use sfu_core::event::WorkerStats;
+use sfu_rtc::time::Duration;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::sync::oneshot;
+
+/// How often figures are taken for connection quality and placement.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// A worker that does not answer within this time is left out.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Upper bounds of the histogram buckets of handshake times, in seconds.
+pub(crate) const HANDSHAKE_BUCKETS: [f64; 8] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+/// Workers whose traffic differs by less than this many packets in an interval count as equally loaded.
+const LOAD_CLASS: u64 = 2_000;
+
+/// Gathers figures.
+pub(crate) struct StatsCollector {
+    token: AtomicU64,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<WorkerStats>>>,
+    workers: Vec<Mutex<PerWorker>>,
+}
+
+#[derive(Default)]
+struct PerWorker {
+    /// Packets in and out in the last interval.
+    load: u64,
+    packets: u64,
+    ice: Histogram,
+    dtls: Histogram,
+}
+
+/// Counts of durations by bucket.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Histogram {
+    /// Per bucket of [`HANDSHAKE_BUCKETS`], not cumulative; longer ones are in `count` alone.
+    pub(crate) buckets: [u64; HANDSHAKE_BUCKETS.len()],
+    pub(crate) sum: f64,
+    pub(crate) count: u64,
+}
+
+impl Histogram {
+    fn add(&mut self, duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        if let Some(bucket) = HANDSHAKE_BUCKETS.iter().position(|limit| seconds <= *limit) {
+            self.buckets[bucket] += 1;
+        }
+        self.sum += seconds;
+        self.count += 1;
+    }
+}
+
+impl StatsCollector {
+    pub(super) fn new(workers: usize) -> Self {
+        let workers = (0..workers).map(|_| Mutex::default()).collect();
+        Self { token: AtomicU64::new(0), waiting: Mutex::default(), workers }
+    }
+
+    /// How much a worker has to do, coarsely.
+    pub(super) fn load_class(&self, worker: usize) -> u64 {
+        lock(&self.workers[worker]).load / LOAD_CLASS
+    }
+
+    /// Times of ICE and DTLS handshakes of a worker's transports.
+    pub(crate) fn handshakes(&self, worker: usize) -> (Histogram, Histogram) {
+        let worker = lock(&self.workers[worker]);
+        (worker.ice.clone(), worker.dtls.clone())
+    }
+
+    pub(super) fn connected(&self, worker: usize, ice: Duration, dtls: Duration) {
+        let mut worker = lock(&self.workers[worker]);
+        worker.ice.add(ice);
+        worker.dtls.add(dtls);
+    }
+
+    pub(super) fn answer(&self, worker: usize, token: u64, stats: WorkerStats) {
+        let packets = stats.totals.rtp_in + stats.totals.rtp_out;
+        let mut of_worker = lock(&self.workers[worker]);
+        if token % 2 == PERIODIC {
+            of_worker.load = packets.saturating_sub(of_worker.packets);
+            of_worker.packets = packets;
+        }
+        drop(of_worker);
+        if let Some(waiting) = lock(&self.waiting).remove(&token) {
+            // Whoever asked may have lost patience.
+            let _ = waiting.send(stats);
+        }
+    }
+}
+
+/// Tokens of periodic questions are even, of others odd.
+const PERIODIC: u64 = 0;
+
+impl Control {
+    /// The figures of all workers as they are now; `None` for a worker that does not answer.
+    pub(crate) async fn worker_stats(&self) -> Vec<Option<WorkerStats>> {
+        self.ask(1).await
+    }
+
+    async fn ask(&self, parity: u64) -> Vec<Option<WorkerStats>> {
+        let mut answers = Vec::with_capacity(self.workers.len());
+        for worker in &self.workers {
+            let token = self.stats.token.fetch_add(1, Ordering::Relaxed) * 2 + parity;
+            let (sender, receiver) = oneshot::channel();
+            lock(&self.stats.waiting).insert(token, sender);
+            worker.send(Command::Stats { token });
+            answers.push((token, receiver));
+        }
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut all = Vec::with_capacity(answers.len());
+        for (token, answer) in answers {
+            let stats = tokio::time::timeout_at(deadline, answer).await.ok().and_then(Result::ok);
+            lock(&self.stats.waiting).remove(&token);
+            all.push(stats);
+        }
+        all
+    }
+
+    /// Takes figures every two seconds and tells rooms of their participants' connection quality.
+    pub(crate) async fn watch_quality(self: Arc<Self>) {
+        let mut interval = tokio::time::interval(INTERVAL);
+        let mut meter = super::quality::Meter::default();
+        loop {
+            interval.tick().await;
+            let stats = self.ask(PERIODIC).await;
+            self.tell_quality(&mut meter, stats.iter().flatten());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_fall_into_their_buckets() {
+        let mut histogram = Histogram::default();
+        for millis in [5, 10, 11, 60_000] {
+            histogram.add(Duration::from_millis(millis));
+        }
+        assert_eq!((histogram.buckets[0], histogram.buckets[1], histogram.count), (2, 1, 4));
+    }
+}

@@ -1,0 +1,50 @@
+//! Between the types of the signalling protocol and those of the core, which never meet elsewhere.
+
+use sfu_core::command::Quality;
+use sfu_proto::v1::{self, MediaKind as ProtoKind, Source};
+use sfu_rtc::media::MediaKind;
+
+pub(crate) fn kind(kind: MediaKind) -> ProtoKind {
+    match kind {
+        MediaKind::Audio => ProtoKind::Audio,
+        MediaKind::Video => ProtoKind::Video,
+    }
+}
+
+/// What a message asks for; nothing asked means the best.
+pub(crate) fn quality_in(quality: v1::Quality) -> Quality {
+    match quality {
+        v1::Quality::Low => Quality::Low,
+        v1::Quality::Medium => Quality::Medium,
+        v1::Quality::High | v1::Quality::Unspecified => Quality::High,
+    }
+}
+
+pub(crate) fn quality_out(quality: Quality) -> v1::Quality {
+    match quality {
+        Quality::Low => v1::Quality::Low,
+        Quality::Medium => v1::Quality::Medium,
+        Quality::High => v1::Quality::High,
+    }
+}
+
+/// The source that a client names; a client that names none publishes from camera and microphone.
+pub(crate) fn source_in(source: Source, kind: MediaKind) -> Source {
+    match (source, kind) {
+        (Source::Unspecified, MediaKind::Audio) => Source::Microphone,
+        (Source::Unspecified, MediaKind::Video) => Source::Camera,
+        (source, _) => source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn qualities_and_back() {
+        for quality in [Quality::Low, Quality::Medium, Quality::High] {
+            assert_eq!(quality_in(quality_out(quality)), quality);
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! What WHIP and WHEP have in common: an SDP offer in, an answer and a session's URL out; PATCH for candidates and ICE
+//! restarts, DELETE to end.
+
+use super::bearer::Bearer;
+use super::problem::Problem;
+use crate::config::IceServerConfig;
+use crate::control::{Access, Control, ControlError, Entered, JoinRequest, Wish, negotiation::Media};
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use sfu_proto::v1::Offer;
+use sfu_rtc::ice::Candidate;
+use sfu_rtc::sdp::TrickleFragment;
+use std::sync::Arc;
+
+const SDP: &str = "application/sdp";
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+/// Any page may publish or play: what guards a room is its token, not the page's origin.
+const CORS: [(HeaderName, HeaderValue); 4] = [
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+    (header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, PATCH, DELETE, OPTIONS")),
+    (header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Authorization, Content-Type, If-Match")),
+    (
+        header::ACCESS_CONTROL_EXPOSE_HEADERS,
+        HeaderValue::from_static("Location, ETag, Link, Accept-Patch, Accept-Post"),
+    ),
+];
+const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
+/// What a POST is about.
+pub(super) struct Target {
+    pub(super) room: String,
+    /// The publisher's identity for WHIP; the viewer's for WHEP, who is made up.
+    pub(super) identity: Option<String>,
+    pub(super) access: Access,
+    pub(super) wish: Wish,
+    /// The URL's path up to the session.
+    pub(super) base: String,
+}
+
+/// Adds what lets pages of other origins read the response.
+pub(super) async fn allow_all_origins(mut response: Response) -> Response {
+    response.headers_mut().extend(CORS.map(|(name, value)| (Some(name), value)));
+    response
+}
+
+/// OPTIONS: what can be posted, and where STUN and TURN are.
+pub(super) async fn options(State(control): State<Arc<Control>>) -> Response {
+    let mut response = (StatusCode::NO_CONTENT, [(ACCEPT_POST, SDP)]).into_response();
+    append_links(response.headers_mut(), &control.config.ice_servers);
+    response
+}
+
+/// POST: a session begins.
+pub(super) fn begin(
+    control: &Arc<Control>,
+    bearer: &Bearer,
+    headers: &HeaderMap,
+    body: &Bytes,
+    target: Target,
+) -> Result<Response, Problem> {
+    require_type(headers, SDP)?;
+    let sdp = std::str::from_utf8(body).map_err(|_| ControlError::bad_sdp("The offer is not UTF-8."))?;
+    let mut permit = control.auth.admit(&bearer.0, &target.room, target.identity.as_deref())?;
+    match target.access {
+        Access::Whep if !permit.grants.subscribe => {
+            return Err(ControlError::forbidden("The token does not allow subscribing.").into());
+        }
+        Access::Whip if !permit.grants.publish => {
+            return Err(ControlError::forbidden("The token does not allow publishing.").into());
+        }
+        // Else one participant could replace another.
+        Access::Whip if target.identity.as_ref().is_some_and(|stream| *stream != permit.identity) => {
+            let text = format!("The token is for the identity `{}`, which must be the stream's name.", permit.identity);
+            return Err(ControlError::forbidden(text).into());
+        }
+        Access::Whep => {
+            // Many may watch with one token; nobody replaces anybody.
+            permit.identity = format!("{}#{}", permit.identity, crate::random::text(8));
+            permit.grants.publish = false;
+        }
+        Access::Whip | Access::Signal => permit.grants.subscribe = false,
+    }
+    let request = JoinRequest {
+        room: target.room,
+        name: String::new(),
+        metadata: String::new(),
+        client: user_agent(headers),
+        offer: Some(Offer { sdp: sdp.to_owned(), publish: Vec::new() }),
+        manual_subscribe: false,
+        access: target.access,
+        wish: target.wish,
+    };
+    let Entered { session, joined } = control.join(&permit, request)?;
+    let answer = joined.answer.map(|answer| answer.sdp).unwrap_or_default();
+    let etag = with_media(&session.room, session.id, |media| Ok(etag(media)))?;
+    let location = format!("{}/{}", target.base, joined.session);
+    let headers = [
+        (header::CONTENT_TYPE, text_value(SDP)?),
+        (header::LOCATION, text_value(&location)?),
+        (header::ETAG, text_value(&etag)?),
+        (ACCEPT_PATCH, text_value(FRAGMENT)?),
+    ];
+    let mut response = (StatusCode::CREATED, headers, answer).into_response();
+    append_links(response.headers_mut(), &control.config.ice_servers);
+    Ok(response)
+}
+
+/// PATCH: candidates of the client, which we need not know, or an ICE restart (RFC 9725 section 4.4).
+pub(super) fn patch(
+    control: &Control,
+    access: Access,
+    secret: &str,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Response, Problem> {
+    require_type(headers, FRAGMENT)?;
+    let text = std::str::from_utf8(body).map_err(|_| ControlError::bad_sdp("The fragment is not UTF-8."))?;
+    let fragment = TrickleFragment::parse(text)
+        .map_err(|error| ControlError::bad_sdp(format!("The fragment cannot be read: {error}.")))?;
+    let (room, id) = find(control, access, secret)?;
+    let condition = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok());
+    with_media(&room, id, |media| {
+        let current = etag(media);
+        let restart = fragment.ice.as_ref().filter(|ice| **ice != media.remote);
+        match (restart, condition) {
+            (_, Some(tag)) if tag != "*" && tag != current => {
+                let text = "If-Match names another ICE session; use the ETag of the last 200 or 201.";
+                Err(Problem::new(StatusCode::PRECONDITION_FAILED, text))
+            }
+            (None, Some(_)) => Ok((StatusCode::NO_CONTENT, [(header::ETAG, text_value(&current)?)]).into_response()),
+            (_, None) => {
+                let text = "If-Match is missing: the ETag of the session for candidates, or * for an ICE restart.";
+                Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, text))
+            }
+            (Some(remote), Some(_)) => {
+                media.restart(remote.clone(), &room.worker);
+                let body = restart_fragment(media, room.worker.candidates());
+                let headers =
+                    [(header::CONTENT_TYPE, text_value(FRAGMENT)?), (header::ETAG, text_value(&etag(media))?)];
+                Ok((StatusCode::OK, headers, body).into_response())
+            }
+        }
+    })
+}
+
+/// DELETE: the session ends.
+pub(super) fn end(control: &Control, access: Access, secret: &str) -> Result<StatusCode, Problem> {
+    let (room, id) = find(control, access, secret)?;
+    let reason = sfu_proto::v1::LeaveReason::Client;
+    control.end_session(&room, &mut room.lock(), id, reason, "The session was deleted.");
+    Ok(StatusCode::OK)
+}
+
+/// Anything else on a session's URL.
+pub(super) async fn session_options() -> Response {
+    (StatusCode::NO_CONTENT, [(ACCEPT_PATCH, FRAGMENT)]).into_response()
+}
+
+fn find(
+    control: &Control,
+    access: Access,
+    secret: &str,
+) -> Result<(Arc<crate::control::Room>, crate::control::ParticipantId), Problem> {
+    let gone = || Problem::new(StatusCode::NOT_FOUND, "There is no such session; it may have ended.");
+    let (room, id) = control.session(secret).ok_or_else(gone)?;
+    let fits = room.lock().participants.get(&id).is_some_and(|participant| participant.access == access);
+    if fits { Ok((room, id)) } else { Err(gone()) }
+}
+
+fn with_media<T>(
+    room: &crate::control::Room,
+    id: crate::control::ParticipantId,
+    act: impl FnOnce(&mut Media) -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    let mut state = room.lock();
+    match state.participants.get_mut(&id).and_then(|participant| participant.media.as_mut()) {
+        Some(media) => act(media),
+        None => Err(Problem::new(StatusCode::NOT_FOUND, "The session has ended.")),
+    }
+}
+
+/// Names the ICE session: new with every restart.
+fn etag(media: &Media) -> String {
+    format!("\"{}\"", media.local.ufrag)
+}
+
+/// Our side of an ICE restart, as RFC 9725 section 4.4.2 shows it.
+fn restart_fragment(media: &Media, candidates: &[Candidate]) -> String {
+    let mut text = format!(
+        "a=ice-lite\r\na=ice-options:trickle ice2\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\n",
+        media.local.ufrag, media.local.pwd
+    );
+    if let Some(first) = media.sections.first() {
+        let kind = match first.kind {
+            sfu_rtc::media::MediaKind::Audio => "audio",
+            sfu_rtc::media::MediaKind::Video => "video",
+        };
+        text.push_str(&format!("m={kind} 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:{}\r\n", first.mid));
+        candidates.iter().for_each(|candidate| text.push_str(&format!("a={candidate}\r\n")));
+        text.push_str("a=end-of-candidates\r\n");
+    }
+    text
+}
+
+fn require_type(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case(wanted) {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("The body's Content-Type must be {wanted}.")))
+}
+
+fn user_agent(headers: &HeaderMap) -> String {
+    headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+/// One Link header per STUN or TURN URL (RFC 9725 section 4.6).
+fn append_links(headers: &mut HeaderMap, servers: &[IceServerConfig]) {
+    for server in servers {
+        for url in &server.urls {
+            let mut link = format!("<{url}>; rel=\"ice-server\"");
+            if !server.username.is_empty() {
+                let (user, pass) = (quoted(&server.username), quoted(&server.credential));
+                link.push_str(&format!("; username={user}; credential={pass}; credential-type=\"password\""));
+            }
+            if let Ok(value) = HeaderValue::from_str(&link) {
+                headers.append(header::LINK, value);
+            }
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+/// Room and stream stand in the URL and so in the Location; names that cannot are refused.
+fn text_value(text: &str) -> Result<HeaderValue, Problem> {
+    HeaderValue::from_str(text).map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "The name cannot stand in a URL."))
+}
+
+/// `text` as one segment of a URL's path (RFC 3986 section 3.3).
+pub(super) fn segment(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_carry_turn_credentials() {
+        let server = IceServerConfig {
+            urls: vec!["turn:t.example?transport=udp".into(), "stun:s.example".into()],
+            username: "u".into(),
+            credential: "p\"q".into(),
+        };
+        let mut headers = HeaderMap::new();
+        append_links(&mut headers, &[server]);
+        let links: Vec<_> = headers.get_all(header::LINK).iter().map(|v| v.to_str().unwrap()).collect();
+        assert_eq!(links.len(), 2);
+        assert!(
+            links[0].starts_with(
+                "<turn:t.example?transport=udp>; rel=\"ice-server\"; username=\"u\"; credential=\"p\\\"q\""
+            )
+        );
+    }
+
+    #[test]
+    fn segments_are_escaped() {
+        assert_eq!(segment("a b/ü"), "a%20b%2F%C3%BC");
+    }
+}

@@ -1,0 +1,300 @@
+//! Signalling over WebSocket: `/v1/join`, binary protobuf or proto3 JSON by subprotocol.
+//!
+//! A connection that the client closes with code 1000 or 1001 (a page that goes away) has left; any other end counts
+//! as lost and may be resumed.
+
+use crate::control::{Access, Control, ControlError, Entered, JoinRequest, Next, Outgoing, Rate, Session, Wish};
+use axum::extract::State;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use futures_util::{SinkExt, StreamExt};
+use prost::Message as _;
+use sfu_proto::v1::client_message::Body as Request;
+use sfu_proto::v1::server_message::Body as Reply;
+use sfu_proto::v1::{ClientMessage, Join};
+use sfu_proto::{SUBPROTOCOL_JSON, SUBPROTOCOL_PROTO};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::time::{Duration, timeout};
+
+/// How long a new connection may take to say what it wants.
+const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to read one message.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// So many bad messages in a row are no accident.
+const MAX_ERRORS: u32 = 20;
+
+/// How messages are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Encoding {
+    Proto,
+    Json,
+}
+
+/// Takes a connection over, unless there are too many.
+pub(crate) async fn upgrade(State(control): State<Arc<Control>>, upgrade: WebSocketUpgrade) -> Response {
+    let limits = &control.config.limits;
+    if control.connections.load(Ordering::Relaxed) >= limits.connections {
+        return (StatusCode::SERVICE_UNAVAILABLE, "The server has its maximum of connections; try later.\n")
+            .into_response();
+    }
+    let upgrade = upgrade
+        .max_message_size(limits.message_bytes)
+        .max_frame_size(limits.message_bytes)
+        .protocols([SUBPROTOCOL_PROTO, SUBPROTOCOL_JSON]);
+    let encoding = match upgrade.selected_protocol().map(|protocol| protocol.as_bytes()) {
+        Some(protocol) if protocol == SUBPROTOCOL_PROTO.as_bytes() => Encoding::Proto,
+        Some(protocol) if protocol == SUBPROTOCOL_JSON.as_bytes() => Encoding::Json,
+        _ => {
+            let text = format!("Offer the WebSocket subprotocol {SUBPROTOCOL_JSON} or {SUBPROTOCOL_PROTO}.\n");
+            return (StatusCode::BAD_REQUEST, text).into_response();
+        }
+    };
+    upgrade.on_upgrade(async move |socket| {
+        control.connections.fetch_add(1, Ordering::Relaxed);
+        let mut connection = Connection { socket, encoding, control: Arc::clone(&control) };
+        connection.run().await;
+        control.connections.fetch_sub(1, Ordering::Relaxed);
+    })
+}
+
+struct Connection {
+    socket: WebSocket,
+    encoding: Encoding,
+    control: Arc<Control>,
+}
+
+/// What came in.
+enum Incoming {
+    Request(ClientMessage),
+    /// Not readable; why.
+    Unreadable(String),
+    /// Answered by the WebSocket layer.
+    Control,
+    /// The client has left.
+    Left,
+    /// The connection was lost.
+    Lost,
+}
+
+/// How a session's connection ended.
+#[derive(PartialEq, Eq)]
+enum End {
+    /// The session goes on without it, for a while.
+    Lost,
+    /// The session is over, or another connection has it.
+    Over,
+}
+
+impl Connection {
+    async fn run(&mut self) {
+        let first = match timeout(FIRST_MESSAGE_TIMEOUT, self.first()).await {
+            Ok(Some(first)) => first,
+            Ok(None) => return,
+            Err(_) => return self.close(close_code::POLICY, "no Join or Resume came in time").await,
+        };
+        let session = match self.enter(&first) {
+            Ok((session, joined)) => {
+                if self.send(&Outgoing::reply(first.id, joined)).await.is_err() {
+                    return self.control.detach(&session);
+                }
+                session
+            }
+            Err(error) => {
+                // Nothing better can be done for a client that does not read its refusal.
+                let _ = self.send(&Outgoing::reply(first.id, Reply::Error(error.into()))).await;
+                return self.close(close_code::POLICY, "not joined").await;
+            }
+        };
+        if self.talk(&session).await == End::Lost {
+            self.control.detach(&session);
+        }
+    }
+
+    /// The first request.
+    async fn first(&mut self) -> Option<ClientMessage> {
+        loop {
+            match self.receive().await {
+                Incoming::Request(request) => return Some(request),
+                Incoming::Control => {}
+                Incoming::Unreadable(why) => {
+                    let error = ControlError::bad_message(why);
+                    let _ = self.send(&Outgoing::new(Reply::Error(error.into()))).await;
+                    self.close(close_code::POLICY, "unreadable").await;
+                    return None;
+                }
+                Incoming::Left | Incoming::Lost => return None,
+            }
+        }
+    }
+
+    fn enter(&self, first: &ClientMessage) -> Result<(Session, Reply), ControlError> {
+        match &first.body {
+            Some(Request::Join(join)) => {
+                let Entered { session, joined } = self.join(join)?;
+                Ok((session, Reply::Joined(joined)))
+            }
+            Some(Request::Resume(resume)) => {
+                let (session, joined) = self.control.resume(&resume.session)?;
+                Ok((session, Reply::Joined(joined)))
+            }
+            _ => Err(ControlError::bad_message("The first message must be Join or Resume.")),
+        }
+    }
+
+    fn join(&self, join: &Join) -> Result<Entered, ControlError> {
+        let permit = self.control.auth.admit(&join.token, &join.room, None)?;
+        let request = JoinRequest {
+            room: join.room.clone(),
+            name: join.name.clone(),
+            metadata: join.metadata.clone(),
+            client: join.client.clone(),
+            offer: join.offer.clone(),
+            manual_subscribe: join.manual_subscribe,
+            access: Access::Signal,
+            wish: Wish::Auto,
+        };
+        self.control.join(&permit, request)
+    }
+
+    /// Carries messages both ways until the connection ends.
+    async fn talk(&mut self, session: &Session) -> End {
+        let control = Arc::clone(&self.control);
+        let silence = control.config.signal.silence_limit();
+        let limits = &control.config.limits;
+        let now = control.clock.now();
+        let mut messages = Rate::new(limits.messages_per_second, now);
+        let mut data = Rate::new(limits.data_bytes_per_second, now);
+        let mut errors = 0;
+        let deadline = tokio::time::sleep(silence);
+        tokio::pin!(deadline);
+        loop {
+            let incoming = tokio::select! {
+                next = session.next() => match self.forward(next).await {
+                    Some(end) => return end,
+                    None => continue,
+                },
+                incoming = self.receive() => incoming,
+                () = &mut deadline => return End::Lost,
+            };
+            deadline.as_mut().reset(tokio::time::Instant::now() + silence);
+            let (id, result) = match incoming {
+                Incoming::Request(request) => {
+                    let now = control.clock.now();
+                    let bytes = data_bytes(&request);
+                    if !messages.take(1, now) || (bytes > 0 && !data.take(bytes, now)) {
+                        let text = "Too many messages or too much data in a short time; slow down.";
+                        (request.id, Err(ControlError::limit(text)))
+                    } else {
+                        (request.id, handle(session, &request))
+                    }
+                }
+                Incoming::Unreadable(why) => (0, Err(ControlError::bad_message(why))),
+                Incoming::Control => continue,
+                Incoming::Left => {
+                    session.leave();
+                    return End::Over;
+                }
+                Incoming::Lost => return End::Lost,
+            };
+            errors = if result.is_ok() { 0 } else { errors + 1 };
+            if errors > MAX_ERRORS {
+                self.close(close_code::POLICY, "too many bad messages").await;
+                return End::Lost;
+            }
+            if let Some(reply) = reply(id, result) {
+                session.send(reply);
+            }
+        }
+    }
+
+    /// Sends what the session has for the client.
+    async fn forward(&mut self, next: Next) -> Option<End> {
+        match next {
+            Next::Message(message) => self.send(&message).await.err(),
+            Next::Closed => {
+                self.close(close_code::NORMAL, "the session is over").await;
+                Some(End::Over)
+            }
+            Next::Superseded => {
+                self.close(close_code::POLICY, "another connection resumed the session").await;
+                Some(End::Over)
+            }
+            Next::Overflow => {
+                self.close(close_code::AGAIN, "reads too slowly; resume").await;
+                Some(End::Lost)
+            }
+        }
+    }
+
+    async fn send(&mut self, message: &Outgoing) -> Result<(), End> {
+        let frame = match self.encoding {
+            Encoding::Proto => Message::binary(message.proto().to_vec()),
+            Encoding::Json => Message::text(message.json().to_owned()),
+        };
+        match timeout(SEND_TIMEOUT, self.socket.send(frame)).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(End::Lost),
+        }
+    }
+
+    async fn receive(&mut self) -> Incoming {
+        let message = match self.socket.next().await {
+            Some(Ok(message)) => message,
+            Some(Err(error)) => {
+                tracing::debug!(%error, "connection");
+                return Incoming::Lost;
+            }
+            None => return Incoming::Lost,
+        };
+        let decoded = match (message, self.encoding) {
+            (Message::Text(text), Encoding::Json) => {
+                serde_json::from_str::<ClientMessage>(&text).map_err(|error| error.to_string())
+            }
+            (Message::Binary(bytes), Encoding::Proto) => {
+                ClientMessage::decode(bytes).map_err(|error| error.to_string())
+            }
+            (Message::Text(_) | Message::Binary(_), _) => Err("the frame is not of the kind that was agreed on".into()),
+            (Message::Ping(_) | Message::Pong(_), _) => return Incoming::Control,
+            (Message::Close(frame), _) => {
+                let left = frame.is_some_and(|frame| matches!(frame.code, close_code::NORMAL | close_code::AWAY));
+                return if left { Incoming::Left } else { Incoming::Lost };
+            }
+        };
+        match decoded {
+            Ok(message) => Incoming::Request(message),
+            Err(why) => Incoming::Unreadable(format!("The message cannot be read: {why}.")),
+        }
+    }
+
+    async fn close(&mut self, code: u16, reason: &'static str) {
+        let frame = CloseFrame { code, reason: reason.into() };
+        // Nothing is lost if the client is gone already.
+        let _ = timeout(SEND_TIMEOUT, self.socket.send(Message::Close(Some(frame)))).await;
+        let _ = timeout(SEND_TIMEOUT, self.socket.close()).await;
+    }
+}
+
+fn handle(session: &Session, request: &ClientMessage) -> Result<Option<Reply>, ControlError> {
+    match &request.body {
+        Some(body) => session.handle(body),
+        None => Err(ControlError::bad_message("The message has no body, or one that this server does not know.")),
+    }
+}
+
+/// The answer to a request. One without an id hears of failures only.
+fn reply(id: u32, result: Result<Option<Reply>, ControlError>) -> Option<Arc<Outgoing>> {
+    match result {
+        Ok(Some(body)) if id != 0 || matches!(body, Reply::Pong(_)) => Some(Outgoing::reply(id, body)),
+        Ok(_) => None,
+        Err(error) => Some(Outgoing::reply(id, Reply::Error(error.into()))),
+    }
+}
+
+fn data_bytes(request: &ClientMessage) -> usize {
+    match &request.body {
+        Some(Request::SendData(data)) => data.payload.len(),
+        _ => 0,
+    }
+}

@@ -1,0 +1,79 @@
+//! WHEP (draft-ietf-wish-whep): `POST /whep/{room}/{stream}` plays the participant `stream`; `POST /whep/{room}` plays
+//! whoever speaks.
+//!
+//! A session's URL is `/whep/{room}/{stream}/{session}`; without a stream it is `/whep/{room}/-/{session}`.
+
+use super::bearer::Bearer;
+use super::problem::Problem;
+use super::resource::{self, Target};
+use crate::control::{Access, Control, ControlError, Wish};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::routing::post;
+use std::sync::Arc;
+
+pub(super) fn routes() -> Router<Arc<Control>> {
+    Router::new()
+        .route("/whep/{room}", post(begin_speaker).options(resource::options))
+        .route("/whep/{room}/{stream}", post(begin_stream).options(resource::options))
+        .route(
+            "/whep/{room}/{stream}/{session}",
+            axum::routing::delete(end).patch(patch).options(resource::session_options),
+        )
+        .layer(map_response(resource::allow_all_origins))
+}
+
+async fn begin_speaker(
+    State(control): State<Arc<Control>>,
+    Path(room): Path<String>,
+    bearer: Bearer,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let base = format!("/whep/{}/-", resource::segment(&room));
+    let target = Target { room, identity: None, access: Access::Whep, wish: Wish::Auto, base };
+    resource::begin(&control, &bearer, &headers, &body, target)
+}
+
+async fn begin_stream(
+    State(control): State<Arc<Control>>,
+    Path((room, stream)): Path<(String, String)>,
+    bearer: Bearer,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let base = format!("/whep/{}/{}", resource::segment(&room), resource::segment(&stream));
+    // Who may not enter shall not learn who is there.
+    control.auth.admit(&bearer.0, &room, None)?;
+    let here = control.room(&room).is_some_and(|room| {
+        room.lock()
+            .participants
+            .values()
+            .any(|participant| *participant.identity == *stream && participant.is_visible())
+    });
+    if !here {
+        return Err(ControlError::not_found(format!("Nobody named `{stream}` is in room `{room}`.")).into());
+    }
+    let target = Target { room, identity: None, access: Access::Whep, wish: Wish::Identity(stream), base };
+    resource::begin(&control, &bearer, &headers, &body, target)
+}
+
+async fn patch(
+    State(control): State<Arc<Control>>,
+    Path((_, _, session)): Path<(String, String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    resource::patch(&control, Access::Whep, &session, &headers, &body)
+}
+
+async fn end(
+    State(control): State<Arc<Control>>,
+    Path((_, _, session)): Path<(String, String, String)>,
+) -> Result<StatusCode, Problem> {
+    resource::end(&control, Access::Whep, &session)
+}

@@ -1,0 +1,52 @@
+//! WHIP (RFC 9725): `POST /whip/{room}/{stream}` publishes as the participant `stream`.
+
+use super::bearer::Bearer;
+use super::problem::Problem;
+use super::resource::{self, Target};
+use crate::control::{Access, Control, Wish};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::routing::post;
+use std::sync::Arc;
+
+pub(super) fn routes() -> Router<Arc<Control>> {
+    Router::new()
+        .route("/whip/{room}/{stream}", post(begin).options(resource::options))
+        .route(
+            "/whip/{room}/{stream}/{session}",
+            axum::routing::delete(end).patch(patch).options(resource::session_options),
+        )
+        .layer(map_response(resource::allow_all_origins))
+}
+
+async fn begin(
+    State(control): State<Arc<Control>>,
+    Path((room, stream)): Path<(String, String)>,
+    bearer: Bearer,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let base = format!("/whip/{}/{}", resource::segment(&room), resource::segment(&stream));
+    let target = Target { room, identity: Some(stream), access: Access::Whip, wish: Wish::Auto, base };
+    resource::begin(&control, &bearer, &headers, &body, target)
+}
+
+async fn patch(
+    State(control): State<Arc<Control>>,
+    Path((_, _, session)): Path<(String, String, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    resource::patch(&control, Access::Whip, &session, &headers, &body)
+}
+
+async fn end(
+    State(control): State<Arc<Control>>,
+    Path((_, _, session)): Path<(String, String, String)>,
+) -> Result<StatusCode, Problem> {
+    resource::end(&control, Access::Whip, &session)
+}

@@ -1,0 +1,135 @@
+//! One thread per worker, pinned to a core: it owns a [`sfu_core::worker::Worker`] and its sockets, and speaks to the
+//! control plane by messages only.
+
+mod run;
+mod stats;
+
+pub(crate) use stats::ThreadStats;
+
+use crate::clock::Clock;
+use crate::control::lock;
+use crate::net::Accepted;
+use mio::{Poll, Token, Waker};
+use sfu_core::command::Command;
+use sfu_core::config::WorkerConfig;
+use sfu_core::event::Event;
+use sfu_core::ids::RoomId;
+use sfu_net::UdpSocket;
+use sfu_rtc::dtls::DtlsCertificate;
+use sfu_rtc::ice::Candidate;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::{io, thread};
+use tokio::sync::mpsc::Sender;
+
+/// What a worker thread tells the control plane.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// The worker has something to say.
+    Event { worker: usize, event: Event },
+    /// The worker failed in this room, which is gone.
+    RoomFailed { room: RoomId },
+    /// The worker failed and was replaced; all its rooms are gone.
+    WorkerFailed { worker: usize },
+}
+
+/// What the control plane gives a worker thread.
+#[derive(Debug)]
+enum Input {
+    Command(Command),
+    Connection(Accepted),
+    Stop,
+}
+
+/// What a worker thread is made of.
+pub(crate) struct WorkerParts {
+    pub(crate) index: usize,
+    /// Core to run on.
+    pub(crate) cpu: Option<usize>,
+    pub(crate) udp: UdpSocket,
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) config: WorkerConfig,
+    pub(crate) certificate: Arc<DtlsCertificate>,
+    pub(crate) clock: Clock,
+    pub(crate) reports: Sender<Report>,
+}
+
+/// The control plane's end of a worker thread.
+#[derive(Clone)]
+pub(crate) struct WorkerHandle(Arc<Shared>);
+
+struct Shared {
+    index: usize,
+    candidates: Vec<Candidate>,
+    queue: Mutex<VecDeque<Input>>,
+    waker: Waker,
+    stats: ThreadStats,
+}
+
+/// Token of the waker.
+const WAKER: Token = Token(0);
+
+/// Starts a worker's thread.
+pub(crate) fn spawn(parts: WorkerParts) -> io::Result<(WorkerHandle, JoinHandle<()>)> {
+    let poll = Poll::new()?;
+    let shared = Arc::new(Shared {
+        index: parts.index,
+        candidates: parts.candidates.clone(),
+        queue: Mutex::default(),
+        waker: Waker::new(poll.registry(), WAKER)?,
+        stats: ThreadStats::default(),
+    });
+    let handle = WorkerHandle(Arc::clone(&shared));
+    let thread = thread::Builder::new().name(format!("worker-{}", parts.index));
+    let thread = thread.spawn(move || run::run(parts, poll, &shared))?;
+    Ok((handle, thread))
+}
+
+impl WorkerHandle {
+    /// Number among the workers.
+    pub(crate) fn index(&self) -> usize {
+        self.0.index
+    }
+
+    /// Where the worker's clients send to.
+    pub(crate) fn candidates(&self) -> &[Candidate] {
+        &self.0.candidates
+    }
+
+    /// How many commands wait.
+    pub(crate) fn waiting(&self) -> usize {
+        lock(&self.0.queue).len()
+    }
+
+    /// Counts of the thread's own.
+    pub(crate) fn thread_stats(&self) -> &ThreadStats {
+        &self.0.stats
+    }
+
+    /// Gives an order. Orders are never dropped; admission keeps their number in bounds.
+    pub(crate) fn send(&self, command: Command) {
+        self.push(Input::Command(command));
+    }
+
+    /// Hands over an ICE-TCP connection.
+    pub(crate) fn take_connection(&self, accepted: Accepted) {
+        self.push(Input::Connection(accepted));
+    }
+
+    /// Ends the thread, after what was ordered before.
+    pub(crate) fn stop(&self) {
+        self.push(Input::Stop);
+    }
+
+    fn push(&self, input: Input) {
+        let mut queue = lock(&self.0.queue);
+        queue.push_back(input);
+        let first = queue.len() == 1;
+        drop(queue);
+        // Whoever put in the first one has woken the thread for the others too.
+        if first && let Err(error) = self.0.waker.wake() {
+            tracing::error!(worker = self.0.index, %error, "cannot wake the worker");
+        }
+    }
+}

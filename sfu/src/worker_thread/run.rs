@@ -1,0 +1,281 @@
+//! The loop of a worker's thread: wait, take orders, receive, let time pass, send, report.
+
+use super::{Input, Report, Shared, WAKER, WorkerParts};
+use crate::control::lock;
+use crate::net::TcpPool;
+use crate::random;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use sfu_core::worker::Worker;
+use sfu_net::RecvBatch;
+use sfu_rtc::net::{Protocol, TransmitBatch};
+use sfu_rtc::time::{Duration, Instant};
+use std::any::Any;
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Token of the UDP socket.
+const UDP: Token = Token(1);
+/// Tokens from here on are ICE-TCP connections.
+const FIRST_TCP: usize = 2;
+/// Receive batches between two looks at orders and timers.
+const BATCHES_PER_ROUND: usize = 8;
+/// Orders carried out between two looks at the sockets.
+const INPUTS_PER_ROUND: usize = 256;
+/// Wait before a full send buffer or report queue is tried again: epoll tells only of some of these.
+const RETRY: Duration = Duration::from_millis(1);
+/// How often idle TCP connections are looked for and gauges are set.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+/// Room in the transmit batch from the start: two full GSO trains.
+const BATCH_BYTES: usize = 128 * 1024;
+
+/// Runs until told to stop.
+pub(super) fn run(parts: WorkerParts, poll: Poll, shared: &Shared) {
+    if let Some(cpu) = parts.cpu
+        && let Err(error) = sfu_net::affinity::pin_current_thread(cpu)
+    {
+        tracing::warn!(worker = parts.index, cpu, %error, "not pinned");
+    }
+    let fd = parts.udp.as_raw_fd();
+    if let Err(error) = poll.registry().register(&mut SourceFd(&fd), UDP, Interest::READABLE | Interest::WRITABLE) {
+        tracing::error!(worker = parts.index, %error, "cannot poll the UDP socket");
+        return;
+    }
+    let now = parts.clock.now();
+    let mut thread = WorkerThread {
+        worker: new_worker(&parts),
+        parts,
+        shared,
+        poll,
+        tcp: TcpPool::new(FIRST_TCP),
+        inbound: RecvBatch::default(),
+        outbound: TransmitBatch::with_capacity(BATCH_BYTES),
+        next_unsent: 0,
+        inputs: VecDeque::new(),
+        udp_readable: true,
+        reports_full: false,
+        next_housekeeping: now,
+        busiest: Duration::ZERO,
+        stopping: false,
+    };
+    let mut events = Events::with_capacity(256);
+    while !thread.stopping {
+        thread.round(&mut events);
+    }
+}
+
+fn new_worker(parts: &WorkerParts) -> Worker {
+    Worker::new(parts.config.clone(), parts.certificate.clone(), parts.clock.wall(), random::number())
+}
+
+struct WorkerThread<'a> {
+    worker: Worker,
+    parts: WorkerParts,
+    shared: &'a Shared,
+    poll: Poll,
+    tcp: TcpPool,
+    inbound: RecvBatch,
+    outbound: TransmitBatch,
+    /// First entry of `outbound` that the socket has not taken.
+    next_unsent: usize,
+    inputs: VecDeque<Input>,
+    udp_readable: bool,
+    reports_full: bool,
+    next_housekeeping: Instant,
+    busiest: Duration,
+    stopping: bool,
+}
+
+impl WorkerThread<'_> {
+    fn round(&mut self, events: &mut Events) {
+        self.wait(events);
+        let begin = self.parts.clock.now();
+        self.take_inputs(begin);
+        self.receive(begin);
+        let now = self.parts.clock.now();
+        if self.worker.poll_timeout().is_some_and(|due| due <= now) {
+            self.contained(|this| this.worker.handle_timeout(now));
+        }
+        self.transmit(now);
+        self.report();
+        self.busiest = self.busiest.max(self.parts.clock.now() - begin);
+        self.housekeeping(now);
+    }
+
+    /// Sleeps until there is something to do.
+    fn wait(&mut self, events: &mut Events) {
+        let timeout = self.sleep_time();
+        if let Err(error) = self.poll.poll(events, Some(timeout))
+            && error.kind() != ErrorKind::Interrupted
+        {
+            tracing::error!(worker = self.parts.index, %error, "poll");
+        }
+        for event in events.iter() {
+            match event.token() {
+                WAKER => {}
+                UDP => self.udp_readable |= event.is_readable(),
+                token => self.tcp.note(token, event.is_readable(), event.is_writable()),
+            }
+        }
+    }
+
+    fn sleep_time(&self) -> Duration {
+        if self.udp_readable || self.tcp.is_ready() || !self.inputs.is_empty() {
+            return Duration::ZERO;
+        }
+        let now = self.parts.clock.now();
+        let due = self.worker.poll_timeout().unwrap_or(Instant::NEVER).min(self.next_housekeeping);
+        let blocked = self.reports_full || !self.outbound.is_empty();
+        (due - now).min(if blocked { RETRY } else { HOUSEKEEPING })
+    }
+
+    fn take_inputs(&mut self, now: Instant) {
+        if self.inputs.is_empty() {
+            std::mem::swap(&mut *lock(&self.shared.queue), &mut self.inputs);
+        }
+        for _ in 0..INPUTS_PER_ROUND {
+            match self.inputs.pop_front() {
+                None => return,
+                Some(Input::Command(command)) => {
+                    self.contained(|this| this.worker.handle_command(now, command));
+                }
+                Some(Input::Connection(accepted)) => self.tcp.add(accepted, self.poll.registry(), now),
+                Some(Input::Stop) => self.stopping = true,
+            }
+        }
+    }
+
+    /// Receives and forwards, batch by batch, so that the first packets of a burst do not wait for the last.
+    fn receive(&mut self, mut now: Instant) {
+        if self.tcp.is_ready() {
+            self.contained(|this| this.tcp.receive(now, |path, data| this.worker.handle_datagram(now, path, data)));
+        }
+        for _ in 0..BATCHES_PER_ROUND {
+            if !self.udp_readable {
+                return;
+            }
+            match self.parts.udp.recv(&mut self.inbound) {
+                Ok(()) => self.handle_batch(now),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.udp_readable = false;
+                    return;
+                }
+                // An ICMP error of an earlier send, or an interruption: the socket goes on.
+                Err(error) => tracing::trace!(%error, "receive"),
+            }
+            self.transmit(now);
+            now = self.parts.clock.now();
+        }
+    }
+
+    fn handle_batch(&mut self, now: Instant) {
+        let mut count = 0;
+        self.contained(|this| {
+            for (path, datagram) in this.inbound.iter_mut() {
+                count += 1;
+                this.worker.handle_datagram(now, path, datagram);
+            }
+        });
+        self.shared.stats.udp_received.add(count);
+        // A batch that is not full emptied the socket; the next datagram makes an event again.
+        if !self.inbound.is_full() {
+            self.udp_readable = false;
+        }
+    }
+
+    /// Sends until nothing is left or the socket is full.
+    fn transmit(&mut self, now: Instant) {
+        loop {
+            if self.outbound.is_empty() {
+                self.contained(|this| this.worker.poll_transmit(now, &mut this.outbound));
+                if self.outbound.is_empty() {
+                    return;
+                }
+                self.send_tcp();
+            }
+            let progress = self.parts.udp.send(&self.outbound, self.next_unsent);
+            if progress.blocked {
+                self.next_unsent = progress.next;
+                return;
+            }
+            self.outbound.clear();
+            self.next_unsent = 0;
+        }
+    }
+
+    /// Sends the entries of a new batch that go over TCP; a connection that is full drops them by itself.
+    fn send_tcp(&mut self) {
+        if self.tcp.is_empty() {
+            return;
+        }
+        for transmit in self.outbound.transmits() {
+            if let Protocol::Tcp(id) = transmit.path.protocol {
+                self.tcp.send(id, self.outbound.bytes(transmit));
+            }
+        }
+    }
+
+    /// Hands the worker's events over, as far as the queue takes them; the rest waits in the worker.
+    fn report(&mut self) {
+        self.reports_full = false;
+        loop {
+            let Ok(permit) = self.parts.reports.try_reserve() else {
+                self.reports_full = true;
+                return;
+            };
+            let Some(event) = self.worker.poll_event() else { return };
+            permit.send(Report::Event { worker: self.parts.index, event });
+        }
+    }
+
+    fn housekeeping(&mut self, now: Instant) {
+        let stats = &self.shared.stats;
+        stats.rounds.add(1);
+        if now < self.next_housekeeping {
+            return;
+        }
+        self.next_housekeeping = now + HOUSEKEEPING;
+        self.tcp.sweep(now);
+        let sent = self.parts.udp.send_stats();
+        stats.udp_sent.set(sent.datagrams);
+        stats.udp_send_runs.set(sent.messages);
+        stats.udp_send_calls.set(sent.calls);
+        stats.udp_blocked.set(sent.blocked);
+        stats.udp_refused.set(sent.refused);
+        let tcp = self.tcp.stats();
+        stats.tcp_open.set(tcp.open);
+        stats.tcp_refused.set(tcp.refused);
+        stats.tcp_dropped.set(tcp.dropped);
+        stats.busiest_micros.set(u64::try_from(self.busiest.as_micros()).unwrap_or(u64::MAX));
+        self.busiest = Duration::ZERO;
+    }
+
+    /// Lets the worker work. If it panics, the room that it was working on is given up; if there was none, or giving
+    /// it up fails, the worker is replaced by a new one. Either way the thread and its sockets go on.
+    fn contained(&mut self, work: impl FnOnce(&mut Self)) {
+        let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(self))) else { return };
+        self.shared.stats.failures.add(1);
+        self.outbound.clear();
+        self.next_unsent = 0;
+        let room = catch_unwind(AssertUnwindSafe(|| self.worker.abandon_room())).ok().flatten();
+        tracing::error!(worker = self.parts.index, ?room, panic = text_of(&*panic), "the worker panicked");
+        let report = match room {
+            Some(room) => Report::RoomFailed { room },
+            None => {
+                self.worker = new_worker(&self.parts);
+                Report::WorkerFailed { worker: self.parts.index }
+            }
+        };
+        // The control plane must hear of it; it never waits for a worker, so this ends.
+        if self.parts.reports.blocking_send(report).is_err() {
+            self.stopping = true;
+        }
+    }
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}

@@ -1,0 +1,67 @@
+//! What a worker thread counts beside the worker itself: the kernel's side of things.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! thread_stats {
+    ($($(#[$doc:meta])* $name:ident: $metric:literal, $kind:literal, $help:literal;)+) => {
+        /// Written by the thread, read by whoever wants to know.
+        #[derive(Debug, Default)]
+        pub(crate) struct ThreadStats {
+            $($(#[$doc])* pub(crate) $name: Value,)+
+        }
+
+        /// Name, kind and help of a metric, and where it stands.
+        type Metric = (&'static str, &'static str, &'static str, fn(&ThreadStats) -> u64);
+
+        impl ThreadStats {
+            /// All of them, for /metrics.
+            pub(crate) const METRICS: &[Metric] = &[$(($metric, $kind, $help, |stats| stats.$name.get()),)+];
+        }
+    };
+}
+
+thread_stats! {
+    /// Datagrams that came by UDP.
+    udp_received: "sfu_udp_received_datagrams_total", "counter", "Datagrams received by UDP.";
+    /// Datagrams that the kernel took.
+    udp_sent: "sfu_udp_sent_datagrams_total", "counter", "Datagrams sent by UDP.";
+    /// Calls of sendmmsg.
+    udp_send_calls: "sfu_udp_send_calls_total", "counter", "System calls that sent UDP.";
+    /// GSO runs.
+    udp_send_runs: "sfu_udp_sent_runs_total", "counter", "Runs of datagrams that one UDP_SEGMENT send carried.";
+    /// Times the send buffer was full.
+    udp_blocked: "sfu_udp_send_blocked_total", "counter", "Times the UDP send buffer was full.";
+    /// Sends that the kernel refused.
+    udp_refused: "sfu_udp_send_refused_total", "counter", "UDP sends that the kernel refused.";
+    /// Open ICE-TCP connections.
+    tcp_open: "sfu_tcp_connections", "gauge", "ICE-TCP connections that are open.";
+    /// ICE-TCP connections turned away.
+    tcp_refused: "sfu_tcp_refused_connections_total", "counter", "ICE-TCP connections turned away.";
+    /// Frames dropped.
+    tcp_dropped: "sfu_tcp_dropped_frames_total", "counter", "Frames that an ICE-TCP connection did not take.";
+    /// Rounds of the loop.
+    rounds: "sfu_worker_rounds_total", "counter", "Rounds of the worker's loop.";
+    /// Panics that were caught.
+    failures: "sfu_worker_failures_total", "counter", "Panics of the worker that were contained.";
+    /// Longest round since the last look.
+    busiest_micros: "sfu_worker_busiest_round_microseconds", "gauge", "Longest round of the loop in the last second.";
+}
+
+/// One number with one writer.
+#[derive(Debug, Default)]
+pub(crate) struct Value(AtomicU64);
+
+impl Value {
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// One writer, so no read-modify-write is needed.
+    pub(crate) fn add(&self, count: u64) {
+        self.set(self.get() + count);
+    }
+}
