@@ -6,12 +6,14 @@
 //!
 //! [`Link`] is one direction of one path and knows no clock: time is a [`Duration`](std::time::Duration) since any
 //! start, and everything random comes from the seed, so that a run repeats byte for byte. [`Network`] joins links into
-//! hosts with addresses for simulated time.
+//! hosts with addresses for simulated time. [`relay`] puts links between real UDP sockets; the program `netsim` runs it.
 
+pub mod cli;
 mod config;
 mod link;
 mod network;
 mod random;
+pub mod relay;
 mod trace;
 
 pub use config::{BadConfig, LinkConfig, Loss, QueueLimit, Rate};

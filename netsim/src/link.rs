@@ -4,6 +4,7 @@ use crate::config::{LinkConfig, Loss, QueueLimit};
 use crate::random::Random;
 use crate::trace::OPPORTUNITY;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::AddAssign;
 use std::time::Duration;
 
 /// What can pass a link.
@@ -45,6 +46,20 @@ pub struct LinkStats {
     pub corrupted: u64,
     /// Packets held back.
     pub reordered: u64,
+}
+
+impl AddAssign for LinkStats {
+    fn add_assign(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.bytes_sent += other.bytes_sent;
+        self.delivered += other.delivered;
+        self.bytes_delivered += other.bytes_delivered;
+        self.lost += other.lost;
+        self.dropped += other.dropped;
+        self.duplicated += other.duplicated;
+        self.corrupted += other.corrupted;
+        self.reordered += other.reordered;
+    }
 }
 
 /// One direction of a path under some clock that the caller keeps. Time never goes back.
