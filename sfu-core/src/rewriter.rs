@@ -52,8 +52,8 @@ struct Last {
 /// How a source's numbers map to ours.
 #[derive(Debug)]
 struct Source {
-    /// Highest number seen, sent or left out.
-    highest: SeqNo,
+    /// Follows the highest number seen, sent or left out.
+    expected: SeqNo,
     timestamp_offset: u32,
     tl0_offset: u8,
     frame_offset: u16,
@@ -109,7 +109,7 @@ impl Rewriter {
         let seq_offset = self.next_seq.0.wrapping_sub(packet.seq.0);
         epochs.push_back(Epoch { from: packet.seq, seq_offset, picture_offset });
         self.source = Some(Source {
-            highest: SeqNo(packet.seq.0.saturating_sub(1)),
+            expected: packet.seq,
             timestamp_offset: timestamp.wrapping_sub(packet.timestamp),
             tl0_offset,
             frame_offset,
@@ -138,9 +138,12 @@ impl Rewriter {
             tl0_pic_idx: packet.frame.tl0_pic_idx.map(|id| id.wrapping_add(source.tl0_offset)),
             frame_number: packet.frame.frame_number.map(|number| number.wrapping_add(source.frame_offset)),
         };
-        if packet.seq > source.highest {
-            source.highest = packet.seq;
+        if packet.seq >= source.expected {
+            source.expected = packet.seq.next();
             source.pictures.newest_forwarded = picture.or(source.pictures.newest_forwarded);
+        }
+        // A late packet, too, may be newer than all that were sent, if those after it were left out.
+        if rewritten.seq >= self.next_seq {
             self.next_seq = rewritten.seq.next();
             self.remember(packet, &rewritten);
         }
@@ -153,14 +156,14 @@ impl Rewriter {
         let next_seq = self.next_seq;
         let Some(source) = &mut self.source else { return };
         source.restart_after_a_leap(seq, next_seq);
-        if seq <= source.highest {
+        if seq < source.expected {
             return;
         }
         let Some(&Epoch { from, seq_offset, mut picture_offset }) = source.epochs.back() else { return };
         if picture.is_some_and(|id| source.pictures.leaves_out(id)) {
             picture_offset = picture_offset.wrapping_sub(1);
         }
-        source.highest = seq;
+        source.expected = seq.next();
         let epoch = Epoch { from: seq.next(), seq_offset: seq_offset.wrapping_sub(1), picture_offset };
         if from == seq && source.epochs.len() > 1 {
             source.epochs.pop_back();
@@ -215,13 +218,13 @@ impl Source {
 
     /// A source whose numbers leap has restarted; ours go on without a gap.
     fn restart_after_a_leap(&mut self, seq: SeqNo, next_seq: SeqNo) {
-        if seq.0.saturating_sub(self.highest.0) <= MAX_SEQ_STEP {
+        if seq.0.saturating_sub(self.expected.0) < MAX_SEQ_STEP {
             return;
         }
         let Some(&last) = self.epochs.back() else { return };
         self.epochs.clear();
         self.epochs.push_back(Epoch { from: seq, seq_offset: next_seq.0.wrapping_sub(seq.0), ..last });
-        self.highest = SeqNo(seq.0 - 1);
+        self.expected = seq;
     }
 }
 

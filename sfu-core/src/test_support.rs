@@ -1,10 +1,8 @@
 //! What several test modules need.
 
-use crate::slab::{Key, Slab};
-use sfu_rtc::codec::FrameFacts;
-use sfu_rtc::ids::{Mid, PayloadType, Rid, SeqNo, Ssrc};
-use sfu_rtc::media::{Codec, Direction, MediaKind, MediaSection, PayloadFormat, SsrcPair};
-use sfu_rtc::packet::{Packet, PacketPool};
+use sfu_rtc::ids::{Mid, PayloadType, SeqNo, Ssrc};
+use sfu_rtc::media::{Codec, Direction, MediaKind, MediaSection, PayloadFormat};
+use sfu_rtc::packet::{Packet, PacketData, PacketPool};
 use sfu_rtc::rtp::extension::ExtensionMap;
 use sfu_rtc::time::{Duration, Instant};
 
@@ -28,4 +26,21 @@ pub(crate) fn section(mid: &str, kind: MediaKind, direction: Direction) -> Media
         rtx_time: Duration::from_millis(200),
         nack: true,
     }
+}
+
+/// A packet of VP8 in one picture of its own, unless `adapt` says otherwise.
+pub(crate) fn packet(seq: u64, timestamp: u32, adapt: impl FnOnce(&mut PacketData)) -> Packet {
+    let packet = PacketPool::new(1).take(|data| {
+        data.arrival = Instant::ZERO;
+        data.ssrc = Ssrc(1);
+        data.payload_type = PayloadType(96);
+        data.codec = Codec::Vp8;
+        data.seq = SeqNo(seq);
+        data.timestamp = timestamp;
+        data.marker = true;
+        (data.frame.start_of_frame, data.frame.end_of_frame) = (true, true);
+        adapt(data);
+        data.set_bytes(&[0; 40], 12..40)
+    });
+    packet.unwrap()
 }
