@@ -79,9 +79,24 @@ pub struct ThreadResult {
     pub cpu: Duration,
 }
 
+impl ThreadResult {
+    /// Adds what another thread found.
+    pub fn merge(&mut self, other: &Self) {
+        self.measured.merge(&other.measured);
+        self.sent += other.sent;
+        self.keyframe_requests += other.keyframe_requests;
+        self.connect.merge(&other.connect);
+        self.failed += other.failed;
+        self.lateness.merge(&other.lateness);
+        self.cpu += other.cpu;
+    }
+}
+
 /// Counts that can be watched while a thread runs.
 #[derive(Debug, Default)]
 pub struct Live {
+    /// Peers that were handed over.
+    pub peers: AtomicU64,
     /// Peers that are connected.
     pub connected: AtomicU64,
     /// RTP packets received.
@@ -137,9 +152,15 @@ impl Generator {
 
     /// Hands over a peer.
     pub fn add(&self, peer: NewPeer) {
+        self.live.peers.fetch_add(1, Ordering::Relaxed);
         // Both fail only when the thread has ended.
         let _ = self.peers.send(peer);
         let _ = self.waker.wake();
+    }
+
+    /// How many peers it has.
+    pub fn peers(&self) -> u64 {
+        self.live.peers.load(Ordering::Relaxed)
     }
 
     /// From now on what happens counts.

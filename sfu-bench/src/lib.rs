@@ -1,8 +1,15 @@
 //! Load tester for selective forwarding units.
+//!
+//! `scenario` says who takes part, `join` brings them in over the server's signalling, `generator` threads run their
+//! `endpoint`s and `peer`s, `run` conducts, `result` tells. `floor` measures what a forwarded packet must cost.
 
 pub mod endpoint;
 pub mod floor;
 pub mod generator;
+pub mod join;
 pub mod measure;
 pub mod media;
 pub mod peer;
+pub mod result;
+pub mod run;
+pub mod scenario;

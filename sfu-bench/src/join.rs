@@ -1,0 +1,170 @@
+//! Joining: from a participant's plan, over the server's signalling, to a peer that connects.
+
+use crate::endpoint::Endpoint;
+use crate::generator::{BenchClock, NewPeer};
+use crate::media::VideoSource;
+use crate::peer::description::{OfferPlan, read_answer};
+use crate::peer::publisher::Publisher;
+use crate::peer::subscriber::Subscriber;
+use crate::scenario::{Group, ParticipantPlan};
+use anyhow::{Context, Result};
+use sfu_client::signal::{JoinOptions, NativeSession, WhipSession};
+use sfu_net::{UdpConfig, UdpSocket};
+use sfu_proto::v1::{Publish, Source};
+use sfu_rtc::dtls::DtlsCertificate;
+use sfu_rtc::ice::{ICE_ENTROPY, IceCredentials};
+use sfu_rtc::ids::Ssrc;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// Receive buffer of a peer: a keyframe of 1.5 Mbit/s video and a scheduling hiccup.
+const SOCKET_BUFFER: usize = 512 * 1024;
+
+/// Where participants go.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// The native signalling: URL of the server, and a token that admits anybody.
+    Native {
+        /// `ws://…` or `wss://…`.
+        server: String,
+        /// Join token; may be empty on a `--dev` server.
+        token: String,
+    },
+    /// WHIP and WHEP: URLs with `{room}` and `{stream}` to be filled in.
+    Http {
+        /// Where to publish.
+        whip: String,
+        /// Where to play.
+        whep: String,
+        /// Bearer token.
+        token: Option<String>,
+    },
+}
+
+/// A session that lasts as long as it is kept.
+pub enum Kept {
+    /// Native signalling.
+    Native(Box<NativeSession>),
+    /// WHIP or WHEP.
+    Http(WhipSession),
+}
+
+impl Kept {
+    /// Leaves in order.
+    pub async fn leave(self) {
+        match self {
+            Self::Native(session) => session.leave("the bench is done").await,
+            // The server sees the media end as well.
+            Self::Http(session) => drop(session.stop().await),
+        }
+    }
+}
+
+/// What all joins share.
+pub struct Joiner {
+    /// Where to.
+    pub target: Target,
+    /// The clock of the load.
+    pub clock: BenchClock,
+    /// One certificate serves all peers; making one per peer would cost more than the handshake.
+    pub certificate: DtlsCertificate,
+    next_source: AtomicU32,
+    /// Spreads the first frames of publishers over a frame's time.
+    spread: AtomicU32,
+}
+
+impl Joiner {
+    /// For joins to `target`.
+    pub fn new(target: Target, clock: BenchClock) -> Self {
+        let certificate = DtlsCertificate::generate();
+        Self { target, clock, certificate, next_source: AtomicU32::new(1), spread: AtomicU32::new(0) }
+    }
+
+    /// Whether each stream has a session of its own.
+    pub fn per_stream(&self) -> bool {
+        matches!(self.target, Target::Http { .. })
+    }
+
+    /// Joins one participant.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached, refuses, or answers with something unusable.
+    pub async fn join(&self, plan: &ParticipantPlan, group: &Group) -> Result<(Kept, NewPeer)> {
+        let joined = self.clock.now();
+        let offer = self.offer(plan, group)?;
+        let (kept, answer) = self.signal(plan, &offer).await?;
+        let answer = read_answer(&answer, offer.ice.clone())?;
+        let loopback = answer.params.path.remote.ip().is_loopback();
+        let local = if loopback { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+        // Ordinary receivers, as browsers are: without UDP_GRO.
+        let config = UdpConfig { recv_buffer: SOCKET_BUFFER, send_buffer: SOCKET_BUFFER, gro: false, gso: true };
+        let socket = UdpSocket::bind(SocketAddr::new(IpAddr::V4(local), 0), &config)
+            .context("cannot open a socket for a peer (ulimit -n?)")?;
+        let endpoint = Endpoint::new(answer.params, &self.certificate, self.clock.now());
+        let publisher = self.publisher(&offer, group);
+        let subscriber = Subscriber::new(group.codec, joined);
+        Ok((kept, NewPeer { socket, endpoint, publisher, subscriber, joined }))
+    }
+
+    fn offer(&self, plan: &ParticipantPlan, group: &Group) -> Result<OfferPlan> {
+        let mut entropy = [0; ICE_ENTROPY];
+        aws_lc_rs::rand::fill(&mut entropy).ok().context("the operating system gives randomness")?;
+        let source = || Ssrc(self.next_source.fetch_add(1, Ordering::Relaxed));
+        let video = if plan.publishes && group.video { (0..group.layers).map(|_| source()).collect() } else { Vec::new() };
+        Ok(OfferPlan {
+            ice: IceCredentials::from_entropy('b', &entropy),
+            fingerprint: self.certificate.fingerprint().clone(),
+            codec: group.codec,
+            audio: (plan.publishes && group.audio).then(source),
+            video,
+            audio_slots: plan.audio_slots,
+            video_slots: plan.video_slots,
+        })
+    }
+
+    async fn signal(&self, plan: &ParticipantPlan, offer: &OfferPlan) -> Result<(Kept, String)> {
+        let sdp = offer.to_sdp();
+        match &self.target {
+            Target::Native { server, token } => {
+                let (room, name) = (plan.room.clone(), plan.name.clone());
+                let options = JoinOptions { server: server.clone(), room, name, token: token.clone() };
+                let publish = |mid: Option<usize>, source: Source| {
+                    mid.map(|mid| Publish { mid: mid.to_string(), source: source.into(), ..Publish::default() })
+                };
+                let audio = publish(offer.audio_mid(), Source::Microphone);
+                let video = publish(offer.video_mid(), Source::Camera);
+                let list = audio.into_iter().chain(video).collect();
+                let (session, answer) = NativeSession::join(&options, sdp, list).await?;
+                Ok((Kept::Native(Box::new(session)), answer))
+            }
+            Target::Http { whip, whep, token } => {
+                let template = if plan.publishes { whip } else { whep };
+                let stream = plan.stream.as_ref().unwrap_or(&plan.name);
+                let url = template.replace("{room}", &plan.room).replace("{stream}", stream);
+                let (session, answer) = WhipSession::start(&url, token.as_deref(), sdp).await?;
+                Ok((Kept::Http(session), answer))
+            }
+        }
+    }
+
+    fn publisher(&self, offer: &OfferPlan, group: &Group) -> Publisher {
+        /// Publishers begin this far apart within a frame's time, so that their frames do not coincide.
+        const STEPS: u32 = 16;
+        let step = self.spread.fetch_add(1, Ordering::Relaxed) % STEPS;
+        let offset = Duration::from_secs_f64(f64::from(step) / f64::from(STEPS) / group.fps);
+        let mut publisher = Publisher::new(self.clock.now() + offset);
+        if let (Some(ssrc), Some(mid)) = (offer.audio, offer.audio_mid()) {
+            publisher.add_audio(ssrc, mid, ssrc.0, group.audio_bitrate);
+        }
+        if let Some(mid) = offer.video_mid() {
+            let layers = offer.video.iter().zip(group.layer_bitrates()).enumerate().map(|(index, (ssrc, bitrate))| {
+                let down = offer.video.len() - 1 - index;
+                let size = (1_280 >> down, 720 >> down);
+                (*ssrc, VideoSource::new(group.codec, ssrc.0, bitrate, group.fps, size))
+            });
+            publisher.add_video(mid, layers.collect());
+        }
+        publisher
+    }
+}
