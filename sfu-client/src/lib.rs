@@ -5,18 +5,32 @@
 //! glass-to-glass latency measurable at the far end.
 #![deny(missing_docs)]
 
+#[cfg(feature = "media")]
 pub mod capture;
+#[cfg(feature = "media")]
 pub mod clock;
+#[cfg(feature = "media")]
 pub mod decode;
+#[cfg(feature = "media")]
 pub mod encode;
+#[cfg(feature = "media")]
 pub mod frame;
+#[cfg(feature = "media")]
 pub mod join_time;
+#[cfg(feature = "media")]
 pub mod overlay;
+#[cfg(feature = "media")]
 pub mod peer;
+#[cfg(feature = "media")]
 pub mod publish;
+#[cfg(feature = "media")]
 pub mod receive;
+#[cfg(feature = "media")]
 pub mod record;
+#[cfg(feature = "media")]
 pub mod send;
 pub mod signal;
+#[cfg(feature = "media")]
 pub mod stats;
+#[cfg(feature = "media")]
 pub mod subscribe;

@@ -3,11 +3,13 @@
 mod http;
 mod native;
 mod native_socket;
+#[cfg(feature = "media")]
 mod session;
 mod stream;
 mod whip;
 
 pub use native::{JoinOptions, NativeSession, SignalEvent};
+#[cfg(feature = "media")]
 pub use session::{Session, Target};
 pub use whip::WhipSession;
 
