@@ -111,7 +111,8 @@ impl Joiner {
         let mut entropy = [0; ICE_ENTROPY];
         aws_lc_rs::rand::fill(&mut entropy).ok().context("the operating system gives randomness")?;
         let source = || Ssrc(self.next_source.fetch_add(1, Ordering::Relaxed));
-        let video = if plan.publishes && group.video { (0..group.layers).map(|_| source()).collect() } else { Vec::new() };
+        let video =
+            if plan.publishes && group.video { (0..group.layers).map(|_| source()).collect() } else { Vec::new() };
         Ok(OfferPlan {
             ice: IceCredentials::from_entropy('b', &entropy),
             fingerprint: self.certificate.fingerprint().clone(),

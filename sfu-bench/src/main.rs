@@ -9,6 +9,7 @@ use sfu_bench::scenario::{Group, Preset, Scenario};
 use sfu_net::affinity;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 /// Load tester for selective forwarding units.
@@ -143,7 +144,8 @@ impl RunArgs {
             }
             _ => Target::Native { server: self.server.clone(), token: self.token.clone().unwrap_or_default() },
         };
-        let cpus = if self.cpus.is_empty() { affinity::allowed_cpus().pop().into_iter().collect() } else { self.cpus.clone() };
+        let cpus =
+            if self.cpus.is_empty() { affinity::allowed_cpus().pop().into_iter().collect() } else { self.cpus.clone() };
         let seconds = |value: f64, name: &str| {
             Duration::try_from_secs_f64(value).with_context(|| format!("--{name} {value} is no time"))
         };
@@ -162,8 +164,19 @@ impl RunArgs {
     }
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    match execute(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            clear_progress();
+            eprintln!("sfu-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<()> {
+    match command {
         Command::Floor { options, json } => {
             let floor = floor::measure(&options, progress)?;
             if json {

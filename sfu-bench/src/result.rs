@@ -183,7 +183,8 @@ impl ServerUse {
             cores: share(cpu),
             cores_by_thread: threads.filter(|(_, share)| *share >= 0.001).collect(),
             rss: used.rss,
-            rss_per_participant: rss_idle.map_or(0.0, |idle| used.rss as f64 - idle as f64) / participants.max(1) as f64,
+            rss_per_participant: rss_idle.map_or(0.0, |idle| used.rss as f64 - idle as f64)
+                / participants.max(1) as f64,
         }
     }
 }
@@ -246,7 +247,10 @@ impl fmt::Display for RunResult {
             writeln!(f, "\nfirst failed join: {error}")?;
         }
         if self.generator_was_the_limit() {
-            writeln!(f, "\nThe generator was the limit, not the server: use fewer participants or more generator CPUs.")?;
+            writeln!(
+                f,
+                "\nThe generator was the limit, not the server: use fewer participants or more generator CPUs."
+            )?;
         }
         Ok(())
     }

@@ -136,7 +136,8 @@ impl Load<'_> {
         let begun = Instant::now();
         let joined = tokio::time::timeout(JOIN_PATIENCE, self.joiner.join(plan, group)).await;
         let (kept, peer) = joined.context("the server did not answer the join in time")??;
-        let index = self.generators.iter().enumerate().min_by_key(|(_, generator)| generator.peers()).map_or(0, |g| g.0);
+        let index =
+            self.generators.iter().enumerate().min_by_key(|(_, generator)| generator.peers()).map_or(0, |g| g.0);
         self.generators[index].add(peer);
         Ok((kept, begun.elapsed()))
     }

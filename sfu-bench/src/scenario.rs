@@ -94,18 +94,23 @@ pub enum Preset {
 impl Preset {
     /// The load.
     pub fn scenario(self) -> Scenario {
-        let meeting = Group { rooms: 25, publishers: 4, subscribers: 0, mesh: true, bitrate: 500_000, ..Group::default() };
+        let meeting =
+            Group { rooms: 25, publishers: 4, subscribers: 0, mesh: true, bitrate: 500_000, ..Group::default() };
         let (name, group) = match self {
             Self::Meeting => ("meeting", vec![meeting]),
-            Self::Webinar => ("webinar", vec![Group { publishers: 3, subscribers: 100, mesh: true, ..Group::default() }]),
+            Self::Webinar => {
+                ("webinar", vec![Group { publishers: 3, subscribers: 100, mesh: true, ..Group::default() }])
+            }
             Self::TownHall => ("town-hall", vec![Group { subscribers: 200, audio: false, ..Group::default() }]),
             Self::Classroom => {
                 let teacher = Group { rooms: 8, publishers: 1, subscribers: 12, layers: 3, ..Group::default() };
-                let pupils = Group { rooms: 8, publishers: 12, subscribers: 1, bitrate: 100_000, fps: 10.0, ..teacher.clone() };
+                let pupils =
+                    Group { rooms: 8, publishers: 12, subscribers: 1, bitrate: 100_000, fps: 10.0, ..teacher.clone() };
                 ("classroom", vec![teacher, Group { layers: 1, ..pupils }])
             }
             Self::AudioRoom => {
-                let room = Group { publishers: 10, subscribers: 200, video: false, audio_slots: 10, ..Group::default() };
+                let room =
+                    Group { publishers: 10, subscribers: 200, video: false, audio_slots: 10, ..Group::default() };
                 ("audio-room", vec![room])
             }
             Self::Churn => ("churn", vec![Group { churn: 2.0, ..meeting }]),
