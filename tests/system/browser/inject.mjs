@@ -67,7 +67,61 @@ const joinClock = {
   },
 };
 
-export const inject = { rememberPeers, tcpOnly, throughRelay, joinClock };
+/** Instead of the camera, a painted person; `index` chooses who. The microphone stays as it is. */
+const paintedCamera = (index) => ({
+  argument: index,
+  script: (who) => {
+    const SKIN = ['#e3b999', '#8d5a3c', '#f0cdb0', '#6b4129'];
+    const HAIR = ['#3a2a20', '#1a1412', '#7a4d22', '#8f8f92'];
+    const paint = (canvas) => {
+      const context = canvas.getContext('2d');
+      const fill = (colour, draw) => {
+        context.fillStyle = colour;
+        context.beginPath();
+        draw();
+        context.fill();
+      };
+      const ellipse = (x, y, width, height, from = 0, to = 7) => () => context.ellipse(x, y, width, height, 0, from, to);
+      const hue = (who * 67 + 20) % 360;
+      const wall = context.createLinearGradient(0, 0, 640, 360);
+      wall.addColorStop(0, `hsl(${hue} 25% 62%)`);
+      wall.addColorStop(1, `hsl(${hue + 40} 30% 40%)`);
+      return () => {
+        const time = performance.now() / 1000 + who;
+        const [x, y] = [320 + 12 * Math.sin(time), 170 + 5 * Math.cos(1.3 * time)];
+        fill(wall, () => context.rect(0, 0, 640, 360));
+        fill(`hsl(${hue} 20% 80%)`, () => context.rect(40, 40, 90, 140));
+        fill(`hsl(${hue + 180} 25% 45%)`, () => context.rect(520, 0, 80, 230));
+        fill(`hsl(${hue + 200} 35% 35%)`, ellipse(x, 400, 170, 150));
+        fill(SKIN[who % 4], ellipse(x, y, 62, 80));
+        fill(SKIN[who % 4], () => context.rect(x - 24, y + 50, 48, 60));
+        fill(HAIR[who % 4], ellipse(x, y - 50, 68, 40));
+        fill('#222', ellipse(x - 22, y - 2, 5, 5));
+        fill('#222', ellipse(x + 22, y - 2, 5, 5));
+        context.strokeStyle = '#7b3b32';
+        context.lineWidth = 4;
+        context.beginPath();
+        context.arc(x, y + 28, 20 + 4 * Math.sin(5 * time), 0.2, 2.9);
+        context.stroke();
+      };
+    };
+    const original = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = async (wanted) => {
+      const stream = new MediaStream();
+      if (wanted.audio) for (const track of (await original({ audio: wanted.audio })).getTracks()) stream.addTrack(track);
+      if (wanted.video) {
+        const canvas = Object.assign(document.createElement('canvas'), { width: 640, height: 360 });
+        const draw = paint(canvas);
+        draw();
+        setInterval(draw, 66);
+        stream.addTrack(canvas.captureStream(15).getVideoTracks()[0]);
+      }
+      return stream;
+    };
+  },
+});
+
+export const inject = { rememberPeers, tcpOnly, throughRelay, joinClock, paintedCamera };
 
 /** In the page: what it sends and receives, with the participant whose picture each receiver shows. */
 export async function readCounters() {
