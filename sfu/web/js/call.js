@@ -165,6 +165,7 @@ export class Call extends Emitter {
         this.#published[source] = { id: joined.answer.publications?.[index]?.id, muted: false };
       });
       await peer.accept(joined.answer.sdp);
+      if (joined.iceServers?.length > 0) peer.useIceServers(joined.iceServers);
     } catch (error) {
       signal.leave('could not join');
       peer.close();

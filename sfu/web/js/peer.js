@@ -16,9 +16,9 @@ export class Peer extends Emitter {
   #patience = 0;
 
   /** `media` is {codec, simulcast, height, fps}; `tracks` is {camera, microphone}, each a track or null. */
-  constructor({ iceServers = [], media, tracks }) {
+  constructor({ media, tracks }) {
     super();
-    this.#pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle', iceServers });
+    this.#pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
     this.#pc.onconnectionstatechange = () => this.#stateChange();
     const height = tracks.camera?.getSettings().height ?? media.height;
     this.#senders.microphone = this.#sending('audio', tracks.microphone);
@@ -50,6 +50,11 @@ export class Peer extends Emitter {
 
   async send(source, track) {
     await this.section(source).sender.replaceTrack(track);
+  }
+
+  /** STUN and TURN servers to use from the next ICE restart on; the first attempt does not wait for them. */
+  useIceServers(iceServers) {
+    this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers });
   }
 
   /** Makes an offer and sets it. */
