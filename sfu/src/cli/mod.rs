@@ -40,7 +40,7 @@ struct ConfigArgs {
     /// Configuration file (TOML).
     #[arg(long, short, env = "SFU_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// For trying out, on this machine: makes keys, listens on loopback only, and lets anybody in without a token.
+    /// For trying out, on this machine: makes keys, serves page and signalling on loopback only, and needs no token.
     #[arg(long)]
     dev: bool,
     /// Address to listen on, for pages and for media.
