@@ -202,7 +202,7 @@ mod tests {
         assert!(error.to_string().contains("candidate"), "{error}");
         let with = format!("{sdp}a=candidate:1 1 udp 2130706431 127.0.0.1 7881 typ host\r\n");
         let answer = read_answer(&with, plan().ice).unwrap();
-        assert_eq!(answer.params.path.remote, "127.0.0.1:7881".parse().unwrap());
+        assert_eq!(answer.params.path.remote, SocketAddr::from(([127, 0, 0, 1], 7881)));
         assert_eq!(answer.transport_cc, Some(2));
     }
 }
