@@ -69,6 +69,9 @@ async fn sound_and_picture_arrive_whole() {
     assert_eq!(sound.codec, "opus");
     assert!(sound.frames_decoded > 50, "{} packets of sound", sound.frames_decoded);
     assert_eq!(sound.decode_errors, 0);
+    let path = subscriber.path().await;
+    println!("{path:?}");
+    assert!(path.srtp_profile.contains("AEAD_AES_128_GCM"), "{path:?}");
     drop(audio);
     publisher.close().await;
     subscriber.close().await;

@@ -13,8 +13,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// Frames that may wait for the decoder. Beyond these it is too slow, and frames go until a keyframe comes.
-const DECODER_QUEUE: usize = 16;
+/// Frames that may wait for the decoder: two seconds of them come at once when a long gap has been filled. Beyond these
+/// it is too slow, and frames go until a keyframe comes.
+const DECODER_QUEUE: usize = 64;
 /// Longest sleep while nothing is due.
 const IDLE: Duration = Duration::from_secs(1);
 
