@@ -4,6 +4,9 @@ use crate::config::MediaConfig;
 use sfu_rtc::ice::{Candidate, CandidateProtocol};
 use std::net::{IpAddr, SocketAddr};
 
+/// Preference of our first address: the highest that TCP has room for (RFC 6544 section 4.2).
+const MOST_PREFERRED: u16 = (1 << 13) - 1;
+
 /// Addresses to offer: those configured, else the one we are bound to, else all of this machine. Loopback is offered
 /// only where nothing else is, since nobody else can reach it.
 pub(crate) fn advertised(config: &MediaConfig, machine: &[IpAddr]) -> Vec<IpAddr> {
@@ -26,7 +29,7 @@ pub(crate) fn advertised(config: &MediaConfig, machine: &[IpAddr]) -> Vec<IpAddr
 pub(crate) fn candidates(ips: &[IpAddr], udp_port: u16, tcp_port: Option<u16>) -> Vec<Candidate> {
     let of = |protocol, port| {
         ips.iter().enumerate().map(move |(i, ip)| {
-            let preference = u16::MAX - u16::try_from(i).unwrap_or(u16::MAX);
+            let preference = MOST_PREFERRED.saturating_sub(u16::try_from(i).unwrap_or(u16::MAX));
             Candidate::host(protocol, SocketAddr::new(*ip, port), preference)
         })
     };
