@@ -35,8 +35,8 @@ pub(super) fn feedback_ssrcs(body: &[u8]) -> Option<(Ssrc, Ssrc)> {
     Some((ssrc_at(body, 0)?, ssrc_at(body, 4)?))
 }
 
-/// Appends one packet: the header, what `body` writes, and padding to a whole word (`P` bit and count as RFC 3550
-/// section 6.4.1 asks for only where `body` leaves a packet uneven).
+/// Appends one packet: the header, what `body` writes and, where that ends within a word, padding announced by the
+/// P bit (RFC 3550 section 6.4.1).
 pub(super) fn write_packet(out: &mut Vec<u8>, count: u8, packet_type: u8, body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[(2 << 6) | (count & 0x1f), packet_type, 0, 0]);
