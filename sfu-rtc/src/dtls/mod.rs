@@ -1,4 +1,9 @@
 //! DTLS (RFC 6347) for keys of SRTP (RFC 5764).
+//!
+//! The handshake itself is dimpl's, which nothing outside this folder sees. Version 1.2, AES-GCM for SRTP before
+//! AES-CM whatever the client's order. Only datagrams from paths that ICE has validated may be handed in: a server
+//! asks for no cookie, and what such a peer can make an endpoint hold is bounded (about 120 kB before it is cut off;
+//! 10 kB after a handshake).
 
 mod certificate;
 mod endpoint;
