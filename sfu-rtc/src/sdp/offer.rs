@@ -171,6 +171,9 @@ impl Offer {
         let media = description.media.iter().map(|part| OfferedMedia::parse(part, session));
         let media = media.collect::<Result<Vec<_>, _>>()?;
         check_mids(&media)?;
+        if media.iter().all(|section| section.stopped) {
+            return Err(SdpError::Missing { what: "a section that is not stopped" });
+        }
         let bundle = bundle(session, &media)?;
         let transport = TransportPart::of(&description, &media, &bundle);
         let ice = transport.ice()?;

@@ -421,6 +421,8 @@ fn what_cannot_be_answered_says_why() {
     assert!(message(&twice).contains("the same a=mid"));
     let no_bundle = format!("{good}m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:1\r\n").replace("a=group:BUNDLE 0\r\n", "");
     assert!(message(&no_bundle).contains("without a=group:BUNDLE"), "{}", message(&no_bundle));
+    assert_eq!(message(&good.replace("m=video 9", "m=video 0")), "a section that is not stopped is missing");
+    assert_eq!(message("v=0\r\n"), "a section that is not stopped is missing");
     let ghost = good.replace("BUNDLE 0", "BUNDLE 0 7");
     assert!(message(&ghost).contains("names a section that is not there"));
 }
