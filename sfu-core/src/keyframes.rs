@@ -51,6 +51,8 @@ impl KeyframeConfig {
 #[derive(Debug)]
 pub(crate) struct KeyframeRequester {
     wanted: bool,
+    /// A subscriber asked for it, who may hear nothing else until it comes.
+    wished: bool,
     sent_at: Option<Instant>,
     attempts: u32,
     /// When the next request goes out; [`Instant::NEVER`] where none does.
@@ -59,7 +61,7 @@ pub(crate) struct KeyframeRequester {
 
 impl Default for KeyframeRequester {
     fn default() -> Self {
-        Self { wanted: false, sent_at: None, attempts: 0, due: Instant::NEVER }
+        Self { wanted: false, wished: false, sent_at: None, attempts: 0, due: Instant::NEVER }
     }
 }
 
@@ -74,9 +76,20 @@ impl KeyframeRequester {
         self.due = self.sent_at.map_or(now, |sent| now.max(sent + config.source_interval));
     }
 
+    /// A subscriber asks for a keyframe.
+    pub(crate) fn wish(&mut self, now: Instant, config: &KeyframeConfig) {
+        self.request(now, config);
+        self.wished = true;
+    }
+
+    /// Whether a subscriber asked for the keyframe that is wanted.
+    pub(crate) fn is_wished(&self) -> bool {
+        self.wished
+    }
+
     /// A keyframe began to arrive, or nobody needs one any more.
     pub(crate) fn met(&mut self) {
-        self.wanted = false;
+        (self.wanted, self.wished) = (false, false);
         self.due = Instant::NEVER;
     }
 

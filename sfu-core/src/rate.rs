@@ -4,7 +4,8 @@ use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::units::{Bitrate, DataSize};
 
 /// Length of one bucket.
-const BUCKET: Duration = Duration::from_millis(100);
+const BUCKET_MILLIS: u64 = 100;
+const BUCKET: Duration = Duration::from_millis(BUCKET_MILLIS);
 /// Buckets that make a second.
 const BUCKETS: usize = 10;
 
@@ -39,8 +40,10 @@ impl RateMeter {
             .filter(|bucket| *bucket <= self.newest && *bucket + BUCKETS as u64 > self.newest)
             .map(|bucket| u64::from(self.buckets[(bucket % BUCKETS as u64) as usize]))
             .sum();
-        let covered = (now_bucket - first + 1).min(BUCKETS as u64);
-        sum as f64 * BUCKETS as f64 / covered as f64
+        // The newest bucket has only begun.
+        let full = (now_bucket - first).min(BUCKETS as u64 - 1) as u32;
+        let covered = (BUCKET * full + (now - Instant::from_millis(now_bucket * BUCKET_MILLIS))).max(BUCKET);
+        sum as f64 / covered.as_secs_f64()
     }
 
     /// The bitrate, where bytes were counted.
@@ -64,7 +67,7 @@ impl RateMeter {
 }
 
 fn bucket_of(now: Instant) -> u64 {
-    now.as_millis() / BUCKET.as_millis() as u64
+    now.as_millis() / BUCKET_MILLIS
 }
 
 #[cfg(test)]
@@ -77,18 +80,17 @@ mod tests {
         for ms in (5_000..8_000).step_by(10) {
             meter.add(Instant::from_millis(ms), 125);
         }
-        let now = Instant::from_millis(7_999);
-        assert_eq!(meter.bitrate(now), Bitrate::from_kbps(100));
-        assert_eq!(meter.bitrate(now + Duration::from_millis(500)), Bitrate::from_kbps(50));
-        assert_eq!(meter.bitrate(now + Duration::from_secs(5)), Bitrate::ZERO);
+        assert_eq!(meter.bitrate(Instant::from_millis(8_000)), Bitrate::from_kbps(100));
+        assert_eq!(meter.bitrate(Instant::from_millis(8_500)), Bitrate::from_bps(44_440), "400 ms of 900");
+        assert_eq!(meter.bitrate(Instant::from_millis(13_000)), Bitrate::ZERO);
     }
 
     #[test]
     fn a_young_stream_is_not_underrated() {
         let mut meter = RateMeter::default();
-        for ms in (1_000..1_200).step_by(10) {
+        for ms in (1_000..1_250).step_by(10) {
             meter.add(Instant::from_millis(ms), 125);
         }
-        assert_eq!(meter.bitrate(Instant::from_millis(1_199)), Bitrate::from_kbps(100));
+        assert_eq!(meter.bitrate(Instant::from_millis(1_250)), Bitrate::from_kbps(100));
     }
 }

@@ -11,7 +11,7 @@ use crate::stream_tracker::StreamTracker;
 use sfu_rtc::codec::{self, FrameFacts};
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::{Rid, SeqNo, Ssrc};
-use sfu_rtc::media::{Codec, MediaKind};
+use sfu_rtc::media::Codec;
 use sfu_rtc::nack::NackGenerator;
 use sfu_rtc::packet::{Packet, PacketPool};
 use sfu_rtc::rtcp::SenderReport;
@@ -206,11 +206,7 @@ impl ReceiveStream {
     fn note(&mut self, packet: &Packet) {
         self.tracker.on_packet(packet);
         self.history.insert(packet);
-        let facts = &packet.frame;
-        self.spatial_layers = self.spatial_layers.max(facts.spatial.saturating_add(1));
-        if facts.keyframe && facts.start_of_frame && packet.codec.kind() == MediaKind::Video {
-            self.keyframes.met();
-        }
+        self.spatial_layers = self.spatial_layers.max(packet.frame.spatial.saturating_add(1));
     }
 }
 

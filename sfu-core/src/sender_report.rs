@@ -67,8 +67,9 @@ impl StreamClock {
     /// The timestamp of this stream at the instant to which `timestamp` belongs in `other`, a stream of the same
     /// publisher.
     pub(crate) fn translate(&self, other: &Self, timestamp: u32) -> u32 {
-        let ticks = i128::from(timestamp.wrapping_sub(other.rtp) as i32);
-        self.timestamp_at(other.ntp + ticks * 1_000_000_000 / i128::from(other.clock_rate.max(1)))
+        let ticks = i64::from(timestamp.wrapping_sub(other.rtp) as i32);
+        let ticks = ticks * i64::from(self.clock_rate) / i64::from(other.clock_rate.max(1));
+        self.timestamp_at(other.ntp).wrapping_add(ticks as u32)
     }
 
     fn timestamp_at(&self, ntp: NtpNanos) -> u32 {

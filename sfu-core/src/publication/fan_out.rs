@@ -54,6 +54,9 @@ impl Publication {
             return Err(DropReason::Paused);
         }
         self.fan_out(layer, &packet, ctx);
+        if packet.frame.keyframe && packet.frame.start_of_frame {
+            self.streams[usize::from(layer)].keyframes.met();
+        }
         Ok(packet.extensions.audio_level)
     }
 
@@ -106,7 +109,6 @@ impl Publication {
         self.routes_stale = true;
         if caught_up {
             announce_switch(announcement.0, announcement.1, Some(self.id), ctx);
-            self.withdraw_request(layer);
         }
     }
 

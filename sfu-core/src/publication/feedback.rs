@@ -3,6 +3,7 @@
 use super::Publication;
 use crate::config::WorkerConfig;
 use crate::context::Context;
+use crate::forwarder::Forwarder;
 use crate::sender_report;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::media::MediaKind;
@@ -25,11 +26,19 @@ impl Publication {
 
     /// Asks the publisher for packets and keyframes that are due.
     pub(crate) fn send_requests(&mut self, now: Instant, rtt: Duration, config: &WorkerConfig, out: &mut RtcpQueue) {
-        let Self { streams, missing, .. } = self;
-        for stream in streams {
-            if stream.poll_timeout() <= now {
-                stream.request_repair(now, rtt, missing, out);
-                stream.request_keyframe(now, rtt, config, out);
+        let Self { streams, forwarders, missing, .. } = self;
+        for (layer, stream) in streams.iter_mut().enumerate() {
+            if stream.poll_timeout() > now {
+                continue;
+            }
+            stream.request_repair(now, rtt, missing, out);
+            let awaited = |forwarder: &Forwarder| forwarder.awaits_keyframe().map(usize::from) == Some(layer);
+            if stream.keyframes.due() <= now {
+                if stream.keyframes.is_wished() || forwarders.iter().any(awaited) {
+                    stream.request_keyframe(now, rtt, config, out);
+                } else {
+                    stream.keyframes.met();
+                }
             }
         }
     }
@@ -83,7 +92,7 @@ impl Publication {
             return;
         }
         if let Some(layer) = forwarder.current().or(forwarder.awaits_keyframe()) {
-            self.request_keyframe(layer, ctx);
+            self.wish_keyframe(layer, ctx);
         }
     }
 }

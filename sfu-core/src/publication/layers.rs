@@ -110,16 +110,15 @@ impl Publication {
         }
     }
 
-    /// Nobody waits for a keyframe of `layer`, unless someone still does.
-    pub(super) fn withdraw_request(&mut self, layer: u8) {
-        let waits = self.forwarders.iter().any(|forwarder| forwarder.awaits_keyframe() == Some(layer));
-        if !waits && let Some(stream) = self.streams.get_mut(usize::from(layer)) {
-            stream.keyframes.met();
-        }
+    /// Asks for a keyframe of one stream, for someone who will not ask again soon.
+    pub(crate) fn wish_keyframe(&mut self, layer: u8, ctx: &mut Context<'_>) {
+        let Some(stream) = self.streams.get_mut(usize::from(layer)) else { return };
+        stream.keyframes.wish(ctx.now, &ctx.config.keyframes);
+        ctx.wake(self.publisher);
     }
 
-    /// Asks for a keyframe of one stream.
-    pub(crate) fn request_keyframe(&mut self, layer: u8, ctx: &mut Context<'_>) {
+    /// Asks for a keyframe of one stream, for as long as forwarders wait for it.
+    fn request_keyframe(&mut self, layer: u8, ctx: &mut Context<'_>) {
         let Some(stream) = self.streams.get_mut(usize::from(layer)) else { return };
         stream.keyframes.request(ctx.now, &ctx.config.keyframes);
         ctx.wake(self.publisher);

@@ -95,7 +95,8 @@ fn pictures_of_many_packets_are_counted_once() {
 #[test]
 fn short_picture_ids_become_long_ones() {
     let mut rewriter = started(0, &picture(0, 100));
-    let ids: Vec<_> = (0..60).map(|n| rewriter.forward(&picture(n, (100 + n as u16) % 128)).unwrap().picture_id).collect();
+    let ids: Vec<_> =
+        (0..60).map(|n| rewriter.forward(&picture(n, (100 + n as u16) % 128)).unwrap().picture_id).collect();
     assert_eq!(ids, (100..160).map(Some).collect::<Vec<_>>());
     assert_eq!(rewriter.forward(&picture(30, 2)).unwrap().picture_id, Some(130), "late");
 }

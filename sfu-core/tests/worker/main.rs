@@ -1,0 +1,6 @@
+//! The worker with real transports, driven by clients of its own on simulated time.
+
+mod feedback;
+mod forwarding;
+mod peers;
+mod support;

@@ -1,0 +1,169 @@
+//! One client.
+
+use super::media::{MEDIA_EXTENSIONS, Rtp};
+use sfu_rtc::dtls::{DtlsCertificate, DtlsEndpoint, DtlsOutput, Fingerprint};
+use sfu_rtc::ice::IceCredentials;
+use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunWriter};
+use sfu_rtc::ids::{PayloadType, SeqNo, Ssrc};
+use sfu_rtc::net::{NetworkPath, Protocol};
+use sfu_rtc::rtp::{HeaderWriter, RtpHeader, RtpView, SealedHeader, is_rtcp};
+use sfu_rtc::srtp::{SrtpReceiver, SrtpSender};
+use sfu_rtc::time::Instant;
+use std::net::{IpAddr, SocketAddr};
+
+/// A packet as a client got it.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct ReceivedPacket {
+    pub(crate) ssrc: Ssrc,
+    pub(crate) payload_type: PayloadType,
+    pub(crate) seq: SeqNo,
+    pub(crate) timestamp: u32,
+    pub(crate) marker: bool,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) at: Instant,
+}
+
+pub(crate) struct Client {
+    pub(crate) local: IceCredentials,
+    pub(crate) remote: IceCredentials,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) path: NetworkPath,
+    dtls: DtlsEndpoint,
+    sender: Option<SrtpSender>,
+    receiver: Option<SrtpReceiver>,
+    /// What it got, for the test to take.
+    pub(crate) rtp: Vec<ReceivedPacket>,
+    pub(crate) rtcp: Vec<Vec<u8>>,
+    /// The server said goodbye.
+    pub(crate) closed: bool,
+}
+
+impl Client {
+    pub(crate) fn new(number: usize, server: &DtlsCertificate, now: Instant) -> Self {
+        let certificate = DtlsCertificate::generate();
+        Self {
+            local: credentials("client", number),
+            remote: credentials("server", number),
+            fingerprint: certificate.fingerprint().clone(),
+            path: path(5_000 + number as u16),
+            dtls: DtlsEndpoint::new_client(&certificate, vec![server.fingerprint().clone()], now),
+            sender: None,
+            receiver: None,
+            rtp: Vec::new(),
+            rtcp: Vec::new(),
+            closed: false,
+        }
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.sender.is_some()
+    }
+
+    /// A connectivity check that nominates.
+    pub(crate) fn check(&self) -> Vec<u8> {
+        StunWriter::new(StunClass::Request, &[7; 12])
+            .username(&self.remote.ufrag, &self.local.ufrag)
+            .priority(1)
+            .role(IceRole::Controlling(1))
+            .use_candidate()
+            .finish(&StunKey::new(&self.remote.pwd))
+    }
+
+    /// What the handshake wants to send.
+    pub(crate) fn dtls_flight(&mut self, now: Instant) -> Vec<Vec<u8>> {
+        self.dtls.handle_timeout(now);
+        let (mut buf, mut flight) = (Vec::new(), Vec::new());
+        while let Some(output) = self.dtls.poll_output(&mut buf) {
+            match output {
+                DtlsOutput::Packet(packet) => flight.push(packet.to_vec()),
+                DtlsOutput::Connected(keys) => {
+                    self.sender = Some(SrtpSender::new(&keys.local));
+                    self.receiver = Some(SrtpReceiver::new(&keys.remote, 64));
+                }
+                DtlsOutput::Closed(_) => self.closed = true,
+            }
+        }
+        flight
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.dtls.close();
+    }
+
+    pub(crate) fn seal(&self, rtp: &Rtp) -> Vec<u8> {
+        let mut packet = Vec::new();
+        let header = RtpHeader {
+            payload_type: rtp.payload_type,
+            seq: SeqNo(rtp.seq).wire(),
+            timestamp: rtp.timestamp,
+            ssrc: rtp.ssrc,
+            marker: rtp.marker,
+        };
+        let mut writer = HeaderWriter::new(&mut packet, header);
+        for (kind, value) in &rtp.extensions {
+            let id = MEDIA_EXTENSIONS.iter().find(|(known, _)| known == kind).unwrap().1;
+            assert!(writer.extension(id, value));
+        }
+        let header_len = writer.finish();
+        packet.extend_from_slice(&rtp.payload);
+        self.sender.as_ref().unwrap().seal_rtp(&mut packet, 0, header_len, SeqNo(rtp.seq)).unwrap();
+        packet
+    }
+
+    pub(crate) fn seal_rtcp(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut packet = Vec::new();
+        write(&mut packet);
+        self.sender.as_mut().unwrap().seal_rtcp(&mut packet, 0).unwrap();
+        packet
+    }
+
+    /// Takes a datagram from the server.
+    pub(crate) fn take(&mut self, now: Instant, datagram: &[u8]) {
+        let mut datagram = datagram.to_vec();
+        match datagram[0] {
+            0..=3 => {}
+            20..=63 => {
+                let _ = self.dtls.handle_packet(now, &datagram);
+                if self.is_connected() {
+                    self.dtls_flight(now);
+                }
+            }
+            _ if is_rtcp(&datagram) => {
+                let len = self.receiver.as_mut().unwrap().open_rtcp(&mut datagram).unwrap();
+                datagram.truncate(len);
+                self.rtcp.push(datagram);
+            }
+            _ => self.take_rtp(now, datagram),
+        }
+    }
+
+    fn take_rtp(&mut self, at: Instant, mut datagram: Vec<u8>) {
+        let header = SealedHeader::parse(&datagram).unwrap();
+        let receiver = self.receiver.as_mut().unwrap();
+        // A number used twice would be refused here as a replay.
+        let opened = receiver.open_rtp(&mut datagram, header.header_len, header.ssrc, header.seq).unwrap();
+        datagram.truncate(opened.len);
+        let view = RtpView::parse(&datagram).unwrap();
+        self.rtp.push(ReceivedPacket {
+            ssrc: view.ssrc(),
+            payload_type: view.payload_type(),
+            seq: opened.seq,
+            timestamp: view.timestamp(),
+            marker: view.marker(),
+            payload: view.payload().to_vec(),
+            at,
+        });
+    }
+}
+
+pub(crate) fn path(port: u16) -> NetworkPath {
+    NetworkPath {
+        remote: SocketAddr::from(([127, 0, 0, 1], port)),
+        local: IpAddr::from([127, 0, 0, 1]),
+        protocol: Protocol::Udp,
+    }
+}
+
+fn credentials(side: &str, number: usize) -> IceCredentials {
+    IceCredentials { ufrag: format!("{side}{number}"), pwd: format!("{side}-{number}-password-of-22-and-more") }
+}
