@@ -1,6 +1,6 @@
 //! `sfu check-config`.
 
-use super::ConfigArgs;
+use super::{ConfigArgs, print};
 use crate::http::tls;
 use clap::Args;
 use std::process::ExitCode;
@@ -23,12 +23,12 @@ pub(super) fn run(args: &CheckConfigArgs) -> anyhow::Result<ExitCode> {
         let mut shown = config.clone();
         shown.auth.keys.values_mut().for_each(|secret| *secret = "(secret)".into());
         shown.ice_servers.iter_mut().for_each(|server| server.credential = "(secret)".into());
-        println!("{}", serde_json::to_string_pretty(&shown)?);
+        print(serde_json::to_string_pretty(&shown)?);
     } else {
-        println!("The configuration is good.");
+        print("The configuration is good.");
     }
     if config.auth.keys.is_empty() {
-        println!("Note: [auth.keys] is empty, so nobody can join; add a key, or try --dev.");
+        print("Note: [auth.keys] is empty, so nobody can join; add a key, or try --dev.");
     }
     Ok(ExitCode::SUCCESS)
 }

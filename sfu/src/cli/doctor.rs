@@ -1,6 +1,6 @@
 //! `sfu doctor`: looks at the machine and says what would be offered, what is wrong, and what to mend.
 
-use super::ConfigArgs;
+use super::{ConfigArgs, print};
 use crate::clock::unix_time;
 use crate::config::Config;
 use crate::http;
@@ -29,35 +29,35 @@ struct Findings {
 
 impl Findings {
     fn good(&self, text: impl AsRef<str>) {
-        println!("  ok     {}", text.as_ref());
+        print(format!("  ok     {}", text.as_ref()));
     }
 
     fn note(&self, text: impl AsRef<str>) {
-        println!("  note   {}", text.as_ref());
+        print(format!("  note   {}", text.as_ref()));
     }
 
     fn problem(&mut self, text: impl AsRef<str>) {
         self.problems += 1;
-        println!("  FIX    {}", text.as_ref());
+        print(format!("  FIX    {}", text.as_ref()));
     }
 }
 
 pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let config = args.config.load()?;
     let mut findings = Findings::default();
-    println!("Addresses");
+    print("Addresses");
     addresses(&config, &mut findings);
-    println!("Ports");
+    print("Ports");
     ports(&config, &mut findings);
-    println!("System");
+    print("System");
     system(&mut findings);
-    println!("Access");
+    print("Access");
     access(&config, &mut findings);
     if findings.problems == 0 {
-        println!("\nAll is well.");
+        print("\nAll is well.");
         return Ok(ExitCode::SUCCESS);
     }
-    println!("\n{} to fix.", findings.problems);
+    print(format!("\n{} to fix.", findings.problems));
     Ok(ExitCode::FAILURE)
 }
 

@@ -8,6 +8,7 @@ mod token;
 
 use crate::config::{Config, Overrides, load};
 use clap::{Args, Parser, Subcommand};
+use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -85,6 +86,11 @@ impl ConfigArgs {
         }
         Ok(config)
     }
+}
+
+/// Prints a line. Whoever reads may have read enough (`sfu doctor | head`).
+fn print(line: impl AsRef<str>) {
+    let _ = writeln!(std::io::stdout(), "{}", line.as_ref());
 }
 
 /// Runs the program with the process's arguments.

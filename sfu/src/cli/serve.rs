@@ -1,8 +1,8 @@
 //! `sfu serve`: puts the server together and runs it until it is told to stop.
 
-use super::{ConfigArgs, dev};
+use super::{ConfigArgs, dev, print};
 use crate::clock::{Clock, unix_time};
-use crate::config::{Config, LogConfig, LogFormat};
+use crate::config::{Config, LimitsConfig, LogConfig, LogFormat};
 use crate::control::Control;
 use crate::control::auth::{Claims, GrantClaims, sign};
 use crate::http::{self, tls};
@@ -129,7 +129,7 @@ fn start_media(
             cpu: media.pin_workers.then(|| cpus[index % cpus.len()]),
             candidates: net::candidates(&ips, udp.local_addr().port(), tcp_port),
             udp,
-            config: WorkerConfig::default(),
+            config: worker_config(&config.limits),
             certificate: Arc::clone(certificate),
             clock,
             reports: reports.clone(),
@@ -139,6 +139,18 @@ fn start_media(
         threads.push(thread);
     }
     Ok(Media { workers, threads, tcp })
+}
+
+/// The control plane refuses with a reason what is past the limits; the workers hold to them all the same.
+fn worker_config(limits: &LimitsConfig) -> WorkerConfig {
+    WorkerConfig {
+        max_rooms: limits.rooms,
+        // A transport may be replaced while its successor is there already.
+        max_transports: limits.participants.saturating_mul(2),
+        max_publications: limits.publications_per_participant,
+        max_sections: limits.sections_per_participant,
+        ..WorkerConfig::default()
+    }
 }
 
 /// Waits to be told to stop; gives how long to wait for participants. Ctrl-C does not wait.
@@ -172,12 +184,12 @@ fn start_log(config: &LogConfig) -> anyhow::Result<()> {
 fn announce(config: &Config, http_addr: SocketAddr, workers: &[WorkerHandle]) -> anyhow::Result<()> {
     let scheme = if config.http.tls() { "https" } else { "http" };
     let port = http_addr.port();
-    println!("sfu {} listens:", env!("CARGO_PKG_VERSION"));
-    println!("  page, signalling, WHIP, WHEP   {scheme}://{}", shown(http_addr));
+    print(format!("sfu {} listens:", env!("CARGO_PKG_VERSION")));
+    print(format!("  page, signalling, WHIP, WHEP   {scheme}://{}", shown(http_addr)));
     for worker in workers {
         let offered: Vec<String> =
             worker.candidates().iter().map(|c| format!("{:?} {}", c.protocol, c.address).to_lowercase()).collect();
-        println!("  worker {}, offered to clients   {}", worker.index(), offered.join(", "));
+        print(format!("  worker {}, offered to clients   {}", worker.index(), offered.join(", ")));
     }
     if config.auth.open {
         let host = if http_addr.ip().is_loopback() || http_addr.ip().is_unspecified() {
@@ -185,15 +197,19 @@ fn announce(config: &Config, http_addr: SocketAddr, workers: &[WorkerHandle]) ->
         } else {
             http_addr.ip().to_string()
         };
-        println!("\nOpen {scheme}://{host}:{port}/ in a browser, in two tabs, and you are in a call with yourself.");
-        println!("  ready-made link   {scheme}://{host}:{port}/?room=demo&token={}", dev_token()?);
-        println!("  API key, secret   {}, {}", dev::DEV_KEY, dev::DEV_SECRET);
-        println!("  WHIP, WHEP        {scheme}://{host}:{port}/whip/demo/cam, {scheme}://{host}:{port}/whep/demo/cam");
+        print(format!(
+            "\nOpen {scheme}://{host}:{port}/ in a browser, in two tabs, and you are in a call with yourself."
+        ));
+        print(format!("  ready-made link   {scheme}://{host}:{port}/?room=demo&token={}", dev_token()?));
+        print(format!("  API key, secret   {}, {}", dev::DEV_KEY, dev::DEV_SECRET));
+        print(format!(
+            "  WHIP, WHEP        {scheme}://{host}:{port}/whip/demo/cam, {scheme}://{host}:{port}/whep/demo/cam"
+        ));
         if !is_private(http_addr.ip()) {
-            println!("\nNote: with --dev anybody who reaches this address can join, and the secret is known to all.");
+            print("\nNote: with --dev anybody who reaches this address can join, and the secret is known to all.");
         }
     } else if config.auth.keys.is_empty() {
-        println!("\nNote: no API key is configured ([auth.keys]), so nobody can join. `sfu --dev` needs none.");
+        print("\nNote: no API key is configured ([auth.keys]), so nobody can join. `sfu --dev` needs none.");
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `sfu token`.
 
-use super::{ConfigArgs, dev};
+use super::{ConfigArgs, dev, print};
 use crate::clock::unix_time;
 use crate::control::auth::{Claims, GrantClaims, sign};
 use anyhow::{Context, bail};
@@ -74,7 +74,7 @@ pub(super) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
         },
         room_options: None,
     };
-    println!("{}", sign(&claims, &secret)?);
+    print(sign(&claims, &secret)?);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -168,6 +168,8 @@ impl SignalConfig {
 pub(crate) struct LimitsConfig {
     /// Rooms on this server.
     pub(crate) rooms: usize,
+    /// Participants on this server.
+    pub(crate) participants: usize,
     /// Participants in one room, whatever its options say.
     pub(crate) participants_per_room: usize,
     /// Publications of one participant.
@@ -188,6 +190,7 @@ impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
             rooms: 10_000,
+            participants: 10_000,
             participants_per_room: 5_000,
             publications_per_participant: 16,
             sections_per_participant: 128,

@@ -44,6 +44,10 @@ impl Control {
     /// Lets the bearer of `permit` enter.
     pub(crate) fn join(self: &Arc<Self>, permit: &Permit, request: JoinRequest) -> Result<Entered, ControlError> {
         self.check_admission(None)?;
+        if self.sessions.len() >= self.config.limits.participants {
+            let text = "The server has its maximum of participants (limits.participants); try later.";
+            return Err(ControlError::unavailable(text));
+        }
         if request.metadata.len() > MAX_METADATA {
             return Err(ControlError::limit(format!("The metadata has more than {MAX_METADATA} bytes.")));
         }

@@ -3,7 +3,7 @@
 use super::{Control, lock};
 use sfu_core::command::Command;
 use sfu_core::event::WorkerStats;
-use sfu_rtc::time::Duration;
+use sfu_rtc::time::{Duration, Instant};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,6 +13,8 @@ use tokio::sync::oneshot;
 const INTERVAL: Duration = Duration::from_secs(2);
 /// A worker that does not answer within this time is left out.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// So many may ask in this time without giving the workers more to do: /healthz and /metrics are open to everybody.
+const CACHED_FOR: Duration = Duration::from_millis(500);
 /// Upper bounds of the histogram buckets of handshake times, in seconds.
 pub(crate) const HANDSHAKE_BUCKETS: [f64; 8] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 /// Workers whose traffic differs by less than this many packets in an interval count as equally loaded.
@@ -23,7 +25,11 @@ pub(crate) struct StatsCollector {
     token: AtomicU64,
     waiting: Mutex<HashMap<u64, oneshot::Sender<WorkerStats>>>,
     workers: Vec<Mutex<PerWorker>>,
+    cached: tokio::sync::Mutex<Option<(Instant, Answers)>>,
 }
+
+/// What all workers answered.
+pub(crate) type Answers = Arc<Vec<Option<WorkerStats>>>;
 
 #[derive(Default)]
 struct PerWorker {
@@ -57,7 +63,7 @@ impl Histogram {
 impl StatsCollector {
     pub(super) fn new(workers: usize) -> Self {
         let workers = (0..workers).map(|_| Mutex::default()).collect();
-        Self { token: AtomicU64::new(0), waiting: Mutex::default(), workers }
+        Self { token: AtomicU64::new(0), waiting: Mutex::default(), workers, cached: tokio::sync::Mutex::default() }
     }
 
     /// How much a worker has to do, coarsely.
@@ -94,11 +100,22 @@ impl StatsCollector {
 
 /// Tokens of periodic questions are even, of others odd.
 const PERIODIC: u64 = 0;
+const ON_DEMAND: u64 = 1;
 
 impl Control {
-    /// The figures of all workers as they are now; `None` for a worker that does not answer.
-    pub(crate) async fn worker_stats(&self) -> Vec<Option<WorkerStats>> {
-        self.ask(1).await
+    /// The figures of all workers as they are now, or were half a second ago; `None` for a worker that does not
+    /// answer.
+    pub(crate) async fn worker_stats(&self) -> Answers {
+        let mut cached = self.stats.cached.lock().await;
+        let now = self.clock.now();
+        if let Some((taken, answers)) = &*cached
+            && now - *taken < CACHED_FOR
+        {
+            return Arc::clone(answers);
+        }
+        let answers = Arc::new(self.ask(ON_DEMAND).await);
+        *cached = Some((now, Arc::clone(&answers)));
+        answers
     }
 
     async fn ask(&self, parity: u64) -> Vec<Option<WorkerStats>> {

@@ -3,7 +3,7 @@
 use crate::config::HttpConfig;
 use anyhow::Context;
 use axum::Router;
-use axum::serve::Listener;
+use axum::serve::{Listener, ListenerExt};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -75,8 +75,15 @@ pub(crate) async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     match tls {
-        None => axum::serve(listener, app).with_graceful_shutdown(stop).await,
+        None => axum::serve(listener.tap_io(|stream| no_delay(stream)), app).with_graceful_shutdown(stop).await,
         Some(config) => axum::serve(TlsListener::new(listener, config)?, app).with_graceful_shutdown(stop).await,
+    }
+}
+
+/// Signalling is small messages, each of which somebody waits for.
+fn no_delay(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY");
     }
 }
 
@@ -104,6 +111,7 @@ async fn accept(
     loop {
         let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await else { return };
         let (stream, remote) = Listener::accept(&mut listener).await;
+        no_delay(&stream);
         let (acceptor, ready) = (acceptor.clone(), ready.clone());
         tokio::spawn(async move {
             let _permit = permit;

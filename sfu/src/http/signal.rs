@@ -22,6 +22,8 @@ use tokio::time::{Duration, timeout};
 const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to read one message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long words that were sent before the connection broke are looked for.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(200);
 /// So many bad messages in a row are no accident.
 const MAX_ERRORS: u32 = 20;
 
@@ -52,11 +54,25 @@ pub(crate) async fn upgrade(State(control): State<Arc<Control>>, upgrade: WebSoc
         }
     };
     upgrade.on_upgrade(async move |socket| {
-        control.connections.fetch_add(1, Ordering::Relaxed);
-        let mut connection = Connection { socket, encoding, control: Arc::clone(&control) };
-        connection.run().await;
-        control.connections.fetch_sub(1, Ordering::Relaxed);
+        let _counted = Counted::new(Arc::clone(&control));
+        Connection { socket, encoding, control }.run().await;
     })
+}
+
+/// Counts a connection for as long as it lives, however it ends.
+struct Counted(Arc<Control>);
+
+impl Counted {
+    fn new(control: Arc<Control>) -> Self {
+        control.connections.fetch_add(1, Ordering::Relaxed);
+        Self(control)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 struct Connection {
@@ -172,7 +188,8 @@ impl Connection {
         loop {
             let incoming = tokio::select! {
                 next = session.next() => match self.forward(next).await {
-                    Some(end) => return end,
+                    Some(End::Lost) => return self.last_words(session).await,
+                    Some(End::Over) => return End::Over,
                     None => continue,
                 },
                 incoming = self.receive() => incoming,
@@ -207,6 +224,26 @@ impl Connection {
                 session.send(reply);
             }
         }
+    }
+
+    /// The client takes nothing more. It may have said that it leaves before it went: a page that is closed with
+    /// something unread resets the connection.
+    async fn last_words(&mut self, session: &Session) -> End {
+        let left = async {
+            loop {
+                match self.receive().await {
+                    Incoming::Left => return true,
+                    Incoming::Request(request) if matches!(request.body, Some(Request::Leave(_))) => return true,
+                    Incoming::Lost => return false,
+                    Incoming::Request(_) | Incoming::Unreadable(_) | Incoming::Control => {}
+                }
+            }
+        };
+        if timeout(LAST_WORDS_TIMEOUT, left).await.unwrap_or(false) {
+            session.leave();
+            return End::Over;
+        }
+        End::Lost
     }
 
     /// Sends what the session has for the client.

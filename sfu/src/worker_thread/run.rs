@@ -54,6 +54,7 @@ pub(super) fn run(parts: WorkerParts, poll: Poll, shared: &Shared) {
         outbound: TransmitBatch::with_capacity(BATCH_BYTES),
         next_unsent: 0,
         inputs: VecDeque::new(),
+        woken: true,
         udp_readable: true,
         reports_full: false,
         next_housekeeping: now,
@@ -81,6 +82,8 @@ struct WorkerThread<'a> {
     /// First entry of `outbound` that the socket has not taken.
     next_unsent: usize,
     inputs: VecDeque<Input>,
+    /// The control plane has put something into the queue.
+    woken: bool,
     udp_readable: bool,
     reports_full: bool,
     next_housekeeping: Instant,
@@ -114,7 +117,7 @@ impl WorkerThread<'_> {
         }
         for event in events.iter() {
             match event.token() {
-                WAKER => {}
+                WAKER => self.woken = true,
                 UDP => self.udp_readable |= event.is_readable(),
                 token => self.tcp.note(token, event.is_readable(), event.is_writable()),
             }
@@ -122,7 +125,7 @@ impl WorkerThread<'_> {
     }
 
     fn sleep_time(&self) -> Duration {
-        if self.udp_readable || self.tcp.is_ready() || !self.inputs.is_empty() {
+        if self.udp_readable || self.tcp.is_ready() || self.woken || !self.inputs.is_empty() {
             return Duration::ZERO;
         }
         let now = self.parts.clock.now();
@@ -132,7 +135,8 @@ impl WorkerThread<'_> {
     }
 
     fn take_inputs(&mut self, now: Instant) {
-        if self.inputs.is_empty() {
+        if self.woken && self.inputs.is_empty() {
+            self.woken = false;
             std::mem::swap(&mut *lock(&self.shared.queue), &mut self.inputs);
         }
         for _ in 0..INPUTS_PER_ROUND {

@@ -1,0 +1,126 @@
+//! The admin API, and what describes it.
+
+use crate::harness::{Response, Server, admin_token, token};
+use serde_json::{Value, json};
+
+fn call(server: &Server, method: &str, path: &str, body: &str) -> Response {
+    let bearer = format!("Bearer {}", admin_token());
+    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+    server.request(method, &format!("/v1/admin{path}"), &headers, body)
+}
+
+#[test]
+fn only_admins_may() {
+    let server = Server::configured("");
+    assert_eq!(server.get("/v1/admin/rooms").status, 401);
+    let bearer = format!("Bearer {}", token(json!({})));
+    let refused = server.request("GET", "/v1/admin/rooms", &[("Authorization", &bearer)], "");
+    assert_eq!(refused.status, 403);
+    assert!(refused.detail().contains("admin"), "{refused:?}");
+    assert_eq!(call(&server, "GET", "/rooms", "").json(), json!({ "rooms": [] }));
+    assert_eq!(Server::dev().get("/v1/admin/rooms").status, 401, "also with --dev");
+}
+
+#[tokio::test]
+async fn rooms_and_participants_are_shown_and_ended() {
+    let server = Server::configured("");
+    let (mut alice, joined) = server.join("demo", json!({ "token": token(json!({})), "client": "test/1" })).await;
+    let room = call(&server, "GET", "/rooms/demo", "").json();
+    assert_eq!(room["participant_count"], 1);
+    let participant = &room["participants"][0];
+    assert_eq!(participant["identity"], "alice");
+    assert_eq!(participant["client"], "test/1");
+    assert_eq!(participant["access"], "signal");
+    assert_eq!(participant["publications"].as_array().unwrap().len(), 2);
+    assert_eq!(call(&server, "GET", "/rooms/demo/participants", "").json()["participants"][0], *participant);
+    assert_eq!(call(&server, "GET", "/rooms", "").json()["rooms"][0]["name"], "demo");
+
+    let publication = joined["publications"][0]["id"].as_str().unwrap();
+    assert_eq!(call(&server, "POST", &format!("/rooms/demo/publications/{publication}/mute"), "").status, 204);
+    assert_eq!(alice.expect("muted").await["publicationId"], publication);
+
+    let stats = call(&server, "GET", "/rooms/demo/stats", "").json();
+    assert_eq!(stats["participants"][0]["transport"]["connected"], false, "{stats}");
+    assert_eq!(call(&server, "GET", "/stats", "").json()["workers"][0]["rooms"], 1);
+
+    let id = joined["participantId"].as_str().unwrap();
+    assert_eq!(call(&server, "DELETE", &format!("/rooms/demo/participants/{id}"), "").status, 204);
+    assert_eq!(alice.expect("left").await["reason"], "LEAVE_REASON_REMOVED");
+    assert_eq!(call(&server, "DELETE", &format!("/rooms/demo/participants/{id}"), "").status, 404);
+    assert_eq!(call(&server, "DELETE", "/rooms/demo", "").status, 204);
+    assert_eq!(call(&server, "GET", "/rooms/demo", "").status, 404);
+}
+
+#[tokio::test]
+async fn a_room_can_be_made_beforehand() {
+    let server = Server::configured("");
+    let body = json!({ "name": "demo", "options": { "max_participants": 3, "metadata": "agenda" } }).to_string();
+    let made = call(&server, "POST", "/rooms", &body);
+    assert_eq!((made.status, &made.json()["options"]["max_participants"]), (201, &json!(3)));
+    assert_eq!(call(&server, "POST", "/rooms", &body).status, 200);
+    let (_alice, joined) = server.join("demo", json!({ "token": token(json!({})) })).await;
+    assert_eq!(joined["room"], json!({ "name": "demo", "metadata": "agenda", "maxParticipants": 3 }));
+    for bad in ["", "{}", r#"{"name":""}"#, r#"{"name":"x","colour":1}"#, r#"{"name":"a/b"}"#] {
+        let refused = call(&server, "POST", "/rooms", bad);
+        assert!((400..500).contains(&refused.status), "{bad}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_encoder_directive_goes_to_the_sender_and_its_answer_comes_back() {
+    let server = Server::configured("");
+    let (mut alice, joined) = server.join("demo", json!({ "token": token(json!({})) })).await;
+    let (mut bob, _) = server.join("demo", json!({ "token": token(json!({ "sub": "bob" })) })).await;
+    let id = joined["publications"][1]["id"].as_str().unwrap();
+    let path = format!("/rooms/demo/publications/{id}/directive");
+    assert_eq!(call(&server, "GET", &path, "").status, 404);
+    let directive = json!({ "encodings": [{ "rid": "f", "active": false }], "ttlMs": 4_000 }).to_string();
+    let sent = call(&server, "POST", &path, &directive);
+    assert_eq!((sent.status, sent.json()["version"].as_str()), (202, Some("1")), "{sent:?}");
+    let received = alice.expect("encoderDirective").await;
+    assert_eq!(received, sent.json());
+    assert_eq!(received["ttlMs"], 4_000);
+    let ack = json!({ "publicationId": id, "version": "1", "outcome": "DIRECTIVE_OUTCOME_APPLIED" });
+    assert_eq!(bob.refusal(json!({ "encoderDirectiveAck": ack })).await, "ERROR_CODE_NOT_FOUND", "not his");
+    alice.request(json!({ "encoderDirectiveAck": ack })).await;
+    assert_eq!(call(&server, "GET", &path, "").json()["ack"]["outcome"], "DIRECTIVE_OUTCOME_APPLIED");
+    assert_eq!(call(&server, "POST", &path, r#"{"nonsense":1}"#).status, 422);
+    assert_eq!(call(&server, "POST", "/rooms/demo/publications/t_1/directive", &directive).status, 404);
+}
+
+/// Every path and method of the description exists: the answer is never that there is no such page or method.
+#[test]
+fn the_description_describes_what_is_there() {
+    let server = Server::configured("");
+    let description = server.get("/v1/openapi.json").json();
+    for (path, operations) in description["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let path = path.replace("{room}", "r").replace(['{', '}'], "");
+            let bearer = format!("Bearer {}", admin_token());
+            let headers = [("Authorization", bearer.as_str())];
+            let response = server.request(&method.to_uppercase(), &path, &headers, "");
+            assert_ne!(response.status, 405, "{method} {path}");
+            assert!(!response.body.contains("no such page"), "{method} {path}: {response:?}");
+            assert!(operation["summary"].is_string() && operation["responses"].is_object(), "{method} {path}");
+        }
+    }
+    let mut missing = Vec::new();
+    references(&description, &description, &mut missing);
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// References to schemas that are not there.
+fn references(value: &Value, root: &Value, missing: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            if let Some(target) = map.get("$ref").and_then(Value::as_str)
+                && root.pointer(target.trim_start_matches('#')).is_none()
+            {
+                missing.push(target.to_owned());
+            }
+            map.values().for_each(|value| references(value, root, missing));
+        }
+        Value::Array(list) => list.iter().for_each(|value| references(value, root, missing)),
+        _ => {}
+    }
+}

@@ -1,0 +1,131 @@
+//! WHIP and WHEP, as their specifications say what a server answers.
+
+use crate::harness::{PLAYER, PUBLISHER, Server, token};
+use serde_json::json;
+
+const SDP: (&str, &str) = ("Content-Type", "application/sdp");
+const FRAGMENT: (&str, &str) = ("Content-Type", "application/trickle-ice-sdpfrag");
+
+const RESTART: &str = "a=ice-ufrag:newu\r\na=ice-pwd:0123456789012345678901\r\n\
+    m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n";
+
+#[test]
+fn a_whip_session_from_begin_to_end() {
+    let server = Server::dev();
+    let created = server.request("POST", "/whip/demo/cam", &[SDP], PUBLISHER);
+    assert_eq!(created.status, 201, "{created:?}");
+    assert_eq!(created.header("content-type"), Some("application/sdp"));
+    assert_eq!(created.header("access-control-allow-origin"), Some("*"));
+    assert!(created.body.contains("a=recvonly") && created.body.contains("a=ice-lite"));
+    let location = created.header("location").unwrap().to_owned();
+    let etag = created.header("etag").unwrap().to_owned();
+    assert!(location.starts_with("/whip/demo/cam/"));
+
+    // Candidates: credentials are the offer's, the ETag fits.
+    let trickle = "a=ice-ufrag:Qw3x\r\na=ice-pwd:";
+    let pwd = PUBLISHER.lines().find_map(|line| line.strip_prefix("a=ice-pwd:")).unwrap();
+    let trickle = format!("{trickle}{pwd}\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=end-of-candidates\r\n");
+    let patch = |tag: &str, body: &str| server.request("PATCH", &location, &[FRAGMENT, ("If-Match", tag)], body);
+    assert_eq!(patch(&etag, &trickle).status, 204);
+    assert_eq!(patch("\"other\"", &trickle).status, 412);
+    assert_eq!(server.request("PATCH", &location, &[FRAGMENT], &trickle).status, 428);
+    assert_eq!(server.request("PATCH", &location, &[SDP, ("If-Match", "*")], &trickle).status, 415);
+    assert_eq!(patch(&etag, "nonsense").status, 422);
+
+    let restarted = patch("*", RESTART);
+    assert_eq!(restarted.status, 200, "{restarted:?}");
+    let new_etag = restarted.header("etag").unwrap();
+    assert_ne!(new_etag, etag);
+    assert!(restarted.body.contains(&format!("a=ice-ufrag:{}", new_etag.trim_matches('"'))), "{restarted:?}");
+    assert_eq!(patch(&etag, RESTART).status, 412, "the old session's tag");
+
+    assert_eq!(server.request("DELETE", &location, &[], "").status, 200);
+    assert_eq!(server.request("DELETE", &location, &[], "").status, 404);
+    assert_eq!(patch(new_etag, RESTART).status, 404);
+}
+
+#[test]
+fn what_is_no_offer_is_refused() {
+    let server = Server::dev();
+    let post = |headers: &[(&str, &str)], body: &str| server.request("POST", "/whip/demo/cam", headers, body);
+    assert_eq!(post(&[("Content-Type", "text/plain")], PUBLISHER).status, 415);
+    assert_eq!(post(&[], PUBLISHER).status, 415);
+    let garbage = post(&[SDP], "garbage");
+    assert_eq!(garbage.status, 422);
+    assert_eq!(garbage.header("access-control-allow-origin"), Some("*"), "a page can read the refusal");
+    assert!(garbage.detail().contains("offer"), "{garbage:?}");
+    assert_eq!(post(&[SDP], &"a=x\r\n".repeat(100_000)).status, 413);
+    assert_eq!(server.request("GET", "/whip/demo/cam", &[], "").status, 405);
+    assert_eq!(server.request("DELETE", "/whip/demo/cam/nobody", &[], "").status, 404);
+}
+
+#[test]
+fn options_tell_what_may_be_posted_and_where_turn_is() {
+    let server =
+        Server::configured("[[ice_servers]]\nurls = [\"turn:t.example:3478\"]\nusername = \"u\"\ncredential = \"c\"");
+    for path in ["/whip/demo/cam", "/whep/demo/cam", "/whep/demo"] {
+        let options = server.request("OPTIONS", path, &[("Origin", "https://other.example")], "");
+        assert_eq!(options.status, 204);
+        assert_eq!(options.header("accept-post"), Some("application/sdp"));
+        assert!(options.header("access-control-allow-methods").unwrap().contains("PATCH"));
+        assert!(options.header("access-control-allow-headers").unwrap().contains("Authorization"));
+        let link = options.header("link").unwrap();
+        assert!(link.starts_with("<turn:t.example:3478>; rel=\"ice-server\"; username=\"u\""), "{link}");
+    }
+}
+
+#[test]
+fn tokens_guard_whip_and_whep() {
+    let server = Server::configured("");
+    let post = |path: &str, token: &str, offer: &str| {
+        let bearer = format!("Bearer {token}");
+        server.request("POST", path, &[SDP, ("Authorization", &bearer)], offer)
+    };
+    let bare = server.request("POST", "/whip/demo/alice", &[SDP], PUBLISHER);
+    assert_eq!((bare.status, bare.header("www-authenticate")), (401, Some("Bearer")));
+    let good = token(json!({}));
+    assert_eq!(post("/whip/demo/bob", &good, PUBLISHER).status, 403, "the stream is another's name");
+    assert_eq!(post("/whip/other/alice", &good, PUBLISHER).status, 403, "another room");
+    assert_eq!(post("/whip/demo/alice", &good, PUBLISHER).status, 201);
+    let viewer = token(json!({ "sub": "viewer", "grants": { "subscribe": true } }));
+    assert_eq!(post("/whip/demo/viewer", &viewer, PUBLISHER).status, 403);
+    assert_eq!(post("/whep/demo/alice", &viewer, PLAYER).status, 201);
+    assert_eq!(post("/whep/demo/alice", &viewer, PLAYER).status, 201, "many may watch with one token");
+    let publisher = token(json!({ "grants": { "publish": true } }));
+    assert_eq!(post("/whep/demo", &publisher, PLAYER).status, 403);
+}
+
+#[test]
+fn whep_plays_a_stream_or_whoever_speaks() {
+    let server = Server::dev();
+    let missing = server.request("POST", "/whep/demo/cam", &[SDP], PLAYER);
+    assert_eq!(missing.status, 404);
+    assert!(missing.detail().contains("cam"));
+    assert_eq!(server.request("POST", "/whip/demo/cam", &[SDP], PUBLISHER).status, 201);
+    for path in ["/whep/demo/cam", "/whep/demo"] {
+        let created = server.request("POST", path, &[SDP], PLAYER);
+        assert_eq!(created.status, 201, "{created:?}");
+        assert!(created.body.contains("a=sendonly") && created.body.contains("a=ssrc:"));
+        let location = created.header("location").unwrap();
+        assert_eq!(server.request("DELETE", &location.replace("/whep/", "/whip/"), &[], "").status, 404);
+        assert_eq!(server.request("DELETE", location, &[], "").status, 200);
+    }
+}
+
+#[tokio::test]
+async fn whip_publishers_are_seen_and_whep_players_are_not() {
+    let server = Server::dev();
+    let (mut alice, _) = server.join("demo", json!({})).await;
+    assert_eq!(server.request("POST", "/whip/demo/my%20cam", &[SDP], PUBLISHER).status, 201);
+    let roster = alice.expect("roster").await;
+    assert_eq!(roster["participants"][0]["identity"], "my cam");
+    assert_eq!(roster["participants"][0]["publications"].as_array().unwrap().len(), 2);
+    assert_eq!(server.request("POST", "/whep/demo/my%20cam", &[SDP], PLAYER).status, 201);
+    let again = server.request("POST", "/whip/demo/my%20cam", &[SDP], PUBLISHER);
+    assert!(again.header("location").unwrap().starts_with("/whip/demo/my%20cam/"));
+    let replaced = alice.expect_where("roster", |roster| roster.get("left").is_some()).await;
+    assert_eq!(
+        replaced["left"][0], roster["participants"][0]["id"],
+        "the newer publisher wins; the player was never seen"
+    );
+}
