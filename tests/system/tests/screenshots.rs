@@ -10,7 +10,8 @@ fn the_page_on_desktop_and_phone() -> Result<()> {
     let server = Server::start(scenario.name(), &ServerOptions::default())?;
     let folder = results_folder()?.join("screenshots");
     std::fs::create_dir_all(&folder)?;
-    let made = scenario.run("screenshots", &json!({ "server": server.url(), "room": "team", "folder": folder }), |_| ())?;
+    let made =
+        scenario.run("screenshots", &json!({ "server": server.url(), "room": "team", "folder": folder }), |_| ())?;
     let made = made["made"].as_array().expect("a list of files");
     assert!(made.len() >= 16, "{made:?}");
     for path in made {

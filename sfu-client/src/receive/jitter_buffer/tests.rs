@@ -1,3 +1,5 @@
+//! The buffer under loss, disorder, keyframes and late packets.
+
 use super::*;
 
 const MS: Duration = Duration::from_millis(1);
