@@ -110,7 +110,7 @@ impl Reception {
         };
         Some(ReportBlock {
             ssrc,
-            fraction_lost: if expected == 0 { 0 } else { (lost * 256 / expected).min(255) as u8 },
+            fraction_lost: (lost * 256).checked_div(expected).unwrap_or(0).min(255) as u8,
             cumulative_lost: self.lost().min(0x7f_ffff) as i32,
             highest_seq: self.highest.0 as u32,
             jitter: self.jitter as u32,

@@ -44,6 +44,8 @@ pub(crate) struct SpeakerDetector {
     sources: Vec<Source>,
     /// As last reported, loudest first.
     reported: Vec<PublicationId>,
+    /// Reused for every judgement.
+    speaking: Vec<(PublicationId, f32)>,
     /// When loudness is judged next; [`Instant::NEVER`] while nobody is audible.
     due: Instant,
 }
@@ -61,7 +63,7 @@ struct Source {
 
 impl SpeakerDetector {
     pub(crate) fn new(config: SpeakerConfig) -> Self {
-        Self { config, sources: Vec::new(), reported: Vec::new(), due: Instant::NEVER }
+        Self { config, sources: Vec::new(), reported: Vec::new(), speaking: Vec::new(), due: Instant::NEVER }
     }
 
     /// Begins to listen to a publication; the number is its place for [`Self::on_level`].
@@ -123,22 +125,24 @@ impl SpeakerDetector {
     }
 
     fn report(&mut self) -> Option<Vec<(PublicationId, f32)>> {
-        let mut speakers: Vec<_> = self.sources.iter().filter(|s| s.speaking).map(|s| (s.id, s.loudness)).collect();
+        let Self { speaking, reported, sources, config, .. } = self;
+        speaking.clear();
+        speaking.extend(sources.iter().filter(|source| source.speaking).map(|source| (source.id, source.loudness)));
         // The one on top stays there until someone is clearly louder.
-        let top = self.reported.first().copied();
+        let top = reported.first().copied();
         let rank = |&(id, loudness): &(PublicationId, f32)| {
-            if Some(id) == top { loudness * self.config.overtake } else { loudness }
+            if Some(id) == top { loudness * config.overtake } else { loudness }
         };
-        speakers.sort_by(|a, b| rank(b).total_cmp(&rank(a)).then(a.0.cmp(&b.0)));
-        speakers.truncate(self.config.max_speakers);
-        let same_top = speakers.first().map(|s| s.0) == top;
-        let same_set = speakers.len() == self.reported.len() && speakers.iter().all(|s| self.reported.contains(&s.0));
+        speaking.sort_unstable_by(|a, b| rank(b).total_cmp(&rank(a)).then(a.0.cmp(&b.0)));
+        speaking.truncate(config.max_speakers);
+        let same_top = speaking.first().map(|speaker| speaker.0) == top;
+        let same_set = speaking.len() == reported.len() && speaking.iter().all(|speaker| reported.contains(&speaker.0));
         if same_top && same_set {
             return None;
         }
-        self.reported.clear();
-        self.reported.extend(speakers.iter().map(|s| s.0));
-        Some(speakers)
+        reported.clear();
+        reported.extend(speaking.iter().map(|speaker| speaker.0));
+        Some(speaking.clone())
     }
 }
 

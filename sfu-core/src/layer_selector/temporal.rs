@@ -38,9 +38,7 @@ impl TemporalFilter {
 
     fn at_new_frame(&mut self, packet: &PacketData) {
         let facts = &packet.frame;
-        if self.target < self.current {
-            self.current = self.target;
-        } else if facts.keyframe {
+        if self.target < self.current || facts.keyframe {
             self.current = self.target;
         } else if facts.switching_point && facts.temporal > self.current && facts.temporal <= self.target {
             self.current = facts.temporal;

@@ -47,7 +47,8 @@ impl Publication {
         if more_layers {
             self.retarget_all(ctx);
         }
-        if ctx.now >= self.liveness_due {
+        // A layer that begins is told at once, so that its first keyframe serves those who want it.
+        if ctx.now >= self.liveness_due || !self.is_alive(layer) {
             self.check_liveness(ctx);
         }
         if self.muted {

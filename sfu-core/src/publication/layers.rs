@@ -27,6 +27,10 @@ impl Publication {
         }
     }
 
+    pub(super) fn is_alive(&self, layer: u8) -> bool {
+        self.alive & (1 << layer) != 0
+    }
+
     /// Sets anew what every subscriber shall get.
     pub(crate) fn retarget_all(&mut self, ctx: &mut Context<'_>) {
         for index in 0..self.forwarders.len() {
@@ -63,7 +67,7 @@ impl Publication {
         let layers = self.streams.len() as u8; // at most 8, by construction
         let quality = self.forwarders.get(index).map(|forwarder| forwarder.preference.quality).unwrap_or_default();
         let highest = highest_layer(quality, layers);
-        let is_alive = |layer: &u8| self.alive & (1 << layer) != 0;
+        let is_alive = |layer: &u8| self.is_alive(*layer);
         let wanted: arrayvec::ArrayVec<u8, 8> = (0..=highest).filter(is_alive).collect();
         if !wanted.is_empty() {
             return wanted;

@@ -1,5 +1,6 @@
 //! The worker with real transports, driven by clients of its own on simulated time.
 
+mod allocation;
 mod feedback;
 mod forwarding;
 mod peers;
