@@ -28,7 +28,7 @@ export class CallView {
   #view = { speakerView: preferences.read('view') === 'speaker', pinned: null };
   #wanted = new Map();
   #asked = new Map();
-  #timers = { quality: 0, clock: 0, muted: 0 };
+  #timers = { draw: 0, quality: 0, clock: 0 };
   #started = performance.now();
   #unread = 0;
   #meter = new LevelMeter();
@@ -59,6 +59,7 @@ export class CallView {
     for (const stop of this.#stops) stop();
     clearInterval(this.#timers.clock);
     clearTimeout(this.#timers.quality);
+    clearTimeout(this.#timers.draw);
     this.#views.stats.close();
     this.#meter.close();
     this.#stage.show({ mode: 'grid', tiles: [] });
@@ -111,7 +112,16 @@ export class CallView {
     byId('toggle-screen').hidden = !canShareScreen();
   }
 
+  /** Several things often change at once: they are drawn together. */
   #refresh() {
+    if (this.#timers.draw) return;
+    this.#timers.draw = setTimeout(() => {
+      this.#timers.draw = 0;
+      this.#draw();
+    });
+  }
+
+  #draw() {
     const cameraTrack = this.#local.isOn('camera') ? this.#local.track('camera') : null;
     const own = { name: this.#call.name || 'You', cameraTrack, micOn: this.#local.isOn('microphone') };
     this.#stage.show(arrange({ call: this.#call, own, view: this.#view }));

@@ -9,7 +9,6 @@ import { Emitter } from './emitter.js';
 import { Peer } from './peer.js';
 import { Roster } from './roster.js';
 import { Signal, SignalError } from './signal.js';
-import { FIRST_SLOTS, Slots } from './slots.js';
 
 const CLIENT = 'sfu-web/0.1';
 const CHAT_TOPIC = 'chat';
@@ -19,6 +18,7 @@ const SOURCES = {
   screen: 'SOURCE_SCREEN',
   screenAudio: 'SOURCE_SCREEN_AUDIO',
 };
+const DEVICES = ['microphone', 'camera'];
 /** An ICE restart that has not connected by then is tried again; after so many the call is joined anew. */
 const RESTART_PATIENCE = 6000;
 const MOST_RESTARTS = 3;
@@ -32,7 +32,7 @@ export class Call extends Emitter {
   #media;
   #local;
   #signal = null;
-  #peer = null;
+  #peer;
   #published = {};
   #directives = new Map();
   #screen = null;
@@ -44,7 +44,6 @@ export class Call extends Emitter {
 
   state = 'joining';
   roster = new Roster();
-  slots = new Slots();
   speakers = [];
   lastSpeaker = '';
   quality = new Map();
@@ -52,13 +51,21 @@ export class Call extends Emitter {
   grants = {};
   ownId = '';
 
-  /** `entry` is {room, name, token}, `media` {codec, simulcast, height, fps}, `local` a LocalMedia. */
-  constructor({ url, entry, media, local }) {
+  /**
+   * `entry` is {room, name, token}, `media` {codec, simulcast, height, fps}, `local` a LocalMedia, `peer` a Peer that
+   * was made ahead.
+   */
+  constructor({ url, entry, media, local, peer }) {
     super();
+    this.#peer = peer;
     this.#url = url;
     this.#entry = entry;
     this.#media = media;
     this.#local = local;
+  }
+
+  get slots() {
+    return this.#peer.slots;
   }
 
   get name() {
@@ -77,6 +84,7 @@ export class Call extends Emitter {
   async join() {
     await this.#enter();
     this.#stops.push(this.#local.on('change', (kind) => this.#localChange(kind)));
+    for (const kind of DEVICES) this.#localChange(kind);
     this.#listen(window, 'online', () => this.#networkChange());
     this.#listen(navigator.connection, 'change', () => this.#networkChange());
     this.#setState('connected');
@@ -131,40 +139,34 @@ export class Call extends Emitter {
 
   /** Everything the statistics panel needs of this call: the raw report and whose each section is. */
   async stats() {
-    return this.#peer ? this.#peer.stats() : new Map();
+    return this.#peer.stats();
   }
 
   /** The source that a sending section carries. */
   sourceOf(mid) {
-    return Object.keys(SOURCES).find((source) => this.#peer?.mid(source) === mid);
+    return Object.keys(SOURCES).find((source) => this.#peer.mid(source) === mid);
   }
 
   async #enter() {
     const signal = new Signal(this.#url);
-    const peer = new Peer({
-      media: this.#media,
-      tracks: { camera: this.#liveTrack('camera'), microphone: this.#liveTrack('microphone') },
-    });
+    const peer = this.#peer;
     this.#signal = signal;
-    this.#peer = peer;
     this.#published = {};
     this.#pinned = null;
     this.#restarts = 0;
-    this.slots = new Slots();
-    for (const kind of ['audio', 'video']) {
-      for (let index = 0; index < FIRST_SLOTS[kind]; index += 1) this.slots.add(kind, peer.addSlot(kind));
-    }
     signal.on('message', ({ kind, body }) => this.#message(kind, body));
     try {
-      const [, sdp] = await Promise.all([signal.open(), peer.describe()]);
-      const publishing = ['microphone', 'camera'].filter((source) => this.#liveTrack(source));
+      const publishing = DEVICES.filter((source) => this.#liveTrack(source));
+      const sending = publishing.map((source) => peer.send(source, this.#liveTrack(source)));
+      const [sdp] = await Promise.all([peer.firstOffer, signal.open(), ...sending]);
       const publish = publishing.map((source) => ({ mid: peer.mid(source), source: SOURCES[source] }));
       const joined = await signal.join({ ...this.#entry, offer: { sdp, publish }, client: CLIENT });
-      this.#adopt(joined);
       publishing.forEach((source, index) => {
         this.#published[source] = { id: joined.answer.publications?.[index]?.id, muted: false };
       });
-      await peer.accept(joined.answer.sdp);
+      const accepted = peer.accept(joined.answer.sdp);
+      this.#adopt(joined);
+      await accepted;
       if (joined.iceServers?.length > 0) peer.useIceServers(joined.iceServers);
     } catch (error) {
       signal.leave('could not join');
@@ -280,9 +282,7 @@ export class Call extends Emitter {
     clearTimeout(this.#slotsTimer);
     if (missing('audio') + missing('video') === 0) return;
     this.#slotsTimer = setTimeout(() => {
-      for (const kind of ['audio', 'video']) {
-        for (let count = missing(kind); count > 0; count -= 1) this.slots.add(kind, this.#peer.addSlot(kind));
-      }
+      for (const kind of ['audio', 'video']) this.slots.add(kind, missing(kind));
       this.emit('slots');
       this.#negotiate();
     }, MORE_SLOTS_DELAY);
@@ -327,6 +327,8 @@ export class Call extends Emitter {
     try {
       const reply = await this.#signal.request({ publish: { mid: peer.mid(source), source: SOURCES[source] } });
       this.#published[source] = { id: reply.publication?.id, muted: false };
+      // It may have been switched off meanwhile.
+      if (DEVICES.includes(source) && !this.#liveTrack(source)) this.#setMuted(source, true);
     } catch (error) {
       delete this.#published[source];
       this.emit('notice', error.message);
@@ -359,7 +361,7 @@ export class Call extends Emitter {
       if (publication) known.muted = publication.muted ?? false;
       else delete this.#published[source];
     }
-    for (const kind of ['microphone', 'camera']) this.#localChange(kind);
+    for (const kind of DEVICES) this.#localChange(kind);
     this.#sendScreen();
     this.#afterRoster();
     if (this.#peer.state !== 'connected') this.#restartIce();
@@ -394,6 +396,7 @@ export class Call extends Emitter {
       await new Promise((resolve) => setTimeout(resolve, delay));
       if (this.state === 'left') return;
       try {
+        this.#peer = new Peer(this.#media);
         await this.#enter();
         this.#setState('connected');
         return;
@@ -413,7 +416,7 @@ export class Call extends Emitter {
     for (const keeper of this.#directives.values()) keeper.close();
     this.#directives.clear();
     this.#signal?.leave(reason);
-    this.#peer?.close();
+    this.#peer.close();
   }
 
   #finish(left) {

@@ -6,13 +6,18 @@ import { LocalMedia } from './devices.js';
 import { byId, setText } from './dom.js';
 import { JoinView } from './join-view.js';
 import { parseOptions, preferences, tabMemory } from './options.js';
+import { Peer } from './peer.js';
 import { setUpDeviceMenus, setUpSettingsDialog, setUpTheme } from './settings-view.js';
 
 const options = parseOptions(location.search);
 const local = new LocalMedia({ width: options.width, height: options.height, fps: options.fps });
 const openSettings = setUpSettingsDialog();
 const joinView = new JoinView({ local, options, onJoin: enter });
+const media = { codec: options.codec, simulcast: options.simulcast, height: options.height, fps: options.fps };
+/** The call and its screen. */
 let current = null;
+/** Made ahead of the call, while somebody fills in the form. */
+let prepared = new Peer(media);
 
 setUpTheme();
 byId('rejoin').addEventListener('click', async () => {
@@ -30,8 +35,8 @@ start();
 async function start() {
   const entry = reloadedEntry() ?? (options.autojoin && options.room ? joinView.entry() : null);
   if (!entry) joinView.show();
-  await local.start();
-  if (entry) await enter({ ...entry, name: entry.name || 'Guest' });
+  // Who needs no form does not wait for camera and microphone either: they follow as they open.
+  await Promise.all([local.start(), entry && enter({ ...entry, name: entry.name || 'Guest' })]);
   await setUpDeviceMenus(local, (id) => current?.view.setSpeaker(id));
 }
 
@@ -48,12 +53,15 @@ async function enter(entry) {
   const call = new Call({
     url: signalUrl(),
     entry: { ...entry, token: options.token },
-    media: { codec: options.codec, simulcast: options.simulcast, height: options.height, fps: options.fps },
+    media,
     local,
+    peer: prepared ?? new Peer(media),
   });
+  prepared = null;
   try {
     await call.join();
   } catch (error) {
+    prepared = new Peer(media);
     joinView.show();
     joinView.error(error.message);
     return;

@@ -5,6 +5,7 @@
 
 import { Emitter } from './emitter.js';
 import { cameraEncodings, preferCodec, screenEncodings } from './encodings.js';
+import { Slots } from './slots.js';
 
 /** Short losses heal by themselves; after this long an ICE restart is quicker. */
 const DISCONNECTED_PATIENCE = 1500;
@@ -12,34 +13,36 @@ const DISCONNECTED_PATIENCE = 1500;
 export class Peer extends Emitter {
   #pc;
   #senders = {};
+  slots;
+  /** Resolves to the SDP of the first offer. */
+  firstOffer;
   #queue = Promise.resolve();
   #patience = 0;
 
-  /** `media` is {codec, simulcast, height, fps}; `tracks` is {camera, microphone}, each a track or null. */
-  constructor({ media, tracks }) {
+  /**
+   * `media` is {codec, simulcast, height, fps}. The first offer is made at once, before anybody joins and before
+   * camera and microphone are open: making it takes a good part of the time to join.
+   */
+  constructor(media) {
     super();
     this.#pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
     this.#pc.onconnectionstatechange = () => this.#stateChange();
-    const height = tracks.camera?.getSettings().height ?? media.height;
-    this.#senders.microphone = this.#sending('audio', tracks.microphone);
-    this.#senders.camera = this.#sending('video', tracks.camera, cameraEncodings({ ...media, height }));
+    this.#senders.microphone = this.#sending('audio');
+    this.#senders.camera = this.#sending('video', cameraEncodings(media));
     const codecs = RTCRtpSender.getCapabilities('video')?.codecs ?? [];
     this.#senders.camera.setCodecPreferences?.(preferCodec(codecs, media.codec));
+    this.slots = new Slots((kind) => this.#pc.addTransceiver(kind, { direction: 'recvonly' }));
+    this.firstOffer = this.#describe();
+    this.firstOffer.catch(() => undefined);
   }
 
   get state() {
     return this.#pc.connectionState;
   }
 
-  /** A new slot. */
-  addSlot(kind) {
-    return this.#pc.addTransceiver(kind, { direction: 'recvonly' });
-  }
-
   /** The section that sends `source` ('camera', 'microphone', 'screen', 'screenAudio'), made if need be. */
   section(source) {
-    this.#senders[source] ??=
-      source === 'screen' ? this.#sending('video', null, screenEncodings()) : this.#sending('audio', null);
+    this.#senders[source] ??= source === 'screen' ? this.#sending('video', screenEncodings()) : this.#sending('audio');
     return this.#senders[source];
   }
 
@@ -57,12 +60,6 @@ export class Peer extends Emitter {
     this.#pc.setConfiguration({ ...this.#pc.getConfiguration(), iceServers });
   }
 
-  /** Makes an offer and sets it. */
-  async describe() {
-    await this.#pc.setLocalDescription();
-    return this.#pc.localDescription.sdp;
-  }
-
   async accept(sdp) {
     await this.#pc.setRemoteDescription({ type: 'answer', sdp });
   }
@@ -73,7 +70,7 @@ export class Peer extends Emitter {
       if (this.#pc.signalingState === 'closed') return;
       if (restartIce) this.#pc.restartIce();
       try {
-        await this.accept(await exchange(await this.describe()));
+        await this.accept(await exchange(await this.#describe()));
       } catch (error) {
         if (this.#pc.signalingState === 'have-local-offer') {
           await this.#pc.setLocalDescription({ type: 'rollback' });
@@ -96,8 +93,13 @@ export class Peer extends Emitter {
     this.#pc.close();
   }
 
-  #sending(kind, track, sendEncodings = []) {
-    return this.#pc.addTransceiver(track ?? kind, { direction: 'sendonly', sendEncodings });
+  async #describe() {
+    await this.#pc.setLocalDescription();
+    return this.#pc.localDescription.sdp;
+  }
+
+  #sending(kind, sendEncodings = []) {
+    return this.#pc.addTransceiver(kind, { direction: 'sendonly', sendEncodings });
   }
 
   #stateChange() {

@@ -1,17 +1,24 @@
 // Slots: the receiving sections of the peer connection. The server says which publication each carries now.
 
-/** Slots offered at first: enough for a small call, few enough to be negotiated quickly. */
-export const FIRST_SLOTS = { audio: 6, video: 6 };
+/** Slots offered at first: enough for a small call; each costs some milliseconds of the time to join. */
+export const FIRST_SLOTS = { audio: 4, video: 4 };
 /** The page shows up to 16 people and a screen; voices beyond the loudest dozen are not told apart. */
 const MOST_SLOTS = { audio: 12, video: 17 };
 
 export class Slots {
   #byMid = new Map();
   #transceivers = { audio: [], video: [] };
+  #make;
 
-  /** A new receiving transceiver. Its mid is known once the local description is set. */
-  add(kind, transceiver) {
-    this.#transceivers[kind].push(transceiver);
+  /** `make(kind)` makes a receiving transceiver; its mid is known once the local description is set. */
+  constructor(make) {
+    this.#make = make;
+    for (const kind of ['audio', 'video']) this.add(kind, FIRST_SLOTS[kind]);
+  }
+
+  /** Makes more slots, to be offered next. */
+  add(kind, count) {
+    for (let index = 0; index < count; index += 1) this.#transceivers[kind].push(this.#make(kind));
   }
 
   /** Takes a Slots message (or the slots of Joined): it always names all slots. */

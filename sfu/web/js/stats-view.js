@@ -46,7 +46,7 @@ export class StatsView {
       h('h3', {}, 'Sending'),
       this.#sent,
     );
-    this.#tick();
+    this.#timer = setTimeout(() => this.#tick(), PERIOD_HIDDEN);
   }
 
   show(isShown) {

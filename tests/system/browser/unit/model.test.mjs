@@ -43,12 +43,18 @@ test('the roster tells who came and who went, and keeps the order', () => {
 });
 
 test('slots map publications to tracks, and more are asked for up to a bound', () => {
-  const slots = new Slots();
-  for (let index = 0; index < FIRST_SLOTS.video; index += 1) slots.add('video', { mid: String(index), receiver: { track: `track ${index}` } });
-  slots.assign([{ mid: '0' }, { mid: '1', publicationId: 'p' }]);
-  assert.equal(slots.carrying('p').track, 'track 1');
+  const count = { audio: 0, video: 0 };
+  const slots = new Slots((kind) => {
+    const mid = `${kind} ${count[kind]}`;
+    count[kind] += 1;
+    return { mid, receiver: { track: `track of ${mid}` } };
+  });
+  assert.deepEqual(count, FIRST_SLOTS);
+  slots.assign([{ mid: 'video 0' }, { mid: 'video 1', publicationId: 'p' }]);
+  assert.equal(slots.carrying('p').track, 'track of video 1');
   assert.equal(slots.carrying('q'), undefined);
-  assert.equal(slots.spare('video'), '0');
+  assert.equal(slots.spare('video'), 'video 0');
+  assert.equal(slots.audioTracks().length, FIRST_SLOTS.audio);
   assert.equal(slots.missing('video', FIRST_SLOTS.video), 0);
   assert.equal(slots.missing('video', FIRST_SLOTS.video + 2), 2);
   assert.equal(slots.missing('video', 1000), 17 - FIRST_SLOTS.video);
