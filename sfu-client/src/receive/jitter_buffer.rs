@@ -55,8 +55,9 @@ const CAPACITY: usize = 2048;
 const MAX_GAP: u64 = 512;
 /// NACKs for one packet.
 const MAX_NACKS: u32 = 10;
-/// Shortest time between two requests for a keyframe: longer than any round trip that a call survives.
-const KEYFRAME_RETRY: Duration = Duration::from_millis(500);
+/// Time between two requests for a keyframe, as libwebrtc has it. A request that crosses a keyframe on its way is not
+/// answered, so that a later one must follow.
+const KEYFRAME_RETRY: Duration = Duration::from_millis(200);
 
 /// All payloads of one frame, in order.
 #[derive(Clone, Debug)]
