@@ -1,3 +1,5 @@
+//! Which packets a selector lets through, and where it begins.
+
 use super::*;
 use crate::test_support::packet;
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Continuity of all numbers, whatever comes.
+
 use super::*;
 use crate::test_support::packet;
 use proptest::prelude::*;

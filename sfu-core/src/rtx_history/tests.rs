@@ -1,3 +1,5 @@
+//! What is held for sending again, for how long and how often.
+
 use super::*;
 use crate::test_support::packet;
 use proptest::prelude::*;

@@ -131,6 +131,24 @@ fn a_loss_on_the_way_in_is_repaired_and_keeps_its_place() {
 }
 
 #[test]
+fn padding_is_neither_forwarded_nor_missed() {
+    let mut world = World::new();
+    let (camera, viewer) = pair(&mut world);
+    let mut source = Vp8Source::new("0", 10);
+    for n in 0..10 {
+        world.send(camera, &source.picture(n == 0));
+        source.seq += 1;
+        let padding = Rtp { seq: source.seq, payload: Vec::new(), ..source.clone().picture(false) };
+        world.send(camera, &padding);
+        world.pass(33);
+    }
+    assert_eq!(world.drops(DropReason::Padding), 10);
+    assert_eq!(world.clients[viewer].rtp.len(), 10);
+    assert_continuous(&world.clients[viewer].rtp);
+    assert_eq!(world.stats().totals.nacks_sent, 0);
+}
+
+#[test]
 fn a_loss_on_the_way_out_is_repaired_once_per_round_trip() {
     let mut world = World::new();
     let (camera, viewer) = pair(&mut world);

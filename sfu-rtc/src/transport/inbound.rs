@@ -45,6 +45,7 @@ pub struct ReceivedRtp<'a> {
     /// The decrypted packet as it came, header and padding included.
     pub packet: &'a [u8],
     /// Where in it the payload stands: padding and, for retransmissions, the original sequence number left out.
+    /// Empty where the packet is only padding.
     pub payload: Range<usize>,
     /// When it arrived.
     pub arrival: Instant,

@@ -74,7 +74,8 @@ impl Transport {
         }
         let identity = (view.ssrc(), view.payload_type(), opened.seq);
         let route = self.streams.route(now, &self.sections, identity, &extensions.hints)?;
-        if view.payload_range().is_empty() {
+        // Padding among the media has a number there, which whoever counts them has to know.
+        if view.payload_range().is_empty() && route.rtx {
             return Err(DropReason::Padding);
         }
         self.hand_up(now, packet, &view, opened.seq, route, extensions).map(Received::Rtp)
