@@ -1,3 +1,5 @@
+//! The configuration from every source, and what is refused.
+
 use super::load::{ConfigError, known_keys};
 use super::*;
 use std::path::Path;

@@ -100,8 +100,13 @@ impl Control {
             return;
         }
         tracing::info!(room = room.name, participant = %id, ?reason, "media closed");
+        // The worker has removed it already.
+        participant.media = None;
+        self.transports.remove(&transport);
         if participant.access != Access::Signal {
-            self.end_session(&room, &mut state, id, LeaveReason::ConnectionLost, "The media connection ended.");
+            let by_client = reason == CloseReason::PeerClosed;
+            let reason = if by_client { LeaveReason::Client } else { LeaveReason::ConnectionLost };
+            self.end_session(&room, &mut state, id, reason, "The media connection ended.");
             return;
         }
         participant.media_lost = Some(self.clock.now());

@@ -22,6 +22,8 @@ mod room;
 mod slots;
 mod stats;
 mod subscribe;
+#[cfg(test)]
+mod tests;
 mod translate;
 
 pub(crate) use directives::Directives;

@@ -43,6 +43,8 @@ pub(crate) struct TcpPool {
     first_token: usize,
     /// Connections that may have something to read.
     ready: Vec<u32>,
+    /// Ways that ended since the last look.
+    closed: Vec<NetworkPath>,
     stats: TcpStats,
 }
 
@@ -57,7 +59,14 @@ struct Connection {
 impl TcpPool {
     /// An empty pool, whose connections poll with tokens from `first_token` on.
     pub(crate) fn new(first_token: usize) -> Self {
-        Self { connections: HashMap::new(), next: 0, first_token, ready: Vec::new(), stats: TcpStats::default() }
+        Self {
+            connections: HashMap::new(),
+            next: 0,
+            first_token,
+            ready: Vec::new(),
+            closed: Vec::new(),
+            stats: TcpStats::default(),
+        }
     }
 
     /// Takes a connection over.
@@ -127,6 +136,11 @@ impl TcpPool {
         }
     }
 
+    /// A way that has ended and that nobody was told of yet.
+    pub(crate) fn poll_closed(&mut self) -> Option<NetworkPath> {
+        self.closed.pop()
+    }
+
     /// Whether there are connections.
     pub(crate) fn is_empty(&self) -> bool {
         self.connections.is_empty()
@@ -138,8 +152,9 @@ impl TcpPool {
 
     /// Dropping the stream closes it and takes it out of the poll.
     fn close(&mut self, id: u32) {
-        if self.connections.remove(&id).is_some() {
+        if let Some(connection) = self.connections.remove(&id) {
             self.stats.open -= 1;
+            self.closed.push(connection.path);
         }
     }
 }
@@ -293,6 +308,8 @@ mod tests {
         peer.write_all(&[3, 0xff, 0xff]).unwrap();
         receive(&mut pool, &mut poll, 2);
         assert!(pool.is_empty());
+        assert_eq!(pool.poll_closed().map(|path| path.protocol), Some(Protocol::Tcp(1)));
+        assert_eq!(pool.poll_closed(), None);
         let (mut pool, _poll, _peer) = pair();
         pool.sweep(Instant::ZERO + IDLE_LIMIT);
         assert!(!pool.is_empty());

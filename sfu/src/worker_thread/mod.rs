@@ -3,13 +3,16 @@
 
 mod run;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use stats::ThreadStats;
 
 use crate::clock::Clock;
 use crate::control::lock;
 use crate::net::Accepted;
-use mio::{Poll, Token, Waker};
+use mio::unix::SourceFd;
+use mio::{Interest, Poll, Token, Waker};
 use sfu_core::command::Command;
 use sfu_core::config::WorkerConfig;
 use sfu_core::event::Event;
@@ -18,6 +21,7 @@ use sfu_net::UdpSocket;
 use sfu_rtc::dtls::DtlsCertificate;
 use sfu_rtc::ice::Candidate;
 use std::collections::VecDeque;
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::{io, thread};
@@ -69,10 +73,14 @@ struct Shared {
 
 /// Token of the waker.
 const WAKER: Token = Token(0);
+/// Token of the UDP socket.
+const UDP: Token = Token(1);
 
 /// Starts a worker's thread.
 pub(crate) fn spawn(parts: WorkerParts) -> io::Result<(WorkerHandle, JoinHandle<()>)> {
     let poll = Poll::new()?;
+    let fd = parts.udp.as_raw_fd();
+    poll.registry().register(&mut SourceFd(&fd), UDP, Interest::READABLE | Interest::WRITABLE)?;
     let shared = Arc::new(Shared {
         index: parts.index,
         candidates: parts.candidates.clone(),

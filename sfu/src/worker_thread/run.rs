@@ -1,11 +1,10 @@
 //! The loop of a worker's thread: wait, take orders, receive, let time pass, send, report.
 
-use super::{Input, Report, Shared, WAKER, WorkerParts};
+use super::{Input, Report, Shared, UDP, WAKER, WorkerParts};
 use crate::control::lock;
 use crate::net::TcpPool;
 use crate::random;
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll};
 use sfu_core::worker::Worker;
 use sfu_net::RecvBatch;
 use sfu_rtc::net::{Protocol, TransmitBatch};
@@ -13,11 +12,8 @@ use sfu_rtc::time::{Duration, Instant};
 use std::any::Any;
 use std::collections::VecDeque;
 use std::io::ErrorKind;
-use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Token of the UDP socket.
-const UDP: Token = Token(1);
 /// Tokens from here on are ICE-TCP connections.
 const FIRST_TCP: usize = 2;
 /// Receive batches between two looks at orders and timers.
@@ -38,29 +34,7 @@ pub(super) fn run(parts: WorkerParts, poll: Poll, shared: &Shared) {
     {
         tracing::warn!(worker = parts.index, cpu, %error, "not pinned");
     }
-    let fd = parts.udp.as_raw_fd();
-    if let Err(error) = poll.registry().register(&mut SourceFd(&fd), UDP, Interest::READABLE | Interest::WRITABLE) {
-        tracing::error!(worker = parts.index, %error, "cannot poll the UDP socket");
-        return;
-    }
-    let now = parts.clock.now();
-    let mut thread = WorkerThread {
-        worker: new_worker(&parts),
-        parts,
-        shared,
-        poll,
-        tcp: TcpPool::new(FIRST_TCP),
-        inbound: RecvBatch::default(),
-        outbound: TransmitBatch::with_capacity(BATCH_BYTES),
-        next_unsent: 0,
-        inputs: VecDeque::new(),
-        woken: true,
-        udp_readable: true,
-        reports_full: false,
-        next_housekeeping: now,
-        busiest: Duration::ZERO,
-        stopping: false,
-    };
+    let mut thread = WorkerThread::new(parts, poll, shared);
     let mut events = Events::with_capacity(256);
     while !thread.stopping {
         thread.round(&mut events);
@@ -91,7 +65,27 @@ struct WorkerThread<'a> {
     stopping: bool,
 }
 
-impl WorkerThread<'_> {
+impl<'a> WorkerThread<'a> {
+    fn new(parts: WorkerParts, poll: Poll, shared: &'a Shared) -> Self {
+        Self {
+            worker: new_worker(&parts),
+            next_housekeeping: parts.clock.now(),
+            parts,
+            shared,
+            poll,
+            tcp: TcpPool::new(FIRST_TCP),
+            inbound: RecvBatch::default(),
+            outbound: TransmitBatch::with_capacity(BATCH_BYTES),
+            next_unsent: 0,
+            inputs: VecDeque::new(),
+            woken: true,
+            udp_readable: true,
+            reports_full: false,
+            busiest: Duration::ZERO,
+            stopping: false,
+        }
+    }
+
     fn round(&mut self, events: &mut Events) {
         self.wait(events);
         let begin = self.parts.clock.now();
@@ -100,6 +94,9 @@ impl WorkerThread<'_> {
         let now = self.parts.clock.now();
         if self.worker.poll_timeout().is_some_and(|due| due <= now) {
             self.contained(|this| this.worker.handle_timeout(now));
+        }
+        while let Some(path) = self.tcp.poll_closed() {
+            self.contained(|this| this.worker.handle_path_closed(now, &path));
         }
         self.transmit(now);
         self.report();
@@ -128,10 +125,12 @@ impl WorkerThread<'_> {
         if self.udp_readable || self.tcp.is_ready() || self.woken || !self.inputs.is_empty() {
             return Duration::ZERO;
         }
-        let now = self.parts.clock.now();
+        // While the socket takes nothing, the worker's wish to send must not keep the thread awake.
+        if self.reports_full || !self.outbound.is_empty() {
+            return RETRY;
+        }
         let due = self.worker.poll_timeout().unwrap_or(Instant::NEVER).min(self.next_housekeeping);
-        let blocked = self.reports_full || !self.outbound.is_empty();
-        (due - now).min(if blocked { RETRY } else { HOUSEKEEPING })
+        due - self.parts.clock.now()
     }
 
     fn take_inputs(&mut self, now: Instant) {
@@ -282,4 +281,43 @@ impl WorkerThread<'_> {
 fn text_of(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ThreadStats;
+    use super::super::tests::parts;
+    use super::*;
+    use mio::Waker;
+    use sfu_core::command::Command;
+    use sfu_core::ids::RoomId;
+    use std::sync::Mutex;
+
+    #[test]
+    fn a_panic_outside_any_room_gives_a_new_worker_and_the_thread_goes_on() {
+        let (parts, _, mut reports) = parts();
+        let poll = Poll::new().unwrap();
+        let shared = Shared {
+            index: 0,
+            candidates: Vec::new(),
+            queue: Mutex::default(),
+            waker: Waker::new(poll.registry(), WAKER).unwrap(),
+            stats: ThreadStats::default(),
+        };
+        let mut thread = WorkerThread::new(parts, poll, &shared);
+        let now = thread.parts.clock.now();
+        thread.contained(|this| this.worker.handle_command(now, Command::OpenRoom { room: RoomId(1) }));
+        thread.contained(|_| panic!("for the test"));
+        assert_eq!(shared.stats.failures.get(), 1);
+        assert!(!thread.stopping);
+        assert!(matches!(reports.blocking_recv(), Some(Report::WorkerFailed { worker: 0 })));
+        // The new worker has no rooms, and works.
+        lock(&shared.queue).push_back(Input::Command(Command::Stats { token: 1 }));
+        thread.round(&mut Events::with_capacity(8));
+        let Some(Report::Event { event: sfu_core::event::Event::Stats { stats, .. }, .. }) = reports.blocking_recv()
+        else {
+            panic!("no figures");
+        };
+        assert_eq!(stats.rooms, 0);
+    }
 }

@@ -5,6 +5,7 @@ mod admin;
 mod admission;
 mod files;
 mod harness;
+mod media;
 mod program;
 mod rooms;
 mod sessions;

@@ -1,0 +1,135 @@
+//! The media ports: ICE checks over UDP and TCP, and strangers.
+
+use crate::harness::{PUBLISHER, Server};
+use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunMessage, StunWriter};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
+
+const TRANSACTION: [u8; 12] = *b"transaction.";
+
+/// What an answer says of our transport.
+struct Remote {
+    ufrag: String,
+    pwd: String,
+    udp: SocketAddr,
+    tcp: SocketAddr,
+}
+
+impl Remote {
+    /// Of a new WHIP session.
+    fn new(server: &Server) -> Self {
+        let answer = server.request("POST", "/whip/demo/cam", &[("Content-Type", "application/sdp")], PUBLISHER).body;
+        let value = |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+        let candidate = |protocol: &str| {
+            let line = answer.lines().find(|l| l.starts_with("a=candidate:") && l.contains(protocol)).unwrap();
+            let words: Vec<&str> = line.split(' ').collect();
+            SocketAddr::new(words[4].parse().unwrap(), words[5].parse().unwrap())
+        };
+        Self {
+            ufrag: value("a=ice-ufrag:"),
+            pwd: value("a=ice-pwd:"),
+            udp: candidate(" udp "),
+            tcp: candidate(" tcp "),
+        }
+    }
+
+    /// A check that the transport answers.
+    fn check(&self) -> Vec<u8> {
+        StunWriter::new(StunClass::Request, &TRANSACTION)
+            .username(&self.ufrag, "Qw3x")
+            .role(IceRole::Controlling(1))
+            .priority(1)
+            .use_candidate()
+            .finish(&StunKey::new(&self.pwd))
+    }
+}
+
+fn assert_answered(bytes: &[u8], from: SocketAddr) {
+    let answer = StunMessage::parse(bytes).expect("STUN");
+    assert_eq!((answer.class, answer.transaction, answer.mapped), (StunClass::Success, TRANSACTION, Some(from)));
+}
+
+fn frame(datagram: &[u8]) -> Vec<u8> {
+    [&u16::try_from(datagram.len()).unwrap().to_be_bytes(), datagram].concat()
+}
+
+#[test]
+fn checks_are_answered_over_udp_and_tcp() {
+    let server = Server::dev();
+    let remote = Remote::new(&server);
+    let udp = UdpSocket::bind((remote.udp.ip(), 0)).unwrap();
+    udp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    udp.send_to(&remote.check(), remote.udp).unwrap();
+    let mut buf = [0; 2_000];
+    let (len, from) = udp.recv_from(&mut buf).unwrap();
+    assert_eq!(from, remote.udp, "the answer comes from where the check went");
+    assert_answered(&buf[..len], udp.local_addr().unwrap());
+
+    let mut tcp = TcpStream::connect(remote.tcp).unwrap();
+    tcp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    // In two parts, as TCP may cut it.
+    let check = frame(&remote.check());
+    tcp.write_all(&check[..7]).unwrap();
+    tcp.write_all(&check[7..]).unwrap();
+    for _ in 0..2 {
+        let mut header = [0; 2];
+        tcp.read_exact(&mut header).unwrap();
+        let mut body = vec![0; usize::from(u16::from_be_bytes(header))];
+        tcp.read_exact(&mut body).unwrap();
+        assert_answered(&body, tcp.local_addr().unwrap());
+        tcp.write_all(&check).unwrap();
+    }
+}
+
+#[test]
+fn tcp_connections_that_belong_to_nobody_are_closed() {
+    let server = Server::dev();
+    let remote = Remote::new(&server);
+    let unknown = StunWriter::new(StunClass::Request, &TRANSACTION).username("????", "x").finish(&StunKey::new("pwd"));
+    for first in [frame(b"GET / HTTP/1.1"), frame(&[0; 20]), frame(&unknown), vec![0xff; 5_000], frame(&[])] {
+        let mut tcp = TcpStream::connect(remote.tcp).unwrap();
+        tcp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        tcp.write_all(&first).unwrap();
+        let end = tcp.read(&mut [0; 100]);
+        assert!(!matches!(end, Ok(1..)), "{first:?} was answered");
+        assert!(!matches!(&end, Err(e) if e.kind() == std::io::ErrorKind::WouldBlock), "{first:?} was kept");
+    }
+}
+
+/// Forged packets of every kind leave nothing behind: the process does not grow, and goes on serving.
+#[test]
+fn a_million_forged_packets_leave_no_trace() {
+    let server = Server::dev();
+    let remote = Remote::new(&server);
+    let wrong = Remote { pwd: "0123456789012345678901".into(), ..Remote::new(&server) };
+    let socket = UdpSocket::bind((remote.udp.ip(), 0)).unwrap();
+    let mut kinds = vec![
+        wrong.check(),
+        b"\x16\xfe\xfd\x00\x00\x00\x00\x00\x00\x00\x00\x00\x30\x01\x00\x00\x24".repeat(4),
+        [&[0x80, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9][..], &[7; 1_000]].concat(),
+        [&[0x80, 200, 0, 6, 0, 0, 0, 9][..], &[7; 20]].concat(),
+        vec![0x55; 64],
+    ];
+    let mut send = |count: u32| {
+        for i in 0..count {
+            let kind = usize::try_from(i).unwrap() % kinds.len();
+            // New sources and transactions all the time, as an attacker would try.
+            kinds[kind][8..12].copy_from_slice(&i.to_be_bytes());
+            let _ = socket.send_to(&kinds[kind], remote.udp);
+        }
+    };
+    send(100_000);
+    let before = server.memory();
+    send(1_000_000);
+    assert_eq!(server.get("/healthz").status, 200);
+    let grown = server.memory().saturating_sub(before);
+    assert!(grown < 4_096, "grew by {grown} kB");
+    let metrics = server.get("/metrics").body;
+    let dropped: u64 = metrics
+        .lines()
+        .filter(|line| line.starts_with("sfu_dropped_packets_total"))
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+        .sum();
+    assert!(dropped > 100_000, "only {dropped} were counted");
+}
