@@ -53,8 +53,9 @@ pub(crate) async fn upgrade(State(control): State<Arc<Control>>, upgrade: WebSoc
             return (StatusCode::BAD_REQUEST, text).into_response();
         }
     };
+    let counted = Counted::new(Arc::clone(&control));
     upgrade.on_upgrade(async move |socket| {
-        let _counted = Counted::new(Arc::clone(&control));
+        let _counted = counted;
         Connection { socket, encoding, control }.run().await;
     })
 }

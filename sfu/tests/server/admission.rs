@@ -105,25 +105,29 @@ async fn a_dev_server_wants_no_token() {
 
 #[tokio::test]
 async fn limits_of_the_server_hold() {
-    let server = Server::configured("[limits]\nrooms = 1\nconnections = 2\nsections_per_participant = 4");
-    let any = token(json!({ "room": "*" }));
-    let mut first = server.client().await;
-    let too_many_sections = first
-        .refusal(json!({ "join": {
-        "token": any, "room": "one", "offer": { "sdp": super::harness::OFFER } } }))
-        .await;
-    assert_eq!(too_many_sections, "ERROR_CODE_BAD_SDP");
-    drop(first);
-    let mut second = server.client().await;
-    assert!(second.request(json!({ "join": { "token": any, "room": "one" } })).await.get("joined").is_some());
-    let mut third = server.client().await;
-    let code = third.refusal(json!({ "join": { "token": any, "room": "two" } })).await;
-    assert_eq!(code, "ERROR_CODE_LIMIT");
-    let _fourth = server.client().await;
-    assert!(server.connect("sfu.v1.json").await.is_err(), "no more connections");
+    let server = Server::configured("[limits]\nrooms = 1\nparticipants = 2\nsections_per_participant = 4");
+    let any = |sub: &str| token(json!({ "room": "*", "sub": sub }));
+    let join = |sub: &str, room: &str| json!({ "join": { "token": any(sub), "room": room } });
+    let mut too_many_sections = join("a", "one");
+    too_many_sections["join"]["offer"] = json!({ "sdp": crate::harness::OFFER });
+    assert_eq!(server.client().await.refusal(too_many_sections).await, "ERROR_CODE_BAD_SDP");
+    let (mut alice, mut bob) = (server.client().await, server.client().await);
+    assert!(alice.request(join("a", "one")).await.get("joined").is_some());
+    assert_eq!(server.client().await.refusal(join("b", "two")).await, "ERROR_CODE_LIMIT");
+    assert!(bob.request(join("b", "one")).await.get("joined").is_some());
+    assert_eq!(server.client().await.refusal(join("c", "one")).await, "ERROR_CODE_UNAVAILABLE");
     let mut join = join_with_media("one");
     join["metadata"] = "x".repeat(5_000).into();
-    drop(third);
-    let dev = Server::dev();
-    assert_eq!(dev.client().await.refusal(json!({ "join": join })).await, "ERROR_CODE_LIMIT");
+    assert_eq!(Server::dev().client().await.refusal(json!({ "join": join })).await, "ERROR_CODE_LIMIT");
+}
+
+#[tokio::test]
+async fn connections_are_counted() {
+    let server = Server::configured("[limits]\nconnections = 2");
+    let held = (server.client().await, server.client().await);
+    assert!(server.connect("sfu.v1.json").await.is_err(), "no more connections");
+    drop(held);
+    while server.connect("sfu.v1.json").await.is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }

@@ -104,7 +104,7 @@ fn a_million_forged_packets_leave_no_trace() {
     let remote = Remote::new(&server);
     let wrong = Remote { pwd: "0123456789012345678901".into(), ..Remote::new(&server) };
     let socket = UdpSocket::bind((remote.udp.ip(), 0)).unwrap();
-    let mut kinds = vec![
+    let mut kinds = [
         wrong.check(),
         b"\x16\xfe\xfd\x00\x00\x00\x00\x00\x00\x00\x00\x00\x30\x01\x00\x00\x24".repeat(4),
         [&[0x80, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9][..], &[7; 1_000]].concat(),
