@@ -26,6 +26,9 @@ use sfu_rtc::transport::{PacketClass, PayloadEdit, RtpOut};
 const LEAST_STEP_VIDEO: Duration = Duration::from_millis(1);
 const LEAST_STEP_AUDIO: Duration = Duration::from_millis(20);
 
+/// Bytes per second that may be sent again in any case: a keyframe's worth just after the stream began.
+const MIN_REPAIR_RATE: f64 = 64.0 * 1024.0;
+
 /// State of one slot. It outlives what the slot carries, so that its stream goes on over switches.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
@@ -50,6 +53,7 @@ pub(crate) struct Forwarder {
     rtx_seq: SeqNo,
     packets: u64,
     bytes: RateMeter,
+    resent_bytes: RateMeter,
     /// What the subscriber wants.
     pub(crate) preference: LayerPreference,
     /// How many layers the bandwidth allows; `None` without a limit.
@@ -94,6 +98,7 @@ impl Forwarder {
             rtx_seq: first_rtx,
             packets: 0,
             bytes: RateMeter::default(),
+            resent_bytes: RateMeter::default(),
             preference: LayerPreference::default(),
             granted: None,
             keyframe_at: None,
@@ -230,6 +235,7 @@ impl Forwarder {
         let packet = stream.history.get(record.in_seq(stream.highest())).ok_or(DropReason::NotInHistory)?;
         let format = self.formats.get(packet.payload_type).ok_or(DropReason::CodecNotNegotiated)?;
         let payload_type = format.rtx.ok_or(DropReason::CodecNotNegotiated)?;
+        self.charge_repair(now, packet.payload().len())?;
         let sent = record.rewritten(seq);
         let mut out = self.packet_out(packet, payload_type, record.marker(), &sent, PacketClass::Rtx);
         // RFC 4588 section 4: the original sequence number, then the payload as it was.
@@ -256,6 +262,15 @@ impl Forwarder {
     /// Packets sent, and the bitrate over the last second.
     pub(crate) fn sent(&self, now: Instant) -> (u64, sfu_rtc::units::Bitrate) {
         (self.packets, self.bytes.bitrate(now))
+    }
+
+    /// Repair may double what is sent, but not more, whatever a subscriber asks for.
+    fn charge_repair(&mut self, now: Instant, bytes: usize) -> Result<(), DropReason> {
+        if self.resent_bytes.per_second(now) > self.bytes.per_second(now) + MIN_REPAIR_RATE {
+            return Err(DropReason::RateLimited);
+        }
+        self.resent_bytes.add(now, u32::try_from(bytes).unwrap_or(0));
+        Ok(())
     }
 
     fn switch(&mut self, layer: LayerIndex, packet: &Packet, streams: &[ReceiveStream]) {

@@ -116,12 +116,16 @@ impl ReceiveStream {
         true
     }
 
+    /// Appends to `missing` what is to be asked for now; counts it as asked for.
+    pub(crate) fn take_missing(&mut self, now: Instant, rtt: Duration, missing: &mut Vec<u16>) {
+        if let Some(source) = &mut self.source {
+            source.nack.take_due(now, rtt, missing);
+        }
+    }
+
     /// Asks the publisher for what is missing.
-    pub(crate) fn request_repair(&mut self, now: Instant, rtt: Duration, missing: &mut Vec<u16>, out: &mut RtcpQueue) {
-        let Some(source) = &mut self.source else { return };
-        missing.clear();
-        source.nack.take_due(now, rtt, missing);
-        if !missing.is_empty() {
+    pub(crate) fn request_repair(&self, missing: &[u16], out: &mut RtcpQueue) {
+        if let Some(source) = &self.source {
             out.nack(source.ssrc, missing);
         }
     }
@@ -138,11 +142,12 @@ impl ReceiveStream {
     /// Reports to the publisher on what arrived. False where nothing did.
     pub(crate) fn report(&mut self, now: Instant, out: &mut RtcpQueue) -> bool {
         let block = self.source.as_mut().and_then(|source| source.reception.take_report(now, source.ssrc));
-        let active = block.is_some();
-        if let Some(block) = block {
-            out.report_block(block);
+        match block {
+            Some(block) => out.report_block(block),
+            // A silent stream holds on to nothing.
+            None => self.history.expire(now),
         }
-        active
+        block.is_some()
     }
 
     /// When something is to be asked for next.

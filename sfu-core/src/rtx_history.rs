@@ -67,7 +67,8 @@ impl PacketHistory {
         (seq as usize) & (self.ring.len() - 1)
     }
 
-    fn expire(&mut self, now: Instant) {
+    /// Lets go of packets that are older than the window.
+    pub(crate) fn expire(&mut self, now: Instant) {
         while self.oldest < self.next {
             let place = self.place(self.oldest);
             if self.ring[place].as_ref().is_some_and(|packet| now - packet.arrival <= self.window) {

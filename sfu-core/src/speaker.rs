@@ -142,8 +142,16 @@ impl SpeakerDetector {
         }
         reported.clear();
         reported.extend(speaking.iter().map(|speaker| speaker.0));
-        Some(speaking.clone())
+        Some(speaking.iter().map(|&(id, amplitude)| (id, loudness(amplitude))).collect())
     }
+}
+
+/// What is told as zero loudness: the quiet of a room, in decibels below full scale.
+const QUIET: f32 = 60.0;
+
+/// Loudness from 0 to 1, as people perceive it, of an amplitude from 0 to 1.
+fn loudness(amplitude: f32) -> f32 {
+    (1.0 + 20.0 * amplitude.log10() / QUIET).clamp(0.0, 1.0)
 }
 
 /// Amplitude from 0 to 1 of a level in decibels below full scale.

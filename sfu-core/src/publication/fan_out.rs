@@ -20,6 +20,10 @@ use sfu_rtc::transport::ReceivedRtp;
 /// same time so share one keyframe, and the burst stays a few frames long.
 const CATCH_UP: Duration = Duration::from_millis(300);
 
+/// A receiver can keep sound and picture in step only once it knows the new timestamps, so a report follows a switch soon;
+/// not at once, since it counts what was sent, and several slots may switch together.
+const SWITCH_REPORT_DELAY: Duration = Duration::from_millis(50);
+
 impl Publication {
     /// Takes in a packet and forwards it. What it says of loudness, for a source of sound.
     pub(crate) fn receive(
@@ -162,8 +166,7 @@ fn replay(forwarder: &mut Forwarder, layer: LayerIndex, from: SeqNo, streams: &[
 
 fn announce_switch(subscriber: Key, section: u16, publication: Option<PublicationId>, ctx: &mut Context<'_>) {
     let Some(peer) = ctx.peers.get_mut(subscriber) else { return };
-    // The receiver can only keep sound and picture in step once it knows the new timestamps.
-    peer.report_by(ctx.now);
+    peer.report_by(ctx.now + SWITCH_REPORT_DELAY);
     let mid = peer.slots.get(usize::from(section)).and_then(|slot| slot.as_ref()).map(|slot| slot.mid);
     if let (Some(mid), Some(publication)) = (mid, publication) {
         ctx.events.push(Event::SlotSwitched { transport: peer.id, mid, publication });

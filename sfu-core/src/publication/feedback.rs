@@ -4,6 +4,7 @@ use super::Publication;
 use crate::config::WorkerConfig;
 use crate::context::Context;
 use crate::forwarder::Forwarder;
+use crate::layer_selector::LayerIndex;
 use crate::sender_report;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::media::MediaKind;
@@ -31,7 +32,12 @@ impl Publication {
             if stream.poll_timeout() > now {
                 continue;
             }
-            stream.request_repair(now, rtt, missing, out);
+            missing.clear();
+            stream.take_missing(now, rtt, missing);
+            // What nobody gets is not worth the publisher's uplink.
+            if !missing.is_empty() && forwarders.iter().any(|forwarder| forwarder.is_interested(layer as LayerIndex)) {
+                stream.request_repair(missing, out);
+            }
             let awaited = |forwarder: &Forwarder| forwarder.awaits_keyframe().map(usize::from) == Some(layer);
             if stream.keyframes.due() <= now {
                 if stream.keyframes.is_wished() || forwarders.iter().any(awaited) {
