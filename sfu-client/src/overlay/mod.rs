@@ -1,6 +1,6 @@
 //! The burned-in overlay: frame number and clock, for machines as blocks and for people as digits.
 //!
-//! The blocks are a grid across the top of the picture, [`COLUMNS`] wide and [`ROWS`] high, each cell a square of
+//! The blocks are a grid across the top of the picture, `COLUMNS` wide and `ROWS` high, each cell a square of
 //! `width / COLUMNS` luma samples, white for 1 and black for 0. The first column is white and the last black, which
 //! gives the reader its threshold. Between them, row by row, most significant bit first:
 //!
