@@ -18,6 +18,8 @@ const CHROMIUM_FLAGS = [
   '--disable-sync',
   '--use-fake-device-for-media-stream',
   '--use-fake-ui-for-media-stream',
+  // A page that only plays has no gesture that would allow sound.
+  '--autoplay-policy=no-user-gesture-required',
 ];
 
 /** Firefox without a camera, without questions, and willing to speak to 127.0.0.1. */

@@ -15,6 +15,9 @@ export async function join(browser, server, { room, name, options = {}, prepare 
   return tab;
 }
 
+const SETTLED_AFTER = 4000;
+const MOST_SETTLING = 30_000;
+
 export const counters = (tab) => tab.evaluate(readCounters);
 
 /** Waits until the tab shows a moving picture of each of `names`. */
@@ -36,6 +39,21 @@ export async function seesNoMore(tab, name, options = {}) {
     name,
     { what: `${tab.name} sees ${name} no more`, every: 20, ...options },
   );
+}
+
+/** Bandwidth estimates begin low: waits until no tab's pictures have changed size for some seconds. */
+export async function settle(tabs) {
+  const sizes = async () => {
+    const all = await Promise.all(tabs.map(counters));
+    return JSON.stringify(all.map(({ incoming }) => incoming.map(({ mid, frameHeight }) => [mid, frameHeight])));
+  };
+  const deadline = Date.now() + MOST_SETTLING;
+  let [last, since] = [await sizes(), Date.now()];
+  while (Date.now() < deadline && Date.now() - since < SETTLED_AFTER) {
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const now = await sizes();
+    if (now !== last) [last, since] = [now, Date.now()];
+  }
 }
 
 /** The layer of a sender that a receiver gets, by the height of the picture. */

@@ -14,13 +14,6 @@ use crate::scenario::results_folder;
 /// How long the server may take until it answers.
 const START_PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a test wants to have otherwise than by default.
-#[derive(Debug, Default, Clone)]
-pub struct ServerOptions {
-    /// More arguments for the program.
-    pub arguments: Vec<String>,
-}
-
 /// A running `sfu --dev`; it ends with this value.
 #[derive(Debug)]
 pub struct Server {
@@ -30,13 +23,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the server on free ports; its log goes to `test-results/NAME.log`.
-    pub fn start(name: &str, options: &ServerOptions) -> Result<Self> {
+    /// Starts the server with two workers on free ports; its log goes to `test-results/NAME.log`.
+    pub fn start(name: &str) -> Result<Self> {
+        Self::start_with(name, 2)
+    }
+
+    /// The same with another number of workers.
+    pub fn start_with(name: &str, workers: usize) -> Result<Self> {
         let (http, media) = (free_tcp_port()?, free_media_ports()?);
         let log = File::create(results_folder()?.join(format!("{name}.log")))?;
         let child = Command::new(binary("sfu")?)
-            .args(["--dev", "--http-port", &http.to_string(), "--media-port", &media.to_string(), "--workers", "2"])
-            .args(&options.arguments)
+            .args(["--dev", "--http-port", &http.to_string(), "--media-port", &media.to_string()])
+            .args(["--workers", &workers.to_string()])
             .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into()))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

@@ -2,65 +2,16 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use sfu_system_tests::{Scenario, Server, ServerOptions, results_folder};
+use sfu_system_tests::{Scenario, Server, assert_all_flow, list, number, results_folder};
 
 /// How long media is counted: long enough that a lost group of frames shows.
 const SPAN_SECONDS: u64 = 20;
 /// Pairs need less, there being one flow each way.
 const PAIR_SECONDS: u64 = 8;
-/// Share of the frames encoded in the forwarded layer that must be decoded.
-const LEAST_DECODED: f64 = 0.95;
-/// Concealed share of audio samples beyond which one would hear it.
-const MOST_CONCEALED: f64 = 0.02;
-
-fn number(value: &Value, name: &str) -> f64 {
-    value[name].as_f64().unwrap_or_else(|| panic!("{name} in {value}"))
-}
-
-fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
-    value[name].as_array().unwrap_or_else(|| panic!("{name} in {value}"))
-}
-
-/// Every tab decodes the picture of every other, smoothly, and hears everybody.
-fn assert_all_flow(result: &Value, tabs: usize) {
-    assert_eq!(list(result, "tabs").len(), tabs);
-    for tab in list(result, "tabs") {
-        let name = tab["name"].as_str().unwrap_or_default();
-        assert_eq!(tab["state"], "connected", "{name}");
-        let video = list(tab, "video");
-        assert_eq!(video.len(), tabs - 1, "{name} receives everybody's picture: {tab:#}");
-        for stream in video {
-            assert_smooth(name, stream);
-        }
-        let audio = list(tab, "audio");
-        assert_eq!(audio.len(), tabs - 1, "{name} receives everybody's sound: {tab:#}");
-        for stream in audio {
-            assert_audible(name, stream);
-        }
-    }
-}
-
-fn assert_smooth(name: &str, stream: &Value) {
-    assert!(stream["rid"].is_string(), "{name}: the picture has the size of a layer: {stream}");
-    assert_eq!(stream["steady"], true, "{name}: the layer stays: {stream}");
-    assert!(number(stream, "encoded") > 0.0, "{name}: the sender encodes: {stream}");
-    let share = number(stream, "decoded") / number(stream, "encoded");
-    println!("{name} <- {}: {:.1} % of {} frames", stream["from"], 100.0 * share, stream["encoded"]);
-    assert!(share >= LEAST_DECODED, "{name}: decodes what was encoded: {stream}");
-    assert_eq!(number(stream, "freezes"), 0.0, "{name}: does not freeze: {stream}");
-    assert!(number(stream, "width") >= 320.0 && number(stream, "height") >= 180.0, "{name}: is large enough: {stream}");
-}
-
-fn assert_audible(name: &str, stream: &Value) {
-    assert!(number(stream, "packets") > 0.0, "{name}: packets arrive: {stream}");
-    assert!(number(stream, "energy") > 0.0, "{name}: it is not silence: {stream}");
-    let concealed = number(stream, "concealed") / number(stream, "samples").max(1.0);
-    assert!(concealed <= MOST_CONCEALED, "{name}: little is concealed ({concealed:.4}): {stream}");
-}
 
 fn group(name: &str, chromiums: usize, firefoxes: usize, seconds: u64, options: &Value) -> Result<Value> {
     let scenario = Scenario::begin(name)?;
-    let server = Server::start(name, &ServerOptions::default())?;
+    let server = Server::start(name)?;
     let parameters = json!({
         "server": server.url(), "room": name, "chromiums": chromiums, "firefoxes": firefoxes, "seconds": seconds,
         "options": options, "screenshot": results_folder()?.join(format!("{name}.png")),
@@ -121,7 +72,7 @@ fn h264_in_pairs() -> Result<()> {
 #[test]
 fn who_leaves_disappears_and_who_reloads_is_back_within_two_seconds() -> Result<()> {
     let scenario = Scenario::begin("leave")?;
-    let server = Server::start(scenario.name(), &ServerOptions::default())?;
+    let server = Server::start(scenario.name())?;
     let took = scenario.run("leave", &json!({ "server": server.url(), "room": "leave" }), |_| ())?;
     println!("milliseconds until the others see it: {took}");
     for what in ["leave", "close", "reload"] {
@@ -134,7 +85,7 @@ fn who_leaves_disappears_and_who_reloads_is_back_within_two_seconds() -> Result<
 fn joining_a_running_call_is_quick() -> Result<()> {
     const TIMES: usize = 20;
     let scenario = Scenario::begin("join-time")?;
-    let server = Server::start(scenario.name(), &ServerOptions::default())?;
+    let server = Server::start(scenario.name())?;
     let parameters = json!({ "server": server.url(), "room": "join-time", "times": TIMES });
     let result = scenario.run("join-time", &parameters, |_| ())?;
     let mut took: Vec<f64> = list(&result, "took").iter().filter_map(Value::as_f64).collect();

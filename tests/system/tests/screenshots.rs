@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 use serde_json::json;
-use sfu_system_tests::{Scenario, Server, ServerOptions, results_folder};
+use sfu_system_tests::{Scenario, Server, results_folder};
 
 #[test]
 fn the_page_on_desktop_and_phone() -> Result<()> {
     let scenario = Scenario::begin("screenshots")?;
-    let server = Server::start(scenario.name(), &ServerOptions::default())?;
+    let server = Server::start(scenario.name())?;
     let folder = results_folder()?.join("screenshots");
     std::fs::create_dir_all(&folder)?;
     let made =

@@ -1,9 +1,6 @@
 // Some Chromium tabs and a Firefox in one room: what each receives of each other over a span.
 
-import { join, measure, seesAll } from '../call.mjs';
-
-/** Bitrates and layers settle before counting begins. */
-const SETTLE = 4000;
+import { join, measure, seesAll, settle } from '../call.mjs';
 
 export async function run({ server, room, chromiums, firefoxes, seconds, options, screenshot }, launch) {
   const tabs = [];
@@ -15,7 +12,7 @@ export async function run({ server, room, chromiums, firefoxes, seconds, options
     }
   }
   for (const tab of tabs) await seesAll(tab, tabs.filter((other) => other !== tab).map((other) => other.name));
-  await new Promise((resolve) => setTimeout(resolve, SETTLE));
+  await settle(tabs);
   const result = await measure(tabs, seconds);
   if (screenshot) await tabs[0].screenshot(screenshot);
   return { tabs: result, errors: tabs.flatMap((tab) => tab.errors) };

@@ -1,7 +1,10 @@
 // Ways of the media other than plain UDP: ICE-TCP only, and a relay that changes the client's port in mid-call.
 
-import { counters, join, measure, seesAll } from '../call.mjs';
+import { counters, join, measure, seesAll, settle } from '../call.mjs';
 import { inject } from '../inject.mjs';
+
+/** The client may notice the change by its next check of the path only. */
+const BETWEEN_CHANGES = 4000;
 
 const WAYS = {
   tcp: () => [inject.tcpOnly],
@@ -17,11 +20,12 @@ export async function run(parameters, launch) {
   await seesAll(plain, ['special']);
   await seesAll(special, ['plain']);
   const before = await counters(special);
-  if (rebinds) {
-    // The relay program rebinds when its standard input says so; the harness watches for this line.
+  for (let count = 0; count < rebinds; count += 1) {
+    // The test changes the relay's ports when it reads this line.
     console.log('REBIND');
-    await new Promise((resolve) => setTimeout(resolve, 3000));
+    await new Promise((resolve) => setTimeout(resolve, BETWEEN_CHANGES));
   }
+  await settle([plain, special]);
   const tabs = await measure([plain, special], seconds);
   const after = await counters(special);
   return { tabs, path: after.path, peers: [before.peers, after.peers], errors: [...plain.errors, ...special.errors] };
