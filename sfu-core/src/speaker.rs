@@ -3,7 +3,7 @@
 use crate::ids::PublicationId;
 use sfu_rtc::time::{Duration, Instant};
 
-/// Limits of [`SpeakerDetector`].
+/// Limits of the detection of speakers.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SpeakerConfig {
     /// Loudness is judged so often: short enough that the picture follows a speaker within a word or two.
