@@ -1,5 +1,6 @@
 //! The command line.
 
+mod announce;
 mod check_config;
 mod dev;
 mod doctor;

@@ -1,10 +1,9 @@
 //! `sfu serve`: puts the server together and runs it until it is told to stop.
 
-use super::{ConfigArgs, dev, print};
-use crate::clock::{Clock, unix_time};
+use super::{ConfigArgs, announce};
+use crate::clock::Clock;
 use crate::config::{Config, LimitsConfig, LogConfig, LogFormat};
 use crate::control::Control;
-use crate::control::auth::{Claims, GrantClaims, sign};
 use crate::http::{self, tls};
 use crate::net::{self, MAX_WORKERS, bind_media_tcp, bind_udp};
 use crate::worker_thread::{self, Report, WorkerHandle, WorkerParts};
@@ -14,7 +13,6 @@ use sfu_core::config::WorkerConfig;
 use sfu_rtc::dtls::DtlsCertificate;
 use sfu_rtc::time::Duration;
 use std::io::IsTerminal;
-use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -66,7 +64,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     if let Some(listener) = tcp {
         tokio::spawn(net::accept_tcp(listener, workers.clone()));
     }
-    announce(&config, http_addr, &workers)?;
+    announce::announce(&config, http_addr, &workers)?;
     let (stop, mut stopped) = watch::channel(false);
     let app = http::router(Arc::clone(&control));
     let server = tokio::spawn(http::serve(listener, tls, app, async move {
@@ -178,62 +176,4 @@ fn start_log(config: &LogConfig) -> anyhow::Result<()> {
         LogFormat::Json => log.json().init(),
     }
     Ok(())
-}
-
-/// Says where the server is, and with --dev how to try it.
-fn announce(config: &Config, http_addr: SocketAddr, workers: &[WorkerHandle]) -> anyhow::Result<()> {
-    let scheme = if config.http.tls() { "https" } else { "http" };
-    let port = http_addr.port();
-    print(format!("sfu {} listens:", env!("CARGO_PKG_VERSION")));
-    print(format!("  page, signalling, WHIP, WHEP   {scheme}://{}", shown(http_addr)));
-    for worker in workers {
-        let offered: Vec<String> =
-            worker.candidates().iter().map(|c| format!("{:?} {}", c.protocol, c.address).to_lowercase()).collect();
-        print(format!("  worker {}, offered to clients   {}", worker.index(), offered.join(", ")));
-    }
-    if config.auth.open {
-        let host = if http_addr.ip().is_loopback() || http_addr.ip().is_unspecified() {
-            "localhost".to_owned()
-        } else {
-            http_addr.ip().to_string()
-        };
-        print(format!(
-            "\nOpen {scheme}://{host}:{port}/ in a browser, in two tabs, and you are in a call with yourself."
-        ));
-        print(format!("  ready-made link   {scheme}://{host}:{port}/?room=demo&token={}", dev_token()?));
-        print(format!("  API key, secret   {}, {}", dev::DEV_KEY, dev::DEV_SECRET));
-        print(format!(
-            "  WHIP, WHEP        {scheme}://{host}:{port}/whip/demo/cam, {scheme}://{host}:{port}/whep/demo/cam"
-        ));
-        if !is_private(http_addr.ip()) {
-            print("\nNote: with --dev anybody who reaches this address can join, and the secret is known to all.");
-        }
-    } else if config.auth.keys.is_empty() {
-        print("\nNote: no API key is configured ([auth.keys]), so nobody can join. `sfu --dev` needs none.");
-    }
-    Ok(())
-}
-
-fn shown(addr: SocketAddr) -> SocketAddr {
-    if addr.ip().is_unspecified() { SocketAddr::new(IpAddr::from([0, 0, 0, 0]), addr.port()) } else { addr }
-}
-
-fn is_private(ip: IpAddr) -> bool {
-    ip.is_loopback()
-}
-
-/// An invitation: it names nobody, so that many tabs can use the one link.
-fn dev_token() -> anyhow::Result<String> {
-    let claims = Claims {
-        iss: dev::DEV_KEY.into(),
-        sub: String::new(),
-        exp: unix_time().as_secs() + 24 * 3_600,
-        nbf: None,
-        room: "demo".into(),
-        name: None,
-        metadata: None,
-        grants: GrantClaims { publish: true, subscribe: true, data: true, moderate: true, admin: false, create: true },
-        room_options: None,
-    };
-    Ok(sign(&claims, dev::DEV_SECRET)?)
 }
