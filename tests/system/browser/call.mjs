@@ -56,50 +56,60 @@ export async function settle(tabs) {
   }
 }
 
-/** The layer of a sender that a receiver gets, by the height of the picture. */
-export function forwardedLayer(outgoing, received) {
-  return outgoing.find((stream) => stream.kind === 'video' && stream.frameHeight === received.frameHeight);
-}
-
 /**
- * Counts over a span what each tab received of each other. Returns one entry per pair: {to, from, layer,
- * encoded, decoded, freezes, width, height, fps, ...}.
+ * Counts over a span what each tab received of each other: one entry per tab, with a `video` entry per picture shown
+ * and an `audio` entry per sound. A layer may change meanwhile, so frames are compared interval by interval.
  */
 export async function measure(tabs, seconds) {
-  const before = await Promise.all(tabs.map(counters));
+  const samples = [await Promise.all(tabs.map(counters))];
   const start = Date.now();
-  await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
-  const after = await Promise.all(tabs.map(counters));
+  for (let second = 1; second <= seconds; second += 1) {
+    await new Promise((resolve) => setTimeout(resolve, start + 1000 * second - Date.now()));
+    samples.push(await Promise.all(tabs.map(counters)));
+  }
   const span = (Date.now() - start) / 1000;
-  return tabs.map((tab, index) => ({
-    name: tab.name,
-    state: after[index].state,
-    path: after[index].path,
-    sent: after[index].outgoing.map((stream) => ({ ...stream, ...sinceFor(before[index].outgoing, stream) })),
-    video: after[index].incoming
-      .filter((stream) => stream.kind === 'video' && stream.from)
-      .map((stream) => pairOf(stream, before[index], tabs, before, after, span)),
-    audio: after[index].incoming.filter((stream) => stream.kind === 'audio').map((stream) => audioOf(stream, before[index])),
-  }));
+  return tabs.map((tab, index) => {
+    const own = samples.map((sample) => sample[index]);
+    const last = own.at(-1);
+    const of = (kind) => last.incoming.filter((stream) => stream.kind === kind);
+    return {
+      name: tab.name,
+      state: last.state,
+      path: last.path,
+      sent: last.outgoing.map((stream) => ({ ...stream, encodedInSpan: stream.framesEncoded - encoded(own[0], stream.rid) })),
+      video: of('video')
+        .filter((stream) => stream.from)
+        .map((stream) => videoOf(stream, own, samples.map((sample) => sample[tabs.findIndex((other) => other.name === stream.from)]), span)),
+      audio: of('audio').map((stream) => audioOf(stream, own)),
+    };
+  });
 }
 
-function sinceFor(before, stream) {
-  const old = before.find((one) => one.kind === stream.kind && one.rid === stream.rid);
-  return { encodedInSpan: stream.framesEncoded - (old?.framesEncoded ?? 0) };
+/** Frames that a sender had encoded in a layer. */
+function encoded(sender, rid) {
+  return sender.outgoing.find((stream) => stream.kind === 'video' && stream.rid === rid)?.framesEncoded ?? 0;
 }
 
-function pairOf(stream, before, tabs, allBefore, allAfter, span) {
-  const old = before.incoming.find((one) => one.mid === stream.mid) ?? {};
-  const sender = tabs.findIndex((tab) => tab.name === stream.from);
-  const layer = forwardedLayer(allAfter[sender].outgoing, stream);
-  const layerBefore = allBefore[sender].outgoing.find((one) => one.kind === 'video' && one.rid === layer?.rid);
-  const since = (name) => stream[name] - (old[name] ?? 0);
+/** The layer of a sender that has the size of a received picture. */
+function layerOf(sender, received) {
+  return sender.outgoing.find((stream) => stream.kind === 'video' && stream.frameHeight === received?.frameHeight)?.rid;
+}
+
+function videoOf(stream, own, sender, span) {
+  const received = own.map((sample) => sample.incoming.find((one) => one.mid === stream.mid));
+  const layers = received.map((one, index) => layerOf(sender[index], one));
+  let expected = 0;
+  for (let index = 1; index < own.length; index += 1) {
+    // Where the layer changed in between, the one of which more was encoded counts.
+    const grown = [layers[index - 1], layers[index]].map((rid) => encoded(sender[index], rid) - encoded(sender[index - 1], rid));
+    expected += Math.max(...grown);
+  }
+  const since = (name) => stream[name] - (received[0]?.[name] ?? 0);
   return {
     from: stream.from,
     codec: stream.codec,
-    rid: layer?.rid ?? null,
-    steady: old.frameHeight === stream.frameHeight,
-    encoded: (layer?.framesEncoded ?? 0) - (layerBefore?.framesEncoded ?? 0),
+    layers: layers.filter((rid, index) => rid !== layers[index - 1] || index === 0),
+    encoded: expected,
     decoded: since('framesDecoded'),
     dropped: since('framesDropped'),
     freezes: since('freezeCount'),
@@ -114,8 +124,8 @@ function pairOf(stream, before, tabs, allBefore, allAfter, span) {
   };
 }
 
-function audioOf(stream, before) {
-  const old = before.incoming.find((one) => one.mid === stream.mid) ?? {};
+function audioOf(stream, own) {
+  const old = own[0].incoming.find((one) => one.mid === stream.mid) ?? {};
   const since = (name) => stream[name] - (old[name] ?? 0);
   return {
     codec: stream.codec,
