@@ -3,5 +3,6 @@
 mod allocation;
 mod feedback;
 mod forwarding;
+mod hostile;
 mod peers;
 mod support;
