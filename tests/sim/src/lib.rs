@@ -3,9 +3,14 @@
 //! [`conference::run`] plays one conference: a seed draws who joins with which link, who leaves, mutes, moves to
 //! another address, and what every slot shows. Checks run all the while; a failure names its seed.
 
+pub mod campaign;
 pub mod clock;
+pub mod conference;
+pub mod light;
 pub mod peer;
 pub mod rng;
+pub mod scenario;
 pub mod sink;
 pub mod source;
 pub mod stamp;
+pub mod timeline;

@@ -59,11 +59,10 @@ impl Camera {
             .map(|layer| Layer {
                 size: (160 << layer, 90 << layer),
                 packets: 1 + layer as u8,
-                // Near the wrap, so that it happens in most conferences; below 2^16, since SRTP begins there.
-                seq: 65_535 - rng.between(0, 600),
-                timestamp: rng.next() as u32,
-                picture_id: rng.next() as u16 & 0x7fff,
-                tl0: rng.next() as u8,
+                seq: first_seq(&mut rng),
+                timestamp: rng.bits() as u32,
+                picture_id: rng.bits() as u16 & 0x7fff,
+                tl0: rng.bits() as u8,
                 frame: 0,
                 temporal_step: 0,
                 temporal_layers,
@@ -144,6 +143,12 @@ impl Layer {
     }
 }
 
+/// Near the wrap, so that it happens in most conferences, but not so near that it may happen before anything has
+/// arrived: SRTP could not follow.
+fn first_seq(rng: &mut Rng) -> u64 {
+    65_535 - rng.between(100, 500)
+}
+
 /// RFC 7741 section 4.3: frame tag and, for keyframes, start code and size.
 fn vp8_header(start: bool, key: bool, (width, height): (u16, u16)) -> Vec<u8> {
     match (start, key) {
@@ -174,8 +179,7 @@ pub const AUDIO_FRAME: Duration = Duration::from_millis(20);
 impl Microphone {
     /// A microphone that begins at `start`.
     pub fn new(source: u32, start: Instant, mut rng: Rng) -> Self {
-        let seq = 65_535 - rng.between(0, 400);
-        Self { source, seq, timestamp: rng.next() as u32, frame: 0, next: start, speaking: false }
+        Self { source, seq: first_seq(&mut rng), timestamp: rng.bits() as u32, frame: 0, next: start, speaking: false }
     }
 
     /// Begins now.

@@ -1,0 +1,202 @@
+//! The control plane's part: answers, publications, slots.
+
+use super::member::SlotState;
+use super::{Conference, ROOM, SERVER};
+use sfu_core::command::{Command, LayerPreference, TransportParams};
+use sfu_core::ids::{PublicationId, TransportId};
+use sfu_rtc::ice::{Candidate, CandidateProtocol, ICE_ENTROPY, IceCredentials};
+use sfu_rtc::ids::{Mid, Ssrc};
+use sfu_rtc::media::{Direction, MediaKind};
+use sfu_rtc::sdp::{self, AnswerParams, MediaPolicy, Offer};
+
+use super::member::Member;
+
+/// Microphone and camera in a member's sources.
+pub(super) const AUDIO: usize = 0;
+pub(super) const VIDEO: usize = 1;
+
+impl Conference {
+    pub(super) fn member_of(&mut self, transport: TransportId) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.transport == transport)
+    }
+
+    /// A member offers, gets its transport, publishes, and has its slots filled.
+    pub(super) fn join(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        member.joins_at = None;
+        member.joined = Some(self.now);
+        let offer = member.peer.offer();
+        let slots = member.peer.slots.iter().map(|slot| slot.kind == str0m::media::MediaKind::Video);
+        member.slots = slots.map(|video| SlotState::new(self.now, video)).collect();
+        let local_ice = self.credentials();
+        let parsed = self.answer(index, &offer, &local_ice);
+        let member = &mut self.members[index];
+        let params = TransportParams {
+            local_ice: local_ice.clone(),
+            remote_ice: parsed.ice,
+            remote_fingerprints: parsed.fingerprints,
+            sections: member.sections.clone(),
+        };
+        member.local_ice = Some(local_ice);
+        let transport = member.transport;
+        self.command(Command::AddTransport { room: ROOM, transport, params: Box::new(params) });
+        self.publish(index, AUDIO);
+        self.publish(index, VIDEO);
+        self.fill_slots(index);
+        for other in 0..self.members.len() {
+            if other != index && self.members[other].is_present() {
+                self.show_newcomer(other, index);
+            }
+        }
+    }
+
+    pub(super) fn command(&mut self, command: Command) {
+        self.worker.handle_command(self.now, command);
+    }
+
+    /// Answers an offer; the member has the answer at once.
+    pub(super) fn answer(&mut self, index: usize, offer: &str, ice: &IceCredentials) -> Offer {
+        let parsed = Offer::parse(offer).expect("we read str0m's offer");
+        let member = &mut self.members[index];
+        member.answers += 1;
+        let params = AnswerParams {
+            ice,
+            fingerprint: self.certificate.fingerprint(),
+            candidates: &[Candidate::host(CandidateProtocol::Udp, SERVER.into(), 1)],
+            policy: &MediaPolicy::default(),
+            session: 1,
+            version: member.answers,
+            previous: &member.sections,
+            cname: "sim",
+            streams: &|mid| format!("slot-{mid}"),
+        };
+        let next_ssrc = &mut self.next_ssrc;
+        let answer = sdp::answer(&parsed, &params, &mut || {
+            *next_ssrc += 1;
+            Ssrc(*next_ssrc)
+        });
+        let answer = answer.expect("we answer str0m's offer");
+        member.sections = answer.sections;
+        member.peer.accept(&answer.sdp);
+        parsed
+    }
+
+    pub(super) fn credentials(&mut self) -> IceCredentials {
+        let mut bytes = [0; ICE_ENTROPY];
+        bytes.fill_with(|| self.rng.bits() as u8);
+        IceCredentials::from_entropy('a', &bytes)
+    }
+
+    /// Publishes a member's microphone or camera.
+    pub(super) fn publish(&mut self, index: usize, which: usize) {
+        let publication = PublicationId(self.next_publication);
+        self.next_publication += 1;
+        self.publications.insert(publication, (index, which == VIDEO));
+        let now = self.now;
+        let member = &mut self.members[index];
+        let mid = if which == VIDEO { member.peer.video_mid } else { member.peer.audio_mid };
+        let mid = Mid::new(&mid).expect("a mid of str0m");
+        let source = &mut member.sources[which];
+        source.publication = Some(publication);
+        source.muted = false;
+        source.flows.set(now, true);
+        let transport = member.transport;
+        self.command(Command::Publish { publication, transport, mid });
+    }
+
+    /// Ends a publication: slots that carried it are empty.
+    pub(super) fn unpublish(&mut self, index: usize, which: usize) {
+        let now = self.now;
+        let Some(publication) = self.members[index].sources[which].publication.take() else { return };
+        self.members[index].sources[which].flows.set(now, false);
+        self.command(Command::Unpublish { publication });
+        self.empty_slots_of(index, which == VIDEO);
+    }
+
+    /// Notes that what showed a source shows nothing.
+    pub(super) fn empty_slots_of(&mut self, index: usize, video: bool) {
+        let now = self.now;
+        for slot in self.members.iter_mut().flat_map(|member| &mut member.slots) {
+            if slot.video == video && slot.shows.last() == Some(index) {
+                slot.shows.set(now, None);
+            }
+        }
+    }
+
+    /// Puts a source (or nothing) into a slot.
+    pub(super) fn assign(&mut self, index: usize, slot: usize, shows: Option<usize>) {
+        let Some(mid) = self.slot_mid(index, slot) else { return };
+        let video = self.members[index].slots[slot].video;
+        let source = shows.and_then(|source| self.members[source].sources[usize::from(video)].publication);
+        let shows = shows.filter(|_| source.is_some());
+        let now = self.now;
+        let member = &mut self.members[index];
+        let state = &mut member.slots[slot];
+        state.shows.set(now, shows);
+        let preference = LayerPreference { quality: state.quality, paused: state.paused.last() };
+        let transport = member.transport;
+        self.command(Command::AssignSlot { transport, mid, source, preference });
+    }
+
+    pub(super) fn slot_mid(&self, index: usize, slot: usize) -> Option<Mid> {
+        Mid::new(&self.members[index].peer.slots.get(slot)?.mid)
+    }
+
+    /// Members whose sources `index` may get to see.
+    pub(super) fn others(&self, index: usize) -> Vec<usize> {
+        (0..self.members.len()).filter(|other| *other != index && self.members[*other].is_present()).collect()
+    }
+
+    pub(super) fn fill_slots(&mut self, index: usize) {
+        for slot in 0..self.members[index].slots.len() {
+            if self.members[index].slots[slot].shows.last().is_none() {
+                let shows = self.unseen_by(index, self.members[index].slots[slot].video);
+                self.assign(index, slot, shows);
+            }
+        }
+    }
+
+    /// Somebody whom the member does not get yet.
+    pub(super) fn unseen_by(&mut self, index: usize, video: bool) -> Option<usize> {
+        let slots = &self.members[index].slots;
+        let seen = |other: &usize| slots.iter().any(|slot| slot.video == video && slot.shows.last() == Some(*other));
+        let unseen: Vec<usize> = self.others(index).into_iter().filter(|other| !seen(other)).collect();
+        self.rng.pick(&unseen).copied()
+    }
+
+    fn show_newcomer(&mut self, index: usize, newcomer: usize) {
+        for video in [false, true] {
+            let slots = &self.members[index].slots;
+            let free = slots.iter().position(|slot| slot.video == video && slot.shows.last().is_none());
+            if let Some(slot) = free {
+                self.assign(index, slot, Some(newcomer));
+            }
+        }
+    }
+
+    /// A switch that the worker tells of must be one that was ordered.
+    pub(super) fn check_switch(&mut self, transport: TransportId, mid: Mid, publication: PublicationId) {
+        let source = self.publications.get(&publication).copied();
+        let now = self.now;
+        let Some(member) = self.member_of(transport) else { return };
+        let slot = member.peer.slots.iter().position(|slot| Mid::new(&slot.mid) == Some(mid));
+        let ordered = slot.and_then(|slot| member.slots.get(slot)).is_some_and(|slot| {
+            source.is_some_and(|(index, video)| slot.video == video && slot.shows.held_within(now, now, Some(index)))
+        });
+        if !ordered {
+            self.faults.push(format!("{mid} of {transport:?} switched to {source:?}, which nobody ordered"));
+        }
+    }
+
+    /// Our sources in the member's slots: of the section, and whether it is a picture.
+    pub(super) fn slot_sources(&self, index: usize) -> Vec<(usize, Ssrc, bool)> {
+        let member = &self.members[index];
+        let source_of = |slot: &crate::peer::Slot| {
+            let section = member.sections.iter().find(|section| Some(section.mid) == Mid::new(&slot.mid))?;
+            let live = section.direction == Direction::Send;
+            Some((section.local_ssrcs.filter(|_| live)?.media, section.kind == MediaKind::Video))
+        };
+        let slots = member.peer.slots.iter().enumerate();
+        slots.filter_map(|(at, slot)| source_of(slot).map(|(ssrc, video)| (at, ssrc, video))).collect()
+    }
+}
