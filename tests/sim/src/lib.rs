@@ -6,7 +6,6 @@
 pub mod campaign;
 pub mod clock;
 pub mod conference;
-pub mod light;
 pub mod peer;
 pub mod rng;
 pub mod scenario;
