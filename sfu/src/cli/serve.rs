@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tracing_subscriber::EnvFilter;
 
@@ -64,6 +64,8 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     if let Some(listener) = tcp {
         tokio::spawn(net::accept_tcp(listener, workers.clone()));
     }
+    // Before anybody learns that we are here, and may tell us to stop.
+    let mut signals = Signals::listen()?;
     announce::announce(&config, http_addr, &workers)?;
     let (stop, mut stopped) = watch::channel(false);
     let app = http::router(Arc::clone(&control));
@@ -71,10 +73,10 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
         // The sender outlives the server.
         let _ = stopped.wait_for(|stop| *stop).await;
     }));
-    let patience = wait_for_signal(Duration::from_secs(config.http.drain_seconds)).await?;
+    let patience = signals.next(Duration::from_secs(config.http.drain_seconds)).await;
     tokio::select! {
         () = control.drain(patience) => {}
-        _ = wait_for_signal(Duration::ZERO) => control.drain(Duration::ZERO).await,
+        _ = signals.next(Duration::ZERO) => control.drain(Duration::ZERO).await,
     }
     goodbye(&control, server, stop).await;
     for worker in &workers {
@@ -151,16 +153,28 @@ fn worker_config(limits: &LimitsConfig) -> WorkerConfig {
     }
 }
 
-/// Waits to be told to stop; gives how long to wait for participants. Ctrl-C does not wait.
-async fn wait_for_signal(patience: Duration) -> anyhow::Result<Duration> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    tokio::select! {
-        _ = terminate.recv() => {
-            tracing::info!(?patience, "SIGTERM: no newcomers any more; waiting for participants to leave");
-            Ok(patience)
+/// The signals that end the server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    /// Waits for one: how long participants may take to leave, which is no time at all after SIGINT.
+    async fn next(&mut self, patience: Duration) -> Duration {
+        tokio::select! {
+            _ = self.terminate.recv() => {
+                tracing::info!(?patience, "SIGTERM: no newcomers any more; waiting for participants to leave");
+                patience
+            }
+            _ = self.interrupt.recv() => Duration::ZERO,
         }
-        _ = interrupt.recv() => Ok(Duration::ZERO),
     }
 }
 

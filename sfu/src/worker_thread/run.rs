@@ -160,7 +160,12 @@ impl<'a> WorkerThread<'a> {
                 return;
             }
             match self.parts.udp.recv(&mut self.inbound) {
-                Ok(()) => self.handle_batch(now),
+                Ok(()) => {
+                    // What was ordered before these datagrams were sent, such as the transport they are for, is first.
+                    self.woken = true;
+                    self.take_inputs(now);
+                    self.handle_batch(now);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.udp_readable = false;
                     return;
