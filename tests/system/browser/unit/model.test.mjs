@@ -1,8 +1,12 @@
 // Options, roster, slots, encodings, arrangement, statistics, graph: what needs no browser.
 
+import { webcrypto } from 'node:crypto';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { page } from './page.mjs';
+
+// Node 18, which Debian 12 has, keeps it in a module.
+globalThis.crypto ??= webcrypto;
 
 const { inviteLink, parseOptions, randomRoom } = await page('options.js');
 const { Roster, isOn, publicationOf } = await page('roster.js');
