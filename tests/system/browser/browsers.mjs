@@ -114,7 +114,7 @@ function tab(page, verbs) {
     type: (text) => page.keyboard.type(text),
     press: (key) => page.keyboard.press(key),
     screenshot: (path) => page.screenshot({ path }),
-    async until(condition, argument, { timeout = 15_000, every = 50, what = String(condition) } = {}) {
+    async until(condition, argument, { timeout = 40_000, every = 50, what = String(condition) } = {}) {
       const deadline = Date.now() + timeout;
       for (;;) {
         const value = await verbs.evaluate(condition, argument);
