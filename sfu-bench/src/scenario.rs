@@ -49,8 +49,6 @@ pub struct Group {
     pub video_slots: usize,
     /// Most streams of sound that a participant subscribes to.
     pub audio_slots: usize,
-    /// Participants per second that leave and are replaced by others while the load is measured.
-    pub churn: f64,
 }
 
 impl Default for Group {
@@ -69,7 +67,6 @@ impl Default for Group {
             audio_bitrate: 32_000,
             video_slots: 9,
             audio_slots: 9,
-            churn: 0.0,
         }
     }
 }
@@ -87,8 +84,6 @@ pub enum Preset {
     Classroom,
     /// 10 who speak, 200 who listen; no picture.
     AudioRoom,
-    /// Meetings in which two participants a second are replaced.
-    Churn,
 }
 
 impl Preset {
@@ -113,7 +108,6 @@ impl Preset {
                     Group { publishers: 10, subscribers: 200, video: false, audio_slots: 10, ..Group::default() };
                 ("audio-room", vec![room])
             }
-            Self::Churn => ("churn", vec![Group { churn: 2.0, ..meeting }]),
         };
         Scenario { name: name.to_owned(), group }
     }
