@@ -8,7 +8,6 @@ use crate::result::RunResult;
 use crate::scenario::Scenario;
 use anyhow::{Context, Result, bail};
 use sfu_net::affinity;
-use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -60,14 +59,14 @@ pub async fn run(scenario: &Scenario, options: &RunOptions, progress: Progress<'
     let before = sample(options)?;
     generators.iter().for_each(Generator::begin_measuring);
     let begun = Instant::now();
-    let sessions = load.measure(joined.sessions, progress).await;
+    load.measure(progress).await;
     let elapsed = begun.elapsed();
     let after = sample(options)?;
     let mut threads = ThreadResult::default();
     for generator in generators {
         threads.merge(&generator.finish()?);
     }
-    for session in sessions {
+    for session in joined.sessions {
         session.leave().await;
     }
     let floor_after = floor_if(options, progress)?;
@@ -91,7 +90,7 @@ pub struct JoinCounts {
 }
 
 struct Joined {
-    sessions: VecDeque<Kept>,
+    sessions: Vec<Kept>,
     counts: JoinCounts,
 }
 
@@ -107,7 +106,7 @@ impl Load<'_> {
         let plans = self.scenario.participants(self.joiner.per_stream());
         let interval = Duration::from_secs_f64(1.0 / self.options.join_rate.max(0.1));
         let mut counts = JoinCounts::default();
-        let mut sessions = VecDeque::new();
+        let mut sessions = Vec::new();
         // Publishers first: over WHEP there is nothing to play before somebody publishes.
         let (publishers, others): (Vec<_>, Vec<_>) = plans.into_iter().partition(|plan| plan.publishes);
         for wave in [publishers, others] {
@@ -145,7 +144,7 @@ impl Load<'_> {
     async fn collect(
         waiting: &mut (impl futures_util::Stream<Item = Result<(Kept, Duration)>> + Unpin),
         counts: &mut JoinCounts,
-        sessions: &mut VecDeque<Kept>,
+        sessions: &mut Vec<Kept>,
         count: usize,
     ) {
         use futures_util::StreamExt;
@@ -154,7 +153,7 @@ impl Load<'_> {
                 Some(Ok((kept, time))) => {
                     counts.joined += 1;
                     counts.times.record(time);
-                    sessions.push_back(kept);
+                    sessions.push(kept);
                 }
                 Some(Err(error)) => {
                     counts.failed += 1;
@@ -166,7 +165,7 @@ impl Load<'_> {
     }
 
     /// Waits while the load runs, and says what flows.
-    async fn measure(&self, sessions: VecDeque<Kept>, progress: Progress<'_>) -> VecDeque<Kept> {
+    async fn measure(&self, progress: Progress<'_>) {
         let end = Instant::now() + self.options.duration;
         let mut before = self.totals();
         while Instant::now() < end {
@@ -176,7 +175,6 @@ impl Load<'_> {
             progress(&format!("{} connected, {sent} packets/s sent, {received} received", now.2));
             before = now;
         }
-        sessions
     }
 
     fn totals(&self) -> (u64, u64, u64) {

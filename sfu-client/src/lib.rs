@@ -3,7 +3,6 @@
 //! Media flows `capture -> encode -> send` and `receive -> decode -> record`; `signal` brings both to a server, by the
 //! native signalling or by WHIP and WHEP. A burned-in [`overlay`] (frame number and clock) makes loss, order and
 //! glass-to-glass latency measurable at the far end.
-#![deny(missing_docs)]
 
 #[cfg(feature = "media")]
 pub mod capture;
