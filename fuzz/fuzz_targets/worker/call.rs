@@ -1,0 +1,266 @@
+//! The worker with its clients, and what must hold whatever they do.
+
+use crate::client::{Client, path};
+use sfu_core::command::Command;
+use sfu_core::config::WorkerConfig;
+use sfu_core::event::{Event, WorkerStats};
+use sfu_core::ids::{PublicationId, RoomId};
+use sfu_core::worker::Worker;
+use sfu_rtc::dtls::DtlsCertificate;
+use sfu_rtc::ids::{Mid, PayloadType, SeqNo, Ssrc};
+use sfu_rtc::net::{NetworkPath, TransmitBatch};
+use sfu_rtc::rtp::{HeaderWriter, RtpHeader, SealedHeader, is_rtcp};
+use sfu_rtc::time::{Duration, Instant, WallClock};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, OnceLock};
+
+pub(crate) const ROOM: RoomId = RoomId(1);
+const CLIENTS: u64 = 2;
+const START: Instant = Instant::from_millis(1_000_000);
+/// What one step may make the worker send: a whole history again, to both clients, and some more.
+const MAX_SENT: usize = 8_192;
+/// What it may keep, whatever comes.
+const MAX_PACKETS: u64 = 16_384;
+
+pub(crate) struct Call {
+    pub(crate) worker: Worker,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) now: Instant,
+    batch: TransmitBatch,
+    /// Next sequence number of each source of each client.
+    seqs: HashMap<(usize, u32), u64>,
+    /// Sequence numbers in use at each path, by source. AES-GCM forbids to use one twice under one key.
+    sent: HashMap<(NetworkPath, Ssrc), (SeqNo, HashSet<u64>)>,
+    stats: Option<Box<WorkerStats>>,
+}
+
+fn certificates() -> &'static [Arc<DtlsCertificate>; 2] {
+    static CERTIFICATES: OnceLock<[Arc<DtlsCertificate>; 2]> = OnceLock::new();
+    CERTIFICATES.get_or_init(|| [DtlsCertificate::generate().into(), DtlsCertificate::generate().into()])
+}
+
+impl Call {
+    /// Two clients in a room: each publishes sound and picture, and gets the other's.
+    pub(crate) fn new() -> Self {
+        let [server, _] = certificates();
+        let clock = WallClock::new(START, Duration::from_secs(1_700_000_000));
+        let config = WorkerConfig { max_packets: MAX_PACKETS as usize, ..WorkerConfig::default() };
+        let mut call = Self {
+            worker: Worker::new(config, Arc::clone(server), clock, 1),
+            clients: Vec::new(),
+            now: START,
+            batch: TransmitBatch::default(),
+            seqs: HashMap::new(),
+            sent: HashMap::new(),
+            stats: None,
+        };
+        call.worker.handle_command(START, Command::OpenRoom { room: ROOM });
+        for id in 0..CLIENTS {
+            call.join(id);
+        }
+        for subscriber in 0..CLIENTS {
+            let other = 1 - subscriber;
+            for (slot, publication) in [("2", 2 * other), ("3", 2 * other + 1)] {
+                call.assign(subscriber, slot, publication);
+            }
+        }
+        call
+    }
+
+    fn join(&mut self, id: u64) {
+        let [server, own] = certificates();
+        let mut client = Client::new(id, own, server, self.now);
+        self.command(client.add(ROOM, crate::orders::sections(id, 0)));
+        let check = client.check();
+        self.clients.push(client);
+        self.give(id as usize, check);
+        for _ in 0..50 {
+            self.drain();
+            client = self.clients.remove(id as usize);
+            let packets = client.poll_dtls();
+            self.clients.insert(id as usize, client);
+            packets.into_iter().for_each(|packet| self.give(id as usize, packet));
+            if self.clients[id as usize].sender.is_some() {
+                break;
+            }
+            self.pass(Duration::from_millis(5));
+        }
+        let transport = self.clients[id as usize].transport;
+        for (publication, mid) in [(2 * id, "0"), (2 * id + 1, "1")] {
+            let publication = PublicationId(publication);
+            self.command(Command::Publish { publication, transport, mid: Mid::new(mid).expect("a mid") });
+        }
+    }
+
+    fn assign(&mut self, subscriber: u64, slot: &str, publication: u64) {
+        let transport = self.clients[subscriber as usize].transport;
+        let (mid, source) = (Mid::new(slot).expect("a mid"), Some(PublicationId(publication)));
+        self.command(Command::AssignSlot { transport, mid, source, preference: Default::default() });
+    }
+
+    pub(crate) fn command(&mut self, command: Command) {
+        self.worker.handle_command(self.now, command);
+    }
+
+    /// A datagram of a client.
+    pub(crate) fn give(&mut self, who: usize, mut datagram: Vec<u8>) {
+        let path = self.clients[who % self.clients.len()].path;
+        self.worker.handle_datagram(self.now, &path, &mut datagram);
+    }
+
+    pub(crate) fn give_from_a_stranger(&mut self, who: usize, mut datagram: Vec<u8>) {
+        self.worker.handle_datagram(self.now, &path(50_000 + who as u16), &mut datagram);
+    }
+
+    /// A sealed RTP packet: source, payload type, step of the sequence number, timestamp, extensions, payload.
+    pub(crate) fn give_rtp(&mut self, who: usize, kind: u8, bytes: &[u8]) {
+        let Some((&[source, payload_type, step, time, extensions], mut rest)) = bytes.split_first_chunk::<5>() else {
+            return;
+        };
+        let index = who % self.clients.len();
+        let ssrc = 0x100 * (index as u32 + 1) + u32::from(source % 8);
+        let first = 1_000;
+        let next = self.seqs.entry((index, ssrc)).or_insert(first);
+        // Gaps, and now and then a jump; never back, for a client uses no number twice.
+        *next += 1 + u64::from(step % 16) * if step > 250 { 1_000 } else { u64::from(step > 128) };
+        let seq = SeqNo(*next);
+        let header = RtpHeader {
+            payload_type: PayloadType(96 + payload_type % 12),
+            seq: seq.wire(),
+            timestamp: 3_000 * u32::from(time),
+            ssrc: Ssrc(ssrc),
+            marker: kind & 0x80 != 0,
+        };
+        let mut packet = Vec::new();
+        let mut writer = HeaderWriter::new(&mut packet, header);
+        if extensions & 1 != 0 {
+            writer.extension(crate::orders::MID_ID, if source % 2 == 0 { b"0" } else { b"1" });
+        }
+        if extensions & 2 != 0 {
+            writer.extension(crate::orders::RID_ID, if source & 4 == 0 { b"q" } else { b"f" });
+        }
+        if extensions & 4 != 0 {
+            writer.extension(crate::orders::TRANSPORT_CC_ID, &seq.wire().to_be_bytes());
+        }
+        if extensions & 8 != 0
+            && let Some((&len, after)) = rest.split_first()
+        {
+            let (value, after) = after.split_at(usize::from(len % 24).min(after.len()));
+            writer.extension(1 + extensions >> 4, value);
+            rest = after;
+        }
+        let header_len = writer.finish();
+        packet.extend_from_slice(rest);
+        let sealed = self.clients[index].seal_rtp(packet, header_len, seq);
+        sealed.into_iter().for_each(|packet| self.give(index, packet));
+    }
+
+    /// Sealed RTCP. What names a slot by its number becomes the slot's source.
+    pub(crate) fn give_rtcp(&mut self, who: usize, bytes: &[u8]) {
+        let index = who % self.clients.len();
+        let sealed = self.clients[index].seal_rtcp(bytes.to_vec());
+        sealed.into_iter().for_each(|packet| self.give(index, packet));
+    }
+
+    /// A true check, from the client's port or another.
+    pub(crate) fn give_check(&mut self, who: usize, bytes: &[u8]) {
+        let index = who % self.clients.len();
+        if let Some(port) = bytes.first() {
+            self.clients[index].path = path(1_000 + index as u16 + 10 * u16::from(port % 4));
+        }
+        let check = self.clients[index].check();
+        self.give(index, check);
+    }
+
+    /// A true packet, damaged.
+    pub(crate) fn give_damaged(&mut self, who: usize, bytes: &[u8]) {
+        let index = who % self.clients.len();
+        let next = self.seqs.entry((index, 0x100)).or_insert(1_000);
+        *next += 1;
+        let seq = SeqNo(*next);
+        let mut packet = vec![0x80, 96, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0];
+        packet[2..4].copy_from_slice(&seq.wire().to_be_bytes());
+        packet.extend_from_slice(&[0x78; 20]);
+        let Some(mut packet) = self.clients[index].seal_rtp(packet, 12, seq) else { return };
+        for change in bytes.chunks_exact(2) {
+            if let Some(byte) = packet.get_mut(usize::from(change[0])) {
+                *byte ^= change[1];
+            }
+        }
+        self.give(index, packet);
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        for _ in 0..10_000 {
+            let Some(at) = self.worker.poll_timeout().filter(|at| *at <= until) else {
+                self.now = until;
+                return;
+            };
+            self.now = self.now.max(at);
+            self.worker.handle_timeout(self.now);
+            self.drain();
+        }
+        panic!("the timers do not come to rest");
+    }
+
+    /// Takes all that the worker has to send and to say.
+    pub(crate) fn drain(&mut self) {
+        let mut sent = 0;
+        loop {
+            self.batch.clear();
+            self.worker.poll_transmit(self.now, &mut self.batch);
+            if self.batch.is_empty() {
+                break;
+            }
+            sent += self.batch.datagrams();
+            assert!(sent <= MAX_SENT, "{sent} datagrams at once");
+            self.take_batch();
+        }
+        while let Some(event) = self.worker.poll_event() {
+            if let Event::Stats { stats, .. } = event {
+                self.stats = Some(stats);
+            }
+        }
+    }
+
+    fn take_batch(&mut self) {
+        for transmit in self.batch.transmits() {
+            for datagram in self.batch.bytes(transmit).chunks(transmit.segment_size) {
+                match datagram.first() {
+                    Some(20..=63) => {
+                        let client = self.clients.iter_mut().find(|client| client.path == transmit.path);
+                        client.into_iter().for_each(|client| client.handle_dtls(self.now, datagram));
+                    }
+                    Some(128..=191) if !is_rtcp(datagram) => {
+                        let header = SealedHeader::parse(datagram).expect("we send sound headers");
+                        let first = SeqNo(u64::from(header.seq));
+                        let owner = path(1_000 + transmit.path.remote.port() % 10);
+                        let used = self.sent.entry((owner, header.ssrc)).or_insert((first, HashSet::new()));
+                        let seq = used.0.extend(header.seq);
+                        used.0 = used.0.max(seq);
+                        assert!(used.1.insert(seq.0), "{seq:?} of {:?} was sealed twice", header.ssrc);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Ends the room; nothing may stay.
+    pub(crate) fn close(&mut self) {
+        let stats = self.ask();
+        assert!(stats.pool_packets <= MAX_PACKETS);
+        self.command(Command::CloseRoom { room: ROOM });
+        self.drain();
+        let stats = self.ask();
+        assert!(stats.rooms == 0 && stats.transports.is_empty(), "{stats:?}");
+    }
+
+    fn ask(&mut self) -> Box<WorkerStats> {
+        self.command(Command::Stats { token: 1 });
+        self.drain();
+        self.stats.take().expect("an answer")
+    }
+}

@@ -1,0 +1,99 @@
+//! A client that seals whatever it is told to.
+
+use sfu_core::command::{Command, TransportParams};
+use sfu_core::ids::{RoomId, TransportId};
+use sfu_rtc::dtls::{DtlsCertificate, DtlsEndpoint, DtlsOutput};
+use sfu_rtc::ice::IceCredentials;
+use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunWriter};
+use sfu_rtc::ids::SeqNo;
+use sfu_rtc::media::MediaSection;
+use sfu_rtc::net::{NetworkPath, Protocol};
+use sfu_rtc::srtp::SrtpSender;
+use sfu_rtc::time::Instant;
+use std::net::{IpAddr, SocketAddr};
+
+/// One client.
+pub(crate) struct Client {
+    pub(crate) path: NetworkPath,
+    pub(crate) transport: TransportId,
+    pub(crate) sender: Option<SrtpSender>,
+    pub(crate) local: IceCredentials,
+    pub(crate) remote: IceCredentials,
+    certificate: DtlsCertificate,
+    dtls: DtlsEndpoint,
+}
+
+/// The server's path to a port of the clients' host.
+pub(crate) fn path(port: u16) -> NetworkPath {
+    let local = IpAddr::from([10, 0, 0, 1]);
+    NetworkPath { remote: SocketAddr::from(([10, 0, 0, 2], port)), local, protocol: Protocol::Udp }
+}
+
+pub(crate) fn credentials(name: &str) -> IceCredentials {
+    IceCredentials { ufrag: format!("a-{name}"), pwd: format!("password-of-22-and-more-{name}") }
+}
+
+impl Client {
+    pub(crate) fn new(id: u64, certificate: &DtlsCertificate, server: &DtlsCertificate, now: Instant) -> Self {
+        Self {
+            path: path(1_000 + id as u16),
+            transport: TransportId(id),
+            sender: None,
+            local: credentials(&format!("client-{id}")),
+            remote: credentials(&format!("server-{id}")),
+            certificate: certificate.clone(),
+            dtls: DtlsEndpoint::new_client(certificate, vec![server.fingerprint().clone()], now),
+        }
+    }
+
+    /// The order that makes its transport.
+    pub(crate) fn add(&self, room: RoomId, sections: Vec<MediaSection>) -> Command {
+        let params = TransportParams {
+            local_ice: self.remote.clone(),
+            remote_ice: self.local.clone(),
+            remote_fingerprints: vec![self.certificate.fingerprint().clone()],
+            sections,
+        };
+        Command::AddTransport { room, transport: self.transport, params: Box::new(params) }
+    }
+
+    /// A connectivity check that nominates.
+    pub(crate) fn check(&self) -> Vec<u8> {
+        StunWriter::new(StunClass::Request, &[7; 12])
+            .username(&self.remote.ufrag, &self.local.ufrag)
+            .priority(1)
+            .role(IceRole::Controlling(1))
+            .use_candidate()
+            .finish(&StunKey::new(&self.remote.pwd))
+    }
+
+    pub(crate) fn handle_dtls(&mut self, now: Instant, datagram: &[u8]) {
+        // A worker that was told nonsense may send what does not belong here.
+        let _ = self.dtls.handle_packet(now, datagram);
+    }
+
+    pub(crate) fn poll_dtls(&mut self) -> Vec<Vec<u8>> {
+        let mut buf = Vec::new();
+        let mut packets = Vec::new();
+        while let Some(output) = self.dtls.poll_output(&mut buf) {
+            match output {
+                DtlsOutput::Packet(packet) => packets.push(packet.to_vec()),
+                DtlsOutput::Connected(keys) => self.sender = Some(SrtpSender::new(&keys.local)),
+                DtlsOutput::Closed(_) => {}
+            }
+        }
+        packets
+    }
+
+    /// Seals an RTP packet with a header of so many bytes.
+    pub(crate) fn seal_rtp(&self, mut packet: Vec<u8>, header_len: usize, seq: SeqNo) -> Option<Vec<u8>> {
+        self.sender.as_ref()?.seal_rtp(&mut packet, 0, header_len, seq).ok()?;
+        Some(packet)
+    }
+
+    /// Seals a compound of RTCP.
+    pub(crate) fn seal_rtcp(&mut self, mut packet: Vec<u8>) -> Option<Vec<u8>> {
+        self.sender.as_mut()?.seal_rtcp(&mut packet, 0).ok()?;
+        Some(packet)
+    }
+}

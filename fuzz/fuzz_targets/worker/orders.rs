@@ -1,0 +1,122 @@
+//! The control plane's orders, in any sequence, also about what does not exist.
+
+use crate::call::{Call, ROOM};
+use crate::client::credentials;
+use sfu_core::command::{Command, LayerPreference, Quality};
+use sfu_core::ids::{PublicationId, RoomId, TransportId};
+use sfu_rtc::ids::{Mid, PayloadType, Rid, Ssrc};
+use sfu_rtc::media::{Codec, Direction, MediaKind, MediaSection, PayloadFormat, SsrcPair};
+use sfu_rtc::rtp::extension::{ExtensionKind, ExtensionMap};
+use sfu_rtc::time::Duration;
+
+pub(crate) const MID_ID: u8 = 1;
+pub(crate) const RID_ID: u8 = 2;
+pub(crate) const TRANSPORT_CC_ID: u8 = 3;
+
+/// Two sections that a client publishes on, and two slots; `shape` varies them.
+pub(crate) fn sections(id: u64, shape: u8) -> Vec<MediaSection> {
+    let base = 0x9000_0000 + 16 * id as u32;
+    let mut sections = vec![
+        section("0", MediaKind::Audio, Direction::Receive, base),
+        section("1", MediaKind::Video, Direction::Receive, base + 2),
+        section("2", MediaKind::Audio, Direction::Send, base + 4),
+        section("3", MediaKind::Video, Direction::Send, base + 6),
+    ];
+    if shape & 1 == 0 {
+        sections[1].rids = ["q", "f"].into_iter().filter_map(Rid::new).collect();
+    }
+    if shape & 2 != 0 {
+        sections[3].direction = Direction::Inactive;
+    }
+    if shape & 4 != 0 {
+        sections.truncate(2);
+    }
+    if shape & 8 != 0 {
+        sections.push(section("4", MediaKind::Video, Direction::Send, base + 8));
+    }
+    if shape & 16 != 0 {
+        sections.swap(0, 1);
+    }
+    sections
+}
+
+fn section(mid: &str, kind: MediaKind, direction: Direction, ssrc: u32) -> MediaSection {
+    let mut extensions = ExtensionMap::default();
+    for (id, kind) in (1..).zip([
+        ExtensionKind::Mid,
+        ExtensionKind::Rid,
+        ExtensionKind::TransportCc,
+        ExtensionKind::RepairedRid,
+        ExtensionKind::AudioLevel,
+        ExtensionKind::DependencyDescriptor,
+        ExtensionKind::AbsCaptureTime,
+        ExtensionKind::PlayoutDelay,
+        ExtensionKind::VideoOrientation,
+    ]) {
+        extensions.set(kind, id);
+    }
+    let codecs: &[Codec] = match kind {
+        MediaKind::Audio => &[Codec::Opus, Codec::OpusRed],
+        MediaKind::Video => &[Codec::Vp8, Codec::Vp9, Codec::H264, Codec::H265, Codec::Av1],
+    };
+    let first = if kind == MediaKind::Audio { 96 } else { 98 };
+    let formats = (first..).zip(codecs).map(|(payload_type, codec)| PayloadFormat {
+        payload_type: PayloadType(payload_type),
+        codec: *codec,
+        clock_rate: if kind == MediaKind::Audio { 48_000 } else { 90_000 },
+        fmtp: String::new(),
+        rtx: (kind == MediaKind::Video).then_some(PayloadType(payload_type + 5)),
+    });
+    let pair = SsrcPair { media: Ssrc(ssrc), rtx: (kind == MediaKind::Video).then_some(Ssrc(ssrc + 1)) };
+    MediaSection {
+        mid: Mid::new(mid).expect("a mid"),
+        kind,
+        direction,
+        formats: formats.collect(),
+        extensions,
+        rids: Vec::new(),
+        remote_ssrcs: Vec::new(),
+        local_ssrcs: (direction == Direction::Send).then_some(pair),
+        cname: "fuzz".into(),
+        rtx_time: Duration::from_millis(200),
+        nack: true,
+    }
+}
+
+impl Call {
+    /// One order: which, about whom, and its details.
+    pub(crate) fn order(&mut self, who: usize, bytes: &[u8]) {
+        let byte = |at: usize| bytes.get(at).copied().unwrap_or_default();
+        let transport = TransportId(who as u64 % 3);
+        let publication = PublicationId(u64::from(byte(1) % 6));
+        let mid = Mid::new(["0", "1", "2", "3", "4", "x"][usize::from(byte(2)) % 6]).expect("a mid");
+        let preference = LayerPreference {
+            quality: [Quality::Low, Quality::Medium, Quality::High][usize::from(byte(3)) % 3],
+            paused: byte(3) & 0x80 != 0,
+        };
+        let command = match byte(0) % 12 {
+            0 => Command::OpenRoom { room: RoomId(u64::from(byte(1) % 3)) },
+            1 if byte(1) == 0 => Command::CloseRoom { room: ROOM },
+            2 => Command::UpdateSections { transport, sections: sections(transport.0, byte(1)) },
+            3 => {
+                let (local, remote) = (credentials(&format!("new-{}", byte(1))), credentials("renewed"));
+                if let Some(client) = self.clients.get_mut(transport.0 as usize) {
+                    (client.remote, client.local) = (local.clone(), remote.clone());
+                }
+                Command::RestartIce { transport, local, remote }
+            }
+            4 if byte(1) == 0 => Command::RemoveTransport { transport },
+            5 => Command::Publish { publication, transport, mid },
+            6 => Command::Unpublish { publication },
+            7 => Command::SetMuted { publication, muted: byte(2) & 1 != 0 },
+            8 => {
+                let source = (byte(3) & 0x40 == 0).then_some(publication);
+                Command::AssignSlot { transport, mid, source, preference }
+            }
+            9 => Command::SetPreference { transport, mid, preference },
+            10 => Command::RequestKeyframe { publication },
+            _ => Command::Stats { token: 7 },
+        };
+        self.command(command);
+    }
+}
