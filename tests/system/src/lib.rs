@@ -10,7 +10,7 @@ mod scenario;
 mod server;
 
 pub use flow::{assert_all_flow, assert_audible, assert_smooth, list, number};
-pub use programs::{binary, run_to_end};
+pub use programs::{Background, binary, run_to_end};
 pub use relay::Relay;
 pub use scenario::{Scenario, results_folder};
 pub use server::Server;

@@ -1,7 +1,7 @@
 //! Finding the workspace's programs, and running them.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
@@ -29,7 +29,7 @@ fn build() -> Result<PathBuf> {
     }
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let status = Command::new(cargo)
-        .args(["build", "--locked", "-p", "sfu", "-p", "sfu-client", "-p", "netsim"])
+        .args(["build", "--locked", "-p", "sfu", "-p", "sfu-client", "-p", "sfu-bench", "-p", "netsim"])
         .current_dir(root())
         .status()
         .context("cargo cannot be started")?;
@@ -50,4 +50,16 @@ pub fn run_to_end(name: &str, arguments: &[&str]) -> Result<Output> {
         String::from_utf8_lossy(&output.stderr),
     );
     Ok(output)
+}
+
+/// A program that ends with this value.
+#[derive(Debug)]
+pub struct Background(pub Child);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

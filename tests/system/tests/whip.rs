@@ -2,23 +2,13 @@
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use sfu_system_tests::{Scenario, Server, binary, list, number, run_to_end};
-use std::process::{Child, Command, Stdio};
+use sfu_system_tests::{Background, Scenario, Server, binary, list, number, run_to_end};
+use std::process::{Command, Stdio};
 
 /// How long media is counted.
 const SECONDS: u64 = 6;
 const ROOM: &str = "stage";
 const STREAM: &str = "cam";
-
-/// A program that ends with this value.
-struct Background(Child);
-
-impl Drop for Background {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn run(scenario: &Scenario, server: &Server, more: Value, on_line: impl FnMut(&str)) -> Result<Value> {
     let mut parameters = json!({ "server": server.url(), "room": ROOM, "stream": STREAM, "seconds": SECONDS });
