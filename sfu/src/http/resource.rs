@@ -6,9 +6,10 @@ use super::problem::Problem;
 use crate::config::IceServerConfig;
 use crate::control::{Access, Control, ControlError, Entered, JoinRequest, Wish, negotiation::Media};
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::{self, MethodRouter};
 use sfu_proto::v1::Offer;
 use sfu_rtc::ice::Candidate;
 use sfu_rtc::sdp::TrickleFragment;
@@ -51,6 +52,16 @@ pub(super) async fn options(State(control): State<Arc<Control>>) -> Response {
     let mut response = (StatusCode::NO_CONTENT, [(ACCEPT_POST, SDP)]).into_response();
     append_links(response.headers_mut(), &control.config.ice_servers);
     response
+}
+
+/// What can be done with a session's URL, the last of whose three segments is the session.
+pub(super) fn session_routes(access: Access) -> MethodRouter<Arc<Control>> {
+    type Url = Path<(String, String, String)>;
+    let on_patch = move |State(control): State<Arc<Control>>, url: Url, headers: HeaderMap, body: Bytes| async move {
+        patch(&control, access, &url.2, &headers, &body)
+    };
+    let on_delete = move |State(control): State<Arc<Control>>, url: Url| async move { end(&control, access, &url.2) };
+    routing::patch(on_patch).delete(on_delete).options(session_options)
 }
 
 /// POST: a session begins.
@@ -109,7 +120,7 @@ pub(super) fn begin(
 }
 
 /// PATCH: candidates of the client, which we need not know, or an ICE restart (RFC 9725 section 4.4).
-pub(super) fn patch(
+fn patch(
     control: &Control,
     access: Access,
     secret: &str,
@@ -147,7 +158,7 @@ pub(super) fn patch(
 }
 
 /// DELETE: the session ends.
-pub(super) fn end(control: &Control, access: Access, secret: &str) -> Result<StatusCode, Problem> {
+fn end(control: &Control, access: Access, secret: &str) -> Result<StatusCode, Problem> {
     let (room, id) = find(control, access, secret)?;
     let reason = sfu_proto::v1::LeaveReason::Client;
     control.end_session(&room, &mut room.lock(), id, reason, "The session was deleted.");
@@ -155,7 +166,7 @@ pub(super) fn end(control: &Control, access: Access, secret: &str) -> Result<Sta
 }
 
 /// Anything else on a session's URL.
-pub(super) async fn session_options() -> Response {
+async fn session_options() -> Response {
     (StatusCode::NO_CONTENT, [(ACCEPT_PATCH, FRAGMENT)]).into_response()
 }
 

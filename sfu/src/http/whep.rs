@@ -10,7 +10,7 @@ use crate::control::{Access, Control, ControlError, Wish};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::post;
@@ -20,10 +20,7 @@ pub(super) fn routes() -> Router<Arc<Control>> {
     Router::new()
         .route("/whep/{room}", post(begin_speaker).options(resource::options))
         .route("/whep/{room}/{stream}", post(begin_stream).options(resource::options))
-        .route(
-            "/whep/{room}/{stream}/{session}",
-            axum::routing::delete(end).patch(patch).options(resource::session_options),
-        )
+        .route("/whep/{room}/{stream}/{session}", resource::session_routes(Access::Whep))
         .layer(map_response(resource::allow_all_origins))
 }
 
@@ -60,20 +57,4 @@ async fn begin_stream(
     }
     let target = Target { room, identity: None, access: Access::Whep, wish: Wish::Identity(stream), base };
     resource::begin(&control, &bearer, &headers, &body, target)
-}
-
-async fn patch(
-    State(control): State<Arc<Control>>,
-    Path((_, _, session)): Path<(String, String, String)>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    resource::patch(&control, Access::Whep, &session, &headers, &body)
-}
-
-async fn end(
-    State(control): State<Arc<Control>>,
-    Path((_, _, session)): Path<(String, String, String)>,
-) -> Result<StatusCode, Problem> {
-    resource::end(&control, Access::Whep, &session)
 }

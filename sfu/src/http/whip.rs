@@ -7,7 +7,7 @@ use crate::control::{Access, Control, Wish};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::post;
@@ -16,10 +16,7 @@ use std::sync::Arc;
 pub(super) fn routes() -> Router<Arc<Control>> {
     Router::new()
         .route("/whip/{room}/{stream}", post(begin).options(resource::options))
-        .route(
-            "/whip/{room}/{stream}/{session}",
-            axum::routing::delete(end).patch(patch).options(resource::session_options),
-        )
+        .route("/whip/{room}/{stream}/{session}", resource::session_routes(Access::Whip))
         .layer(map_response(resource::allow_all_origins))
 }
 
@@ -33,20 +30,4 @@ async fn begin(
     let base = format!("/whip/{}/{}", resource::segment(&room), resource::segment(&stream));
     let target = Target { room, identity: Some(stream), access: Access::Whip, wish: Wish::Auto, base };
     resource::begin(&control, &bearer, &headers, &body, target)
-}
-
-async fn patch(
-    State(control): State<Arc<Control>>,
-    Path((_, _, session)): Path<(String, String, String)>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Problem> {
-    resource::patch(&control, Access::Whip, &session, &headers, &body)
-}
-
-async fn end(
-    State(control): State<Arc<Control>>,
-    Path((_, _, session)): Path<(String, String, String)>,
-) -> Result<StatusCode, Problem> {
-    resource::end(&control, Access::Whip, &session)
 }
