@@ -83,6 +83,7 @@ export class CallView {
     for (const name of ['slots', 'speakers', 'quality', 'sharing']) on(this.#call, name, () => this.#refresh());
     on(this.#call, 'slots', () => this.#connectVoices());
     on(this.#call, 'state', () => this.#refresh());
+    on(this.#call, 'rejoined', () => this.#rejoined());
     on(this.#call, 'notice', toast);
     on(this.#call, 'chat', (message) => this.#chat(message));
     on(this.#local, 'change', () => this.#refresh());
@@ -249,6 +250,13 @@ export class CallView {
     const start = () => voice.play().catch(() => undefined);
     document.addEventListener('pointerdown', start, { once: true });
     document.addEventListener('keydown', start, { once: true });
+  }
+
+  /** Another session: what was asked of the one before, and whom it pinned, does not hold. */
+  #rejoined() {
+    this.#asked.clear();
+    this.#view.pinned = null;
+    this.#refresh();
   }
 
   #laidOut(sizes) {

@@ -1,7 +1,7 @@
 // One call, from joining to leaving: joins signalling, peer connection, roster, slots and own media.
 //
 // Events: state ('joining' | 'connected' | 'reconnecting' | 'left'), people ({came, went}), slots, speakers,
-// quality, chat ({from, text}), sharing (boolean), notice (sentence), left ({reason, message}).
+// quality, chat ({from, text}), sharing (boolean), notice (sentence), rejoined, left ({reason, message}).
 
 import { captureScreen } from './devices.js';
 import { DirectiveKeeper } from './directive.js';
@@ -23,6 +23,8 @@ const DEVICES = ['microphone', 'camera'];
 const RESTART_PATIENCE = 6000;
 const MOST_RESTARTS = 3;
 const REJOIN_DELAYS = [0, 500, 1000, 2000, 4000, 8000];
+/** Refusals of a join that pass by themselves: no network, or a server that restarts. */
+const PASSING = new Set(['UNREACHABLE', 'TIMEOUT', 'LOST', 'ERROR_CODE_UNAVAILABLE']);
 /** Publications tend to come in groups; one offer serves the group. */
 const MORE_SLOTS_DELAY = 100;
 
@@ -41,6 +43,8 @@ export class Call extends Emitter {
   #slotsTimer = 0;
   #pinned = null;
   #stops = [];
+  /** Whether the server knows us: before and between sessions there is nothing to negotiate. */
+  #entered = false;
 
   state = 'joining';
   roster = new Roster();
@@ -84,7 +88,6 @@ export class Call extends Emitter {
   async join() {
     await this.#enter();
     this.#stops.push(this.#local.on('change', (kind) => this.#localChange(kind)));
-    for (const kind of DEVICES) this.#localChange(kind);
     this.#listen(window, 'online', () => this.#networkChange());
     this.#listen(navigator.connection, 'change', () => this.#networkChange());
     this.#setState('connected');
@@ -174,7 +177,9 @@ export class Call extends Emitter {
       throw error;
     }
     this.#watch(signal, peer);
+    this.#entered = true;
     this.#afterRoster();
+    for (const kind of DEVICES) this.#localChange(kind);
     await this.#sendScreen();
   }
 
@@ -182,7 +187,7 @@ export class Call extends Emitter {
     signal.on('state', (state) => this.#setState(state === 'lost' ? 'reconnecting' : this.#mediaState()));
     signal.on('resumed', (joined) => this.#resumed(joined));
     signal.on('gone', () => this.#rejoin());
-    signal.on('left', (left) => this.#finish(left));
+    signal.on('left', (left) => (left.reason === 'LEAVE_REASON_SERVER_SHUTDOWN' ? this.#rejoin() : this.#finish(left)));
     peer.on('trouble', () => this.#restartIce());
     peer.on('state', (state) => {
       if (state === 'connected') {
@@ -304,6 +309,7 @@ export class Call extends Emitter {
   }
 
   async #localChange(kind) {
+    if (!this.#entered) return undefined;
     const track = this.#liveTrack(kind);
     if (track) return this.#send(kind, track);
     await this.#peer.send(kind, null);
@@ -375,7 +381,7 @@ export class Call extends Emitter {
   /** New ICE credentials and candidates on the same connection: the way over after a change of network. */
   #restartIce() {
     clearTimeout(this.#restartTimer);
-    if (this.state === 'left' || !this.#signal.isOpen) return;
+    if (!this.#entered || !this.#signal.isOpen) return;
     this.#restarts += 1;
     if (this.#restarts > MOST_RESTARTS) {
       this.#rejoin();
@@ -399,9 +405,10 @@ export class Call extends Emitter {
         this.#peer = new Peer(this.#media);
         await this.#enter();
         this.#setState('connected');
+        this.emit('rejoined');
         return;
       } catch (error) {
-        if (error.code !== 'UNREACHABLE' && error.code !== 'TIMEOUT' && error.code !== 'LOST') {
+        if (!PASSING.has(error.code)) {
           this.#finish({ reason: '', message: error.message });
           return;
         }
@@ -411,6 +418,7 @@ export class Call extends Emitter {
   }
 
   #closeSession(reason) {
+    this.#entered = false;
     clearTimeout(this.#restartTimer);
     clearTimeout(this.#slotsTimer);
     for (const keeper of this.#directives.values()) keeper.close();

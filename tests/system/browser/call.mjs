@@ -5,9 +5,12 @@ import { inject, readCounters } from './inject.mjs';
 /** The picture and rate that all tests ask of a camera: two cores carry four browsers of it. */
 export const CAPTURE = { width: 640, height: 360, fps: 15 };
 
+/** One small layer, for tests that are about something else than the picture. */
+export const SMALL_CAPTURE = { width: 320, height: 180, fps: 15 };
+
 /** Opens the page and joins. `options` are those of sfu/web/js/options.js. */
 export async function join(browser, server, { room, name, options = {}, prepare = [], ...rest }) {
-  const tab = await browser.open({ prepare: [inject.rememberPeers, ...prepare], ...rest });
+  const tab = await browser.open({ prepare: [inject.rememberPeers, inject.rememberNotices, ...prepare], ...rest });
   tab.name = name;
   const query = new URLSearchParams({ room, name, autojoin: '1', ...CAPTURE, ...options });
   await tab.goto(`${server}/?${query}`);
@@ -38,6 +41,55 @@ export async function seesNoMore(tab, name, options = {}) {
     (gone) => [...document.querySelectorAll('.tile-name')].every((label) => label.textContent !== gone),
     name,
     { what: `${tab.name} sees ${name} no more`, every: 20, ...options },
+  );
+}
+
+/** Waits until the tab has decoded `frames` more of each picture that it shows of `names`. */
+export async function picturesMove(tab, names, { frames = 10, ...options } = {}) {
+  const of = (all, name) => all.incoming.find((stream) => stream.kind === 'video' && stream.from === name);
+  const before = await counters(tab);
+  const deadline = Date.now() + (options.timeout ?? 40_000);
+  for (;;) {
+    const now = await counters(tab);
+    const still = names.filter((name) => !(of(now, name)?.framesDecoded >= (of(before, name)?.framesDecoded ?? 0) + frames));
+    if (still.length === 0) return;
+    if (Date.now() > deadline) throw new Error(`${tab.name}: no moving picture of ${still.join(', ')}`);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
+/** Waits until the page says that the connection is lost, or no longer. */
+export async function isReconnecting(tab, yes) {
+  await tab.until(
+    (wanted) => {
+      const banner = document.getElementById('banner');
+      return wanted === (!banner.hidden && banner.classList.contains('is-warning'));
+    },
+    yes,
+    { what: `${tab.name} is ${yes ? 'reconnecting' : 'connected again'}` },
+  );
+}
+
+/** Opens one of the side panels: 'people', 'chat' or 'stats'. */
+export async function openPanel(tab, name) {
+  const isOpen = await tab.evaluate((id) => !document.getElementById(id).hidden, name);
+  if (!isOpen) await tab.click(`#show-${name}`);
+}
+
+/** Writes into the chat. */
+export async function say(tab, text) {
+  await openPanel(tab, 'chat');
+  await tab.click('#chat textarea');
+  await tab.type(text);
+  await tab.press('Enter');
+}
+
+/** Waits until the chat holds this text. */
+export async function reads(tab, text) {
+  await tab.until(
+    (wanted) => [...document.querySelectorAll('#chat .messages p')].some((line) => line.textContent === wanted),
+    text,
+    { what: `${tab.name} reads "${text}"` },
   );
 }
 

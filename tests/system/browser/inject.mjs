@@ -15,6 +15,19 @@ const rememberPeers = {
   },
 };
 
+/** Remembers in `window.notices` what the page told its user in passing. */
+const rememberNotices = {
+  script: () => {
+    window.notices = [];
+    const note = (changes) => {
+      for (const { addedNodes } of changes) window.notices.push(...[...addedNodes].map((node) => node.textContent));
+    };
+    addEventListener('DOMContentLoaded', () => {
+      new MutationObserver(note).observe(document.getElementById('toasts'), { childList: true });
+    });
+  },
+};
+
 /** Offers the browser only the server's TCP candidates. */
 const tcpOnly = {
   script: () => {
@@ -117,7 +130,7 @@ const paintedCamera = (index) => ({
   },
 });
 
-export const inject = { rememberPeers, tcpOnly, throughRelay, joinClock, paintedCamera };
+export const inject = { rememberPeers, rememberNotices, tcpOnly, throughRelay, joinClock, paintedCamera };
 
 /** In the page: what it sends and receives, with the participant whose picture each receiver shows. */
 export async function readCounters() {

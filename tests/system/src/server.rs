@@ -18,6 +18,7 @@ const START_PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Server {
     child: Child,
+    command: Command,
     http: u16,
     media: u16,
 }
@@ -32,18 +33,26 @@ impl Server {
     pub fn start_with(name: &str, workers: usize) -> Result<Self> {
         let (http, media) = (free_tcp_port()?, free_media_ports()?);
         let log = File::create(results_folder()?.join(format!("{name}.log")))?;
-        let child = Command::new(binary("sfu")?)
+        let mut command = Command::new(binary("sfu")?);
+        command
             .args(["--dev", "--http-port", &http.to_string(), "--media-port", &media.to_string()])
             .args(["--workers", &workers.to_string()])
             .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into()))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("starting the server")?;
-        let mut server = Server { child, http, media };
+            .stderr(log);
+        let child = command.spawn().context("starting the server")?;
+        let mut server = Server { child, command, http, media };
         server.wait_until_it_answers()?;
         Ok(server)
+    }
+
+    /// Kills it, as a crash would, and starts it again on the same ports; it remembers nothing.
+    pub fn restart(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        self.child = self.command.spawn().context("starting the server again")?;
+        self.wait_until_it_answers()
     }
 
     /// Where the page and the HTTP interfaces are.
