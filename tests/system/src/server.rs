@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::programs::binary;
+use crate::programs::{binary, run_to_end};
 use crate::scenario::results_folder;
 
 /// How long the server may take until it answers.
@@ -53,6 +53,12 @@ impl Server {
         self.child.wait()?;
         self.child = self.command.spawn().context("starting the server again")?;
         self.wait_until_it_answers()
+    }
+
+    /// A token for any room, with further arguments of `sfu token`.
+    pub fn token(&self, arguments: &[&str]) -> Result<String> {
+        let output = run_to_end("sfu", &[&["token", "--dev", "--room", "*"], arguments].concat())?;
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
     /// Where the page and the HTTP interfaces are.

@@ -1,28 +1,33 @@
 //! What the page does beyond showing pictures: it survives losses of its connection, shares screens, chats, moderates,
 //! and obeys the server about its encoders.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use sfu_system_tests::{Scenario, Server, list, number};
+use sfu_system_tests::{Scenario, Server, list, number, results_folder};
 
 /// How long signalling stays cut: longer than the page's first attempts to resume.
 const CUT_SECONDS: u64 = 4;
 /// Share of the frames that must arrive while signalling is cut.
 const LEAST_DECODED: f64 = 0.95;
 
-fn run(name: &str, more: &Value) -> Result<Value> {
+/// Runs the scenario of this name; `parameters` may add to what all of them get.
+fn run(name: &str, parameters: impl FnOnce(&Server) -> Result<Value>) -> Result<Value> {
     let scenario = Scenario::begin(name)?;
     let server = Server::start(name)?;
-    let mut parameters = json!({ "server": server.url(), "room": name });
-    for (name, value) in more.as_object().into_iter().flatten() {
-        parameters[name] = value.clone();
+    let mut all = json!({ "server": server.url(), "room": name });
+    for (name, value) in parameters(&server)?.as_object().context("an object")? {
+        all[name] = value.clone();
     }
-    scenario.run(name, &parameters, |_| ())
+    scenario.run(name, &all, |_| ())
+}
+
+fn screenshot(name: &str) -> Result<Value> {
+    Ok(json!({ "screenshot": results_folder()?.join(format!("{name}.png")) }))
 }
 
 #[test]
 fn media_flows_on_while_signalling_is_cut_and_taken_up_again() -> Result<()> {
-    let result = run("resume", &json!({ "seconds": CUT_SECONDS }))?;
+    let result = run("resume", |_| Ok(json!({ "seconds": CUT_SECONDS })))?;
     for tab in list(&result, "tabs") {
         let [video] = list(tab, "video") else { panic!("one picture: {tab:#}") };
         let share = number(video, "decoded") / number(video, "encoded");
@@ -51,6 +56,65 @@ fn the_call_goes_on_after_the_server_was_restarted() -> Result<()> {
     assert_eq!(number(&result, "tiles"), 2.0, "nobody is there twice: {result:#}");
     for tab in list(&result, "tabs") {
         assert_eq!(number(tab, "peers"), 2.0, "one connection to each server: {tab:#}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_shared_screen_arrives_beside_the_camera() -> Result<()> {
+    let result = run("screen", |_| screenshot("screen"))?;
+    assert_eq!(result["largest"], "presenter's screen", "{result:#}");
+    assert_eq!(result["mode"], "spotlight", "{result:#}");
+    assert_eq!(result["sharing"], "false", "it can be ended: {result:#}");
+    Ok(())
+}
+
+#[test]
+fn messages_go_both_ways() -> Result<()> {
+    let texts = ["<i>5 > 3</i> & Grüße 👋", "auch so", "three"];
+    let result = run("chat", |_| Ok(json!({ "texts": texts })))?;
+    assert_eq!(result["one"], json!(texts));
+    assert_eq!(result["two"], json!(texts));
+    assert_eq!(result["late"], json!(texts[2..]), "nothing is kept");
+    assert_eq!(result["unread"], "", "what was read is not counted");
+    Ok(())
+}
+
+#[test]
+fn moderators_mute_remove_and_close() -> Result<()> {
+    let result = run("moderation", |server| {
+        Ok(json!({ "moderatorToken": server.token(&["--moderate"])?, "guestToken": server.token(&[])? }))
+    })?;
+    assert_eq!(result["buttonsOfGuests"], 0, "{result:#}");
+    assert_eq!(result["sendsSound"], false, "{result:#}");
+    assert_eq!(result["sendsSoundAgain"], true, "who was muted may speak again: {result:#}");
+    assert!(result["notices"].to_string().contains("A moderator switched your microphone off."), "{result:#}");
+    assert_eq!(result["removed"], "You were removed from the room.", "{result:#}");
+    assert_eq!(result["camerasStillOpen"], false, "{result:#}");
+    assert_eq!(result["closed"], "A moderator closed the room.", "{result:#}");
+    Ok(())
+}
+
+#[test]
+fn a_directive_reaches_the_encoder_and_lapses() -> Result<()> {
+    let result = run("directive", |server| Ok(json!({ "adminToken": server.token(&["--admin"])? })))?;
+    assert_eq!(result["outcomes"], json!(["DIRECTIVE_OUTCOME_APPLIED", "DIRECTIVE_OUTCOME_APPLIED"]), "{result:#}");
+    assert_eq!(result["during"], json!({ "active": true, "maxBitrate": 60_000 }), "{result:#}");
+    let (before, during) = (number(&result, "rate"), number(&result, "rateDuring"));
+    assert!(during < before / 2.0, "the bitrate falls: {result:#}");
+    Ok(())
+}
+
+#[test]
+fn five_see_and_hear_each_other() -> Result<()> {
+    let result = run("five", |_| screenshot("five"))?;
+    let tabs = list(&result, "tabs");
+    assert_eq!(tabs.len(), 5);
+    for tab in tabs {
+        let of_kind = |kind: &'static str| list(tab, "incoming").iter().filter(move |stream| stream["kind"] == kind);
+        assert_eq!(of_kind("video").count(), 4, "{tab:#}");
+        assert_eq!(of_kind("audio").filter(|stream| number(stream, "totalAudioEnergy") > 0.0).count(), 4, "{tab:#}");
+        assert_eq!(number(tab, "peers"), 1.0, "nobody had to connect anew: {tab:#}");
     }
     Ok(())
 }
