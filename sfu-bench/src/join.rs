@@ -17,9 +17,11 @@ use sfu_rtc::ids::Ssrc;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// Receive buffer of a peer: a keyframe of 1.5 Mbit/s video and a scheduling hiccup.
-const SOCKET_BUFFER: usize = 512 * 1024;
+pub(crate) const SOCKET_BUFFER: usize = 512 * 1024;
 
 /// Where participants go.
 #[derive(Clone, Debug)]
@@ -42,19 +44,54 @@ pub enum Target {
     },
 }
 
+impl Target {
+    /// Where a server of the native signalling tells its metrics.
+    pub fn metrics_url(&self) -> Option<String> {
+        let Self::Native { server, .. } = self else { return None };
+        let (scheme, rest) = server.split_once("://")?;
+        let scheme = if scheme == "wss" { "https" } else { "http" };
+        Some(format!("{scheme}://{}/metrics", rest.split('/').next()?))
+    }
+}
+
 /// A session that lasts as long as it is kept.
 pub enum Kept {
     /// Native signalling.
-    Native(Box<NativeSession>),
+    Native(NativeKeeper),
     /// WHIP or WHEP.
     Http(WhipSession),
+}
+
+/// A task that takes whatever the server tells, so that the server need not wait for us, until it is told to leave.
+pub struct NativeKeeper {
+    leave: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl NativeKeeper {
+    fn new(mut session: NativeSession) -> Self {
+        let (leave, mut leaving) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    event = session.next_event() => if event.is_none() { return },
+                    _ = &mut leaving => return session.leave("the bench is done").await,
+                }
+            }
+        });
+        Self { leave, task }
+    }
 }
 
 impl Kept {
     /// Leaves in order.
     pub async fn leave(self) {
         match self {
-            Self::Native(session) => session.leave("the bench is done").await,
+            Self::Native(keeper) => {
+                // The task may have ended, with the session.
+                let _ = keeper.leave.send(());
+                let _ = keeper.task.await;
+            }
             // The server sees the media end as well.
             Self::Http(session) => drop(session.stop().await),
         }
@@ -102,8 +139,8 @@ impl Joiner {
         let socket = UdpSocket::bind(SocketAddr::new(IpAddr::V4(local), 0), &config)
             .context("cannot open a socket for a peer (ulimit -n?)")?;
         let endpoint = Endpoint::new(answer.params, &self.certificate, self.clock.now());
-        let publisher = self.publisher(&offer, group);
-        let subscriber = Subscriber::new(group.codec, joined);
+        let publisher = self.publisher(&offer, group, answer.transport_cc);
+        let subscriber = Subscriber::new(group.codec, answer.transport_cc, joined);
         Ok((kept, NewPeer { socket, endpoint, publisher, subscriber, joined }))
     }
 
@@ -137,7 +174,7 @@ impl Joiner {
                 let video = publish(offer.video_mid(), Source::Camera);
                 let list = audio.into_iter().chain(video).collect();
                 let (session, answer) = NativeSession::join(&options, sdp, list).await?;
-                Ok((Kept::Native(Box::new(session)), answer))
+                Ok((Kept::Native(NativeKeeper::new(session)), answer))
             }
             Target::Http { whip, whep, token } => {
                 let template = if plan.publishes { whip } else { whep };
@@ -149,12 +186,12 @@ impl Joiner {
         }
     }
 
-    fn publisher(&self, offer: &OfferPlan, group: &Group) -> Publisher {
+    fn publisher(&self, offer: &OfferPlan, group: &Group, transport_cc: Option<u8>) -> Publisher {
         /// Publishers begin this far apart within a frame's time, so that their frames do not coincide.
         const STEPS: u32 = 16;
         let step = self.spread.fetch_add(1, Ordering::Relaxed) % STEPS;
         let offset = Duration::from_secs_f64(f64::from(step) / f64::from(STEPS) / group.fps);
-        let mut publisher = Publisher::new(self.clock.now() + offset);
+        let mut publisher = Publisher::new(self.clock.now() + offset, transport_cc);
         if let (Some(ssrc), Some(mid)) = (offer.audio, offer.audio_mid()) {
             publisher.add_audio(ssrc, mid, ssrc.0, group.audio_bitrate);
         }
@@ -167,5 +204,19 @@ impl Joiner {
             publisher.add_video(mid, layers.collect());
         }
         publisher
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_stand_beside_the_signalling() {
+        let url = |server: &str| Target::Native { server: server.into(), token: String::new() }.metrics_url();
+        assert_eq!(url("ws://127.0.0.1:7880").unwrap(), "http://127.0.0.1:7880/metrics");
+        assert_eq!(url("wss://sfu.example/v1/join").unwrap(), "https://sfu.example/metrics");
+        let http = Target::Http { whip: "http://a/w".into(), whep: "http://a/w".into(), token: None };
+        assert_eq!(http.metrics_url(), None);
     }
 }

@@ -31,7 +31,7 @@ enum Command {
         json: bool,
     },
     /// Loads a server with participants and measures what comes of it.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
 }
 
 #[derive(Args)]
@@ -102,7 +102,10 @@ struct RunArgs {
     /// CPUs for the generators, one thread each (default: the last allowed).
     #[arg(long, value_delimiter = ',')]
     cpus: Vec<usize>,
-    /// Measures the floor of this machine before and after.
+    /// Where the server tells its metrics, for the lengths of its runs (default: /metrics of a native server).
+    #[arg(long)]
+    metrics_url: Option<String>,
+    /// Measures the floor in slices between the measured windows, and the server's ratio to it.
     #[arg(long)]
     with_floor: bool,
     /// Print JSON.
@@ -153,11 +156,12 @@ impl RunArgs {
             bail!("--join-rate {} is out of bounds: 0.1 to 10000", self.join_rate);
         }
         Ok(RunOptions {
-            target,
             join_rate: self.join_rate,
             settle: seconds(self.settle, "settle")?,
             duration: seconds(self.duration, "duration")?,
             server_pid: self.server_pid,
+            metrics_url: self.metrics_url.clone().or_else(|| target.metrics_url()),
+            target,
             cpus,
             with_floor: self.with_floor,
         })
@@ -224,5 +228,5 @@ fn print_floor(floor: &floor::Floor) {
     for (run, cost) in &floor.send {
         println!("… and send, run {run:>2}  {cost:>9.0}");
     }
-    println!("receive             {:>9.0}", floor.receive);
+    println!("receive and open    {:>9.0}", floor.receive);
 }

@@ -10,10 +10,12 @@ mod cmsg;
 pub mod cpu_time;
 pub mod interfaces;
 mod recv;
+mod recv_plain;
 mod send;
 mod sockaddr;
 mod socket;
 
 pub use recv::RecvBatch;
+pub use recv_plain::PlainBatch;
 pub use send::{SendProgress, SendStats};
 pub use socket::{UdpConfig, UdpSocket};

@@ -1,6 +1,7 @@
 //! One UDP socket, set up for batches.
 
 use crate::recv::{self, RecvBatch};
+use crate::recv_plain::PlainBatch;
 use crate::send::{SendProgress, SendStats, Sender};
 use sfu_rtc::net::TransmitBatch;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -74,6 +75,14 @@ impl UdpSocket {
     /// [`io::ErrorKind::WouldBlock`] where nothing waits, or what the system says.
     pub fn recv(&self, batch: &mut RecvBatch) -> io::Result<()> {
         batch.receive(self.socket.as_raw_fd(), self.local.ip())
+    }
+
+    /// Like [`Self::recv`] for a socket without UDP_GRO, whose senders do not matter.
+    ///
+    /// # Errors
+    /// As [`Self::recv`].
+    pub fn recv_plain(&self, batch: &mut PlainBatch) -> io::Result<()> {
+        batch.receive(self.socket.as_raw_fd())
     }
 
     /// Sends `batch` from its entry `from` on.

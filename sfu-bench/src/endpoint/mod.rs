@@ -43,6 +43,8 @@ pub struct Endpoint {
     ice: IceClient,
     dtls: DtlsEndpoint,
     dtls_started: bool,
+    /// Something came that DTLS may answer.
+    dtls_pending: bool,
     keys: Option<(SrtpSender, SrtpReceiver)>,
     failed: bool,
     path: NetworkPath,
@@ -55,6 +57,7 @@ impl Endpoint {
             ice: IceClient::new(params.local_ice, params.remote_ice, now),
             dtls: DtlsEndpoint::new_client(certificate, params.fingerprints, now),
             dtls_started: false,
+            dtls_pending: false,
             keys: None,
             failed: false,
             path: params.path,
@@ -71,12 +74,18 @@ impl Endpoint {
         self.failed
     }
 
+    /// Whether what came is to be answered at once.
+    pub fn wants_service(&self) -> bool {
+        self.dtls_pending || (self.ice.is_nominated() && !self.dtls_started)
+    }
+
     /// Handles a datagram of the server; media is opened in place.
     pub fn handle_datagram<'a>(&mut self, now: Instant, datagram: &'a mut [u8]) -> Incoming<'a> {
         match datagram.first() {
             // RFC 7983 section 7.
             Some(0..=3) => self.ice.handle(datagram),
             Some(20..=63) => {
+                self.dtls_pending = true;
                 // Refused handshakes end by the endpoint's own verdict.
                 let _ = self.dtls.handle_packet(now, datagram);
             }
@@ -105,9 +114,13 @@ impl Endpoint {
         if !self.ice.is_nominated() {
             return;
         }
-        if !self.dtls_started || self.dtls.poll_timeout().is_some_and(|at| at <= now) {
+        let due = !self.dtls_started || self.dtls.poll_timeout().is_some_and(|at| at <= now);
+        if due {
             self.dtls_started = true;
             self.dtls.handle_timeout(now);
+        }
+        if !std::mem::take(&mut self.dtls_pending) && !due {
+            return;
         }
         let mut buf = Vec::new();
         while let Some(output) = self.dtls.poll_output(&mut buf) {
@@ -165,6 +178,7 @@ impl Endpoint {
 
     /// Says goodbye; what it says is to be polled.
     pub fn close(&mut self) {
+        self.dtls_pending = true;
         self.dtls.close();
     }
 }

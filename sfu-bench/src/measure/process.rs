@@ -45,6 +45,23 @@ impl ProcessSample {
     }
 }
 
+impl ProcessUse {
+    /// CPU time of all threads, from their exact clocks, in nanoseconds per packet.
+    pub fn cost_per_packet(&self, packets: u64) -> f64 {
+        let cpu: Duration = self.by_thread.values().sum();
+        cpu.as_nanos() as f64 / packets.max(1) as f64
+    }
+
+    /// Adds what was used at another, later time.
+    pub fn merge(&mut self, later: &Self) {
+        self.cpu += later.cpu;
+        for (name, time) in &later.by_thread {
+            *self.by_thread.entry(name.clone()).or_default() += *time;
+        }
+        self.rss = later.rss;
+    }
+}
+
 /// What a process used between two samples.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ProcessUse {
@@ -54,6 +71,14 @@ pub struct ProcessUse {
     pub by_thread: BTreeMap<String, Duration>,
     /// Resident set size at the end, in bytes.
     pub rss: u64,
+}
+
+/// The CPU on which the busiest thread of `pid` ran last (field 39 of proc_pid_stat(5)).
+pub fn busiest_cpu(pid: u32) -> Option<usize> {
+    let sample = ProcessSample::read(pid).ok()?;
+    let busiest = sample.threads.iter().max_by_key(|(_, time)| **time)?.0.1;
+    let stat = fs::read_to_string(format!("/proc/{pid}/task/{busiest}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(36)?.parse().ok()
 }
 
 /// Name and run time. `schedstat` counts nanoseconds where the kernel keeps it; `stat` counts ticks.
@@ -97,6 +122,20 @@ mod tests {
         let stat = "7 (a) b) S 1 1 1 0 -1 0 0 0 0 0 250 50 0 0 20 0 1 0 5";
         assert_eq!(cpu_time(stat).unwrap(), ("a) b".into(), Duration::from_secs(3)));
         assert!(cpu_time("7 (x").is_err());
+    }
+
+    #[test]
+    fn the_busiest_thread_runs_where_it_is_pinned() {
+        let cpu = sfu_net::affinity::allowed_cpus().pop().unwrap();
+        let pinned = std::thread::spawn(move || {
+            sfu_net::affinity::pin_current_thread(cpu).unwrap();
+            std::process::Command::new("sleep").arg("10").spawn().unwrap()
+        });
+        let mut child = pinned.join().unwrap();
+        assert_eq!(busiest_cpu(child.id()), Some(cpu));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(busiest_cpu(u32::MAX), None);
     }
 
     #[test]

@@ -68,6 +68,11 @@ impl VideoSource {
         self.keyframe_wanted = true;
     }
 
+    /// So many frames pass without being sent.
+    pub fn skip(&mut self, frames: u32) {
+        self.frame = self.frame.wrapping_add(frames);
+    }
+
     /// Time from frame to frame.
     pub fn interval(&self) -> Duration {
         Duration::from_secs_f64(1.0 / self.fps)

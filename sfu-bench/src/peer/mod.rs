@@ -1,5 +1,16 @@
-//! One participant of the load: what it offers, what it sends, what it makes of what it gets.
+//! What one peer offers, sends, and makes of what it gets.
 
 pub mod description;
+pub mod measured;
+mod outgoing;
 pub mod publisher;
+mod stream;
 pub mod subscriber;
+
+use description::EXTENSIONS;
+use sfu_rtc::rtp::extension::ExtensionKind;
+
+/// Id of an extension that we offer.
+fn extension_id(kind: ExtensionKind) -> u8 {
+    EXTENSIONS.iter().find(|(offered, _)| *offered == kind).map_or(0, |(_, id)| *id)
+}

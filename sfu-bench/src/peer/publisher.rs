@@ -1,14 +1,13 @@
-//! What a peer sends: sound every 20 ms, video frame by frame, reports, and packets again when asked.
+//! What a peer sends: sound every 20 ms, video frame by frame, sender reports, and keyframes when asked.
 
-use super::description::{EXTENSIONS, OPUS, RIDS, VIDEO};
+use super::description::{OPUS, RIDS, VIDEO};
+use super::outgoing::{Outgoing, PacketFacts, TransportSeq};
 use crate::endpoint::Endpoint;
 use crate::media::{self, Stamp, VideoSource};
-use sfu_rtc::ids::{PayloadType, SeqNo, Ssrc};
+use sfu_rtc::ids::Ssrc;
 use sfu_rtc::net::TransmitBatch;
-use sfu_rtc::rtcp::RtcpView;
-use sfu_rtc::rtp::RtpHeader;
-use sfu_rtc::rtp::extension::ExtensionKind;
-use sfu_rtc::time::{Duration, Instant};
+use sfu_rtc::rtcp::{self, RtcpView};
+use sfu_rtc::time::{Duration, Instant, NtpTime};
 
 /// Packet time of Opus.
 const AUDIO_INTERVAL: Duration = Duration::from_millis(20);
@@ -16,57 +15,10 @@ const AUDIO_INTERVAL: Duration = Duration::from_millis(20);
 const AUDIO_SAMPLES: u32 = 960;
 /// Audio level of somebody who speaks (RFC 6464): voice bit, -20 dBov.
 const SPEAKING: u8 = 0x80 | 20;
-
-/// Id of an extension that we offer.
-fn extension_id(kind: ExtensionKind) -> u8 {
-    EXTENSIONS.iter().find(|(offered, _)| *offered == kind).map_or(0, |(_, id)| *id)
-}
-
-/// One RTP stream on its way out.
-struct Outgoing {
-    ssrc: Ssrc,
-    payload_type: PayloadType,
-    mid: String,
-    rid: Option<&'static str>,
-    next_seq: SeqNo,
-    packets: u64,
-}
-
-impl Outgoing {
-    fn new(ssrc: Ssrc, payload_type: u8, mid: usize, rid: Option<&'static str>) -> Self {
-        let payload_type = PayloadType(payload_type);
-        Self { ssrc, payload_type, mid: mid.to_string(), rid, next_seq: SeqNo(1_000), packets: 0 }
-    }
-
-    fn send(&mut self, endpoint: &mut Endpoint, at: Timing, payload: &[u8], batch: &mut TransmitBatch) {
-        let seq = self.next_seq;
-        self.next_seq = seq.next();
-        self.packets += 1;
-        let header = RtpHeader {
-            payload_type: self.payload_type,
-            seq: seq.wire(),
-            timestamp: at.timestamp,
-            ssrc: self.ssrc,
-            marker: at.marker,
-        };
-        let mid = (extension_id(ExtensionKind::Mid), self.mid.as_bytes());
-        let rid = self.rid.map(|rid| (extension_id(ExtensionKind::Rid), rid.as_bytes()));
-        let level = (extension_id(ExtensionKind::AudioLevel), &[at.level][..]);
-        let is_audio = self.payload_type.0 == OPUS;
-        match (rid, is_audio) {
-            (Some(rid), _) => endpoint.send_rtp(header, seq, &[mid, rid], payload, batch),
-            (None, true) => endpoint.send_rtp(header, seq, &[mid, level], payload, batch),
-            (None, false) => endpoint.send_rtp(header, seq, &[mid], payload, batch),
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Timing {
-    timestamp: u32,
-    marker: bool,
-    level: u8,
-}
+/// Time between sender reports.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// A generator that is later than this leaves frames out, as an encoder would, rather than send all of them at once.
+const MAX_LATE: Duration = Duration::from_millis(500);
 
 /// Sound and video of one peer.
 pub struct Publisher {
@@ -74,6 +26,8 @@ pub struct Publisher {
     video: Vec<(Outgoing, VideoSource)>,
     next_frame: Instant,
     interval: Duration,
+    transport_seq: TransportSeq,
+    next_report: Instant,
     scratch: Vec<u8>,
 }
 
@@ -81,21 +35,32 @@ struct AudioOut {
     stream: Outgoing,
     source: u32,
     sequence: u32,
+    timestamp: u32,
     size: usize,
     next: Instant,
 }
 
 impl Publisher {
-    /// A peer that sends nothing yet, its first frame being due at `first`.
-    pub fn new(first: Instant) -> Self {
-        Self { audio: None, video: Vec::new(), next_frame: first, interval: Duration::MAX, scratch: Vec::new() }
+    /// A peer that sends nothing yet, its first frame being due at `first`; `transport_cc` is the id of the
+    /// transport-wide sequence number, where it was negotiated.
+    pub fn new(first: Instant, transport_cc: Option<u8>) -> Self {
+        Self {
+            audio: None,
+            video: Vec::new(),
+            next_frame: first,
+            interval: Duration::MAX,
+            transport_seq: TransportSeq::new(transport_cc),
+            next_report: first + REPORT_INTERVAL,
+            scratch: Vec::new(),
+        }
     }
 
     /// Adds sound of `bitrate` bits per second in section `mid`.
     pub fn add_audio(&mut self, ssrc: Ssrc, mid: usize, source: u32, bitrate: u64) {
         let per_packet = AUDIO_INTERVAL.as_secs_f64() * bitrate as f64 / 8.0;
         let stream = Outgoing::new(ssrc, OPUS, mid, None);
-        self.audio = Some(AudioOut { stream, source, sequence: 0, size: per_packet as usize, next: self.next_frame });
+        let size = per_packet as usize;
+        self.audio = Some(AudioOut { stream, source, sequence: 0, timestamp: 0, size, next: self.next_frame });
     }
 
     /// Adds the layers of video in section `mid`, lowest first.
@@ -108,44 +73,76 @@ impl Publisher {
         }
     }
 
-    /// When something is due.
+    /// When media is due.
     pub fn poll_timeout(&self) -> Instant {
         let video = if self.video.is_empty() { Instant::NEVER } else { self.next_frame };
         self.audio.as_ref().map_or(Instant::NEVER, |audio| audio.next).min(video)
     }
 
-    /// Sends what is due; `clock` is the time that goes into stamps. Returns how late the earliest of it was.
-    pub fn poll(
-        &mut self,
-        now: Instant,
-        clock: Duration,
-        endpoint: &mut Endpoint,
-        batch: &mut TransmitBatch,
-    ) -> Duration {
+    /// Sends what is due, stamped with `now`. Returns how many packets that were, and how late the earliest was.
+    pub fn poll(&mut self, now: Instant, endpoint: &mut Endpoint, batch: &mut TransmitBatch) -> (u64, Duration) {
         let late = now - self.poll_timeout().min(now);
-        if let Some(audio) = self.audio.as_mut().filter(|audio| audio.next <= now) {
-            self.scratch.clear();
-            let stamp = Stamp { source: audio.source, sequence: audio.sequence, sent: clock };
-            media::opus_payload(stamp, audio.size, &mut self.scratch);
-            let timestamp = audio.sequence.wrapping_mul(AUDIO_SAMPLES);
-            audio.sequence = audio.sequence.wrapping_add(1);
-            audio.stream.send(endpoint, Timing { timestamp, marker: false, level: SPEAKING }, &self.scratch, batch);
-            audio.next += AUDIO_INTERVAL;
+        if late > MAX_LATE {
+            self.skip_to(now);
         }
-        if !self.video.is_empty() && self.next_frame <= now {
-            for (stream, source) in &mut self.video {
-                source.next_frame(clock, &mut self.scratch, |info, payload| {
-                    let timing = Timing { timestamp: info.timestamp, marker: info.marker, level: 0 };
-                    stream.send(endpoint, timing, payload, batch);
+        let clock = now - Instant::ZERO;
+        let Self { audio, video, transport_seq, scratch, .. } = self;
+        let mut packets = 0;
+        if let Some(audio) = audio.as_mut().filter(|audio| audio.next <= now) {
+            scratch.clear();
+            let stamp = Stamp { source: audio.source, sequence: audio.sequence, sent: clock };
+            media::opus_payload(stamp, audio.size, scratch);
+            let facts = PacketFacts { timestamp: audio.timestamp, marker: false, level: SPEAKING };
+            audio.stream.send(now, facts, scratch, transport_seq, endpoint, batch);
+            audio.sequence = audio.sequence.wrapping_add(1);
+            audio.timestamp = audio.timestamp.wrapping_add(AUDIO_SAMPLES);
+            audio.next += AUDIO_INTERVAL;
+            packets += 1;
+        }
+        if !video.is_empty() && self.next_frame <= now {
+            for (stream, source) in video {
+                source.next_frame(clock, scratch, |info, payload| {
+                    let facts = PacketFacts { timestamp: info.timestamp, marker: info.marker, level: 0 };
+                    stream.send(now, facts, payload, transport_seq, endpoint, batch);
+                    packets += 1;
                 });
             }
             self.next_frame += self.interval;
         }
-        late
+        (packets, late)
+    }
+
+    /// Leaves out what was due before `now`; the media clocks go on as if it had been sent.
+    pub fn skip_to(&mut self, now: Instant) {
+        let whole = |from: Instant, interval: Duration| ((now - from).as_nanos() / interval.as_nanos()) as u32;
+        if let Some(audio) = &mut self.audio {
+            let packets = whole(audio.next, AUDIO_INTERVAL);
+            audio.next += AUDIO_INTERVAL * packets;
+            audio.timestamp = audio.timestamp.wrapping_add(packets.wrapping_mul(AUDIO_SAMPLES));
+        }
+        if !self.video.is_empty() {
+            let frames = whole(self.next_frame, self.interval);
+            self.next_frame += self.interval * frames;
+            self.video.iter_mut().for_each(|(_, source)| source.skip(frames));
+        }
+    }
+
+    /// Hands the reports that are due to `send`; `buf` is scratch.
+    pub fn report(&mut self, now: Instant, ntp: NtpTime, buf: &mut Vec<u8>, send: &mut impl FnMut(&[u8])) {
+        if now < self.next_report {
+            return;
+        }
+        self.next_report = now + REPORT_INTERVAL;
+        buf.clear();
+        let audio = self.audio.as_ref().map(|audio| &audio.stream);
+        audio.into_iter().chain(self.video.iter().map(|(stream, _)| stream)).for_each(|s| s.report(now, ntp, buf));
+        if !buf.is_empty() {
+            send(buf);
+        }
     }
 
     /// Heeds requests for keyframes; how many there were.
-    pub fn handle_rtcp(&mut self, packet: &RtcpView<'_>) -> u64 {
+    pub fn handle_rtcp(&mut self, compound: &[u8]) -> u64 {
         let mut heed = |wanted: Ssrc| {
             let source = self.video.iter_mut().find(|(stream, _)| stream.ssrc == wanted);
             source.map_or(0, |(_, source)| {
@@ -153,16 +150,31 @@ impl Publisher {
                 1
             })
         };
-        match packet {
+        let requests = rtcp::compound(compound).flatten().map(|packet| match packet {
             RtcpView::Pli(pli) => heed(pli.media),
             RtcpView::Fir(fir) => fir.entries().map(|(ssrc, _)| heed(ssrc)).sum(),
             _ => 0,
-        }
+        });
+        requests.sum()
     }
+}
 
-    /// Packets sent.
-    pub fn packets(&self) -> u64 {
-        let audio = self.audio.as_ref().map_or(0, |audio| audio.stream.packets);
-        audio + self.video.iter().map(|(stream, _)| stream.packets).sum::<u64>()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::VideoCodec;
+
+    #[test]
+    fn what_is_left_out_passes_on_the_media_clocks() {
+        let mut publisher = Publisher::new(Instant::from_millis(5), None);
+        publisher.add_audio(Ssrc(1), 0, 1, 32_000);
+        publisher.add_video(1, vec![(Ssrc(2), VideoSource::new(VideoCodec::Vp8, 2, 500_000, 25.0, (64, 64)))]);
+        publisher.skip_to(Instant::from_millis(1_015));
+        let audio = publisher.audio.as_ref().unwrap();
+        assert_eq!((audio.next, audio.timestamp), (Instant::from_millis(1_005), 50 * AUDIO_SAMPLES));
+        assert_eq!(publisher.next_frame, Instant::from_millis(1_005));
+        let mut timestamps = Vec::new();
+        publisher.video[0].1.next_frame(Duration::ZERO, &mut Vec::new(), |info, _| timestamps.push(info.timestamp));
+        assert_eq!(timestamps[0], 25 * 3_600);
     }
 }

@@ -48,6 +48,17 @@ pub(super) async fn request(
     anyhow::bail!("{uri} redirects in circles")
 }
 
+/// Fetches a text, such as a server's metrics.
+///
+/// # Errors
+/// Where `url` is none, nobody answers there, or the answer is no success.
+pub async fn fetch(url: &str) -> Result<String> {
+    let uri: Uri = url.parse().with_context(|| format!("{url} is no URL"))?;
+    let answer = request(Method::GET, &uri, None, None).await?;
+    ensure!(answer.status.is_success(), "{url} answers {}", answer.status);
+    Ok(answer.body)
+}
+
 async fn once(method: &Method, uri: &Uri, token: Option<&str>, body: Option<(&str, String)>) -> Result<Answer> {
     let stream = Origin::of(uri, "http", "https")?.connect().await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;

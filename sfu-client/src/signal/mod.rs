@@ -8,6 +8,7 @@ mod session;
 mod stream;
 mod whip;
 
+pub use http::fetch;
 pub use native::{JoinOptions, NativeSession, SignalEvent};
 #[cfg(feature = "media")]
 pub use session::{Session, Target};

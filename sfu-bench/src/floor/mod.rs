@@ -4,22 +4,27 @@
 //! (each with keys of its own), and sends runs of equal size as one segmented message. What a server adds to this is
 //! its own doing.
 
+mod receivers;
+
 use anyhow::{Context, Result};
-use serde::Serialize;
+use receivers::Receivers;
+use serde::{Deserialize, Serialize};
 use sfu_net::cpu_time::thread_cpu_time;
-use sfu_net::{RecvBatch, UdpConfig, UdpSocket, affinity};
+use sfu_net::{UdpConfig, UdpSocket, affinity};
 use sfu_rtc::ids::{PayloadType, SeqNo, Ssrc};
 use sfu_rtc::net::{NetworkPath, Protocol, TransmitBatch};
 use sfu_rtc::rtp::{HeaderWriter, RtpHeader};
 use sfu_rtc::srtp::{MasterKey, SrtpProfile, SrtpSender};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Run lengths that are measured: what a frame of a call is cut into.
 pub const RUNS: [usize; 6] = [1, 2, 4, 6, 8, 16];
+/// Peers whose packets are sealed before they are sent: as many messages as one sendmmsg takes.
+const BATCH: usize = 64;
 /// How long to wait for the receivers before a round counts as lost; loopback loses only where a buffer is full.
 const ROUND_PATIENCE: Duration = Duration::from_millis(100);
 
@@ -50,13 +55,13 @@ impl Default for FloorOptions {
 }
 
 /// The floor, in nanoseconds of CPU per packet.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Floor {
     /// Header and seal, nothing sent.
     pub seal: f64,
     /// Header, seal and send, by run length.
     pub send: Vec<(usize, f64)>,
-    /// Plain batched receive (recvmmsg).
+    /// Receiving as the load's peers do: poll, recvmmsg, open.
     pub receive: f64,
 }
 
@@ -114,36 +119,45 @@ impl FloorSender {
         let socket = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), &UdpConfig::default())?;
         let local = socket.local_addr().ip();
         let peer = |(index, &remote): (usize, &SocketAddr)| {
-            let seed = (index as u64).to_be_bytes();
-            let key = [seed, seed].concat();
-            let master = MasterKey::new(SrtpProfile::AeadAes128Gcm, &key, &[7; 12]).context("key sizes fit")?;
-            Ok((NetworkPath { remote, local, protocol: Protocol::Udp }, SrtpSender::new(&master)))
+            Ok((NetworkPath { remote, local, protocol: Protocol::Udp }, SrtpSender::new(&master_key(index)?)))
         };
         let peers = receivers.addresses.iter().enumerate().map(peer).collect::<Result<_>>()?;
-        let batch = TransmitBatch::with_capacity(4 << 20);
+        let batch = TransmitBatch::default();
         Ok(Self { socket, peers, batch, payload: vec![0xa5; payload], next_seq: 0 })
     }
 
-    /// Fills the batch with a run for each peer, as a fan-out does.
-    fn fill(&mut self, run: usize) -> Result<()> {
+    /// Seals a run for each of `peers`; their packets are numbered from `first` on.
+    fn fill(&mut self, peers: Range<usize>, run: usize, first: u64) -> Result<()> {
         self.batch.clear();
-        for (path, keys) in &self.peers {
-            for offset in 0..run as u64 {
-                let seq = SeqNo(self.next_seq + offset);
+        for (path, keys) in &self.peers[peers] {
+            for seq in (first..).take(run).map(SeqNo) {
                 let write = |out: &mut Vec<u8>| seal(keys, seq, &self.payload, out);
                 self.batch.push(*path, write).ok().context("a packet of this size can be sealed")?;
             }
         }
+        Ok(())
+    }
+
+    /// One fan-out to all peers. A batch is no larger than what one system call sends, so that it stays in the cache.
+    fn fan_out(&mut self, run: usize, send: bool) -> Result<()> {
+        let first = self.next_seq;
         self.next_seq += run as u64;
+        for start in (0..self.peers.len()).step_by(BATCH) {
+            self.fill(start..(start + BATCH).min(self.peers.len()), run, first)?;
+            let mut next = 0;
+            while send && next < self.batch.transmits().len() {
+                next = self.socket.send(&self.batch, next).next;
+            }
+        }
         Ok(())
     }
 
     fn seal_only(&mut self, packets: u64) -> Result<f64> {
         let rounds = packets.div_ceil(self.peers.len() as u64);
-        self.fill(1)?;
+        self.fan_out(1, false)?;
         let before = thread_cpu_time();
         for _ in 0..rounds {
-            self.fill(1)?;
+            self.fan_out(1, false)?;
         }
         Ok(per_packet(thread_cpu_time() - before, rounds * self.peers.len() as u64))
     }
@@ -156,11 +170,7 @@ impl FloorSender {
         for round in 0..rounds {
             let target = received.load(Ordering::Relaxed) + per_round;
             let before = thread_cpu_time();
-            self.fill(run)?;
-            let mut next = 0;
-            while next < self.batch.transmits().len() {
-                next = self.socket.send(&self.batch, next).next;
-            }
+            self.fan_out(run, true)?;
             // The first round warms the caches and the route.
             if round > 0 {
                 spent += thread_cpu_time() - before;
@@ -187,64 +197,14 @@ fn seal(
     keys.seal_rtp_from(out, start, header_len, payload, seq)
 }
 
+/// Key of one receiver.
+fn master_key(index: usize) -> Result<MasterKey> {
+    let seed = (index as u64).to_be_bytes();
+    MasterKey::new(SrtpProfile::AeadAes128Gcm, &[seed, seed].concat(), &[7; 12]).context("key sizes fit")
+}
+
 fn per_packet(spent: Duration, packets: u64) -> f64 {
     spent.as_nanos() as f64 / packets.max(1) as f64
-}
-
-/// Ordinary receivers (without UDP_GRO, as browsers are), drained by a thread.
-struct Receivers {
-    addresses: Vec<SocketAddr>,
-    received: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
-    thread: thread::JoinHandle<f64>,
-}
-
-impl Receivers {
-    fn start(count: u16, cpu: usize) -> Result<Self> {
-        let config = UdpConfig { gro: false, gso: false, ..UdpConfig::default() };
-        let bind = |_| UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), &config);
-        let sockets: Vec<_> = (0..count)
-            .map(bind)
-            .collect::<Result<_, _>>()
-            .context("cannot bind the receivers' sockets (ulimit -n?)")?;
-        let addresses = sockets.iter().map(UdpSocket::local_addr).collect();
-        let (received, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (count, end) = (Arc::clone(&received), Arc::clone(&stop));
-        let thread = thread::spawn(move || {
-            // Unpinned it works too, only less steadily.
-            let _ = affinity::pin_current_thread(cpu);
-            drain(&sockets, &count, &end)
-        });
-        Ok(Self { addresses, received, stop, thread })
-    }
-
-    /// Nanoseconds per packet that receiving took.
-    fn stop(self) -> f64 {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap_or(f64::NAN)
-    }
-}
-
-/// Drains until stopped; the CPU time of the calls that found packets, per packet.
-fn drain(sockets: &[UdpSocket], received: &AtomicU64, stop: &AtomicBool) -> f64 {
-    let mut batch = RecvBatch::default();
-    let (mut spent, mut packets) = (Duration::ZERO, 0);
-    while !stop.load(Ordering::Relaxed) {
-        let before = packets;
-        for socket in sockets {
-            let begun = thread_cpu_time();
-            if socket.recv(&mut batch).is_ok() {
-                let found = batch.iter_mut().count() as u64;
-                spent += thread_cpu_time() - begun;
-                packets += found;
-                received.fetch_add(found, Ordering::Relaxed);
-            }
-        }
-        if packets == before {
-            thread::sleep(Duration::from_micros(50));
-        }
-    }
-    per_packet(spent, packets)
 }
 
 #[cfg(test)]

@@ -1,0 +1,262 @@
+//! The loop of one thread.
+
+use super::timers::Timers;
+use super::{BenchClock, Command, Interval, Live, NewPeer, WAKE};
+use crate::endpoint::Incoming;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use sfu_net::PlainBatch;
+use sfu_net::cpu_time::thread_cpu_time;
+use sfu_rtc::net::TransmitBatch;
+use sfu_rtc::time::Instant;
+use std::collections::HashMap;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+/// Sockets that are read before the timers are looked at again, so that a crowd of receivers does not make frames late.
+const EVENTS: usize = 64;
+
+pub(super) struct Thread {
+    clock: BenchClock,
+    poll: Poll,
+    inbox: mpsc::Receiver<Command>,
+    live: Arc<Live>,
+    peers: Vec<Option<Peer>>,
+    free: Vec<usize>,
+    places: HashMap<u64, usize>,
+    timers: Timers,
+    paused: bool,
+    received: PlainBatch,
+    outgoing: TransmitBatch,
+    rtcp: Vec<u8>,
+    interval: Interval,
+    cpu_before: Duration,
+}
+
+struct Peer {
+    new: NewPeer,
+    connected: bool,
+    failed: bool,
+    armed: Instant,
+}
+
+impl Thread {
+    pub(super) fn new(clock: BenchClock, poll: Poll, inbox: mpsc::Receiver<Command>, live: Arc<Live>) -> Self {
+        Self {
+            clock,
+            poll,
+            inbox,
+            live,
+            peers: Vec::new(),
+            free: Vec::new(),
+            places: HashMap::new(),
+            timers: Timers::default(),
+            paused: false,
+            received: PlainBatch::default(),
+            outgoing: TransmitBatch::default(),
+            rtcp: Vec::new(),
+            interval: Interval::default(),
+            cpu_before: Duration::ZERO,
+        }
+    }
+
+    /// Runs until told to end; what happened since the last cut.
+    pub(super) fn run(&mut self) -> Interval {
+        let mut events = Events::with_capacity(EVENTS);
+        self.cpu_before = thread_cpu_time();
+        loop {
+            let next = self.timers.next();
+            let timeout = (next != Instant::NEVER).then(|| next - self.clock.now());
+            // Interrupted is the only failure of a poll that is set up; the loop comes round again.
+            if self.poll.poll(&mut events, timeout).is_err() {
+                continue;
+            }
+            for event in &events {
+                match event.token() {
+                    WAKE => {
+                        if self.obey() {
+                            return self.close();
+                        }
+                    }
+                    Token(index) => self.receive(index),
+                }
+            }
+            self.fire_timers();
+        }
+    }
+
+    /// Does what it is told; whether that is to end.
+    fn obey(&mut self) -> bool {
+        loop {
+            match self.inbox.try_recv() {
+                Ok(Command::Add(id, peer)) => self.add(id, *peer),
+                Ok(Command::Remove(id)) => {
+                    if let Some(index) = self.places.remove(&id) {
+                        self.remove(index);
+                        self.free.push(index);
+                    }
+                }
+                Ok(Command::Pause(paused)) => self.pause(paused),
+                Ok(Command::Cut(reply)) => {
+                    let interval = self.cut();
+                    // Whoever asked may have given up.
+                    drop(reply.send(interval));
+                }
+                Err(mpsc::TryRecvError::Empty) => return false,
+                Ok(Command::End) | Err(mpsc::TryRecvError::Disconnected) => return true,
+            }
+        }
+    }
+
+    fn add(&mut self, id: u64, new: NewPeer) {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.peers.push(None);
+            self.peers.len() - 1
+        });
+        let fd = new.socket.as_raw_fd();
+        if self.poll.registry().register(&mut SourceFd(&fd), Token(index), Interest::READABLE).is_err() {
+            self.interval.failed += 1;
+            self.free.push(index);
+            return;
+        }
+        self.places.insert(id, index);
+        self.peers[index] = Some(Peer { new, connected: false, failed: false, armed: Instant::NEVER });
+        self.serve(index);
+    }
+
+    fn remove(&mut self, index: usize) {
+        let now = self.clock.now();
+        let Some(mut peer) = self.peers[index].take() else { return };
+        peer.new.subscriber.cut(&mut self.interval.measured);
+        if !peer.failed {
+            self.live.connected.fetch_sub(u64::from(peer.connected), Ordering::Relaxed);
+            self.interval.failed += u64::from(!peer.connected);
+        }
+        self.outgoing.clear();
+        peer.new.endpoint.close();
+        peer.new.endpoint.poll_transmit(now, &mut self.outgoing);
+        peer.new.socket.send(&self.outgoing, 0);
+    }
+
+    fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+        let now = self.clock.now();
+        for index in 0..self.peers.len() {
+            if let Some(peer) = self.peers[index].as_mut().filter(|peer| peer.connected && !paused) {
+                peer.new.publisher.skip_to(now);
+                self.serve(index);
+            }
+        }
+    }
+
+    fn cut(&mut self) -> Interval {
+        for peer in self.peers.iter_mut().flatten() {
+            peer.new.subscriber.cut(&mut self.interval.measured);
+        }
+        let cpu = thread_cpu_time();
+        self.interval.cpu = cpu - self.cpu_before;
+        self.cpu_before = cpu;
+        std::mem::take(&mut self.interval)
+    }
+
+    fn receive(&mut self, index: usize) {
+        // A peer may have been removed since the poll.
+        let Some(peer) = self.peers.get_mut(index).and_then(Option::as_mut) else { return };
+        let NewPeer { socket, endpoint, publisher, subscriber, .. } = &mut peer.new;
+        while socket.recv_plain(&mut self.received).is_ok() {
+            let now = self.clock.now();
+            for datagram in self.received.iter_mut() {
+                match endpoint.handle_datagram(now, datagram) {
+                    Incoming::Rtp(packet, seq) => {
+                        subscriber.handle_rtp(now, packet, seq, &mut self.interval.measured);
+                    }
+                    Incoming::Rtcp(compound) => {
+                        self.interval.keyframe_requests += publisher.handle_rtcp(compound);
+                        subscriber.handle_rtcp(now, compound);
+                    }
+                    Incoming::Other => {}
+                }
+            }
+            if !self.received.is_full() {
+                break;
+            }
+        }
+        if endpoint.wants_service() {
+            self.serve(index);
+        } else if subscriber.poll_timeout() < peer.armed {
+            peer.armed = subscriber.poll_timeout();
+            self.timers.arm(peer.armed, index);
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        let now = self.clock.now();
+        while let Some((at, index)) = self.timers.pop(now) {
+            // A timer that was replaced since is stale.
+            if self.peers[index].as_ref().is_some_and(|peer| peer.armed == at) {
+                self.serve(index);
+            }
+        }
+    }
+
+    /// Does what is due for a peer, and arms its next timer.
+    fn serve(&mut self, index: usize) {
+        let now = self.clock.now();
+        let Some(peer) = self.peers[index].as_mut() else { return };
+        self.outgoing.clear();
+        peer.new.endpoint.poll_transmit(now, &mut self.outgoing);
+        peer.note_state(now, &mut self.interval, &self.live);
+        let NewPeer { endpoint, publisher, subscriber, socket, .. } = &mut peer.new;
+        let mut due = endpoint.poll_timeout();
+        if endpoint.is_connected() {
+            if !self.paused {
+                if publisher.poll_timeout() <= now {
+                    let (sent, late) = publisher.poll(now, endpoint, &mut self.outgoing);
+                    self.interval.sent += sent;
+                    self.interval.lateness.record(late);
+                }
+                due = due.min(publisher.poll_timeout());
+            }
+            let mut send = |compound: &[u8]| endpoint.send_rtcp(compound, &mut self.outgoing);
+            publisher.report(now, self.clock.ntp(now), &mut self.rtcp, &mut send);
+            subscriber.report(now, &mut self.rtcp, &mut send);
+            due = due.min(subscriber.poll_timeout());
+        }
+        let mut next = 0;
+        while next < self.outgoing.transmits().len() {
+            let progress = socket.send(&self.outgoing, next);
+            next = progress.next;
+            if progress.blocked {
+                // The socket is full; what is left is lost, and the receivers will say so.
+                break;
+            }
+        }
+        peer.armed = due;
+        self.timers.arm(due, index);
+    }
+
+    fn close(&mut self) -> Interval {
+        for index in 0..self.peers.len() {
+            self.remove(index);
+        }
+        self.cut()
+    }
+}
+
+impl Peer {
+    /// Counts that the connection came about, or ended.
+    fn note_state(&mut self, now: Instant, interval: &mut Interval, live: &Live) {
+        if self.new.endpoint.is_connected() && !self.connected {
+            self.connected = true;
+            interval.connect.record(now - self.new.joined);
+            live.connected.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.new.endpoint.has_failed() && !self.failed {
+            self.failed = true;
+            interval.failed += 1;
+            live.connected.fetch_sub(u64::from(self.connected), Ordering::Relaxed);
+        }
+    }
+}

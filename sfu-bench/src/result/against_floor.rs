@@ -1,0 +1,138 @@
+//! What the server took for a packet, against what a packet must take on this machine.
+
+use crate::floor::Floor;
+use crate::run::Window;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The floor of the same run; nanoseconds per packet.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct FloorRatio {
+    /// Mean of the slices: header and seal.
+    pub seal: f64,
+    /// Mean of the slices: header, seal and send, by run length.
+    pub send: Vec<(usize, f64)>,
+    /// Mean of the slices: receiving as the load's peers do.
+    pub receive: f64,
+    /// How far the slices differ, as a share of their mean, at the run length where they differ most.
+    pub spread: f64,
+    /// The server's cost against the floor; `None` where the server's process or its metrics are not known.
+    pub server: Option<AgainstFloor>,
+}
+
+/// The server's cost against the floor at the run lengths that really occurred.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct AgainstFloor {
+    /// Datagrams per message that the server sent, over all windows.
+    pub mean_run: f64,
+    /// The floor at that length.
+    pub floor: f64,
+    /// The server's cost in units of the floor: mean of the windows, each against the slices before and after it.
+    pub ratio: f64,
+    /// The lowest of the windows.
+    pub lowest: f64,
+    /// The highest of the windows.
+    pub highest: f64,
+}
+
+impl FloorRatio {
+    /// `floors` stand before, between and after `windows`. `None` without any.
+    pub fn new(floors: &[Floor], windows: &[Window]) -> Option<Self> {
+        let first = floors.first()?;
+        let mean = |value: &dyn Fn(&Floor) -> f64| floors.iter().map(value).sum::<f64>() / floors.len() as f64;
+        let send: Vec<_> =
+            first.send.iter().enumerate().map(|(at, (run, _))| (*run, mean(&|floor| floor.send[at].1))).collect();
+        let differs = |(at, (_, mean)): (usize, &(usize, f64))| {
+            let costs = floors.iter().map(|floor| floor.send[at].1);
+            (costs.clone().fold(0.0, f64::max) - costs.fold(f64::MAX, f64::min)) / mean
+        };
+        let spread = send.iter().enumerate().map(differs).fold(0.0, f64::max);
+        let floor = Floor { seal: mean(&|floor| floor.seal), send, receive: mean(&|floor| floor.receive) };
+        let server = AgainstFloor::new(&floor, floors, windows);
+        let Floor { seal, send, receive } = floor;
+        Some(Self { seal, send, receive, spread, server })
+    }
+}
+
+impl AgainstFloor {
+    fn new(mean: &Floor, floors: &[Floor], windows: &[Window]) -> Option<Self> {
+        let ratio = |(window, around): (&Window, &[Floor])| {
+            let (run, used) = (window.mean_run?, window.server.as_ref()?);
+            let floor = around.iter().map(|floor| floor.at_run(run)).sum::<f64>() / around.len() as f64;
+            Some((run, used.cost_per_packet(window.interval.measured.packets) / floor))
+        };
+        let found: Vec<(f64, f64)> = windows.iter().zip(floors.windows(2)).filter_map(ratio).collect();
+        if found.is_empty() {
+            return None;
+        }
+        let count = found.len() as f64;
+        let mean_run = found.iter().map(|(run, _)| run).sum::<f64>() / count;
+        let ratios = found.iter().map(|(_, ratio)| *ratio);
+        Some(Self {
+            mean_run,
+            floor: mean.at_run(mean_run),
+            ratio: ratios.clone().sum::<f64>() / count,
+            lowest: ratios.clone().fold(f64::MAX, f64::min),
+            highest: ratios.fold(0.0, f64::max),
+        })
+    }
+}
+
+impl fmt::Display for FloorRatio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<38}{:>8}", "floor of the same run", "ns")?;
+        writeln!(f, "{:<38}{:>8.0}", "  header and seal", self.seal)?;
+        for (run, cost) in &self.send {
+            writeln!(f, "{:<38}{cost:>8.0}", format!("  … and send, runs of {run}"))?;
+        }
+        writeln!(f, "{:<38}{:>8.0}", "  receive and open", self.receive)?;
+        writeln!(f, "{:<38}{:>8}", "  slices differ by", format!("{:.1} %", self.spread * 100.0))?;
+        let Some(server) = &self.server else {
+            return write!(f, "no ratio: it needs --server-pid, and a server that counts its sends in /metrics");
+        };
+        writeln!(f, "{:<38}{:>8.2}", "  the server's mean run", server.mean_run)?;
+        writeln!(f, "{:<38}{:>8.0}", "  floor at that run", server.floor)?;
+        let range = format!("({:.2} to {:.2})", server.lowest, server.highest);
+        write!(f, "{:<38}{:>8.2} {range}", "server CPU per packet / floor", server.ratio)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generator::Interval;
+    use crate::measure::process::ProcessUse;
+    use std::time::Duration;
+
+    fn floor(single: f64) -> Floor {
+        Floor { seal: 200.0, send: vec![(1, single), (2, single / 2.0)], receive: 400.0 }
+    }
+
+    fn window(mean_run: Option<f64>, cpu_micros: u64) -> Window {
+        let mut interval = Interval::default();
+        interval.measured.packets = 1_000;
+        let cpu = Duration::from_micros(cpu_micros);
+        let server = Some(ProcessUse { cpu, by_thread: [("w".into(), cpu)].into(), rss: 0 });
+        Window { interval, length: Duration::from_secs(1), server, mean_run }
+    }
+
+    #[test]
+    fn each_window_is_held_against_the_slices_around_it() {
+        let floors = [floor(1_000.0), floor(1_000.0), floor(3_000.0)];
+        let windows = [window(Some(1.0), 1_500), window(Some(1.0), 4_000)];
+        let found = FloorRatio::new(&floors, &windows).unwrap();
+        let server = found.server.unwrap();
+        assert!((server.lowest - 1.5).abs() < 1e-9 && (server.highest - 2.0).abs() < 1e-9, "{server:?}");
+        assert!((server.ratio - 1.75).abs() < 1e-9);
+        assert!((found.spread - 2_000.0 / (5_000.0 / 3.0)).abs() < 1e-9);
+        assert!(found.to_string().contains("1.75 (1.50 to 2.00)"), "{found}");
+    }
+
+    #[test]
+    fn without_metrics_there_is_a_table_and_no_ratio() {
+        let found = FloorRatio::new(&[floor(1.0), floor(1.0)], &[window(None, 5)]).unwrap();
+        assert_eq!(found.server, None);
+        assert!(found.to_string().contains("--server-pid"));
+        assert!(FloorRatio::new(&[], &[]).is_none());
+    }
+}

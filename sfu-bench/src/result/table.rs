@@ -1,0 +1,58 @@
+//! The result as a table for people.
+
+use super::RunResult;
+use std::fmt;
+
+impl fmt::Display for RunResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |share: f64| format!("{:.3} %", share * 100.0);
+        let row = |f: &mut fmt::Formatter<'_>, name: &str, value: String| writeln!(f, "{name:<30}{value:>16}");
+        row(f, "participants", self.participants.to_string())?;
+        row(f, "failed joins / connections", format!("{} / {}", self.join_failures, self.connection_failures))?;
+        row(f, "packets/s in", format!("{:.0}", self.packets_in as f64 / self.seconds))?;
+        row(f, "packets/s out", format!("{:.0}", self.packets_out_per_second))?;
+        row(f, "bytes per packet", format!("{:.0}", self.packet_size))?;
+        row(f, "loss / of sound", format!("{} / {}", percent(self.loss), percent(self.audio_loss)))?;
+        row(f, "lost or left out", percent(self.skipped))?;
+        row(f, "duplicates / reordered", format!("{} / {}", self.duplicates, self.reordered))?;
+        row(f, "frames / freezes", format!("{} / {}", self.frames, self.freezes))?;
+        row(f, "keyframe requests", self.keyframe_requests.to_string())?;
+        writeln!(f, "\n{:<30}{:>9}{:>9}{:>9}{:>9}{:>9}", "milliseconds", "p50", "p95", "p99", "p99.9", "max")?;
+        for (name, q) in [
+            ("latency, video", &self.latency_ms),
+            ("latency, sound", &self.audio_latency_ms),
+            ("join to answer", &self.join_ms),
+            ("join to connection", &self.connect_ms),
+            ("join to first frame", &self.first_frame_ms),
+            ("generator's lateness", &self.generator_lateness_ms),
+        ] {
+            if q.count > 0 {
+                writeln!(f, "{name:<30}{:>9.2}{:>9.2}{:>9.2}{:>9.2}{:>9.2}", q.p50, q.p95, q.p99, q.p999, q.max)?;
+            }
+        }
+        writeln!(f)?;
+        if let Some(server) = &self.server {
+            row(f, "server CPU per packet", format!("{:.2} us", server.cpu_per_packet_us))?;
+            row(f, "server cores", format!("{:.3}", server.cores))?;
+            for (name, share) in &server.cores_by_thread {
+                row(f, &format!("  {name}"), format!("{share:.3}"))?;
+            }
+            row(f, "server memory", format!("{:.1} MiB", server.rss as f64 / f64::from(1 << 20)))?;
+            row(f, "  per participant", format!("{:.1} kB", server.rss_per_participant / 1e3))?;
+        }
+        row(f, "generator cores", format!("{:.3}", self.generator_cores))?;
+        if let Some(floor) = &self.floor {
+            writeln!(f, "\n{floor}")?;
+        }
+        if let Some(error) = &self.first_error {
+            writeln!(f, "\nfirst failed join: {error}")?;
+        }
+        if self.generator_was_the_limit() {
+            writeln!(
+                f,
+                "\nThe generator was the limit, not the server: use fewer participants or more generator CPUs."
+            )?;
+        }
+        Ok(())
+    }
+}
