@@ -35,6 +35,10 @@ pub struct WorkerConfig {
     pub max_events: usize,
     /// Sender and receiver reports go out so often: as browsers do for video.
     pub report_interval: Duration,
+    /// Packets of a frame wait at most so long for its last, so that a subscriber gets them together; zero: never. A
+    /// millisecond is below what a receiver's jitter buffer notices, and longer than browsers take to send a frame of
+    /// usual size.
+    pub coalescing: Duration,
     /// Repair of what publishers send.
     pub nack: NackConfig,
     /// Requests for keyframes.
@@ -61,6 +65,7 @@ impl Default for WorkerConfig {
             max_history: 1_024,
             max_events: 65_536,
             report_interval: Duration::from_secs(1),
+            coalescing: Duration::from_millis(1),
             nack: NackConfig::default(),
             keyframes: KeyframeConfig::default(),
             speakers: SpeakerConfig::default(),

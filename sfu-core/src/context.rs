@@ -7,7 +7,7 @@ use crate::slab::{Key, Slab};
 use sfu_rtc::drop_reason::{DropCounts, DropReason};
 use sfu_rtc::packet::PacketPool;
 use sfu_rtc::time::Instant;
-use sfu_rtc::transport::RtpOut;
+use sfu_rtc::transport::{PacketClass, RtpOut};
 use std::collections::VecDeque;
 
 /// Everything of a worker but its rooms.
@@ -26,12 +26,13 @@ impl Context<'_> {
     /// Hands a packet to a subscriber.
     pub(crate) fn send(&mut self, subscriber: Key, out: RtpOut) {
         let Some(peer) = self.peers.get_mut(subscriber) else { return };
+        let urgent = out.class == PacketClass::Audio;
         match peer.transport.send_rtp(out) {
             Ok(()) => {
                 if peer.report_due == Instant::NEVER {
                     peer.report_due = self.now + self.config.report_interval;
                 }
-                self.dirty.add(subscriber, peer);
+                if urgent { self.dirty.add_urgent(subscriber, peer) } else { self.dirty.add(subscriber, peer) }
             }
             Err(reason) => self.drops.count(reason),
         }
@@ -49,25 +50,44 @@ impl Context<'_> {
     }
 }
 
-/// Peers that have something to send or to settle, each once.
+/// Peers that have something to send or to settle, each once; those with sound to send first.
 #[derive(Default, Debug)]
 pub(crate) struct DirtyList {
-    keys: VecDeque<Key>,
+    urgent: VecDeque<Key>,
+    normal: VecDeque<Key>,
+}
+
+/// In which lists of the [`DirtyList`] a peer waits.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Dirty {
+    pub(crate) urgent: bool,
+    pub(crate) normal: bool,
 }
 
 impl DirtyList {
     pub(crate) fn add(&mut self, key: Key, peer: &mut Peer) {
-        if !std::mem::replace(&mut peer.dirty, true) {
-            self.keys.push_back(key);
+        if !std::mem::replace(&mut peer.dirty.normal, true) {
+            self.normal.push_back(key);
         }
     }
 
-    pub(crate) fn first(&self) -> Option<Key> {
-        self.keys.front().copied()
+    /// The peer has sound to send.
+    pub(crate) fn add_urgent(&mut self, key: Key, peer: &mut Peer) {
+        if !std::mem::replace(&mut peer.dirty.urgent, true) {
+            self.urgent.push_back(key);
+        }
     }
 
-    pub(crate) fn remove_first(&mut self) {
-        self.keys.pop_front();
+    pub(crate) fn is_empty(&self) -> bool {
+        self.urgent.is_empty() && self.normal.is_empty()
+    }
+
+    pub(crate) fn pop_urgent(&mut self) -> Option<Key> {
+        self.urgent.pop_front()
+    }
+
+    pub(crate) fn pop_normal(&mut self) -> Option<Key> {
+        self.normal.pop_front()
     }
 }
 

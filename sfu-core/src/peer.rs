@@ -1,5 +1,6 @@
 //! One peer of a worker: its transport, what it publishes, and its slots.
 
+use crate::context::Dirty;
 use crate::forwarder::Forwarder;
 use crate::ids::{RoomId, TransportId};
 use crate::slab::Key;
@@ -11,8 +12,8 @@ use sfu_rtc::transport::Transport;
 /// A peer.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    /// Waits in the list of those that have something to send or to settle.
-    pub(crate) dirty: bool,
+    /// Waits among those that have something to send or to settle.
+    pub(crate) dirty: Dirty,
     /// Over: it goes once its goodbye has left.
     pub(crate) closing: bool,
     /// When reports are due; [`Instant::NEVER`] while there is nothing to report.

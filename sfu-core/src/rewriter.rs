@@ -58,8 +58,10 @@ struct Source {
     tl0_offset: u8,
     frame_offset: u16,
     pictures: PictureIds,
-    /// Newest last; never empty.
-    epochs: VecDeque<Epoch>,
+    /// The mapping that the next packet in order has.
+    epoch: Epoch,
+    /// Earlier mappings, for packets that come late; newest last.
+    earlier: VecDeque<Epoch>,
 }
 
 /// From a number of the source on: what is added to sequence numbers and picture ids.
@@ -96,8 +98,8 @@ impl Rewriter {
     /// by the clocks of the sources, where those are known; else the time of arrival decides.
     pub(crate) fn switch(&mut self, packet: &PacketData, aligned: Option<u32>, timing: Timing) {
         let timestamp = self.timestamp_at_switch(packet, aligned, timing);
-        let mut epochs = self.source.take().map(|source| source.epochs).unwrap_or_default();
-        epochs.clear();
+        let mut earlier = self.source.take().map(|source| source.earlier).unwrap_or_default();
+        earlier.clear();
         let mut pictures = PictureIds::default();
         let (mut picture_offset, mut tl0_offset, mut frame_offset) = (0, 0, 0);
         if let Some(last) = self.last {
@@ -107,14 +109,14 @@ impl Rewriter {
             tl0_offset = packet.frame.tl0_pic_idx.map_or(0, |id| last.tl0_pic_idx.wrapping_add(1).wrapping_sub(id));
         }
         let seq_offset = self.next_seq.0.wrapping_sub(packet.seq.0);
-        epochs.push_back(Epoch { from: packet.seq, seq_offset, picture_offset });
         self.source = Some(Source {
             expected: packet.seq,
             timestamp_offset: timestamp.wrapping_sub(packet.timestamp),
             tl0_offset,
             frame_offset,
             pictures,
-            epochs,
+            epoch: Epoch { from: packet.seq, seq_offset, picture_offset },
+            earlier,
         });
     }
 
@@ -159,18 +161,20 @@ impl Rewriter {
         if seq < source.expected {
             return;
         }
-        let Some(&Epoch { from, seq_offset, mut picture_offset }) = source.epochs.back() else { return };
+        let Epoch { from, seq_offset, mut picture_offset } = source.epoch;
         if picture.is_some_and(|id| source.pictures.leaves_out(id)) {
             picture_offset = picture_offset.wrapping_sub(1);
         }
         source.expected = seq.next();
-        let epoch = Epoch { from: seq.next(), seq_offset: seq_offset.wrapping_sub(1), picture_offset };
-        if from == seq && source.epochs.len() > 1 {
-            source.epochs.pop_back();
-        } else if source.epochs.len() == MAX_EPOCHS {
-            source.epochs.pop_front();
+        let next = Epoch { from: seq.next(), seq_offset: seq_offset.wrapping_sub(1), picture_offset };
+        let before = std::mem::replace(&mut source.epoch, next);
+        // A mapping that no packet used is not kept, but for the first: nothing before it belongs to this source.
+        if from != seq || source.earlier.is_empty() {
+            if source.earlier.len() == MAX_EPOCHS {
+                source.earlier.pop_front();
+            }
+            source.earlier.push_back(before);
         }
-        source.epochs.push_back(epoch);
     }
 
     /// What is added to the source's timestamps. `None` while no source is carried.
@@ -213,7 +217,10 @@ impl Rewriter {
 impl Source {
     /// The mapping in force for `seq`.
     fn epoch(&self, seq: SeqNo) -> Option<Epoch> {
-        self.epochs.iter().rev().find(|epoch| epoch.from <= seq).copied()
+        if self.epoch.from <= seq {
+            return Some(self.epoch);
+        }
+        self.earlier.iter().rev().find(|epoch| epoch.from <= seq).copied()
     }
 
     /// A source whose numbers leap has restarted; ours go on without a gap.
@@ -221,9 +228,8 @@ impl Source {
         if seq.0.saturating_sub(self.expected.0) < MAX_SEQ_STEP {
             return;
         }
-        let Some(&last) = self.epochs.back() else { return };
-        self.epochs.clear();
-        self.epochs.push_back(Epoch { from: seq, seq_offset: next_seq.0.wrapping_sub(seq.0), ..last });
+        self.earlier.clear();
+        self.epoch = Epoch { from: seq, seq_offset: next_seq.0.wrapping_sub(seq.0), ..self.epoch };
         self.expected = seq;
     }
 }

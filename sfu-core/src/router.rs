@@ -1,9 +1,10 @@
 //! One room on one worker.
 
-use crate::ids::RoomId;
+use crate::ids::{PublicationId, RoomId};
 use crate::publication::Publication;
 use crate::slab::{Key, Slab};
 use crate::speaker::{SpeakerConfig, SpeakerDetector};
+use sfu_rtc::time::Instant;
 
 /// A room: who is in it, and what is published.
 #[derive(Debug)]
@@ -18,5 +19,13 @@ impl Router {
     pub(crate) fn new(room: RoomId, speakers: SpeakerConfig) -> Self {
         let speakers = SpeakerDetector::new(speakers);
         Self { room, members: Vec::new(), publications: Slab::default(), speakers }
+    }
+
+    /// How loud a publication is. When the room's loudness is to be judged, where that changes by it.
+    pub(crate) fn note_loudness(&mut self, now: Instant, publication: PublicationId, level: u8) -> Option<Instant> {
+        let before = self.speakers.due();
+        self.speakers.on_level(now, publication, level);
+        let due = self.speakers.due();
+        (due != before).then_some(due)
     }
 }

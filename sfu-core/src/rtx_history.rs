@@ -194,11 +194,12 @@ impl RtxHistory {
         if self.ring.is_empty() {
             self.ring.resize(FIRST_CAPACITY, SentRecord::default());
         }
-        let mut place = self.place(sent.seq);
-        if self.ring.len() < self.max_records && self.is_recent(now, &self.ring[place]) {
+        // Looked at once per turn of the ring, since reading a record that is about to be replaced would wait for memory.
+        let begins_turn = self.place(sent.seq) == 0;
+        if begins_turn && self.ring.len() < self.max_records && self.is_recent(now, &self.ring[0]) {
             self.grow();
-            place = self.place(sent.seq);
         }
+        let place = self.place(sent.seq);
         self.ring[place] = record;
     }
 

@@ -115,14 +115,25 @@ impl<T> Pacer<T> {
         if self.waiting == 0 {
             return None;
         }
-        if let Some(audio) = self.queues[PacketClass::Audio as usize].pop_front() {
-            return Some(self.release(now, audio));
+        if let Some(audio) = self.pop_audio(now) {
+            return Some(audio);
         }
         if !self.may_burst(now) {
             return None;
         }
         let next = self.queues.iter_mut().find_map(VecDeque::pop_front)?;
         Some(self.release(now, next))
+    }
+
+    /// The next packet of sound.
+    pub fn pop_audio(&mut self, now: Instant) -> Option<T> {
+        let audio = self.queues[PacketClass::Audio as usize].pop_front()?;
+        Some(self.release(now, audio))
+    }
+
+    /// What waits of a class, in order.
+    pub fn waiting(&self, class: PacketClass) -> impl Iterator<Item = &T> {
+        self.queues[class as usize].iter().map(|queued| &queued.item)
     }
 
     /// When [`Pacer::pop`] will have a packet; the past means now.

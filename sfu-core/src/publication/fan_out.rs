@@ -1,6 +1,7 @@
 //! From one received packet to all who get it.
 
 use super::Publication;
+use super::pending::{Content, Pending};
 use crate::context::Context;
 use crate::event::Event;
 use crate::forwarder::{Forwarded, Forwarder};
@@ -13,7 +14,7 @@ use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::SeqNo;
 use sfu_rtc::media::{Codec, MediaKind, PayloadFormat};
 use sfu_rtc::packet::{Packet, PacketPool};
-use sfu_rtc::time::Duration;
+use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::transport::ReceivedRtp;
 
 /// A new subscriber is sent what it missed since the newest keyframe if that is no older. Those who join at about the
@@ -25,7 +26,7 @@ const CATCH_UP: Duration = Duration::from_millis(300);
 const SWITCH_REPORT_DELAY: Duration = Duration::from_millis(50);
 
 impl Publication {
-    /// Takes in a packet and forwards it. What it says of loudness, for a source of sound.
+    /// Takes in a packet, to be forwarded when [`Self::due`]. What it says of loudness, for a source of sound.
     pub(crate) fn receive(
         &mut self,
         received: &ReceivedRtp<'_>,
@@ -36,7 +37,7 @@ impl Publication {
         let stream = &mut self.streams[usize::from(layer)];
         if received.payload.is_empty() {
             stream.receive_padding(received)?;
-            self.forwarders.iter_mut().for_each(|forwarder| forwarder.skip(layer, received.seq, None));
+            self.hold(layer, Content::Padding(received.seq), ctx);
             return Err(DropReason::Padding);
         }
         let spatial_layers = stream.spatial_layers;
@@ -58,43 +59,85 @@ impl Publication {
         if self.muted {
             return Err(DropReason::Paused);
         }
-        self.fan_out(layer, &packet, ctx);
         if packet.frame.keyframe && packet.frame.start_of_frame {
             self.streams[usize::from(layer)].keyframes.met();
         }
-        Ok(packet.extensions.audio_level)
+        let level = packet.extensions.audio_level;
+        self.hold(layer, Content::Packet(packet), ctx);
+        Ok(level)
     }
 
-    fn fan_out(&mut self, layer: LayerIndex, packet: &Packet, ctx: &mut Context<'_>) {
+    fn hold(&mut self, layer: LayerIndex, content: Content, ctx: &Context<'_>) {
+        let highest = self.streams[usize::from(layer)].highest();
+        let complete = match &content {
+            // One that fills a gap has been waited for long enough.
+            Content::Packet(packet) => packet.marker || packet.seq < highest || self.kind == MediaKind::Audio,
+            Content::Padding(_) => false,
+        };
+        self.pending.push(
+            ctx.now,
+            ctx.config.coalescing,
+            Pending { layer, highest, content, stripped: None },
+            complete,
+        );
+    }
+
+    /// When what was received is to be forwarded; [`Instant::NEVER`] while nothing waits.
+    pub(crate) fn due(&self) -> Instant {
+        self.pending.due()
+    }
+
+    /// Notes whether the worker knows that something waits; what was noted before.
+    pub(crate) fn set_listed(&mut self, listed: bool) -> bool {
+        std::mem::replace(&mut self.pending.listed, listed)
+    }
+
+    /// Forwards what waits. Subscriber by subscriber, so that the state of each is fetched into the cache once.
+    pub(crate) fn fan_out(&mut self, ctx: &mut Context<'_>) {
+        if self.pending.due() == Instant::NEVER {
+            return;
+        }
+        let mut pending = self.pending.take();
         if std::mem::take(&mut self.routes_stale) {
             self.make_routes();
         }
-        // The primary block of redundant audio, made once for all who do not know redundancy.
-        let mut stripped = None;
-        let late = packet.seq < self.streams[usize::from(layer)].highest();
+        for layer in 0..self.streams.len() as LayerIndex {
+            if pending.iter().any(|waiting| waiting.layer == layer) {
+                self.fan_out_layer(layer, &mut pending, ctx);
+            }
+        }
+        self.pending.reuse(pending);
+    }
+
+    fn fan_out_layer(&mut self, layer: LayerIndex, pending: &mut [Pending], ctx: &mut Context<'_>) {
         for &index in &self.routes[usize::from(layer)] {
             let Some(forwarder) = self.forwarders.get_mut(index as usize) else { continue };
-            let packet = if packet.codec == Codec::OpusRed && forwarder.formats.strips_red {
-                match stripped.get_or_insert_with(|| strip_red(packet, &self.formats, ctx.pool)) {
-                    Some(primary) => primary,
-                    None => continue,
-                }
-            } else {
-                packet
-            };
-            match forwarder.forward(ctx.now, layer, packet, &self.streams) {
-                Ok(Forwarded { out, switch, announce }) => {
-                    let (subscriber, section) = (forwarder.subscriber, forwarder.section);
-                    ctx.send(subscriber, out);
-                    if switch {
-                        self.routes_stale = true;
-                        announce_switch(subscriber, section, announce.then_some(self.id), ctx);
-                        if late {
-                            replay(forwarder, layer, packet.seq.next(), &self.streams, ctx);
+            for waiting in pending.iter_mut().filter(|waiting| waiting.layer == layer) {
+                let packet = match &waiting.content {
+                    Content::Padding(seq) => {
+                        forwarder.skip(layer, *seq, None);
+                        continue;
+                    }
+                    Content::Packet(packet) if packet.codec == Codec::OpusRed && forwarder.formats.strips_red => {
+                        let strip = || strip_red(packet, &self.formats, ctx.pool);
+                        let Some(primary) = waiting.stripped.get_or_insert_with(strip) else { continue };
+                        primary
+                    }
+                    Content::Packet(packet) => packet,
+                };
+                match forwarder.forward(ctx.now, layer, packet, &self.streams) {
+                    Ok(Forwarded { out, switch, announce }) => {
+                        let (subscriber, section) = (forwarder.subscriber, forwarder.section);
+                        ctx.send(subscriber, out);
+                        if switch {
+                            self.routes_stale = true;
+                            announce_switch(subscriber, section, announce.then_some(self.id), ctx);
+                            // Packets of its frame that came before it could not be sent without it.
+                            replay(forwarder, layer, packet.seq.next(), waiting.highest, &self.streams, ctx);
                         }
                     }
+                    Err(reason) => ctx.drop_packet(reason),
                 }
-                Err(reason) => ctx.drop_packet(reason),
             }
         }
     }
@@ -108,7 +151,7 @@ impl Publication {
         let Some(layer) = forwarder.awaits_keyframe() else { return };
         let stream = &self.streams[usize::from(layer)];
         let Some(first) = stream.recent_keyframe(ctx.now, CATCH_UP) else { return };
-        replay(forwarder, layer, first, &self.streams, ctx);
+        replay(forwarder, layer, first, stream.highest(), &self.streams, ctx);
         let caught_up = forwarder.awaits_keyframe().is_none();
         let announcement = (forwarder.subscriber, forwarder.section);
         self.routes_stale = true;
@@ -128,6 +171,7 @@ impl Publication {
 
     /// A stream's source was replaced, or began anew.
     fn restart(&mut self, layer: LayerIndex, ctx: &mut Context<'_>) {
+        self.fan_out(ctx);
         for forwarder in &mut self.forwarders {
             forwarder.restart(layer);
             forwarder.forget_clock(layer);
@@ -143,6 +187,7 @@ impl Publication {
             ctx.events.push(Event::PublicationCodec { publication: self.id, codec });
         }
         if selects_alike(self.codec) != selects_alike(Some(codec)) {
+            self.fan_out(ctx);
             let layers = self.streams.len();
             self.forwarders.iter_mut().for_each(|forwarder| forwarder.select_by(layers, Some(codec)));
             self.codec = Some(codec);
@@ -152,11 +197,17 @@ impl Publication {
     }
 }
 
-/// Sends what is held of a stream from `from` on to one subscriber.
-fn replay(forwarder: &mut Forwarder, layer: LayerIndex, from: SeqNo, streams: &[ReceiveStream], ctx: &mut Context<'_>) {
-    let stream = &streams[usize::from(layer)];
-    for seq in from.0..=stream.highest().0 {
-        let Some(packet) = stream.history.get(SeqNo(seq)) else { continue };
+/// Sends what is held of a stream from `from` to `to` to one subscriber.
+fn replay(
+    forwarder: &mut Forwarder,
+    layer: LayerIndex,
+    from: SeqNo,
+    to: SeqNo,
+    streams: &[ReceiveStream],
+    ctx: &mut Context<'_>,
+) {
+    for seq in from.0..=to.0 {
+        let Some(packet) = streams[usize::from(layer)].history.get(SeqNo(seq)) else { continue };
         match forwarder.forward(ctx.now, layer, packet, streams) {
             Ok(forwarded) => ctx.send(forwarder.subscriber, forwarded.out),
             Err(reason) => ctx.drop_packet(reason),

@@ -3,6 +3,7 @@
 mod fan_out;
 mod feedback;
 mod layers;
+mod pending;
 
 use crate::config::WorkerConfig;
 use crate::context::Context;
@@ -13,6 +14,7 @@ use crate::peer::Place;
 use crate::receive_stream::ReceiveStream;
 use crate::sender_report::PublisherClock;
 use crate::slab::Key;
+use pending::PendingPackets;
 use sfu_rtc::media::{Codec, MediaKind, MediaSection, PayloadFormat};
 use sfu_rtc::time::Instant;
 
@@ -34,6 +36,8 @@ pub(crate) struct Publication {
     routes: Vec<Vec<u32>>,
     /// The routes are to be made anew.
     routes_stale: bool,
+    /// What was received and not yet forwarded.
+    pending: PendingPackets,
     /// Bit per stream that is alive.
     alive: u8,
     /// When it is looked at again which streams are alive.
@@ -63,6 +67,7 @@ impl Publication {
             streams,
             forwarders: Vec::new(),
             routes_stale: false,
+            pending: PendingPackets::default(),
             alive: 0,
             liveness_due: Instant::ZERO,
             clock: PublisherClock::default(),
@@ -77,6 +82,7 @@ impl Publication {
 
     /// Takes in a subscriber's forwarder, at [`Self::next_index`].
     pub(crate) fn attach(&mut self, mut forwarder: Forwarder, slot: &MediaSection, ctx: &mut Context<'_>) {
+        self.fan_out(ctx);
         let formats = PayloadMap::new(&self.formats, slot);
         forwarder.attach(formats, self.streams.len(), self.codec);
         let index = self.forwarders.len();
@@ -87,6 +93,8 @@ impl Publication {
     /// Lets a subscriber's stream begin as soon as it can: with what is held since a recent keyframe, or with the next
     /// keyframe, which is asked for. Nothing while the subscriber is not connected.
     pub(crate) fn begin(&mut self, index: usize, ctx: &mut Context<'_>) {
+        // What waits must not come twice, from the history and then as a newcomer.
+        self.fan_out(ctx);
         let subscriber = self.forwarders.get(index).and_then(|forwarder| ctx.peers.get(forwarder.subscriber));
         let connected = subscriber.is_some_and(|peer| peer.transport.is_connected());
         if let Some(forwarder) = self.forwarders.get_mut(index) {
@@ -104,6 +112,7 @@ impl Publication {
         if index >= self.forwarders.len() {
             return None;
         }
+        self.fan_out(ctx);
         let mut forwarder = self.forwarders.swap_remove(index);
         forwarder.detach();
         self.routes_stale = true;
@@ -157,6 +166,7 @@ impl Publication {
         if std::mem::replace(&mut self.muted, muted) == muted {
             return;
         }
+        self.fan_out(ctx);
         self.forwarders.iter_mut().for_each(Forwarder::restart_all);
         self.routes_stale = true;
         if !muted {

@@ -2,6 +2,7 @@
 
 use super::Worker;
 use crate::command::{Command, TransportParams};
+use crate::context::Dirty;
 use crate::ids::{PublicationId, RoomId, TransportId};
 use crate::peer::{FeedbackCounters, Peer};
 use crate::publication::Publication;
@@ -96,7 +97,7 @@ impl Worker {
         };
         let transport = Transport::new(self.config.transport.clone(), params, &self.certificate, now);
         let key = self.peers.insert(Peer {
-            dirty: false,
+            dirty: Dirty::default(),
             closing: false,
             report_due: Instant::NEVER,
             transport,

@@ -10,14 +10,57 @@ use sfu_rtc::time::Instant;
 const FULL_BATCH: usize = 512 * 1024;
 
 impl Worker {
-    /// Fills `batch` with what is ready to leave. To be called again, with an emptied batch, until nothing comes.
+    /// Fills `batch` with what is ready to leave, sound first. To be called again, with an emptied batch, until nothing
+    /// comes; what is received in between may overtake what is left.
     pub fn poll_transmit(&mut self, now: Instant, batch: &mut TransmitBatch) {
+        self.fan_out(now);
         while batch.len() < FULL_BATCH {
-            let Some(key) = self.dirty.first() else { break };
-            self.dirty.remove_first();
-            self.flush(now, key, batch);
+            let Some(key) = self.dirty.pop_urgent() else { break };
+            self.flush_urgent(now, key, batch);
+        }
+        while batch.len() < FULL_BATCH {
+            let Some(key) = self.dirty.pop_normal() else { break };
+            if let Some(peer) = self.peers.get_mut(key) {
+                peer.dirty.normal = false;
+                self.flush(now, key, batch);
+            }
         }
         self.at_work = None;
+    }
+
+    /// Forwards what publications have received and need not hold any longer.
+    fn fan_out(&mut self, now: Instant) {
+        if self.fan_outs.due() > now {
+            return;
+        }
+        let mut waiting = self.fan_outs.take();
+        waiting.retain(|(router_key, key)| {
+            let (mut ctx, routers) = self.split(now);
+            let publication = routers.get_mut(*router_key).and_then(|router| router.publications.get_mut(*key));
+            let Some(publication) = publication else { return false };
+            if publication.due() <= now {
+                publication.set_listed(false);
+                publication.fan_out(&mut ctx);
+                self.at_work = Some(*router_key);
+                return false;
+            }
+            let due = publication.due();
+            self.fan_outs.note(due);
+            true
+        });
+        self.fan_outs.give_back(waiting);
+    }
+
+    /// Lets a peer write its sound; the rest too, unless that waits for its turn.
+    fn flush_urgent(&mut self, now: Instant, key: Key, batch: &mut TransmitBatch) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        peer.dirty.urgent = false;
+        if peer.dirty.normal {
+            self.at_work = Some(peer.router);
+            peer.transport.transmit_audio(now, batch);
+        } else {
+            self.flush(now, key, batch);
+        }
     }
 
     /// Time has come; to be called at [`Self::poll_timeout`] or later.
@@ -36,7 +79,6 @@ impl Worker {
     /// Settles what is due for one peer, lets it write, and sets its timer.
     fn flush(&mut self, now: Instant, key: Key, batch: &mut TransmitBatch) {
         let Some(peer) = self.peers.get_mut(key) else { return };
-        peer.dirty = false;
         self.at_work = Some(peer.router);
         if !peer.closing {
             if peer.report_due <= now {

@@ -24,14 +24,16 @@ impl Worker {
         let (mut ctx, routers) = self.split(now);
         let router = routers.get_mut(router_key).ok_or(DropReason::NotPublished)?;
         let publication = router.publications.get_mut(key).ok_or(DropReason::NotPublished)?;
-        let loudness = publication.receive(received, &mut ctx)?;
-        if let Some(level) = loudness {
-            let before = router.speakers.due();
-            router.speakers.on_level(now, publication.id, level);
-            let due = router.speakers.due();
-            if due != before {
-                self.room_timers.set(router_key, Some(due));
-            }
+        let loudness = publication.receive(received, &mut ctx);
+        let (due, id) = (publication.due(), publication.id);
+        let is_new = due != Instant::NEVER && !publication.set_listed(true);
+        let judged = loudness.map(|level| level.and_then(|level| router.note_loudness(now, id, level)));
+        self.fan_outs.note(due);
+        if is_new {
+            self.fan_outs.add(router_key, key);
+        }
+        if let Some(due) = judged? {
+            self.room_timers.set(router_key, Some(due));
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ mod allocate;
 mod commands;
 mod demux;
 mod drain;
+mod fan_outs;
 mod feedback;
 mod media;
 mod slots;
@@ -21,6 +22,7 @@ use crate::router::Router;
 use crate::slab::{Key, Slab};
 use crate::timers::TimerQueue;
 use demux::Demux;
+use fan_outs::FanOutList;
 use sfu_rtc::drop_reason::DropCounts;
 use sfu_rtc::dtls::DtlsCertificate;
 use sfu_rtc::net::NetworkPath;
@@ -46,6 +48,7 @@ pub struct Worker {
     publications: SeededMap<PublicationId, (Key, Key)>,
     demux: Demux,
     pool: PacketPool,
+    fan_outs: FanOutList,
     dirty: DirtyList,
     events: EventQueue,
     peer_timers: TimerQueue,
@@ -76,6 +79,7 @@ impl Worker {
             publications: SeededMap::with_hasher(state),
             demux: Demux::new(state),
             pool: PacketPool::new(config.max_packets),
+            fan_outs: FanOutList::default(),
             dirty: DirtyList::default(),
             events: EventQueue::new(config.max_events),
             peer_timers: TimerQueue::default(),
@@ -112,13 +116,11 @@ impl Worker {
     /// When [`Self::handle_timeout`] wants to be called; `None` while nothing waits for time. To be asked after
     /// [`Self::poll_transmit`] has nothing more; the past means at once.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.dirty.first().is_some() {
+        if !self.dirty.is_empty() {
             return Some(Instant::ZERO);
         }
-        match (self.peer_timers.next(), self.room_timers.next()) {
-            (Some(peers), Some(rooms)) => Some(peers.min(rooms)),
-            (peers, rooms) => peers.or(rooms),
-        }
+        let fan_outs = Some(self.fan_outs.due()).filter(|due| *due != Instant::NEVER);
+        [self.peer_timers.next(), self.room_timers.next(), fan_outs].into_iter().flatten().min()
     }
 
     /// After a panic unwound out of a call: drops the room that was being worked on, with its transports and without

@@ -15,6 +15,7 @@ mod outbound;
 mod receive;
 mod rtcp_queue;
 mod rtt;
+mod run;
 mod send;
 mod stats;
 #[cfg(test)]
@@ -262,6 +263,17 @@ impl Transport {
         {
             self.flush_rtcp(now, path, batch);
             self.flush_media(now, path, batch);
+        }
+        self.counters.bytes_out += (batch.len() - before) as u64;
+    }
+
+    /// Appends the sound that waits, and nothing else.
+    pub fn transmit_audio(&mut self, now: Instant, batch: &mut TransmitBatch) {
+        let before = batch.len();
+        if self.is_connected()
+            && let Some(path) = self.path()
+        {
+            self.flush_audio(now, path, batch);
         }
         self.counters.bytes_out += (batch.len() - before) as u64;
     }

@@ -30,6 +30,17 @@ pub struct RtpOut {
     pub class: PacketClass,
 }
 
+impl RtpOut {
+    /// Bytes in which packets of one stream differ: the payload, and extensions of varying length.
+    pub(super) fn varying_len(&self) -> usize {
+        let carried = &self.packet.extensions;
+        let part = |place: Option<(u16, u16)>| place.map_or(0, |(_, len)| usize::from(len));
+        let payload =
+            (self.packet.payload().len() + self.edit.prefix.len()).saturating_sub(usize::from(self.edit.skip));
+        payload + part(carried.dependency_descriptor) + part(carried.abs_capture_time)
+    }
+}
+
 /// Replaces the first bytes of a payload: a rewritten payload descriptor, behind the original sequence number for
 /// retransmissions.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]

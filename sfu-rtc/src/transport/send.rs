@@ -1,5 +1,6 @@
 //! The way out: from a shared packet to a sealed datagram.
 
+use super::run::EqualRun;
 use super::{RtpOut, Transport};
 use crate::drop_reason::DropReason;
 use crate::ids::Ssrc;
@@ -52,6 +53,8 @@ impl SectionSender {
 
 /// Header, extensions and tag of a usual packet, for the pacer's account.
 const OVERHEAD: usize = 12 + 20 + 16;
+/// In the first byte of an RTP header (RFC 3550 section 5.1).
+const PADDING_BIT: u8 = 0x20;
 /// Longest dependency descriptor that is rewritten; one with a full template structure is below 100 bytes.
 const MAX_DESCRIPTOR: usize = 255;
 
@@ -71,11 +74,28 @@ impl Transport {
     }
 
     pub(super) fn flush_media(&mut self, now: Instant, path: NetworkPath, batch: &mut TransmitBatch) {
+        let mut run = EqualRun::default();
         while let Some(out) = self.pacer.pop(now) {
-            match self.seal(now, path, &out, batch) {
-                Ok(()) => self.count(&out),
-                Err(reason) => self.drop_packet(reason),
-            }
+            let padding = match out.class {
+                PacketClass::Video => {
+                    run.padding(&out, self.pacer.waiting(PacketClass::Video), self.config.max_run_padding)
+                }
+                _ => 0,
+            };
+            self.seal_and_count(now, path, (&out, padding), batch);
+        }
+    }
+
+    pub(super) fn flush_audio(&mut self, now: Instant, path: NetworkPath, batch: &mut TransmitBatch) {
+        while let Some(out) = self.pacer.pop_audio(now) {
+            self.seal_and_count(now, path, (&out, 0), batch);
+        }
+    }
+
+    fn seal_and_count(&mut self, now: Instant, path: NetworkPath, out: (&RtpOut, u8), batch: &mut TransmitBatch) {
+        match self.seal(now, path, out, batch) {
+            Ok(()) => self.count(out.0),
+            Err(reason) => self.drop_packet(reason),
         }
     }
 
@@ -83,7 +103,7 @@ impl Transport {
         &mut self,
         now: Instant,
         path: NetworkPath,
-        out: &RtpOut,
+        (out, padding): (&RtpOut, u8),
         batch: &mut TransmitBatch,
     ) -> Result<(), DropReason> {
         let keys = self.connection.keys.as_ref().ok_or(DropReason::NoKeys)?;
@@ -95,7 +115,7 @@ impl Transport {
             section.extensions.id(ExtensionKind::TransportCc).map(|id| (id, self.path_state.next_seq()));
         let before = batch.len();
         batch.push(path, |buf| {
-            let header = Header { now, section, out, with_mid, transport_seq };
+            let header = Header { now, section, out, padding, with_mid, transport_seq };
             seal_packet(buf, &header, &keys.sender)
         })?;
         if transport_seq.is_some() {
@@ -121,6 +141,7 @@ struct Header<'a> {
     now: Instant,
     section: &'a MediaSection,
     out: &'a RtpOut,
+    padding: u8,
     with_mid: bool,
     transport_seq: Option<(u8, u16)>,
 }
@@ -131,7 +152,14 @@ fn seal_packet(buf: &mut Vec<u8>, header: &Header<'_>, sender: &SrtpSender) -> R
     let rest = out.packet.payload().get(usize::from(out.edit.skip)..).ok_or(DropReason::PayloadMalformed)?;
     let header_len = header.write(buf);
     buf.extend_from_slice(&out.edit.prefix);
-    sender.seal_rtp_from(buf, start, header_len, rest, out.seq)
+    if header.padding == 0 {
+        return sender.seal_rtp_from(buf, start, header_len, rest, out.seq);
+    }
+    buf.extend_from_slice(rest);
+    buf.resize(buf.len() + usize::from(header.padding) - 1, 0);
+    buf.push(header.padding);
+    buf[start] |= PADDING_BIT;
+    sender.seal_rtp(buf, start, header_len, out.seq)
 }
 
 impl Header<'_> {

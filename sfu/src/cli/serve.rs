@@ -2,7 +2,7 @@
 
 use super::{ConfigArgs, announce};
 use crate::clock::Clock;
-use crate::config::{Config, LimitsConfig, LogConfig, LogFormat};
+use crate::config::{Config, LogConfig, LogFormat};
 use crate::control::Control;
 use crate::http::{self, tls};
 use crate::net::{self, MAX_WORKERS, bind_media_tcp, bind_udp};
@@ -129,7 +129,7 @@ fn start_media(
             cpu: media.pin_workers.then(|| cpus[index % cpus.len()]),
             candidates: net::candidates(&ips, udp.local_addr().port(), tcp_port),
             udp,
-            config: worker_config(&config.limits),
+            config: worker_config(config),
             certificate: Arc::clone(certificate),
             clock,
             reports: reports.clone(),
@@ -142,8 +142,10 @@ fn start_media(
 }
 
 /// The control plane refuses with a reason what is past the limits; the workers hold to them all the same.
-fn worker_config(limits: &LimitsConfig) -> WorkerConfig {
+fn worker_config(config: &Config) -> WorkerConfig {
+    let limits = &config.limits;
     WorkerConfig {
+        coalescing: Duration::from_micros(config.media.coalescing_micros),
         max_rooms: limits.rooms,
         // A transport may be replaced while its successor is there already.
         max_transports: limits.participants.saturating_mul(2),

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 const ENV_PREFIX: &str = "SFU_";
 /// Parts the levels of a key in an environment variable.
 const ENV_SEPARATOR: &str = "__";
+/// A frame's time at 60 pictures per second: a longer wait would mix frames.
+const MAX_COALESCING_MICROS: u64 = 16_000;
 /// A name this near (strsim's normalised measure, 1 = equal) is worth suggesting.
 const SUGGEST: f64 = 0.6;
 
@@ -156,6 +158,12 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
     let invalid = |text: String| Err(ConfigError::Invalid(text));
     if config.media.workers > MAX_WORKERS {
         return invalid(format!("media.workers is {}; at most {MAX_WORKERS} can be named", config.media.workers));
+    }
+    if config.media.coalescing_micros > MAX_COALESCING_MICROS {
+        return invalid(format!(
+            "media.coalescing_micros is {}; at most {MAX_COALESCING_MICROS} (a frame's time) make sense",
+            config.media.coalescing_micros
+        ));
     }
     if config.http.tls() && (config.http.tls_cert.as_os_str().is_empty() || config.http.tls_key.as_os_str().is_empty())
     {

@@ -88,6 +88,8 @@ pub(crate) struct MediaConfig {
     pub(crate) codecs: Vec<String>,
     /// Size of a socket's kernel buffers in bytes, as far as the kernel allows.
     pub(crate) socket_buffer: usize,
+    /// Packets of a frame wait at most so long for its last, in microseconds; 0: never.
+    pub(crate) coalescing_micros: u64,
 }
 
 impl Default for MediaConfig {
@@ -103,6 +105,7 @@ impl Default for MediaConfig {
             codecs: Vec::new(),
             // About 50 ms of 1 Gbit/s.
             socket_buffer: 6 * 1024 * 1024,
+            coalescing_micros: 1_000,
         }
     }
 }

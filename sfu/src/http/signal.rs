@@ -24,6 +24,9 @@ const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long words that were sent before the connection broke are looked for.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(200);
+/// Memory that each connection keeps for reading, and up to which it gathers what it writes; by default it would be
+/// 128 KiB each. Larger messages grow it for a while.
+const BUFFER: usize = 4 * 1024;
 /// So many bad messages in a row are no accident.
 const MAX_ERRORS: u32 = 20;
 
@@ -42,6 +45,8 @@ pub(crate) async fn upgrade(State(control): State<Arc<Control>>, upgrade: WebSoc
             .into_response();
     }
     let upgrade = upgrade
+        .read_buffer_size(BUFFER)
+        .write_buffer_size(BUFFER)
         .max_message_size(limits.message_bytes)
         .max_frame_size(limits.message_bytes)
         .protocols([SUBPROTOCOL_PROTO, SUBPROTOCOL_JSON]);

@@ -16,8 +16,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Tokens from here on are ICE-TCP connections.
 const FIRST_TCP: usize = 2;
-/// Receive batches between two looks at orders and timers.
-const BATCHES_PER_ROUND: usize = 8;
 /// Orders carried out between two looks at the sockets.
 const INPUTS_PER_ROUND: usize = 256;
 /// Wait before a full send buffer or report queue is tried again: epoll tells only of some of these.
@@ -150,31 +148,25 @@ impl<'a> WorkerThread<'a> {
         }
     }
 
-    /// Receives and forwards, batch by batch, so that the first packets of a burst do not wait for the last.
-    fn receive(&mut self, mut now: Instant) {
+    /// Receives one batch. The rest waits for the next round, so that reception and sending take turns: what came in
+    /// while a large fan-out is under way, sound above all, does not wait for its end.
+    fn receive(&mut self, now: Instant) {
         if self.tcp.is_ready() {
             self.contained(|this| this.tcp.receive(now, |path, data| this.worker.handle_datagram(now, path, data)));
         }
-        for _ in 0..BATCHES_PER_ROUND {
-            if !self.udp_readable {
-                return;
+        if !self.udp_readable {
+            return;
+        }
+        match self.parts.udp.recv(&mut self.inbound) {
+            Ok(()) => {
+                // What was ordered before these datagrams were sent, such as the transport they are for, is first.
+                self.woken = true;
+                self.take_inputs(now);
+                self.handle_batch(now);
             }
-            match self.parts.udp.recv(&mut self.inbound) {
-                Ok(()) => {
-                    // What was ordered before these datagrams were sent, such as the transport they are for, is first.
-                    self.woken = true;
-                    self.take_inputs(now);
-                    self.handle_batch(now);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.udp_readable = false;
-                    return;
-                }
-                // An ICMP error of an earlier send, or an interruption: the socket goes on.
-                Err(error) => tracing::trace!(%error, "receive"),
-            }
-            self.transmit(now);
-            now = self.parts.clock.now();
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.udp_readable = false,
+            // An ICMP error of an earlier send, or an interruption: the socket goes on.
+            Err(error) => tracing::trace!(%error, "receive"),
         }
     }
 
@@ -193,21 +185,18 @@ impl<'a> WorkerThread<'a> {
         }
     }
 
-    /// Sends until nothing is left or the socket is full.
+    /// Sends one batch, or what the socket takes of it.
     fn transmit(&mut self, now: Instant) {
-        loop {
+        if self.outbound.is_empty() {
+            self.contained(|this| this.worker.poll_transmit(now, &mut this.outbound));
             if self.outbound.is_empty() {
-                self.contained(|this| this.worker.poll_transmit(now, &mut this.outbound));
-                if self.outbound.is_empty() {
-                    return;
-                }
-                self.send_tcp();
-            }
-            let progress = self.parts.udp.send(&self.outbound, self.next_unsent);
-            if progress.blocked {
-                self.next_unsent = progress.next;
                 return;
             }
+            self.send_tcp();
+        }
+        let progress = self.parts.udp.send(&self.outbound, self.next_unsent);
+        self.next_unsent = progress.next;
+        if !progress.blocked {
             self.outbound.clear();
             self.next_unsent = 0;
         }

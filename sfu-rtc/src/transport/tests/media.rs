@@ -188,3 +188,32 @@ fn a_new_negotiation_keeps_streams_and_counters() {
     let sealed = ClientRtp::new(3).seal(&pair.client);
     assert_eq!(pair.give(sealed), Some(DropReason::UnknownStream));
 }
+
+#[test]
+fn packets_that_differ_by_a_byte_leave_as_one_run() {
+    let mut pair = Pair::connected();
+    let payloads = [vec![1; 400], vec![2; 400], vec![3; 401], vec![4; 390]];
+    for (seq, payload) in payloads.iter().enumerate() {
+        let packet = pair.packet(payload, CarriedExtensions::default(), &[]);
+        let out = RtpOut { packet, edit: PayloadEdit::default(), ..pair.out(seq as u64) };
+        pair.server.send_rtp(out).unwrap();
+    }
+    let mut batch = TransmitBatch::default();
+    pair.server.poll_transmit(pair.now, &mut batch);
+    let lengths: Vec<_> = batch.transmits().iter().map(|run| run.datagrams()).collect();
+    assert_eq!(lengths, [4], "the last is shorter, and ends the run");
+    let mut answers = Answers::default();
+    for run in batch.transmits() {
+        for range in run.segments() {
+            pair.client.take(
+                pair.now,
+                &batch.bytes(run)[range.start - run.range.start..range.end - run.range.start],
+                &mut answers,
+            );
+        }
+    }
+    let got: Vec<_> = answers.rtp.iter().map(|(packet, ..)| RtpView::parse(packet).unwrap()).collect();
+    let padding: Vec<_> = got.iter().map(|view| view.padding_len()).collect();
+    assert_eq!(padding, [1, 1, 0, 0]);
+    assert!(got.iter().zip(&payloads).all(|(view, payload)| view.payload() == payload));
+}
