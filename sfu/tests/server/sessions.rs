@@ -144,6 +144,9 @@ async fn a_lost_connection_is_resumed() {
     let (alice, joined) = server.join("demo", json!({})).await;
     let (mut bob, _) = server.join("demo", json!({})).await;
     alice.vanish();
+    // What is said before the server knows of the loss goes down with the connection.
+    let noticed = || server.get("/metrics").body.contains("sfu_signalling_connections 1\n");
+    assert!((0..2_000).any(|_| noticed()), "the loss was never noticed");
     let to = json!([joined["participantId"]]);
     // Bob's word waits for her.
     bob.request(json!({ "sendData": { "payload": "aGk=", "topic": "chat", "to": to } })).await;
