@@ -39,6 +39,9 @@ pub struct WorkerConfig {
     /// millisecond is below what a receiver's jitter buffer notices, and longer than browsers take to send a frame of
     /// usual size.
     pub coalescing: Duration,
+    /// Packets of a frame are padded by at most so many bytes to make them equal in length, so that they leave as one
+    /// run; 0 turns it off. Packetizers' differ by one byte, and by a few where an extension comes and goes.
+    pub max_run_padding: u8,
     /// Repair of what publishers send.
     pub nack: NackConfig,
     /// Requests for keyframes.
@@ -66,6 +69,7 @@ impl Default for WorkerConfig {
             max_events: 65_536,
             report_interval: Duration::from_secs(1),
             coalescing: Duration::from_millis(1),
+            max_run_padding: 8,
             nack: NackConfig::default(),
             keyframes: KeyframeConfig::default(),
             speakers: SpeakerConfig::default(),

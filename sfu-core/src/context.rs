@@ -5,10 +5,15 @@ use crate::event::Event;
 use crate::peer::Peer;
 use crate::slab::{Key, Slab};
 use sfu_rtc::drop_reason::{DropCounts, DropReason};
-use sfu_rtc::packet::PacketPool;
+use sfu_rtc::net::TransmitBatch;
+use sfu_rtc::packet::{Packet, PacketPool};
 use sfu_rtc::time::Instant;
-use sfu_rtc::transport::{PacketClass, RtpOut};
+use sfu_rtc::transport::{Handover, PacketClass, RtpOut};
 use std::collections::VecDeque;
+
+/// A batch is full at so many bytes: it stays within a core's second-level cache, and its owner gets to read what
+/// came in meanwhile.
+pub(crate) const FULL_BATCH: usize = 512 * 1024;
 
 /// Everything of a worker but its rooms.
 #[derive(Debug)]
@@ -20,22 +25,39 @@ pub(crate) struct Context<'w> {
     pub(crate) dirty: &'w mut DirtyList,
     pub(crate) events: &'w mut EventQueue,
     pub(crate) drops: &'w mut DropCounts,
+    /// Where packets go that nothing holds back; without it all are queued.
+    pub(crate) batch: Option<&'w mut TransmitBatch>,
 }
 
 impl Context<'_> {
     /// Hands a packet to a subscriber.
-    pub(crate) fn send(&mut self, subscriber: Key, out: RtpOut) {
+    pub(crate) fn send(&mut self, subscriber: Key, packet: &Packet, out: RtpOut) {
         let Some(peer) = self.peers.get_mut(subscriber) else { return };
         let urgent = out.class == PacketClass::Audio;
-        match peer.transport.send_rtp(out) {
-            Ok(()) => {
-                if peer.report_due == Instant::NEVER {
-                    peer.report_due = self.now + self.config.report_interval;
-                }
-                if urgent { self.dirty.add_urgent(subscriber, peer) } else { self.dirty.add(subscriber, peer) }
-            }
-            Err(reason) => self.drops.count(reason),
+        let handed = match self.batch.as_deref_mut() {
+            Some(batch) => peer.transport.send_rtp(self.now, packet, out, batch),
+            None => peer.transport.queue_rtp(packet, out),
+        };
+        let handover = match handed {
+            Ok(handover) => handover,
+            Err(reason) => return self.drops.count(reason),
+        };
+        let first = peer.report_due == Instant::NEVER;
+        if first {
+            peer.report_due = self.now + self.config.report_interval;
         }
+        match handover {
+            Handover::Queued if urgent => self.dirty.add_urgent(subscriber, peer),
+            Handover::Queued => self.dirty.add(subscriber, peer),
+            // Its timer has to be set.
+            Handover::Sealed if first => self.dirty.add(subscriber, peer),
+            Handover::Sealed => {}
+        }
+    }
+
+    /// Whether the batch should leave before more is written to it.
+    pub(crate) fn is_full(&self) -> bool {
+        self.batch.as_ref().is_some_and(|batch| batch.len() >= FULL_BATCH)
     }
 
     /// Lets a peer settle what became due.

@@ -221,13 +221,13 @@ impl Forwarder {
 
     /// The packet that was sent as `seq`, to be sent again, with the stream that it is of. Not twice within
     /// `interval`.
-    pub(crate) fn resend(
+    pub(crate) fn resend<'s>(
         &mut self,
         now: Instant,
         seq: u16,
         interval: Duration,
-        streams: &[ReceiveStream],
-    ) -> Result<RtpOut, DropReason> {
+        streams: &'s [ReceiveStream],
+    ) -> Result<(&'s Packet, RtpOut), DropReason> {
         let rtx_ssrc = self.ssrcs.rtx.ok_or(DropReason::CodecNotNegotiated)?;
         let seq = SeqNo(self.rewriter.next_seq().0.saturating_sub(1)).extend(seq);
         let record = self.history.take(now, seq, interval)?;
@@ -245,7 +245,7 @@ impl Forwarder {
         out.ssrc = rtx_ssrc;
         out.seq = self.rtx_seq;
         self.rtx_seq = self.rtx_seq.next();
-        Ok(out)
+        Ok((packet, out))
     }
 
     /// Whether the subscriber's wish for a keyframe is heard: it has not just been sent one, nor wished too often.
@@ -313,7 +313,6 @@ impl Forwarder {
         class: PacketClass,
     ) -> RtpOut {
         RtpOut {
-            packet: Packet::clone(packet),
             section: usize::from(self.section),
             ssrc: self.ssrcs.media,
             payload_type,
@@ -322,6 +321,7 @@ impl Forwarder {
             marker,
             edit: edit(packet, sent),
             frame_number: sent.frame_number.filter(|number| packet.frame.frame_number != Some(*number)),
+            padding: 0,
             class,
         }
     }

@@ -131,9 +131,17 @@ impl<T> Pacer<T> {
         Some(self.release(now, audio))
     }
 
-    /// What waits of a class, in order.
-    pub fn waiting(&self, class: PacketClass) -> impl Iterator<Item = &T> {
-        self.queues[class as usize].iter().map(|queued| &queued.item)
+    /// Whether a packet of `size` bytes may leave now without waiting here; it is then charged as if it had.
+    pub fn pass(&mut self, now: Instant, class: PacketClass, size: DataSize) -> bool {
+        let goes_before = &self.queues[..=class as usize];
+        if self.waiting > 0 && goes_before.iter().any(|queue| !queue.is_empty()) {
+            return false;
+        }
+        if class != PacketClass::Audio && !self.may_burst(now) {
+            return false;
+        }
+        self.charge(now, size);
+        true
     }
 
     /// When [`Pacer::pop`] will have a packet; the past means now.
@@ -172,15 +180,18 @@ impl<T> Pacer<T> {
     fn release(&mut self, now: Instant, queued: Queued<T>) -> T {
         self.waiting -= 1;
         self.queued = self.queued - queued.size;
-        if let Some(rate) = self.rate {
-            self.refill(now, rate);
-            self.budget -= bytes(queued.size);
-            if self.budget <= 0 {
-                let debt = DataSize::from_bytes(self.budget.unsigned_abs());
-                self.resume_at = Some(now + self.config.grain.max(rate.time_for(debt)));
-            }
-        }
+        self.charge(now, queued.size);
         queued.item
+    }
+
+    fn charge(&mut self, now: Instant, size: DataSize) {
+        let Some(rate) = self.rate else { return };
+        self.refill(now, rate);
+        self.budget -= bytes(size);
+        if self.budget <= 0 {
+            let debt = DataSize::from_bytes(self.budget.unsigned_abs());
+            self.resume_at = Some(now + self.config.grain.max(rate.time_for(debt)));
+        }
     }
 
     fn may_burst(&mut self, now: Instant) -> bool {
@@ -220,6 +231,20 @@ mod tests {
 
     fn drain(pacer: &mut Pacer<u32>, now: Instant) -> Vec<u32> {
         std::iter::from_fn(|| pacer.pop(now)).collect()
+    }
+
+    #[test]
+    fn what_need_not_wait_passes_and_is_charged() {
+        let now = Instant::from_millis(100);
+        let mut pacer = pacer(800);
+        // A burst of 5 ms is 500 bytes: one packet overdraws it.
+        assert!(pacer.pass(now, PacketClass::Video, PACKET));
+        assert!(!pacer.pass(now, PacketClass::Video, PACKET), "the burst is spent");
+        assert!(pacer.pass(now, PacketClass::Audio, PACKET), "sound never waits");
+        pacer.push(PacketClass::Video, PACKET, 1).unwrap();
+        let later = now + Duration::from_secs(1);
+        assert!(!pacer.pass(later, PacketClass::Video, PACKET), "nothing overtakes what waits");
+        assert!(pacer.pass(later, PacketClass::Rtx, PACKET), "but what goes before it");
     }
 
     #[test]

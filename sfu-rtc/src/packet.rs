@@ -88,6 +88,13 @@ impl PacketData {
         &self.bytes[usize::from(self.payload.start)..usize::from(self.payload.end)]
     }
 
+    /// Bytes in which the packets of one stream differ on the wire: payload, and extensions of varying length.
+    pub fn varying_len(&self) -> usize {
+        let part = |place: Option<(u16, u16)>| place.map_or(0, |(_, len)| usize::from(len));
+        let carried = &self.extensions;
+        self.payload().len() + part(carried.dependency_descriptor) + part(carried.abs_capture_time)
+    }
+
     /// A part of the packet, such as a carried extension: (start, length). Empty where out of bounds.
     pub fn part(&self, (start, len): (u16, u16)) -> &[u8] {
         let start = usize::from(start);

@@ -81,7 +81,7 @@ impl Publication {
         let interval = rtt.clamp(MIN_RESEND_INTERVAL, MAX_RESEND_INTERVAL);
         for seq in seqs {
             match forwarder.resend(ctx.now, seq, interval, &self.streams) {
-                Ok(out) => ctx.send(forwarder.subscriber, out),
+                Ok((packet, out)) => ctx.send(forwarder.subscriber, packet, out),
                 Err(reason) => ctx.drop_packet(reason),
             }
         }

@@ -4,6 +4,7 @@ mod fan_out;
 mod feedback;
 mod layers;
 mod pending;
+mod receive;
 
 use crate::config::WorkerConfig;
 use crate::context::Context;
@@ -82,7 +83,7 @@ impl Publication {
 
     /// Takes in a subscriber's forwarder, at [`Self::next_index`].
     pub(crate) fn attach(&mut self, mut forwarder: Forwarder, slot: &MediaSection, ctx: &mut Context<'_>) {
-        self.fan_out(ctx);
+        self.settle(ctx);
         let formats = PayloadMap::new(&self.formats, slot);
         forwarder.attach(formats, self.streams.len(), self.codec);
         let index = self.forwarders.len();
@@ -94,7 +95,7 @@ impl Publication {
     /// keyframe, which is asked for. Nothing while the subscriber is not connected.
     pub(crate) fn begin(&mut self, index: usize, ctx: &mut Context<'_>) {
         // What waits must not come twice, from the history and then as a newcomer.
-        self.fan_out(ctx);
+        self.settle(ctx);
         let subscriber = self.forwarders.get(index).and_then(|forwarder| ctx.peers.get(forwarder.subscriber));
         let connected = subscriber.is_some_and(|peer| peer.transport.is_connected());
         if let Some(forwarder) = self.forwarders.get_mut(index) {
@@ -112,7 +113,7 @@ impl Publication {
         if index >= self.forwarders.len() {
             return None;
         }
-        self.fan_out(ctx);
+        self.settle(ctx);
         let mut forwarder = self.forwarders.swap_remove(index);
         forwarder.detach();
         self.routes_stale = true;
@@ -132,6 +133,7 @@ impl Publication {
     /// Gives back all forwarders, since the publication ends.
     pub(crate) fn detach_all(&mut self) -> Vec<Forwarder> {
         self.routes_stale = true;
+        self.pending.clear();
         let mut forwarders = std::mem::take(&mut self.forwarders);
         forwarders.iter_mut().for_each(Forwarder::detach);
         forwarders
@@ -166,7 +168,7 @@ impl Publication {
         if std::mem::replace(&mut self.muted, muted) == muted {
             return;
         }
-        self.fan_out(ctx);
+        self.settle(ctx);
         self.forwarders.iter_mut().for_each(Forwarder::restart_all);
         self.routes_stale = true;
         if !muted {

@@ -6,6 +6,7 @@
 
 use crate::layer_selector::LayerIndex;
 use sfu_rtc::ids::SeqNo;
+use sfu_rtc::net::MAX_SEGMENTS;
 use sfu_rtc::packet::Packet;
 use sfu_rtc::time::{Duration, Instant};
 
@@ -19,6 +20,8 @@ pub(super) struct Pending {
     /// The stream's highest number when it came; above its own where it came late.
     pub(super) highest: SeqNo,
     pub(super) content: Content,
+    /// Bytes that make it as long as the others of its run.
+    pub(super) padding: u8,
     /// The primary block of redundant audio, made for the first who does not know redundancy.
     pub(super) stripped: Option<Option<Packet>>,
 }
@@ -31,43 +34,149 @@ pub(super) enum Content {
     Padding(SeqNo),
 }
 
+impl Pending {
+    pub(super) fn new(layer: LayerIndex, highest: SeqNo, content: Content) -> Self {
+        Self { layer, highest, content, padding: 0, stripped: None }
+    }
+
+    /// Bytes in which the packets of a stream differ.
+    fn varying_len(&self) -> Option<usize> {
+        match &self.content {
+            Content::Packet(packet) => Some(packet.varying_len()),
+            Content::Padding(_) => None,
+        }
+    }
+}
+
+/// How far a fan-out has come: layer by layer, along the route of each.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Cursor {
+    pub(super) layer: LayerIndex,
+    pub(super) position: usize,
+}
+
 /// The packets of one publication that wait.
 #[derive(Debug)]
 pub(super) struct PendingPackets {
-    packets: Vec<Pending>,
+    gathered: Vec<Pending>,
     due: Instant,
+    /// Those whose fan-out has begun, and how far it came.
+    going: Vec<Pending>,
+    cursor: Cursor,
     /// The worker knows that something waits.
     pub(super) listed: bool,
 }
 
 impl Default for PendingPackets {
     fn default() -> Self {
-        Self { packets: Vec::new(), due: Instant::NEVER, listed: false }
+        Self { gathered: Vec::new(), due: Instant::NEVER, going: Vec::new(), cursor: Cursor::default(), listed: false }
     }
 }
 
 impl PendingPackets {
     /// One more. `complete`: nothing is worth waiting for.
     pub(super) fn push(&mut self, now: Instant, window: Duration, pending: Pending, complete: bool) {
-        self.packets.push(pending);
-        let due = if complete || self.packets.len() >= MAX_PENDING { now } else { now + window };
+        self.gathered.push(pending);
+        let due = if complete || self.gathered.len() >= MAX_PENDING { now } else { now + window };
         self.due = self.due.min(due);
     }
 
     /// When they are to go out; [`Instant::NEVER`] while none wait.
     pub(super) fn due(&self) -> Instant {
-        self.due
+        if self.going.is_empty() { self.due } else { Instant::ZERO }
     }
 
-    /// Takes all out; to be given back emptied, by [`Self::reuse`].
-    pub(super) fn take(&mut self) -> Vec<Pending> {
+    /// What is to go out now: the rest of what was paused, or what was gathered. To be given back to [`Self::pause`]
+    /// or [`Self::finish`].
+    pub(super) fn begin(&mut self, max_padding: u8) -> (Vec<Pending>, Cursor) {
+        if self.going.is_empty() {
+            std::mem::swap(&mut self.going, &mut self.gathered);
+            self.due = Instant::NEVER;
+            self.cursor = Cursor::default();
+            pad_runs(&mut self.going, max_padding);
+        }
+        (std::mem::take(&mut self.going), self.cursor)
+    }
+
+    /// The batch is full; the fan-out goes on at `cursor`.
+    pub(super) fn pause(&mut self, going: Vec<Pending>, cursor: Cursor) {
+        self.going = going;
+        self.cursor = cursor;
+    }
+
+    /// All have them.
+    pub(super) fn finish(&mut self, mut going: Vec<Pending>) {
+        going.clear();
+        self.going = going;
+    }
+
+    /// Forgets all that waits, since nobody is left to get it.
+    pub(super) fn clear(&mut self) {
+        self.gathered.clear();
+        self.going.clear();
         self.due = Instant::NEVER;
-        std::mem::take(&mut self.packets)
+    }
+}
+
+/// Pads packets of a layer that differ by a few bytes to equal length, so that they leave as one run (UDP_SEGMENT),
+/// in which only the last may be shorter. Packetizers cut a frame into packets that differ by a byte, the longer ones
+/// last, which would end the run in its middle: a byte costs less than a message.
+fn pad_runs(packets: &mut [Pending], max_padding: u8) {
+    let mut rest = packets;
+    while let Some(first) = rest.first() {
+        let (count, longest) = run_ahead(first.layer, rest, usize::from(max_padding));
+        let (run, following) = rest.split_at_mut(count);
+        for waiting in &mut run[..count - 1] {
+            let missing = longest - waiting.varying_len().unwrap_or(longest);
+            waiting.padding = u8::try_from(missing).unwrap_or(0);
+        }
+        rest = following;
+    }
+}
+
+/// How many of the leading packets can leave as one run, at least one, and the length of the longest of them.
+fn run_ahead(layer: LayerIndex, packets: &[Pending], max_padding: usize) -> (usize, usize) {
+    let (mut shortest, mut longest, mut count) = (usize::MAX, 0, 0);
+    for waiting in packets.iter().take(MAX_SEGMENTS).take_while(|waiting| waiting.layer == layer) {
+        let Some(len) = waiting.varying_len() else { break };
+        let (low, high) = (shortest.min(len), longest.max(len));
+        if high - low > max_padding {
+            break;
+        }
+        (shortest, longest, count) = (low, high, count + 1);
+    }
+    (count.max(1), longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sfu_rtc::packet::PacketPool;
+
+    /// The paddings that packets of these layers and lengths get.
+    fn paddings(packets: &[(LayerIndex, usize)], max: u8) -> Vec<u8> {
+        let mut pool = PacketPool::new(64);
+        let mut pending: Vec<_> = packets
+            .iter()
+            .map(|&(layer, len)| {
+                let packet = pool.take(|data| data.set_bytes(&vec![0; 12 + len], 12..12 + len)).unwrap();
+                Pending::new(layer, SeqNo(0), Content::Packet(packet))
+            })
+            .collect();
+        pad_runs(&mut pending, max);
+        pending.iter().map(|waiting| waiting.padding).collect()
     }
 
-    /// Keeps the memory for the next.
-    pub(super) fn reuse(&mut self, mut packets: Vec<Pending>) {
-        packets.clear();
-        self.packets = packets;
+    #[test]
+    fn a_frame_as_packetizers_cut_it_becomes_one_run() {
+        assert_eq!(paddings(&[(0, 1_050), (0, 1_050), (0, 1_051), (0, 1_051)], 8), [1, 1, 0, 0]);
+    }
+
+    #[test]
+    fn the_last_may_be_shorter_and_what_differs_more_begins_anew() {
+        assert_eq!(paddings(&[(0, 1_050), (0, 1_047)], 8), [0, 0]);
+        assert_eq!(paddings(&[(0, 1_050), (0, 1_051), (0, 400), (0, 401), (0, 400)], 8), [1, 0, 1, 0, 0]);
+        assert_eq!(paddings(&[(0, 1_050), (1, 1_051), (0, 1_052)], 8), [0, 0, 0], "layers go their own ways");
+        assert_eq!(paddings(&[(0, 1_050), (0, 1_051)], 0), [0, 0]);
     }
 }

@@ -1,19 +1,17 @@
 //! The way out: what became due is settled, and what is ready to leave is written to the batch.
 
 use super::Worker;
+use super::fan_outs::Urgency;
+use crate::context::FULL_BATCH;
 use crate::slab::Key;
 use sfu_rtc::net::TransmitBatch;
 use sfu_rtc::time::Instant;
 
-/// A batch is full at so many bytes: it stays within a core's second-level cache, and its owner gets to read what
-/// came in meanwhile.
-const FULL_BATCH: usize = 512 * 1024;
-
 impl Worker {
-    /// Fills `batch` with what is ready to leave, sound first. To be called again, with an emptied batch, until nothing
-    /// comes; what is received in between may overtake what is left.
+    /// Fills `batch` with what is ready to leave: sound, then what peers have waiting, then the fan-out of pictures. To
+    /// be called again, with an emptied batch, until nothing comes; what is received in between may overtake the rest.
     pub fn poll_transmit(&mut self, now: Instant, batch: &mut TransmitBatch) {
-        self.fan_out(now);
+        self.fan_out(now, Urgency::Sound, batch);
         while batch.len() < FULL_BATCH {
             let Some(key) = self.dirty.pop_urgent() else { break };
             self.flush_urgent(now, key, batch);
@@ -25,30 +23,34 @@ impl Worker {
                 self.flush(now, key, batch);
             }
         }
+        self.fan_out(now, Urgency::Picture, batch);
         self.at_work = None;
     }
 
     /// Forwards what publications have received and need not hold any longer.
-    fn fan_out(&mut self, now: Instant) {
-        if self.fan_outs.due() > now {
+    fn fan_out(&mut self, now: Instant, urgency: Urgency, batch: &mut TransmitBatch) {
+        if self.fan_outs.due(urgency) > now {
             return;
         }
-        let mut waiting = self.fan_outs.take();
+        let mut waiting = self.fan_outs.take(urgency);
         waiting.retain(|(router_key, key)| {
+            self.at_work = Some(*router_key);
             let (mut ctx, routers) = self.split(now);
+            ctx.batch = Some(&mut *batch);
             let publication = routers.get_mut(*router_key).and_then(|router| router.publications.get_mut(*key));
             let Some(publication) = publication else { return false };
-            if publication.due() <= now {
-                publication.set_listed(false);
+            if !ctx.is_full() {
                 publication.fan_out(&mut ctx);
-                self.at_work = Some(*router_key);
-                return false;
             }
             let due = publication.due();
-            self.fan_outs.note(due);
+            if due == Instant::NEVER {
+                publication.set_listed(false);
+                return false;
+            }
+            self.fan_outs.note(urgency, due);
             true
         });
-        self.fan_outs.give_back(waiting);
+        self.fan_outs.give_back(urgency, waiting);
     }
 
     /// Lets a peer write its sound; the rest too, unless that waits for its turn.

@@ -1,45 +1,86 @@
 //! Publications that hold packets back for a moment, and when the first of them is due.
 
 use crate::slab::Key;
+use sfu_rtc::media::MediaKind;
 use sfu_rtc::time::Instant;
 
-/// Router and publication of each that waits, in the order in which they began to.
-#[derive(Debug)]
+/// What goes before what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Urgency {
+    Sound,
+    Picture,
+}
+
+impl From<MediaKind> for Urgency {
+    fn from(kind: MediaKind) -> Self {
+        match kind {
+            MediaKind::Audio => Self::Sound,
+            MediaKind::Video => Self::Picture,
+        }
+    }
+}
+
+/// The publications that wait.
+#[derive(Default, Debug)]
 pub(super) struct FanOutList {
-    waiting: Vec<(Key, Key)>,
+    sound: Waiting,
+    picture: Waiting,
+}
+
+/// Router and publication of each, in the order in which they began to wait.
+#[derive(Debug)]
+struct Waiting {
+    publications: Vec<(Key, Key)>,
     due: Instant,
 }
 
-impl Default for FanOutList {
+impl Default for Waiting {
     fn default() -> Self {
-        Self { waiting: Vec::new(), due: Instant::NEVER }
+        Self { publications: Vec::new(), due: Instant::NEVER }
     }
 }
 
 impl FanOutList {
     /// One more publication waits.
-    pub(super) fn add(&mut self, router: Key, publication: Key) {
-        self.waiting.push((router, publication));
+    pub(super) fn add(&mut self, urgency: Urgency, router: Key, publication: Key) {
+        self.of(urgency).publications.push((router, publication));
     }
 
     /// One that waits is due then.
-    pub(super) fn note(&mut self, due: Instant) {
-        self.due = self.due.min(due);
+    pub(super) fn note(&mut self, urgency: Urgency, due: Instant) {
+        let waiting = self.of(urgency);
+        waiting.due = waiting.due.min(due);
     }
 
     /// When the first is due; [`Instant::NEVER`] while none waits.
-    pub(super) fn due(&self) -> Instant {
-        self.due
+    pub(super) fn due(&self, urgency: Urgency) -> Instant {
+        match urgency {
+            Urgency::Sound => self.sound.due,
+            Urgency::Picture => self.picture.due,
+        }
+    }
+
+    /// When the first of all is due; `None` while none waits.
+    pub(super) fn next(&self) -> Option<Instant> {
+        Some(self.sound.due.min(self.picture.due)).filter(|due| *due != Instant::NEVER)
     }
 
     /// Takes all out, to be sorted; those that still wait come back by [`Self::give_back`].
-    pub(super) fn take(&mut self) -> Vec<(Key, Key)> {
-        self.due = Instant::NEVER;
-        std::mem::take(&mut self.waiting)
+    pub(super) fn take(&mut self, urgency: Urgency) -> Vec<(Key, Key)> {
+        let waiting = self.of(urgency);
+        waiting.due = Instant::NEVER;
+        std::mem::take(&mut waiting.publications)
     }
 
     /// Those that still wait, in the vector that was taken, so that its memory is kept.
-    pub(super) fn give_back(&mut self, waiting: Vec<(Key, Key)>) {
-        self.waiting = waiting;
+    pub(super) fn give_back(&mut self, urgency: Urgency, publications: Vec<(Key, Key)>) {
+        self.of(urgency).publications = publications;
+    }
+
+    fn of(&mut self, urgency: Urgency) -> &mut Waiting {
+        match urgency {
+            Urgency::Sound => &mut self.sound,
+            Urgency::Picture => &mut self.picture,
+        }
     }
 }

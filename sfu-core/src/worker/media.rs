@@ -25,12 +25,12 @@ impl Worker {
         let router = routers.get_mut(router_key).ok_or(DropReason::NotPublished)?;
         let publication = router.publications.get_mut(key).ok_or(DropReason::NotPublished)?;
         let loudness = publication.receive(received, &mut ctx);
-        let (due, id) = (publication.due(), publication.id);
+        let (due, id, urgency) = (publication.due(), publication.id, publication.kind.into());
         let is_new = due != Instant::NEVER && !publication.set_listed(true);
         let judged = loudness.map(|level| level.and_then(|level| router.note_loudness(now, id, level)));
-        self.fan_outs.note(due);
+        self.fan_outs.note(urgency, due);
         if is_new {
-            self.fan_outs.add(router_key, key);
+            self.fan_outs.add(urgency, router_key, key);
         }
         if let Some(due) = judged? {
             self.room_timers.set(router_key, Some(due));

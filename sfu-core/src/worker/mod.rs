@@ -119,8 +119,7 @@ impl Worker {
         if !self.dirty.is_empty() {
             return Some(Instant::ZERO);
         }
-        let fan_outs = Some(self.fan_outs.due()).filter(|due| *due != Instant::NEVER);
-        [self.peer_timers.next(), self.room_timers.next(), fan_outs].into_iter().flatten().min()
+        [self.peer_timers.next(), self.room_timers.next(), self.fan_outs.next()].into_iter().flatten().min()
     }
 
     /// After a panic unwound out of a call: drops the room that was being worked on, with its transports and without
@@ -151,6 +150,7 @@ impl Worker {
             dirty: &mut self.dirty,
             events: &mut self.events,
             drops: &mut self.drops,
+            batch: None,
         };
         (context, &mut self.routers)
     }

@@ -35,9 +35,6 @@ pub struct TransportConfig {
     pub send_history: SendHistoryConfig,
     /// Pacing of what we send.
     pub pacer: PacerConfig,
-    /// Packets of a frame are padded by at most so many bytes to make them equal in length, so that they leave as one
-    /// run; 0 turns it off. Packetizers' differ by one byte, and by a few where an extension comes and goes.
-    pub max_run_padding: u8,
     /// How the path to the peer is estimated.
     pub estimator: EstimatorConfig,
 }
@@ -57,7 +54,6 @@ impl Default for TransportConfig {
             arrivals: ArrivalConfig::default(),
             send_history: SendHistoryConfig::default(),
             pacer: PacerConfig::default(),
-            max_run_padding: 8,
             estimator: EstimatorConfig::default(),
         }
     }

@@ -1,8 +1,9 @@
 //! One peer: joins ICE, DTLS, SRTP, stream routing, congestion feedback and the pacer.
 //!
 //! In: [`Transport::handle_datagram`] tells STUN, DTLS, RTP and RTCP apart (RFC 7983), answers what it can by itself
-//! and hands up media and reports, authenticated and in clear. Out: [`Transport::send_rtp`] queues a shared packet,
-//! [`Transport::poll_transmit`] writes its header and seals its payload straight into the batch.
+//! and hands up media and reports, authenticated and in clear. Out: [`Transport::send_rtp`] writes a
+//! packet's header and seals its shared payload straight into the batch, or queues it for
+//! [`Transport::poll_transmit`] where the pacer holds it back.
 
 mod config;
 mod connect;
@@ -15,7 +16,6 @@ mod outbound;
 mod receive;
 mod rtcp_queue;
 mod rtt;
-mod run;
 mod send;
 mod stats;
 #[cfg(test)]
@@ -25,7 +25,7 @@ pub use crate::pacer::PacketClass;
 pub use config::TransportConfig;
 pub use event::{CloseReason, TransportEvent};
 pub use inbound::{Received, ReceivedRtp, RtcpCompound, RtxOrigin};
-pub use outbound::{PayloadEdit, RtpOut};
+pub use outbound::{Handover, PayloadEdit, RtpOut};
 pub use rtcp_queue::{RtcpQueue, RtcpQueueStats};
 pub use stats::{TransportCounters, TransportFigures};
 
@@ -43,6 +43,7 @@ use connect::Connection;
 use demux::StreamTable;
 use extensions::ExtensionIds;
 use feedback::PathState;
+use outbound::Waiting;
 use send::SectionSender;
 
 /// One peer.
@@ -59,7 +60,7 @@ pub struct Transport {
     media_source: crate::ids::Ssrc,
     path_state: PathState,
     rtcp: RtcpQueue,
-    pacer: Pacer<RtpOut>,
+    pacer: Pacer<Waiting>,
     senders: Vec<SectionSender>,
     counters: TransportCounters,
     drops: DropCounts,

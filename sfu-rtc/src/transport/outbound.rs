@@ -5,11 +5,9 @@ use crate::pacer::PacketClass;
 use crate::packet::Packet;
 use arrayvec::ArrayVec;
 
-/// A packet as one subscriber gets it. The payload stays shared until it is sealed.
+/// How one subscriber gets a packet. The packet itself is shared, and its payload copied only when it is sealed.
 #[derive(Clone, Debug)]
 pub struct RtpOut {
-    /// The packet as it was received.
-    pub packet: Packet,
     /// Index of the section that carries it; it gives MID and extension ids.
     pub section: usize,
     /// Source on the subscriber's wire: that of retransmissions for [`PacketClass::Rtx`].
@@ -26,19 +24,26 @@ pub struct RtpOut {
     pub edit: PayloadEdit,
     /// Frame number of the dependency descriptor, where it has to be rewritten.
     pub frame_number: Option<u16>,
+    /// Bytes of padding (RFC 3550 section 5.1), to make packets equal in length that leave as one run.
+    pub padding: u8,
     /// In which order it leaves.
     pub class: PacketClass,
 }
 
-impl RtpOut {
-    /// Bytes in which packets of one stream differ: the payload, and extensions of varying length.
-    pub(super) fn varying_len(&self) -> usize {
-        let carried = &self.packet.extensions;
-        let part = |place: Option<(u16, u16)>| place.map_or(0, |(_, len)| usize::from(len));
-        let payload =
-            (self.packet.payload().len() + self.edit.prefix.len()).saturating_sub(usize::from(self.edit.skip));
-        payload + part(carried.dependency_descriptor) + part(carried.abs_capture_time)
-    }
+/// What became of a packet that was handed over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Handover {
+    /// It is in the batch.
+    Sealed,
+    /// It waits for its turn.
+    Queued,
+}
+
+/// A packet that waits.
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
+    pub(super) packet: Packet,
+    pub(super) out: RtpOut,
 }
 
 /// Replaces the first bytes of a payload: a rewritten payload descriptor, behind the original sequence number for

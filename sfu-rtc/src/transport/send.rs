@@ -1,12 +1,13 @@
 //! The way out: from a shared packet to a sealed datagram.
 
-use super::run::EqualRun;
-use super::{RtpOut, Transport};
+use super::outbound::Waiting;
+use super::{Handover, RtpOut, Transport};
 use crate::drop_reason::DropReason;
 use crate::ids::Ssrc;
 use crate::media::{Direction, MediaSection};
 use crate::net::{NetworkPath, TransmitBatch};
 use crate::pacer::PacketClass;
+use crate::packet::Packet;
 use crate::rtcp::ReportBlock;
 use crate::rtp::extension::abs_send_time::AbsSendTime;
 use crate::rtp::extension::{ExtensionKind, dependency_descriptor, transport_cc};
@@ -53,19 +54,44 @@ impl SectionSender {
 
 /// Header, extensions and tag of a usual packet, for the pacer's account.
 const OVERHEAD: usize = 12 + 20 + 16;
+fn size_of(packet: &Packet, out: &RtpOut) -> DataSize {
+    DataSize::from_bytes((OVERHEAD + out.edit.prefix.len() + packet.payload().len()) as u64)
+}
+
 /// In the first byte of an RTP header (RFC 3550 section 5.1).
 const PADDING_BIT: u8 = 0x20;
 /// Longest dependency descriptor that is rewritten; one with a full template structure is below 100 bytes.
 const MAX_DESCRIPTOR: usize = 255;
 
 impl Transport {
-    /// Queues a packet for the subscriber.
-    pub fn send_rtp(&mut self, out: RtpOut) -> Result<(), DropReason> {
+    /// Hands over a packet for the subscriber: into the batch where nothing holds it back, else to wait for
+    /// [`Transport::poll_transmit`].
+    pub fn send_rtp(
+        &mut self,
+        now: Instant,
+        packet: &Packet,
+        out: RtpOut,
+        batch: &mut TransmitBatch,
+    ) -> Result<Handover, DropReason> {
+        let path = self.path().filter(|_| self.is_connected()).ok_or(DropReason::NotConnected)?;
+        if !self.pacer.pass(now, out.class, size_of(packet, &out)) {
+            return self.queue_rtp(packet, out);
+        }
+        let before = batch.len();
+        self.seal(now, path, (packet, &out), batch)?;
+        self.count(packet, &out);
+        self.counters.bytes_out += (batch.len() - before) as u64;
+        Ok(Handover::Sealed)
+    }
+
+    /// Hands over a packet for the subscriber that waits for [`Transport::poll_transmit`] in any case.
+    pub fn queue_rtp(&mut self, packet: &Packet, out: RtpOut) -> Result<Handover, DropReason> {
         if !self.is_connected() {
             return Err(DropReason::NotConnected);
         }
-        let size = OVERHEAD + out.edit.prefix.len() + out.packet.payload().len();
-        self.pacer.push(out.class, DataSize::from_bytes(size as u64), out)
+        let (class, size) = (out.class, size_of(packet, &out));
+        self.pacer.push(class, size, Waiting { packet: Packet::clone(packet), out })?;
+        Ok(Handover::Queued)
     }
 
     pub(super) fn sender_of(&mut self, media: Ssrc) -> Option<&mut SectionSender> {
@@ -74,27 +100,20 @@ impl Transport {
     }
 
     pub(super) fn flush_media(&mut self, now: Instant, path: NetworkPath, batch: &mut TransmitBatch) {
-        let mut run = EqualRun::default();
-        while let Some(out) = self.pacer.pop(now) {
-            let padding = match out.class {
-                PacketClass::Video => {
-                    run.padding(&out, self.pacer.waiting(PacketClass::Video), self.config.max_run_padding)
-                }
-                _ => 0,
-            };
-            self.seal_and_count(now, path, (&out, padding), batch);
+        while let Some(waiting) = self.pacer.pop(now) {
+            self.seal_and_count(now, path, &waiting, batch);
         }
     }
 
     pub(super) fn flush_audio(&mut self, now: Instant, path: NetworkPath, batch: &mut TransmitBatch) {
-        while let Some(out) = self.pacer.pop_audio(now) {
-            self.seal_and_count(now, path, (&out, 0), batch);
+        while let Some(waiting) = self.pacer.pop_audio(now) {
+            self.seal_and_count(now, path, &waiting, batch);
         }
     }
 
-    fn seal_and_count(&mut self, now: Instant, path: NetworkPath, out: (&RtpOut, u8), batch: &mut TransmitBatch) {
-        match self.seal(now, path, out, batch) {
-            Ok(()) => self.count(out.0),
+    fn seal_and_count(&mut self, now: Instant, path: NetworkPath, waiting: &Waiting, batch: &mut TransmitBatch) {
+        match self.seal(now, path, (&waiting.packet, &waiting.out), batch) {
+            Ok(()) => self.count(&waiting.packet, &waiting.out),
             Err(reason) => self.drop_packet(reason),
         }
     }
@@ -103,7 +122,7 @@ impl Transport {
         &mut self,
         now: Instant,
         path: NetworkPath,
-        (out, padding): (&RtpOut, u8),
+        (packet, out): (&Packet, &RtpOut),
         batch: &mut TransmitBatch,
     ) -> Result<(), DropReason> {
         let keys = self.connection.keys.as_ref().ok_or(DropReason::NoKeys)?;
@@ -115,7 +134,7 @@ impl Transport {
             section.extensions.id(ExtensionKind::TransportCc).map(|id| (id, self.path_state.next_seq()));
         let before = batch.len();
         batch.push(path, |buf| {
-            let header = Header { now, section, out, padding, with_mid, transport_seq };
+            let header = Header { now, section, packet, out, with_mid, transport_seq };
             seal_packet(buf, &header, &keys.sender)
         })?;
         if transport_seq.is_some() {
@@ -124,12 +143,12 @@ impl Transport {
         Ok(())
     }
 
-    fn count(&mut self, out: &RtpOut) {
+    fn count(&mut self, packet: &Packet, out: &RtpOut) {
         self.counters.rtp_out += 1;
         if out.class == PacketClass::Rtx {
             self.counters.rtx_out += 1;
         } else if let Some(sender) = self.senders.get_mut(out.section) {
-            let payload = out.packet.payload().len() + out.edit.prefix.len() - usize::from(out.edit.skip);
+            let payload = packet.payload().len() + out.edit.prefix.len() - usize::from(out.edit.skip);
             sender.packets = sender.packets.wrapping_add(1);
             sender.octets = sender.octets.wrapping_add(payload as u32); // below MAX_PACKET
         }
@@ -140,8 +159,8 @@ impl Transport {
 struct Header<'a> {
     now: Instant,
     section: &'a MediaSection,
+    packet: &'a Packet,
     out: &'a RtpOut,
-    padding: u8,
     with_mid: bool,
     transport_seq: Option<(u8, u16)>,
 }
@@ -149,15 +168,15 @@ struct Header<'a> {
 fn seal_packet(buf: &mut Vec<u8>, header: &Header<'_>, sender: &SrtpSender) -> Result<(), DropReason> {
     let start = buf.len();
     let out = header.out;
-    let rest = out.packet.payload().get(usize::from(out.edit.skip)..).ok_or(DropReason::PayloadMalformed)?;
+    let rest = header.packet.payload().get(usize::from(out.edit.skip)..).ok_or(DropReason::PayloadMalformed)?;
     let header_len = header.write(buf);
     buf.extend_from_slice(&out.edit.prefix);
-    if header.padding == 0 {
+    if out.padding == 0 {
         return sender.seal_rtp_from(buf, start, header_len, rest, out.seq);
     }
     buf.extend_from_slice(rest);
-    buf.resize(buf.len() + usize::from(header.padding) - 1, 0);
-    buf.push(header.padding);
+    buf.resize(buf.len() + usize::from(out.padding) - 1, 0);
+    buf.push(out.padding);
     buf[start] |= PADDING_BIT;
     sender.seal_rtp(buf, start, header_len, out.seq)
 }
@@ -199,7 +218,7 @@ impl Header<'_> {
     /// What the publisher said.
     fn write_carried(&self, writer: &mut HeaderWriter<'_>) {
         let ids = &self.section.extensions;
-        let packet = &self.out.packet;
+        let packet = self.packet;
         let carried = &packet.extensions;
         if let (Some(id), Some(level)) = (ids.id(ExtensionKind::AudioLevel), carried.audio_level) {
             writer.extension(id, &[level]);

@@ -166,10 +166,10 @@ impl Echo {
                     marker: rtp.marker,
                     edit: PayloadEdit::default(),
                     frame_number: None,
+                    padding: 0,
                     class: PacketClass::Video,
-                    packet,
                 };
-                self.transport.send_rtp(out).unwrap();
+                self.transport.queue_rtp(&packet, out).unwrap();
             }
             Received::Rtcp(compound) => {
                 let keyframe = |packet| matches!(packet, Ok(RtcpView::Pli(_) | RtcpView::Fir(_)));

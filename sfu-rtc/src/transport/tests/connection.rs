@@ -16,7 +16,7 @@ fn media_before_the_keys_is_dropped() {
     assert!(pair.check());
     assert_eq!(pair.give(vec![0x80; 60]), Some(DropReason::NoKeys));
     let out = pair.out(1);
-    assert_eq!(pair.server.send_rtp(out), Err(DropReason::NotConnected));
+    assert_eq!(pair.queue(out), Err(DropReason::NotConnected));
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn a_new_port_is_used_once_it_is_validated() {
     assert_eq!(pair.events(), [TransportEvent::PathChanged { path: path(6_000) }]);
     assert_eq!(pair.give(sealed), None);
     let out = pair.out(1);
-    pair.server.send_rtp(out).unwrap();
+    pair.queue(out).unwrap();
     assert_eq!(pair.drain().rtp.len(), 1);
 }
 

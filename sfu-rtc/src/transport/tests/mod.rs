@@ -249,10 +249,14 @@ impl Pair {
         filled.unwrap()
     }
 
-    fn out(&mut self, seq: u64) -> RtpOut {
+    /// Queues a packet with a short payload.
+    fn queue(&mut self, out: RtpOut) -> Result<Handover, DropReason> {
         let packet = self.packet(b"0123456789", CarriedExtensions::default(), &[]);
+        self.server.queue_rtp(&packet, out)
+    }
+
+    fn out(&self, seq: u64) -> RtpOut {
         RtpOut {
-            packet,
             section: SUBSCRIBED,
             ssrc: SLOT.media,
             payload_type: VP8,
@@ -261,6 +265,7 @@ impl Pair {
             marker: true,
             edit: PayloadEdit::default(),
             frame_number: None,
+            padding: 0,
             class: PacketClass::Video,
         }
     }

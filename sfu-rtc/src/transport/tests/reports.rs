@@ -30,7 +30,7 @@ fn arrivals_are_reported() {
 fn a_report_and_its_echo_give_the_round_trip() {
     let mut pair = Pair::connected();
     let out = pair.out(1);
-    pair.server.send_rtp(out).unwrap();
+    pair.queue(out).unwrap();
     pair.drain();
     let ntp = NtpTime::from_unix(Duration::from_secs(1_000));
     pair.server.send_report(SUBSCRIBED, ntp, 4_711);
@@ -89,7 +89,7 @@ fn loss_and_remb_reach_the_estimator() {
     assert_eq!(pair.server.estimate().map(Bitrate::as_kbps), Some(800));
     for seq in 0..100 {
         let out = pair.out(seq);
-        pair.server.send_rtp(out).unwrap();
+        pair.queue(out).unwrap();
         pair.pass(20);
     }
     for (highest_seq, fraction_lost) in [(10, 0), (99, 128)] {
@@ -109,7 +109,7 @@ fn under_an_estimate_packets_are_paced() {
     pair.connect();
     for seq in 0..50 {
         let out = pair.out(seq);
-        pair.server.send_rtp(out).unwrap();
+        pair.queue(out).unwrap();
     }
     let at_once = pair.drain().rtp.len();
     assert!((1..25).contains(&at_once), "{at_once}");

@@ -1,0 +1,102 @@
+//! From what a publisher's transport hands up to a packet that waits to be forwarded.
+
+use super::Publication;
+use super::pending::{Content, Pending};
+use crate::context::Context;
+use crate::event::Event;
+use crate::layer_selector::LayerIndex;
+use crate::receive_stream::Taken;
+use sfu_rtc::drop_reason::DropReason;
+use sfu_rtc::media::{Codec, MediaKind};
+use sfu_rtc::time::Instant;
+use sfu_rtc::transport::ReceivedRtp;
+
+impl Publication {
+    /// Takes in a packet, to be forwarded when [`Self::due`]. What it says of loudness, for a source of sound.
+    pub(crate) fn receive(
+        &mut self,
+        received: &ReceivedRtp<'_>,
+        ctx: &mut Context<'_>,
+    ) -> Result<Option<u8>, DropReason> {
+        let layer = self.streams.iter().position(|stream| stream.rid == received.rid);
+        let layer = layer.ok_or(DropReason::UnknownStream)? as LayerIndex;
+        let stream = &mut self.streams[usize::from(layer)];
+        if received.payload.is_empty() {
+            stream.receive_padding(received)?;
+            self.hold(layer, Content::Padding(received.seq), ctx);
+            return Err(DropReason::Padding);
+        }
+        let spatial_layers = stream.spatial_layers;
+        let Taken { packet, restarted } = stream.receive(received, ctx.pool, ctx.config)?;
+        let more_layers = stream.spatial_layers != spatial_layers;
+        if restarted {
+            self.restart(layer, ctx);
+        }
+        if self.codec != Some(packet.codec) {
+            self.follow_codec(packet.codec, ctx);
+        }
+        if more_layers {
+            self.retarget_all(ctx);
+        }
+        // A layer that begins is told at once, so that its first keyframe serves those who want it.
+        if ctx.now >= self.liveness_due || !self.is_alive(layer) {
+            self.check_liveness(ctx);
+        }
+        if self.muted {
+            return Err(DropReason::Paused);
+        }
+        if packet.frame.keyframe && packet.frame.start_of_frame {
+            self.streams[usize::from(layer)].keyframes.met();
+        }
+        let level = packet.extensions.audio_level;
+        self.hold(layer, Content::Packet(packet), ctx);
+        Ok(level)
+    }
+
+    fn hold(&mut self, layer: LayerIndex, content: Content, ctx: &Context<'_>) {
+        let highest = self.streams[usize::from(layer)].highest();
+        let complete = match &content {
+            // One that fills a gap has been waited for long enough.
+            Content::Packet(packet) => packet.marker || packet.seq < highest || self.kind == MediaKind::Audio,
+            Content::Padding(_) => false,
+        };
+        self.pending.push(ctx.now, ctx.config.coalescing, Pending::new(layer, highest, content), complete);
+    }
+
+    /// When what was received is to be forwarded; [`Instant::NEVER`] while nothing waits.
+    pub(crate) fn due(&self) -> Instant {
+        self.pending.due()
+    }
+
+    /// Notes whether the worker knows that something waits; what was noted before.
+    pub(crate) fn set_listed(&mut self, listed: bool) -> bool {
+        std::mem::replace(&mut self.pending.listed, listed)
+    }
+
+    /// A stream's source was replaced, or began anew.
+    fn restart(&mut self, layer: LayerIndex, ctx: &mut Context<'_>) {
+        self.settle(ctx);
+        for forwarder in &mut self.forwarders {
+            forwarder.restart(layer);
+            forwarder.forget_clock(layer);
+        }
+        self.retarget_all(ctx);
+    }
+
+    /// The publisher changed its codec.
+    fn follow_codec(&mut self, codec: Codec, ctx: &mut Context<'_>) {
+        let selects_alike =
+            |codec: Option<Codec>| codec.map(|codec| (codec.kind(), matches!(codec, Codec::Vp9 | Codec::Av1)));
+        if self.codec.is_none_or(|before| before.kind() == MediaKind::Video) {
+            ctx.events.push(Event::PublicationCodec { publication: self.id, codec });
+        }
+        if selects_alike(self.codec) != selects_alike(Some(codec)) {
+            self.settle(ctx);
+            let layers = self.streams.len();
+            self.forwarders.iter_mut().for_each(|forwarder| forwarder.select_by(layers, Some(codec)));
+            self.codec = Some(codec);
+            self.retarget_all(ctx);
+        }
+        self.codec = Some(codec);
+    }
+}
