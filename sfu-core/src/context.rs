@@ -7,6 +7,7 @@ use crate::slab::{Key, Slab};
 use sfu_rtc::drop_reason::{DropCounts, DropReason};
 use sfu_rtc::net::TransmitBatch;
 use sfu_rtc::packet::{Packet, PacketPool};
+use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::Instant;
 use sfu_rtc::transport::{Handover, PacketClass, RtpOut};
 use std::collections::VecDeque;
@@ -52,6 +53,21 @@ impl Context<'_> {
             // Its timer has to be set.
             Handover::Sealed if first => self.dirty.add(subscriber, peer),
             Handover::Sealed => {}
+        }
+    }
+
+    /// Fetches a subscriber that will be sent to soon.
+    pub(crate) fn prefetch(&self, subscriber: Key) {
+        if let Some(peer) = self.peers.get(subscriber) {
+            peer.transport.prefetch();
+        }
+    }
+
+    /// Fetches the rest of what [`Self::prefetch`] began to fetch.
+    pub(crate) fn prefetch_keys(&self, subscriber: Key) {
+        if let Some(peer) = self.peers.get(subscriber) {
+            prefetch(&peer.report_due);
+            peer.transport.prefetch_keys();
         }
     }
 

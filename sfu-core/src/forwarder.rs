@@ -212,6 +212,11 @@ impl Forwarder {
         Ok(Forwarded { out, switch, announce })
     }
 
+    /// Fetches what is behind its pointers.
+    pub(crate) fn prefetch(&self) {
+        self.history.prefetch(self.rewriter.next_seq());
+    }
+
     /// A packet of stream `layer` that nobody gets, such as padding.
     pub(crate) fn skip(&mut self, layer: LayerIndex, seq: SeqNo, picture: Option<u16>) {
         if self.carried == Some(layer) {

@@ -5,6 +5,7 @@ use crate::rewriter::Rewritten;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::SeqNo;
 use sfu_rtc::packet::Packet;
+use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::{Duration, Instant};
 
 /// Rings begin with so many places: 100 ms of a stream of 2.5 Mbit/s, and a second of sound.
@@ -201,6 +202,14 @@ impl RtxHistory {
         }
         let place = self.place(sent.seq);
         self.ring[place] = record;
+    }
+
+    /// Fetches the places of the next few records.
+    pub(crate) fn prefetch(&self, next: SeqNo) {
+        if !self.ring.is_empty() {
+            let place = self.place(next);
+            prefetch(&self.ring[place..self.ring.len().min(place + 4)]);
+        }
     }
 
     /// The record of `seq` for sending again, which is then not sent again for `interval`.

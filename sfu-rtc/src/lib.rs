@@ -14,6 +14,7 @@ pub mod nack;
 pub mod net;
 pub mod pacer;
 pub mod packet;
+pub mod prefetch;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;

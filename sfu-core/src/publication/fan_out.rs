@@ -12,6 +12,7 @@ use sfu_rtc::codec::red;
 use sfu_rtc::ids::SeqNo;
 use sfu_rtc::media::{Codec, MediaKind, PayloadFormat};
 use sfu_rtc::packet::{Packet, PacketPool};
+use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::{Duration, Instant};
 
 /// A new subscriber is sent what it missed since the newest keyframe if that is no older. Those who join at about the
@@ -60,11 +61,30 @@ impl Publication {
                 self.pending.pause(going, cursor);
                 return false;
             }
+            self.look_ahead(cursor, ctx);
             self.forward_to(index as usize, cursor.layer, &mut going, ctx);
             cursor.position += 1;
         }
         self.pending.finish(going);
         true
+    }
+
+    /// Fetches the state of subscribers that come soon, in the order in which one part leads to the next.
+    fn look_ahead(&self, cursor: Cursor, ctx: &Context<'_>) {
+        let ahead = |distance: usize| {
+            let index = *self.routes.get(usize::from(cursor.layer))?.get(cursor.position + distance)?;
+            self.forwarders.get(index as usize)
+        };
+        if let Some(forwarder) = ahead(4) {
+            prefetch(forwarder);
+        }
+        if let Some(forwarder) = ahead(3) {
+            ctx.prefetch(forwarder.subscriber);
+            forwarder.prefetch();
+        }
+        if let Some(forwarder) = ahead(1) {
+            ctx.prefetch_keys(forwarder.subscriber);
+        }
     }
 
     /// Forwards the packets of one layer to one subscriber.

@@ -140,6 +140,11 @@ impl IceAgent {
         self.paths.iter().any(|validated| validated.path == *path)
     }
 
+    /// Where [`Self::selected`] is kept.
+    pub(crate) fn selected_ref(&self) -> &Option<NetworkPath> {
+        &self.selected
+    }
+
     /// The path to send on.
     pub fn selected(&self) -> Option<NetworkPath> {
         self.selected

@@ -12,6 +12,7 @@ use super::key_derivation::{Label, counter_mode, derive};
 use super::keys::{MasterKey, SrtpProfile};
 use super::{RTCP_CLEAR, RTCP_ENCRYPTED, RTCP_INDEX, word};
 use crate::drop_reason::DropReason;
+use crate::prefetch::prefetch;
 use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::cipher::{EncryptingKey, EncryptionContext};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -72,6 +73,16 @@ impl Cipher {
     fn cm_sha1(key: &[u8], auth: &[u8; SHA1_KEY], salt: [u8; 14]) -> Result<Self, Unspecified> {
         let auth = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, auth);
         Ok(Self::CmSha1 { key: Box::new(counter_mode(key)?), auth: Box::new(auth), salt })
+    }
+
+    pub(super) fn prefetch(&self) {
+        match self {
+            Self::Gcm { key, .. } => prefetch(&**key),
+            Self::CmSha1 { key, auth, .. } => {
+                prefetch(&**key);
+                prefetch(&**auth);
+            }
+        }
     }
 
     pub(super) fn tag_len(&self) -> usize {

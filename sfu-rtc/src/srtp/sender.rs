@@ -39,6 +39,11 @@ impl SrtpSender {
         self.profile
     }
 
+    /// Fetches the keys for RTP, which will be needed soon.
+    pub fn prefetch(&self) {
+        self.rtp.prefetch();
+    }
+
     /// By how many bytes an RTP packet grows.
     pub fn rtp_overhead(&self) -> usize {
         self.profile.tag_len()

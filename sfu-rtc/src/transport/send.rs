@@ -8,6 +8,7 @@ use crate::media::{Direction, MediaSection};
 use crate::net::{NetworkPath, TransmitBatch};
 use crate::pacer::PacketClass;
 use crate::packet::Packet;
+use crate::prefetch::prefetch;
 use crate::rtcp::ReportBlock;
 use crate::rtp::extension::abs_send_time::AbsSendTime;
 use crate::rtp::extension::{ExtensionKind, dependency_descriptor, transport_cc};
@@ -82,6 +83,26 @@ impl Transport {
         self.count(packet, &out);
         self.counters.bytes_out += (batch.len() - before) as u64;
         Ok(Handover::Sealed)
+    }
+
+    /// Fetches what [`Transport::send_rtp`] needs, except for what [`Transport::prefetch_keys`] does.
+    pub fn prefetch(&self) {
+        prefetch(&self.connection.keys);
+        prefetch(self.connection.ice.selected_ref());
+        prefetch(&self.pacer);
+        prefetch(&self.path_state);
+        prefetch(&self.counters);
+        prefetch(&self.sections);
+        prefetch(&self.senders);
+    }
+
+    /// Fetches what is behind the pointers that [`Transport::prefetch`] has fetched.
+    pub fn prefetch_keys(&self) {
+        if let Some(keys) = &self.connection.keys {
+            keys.sender.prefetch();
+        }
+        prefetch(self.sections.as_slice());
+        prefetch(self.senders.as_slice());
     }
 
     /// Hands over a packet for the subscriber that waits for [`Transport::poll_transmit`] in any case.
