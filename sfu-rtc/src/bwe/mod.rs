@@ -70,6 +70,11 @@ impl Default for EstimatorConfig {
 }
 
 impl EstimatorConfig {
+    /// Whether the estimator reads transport-wide feedback.
+    pub fn wants_feedback(&self) -> bool {
+        self.build(Instant::ZERO).wants_feedback()
+    }
+
     /// Makes the estimator.
     pub fn build(&self, now: Instant) -> Box<dyn BandwidthEstimator> {
         match self {

@@ -142,6 +142,9 @@ fn settle(
         offered if offered.receives() && policy.subscribe => Direction::Send,
         _ => Direction::Inactive,
     };
+    if direction == Direction::Send && !policy.slot_feedback {
+        accepted.iter_mut().for_each(Accepted::without_transport_cc);
+    }
     let extensions = select::extensions(media, &accepted, direction);
     // An inactive section names its layers too: a browser drops for good what one answer leaves out.
     let rids = if direction == Direction::Send { vec![] } else { taken_rids(media, &accepted, &extensions, policy) };

@@ -15,6 +15,9 @@ pub struct MediaPolicy {
     pub publish: bool,
     /// Whether the peer may subscribe. Without, its slots are answered as inactive.
     pub subscribe: bool,
+    /// Whether the peer reports on every packet that we send (transport-cc). It costs each subscriber up to 20 packets
+    /// per second, so it is asked for only where an estimator reads it.
+    pub slot_feedback: bool,
     /// How long we keep packets for retransmission, as `rtx-time` tells the peer. Chromium gives up on a frame
     /// after three times this.
     pub rtx_time: Duration,
@@ -32,6 +35,7 @@ impl Default for MediaPolicy {
             audio_red: true,
             publish: true,
             subscribe: true,
+            slot_feedback: true,
             // Measured with Chromium: a freeze of 0.84 s after unrepairable loss instead of 3.3 s.
             rtx_time: Duration::from_millis(200),
             // A gallery of 49 with sound, and room to grow.

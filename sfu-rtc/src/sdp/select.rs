@@ -17,6 +17,13 @@ pub(super) struct Accepted {
     pub(super) channels: u8,
 }
 
+impl Accepted {
+    /// The peer does not report on every packet.
+    pub(super) fn without_transport_cc(&mut self) {
+        self.feedback.retain(|feedback| *feedback != "transport-cc");
+    }
+}
+
 /// The formats of an offered section that the policy accepts, in the order of the offer.
 pub(super) fn formats(media: &OfferedMedia, policy: &MediaPolicy) -> Vec<Accepted> {
     let mut accepted: Vec<Accepted> = Vec::new();

@@ -9,6 +9,7 @@ use crate::random;
 use crate::worker_thread::WorkerHandle;
 use sfu_core::command::{Command, LayerPreference, TransportParams};
 use sfu_core::ids::{RoomId, TransportId};
+use sfu_rtc::bwe::EstimatorConfig;
 use sfu_rtc::dtls::{DtlsCertificate, Fingerprint};
 use sfu_rtc::ice::{ICE_ENTROPY, IceCredentials, ice_char};
 use sfu_rtc::ids::{Mid, Ssrc};
@@ -54,7 +55,11 @@ pub(crate) struct Negotiator {
 
 impl Negotiator {
     pub(crate) fn new(config: &Config, certificate: &DtlsCertificate) -> Self {
-        let mut policy = MediaPolicy { max_sections: config.limits.sections_per_participant, ..MediaPolicy::default() };
+        let mut policy = MediaPolicy {
+            max_sections: config.limits.sections_per_participant,
+            slot_feedback: EstimatorConfig::default().wants_feedback(),
+            ..MediaPolicy::default()
+        };
         if !config.media.codecs.is_empty() {
             policy.codecs = config.media.codecs.iter().filter_map(|name| config::codec(name)).collect();
         }

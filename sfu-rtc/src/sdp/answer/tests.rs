@@ -152,6 +152,17 @@ fn rids(section: &MediaSection) -> Vec<&str> {
 }
 
 #[test]
+fn feedback_on_slots_is_asked_for_only_where_it_is_read() {
+    let mut session = Session::with(MediaPolicy { slot_feedback: false, ..Default::default() });
+    let (_, answer) = session.fixture("chromium-simulcast");
+    let cc = |direction| {
+        let section = answer.sections.iter().rfind(|section| section.direction == direction).unwrap();
+        section.extensions.id(ExtensionKind::TransportCc).is_some()
+    };
+    assert_eq!((cc(Direction::Receive), cc(Direction::Send)), (true, false));
+}
+
+#[test]
 fn every_fixture_is_answered() {
     for (name, _) in FIXTURES {
         Session::new().fixture(name);
