@@ -135,7 +135,8 @@ impl Joiner {
         let loopback = answer.params.path.remote.ip().is_loopback();
         let local = if loopback { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
         // Ordinary receivers, as browsers are: without UDP_GRO.
-        let config = UdpConfig { recv_buffer: SOCKET_BUFFER, send_buffer: SOCKET_BUFFER, gro: false, gso: true };
+        let config =
+            UdpConfig { recv_buffer: SOCKET_BUFFER, send_buffer: SOCKET_BUFFER, gro: false, ..UdpConfig::default() };
         let socket = UdpSocket::bind(SocketAddr::new(IpAddr::V4(local), 0), &config)
             .context("cannot open a socket for a peer (ulimit -n?)")?;
         let endpoint = Endpoint::new(answer.params, &self.certificate, self.clock.now());

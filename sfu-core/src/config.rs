@@ -1,6 +1,7 @@
 //! Limits of a worker, each with its reason.
 
 use crate::keyframes::KeyframeConfig;
+use crate::overload::OverloadConfig;
 use crate::qos::AllocatorConfig;
 use crate::speaker::SpeakerConfig;
 use sfu_rtc::nack::NackConfig;
@@ -48,6 +49,8 @@ pub struct WorkerConfig {
     pub keyframes: KeyframeConfig,
     /// Active speakers.
     pub speakers: SpeakerConfig,
+    /// When the worker is past its limit.
+    pub overload: OverloadConfig,
     /// How a subscriber's path is shared out.
     pub allocator: AllocatorConfig,
     /// Limits of each transport.
@@ -73,6 +76,7 @@ impl Default for WorkerConfig {
             nack: NackConfig::default(),
             keyframes: KeyframeConfig::default(),
             speakers: SpeakerConfig::default(),
+            overload: OverloadConfig::default(),
             allocator: AllocatorConfig::default(),
             transport: TransportConfig::default(),
         }

@@ -1,6 +1,7 @@
 //! What a worker tells the control plane.
 
 use crate::ids::{PublicationId, RoomId, TransportId};
+use crate::overload::Stage;
 use sfu_rtc::drop_reason::DropCounts;
 use sfu_rtc::ids::{Mid, Rid};
 use sfu_rtc::media::Codec;
@@ -58,6 +59,11 @@ pub enum Event {
         mid: Mid,
         /// What it carries.
         publication: PublicationId,
+    },
+    /// The worker is past its limit and leaves something out, or no longer.
+    Shedding {
+        /// What.
+        stage: Stage,
     },
     /// Answers `Command::Stats`.
     Stats {

@@ -6,6 +6,7 @@ use crate::keyframes::ReceiverBudget;
 use crate::layer_selector::{
     LayerIndex, LayerSelector, LayerTarget, SimulcastSelector, SingleSelector, SvcSelector, Verdict,
 };
+use crate::overload::Shed;
 use crate::payload_map::PayloadMap;
 use crate::rate::RateMeter;
 use crate::receive_stream::ReceiveStream;
@@ -61,6 +62,8 @@ pub(crate) struct Forwarder {
     /// When the newest keyframe began to go out.
     keyframe_at: Option<Instant>,
     wishes: ReceiverBudget,
+    /// What is left out, since the worker has no time for it.
+    pub(crate) shed: Shed,
 }
 
 /// A packet on its way out.
@@ -103,6 +106,7 @@ impl Forwarder {
             granted: None,
             keyframe_at: None,
             wishes: ReceiverBudget::default(),
+            shed: Shed::Nothing,
         }
     }
 
@@ -112,6 +116,7 @@ impl Forwarder {
         self.announce = true;
         self.carried = None;
         self.granted = None;
+        self.shed = Shed::Nothing;
         self.history.clear();
         self.rewriter.stop();
         self.select_by(layers, codec);
@@ -234,6 +239,9 @@ impl Forwarder {
         streams: &'s [ReceiveStream],
     ) -> Result<(&'s Packet, RtpOut), DropReason> {
         let rtx_ssrc = self.ssrcs.rtx.ok_or(DropReason::CodecNotNegotiated)?;
+        if self.shed != Shed::Nothing {
+            return Err(DropReason::Overload);
+        }
         let seq = SeqNo(self.rewriter.next_seq().0.saturating_sub(1)).extend(seq);
         let record = self.history.take(now, seq, interval)?;
         let stream = streams.get(usize::from(record.layer)).ok_or(DropReason::NotInHistory)?;

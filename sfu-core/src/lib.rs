@@ -17,6 +17,7 @@ mod context;
 mod forwarder;
 mod hash;
 mod layer_selector;
+pub mod overload;
 mod payload_map;
 mod peer;
 mod publication;

@@ -21,6 +21,13 @@ impl Router {
         Self { room, members: Vec::new(), publications: Slab::default(), speakers }
     }
 
+    /// Publishers who speak now.
+    pub(crate) fn speaking(&self) -> Vec<Key> {
+        let speaks = |publication: &Publication| self.speakers.speaks(publication.id);
+        let speaking = self.publications.iter().filter(|(_, publication)| speaks(publication));
+        speaking.map(|(_, publication)| publication.publisher).collect()
+    }
+
     /// How loud a publication is. When the room's loudness is to be judged, where that changes by it.
     pub(crate) fn note_loudness(&mut self, now: Instant, publication: PublicationId, level: u8) -> Option<Instant> {
         let before = self.speakers.due();

@@ -75,6 +75,10 @@ impl<T> Slab<T> {
         self.entries.len() - self.free.len()
     }
 
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> + '_ {
+        self.entries.iter_mut().filter_map(|entry| entry.value.as_mut())
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> + '_ {
         self.entries.iter().enumerate().filter_map(|(index, entry)| {
             let key = Key { index: index as u32, generation: entry.generation };

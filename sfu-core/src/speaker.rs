@@ -106,6 +106,11 @@ impl SpeakerDetector {
         self.due
     }
 
+    /// Whether the publication was among those that spoke when it was judged last.
+    pub(crate) fn speaks(&self, id: PublicationId) -> bool {
+        self.reported.contains(&id)
+    }
+
     /// Judges loudness. Who speaks, loudest first, if that has changed.
     pub(crate) fn judge(&mut self, now: Instant) -> Option<Vec<(PublicationId, f32)>> {
         if now < self.due {

@@ -2,14 +2,15 @@
 
 use crate::sockaddr::{from_in6_addr, in_addr};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 /// Room for one segment size and one packet info, aligned as the kernel wants it.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 pub(crate) struct ControlBuffer([u8; CONTROL_LEN]);
 
-/// CMSG_SPACE of an int (24) and of in6_pktinfo (40), with room to spare.
-pub(crate) const CONTROL_LEN: usize = 96;
+/// CMSG_SPACE of an int (24), of in6_pktinfo (40) and of a timespec (32), with room to spare.
+pub(crate) const CONTROL_LEN: usize = 128;
 
 impl ControlBuffer {
     pub(crate) const ZERO: Self = Self([0; CONTROL_LEN]);
@@ -83,6 +84,8 @@ pub(crate) struct ReceivedInfo {
     pub(crate) segment_size: Option<usize>,
     /// Our address to which it was sent.
     pub(crate) local: Option<IpAddr>,
+    /// When it came, since the epoch.
+    pub(crate) arrived: Option<Duration>,
 }
 
 /// Reads the control messages of a received datagram.
@@ -104,6 +107,10 @@ pub(crate) fn read(header: &libc::msghdr) -> ReceivedInfo {
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                     let packet = data.cast::<libc::in6_pktinfo>().read_unaligned();
                     info.local = Some(from_in6_addr(packet.ipi6_addr));
+                }
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                    let at = data.cast::<libc::timespec>().read_unaligned();
+                    info.arrived = Some(Duration::new(at.tv_sec as u64, at.tv_nsec as u32));
                 }
                 _ => {}
             }

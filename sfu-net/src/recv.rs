@@ -6,6 +6,7 @@ use sfu_rtc::net::{NetworkPath, Protocol};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Messages per call: with GRO a message holds many datagrams, without it the call is shared by this many.
 const MESSAGES: usize = 32;
@@ -18,6 +19,8 @@ pub struct RecvBatch {
     names: [SockAddr; MESSAGES],
     controls: [ControlBuffer; MESSAGES],
     received: Vec<Message>,
+    /// When the first came, since the epoch.
+    first_arrived: Option<Duration>,
 }
 
 /// One message: datagrams of one sender, of equal size but for the last.
@@ -34,6 +37,7 @@ impl Default for RecvBatch {
             names: [SockAddr::ZERO; MESSAGES],
             controls: [ControlBuffer::ZERO; MESSAGES],
             received: Vec::with_capacity(MESSAGES),
+            first_arrived: None,
         }
     }
 }
@@ -46,6 +50,12 @@ impl RecvBatch {
         })
     }
 
+    /// How long the first datagram had waited in the socket; zero where the kernel does not tell.
+    pub fn age(&self) -> Duration {
+        let Some(arrived) = self.first_arrived else { return Duration::ZERO };
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(arrived)
+    }
+
     /// Whether the call filled every message, so that more may wait.
     pub fn is_full(&self) -> bool {
         self.received.len() == MESSAGES
@@ -53,6 +63,7 @@ impl RecvBatch {
 
     pub(crate) fn receive(&mut self, fd: RawFd, bound: IpAddr) -> io::Result<()> {
         self.received.clear();
+        self.first_arrived = None;
         let mut iovecs = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; MESSAGES];
         // SAFETY: all-zero is a valid mmsghdr: no name, no buffer, no control.
         let mut headers: [libc::mmsghdr; MESSAGES] = unsafe { std::mem::zeroed() };
@@ -73,6 +84,7 @@ impl RecvBatch {
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
         for (header, name) in headers.iter().zip(&self.names).take(count) {
             let info = cmsg::read(&header.msg_hdr);
+            self.first_arrived = self.first_arrived.or(info.arrived);
             self.received.push(message(header.msg_len as usize, name.to_rust(), info, bound));
         }
         Ok(())
@@ -92,6 +104,11 @@ fn message(len: usize, remote: Option<SocketAddr>, info: ReceivedInfo, bound: Ip
 /// Asks the kernel to merge datagrams. Kernels before 5.0 cannot, and then they come one by one.
 pub(crate) fn enable_gro(fd: RawFd) {
     let _ = set_option(fd, libc::SOL_UDP, libc::UDP_GRO, 1);
+}
+
+/// Asks the kernel to tell when datagrams came. Without, their age is not known, and nothing else is lost.
+pub(crate) fn enable_timestamps(fd: RawFd) {
+    let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1);
 }
 
 /// Asks the kernel to tell our address of each datagram.

@@ -85,6 +85,8 @@ drop_reasons! {
     RateLimited = "rate_limited",
     /// The worker has a limit that was met.
     LimitReached = "limit_reached",
+    /// The worker is past its limit and leaves this out.
+    Overload = "overload",
 }
 
 /// A count per [`DropReason`].

@@ -32,7 +32,13 @@ pub(super) struct Receivers {
 
 impl Receivers {
     pub(super) fn start(count: u16, cpu: usize) -> Result<Self> {
-        let config = UdpConfig { recv_buffer: SOCKET_BUFFER, send_buffer: SOCKET_BUFFER, gro: false, gso: false };
+        let config = UdpConfig {
+            recv_buffer: SOCKET_BUFFER,
+            send_buffer: SOCKET_BUFFER,
+            gro: false,
+            gso: false,
+            ..UdpConfig::default()
+        };
         let poll = Poll::new().context("cannot create a poll")?;
         let mut peers = Vec::new();
         for index in 0..usize::from(count) {

@@ -3,6 +3,7 @@
 use super::Publication;
 use crate::context::Context;
 use crate::layer_selector::{LayerTarget, highest_layer};
+use crate::overload::{Level, Shed};
 use sfu_rtc::media::MediaKind;
 use sfu_rtc::time::Duration;
 use sfu_rtc::units::Bitrate;
@@ -43,14 +44,15 @@ impl Publication {
         let spatial_layers = self.streams[0].spatial_layers;
         let candidates = self.wanted_layers(index);
         let Some(forwarder) = self.forwarders.get_mut(index) else { return };
-        let allowed = forwarder.granted.unwrap_or(usize::MAX);
-        let paused = forwarder.preference.paused || allowed == 0;
+        let lowest = forwarder.shed >= Shed::UpperLayers;
+        let allowed = forwarder.granted.unwrap_or(usize::MAX).min(if lowest { 1 } else { usize::MAX });
+        let paused = forwarder.preference.paused || allowed == 0 || forwarder.shed == Shed::Picture;
         if forwarder.paused && !paused {
             forwarder.restart_all();
         }
         forwarder.paused = paused;
         let top = candidates.len().min(allowed.max(1)).saturating_sub(1);
-        let spatial = highest_layer(forwarder.preference.quality, spatial_layers);
+        let spatial = if lowest { 0 } else { highest_layer(forwarder.preference.quality, spatial_layers) };
         let target = if forwarder.is_simulcast() {
             LayerTarget { layer: candidates.get(top).copied().unwrap_or(0), ..LayerTarget::ALL }
         } else {
@@ -59,6 +61,17 @@ impl Publication {
         forwarder.set_target(target);
         self.routes_stale = true;
         self.request_keyframe_for(index, ctx);
+    }
+
+    /// Leaves out what the worker has no time for.
+    pub(crate) fn shed(&mut self, level: Level, speaks: bool, ctx: &mut Context<'_>) {
+        for index in 0..self.forwarders.len() {
+            let forwarder = &mut self.forwarders[index];
+            let shed = level.for_subscriber(forwarder.subscriber.index(), speaks);
+            if std::mem::replace(&mut forwarder.shed, shed) != shed {
+                self.retarget(index, ctx);
+            }
+        }
     }
 
     /// Streams that a subscriber may get, lowest first: those alive up to the quality it wants, or failing that the lowest

@@ -5,6 +5,7 @@
 //! where that does not come soon, the window ends the wait. Sound never waits.
 
 use crate::layer_selector::LayerIndex;
+use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::SeqNo;
 use sfu_rtc::net::MAX_SEGMENTS;
 use sfu_rtc::packet::Packet;
@@ -12,6 +13,10 @@ use sfu_rtc::time::{Duration, Instant};
 
 /// Most packets that wait: a keyframe of 70 kB. What is beyond goes out in several parts.
 const MAX_PENDING: usize = 64;
+
+/// Most packets that wait while earlier ones are still going out: half a second of 10 Mbit/s. The worker is past its
+/// limit then, and sheds.
+const MAX_BACKLOG: usize = 512;
 
 /// A received packet that has not been forwarded yet.
 #[derive(Debug)]
@@ -75,15 +80,34 @@ impl Default for PendingPackets {
 
 impl PendingPackets {
     /// One more. `complete`: nothing is worth waiting for.
-    pub(super) fn push(&mut self, now: Instant, window: Duration, pending: Pending, complete: bool) {
+    pub(super) fn push(
+        &mut self,
+        now: Instant,
+        window: Duration,
+        pending: Pending,
+        complete: bool,
+    ) -> Result<(), DropReason> {
+        if self.gathered.len() >= MAX_BACKLOG {
+            return Err(DropReason::QueueFull);
+        }
         self.gathered.push(pending);
         let due = if complete || self.gathered.len() >= MAX_PENDING { now } else { now + window };
         self.due = self.due.min(due);
+        Ok(())
     }
 
     /// When they are to go out; [`Instant::NEVER`] while none wait.
     pub(super) fn due(&self) -> Instant {
         if self.going.is_empty() { self.due } else { Instant::ZERO }
+    }
+
+    /// When the packet arrived that has waited longest.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        let arrival = |waiting: &Pending| match &waiting.content {
+            Content::Packet(packet) => Some(packet.arrival),
+            Content::Padding(_) => None,
+        };
+        self.going.iter().chain(&self.gathered).find_map(arrival)
     }
 
     /// What is to go out now: the rest of what was paused, or what was gathered. To be given back to [`Self::pause`]

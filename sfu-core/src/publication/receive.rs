@@ -53,19 +53,27 @@ impl Publication {
         Ok(level)
     }
 
-    fn hold(&mut self, layer: LayerIndex, content: Content, ctx: &Context<'_>) {
+    fn hold(&mut self, layer: LayerIndex, content: Content, ctx: &mut Context<'_>) {
         let highest = self.streams[usize::from(layer)].highest();
         let complete = match &content {
             // One that fills a gap has been waited for long enough.
             Content::Packet(packet) => packet.marker || packet.seq < highest || self.kind == MediaKind::Audio,
             Content::Padding(_) => false,
         };
-        self.pending.push(ctx.now, ctx.config.coalescing, Pending::new(layer, highest, content), complete);
+        let pending = Pending::new(layer, highest, content);
+        if let Err(reason) = self.pending.push(ctx.now, ctx.config.coalescing, pending, complete) {
+            ctx.drop_packet(reason);
+        }
     }
 
     /// When what was received is to be forwarded; [`Instant::NEVER`] while nothing waits.
     pub(crate) fn due(&self) -> Instant {
         self.pending.due()
+    }
+
+    /// When the packet arrived that has waited longest.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.pending.oldest()
     }
 
     /// Notes whether the worker knows that something waits; what was noted before.

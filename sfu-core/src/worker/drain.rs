@@ -39,16 +39,17 @@ impl Worker {
             ctx.batch = Some(&mut *batch);
             let publication = routers.get_mut(*router_key).and_then(|router| router.publications.get_mut(*key));
             let Some(publication) = publication else { return false };
+            let oldest = publication.oldest();
             if !ctx.is_full() {
                 publication.fan_out(&mut ctx);
             }
             let due = publication.due();
             if due == Instant::NEVER {
                 publication.set_listed(false);
-                return false;
             }
             self.fan_outs.note(urgency, due);
-            true
+            self.note_age(now, oldest);
+            due != Instant::NEVER
         });
         self.fan_outs.give_back(urgency, waiting);
     }

@@ -7,6 +7,7 @@ mod drain;
 mod fan_outs;
 mod feedback;
 mod media;
+mod shed;
 mod slots;
 mod stats;
 
@@ -15,6 +16,7 @@ use crate::context::{Context, DirtyList, EventQueue};
 use crate::event::{Event, TrafficStats};
 use crate::hash::{SeededMap, SeededState};
 use crate::ids::{PublicationId, RoomId, TransportId};
+use crate::overload::Shedder;
 use crate::peer::Peer;
 use crate::qos::BitrateAllocator;
 use crate::random::Random;
@@ -27,7 +29,7 @@ use sfu_rtc::drop_reason::DropCounts;
 use sfu_rtc::dtls::DtlsCertificate;
 use sfu_rtc::net::NetworkPath;
 use sfu_rtc::packet::PacketPool;
-use sfu_rtc::time::{Instant, WallClock};
+use sfu_rtc::time::{Duration, Instant, WallClock};
 use std::sync::Arc;
 
 /// Owns the transports and rooms of one thread.
@@ -50,6 +52,9 @@ pub struct Worker {
     pool: PacketPool,
     fan_outs: FanOutList,
     dirty: DirtyList,
+    shedder: Shedder,
+    /// How long packets have waited inside, at most, since the load was looked at.
+    queue_age: Duration,
     events: EventQueue,
     peer_timers: TimerQueue,
     /// When a room's loudness is judged.
@@ -81,6 +86,8 @@ impl Worker {
             pool: PacketPool::new(config.max_packets),
             fan_outs: FanOutList::default(),
             dirty: DirtyList::default(),
+            shedder: Shedder::default(),
+            queue_age: Duration::ZERO,
             events: EventQueue::new(config.max_events),
             peer_timers: TimerQueue::default(),
             room_timers: TimerQueue::default(),

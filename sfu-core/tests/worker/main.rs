@@ -4,5 +4,6 @@ mod allocation;
 mod feedback;
 mod forwarding;
 mod hostile;
+mod overload;
 mod peers;
 mod support;

@@ -1,12 +1,14 @@
 //! What workers report.
 
-use super::Control;
 use super::participant::{Access, Participant};
 use super::room::Room;
+use super::{Control, translate};
 use crate::worker_thread::Report;
 use sfu_core::event::{CloseReason, Event};
 use sfu_core::ids::TransportId;
-use sfu_proto::v1::LeaveReason;
+use sfu_core::overload::Stage;
+use sfu_proto::v1::server_message::Body;
+use sfu_proto::v1::{LeaveReason, Overload};
 use std::sync::Arc;
 use tokio::sync::mpsc::Receiver;
 
@@ -78,7 +80,21 @@ impl Control {
             Event::SlotSwitched { transport, mid, publication } => {
                 tracing::debug!(?transport, %mid, ?publication, "slot switched");
             }
+            Event::Shedding { stage } => self.tell_overload(worker, stage),
             Event::Stats { token, stats } => self.stats.answer(worker, token, *stats),
+        }
+    }
+
+    /// Tells the rooms of a worker what it leaves out.
+    fn tell_overload(&self, worker: usize, stage: Stage) {
+        if stage == Stage::Nothing {
+            tracing::info!(worker, "the worker keeps up again");
+        } else {
+            tracing::warn!(worker, ?stage, "the worker is past its limit and leaves something out");
+        }
+        for room in self.all_rooms().iter().filter(|room| room.worker.index() == worker) {
+            let stage = translate::stage(stage).into();
+            room.lock().broadcast(Body::Overload(Overload { stage }));
         }
     }
 

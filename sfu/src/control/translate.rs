@@ -1,6 +1,7 @@
 //! Between the types of the signalling protocol and those of the core, which never meet elsewhere.
 
 use sfu_core::command::Quality;
+use sfu_core::overload::Stage;
 use sfu_proto::v1::{self, MediaKind as ProtoKind, Source};
 use sfu_rtc::media::MediaKind;
 
@@ -17,6 +18,17 @@ pub(crate) fn quality_in(quality: v1::Quality) -> Quality {
         v1::Quality::Low => Quality::Low,
         v1::Quality::Medium => Quality::Medium,
         v1::Quality::High | v1::Quality::Unspecified => Quality::High,
+    }
+}
+
+/// What a worker leaves out.
+pub(crate) fn stage(stage: Stage) -> v1::overload::Stage {
+    match stage {
+        Stage::Nothing => v1::overload::Stage::Unspecified,
+        Stage::Repair => v1::overload::Stage::Repair,
+        Stage::UpperLayers => v1::overload::Stage::UpperLayers,
+        Stage::Pictures => v1::overload::Stage::Video,
+        Stage::SpeakersPictures => v1::overload::Stage::SpeakersVideo,
     }
 }
 

@@ -23,8 +23,12 @@ pub(crate) const MAX_WORKERS: usize = 64;
 /// Binds the UDP socket of worker `index`. Says what to do where the port is taken.
 pub(crate) fn bind_udp(config: &MediaConfig, index: usize) -> anyhow::Result<UdpSocket> {
     let port = worker_port(config.udp_port, index)?;
-    let udp =
-        UdpConfig { recv_buffer: config.socket_buffer, send_buffer: config.socket_buffer, ..UdpConfig::default() };
+    let udp = UdpConfig {
+        recv_buffer: config.socket_buffer,
+        send_buffer: config.socket_buffer,
+        timestamps: true,
+        ..UdpConfig::default()
+    };
     let addr = SocketAddr::new(config.bind, port);
     let bound = UdpSocket::bind(addr, &udp).or_else(|error| match ipv4_instead(addr, &error) {
         Some(v4) => UdpSocket::bind(v4, &udp),

@@ -1,6 +1,7 @@
 //! One thread per worker, pinned to a core: it owns a [`sfu_core::worker::Worker`] and its sockets, and speaks to the
 //! control plane by messages only.
 
+mod load;
 mod run;
 mod stats;
 #[cfg(test)]
@@ -108,6 +109,11 @@ impl WorkerHandle {
     /// How many commands wait.
     pub(crate) fn waiting(&self) -> usize {
         lock(&self.0.queue).len()
+    }
+
+    /// Whether the worker is past its limit and leaves something out.
+    pub(crate) fn is_shedding(&self) -> bool {
+        self.0.stats.shedding_percent.get() > 0
     }
 
     /// Counts of the thread's own.

@@ -1,5 +1,6 @@
 //! The loop of a worker's thread: wait, take orders, receive, let time pass, send, report.
 
+use super::load::LoadMeter;
 use super::{Input, Report, Shared, UDP, WAKER, WorkerParts};
 use crate::control::lock;
 use crate::net::TcpPool;
@@ -60,6 +61,7 @@ struct WorkerThread<'a> {
     reports_full: bool,
     next_housekeeping: Instant,
     busiest: Duration,
+    load: LoadMeter,
     stopping: bool,
 }
 
@@ -68,6 +70,7 @@ impl<'a> WorkerThread<'a> {
         Self {
             worker: new_worker(&parts),
             next_housekeeping: parts.clock.now(),
+            load: LoadMeter::new(parts.clock.now()),
             parts,
             shared,
             poll,
@@ -98,7 +101,7 @@ impl<'a> WorkerThread<'a> {
         }
         self.transmit(now);
         self.report();
-        self.busiest = self.busiest.max(self.parts.clock.now() - begin);
+        self.measure(begin);
         self.housekeeping(now);
     }
 
@@ -160,6 +163,7 @@ impl<'a> WorkerThread<'a> {
         match self.parts.udp.recv(&mut self.inbound) {
             Ok(()) => {
                 // What was ordered before these datagrams were sent, such as the transport they are for, is first.
+                self.load.note_queue(self.inbound.age());
                 self.woken = true;
                 self.take_inputs(now);
                 self.handle_batch(now);
@@ -224,6 +228,16 @@ impl<'a> WorkerThread<'a> {
             };
             let Some(event) = self.worker.poll_event() else { return };
             permit.send(Report::Event { worker: self.parts.index, event });
+        }
+    }
+
+    /// Notes how long the round took, and lets the worker shed what it has no time for.
+    fn measure(&mut self, begin: Instant) {
+        let end = self.parts.clock.now();
+        self.busiest = self.busiest.max(end - begin);
+        if let Some(load) = self.load.note_round(begin, end, &self.shared.stats) {
+            self.contained(|this| this.worker.handle_load(end, load));
+            self.shared.stats.shedding_percent.set((self.worker.shedding() * 100.0) as u64);
         }
     }
 

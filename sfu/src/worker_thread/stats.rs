@@ -43,6 +43,14 @@ thread_stats! {
     rounds: "sfu_worker_rounds_total", "counter", "Rounds of the worker's loop.";
     /// Panics that were caught.
     failures: "sfu_worker_failures_total", "counter", "Panics of the worker that were contained.";
+    /// Share of time that the thread was not waiting for work.
+    busy_permille: "sfu_worker_busy_permille", "gauge", "Time not spent waiting for work in the last 100 ms, of 1000.";
+    /// Longest wait of a datagram in the socket.
+    queue_age_micros: "sfu_worker_queue_age_microseconds", "gauge",
+        "Longest wait of a datagram in the socket in the last 100 ms.";
+    /// How much is left out, since the worker is past its limit.
+    shedding_percent: "sfu_worker_shedding_percent", "gauge",
+        "What is left out for lack of time: to 100 retransmissions, to 200 upper layers, to 300 pictures of the silent, to 400 all but sound.";
     /// Longest round since the last look.
     busiest_micros: "sfu_worker_busiest_round_microseconds", "gauge", "Longest round of the loop in the last second.";
 }

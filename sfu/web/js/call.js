@@ -12,6 +12,14 @@ import { Signal, SignalError } from './signal.js';
 
 const CLIENT = 'sfu-web/0.1';
 const CHAT_TOPIC = 'chat';
+
+/** What people are told of a server that has too much to do, by the stages that they notice. */
+const OVERLOAD = {
+  STAGE_REPAIR: 'The server is busy; pictures may break up.',
+  STAGE_UPPER_LAYERS: 'The server is busy; pictures are smaller for a while.',
+  STAGE_VIDEO: 'The server is busy; some pictures pause.',
+  STAGE_SPEAKERS_VIDEO: 'The server is busy; pictures pause, sound goes on.',
+};
 const SOURCES = {
   camera: 'SOURCE_CAMERA',
   microphone: 'SOURCE_MICROPHONE',
@@ -239,6 +247,9 @@ export class Call extends Emitter {
         break;
       case 'muted':
         this.#mutedByOther(body);
+        break;
+      case 'overload':
+        this.emit('notice', OVERLOAD[body.stage] ?? 'The server keeps up again.');
         break;
       case 'error':
         this.emit('notice', body.message);

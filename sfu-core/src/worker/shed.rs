@@ -1,0 +1,49 @@
+//! Leaves out what the worker has no time for.
+
+use super::Worker;
+use crate::event::Event;
+use crate::overload::{Load, Stage};
+use sfu_rtc::media::MediaKind;
+use sfu_rtc::time::{Duration, Instant};
+
+impl Worker {
+    /// What the worker's thread measured; to be called ten times a second.
+    pub fn handle_load(&mut self, now: Instant, load: Load) {
+        let age = std::mem::take(&mut self.queue_age);
+        let before = self.shedder.level();
+        self.shedder.update(load, age, &self.config.overload);
+        let level = self.shedder.level();
+        if level.stage() != before.stage() {
+            self.events.push(Event::Shedding { stage: level.stage() });
+        }
+        if level.stage() != Stage::Nothing || level != before {
+            self.shed(now);
+        }
+    }
+
+    /// How much is shed, from 0 (nothing) to 4 (all but sound).
+    pub fn shedding(&self) -> f32 {
+        self.shedder.level().0
+    }
+
+    /// Packets have waited since `arrival`.
+    pub(super) fn note_age(&mut self, now: Instant, arrival: Option<Instant>) {
+        let age = arrival.map_or(Duration::ZERO, |arrival| now - arrival);
+        self.queue_age = self.queue_age.max(age);
+    }
+
+    /// Tells every forwarder of pictures what it leaves out.
+    fn shed(&mut self, now: Instant) {
+        let level = self.shedder.level();
+        let keys: Vec<_> = self.routers.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            let (mut ctx, routers) = self.split(now);
+            let Some(router) = routers.get_mut(key) else { continue };
+            let speaking = router.speaking();
+            for publication in router.publications.iter_mut().filter(|p| p.kind == MediaKind::Video) {
+                let speaks = speaking.contains(&publication.publisher);
+                publication.shed(level, speaks, &mut ctx);
+            }
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! How much a worker's thread has to do.
+
+use super::ThreadStats;
+use sfu_core::overload::Load;
+use sfu_rtc::time::{Duration, Instant};
+
+/// How often the load is looked at: a few frames, so that one burst does not count as overload.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Measures the load from round to round.
+#[derive(Debug)]
+pub(super) struct LoadMeter {
+    begun: Instant,
+    busy: Duration,
+    queue_age: Duration,
+}
+
+impl LoadMeter {
+    pub(super) fn new(now: Instant) -> Self {
+        Self { begun: now, busy: Duration::ZERO, queue_age: Duration::ZERO }
+    }
+
+    /// Datagrams were received of which the first had waited so long.
+    pub(super) fn note_queue(&mut self, age: Duration) {
+        self.queue_age = self.queue_age.max(age);
+    }
+
+    /// A round took from `begin` to `end`. The load, where it is time to look at it.
+    pub(super) fn note_round(&mut self, begin: Instant, end: Instant, stats: &ThreadStats) -> Option<Load> {
+        self.busy += end - begin;
+        let elapsed = end - self.begun;
+        if elapsed < INTERVAL {
+            return None;
+        }
+        let busy = (self.busy.as_secs_f32() / elapsed.as_secs_f32()).min(1.0);
+        let load = Load { busy, queue_age: self.queue_age };
+        stats.busy_permille.set((busy * 1_000.0) as u64);
+        stats.queue_age_micros.set(u64::try_from(self.queue_age.as_micros()).unwrap_or(u64::MAX));
+        *self = Self::new(end);
+        Some(load)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_of_time_and_the_longest_wait_are_told() {
+        let stats = ThreadStats::default();
+        let ms = |n| Instant::from_millis(n);
+        let mut meter = LoadMeter::new(ms(0));
+        meter.note_queue(Duration::from_millis(7));
+        meter.note_queue(Duration::from_millis(3));
+        assert_eq!(meter.note_round(ms(10), ms(35), &stats), None);
+        let load = meter.note_round(ms(90), ms(115), &stats).unwrap();
+        assert!((load.busy - 50.0 / 115.0).abs() < 1e-3);
+        assert_eq!((load.queue_age, stats.queue_age_micros.get()), (Duration::from_millis(7), 7_000));
+        assert_eq!(meter.note_round(ms(115), ms(116), &stats), None, "begins anew");
+    }
+}
