@@ -200,7 +200,8 @@ impl Joiner {
             let layers = offer.video.iter().zip(group.layer_bitrates()).enumerate().map(|(index, (ssrc, bitrate))| {
                 let down = offer.video.len() - 1 - index;
                 let size = (1_280 >> down, 720 >> down);
-                (*ssrc, VideoSource::new(group.codec, ssrc.0, bitrate, group.fps, size))
+                let source = VideoSource::new(group.codec, ssrc.0, bitrate, group.fps, size);
+                (*ssrc, if group.even { source.even() } else { source })
             });
             publisher.add_video(mid, layers.collect());
         }

@@ -75,6 +75,9 @@ struct RunArgs {
     /// Frames per second.
     #[arg(long, default_value_t = 30.0)]
     fps: f64,
+    /// All frames and packets of equal size, instead of varying as an encoder's.
+    #[arg(long)]
+    even: bool,
     /// Simulcast layers.
     #[arg(long, default_value_t = 1)]
     layers: usize,
@@ -130,6 +133,7 @@ impl RunArgs {
             codec: self.codec,
             bitrate: self.bitrate,
             fps: self.fps,
+            even: self.even,
             layers: self.layers,
             video_slots: self.slots,
             audio_slots: self.slots,

@@ -41,6 +41,8 @@ pub struct Group {
     pub bitrate: u64,
     /// Frames per second.
     pub fps: f64,
+    /// All frames, and all packets of a frame, are of equal size, instead of varying as an encoder's.
+    pub even: bool,
     /// Simulcast layers, each a quarter of the bitrate of the one above.
     pub layers: usize,
     /// Bits per second of the sound.
@@ -63,6 +65,7 @@ impl Default for Group {
             codec: VideoCodec::Vp8,
             bitrate: 1_500_000,
             fps: 30.0,
+            even: false,
             layers: 1,
             audio_bitrate: 32_000,
             video_slots: 9,

@@ -1,6 +1,7 @@
-//! Video of a steady bitrate: frames cut into packets of equal size, as encoders' packetizers do.
+//! Video of a steady bitrate, its frames cut into packets as libwebrtc's packetizers do.
 
 use super::stamp::Stamp;
+use fastrand::Rng;
 use std::time::Duration;
 
 /// Codecs of which we can write payload headers.
@@ -18,6 +19,8 @@ pub enum VideoCodec {
 const MAX_PAYLOAD: usize = 1_110;
 /// A keyframe's size in units of the mean frame; encoders with even rate control keep below this.
 const KEYFRAME_FACTOR: usize = 4;
+/// Frames deviate from the mean size by up to this share of it, as those of an encoder with even rate control do.
+const VARIATION: f64 = 0.2;
 /// RTP clock of all video codecs.
 const CLOCK_RATE: f64 = 90_000.0;
 
@@ -34,6 +37,8 @@ pub struct VideoSource {
     picture_id: u16,
     tl0_pic_idx: u8,
     keyframe_wanted: bool,
+    /// Varies the frames' sizes; `None` where all frames and packets are equal.
+    variation: Option<Rng>,
 }
 
 /// What one packet of a frame needs beside its payload.
@@ -46,7 +51,8 @@ pub struct PacketInfo {
 }
 
 impl VideoSource {
-    /// A stream of `bitrate` bits per second at `fps`, whose stamps carry `source`.
+    /// A stream of `bitrate` bits per second at `fps`, whose stamps carry `source`. The source also seeds the sizes of
+    /// the frames, so that they repeat from run to run.
     pub fn new(codec: VideoCodec, source: u32, bitrate: u64, fps: f64, size: (u16, u16)) -> Self {
         let frame_size = ((bitrate as f64 / 8.0 / fps) as usize).max(60);
         Self {
@@ -60,7 +66,14 @@ impl VideoSource {
             picture_id: 0,
             tl0_pic_idx: 0,
             keyframe_wanted: true,
+            variation: Some(Rng::with_seed(source.into())),
         }
+    }
+
+    /// Makes all frames, and all packets of a frame, of equal size: what no encoder does, and what is easiest to send.
+    pub fn even(mut self) -> Self {
+        self.variation = None;
+        self
     }
 
     /// The next frame is a keyframe.
@@ -81,17 +94,15 @@ impl VideoSource {
     /// Writes the next frame: `packet` is handed each payload in turn. `payload` is scratch.
     pub fn next_frame(&mut self, now: Duration, payload: &mut Vec<u8>, mut packet: impl FnMut(PacketInfo, &[u8])) {
         let key = std::mem::take(&mut self.keyframe_wanted);
-        let size = if key { self.frame_size * KEYFRAME_FACTOR } else { self.frame_size };
-        let packets = size.div_ceil(MAX_PAYLOAD).max(1);
-        let each = size / packets;
+        let sizes = self.cut_frame(key);
         let timestamp = (f64::from(self.frame) * CLOCK_RATE / self.fps) as u64 as u32;
         if key && self.codec == VideoCodec::H264 {
             payload.clear();
             h264_parameter_sets(self.next_stamp(now), payload);
             packet(PacketInfo { timestamp, marker: false }, payload);
         }
-        for index in 0..packets {
-            let (first, last) = (index == 0, index + 1 == packets);
+        for (index, size) in sizes.clone().enumerate() {
+            let (first, last) = (index == 0, index + 1 == sizes.len());
             payload.clear();
             match self.codec {
                 VideoCodec::Vp8 => self.vp8_header(key, first, payload),
@@ -99,12 +110,23 @@ impl VideoSource {
             }
             self.next_stamp(now).write(payload);
             let filled = payload.len();
-            payload.resize(filled.max(each), 0xaa);
+            payload.resize(filled.max(size), 0xaa);
             packet(PacketInfo { timestamp, marker: last }, payload);
         }
         self.frame = self.frame.wrapping_add(1);
         self.picture_id = (self.picture_id + 1) & 0x7fff;
         self.tl0_pic_idx = self.tl0_pic_idx.wrapping_add(1);
+    }
+
+    /// Sizes of the next frame's payloads. They differ by at most a byte, the shorter ones first, as libwebrtc's
+    /// `RtpPacketizer::SplitAboutEqually` has it.
+    fn cut_frame(&mut self, key: bool) -> impl ExactSizeIterator<Item = usize> + Clone + use<> {
+        let mean = if key { self.frame_size * KEYFRAME_FACTOR } else { self.frame_size };
+        let factor = self.variation.as_mut().map_or(1.0, |rng| 1.0 + VARIATION * (2.0 * rng.f64() - 1.0));
+        let size = (mean as f64 * factor) as usize;
+        let packets = size.div_ceil(MAX_PAYLOAD).max(1);
+        let longer = if self.variation.is_some() { size % packets } else { 0 };
+        (0..packets).map(move |index| size / packets + usize::from(index >= packets - longer))
     }
 
     fn next_stamp(&mut self, now: Duration) -> Stamp {
@@ -198,14 +220,34 @@ mod tests {
         }
     }
 
+    fn sizes(packets: &[(PacketInfo, Vec<u8>)]) -> Vec<usize> {
+        packets.iter().map(|(_, payload)| payload.len()).collect()
+    }
+
     #[test]
-    fn packets_of_a_frame_are_of_equal_size_and_make_up_the_bitrate() {
+    fn frames_vary_around_the_bitrate_and_their_packets_by_a_byte() {
         let mut source = VideoSource::new(VideoCodec::Vp8, 1, 1_500_000, 30.0, (1280, 720));
         frame(&mut source);
-        let packets = frame(&mut source);
-        assert_eq!(packets.len(), 6);
-        assert!(packets.iter().all(|(_, p)| p.len() == packets[0].1.len()));
-        let bytes: usize = packets.iter().map(|(_, p)| p.len()).sum();
-        assert!((bytes as f64 * 8.0 * 30.0 / 1_500_000.0 - 1.0).abs() < 0.01);
+        let frames: Vec<_> = (0..1_000).map(|_| sizes(&frame(&mut source))).collect();
+        for sizes in &frames {
+            assert!(sizes.is_sorted() && sizes[sizes.len() - 1] - sizes[0] <= 1, "{sizes:?}");
+            assert!((4_999..=7_500).contains(&sizes.iter().sum::<usize>()), "{sizes:?}");
+        }
+        assert!(frames.iter().any(|sizes| sizes[0] != sizes[sizes.len() - 1]));
+        let bytes: usize = frames.iter().flatten().sum();
+        assert!((bytes as f64 * 8.0 * 30.0 / 1_000.0 / 1_500_000.0 - 1.0).abs() < 0.01);
+        let mut again = VideoSource::new(VideoCodec::Vp8, 1, 1_500_000, 30.0, (1280, 720));
+        frame(&mut again);
+        assert!(frames.iter().all(|sizes| *sizes == self::sizes(&frame(&mut again))), "the same source repeats");
+    }
+
+    #[test]
+    fn even_frames_are_of_equal_packets_and_make_up_the_bitrate() {
+        let mut source = VideoSource::new(VideoCodec::Vp8, 1, 1_500_000, 30.0, (1280, 720)).even();
+        frame(&mut source);
+        let first = sizes(&frame(&mut source));
+        assert_eq!(first, [first[0]; 6]);
+        assert_eq!(first, sizes(&frame(&mut source)));
+        assert!((first.iter().sum::<usize>() as f64 * 8.0 * 30.0 / 1_500_000.0 - 1.0).abs() < 0.01);
     }
 }
