@@ -165,7 +165,7 @@ impl Control {
         if self.is_draining() {
             return Err(ControlError::unavailable("The server goes down; try again in a moment."));
         }
-        let busy = |worker: &WorkerHandle| worker.waiting() > BUSY_QUEUE || worker.is_shedding();
+        let busy = |worker: &WorkerHandle| worker.waiting() > BUSY_QUEUE || worker.is_overloaded();
         if worker.is_some_and(busy) {
             return Err(ControlError::unavailable("The server has too much to do; try again in a moment."));
         }

@@ -111,9 +111,9 @@ impl WorkerHandle {
         lock(&self.0.queue).len()
     }
 
-    /// Whether the worker is past its limit and leaves something out.
-    pub(crate) fn is_shedding(&self) -> bool {
-        self.0.stats.shedding_percent.get() > 0
+    /// Whether the worker is past its limit for longer than a burst of joins takes: pictures suffer already.
+    pub(crate) fn is_overloaded(&self) -> bool {
+        self.0.stats.shedding_percent.get() > 100
     }
 
     /// Counts of the thread's own.
