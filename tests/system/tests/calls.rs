@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use sfu_system_tests::{Scenario, Server, assert_all_flow, list, number, results_folder};
+use sfu_system_tests::{Scenario, Server, assert_all_flow, attempts, list, number, results_folder};
 
 /// How long media is counted: long enough that a lost group of frames shows.
 const SPAN_SECONDS: u64 = 20;
@@ -21,16 +21,18 @@ fn group(name: &str, chromiums: usize, firefoxes: usize, seconds: u64, options: 
 
 #[test]
 fn three_chromiums_and_a_firefox_with_simulcast_vp8() -> Result<()> {
-    let result = group("group-vp8", 3, 1, SPAN_SECONDS, &json!({}))?;
-    assert_all_flow(&result, 4);
-    for tab in list(&result, "tabs") {
-        let layers = list(tab, "sent").iter().filter(|stream| stream["kind"] == "video").count();
-        assert!(layers >= 2, "{} sends simulcast", tab["name"]);
-        for stream in list(tab, "video") {
-            assert!(number(stream, "fps") >= 0.9 * 15.0, "15 frames per second: {stream}");
+    attempts(|| {
+        let result = group("group-vp8", 3, 1, SPAN_SECONDS, &json!({}))?;
+        assert_all_flow(&result, 4);
+        for tab in list(&result, "tabs") {
+            let layers = list(tab, "sent").iter().filter(|stream| stream["kind"] == "video").count();
+            assert!(layers >= 2, "{} sends simulcast", tab["name"]);
+            for stream in list(tab, "video") {
+                assert!(number(stream, "fps") >= 0.9 * 15.0, "15 frames per second: {stream}");
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 /// A pair for a codec: two Chromiums, and Chromium with Firefox where Firefox has the codec too.
@@ -55,30 +57,32 @@ fn pair(codec: &str, firefox: bool) -> Result<()> {
 
 #[test]
 fn vp9_in_pairs() -> Result<()> {
-    pair("vp9", true)
+    attempts(|| pair("vp9", true))
 }
 
 #[test]
 fn av1_in_pairs() -> Result<()> {
-    pair("av1", true)
+    attempts(|| pair("av1", true))
 }
 
 /// Firefox has H.264 only after it downloaded a plug-in.
 #[test]
 fn h264_in_pairs() -> Result<()> {
-    pair("h264", false)
+    attempts(|| pair("h264", false))
 }
 
 #[test]
 fn who_leaves_disappears_and_who_reloads_is_back_within_two_seconds() -> Result<()> {
-    let scenario = Scenario::begin("leave")?;
-    let server = Server::start(scenario.name())?;
-    let took = scenario.run("leave", &json!({ "server": server.url(), "room": "leave" }), |_| ())?;
-    println!("milliseconds until the others see it: {took}");
-    for what in ["leave", "close", "reload"] {
-        assert!(number(&took, what) <= 2000.0, "{what}: {took}");
-    }
-    Ok(())
+    attempts(|| {
+        let scenario = Scenario::begin("leave")?;
+        let server = Server::start(scenario.name())?;
+        let took = scenario.run("leave", &json!({ "server": server.url(), "room": "leave" }), |_| ())?;
+        println!("milliseconds until the others see it: {took}");
+        for what in ["leave", "close", "reload"] {
+            assert!(number(&took, what) <= 2000.0, "{what}: {took}");
+        }
+        Ok(())
+    })
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::json;
-use sfu_system_tests::{Relay, Scenario, Server, assert_all_flow};
+use sfu_system_tests::{Relay, Scenario, Server, assert_all_flow, attempts};
 
 /// How long media is counted.
 const SECONDS: u64 = 6;
@@ -20,33 +20,35 @@ fn tcp_only(kind: &str) -> Result<()> {
 
 #[test]
 fn tcp_alone_carries_a_call_of_chromium() -> Result<()> {
-    tcp_only("chromium")
+    attempts(|| tcp_only("chromium"))
 }
 
 #[test]
 fn tcp_alone_carries_a_call_of_firefox() -> Result<()> {
-    tcp_only("firefox")
+    attempts(|| tcp_only("firefox"))
 }
 
 #[test]
 fn a_call_outlives_changes_of_the_clients_port() -> Result<()> {
-    let scenario = Scenario::begin("relay")?;
-    // One worker, so that the relay knows which port the room will have.
-    let server = Server::start_with(scenario.name(), 1)?;
-    let mut relay = Relay::start(server.media_port())?;
-    let parameters = json!({
-        "server": server.url(), "room": "relay", "way": "relay", "kind": "chromium", "relayPort": relay.port(),
-        "seconds": SECONDS, "rebinds": 2,
-    });
-    let mut changed = Ok(());
-    let result = scenario.run("paths", &parameters, |line| {
-        if line == "REBIND" && changed.is_ok() {
-            changed = relay.change_ports();
-        }
-    })?;
-    changed?;
-    assert_eq!(result["path"]["port"], relay.port(), "the media goes through the relay: {result:#}");
-    assert_eq!(result["peers"][0], result["peers"][1], "the call goes on with the same connection: {result:#}");
-    assert_all_flow(&result, 2);
-    Ok(())
+    attempts(|| {
+        let scenario = Scenario::begin("relay")?;
+        // One worker, so that the relay knows which port the room will have.
+        let server = Server::start_with(scenario.name(), 1)?;
+        let mut relay = Relay::start(server.media_port())?;
+        let parameters = json!({
+            "server": server.url(), "room": "relay", "way": "relay", "kind": "chromium", "relayPort": relay.port(),
+            "seconds": SECONDS, "rebinds": 2,
+        });
+        let mut changed = Ok(());
+        let result = scenario.run("paths", &parameters, |line| {
+            if line == "REBIND" && changed.is_ok() {
+                changed = relay.change_ports();
+            }
+        })?;
+        changed?;
+        assert_eq!(result["path"]["port"], relay.port(), "the media goes through the relay: {result:#}");
+        assert_eq!(result["peers"][0], result["peers"][1], "the call goes on with the same connection: {result:#}");
+        assert_all_flow(&result, 2);
+        Ok(())
+    })
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use sfu_system_tests::{Background, Scenario, Server, binary, list, number, run_to_end};
+use sfu_system_tests::{Background, Scenario, Server, attempts, binary, list, number, run_to_end};
 use std::process::{Command, Stdio};
 
 /// How long media is counted.
@@ -47,60 +47,68 @@ fn video_of(summary: &Value) -> &Value {
 
 #[test]
 fn chromium_publishes_firefox_and_the_client_play() -> Result<()> {
-    let scenario = Scenario::begin("whip-chromium")?;
-    let server = Server::start(scenario.name())?;
-    let mut summary = Err(anyhow::anyhow!("the player was not started"));
-    let parties = json!({ "publisher": "chromium", "player": "firefox", "simulcast": true });
-    let result = run(&scenario, &server, parties, |line| {
-        if line == "PLAYING" {
-            summary = play_with_client(&server, &["--duration", "5s"]);
-        }
-    })?;
-    assert_plays(&result);
-    assert_eq!(result["whipEnded"], json!([200]), "{result:#}");
-    let summary = summary?;
-    assert!(number(video_of(&summary), "frames_received") > 0.0, "{summary:#}");
-    Ok(())
+    attempts(|| {
+        let scenario = Scenario::begin("whip-chromium")?;
+        let server = Server::start(scenario.name())?;
+        let mut summary = Err(anyhow::anyhow!("the player was not started"));
+        let parties = json!({ "publisher": "chromium", "player": "firefox", "simulcast": true });
+        let result = run(&scenario, &server, parties, |line| {
+            if line == "PLAYING" {
+                summary = play_with_client(&server, &["--duration", "5s"]);
+            }
+        })?;
+        assert_plays(&result);
+        assert_eq!(result["whipEnded"], json!([200]), "{result:#}");
+        let summary = summary?;
+        assert!(number(video_of(&summary), "frames_received") > 0.0, "{summary:#}");
+        Ok(())
+    })
 }
 
 #[test]
 fn chromium_publishes_h264_and_the_client_decodes_it() -> Result<()> {
-    let scenario = Scenario::begin("whip-h264")?;
-    let server = Server::start(scenario.name())?;
-    let mut summary = Err(anyhow::anyhow!("the player was not started"));
-    let parties = json!({ "publisher": "chromium", "player": "none", "codec": "h264" });
-    run(&scenario, &server, parties, |line| {
-        if line == "PUBLISHING" {
-            summary = play_with_client(&server, &["--frames", "45", "--duration", "20s"]);
-        }
-    })?;
-    let summary = summary?;
-    let video = video_of(&summary);
-    assert_eq!(video["codec"], "H264", "{summary:#}");
-    assert!(number(video, "frames_decoded") >= 45.0, "{summary:#}");
-    Ok(())
+    attempts(|| {
+        let scenario = Scenario::begin("whip-h264")?;
+        let server = Server::start(scenario.name())?;
+        let mut summary = Err(anyhow::anyhow!("the player was not started"));
+        let parties = json!({ "publisher": "chromium", "player": "none", "codec": "h264" });
+        run(&scenario, &server, parties, |line| {
+            if line == "PUBLISHING" {
+                summary = play_with_client(&server, &["--frames", "45", "--duration", "20s"]);
+            }
+        })?;
+        let summary = summary?;
+        let video = video_of(&summary);
+        assert_eq!(video["codec"], "H264", "{summary:#}");
+        assert!(number(video, "frames_decoded") >= 45.0, "{summary:#}");
+        Ok(())
+    })
 }
 
 #[test]
 fn firefox_publishes_chromium_plays() -> Result<()> {
-    let scenario = Scenario::begin("whip-firefox")?;
-    let server = Server::start(scenario.name())?;
-    let result = run(&scenario, &server, json!({ "publisher": "firefox", "player": "chromium" }), |_| ())?;
-    assert_plays(&result);
-    Ok(())
+    attempts(|| {
+        let scenario = Scenario::begin("whip-firefox")?;
+        let server = Server::start(scenario.name())?;
+        let result = run(&scenario, &server, json!({ "publisher": "firefox", "player": "chromium" }), |_| ())?;
+        assert_plays(&result);
+        Ok(())
+    })
 }
 
 #[test]
 fn the_client_publishes_chromium_plays() -> Result<()> {
-    let scenario = Scenario::begin("whip-client")?;
-    let server = Server::start(scenario.name())?;
-    let url = format!("{}/whip/{ROOM}/{STREAM}", server.url());
-    let publisher = Command::new(binary("sfu-client")?)
-        .args(["publish", "--whip", &url, "--fps", "15"])
-        .stdout(Stdio::null())
-        .spawn()?;
-    let _publisher = Background(publisher);
-    let result = run(&scenario, &server, json!({ "publisher": "none", "player": "chromium" }), |_| ())?;
-    assert_plays(&result);
-    Ok(())
+    attempts(|| {
+        let scenario = Scenario::begin("whip-client")?;
+        let server = Server::start(scenario.name())?;
+        let url = format!("{}/whip/{ROOM}/{STREAM}", server.url());
+        let publisher = Command::new(binary("sfu-client")?)
+            .args(["publish", "--whip", &url, "--fps", "15"])
+            .stdout(Stdio::null())
+            .spawn()?;
+        let _publisher = Background(publisher);
+        let result = run(&scenario, &server, json!({ "publisher": "none", "player": "chromium" }), |_| ())?;
+        assert_plays(&result);
+        Ok(())
+    })
 }
