@@ -1,11 +1,11 @@
 //! What the control plane tells a worker. Commands are carried out in order and never fail loudly: one that names
 //! something unknown (it may have gone meanwhile) is ignored and counted.
 
-use crate::ids::{PublicationId, RoomId, TransportId};
+use crate::ids::{PublicationId, RoomId, TransportId, WorkerId};
 use sfu_rtc::dtls::Fingerprint;
 use sfu_rtc::ice::IceCredentials;
-use sfu_rtc::ids::Mid;
-use sfu_rtc::media::MediaSection;
+use sfu_rtc::ids::{Mid, Rid};
+use sfu_rtc::media::{MediaKind, MediaSection};
 
 /// One order to a worker.
 #[derive(Clone, Debug)]
@@ -97,6 +97,35 @@ pub enum Command {
     RequestKeyframe {
         /// Which.
         publication: PublicationId,
+    },
+    /// Relays a publication that a peer of this worker sends to another worker, which is ordered to open the relay.
+    RelayTo {
+        /// Which.
+        publication: PublicationId,
+        /// Where to.
+        destination: WorkerId,
+    },
+    /// Relays a publication there no longer.
+    StopRelay {
+        /// Which.
+        publication: PublicationId,
+        /// Where to.
+        destination: WorkerId,
+    },
+    /// Makes a publication of what another worker relays. `Unpublish` ends it.
+    OpenRelay {
+        /// Its room, which is on that worker too.
+        room: RoomId,
+        /// Its name there and here.
+        publication: PublicationId,
+        /// Worker of the peer that sends it.
+        origin: WorkerId,
+        /// Transport of that peer.
+        sender: TransportId,
+        /// Sound or picture.
+        kind: MediaKind,
+        /// Simulcast layers, lowest first; empty without simulcast.
+        rids: Vec<Rid>,
     },
     /// Asks for the worker's figures, answered by `Event::Stats` with the same token.
     Stats {

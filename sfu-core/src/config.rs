@@ -34,6 +34,8 @@ pub struct WorkerConfig {
     /// Most events waiting for the control plane. It drains after every batch; when it does not, the oldest speak of
     /// what is past.
     pub max_events: usize,
+    /// Most messages that wait for another worker: what 100,000 packets/s come to while it does not look for 80 ms.
+    pub max_relay_queue: usize,
     /// Sender and receiver reports go out so often: as browsers do for video.
     pub report_interval: Duration,
     /// Packets of a frame wait at most so long for its last, so that a subscriber gets them together; zero: never. A
@@ -70,6 +72,7 @@ impl Default for WorkerConfig {
             history: Duration::from_millis(1_000),
             max_history: 1_024,
             max_events: 65_536,
+            max_relay_queue: 8_192,
             report_interval: Duration::from_secs(1),
             coalescing: Duration::from_millis(1),
             max_run_padding: 8,

@@ -3,6 +3,7 @@
 use crate::config::WorkerConfig;
 use crate::event::Event;
 use crate::peer::Peer;
+use crate::relay::Relays;
 use crate::slab::{Key, Slab};
 use sfu_rtc::drop_reason::{DropCounts, DropReason};
 use sfu_rtc::net::TransmitBatch;
@@ -24,6 +25,7 @@ pub(crate) struct Context<'w> {
     pub(crate) peers: &'w mut Slab<Peer>,
     pub(crate) pool: &'w mut PacketPool,
     pub(crate) dirty: &'w mut DirtyList,
+    pub(crate) relays: &'w mut Relays,
     pub(crate) events: &'w mut EventQueue,
     pub(crate) drops: &'w mut DropCounts,
     /// Where packets go that nothing holds back; without it all are queued.

@@ -96,6 +96,10 @@ pub struct WorkerStats {
     pub drops: DropCounts,
     /// Commands that named something unknown.
     pub ignored_commands: u64,
+    /// Packets handed to other workers.
+    pub relayed_out: u64,
+    /// Packets taken from other workers.
+    pub relayed_in: u64,
     /// Packets that the pool holds.
     pub pool_packets: u64,
     /// Each transport.

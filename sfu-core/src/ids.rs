@@ -8,6 +8,10 @@ macro_rules! number_id {
     };
 }
 
+/// One worker of the process, by its number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct WorkerId(pub u16);
+
 number_id! {
     /// One room.
     RoomId

@@ -10,6 +10,7 @@ pub mod event;
 pub mod ids;
 pub mod keyframes;
 pub mod qos;
+pub mod relay;
 pub mod speaker;
 pub mod worker;
 

@@ -5,6 +5,7 @@ use crate::event::ReceiveStreamStats;
 use crate::ids::PublicationId;
 use crate::keyframes::KeyframeRequester;
 use crate::reception::Reception;
+use crate::relay::RelayedPacket;
 use crate::rtx_history::PacketHistory;
 use crate::sender_report::{NewestTimestamp, StreamClock};
 use crate::stream_tracker::StreamTracker;
@@ -16,11 +17,15 @@ use sfu_rtc::nack::NackGenerator;
 use sfu_rtc::packet::{Packet, PacketPool};
 use sfu_rtc::rtcp::SenderReport;
 use sfu_rtc::rtp::extension::dependency_descriptor::DependencyStructure;
-use sfu_rtc::time::{Duration, Instant};
+use sfu_rtc::time::{Duration, Instant, NtpTime};
 use sfu_rtc::transport::{ReceivedRtp, RtcpQueue};
+use sfu_rtc::units::Bitrate;
 
 /// A stream is taken to have begun anew where its numbers leap further than loss explains.
 const MAX_LEAP: u64 = 3_000;
+
+/// What another worker tells of a bitrate holds so long: it tells it twice a second while packets arrive there.
+const TOLD_RATE_HOLDS: Duration = Duration::from_secs(2);
 
 /// A stream as it comes from its publisher.
 #[derive(Debug)]
@@ -30,12 +35,18 @@ pub(crate) struct ReceiveStream {
     pub(crate) keyframes: KeyframeRequester,
     /// Where its timestamps stand on its publisher's clock.
     pub(crate) clock: Option<StreamClock>,
+    /// What that came from: the newest sender report, as time and timestamp.
+    pub(crate) report: Option<(NtpTime, u32)>,
+    /// Grows whenever the stream begins anew.
+    pub(crate) epoch: u32,
     /// What may have to be sent again.
     pub(crate) history: PacketHistory,
     /// How many spatial layers it was seen to have inside.
     pub(crate) spatial_layers: u8,
     source: Option<Source>,
     repairs: bool,
+    /// Its bitrate and when it was told, where another worker receives it.
+    told_rate: Option<(Bitrate, Instant)>,
 }
 
 /// Of the source that sends the stream now; a publisher may replace it.
@@ -67,10 +78,13 @@ impl ReceiveStream {
             tracker: StreamTracker::default(),
             keyframes: KeyframeRequester::default(),
             clock: None,
+            report: None,
+            epoch: 0,
             history: PacketHistory::new(config.history, config.max_history),
             spatial_layers: 1,
             source: None,
             repairs,
+            told_rate: None,
         }
     }
 
@@ -93,8 +107,45 @@ impl ReceiveStream {
         let facts = source.facts(received)?;
         let packet = pool.take(|data| received.fill(facts, data)).ok_or(DropReason::LimitReached)?;
         source.note(&packet, received.clock_rate);
+        self.tracker.on_packet(&packet);
         self.note(&packet);
         Ok(Taken { packet, restarted })
+    }
+
+    /// Takes in a packet that another worker received.
+    pub(crate) fn receive_relayed(&mut self, relayed: &RelayedPacket, config: &WorkerConfig) -> Result<(), DropReason> {
+        let (packet, clock_rate) = (&relayed.packet, relayed.clock_rate);
+        let newest = NewestTimestamp { timestamp: packet.timestamp, arrival: packet.arrival, clock_rate };
+        let begin = || Source::new((packet.ssrc, packet.codec, packet.seq), newest, config);
+        let source = self.source.get_or_insert_with(begin);
+        source.reception.admit(packet.seq)?;
+        source.note(packet, clock_rate);
+        self.note(packet);
+        Ok(())
+    }
+
+    /// The stream of another worker is in this epoch. True where another was before: nothing of that goes on.
+    pub(crate) fn follow_epoch(&mut self, epoch: u32) -> bool {
+        if std::mem::replace(&mut self.epoch, epoch) == epoch {
+            return false;
+        }
+        self.history.clear();
+        (self.clock, self.report) = (None, None);
+        self.source.take().is_some()
+    }
+
+    /// Another worker, which receives this stream, tells its bitrate.
+    pub(crate) fn on_told_rate(&mut self, now: Instant, rate: Bitrate) {
+        self.told_rate = Some((rate, now));
+    }
+
+    /// Bitrate over the last second.
+    pub(crate) fn bitrate(&self, now: Instant) -> Bitrate {
+        match self.told_rate {
+            None => self.tracker.bitrate(now),
+            Some((rate, at)) if now - at <= TOLD_RATE_HOLDS => rate,
+            Some(_) => Bitrate::ZERO,
+        }
     }
 
     /// A packet of padding: it has a number, but nothing to forward.
@@ -112,8 +163,15 @@ impl ReceiveStream {
     pub(crate) fn on_sender_report(&mut self, now: Instant, report: &SenderReport<'_>) -> bool {
         let Some(source) = self.source.as_mut().filter(|source| source.ssrc == report.info.ssrc) else { return false };
         source.reception.on_sender_report(now, report.info.ntp);
-        self.clock = Some(StreamClock::new(report.info.ntp, report.info.rtp, source.newest.clock_rate));
+        let clock_rate = source.newest.clock_rate;
+        self.set_clock((report.info.ntp, report.info.rtp), clock_rate);
         true
+    }
+
+    /// The stream showed this timestamp at this time of its publisher.
+    pub(crate) fn set_clock(&mut self, (ntp, rtp): (NtpTime, u32), clock_rate: u32) {
+        self.clock = Some(StreamClock::new(ntp, rtp, clock_rate));
+        self.report = Some((ntp, rtp));
     }
 
     /// Appends to `missing` what is to be asked for now; counts it as asked for.
@@ -202,32 +260,34 @@ impl ReceiveStream {
             // What is sent again never begins a stream.
             return Err(DropReason::OutOfWindow);
         }
-        let before = self.source.replace(Source::new(received, config));
+        let newest = NewestTimestamp {
+            timestamp: received.timestamp,
+            arrival: received.arrival,
+            clock_rate: received.clock_rate,
+        };
+        let source = Source::new((received.ssrc, received.codec, received.seq), newest, config);
+        let before = self.source.replace(source);
         self.history.clear();
-        self.clock = None;
+        (self.clock, self.report) = (None, None);
+        self.epoch = self.epoch.wrapping_add(u32::from(before.is_some()));
         Ok(before.is_some())
     }
 
     fn note(&mut self, packet: &Packet) {
-        self.tracker.on_packet(packet);
         self.history.insert(packet);
         self.spatial_layers = self.spatial_layers.max(packet.frame.spatial.saturating_add(1));
     }
 }
 
 impl Source {
-    fn new(received: &ReceivedRtp<'_>, config: &WorkerConfig) -> Self {
+    fn new((ssrc, codec, first): (Ssrc, Codec, SeqNo), newest: NewestTimestamp, config: &WorkerConfig) -> Self {
         Self {
-            ssrc: received.ssrc,
-            codec: received.codec,
-            reception: Reception::new(received.seq),
+            ssrc,
+            codec,
+            reception: Reception::new(first),
             nack: NackGenerator::new(config.nack.clone()),
             structure: DependencyStructure::default(),
-            newest: NewestTimestamp {
-                timestamp: received.timestamp,
-                arrival: received.arrival,
-                clock_rate: received.clock_rate,
-            },
+            newest,
             keyframe: None,
         }
     }

@@ -1,6 +1,6 @@
 //! One room on one worker.
 
-use crate::ids::{PublicationId, RoomId};
+use crate::ids::{PublicationId, RoomId, TransportId};
 use crate::publication::Publication;
 use crate::slab::{Key, Slab};
 use crate::speaker::{SpeakerConfig, SpeakerDetector};
@@ -22,10 +22,10 @@ impl Router {
     }
 
     /// Publishers who speak now.
-    pub(crate) fn speaking(&self) -> Vec<Key> {
+    pub(crate) fn speaking(&self) -> Vec<TransportId> {
         let speaks = |publication: &Publication| self.speakers.speaks(publication.id);
         let speaking = self.publications.iter().filter(|(_, publication)| speaks(publication));
-        speaking.map(|(_, publication)| publication.publisher).collect()
+        speaking.map(|(_, publication)| publication.sender).collect()
     }
 
     /// How loud a publication is. When the room's loudness is to be judged, where that changes by it.

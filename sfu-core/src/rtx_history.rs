@@ -58,6 +58,11 @@ impl PacketHistory {
         self.ring[self.place(seq.0)].as_ref().filter(|packet| packet.seq == seq)
     }
 
+    /// Whether nothing is held.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.oldest == self.next
+    }
+
     /// Lets go of all packets.
     pub(crate) fn clear(&mut self) {
         self.ring.iter_mut().for_each(|place| *place = None);

@@ -44,6 +44,18 @@ impl PublisherClock {
         self.distance = Some((distance, now));
     }
 
+    /// What was learned, for another worker: nanoseconds from the publisher's clock to ours, and when.
+    pub(crate) fn told(&self) -> Option<(i64, Instant)> {
+        let (distance, learned) = self.distance?;
+        // 64 bits of NTP are 4.3e18 nanoseconds, either way.
+        Some((i64::try_from(distance).ok()?, learned))
+    }
+
+    /// As another worker told it.
+    pub(crate) fn from_told(distance: i64, learned: Instant) -> Self {
+        Self { distance: Some((i128::from(distance), learned)) }
+    }
+
     /// The publisher's time when ours is `now`.
     fn theirs(&self, now: Instant, clock: &WallClock) -> Option<NtpNanos> {
         self.distance.map(|(distance, _)| nanos(clock.ntp(now)) - distance)

@@ -77,6 +77,8 @@ drop_reasons! {
     NotConnected = "not_connected",
     /// The subscriber's queue is full.
     QueueFull = "queue_full",
+    /// The queue to another worker is full.
+    RelayFull = "relay_full",
     /// Asked for again, but no longer in the history.
     NotInHistory = "not_in_history",
     /// Asked for again too soon after it was sent again.

@@ -17,7 +17,7 @@ use sfu_rtc::time::{Duration, Instant};
 
 /// A new subscriber is sent what it missed since the newest keyframe if that is no older. Those who join at about the
 /// same time so share one keyframe, and the burst stays a few frames long.
-const CATCH_UP: Duration = Duration::from_millis(300);
+pub(super) const CATCH_UP: Duration = Duration::from_millis(300);
 
 /// A receiver can keep sound and picture in step only once it knows the new timestamps, so a report follows a switch soon;
 /// not at once, since it counts what was sent, and several slots may switch together.
@@ -90,6 +90,7 @@ impl Publication {
     /// Forwards the packets of one layer to one subscriber.
     fn forward_to(&mut self, index: usize, layer: LayerIndex, going: &mut [Pending], ctx: &mut Context<'_>) {
         let Some(forwarder) = self.forwarders.get_mut(index) else { return };
+        let mut switched = false;
         for waiting in going.iter_mut().filter(|waiting| waiting.layer == layer) {
             let packet = match &waiting.content {
                 Content::Padding(seq) => {
@@ -108,7 +109,7 @@ impl Publication {
                     out.padding = waiting.padding;
                     ctx.send(forwarder.subscriber, packet, out);
                     if switch {
-                        self.routes_stale = true;
+                        switched = true;
                         announce_switch(forwarder, announce.then_some(self.id), ctx);
                         // Packets of its frame that came before it could not be sent without it.
                         replay(forwarder, layer, packet.seq.next(), waiting.highest, &self.streams, ctx);
@@ -116,6 +117,9 @@ impl Publication {
                 }
                 Err(reason) => ctx.drop_packet(reason),
             }
+        }
+        if switched {
+            self.routes_changed(ctx);
         }
     }
 
@@ -129,10 +133,10 @@ impl Publication {
         let stream = &self.streams[usize::from(layer)];
         let Some(first) = stream.recent_keyframe(ctx.now, CATCH_UP) else { return };
         replay(forwarder, layer, first, stream.highest(), &self.streams, ctx);
-        self.routes_stale = true;
         if forwarder.awaits_keyframe().is_none() {
             announce_switch(forwarder, Some(self.id), ctx);
         }
+        self.routes_changed(ctx);
     }
 
     /// Which forwarders the packets of each stream concern.

@@ -19,15 +19,16 @@ const MAX_RESEND_INTERVAL: Duration = Duration::from_millis(200);
 
 impl Publication {
     /// The publisher's report on one of the streams.
-    pub(crate) fn on_sender_report(&mut self, now: Instant, clock: &WallClock, report: &SenderReport<'_>) {
-        if self.streams.iter_mut().any(|stream| stream.on_sender_report(now, report)) {
-            self.clock.on_sender_report(now, clock, report.info.ntp);
+    pub(crate) fn on_sender_report(&mut self, clock: &WallClock, report: &SenderReport<'_>, ctx: &mut Context<'_>) {
+        if let Some(layer) = self.streams.iter_mut().position(|stream| stream.on_sender_report(ctx.now, report)) {
+            self.clock.on_sender_report(ctx.now, clock, report.info.ntp);
+            self.relay_report(layer as LayerIndex, ctx);
         }
     }
 
     /// Asks the publisher for packets and keyframes that are due.
     pub(crate) fn send_requests(&mut self, now: Instant, rtt: Duration, config: &WorkerConfig, out: &mut RtcpQueue) {
-        let Self { streams, forwarders, missing, .. } = self;
+        let Self { streams, forwarders, relays, missing, .. } = self;
         for (layer, stream) in streams.iter_mut().enumerate() {
             if stream.poll_timeout() > now {
                 continue;
@@ -35,12 +36,15 @@ impl Publication {
             missing.clear();
             stream.take_missing(now, rtt, missing);
             // What nobody gets is not worth the publisher's uplink.
-            if !missing.is_empty() && forwarders.iter().any(|forwarder| forwarder.is_interested(layer as LayerIndex)) {
+            let index = layer as LayerIndex;
+            let wanted = || forwarders.iter().any(|forwarder| forwarder.is_interested(index));
+            if !missing.is_empty() && (wanted() || relays.iter().any(|relay| relay.wants(index))) {
                 stream.request_repair(missing, out);
             }
-            let awaited = |forwarder: &Forwarder| forwarder.awaits_keyframe().map(usize::from) == Some(layer);
+            let awaited = |forwarder: &Forwarder| forwarder.awaits_keyframe() == Some(index);
             if stream.keyframes.due() <= now {
-                if stream.keyframes.is_wished() || forwarders.iter().any(awaited) {
+                let awaited = forwarders.iter().any(awaited) || relays.iter().any(|relay| relay.awaits(index));
+                if awaited || stream.keyframes.is_wished() {
                     stream.request_keyframe(now, rtt, config, out);
                 } else {
                     stream.keyframes.met();

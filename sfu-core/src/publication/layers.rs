@@ -1,6 +1,6 @@
 //! Which layers are alive, and which each subscriber shall get.
 
-use super::Publication;
+use super::{Publication, Source};
 use crate::context::Context;
 use crate::layer_selector::{LayerTarget, highest_layer};
 use crate::overload::{Level, Shed};
@@ -21,6 +21,9 @@ impl Publication {
         }
         let changed = alive != self.alive;
         self.alive = alive;
+        if !self.relays.is_empty() && (changed || ctx.now >= self.layers_due) {
+            self.relay_layers(ctx);
+        }
         if changed {
             self.retarget_all(ctx);
         } else {
@@ -59,7 +62,7 @@ impl Publication {
             LayerTarget { spatial, ..LayerTarget::ALL }
         };
         forwarder.set_target(target);
-        self.routes_stale = true;
+        self.routes_changed(ctx);
         self.request_keyframe_for(index, ctx);
     }
 
@@ -106,7 +109,7 @@ impl Publication {
             return;
         }
         for layer in self.wanted_layers(index) {
-            let rate = self.streams[usize::from(layer)].tracker.bitrate(ctx.now);
+            let rate = self.streams[usize::from(layer)].bitrate(ctx.now);
             rates.push(rates.last().map_or(rate, |below| rate.max(*below)));
         }
     }
@@ -115,6 +118,9 @@ impl Publication {
     fn request_keyframes(&mut self, ctx: &mut Context<'_>) {
         for index in 0..self.forwarders.len() {
             self.request_keyframe_for(index, ctx);
+        }
+        for index in 0..self.relays.len() {
+            self.request_keyframes_for_relay(index, ctx);
         }
     }
 
@@ -131,13 +137,18 @@ impl Publication {
     pub(crate) fn wish_keyframe(&mut self, layer: u8, ctx: &mut Context<'_>) {
         let Some(stream) = self.streams.get_mut(usize::from(layer)) else { return };
         stream.keyframes.wish(ctx.now, &ctx.config.keyframes);
-        ctx.wake(self.publisher);
+        self.wake_source(ctx);
     }
 
     /// Asks for a keyframe of one stream, for as long as forwarders wait for it.
-    fn request_keyframe(&mut self, layer: u8, ctx: &mut Context<'_>) {
+    pub(super) fn request_keyframe(&mut self, layer: u8, ctx: &mut Context<'_>) {
+        if let Source::Relay(relay) = self.source {
+            // The origin is told which keyframes are awaited, and asks for them.
+            ctx.relays.wake(relay);
+            return;
+        }
         let Some(stream) = self.streams.get_mut(usize::from(layer)) else { return };
         stream.keyframes.request(ctx.now, &ctx.config.keyframes);
-        ctx.wake(self.publisher);
+        self.wake_source(ctx);
     }
 }

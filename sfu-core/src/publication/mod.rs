@@ -5,26 +5,40 @@ mod feedback;
 mod layers;
 mod pending;
 mod receive;
+mod relay_in;
+mod relay_out;
 
 use crate::config::WorkerConfig;
 use crate::context::Context;
 use crate::forwarder::Forwarder;
-use crate::ids::PublicationId;
+use crate::ids::{PublicationId, TransportId};
 use crate::payload_map::PayloadMap;
 use crate::peer::Place;
 use crate::receive_stream::ReceiveStream;
 use crate::sender_report::PublisherClock;
 use crate::slab::Key;
 use pending::PendingPackets;
+use relay_out::Downstream;
+use sfu_rtc::ids::Rid;
 use sfu_rtc::media::{Codec, MediaKind, MediaSection, PayloadFormat};
 use sfu_rtc::time::Instant;
+
+/// Where a publication's packets come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Source {
+    /// A transport of this worker.
+    Peer(Key),
+    /// A relay from another worker.
+    Relay(Key),
+}
 
 /// A source.
 #[derive(Debug)]
 pub(crate) struct Publication {
     pub(crate) id: PublicationId,
-    /// Transport that sends it.
-    pub(crate) publisher: Key,
+    pub(crate) source: Source,
+    /// The peer's transport, which may be another worker's.
+    pub(crate) sender: TransportId,
     pub(crate) kind: MediaKind,
     muted: bool,
     codec: Option<Codec>,
@@ -44,26 +58,56 @@ pub(crate) struct Publication {
     /// When it is looked at again which streams are alive.
     liveness_due: Instant,
     clock: PublisherClock,
+    /// Workers that it is relayed to.
+    relays: Vec<Downstream>,
+    /// When they are told of the layers again.
+    layers_due: Instant,
     /// Reused for every request for repair.
     missing: Vec<u16>,
 }
 
 impl Publication {
     /// A source that comes on section `media` of `publisher`.
-    pub(crate) fn new(id: PublicationId, publisher: Key, media: &MediaSection, config: &WorkerConfig) -> Self {
+    pub(crate) fn new(
+        id: PublicationId,
+        (publisher, sender): (Key, TransportId),
+        media: &MediaSection,
+        config: &WorkerConfig,
+    ) -> Self {
         let stream = |rid| ReceiveStream::new(rid, media.nack, config);
-        let streams: Vec<_> = if media.rids.is_empty() {
-            vec![stream(None)]
-        } else {
-            media.rids.iter().take(config.max_layers.clamp(1, 8)).map(|rid| stream(Some(*rid))).collect()
-        };
+        let streams = streams_of(&media.rids, config, stream);
+        Self {
+            formats: media.formats.clone(),
+            ..Self::with_streams(id, (Source::Peer(publisher), sender), media.kind, streams)
+        }
+    }
+
+    /// A source that comes by `relay`, which will tell its formats.
+    pub(crate) fn relayed(
+        id: PublicationId,
+        (relay, sender): (Key, TransportId),
+        (kind, rids): (MediaKind, &[Rid]),
+        config: &WorkerConfig,
+    ) -> Self {
+        // Its origin asks for what is missing.
+        let streams = streams_of(rids, config, |rid| ReceiveStream::new(rid, false, config));
+        Self::with_streams(id, (Source::Relay(relay), sender), kind, streams)
+    }
+
+    fn with_streams(
+        id: PublicationId,
+        (source, sender): (Source, TransportId),
+        kind: MediaKind,
+        streams: Vec<ReceiveStream>,
+    ) -> Self {
         Self {
             id,
-            publisher,
-            kind: media.kind,
+            source,
+            sender,
+            kind,
             muted: false,
             codec: None,
-            formats: media.formats.clone(),
+            formats: Vec::new(),
             routes: streams.iter().map(|_| Vec::new()).collect(),
             streams,
             forwarders: Vec::new(),
@@ -72,6 +116,8 @@ impl Publication {
             alive: 0,
             liveness_due: Instant::ZERO,
             clock: PublisherClock::default(),
+            relays: Vec::new(),
+            layers_due: Instant::ZERO,
             missing: Vec::new(),
         }
     }
@@ -116,7 +162,7 @@ impl Publication {
         self.settle(ctx);
         let mut forwarder = self.forwarders.swap_remove(index);
         forwarder.detach();
-        self.routes_stale = true;
+        self.routes_changed(ctx);
         if let Some(moved) = self.forwarders.get(index)
             && let Some(peer) = ctx.peers.get_mut(moved.subscriber)
             && let Some(Some(slot)) = peer.slots.get_mut(usize::from(moved.section))
@@ -124,7 +170,7 @@ impl Publication {
         {
             *place = index as u32;
         }
-        if self.forwarders.is_empty() {
+        if self.forwarders.is_empty() && self.relays.is_empty() {
             self.streams.iter_mut().for_each(|stream| stream.keyframes.met());
         }
         Some(forwarder)
@@ -139,13 +185,23 @@ impl Publication {
         forwarders
     }
 
-    /// The section was negotiated anew.
-    pub(crate) fn update_section(&mut self, media: &MediaSection) {
-        self.formats.clone_from(&media.formats);
+    /// The section was negotiated anew, here or at the origin.
+    pub(crate) fn update_formats(&mut self, formats: &[PayloadFormat], ctx: &mut Context<'_>) {
+        if self.formats == formats {
+            return;
+        }
+        self.formats = formats.to_vec();
+        for forwarder in &mut self.forwarders {
+            let peer = ctx.peers.get(forwarder.subscriber);
+            if let Some(slot) = peer.and_then(|p| p.transport.sections().get(usize::from(forwarder.section))) {
+                forwarder.formats = PayloadMap::new(&self.formats, slot);
+            }
+        }
+        self.relay_formats(ctx);
     }
 
-    /// Formats of a subscriber's slot changed, or ours.
-    pub(crate) fn update_formats(&mut self, index: u32, slot: &MediaSection) {
+    /// Formats of a subscriber's slot changed.
+    pub(crate) fn update_slot(&mut self, index: u32, slot: &MediaSection) {
         if let Some(forwarder) = self.forwarders.get_mut(index as usize) {
             forwarder.formats = PayloadMap::new(&self.formats, slot);
         }
@@ -170,9 +226,38 @@ impl Publication {
         }
         self.settle(ctx);
         self.forwarders.iter_mut().for_each(Forwarder::restart_all);
-        self.routes_stale = true;
+        self.routes_changed(ctx);
+        self.relay_muted(ctx);
         if !muted {
             self.retarget_all(ctx);
         }
     }
+
+    /// Other packets concern other subscribers from now on.
+    fn routes_changed(&mut self, ctx: &mut Context<'_>) {
+        self.routes_stale = true;
+        if let Source::Relay(relay) = self.source {
+            ctx.relays.wake(relay);
+        }
+    }
+
+    /// Whoever sends it is to be asked for something.
+    fn wake_source(&self, ctx: &mut Context<'_>) {
+        match self.source {
+            Source::Peer(publisher) => ctx.wake(publisher),
+            Source::Relay(relay) => ctx.relays.wake(relay),
+        }
+    }
+}
+
+/// A stream per simulcast layer, or one.
+fn streams_of(
+    rids: &[Rid],
+    config: &WorkerConfig,
+    stream: impl Fn(Option<Rid>) -> ReceiveStream,
+) -> Vec<ReceiveStream> {
+    if rids.is_empty() {
+        return vec![stream(None)];
+    }
+    rids.iter().take(config.max_layers.clamp(1, 8)).map(|rid| stream(Some(*rid))).collect()
 }

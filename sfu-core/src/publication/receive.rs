@@ -1,7 +1,7 @@
 //! From what a publisher's transport hands up to a packet that waits to be forwarded.
 
-use super::Publication;
 use super::pending::{Content, Pending};
+use super::{Publication, Source};
 use crate::context::Context;
 use crate::event::Event;
 use crate::layer_selector::LayerIndex;
@@ -23,27 +23,26 @@ impl Publication {
         let stream = &mut self.streams[usize::from(layer)];
         if received.payload.is_empty() {
             stream.receive_padding(received)?;
+            self.relay_padding(layer, received.seq, ctx);
             self.hold(layer, Content::Padding(received.seq), ctx);
             return Err(DropReason::Padding);
         }
         let spatial_layers = stream.spatial_layers;
         let Taken { packet, restarted } = stream.receive(received, ctx.pool, ctx.config)?;
-        let more_layers = stream.spatial_layers != spatial_layers;
         if restarted {
             self.restart(layer, ctx);
         }
-        if self.codec != Some(packet.codec) {
-            self.follow_codec(packet.codec, ctx);
-        }
-        if more_layers {
-            self.retarget_all(ctx);
-        }
+        self.follow_content(layer, spatial_layers, packet.codec, ctx);
         // A layer that begins is told at once, so that its first keyframe serves those who want it.
         if ctx.now >= self.liveness_due || !self.is_alive(layer) {
             self.check_liveness(ctx);
         }
         if self.muted {
             return Err(DropReason::Paused);
+        }
+        // To other workers at once, which then work at the same time.
+        if !self.relays.is_empty() {
+            self.relay(layer, &packet, received.clock_rate, ctx);
         }
         if packet.frame.keyframe && packet.frame.start_of_frame {
             self.streams[usize::from(layer)].keyframes.met();
@@ -53,7 +52,17 @@ impl Publication {
         Ok(level)
     }
 
-    fn hold(&mut self, layer: LayerIndex, content: Content, ctx: &mut Context<'_>) {
+    /// What a packet shows of its source's content: its codec, and layers inside that were not known.
+    pub(super) fn follow_content(&mut self, layer: LayerIndex, known: u8, codec: Codec, ctx: &mut Context<'_>) {
+        if self.codec != Some(codec) {
+            self.follow_codec(codec, ctx);
+        }
+        if self.streams[usize::from(layer)].spatial_layers != known {
+            self.retarget_all(ctx);
+        }
+    }
+
+    pub(super) fn hold(&mut self, layer: LayerIndex, content: Content, ctx: &mut Context<'_>) {
         let highest = self.streams[usize::from(layer)].highest();
         let complete = match &content {
             // One that fills a gap has been waited for long enough.
@@ -82,7 +91,7 @@ impl Publication {
     }
 
     /// A stream's source was replaced, or began anew.
-    fn restart(&mut self, layer: LayerIndex, ctx: &mut Context<'_>) {
+    pub(super) fn restart(&mut self, layer: LayerIndex, ctx: &mut Context<'_>) {
         self.settle(ctx);
         for forwarder in &mut self.forwarders {
             forwarder.restart(layer);
@@ -95,7 +104,8 @@ impl Publication {
     fn follow_codec(&mut self, codec: Codec, ctx: &mut Context<'_>) {
         let selects_alike =
             |codec: Option<Codec>| codec.map(|codec| (codec.kind(), matches!(codec, Codec::Vp9 | Codec::Av1)));
-        if self.codec.is_none_or(|before| before.kind() == MediaKind::Video) {
+        let is_origin = matches!(self.source, Source::Peer(_));
+        if is_origin && self.codec.is_none_or(|before| before.kind() == MediaKind::Video) {
             ctx.events.push(Event::PublicationCodec { publication: self.id, codec });
         }
         if selects_alike(self.codec) != selects_alike(Some(codec)) {

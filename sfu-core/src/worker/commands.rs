@@ -5,7 +5,7 @@ use crate::command::{Command, TransportParams};
 use crate::context::Dirty;
 use crate::ids::{PublicationId, RoomId, TransportId};
 use crate::peer::{FeedbackCounters, Peer};
-use crate::publication::Publication;
+use crate::publication::{Publication, Source};
 use crate::router::Router;
 use crate::slab::Key;
 use sfu_rtc::ice::IceCredentials;
@@ -47,6 +47,11 @@ impl Worker {
                 self.set_preference(now, (transport, &mid), preference)
             }
             Command::RequestKeyframe { publication } => self.request_keyframes(now, publication),
+            Command::RelayTo { publication, destination } => self.relay_to(now, publication, destination),
+            Command::StopRelay { publication, destination } => self.stop_relay(publication, destination),
+            Command::OpenRelay { room, publication, origin, sender, kind, rids } => {
+                self.open_relay(room, publication, (origin, sender), (kind, &rids))
+            }
             Command::Stats { token } => {
                 self.report_stats(now, token);
                 Some(())
@@ -76,6 +81,11 @@ impl Worker {
         let members = self.routers.get_mut(key).map(|router| std::mem::take(&mut router.members))?;
         for member in members {
             self.remove_peer(now, member);
+        }
+        let router = self.routers.get(key)?;
+        let relayed: Vec<_> = router.publications.iter().map(|(_, publication)| publication.id).collect();
+        for publication in relayed {
+            self.unpublish(now, publication);
         }
         self.room_timers.set(key, None);
         self.routers.remove(key);
@@ -148,7 +158,7 @@ impl Worker {
             return None;
         }
         let router = self.routers.get_mut(peer.router)?;
-        let publication = router.publications.insert(Publication::new(id, key, media, &self.config));
+        let publication = router.publications.insert(Publication::new(id, (key, transport), media, &self.config));
         if media.kind == MediaKind::Audio {
             router.speakers.add(id);
         }
@@ -167,15 +177,20 @@ impl Worker {
         router.speakers.remove(now, id);
         let due = router.speakers.due();
         self.room_timers.set(router_key, (due != Instant::NEVER).then_some(due));
-        if let Some(peer) = self.peers.get_mut(publication.publisher) {
-            peer.publications.retain(|published| *published != key);
-            peer.inbound.iter_mut().filter(|inbound| **inbound == Some(key)).for_each(|inbound| *inbound = None);
+        match publication.source {
+            Source::Relay(relay) => self.close_relay(relay),
+            Source::Peer(peer) => {
+                if let Some(peer) = self.peers.get_mut(peer) {
+                    peer.publications.retain(|published| *published != key);
+                    peer.inbound.iter_mut().filter(|inbound| **inbound == Some(key)).for_each(|at| *at = None);
+                }
+            }
         }
         self.return_forwarders(publication.detach_all());
         Some(())
     }
 
-    fn set_muted(&mut self, now: Instant, id: PublicationId, muted: bool) -> Option<()> {
+    pub(super) fn set_muted(&mut self, now: Instant, id: PublicationId, muted: bool) -> Option<()> {
         let (router_key, key) = *self.publications.get(&id)?;
         self.at_work = Some(router_key);
         let (mut ctx, routers) = self.split(now);

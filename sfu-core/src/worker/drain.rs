@@ -24,6 +24,7 @@ impl Worker {
             }
         }
         self.fan_out(now, Urgency::Picture, batch);
+        self.settle_relays(now);
         self.at_work = None;
     }
 
@@ -76,6 +77,7 @@ impl Worker {
             self.follow_transport(now, key);
         }
         self.judge_speakers(now);
+        self.relays.handle_timeout(now);
         self.at_work = None;
     }
 

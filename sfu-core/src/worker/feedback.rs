@@ -30,12 +30,16 @@ impl Worker {
         }
     }
 
-    fn on_sender_report(&mut self, now: Instant, peer: Key, report: &SenderReport<'_>) {
-        let Some(peer) = self.peers.get(peer) else { return };
-        let Some(router) = self.routers.get_mut(peer.router) else { return };
-        for key in &peer.publications {
-            if let Some(publication) = router.publications.get_mut(*key) {
-                publication.on_sender_report(now, &self.clock, report);
+    fn on_sender_report(&mut self, now: Instant, sender: Key, report: &SenderReport<'_>) {
+        let Some(peer) = self.peers.get(sender) else { return };
+        let (router, published) = (peer.router, peer.publications.len());
+        let clock = self.clock;
+        for index in 0..published {
+            let key = self.peers.get(sender).and_then(|peer| peer.publications.get(index).copied());
+            let (mut ctx, routers) = self.split(now);
+            let publications = routers.get_mut(router).map(|router| &mut router.publications);
+            if let Some(publication) = key.and_then(|key| publications?.get_mut(key)) {
+                publication.on_sender_report(&clock, report, &mut ctx);
             }
         }
     }

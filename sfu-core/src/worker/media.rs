@@ -25,6 +25,18 @@ impl Worker {
         let router = routers.get_mut(router_key).ok_or(DropReason::NotPublished)?;
         let publication = router.publications.get_mut(key).ok_or(DropReason::NotPublished)?;
         let loudness = publication.receive(received, &mut ctx);
+        self.follow_publication(now, (router_key, key), loudness)
+    }
+
+    /// After a publication took something in: it may wait to be forwarded, and say how loud it is.
+    pub(super) fn follow_publication(
+        &mut self,
+        now: Instant,
+        (router_key, key): (Key, Key),
+        loudness: Result<Option<u8>, DropReason>,
+    ) -> Result<(), DropReason> {
+        let router = self.routers.get_mut(router_key).ok_or(DropReason::NotPublished)?;
+        let publication = router.publications.get_mut(key).ok_or(DropReason::NotPublished)?;
         let (due, id, urgency) = (publication.due(), publication.id, publication.kind.into());
         let is_new = due != Instant::NEVER && !publication.set_listed(true);
         let judged = loudness.map(|level| level.and_then(|level| router.note_loudness(now, id, level)));

@@ -7,6 +7,7 @@ mod drain;
 mod fan_outs;
 mod feedback;
 mod media;
+mod relay;
 mod shed;
 mod slots;
 mod stats;
@@ -18,8 +19,10 @@ use crate::hash::{SeededMap, SeededState};
 use crate::ids::{PublicationId, RoomId, TransportId};
 use crate::overload::Shedder;
 use crate::peer::Peer;
+use crate::publication::Source;
 use crate::qos::BitrateAllocator;
 use crate::random::Random;
+use crate::relay::Relays;
 use crate::router::Router;
 use crate::slab::{Key, Slab};
 use crate::timers::TimerQueue;
@@ -55,6 +58,7 @@ pub struct Worker {
     shedder: Shedder,
     /// How long packets have waited inside, at most, since the load was looked at.
     queue_age: Duration,
+    relays: Relays,
     events: EventQueue,
     peer_timers: TimerQueue,
     /// When a room's loudness is judged.
@@ -88,6 +92,7 @@ impl Worker {
             dirty: DirtyList::default(),
             shedder: Shedder::default(),
             queue_age: Duration::ZERO,
+            relays: Relays::new(config.max_relay_queue),
             events: EventQueue::new(config.max_events),
             peer_timers: TimerQueue::default(),
             room_timers: TimerQueue::default(),
@@ -126,7 +131,8 @@ impl Worker {
         if !self.dirty.is_empty() {
             return Some(Instant::ZERO);
         }
-        [self.peer_timers.next(), self.room_timers.next(), self.fan_outs.next()].into_iter().flatten().min()
+        let rooms = [self.room_timers.next(), self.fan_outs.next(), self.relays.poll_timeout()];
+        rooms.into_iter().chain([self.peer_timers.next()]).flatten().min()
     }
 
     /// After a panic unwound out of a call: drops the room that was being worked on, with its transports and without
@@ -139,6 +145,9 @@ impl Worker {
         self.room_timers.set(router_key, None);
         for (_, publication) in router.publications.iter() {
             self.publications.remove(&publication.id);
+            if let Source::Relay(relay) = publication.source {
+                self.relays.remove(relay);
+            }
         }
         let members: Vec<Key> = self.peers.iter().filter(|(_, peer)| peer.router == router_key).map(|m| m.0).collect();
         for member in members {
@@ -155,6 +164,7 @@ impl Worker {
             peers: &mut self.peers,
             pool: &mut self.pool,
             dirty: &mut self.dirty,
+            relays: &mut self.relays,
             events: &mut self.events,
             drops: &mut self.drops,
             batch: None,

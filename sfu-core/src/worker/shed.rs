@@ -41,7 +41,7 @@ impl Worker {
             let Some(router) = routers.get_mut(key) else { continue };
             let speaking = router.speaking();
             for publication in router.publications.iter_mut().filter(|p| p.kind == MediaKind::Video) {
-                let speaks = speaking.contains(&publication.publisher);
+                let speaks = speaking.contains(&publication.sender);
                 publication.shed(level, speaks, &mut ctx);
             }
         }

@@ -22,10 +22,12 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.inbound.resize(sections.len().max(peer.inbound.len()), None);
         let inbound: Vec<_> = peer.inbound.iter().copied().zip(&sections).collect();
-        let Some(router) = self.routers.get_mut(peer.router) else { return };
+        let router = peer.router;
+        let (mut ctx, routers) = self.split(now);
+        let Some(router) = routers.get_mut(router) else { return };
         for (publication, section) in inbound {
             if let Some(publication) = publication.and_then(|key| router.publications.get_mut(key)) {
-                publication.update_section(section);
+                publication.update_formats(&section.formats, &mut ctx);
             }
         }
     }
@@ -65,7 +67,7 @@ impl Worker {
             && let Some(publication) = router.publications.get_mut(publication)
             && let Some(section) = section
         {
-            publication.update_formats(index, section);
+            publication.update_slot(index, section);
         }
     }
 

@@ -20,6 +20,8 @@ impl Worker {
             totals: self.past_traffic,
             drops: self.drops.clone(),
             ignored_commands: self.ignored_commands,
+            relayed_out: self.relays.packets_out,
+            relayed_in: self.relays.packets_in,
             pool_packets: self.pool.len() as u64,
             transports: Vec::with_capacity(self.peers.len()),
         };

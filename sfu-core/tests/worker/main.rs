@@ -6,4 +6,5 @@ mod forwarding;
 mod hostile;
 mod overload;
 mod peers;
+mod relay;
 mod support;

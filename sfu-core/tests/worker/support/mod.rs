@@ -2,6 +2,7 @@
 
 mod client;
 pub(crate) mod media;
+pub(crate) mod pair;
 
 pub(crate) use client::{Client, ReceivedPacket};
 
@@ -30,7 +31,7 @@ pub(crate) struct World {
     certificate: Arc<DtlsCertificate>,
     batch: TransmitBatch,
     events: Vec<Event>,
-    publications: u64,
+    pub(crate) publications: u64,
 }
 
 impl World {

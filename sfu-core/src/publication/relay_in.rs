@@ -1,0 +1,142 @@
+//! The destination's end of a relay: a publication whose packets another worker received.
+
+use super::pending::Content;
+use super::{Publication, Source};
+use crate::context::Context;
+use crate::ids::WorkerId;
+use crate::layer_selector::LayerIndex;
+use crate::receive_stream::ReceiveStream;
+use crate::relay::{Interest, RelayBody, RelayedPacket};
+use crate::sender_report::PublisherClock;
+use sfu_rtc::drop_reason::DropReason;
+use sfu_rtc::ids::SeqNo;
+use sfu_rtc::media::MediaKind;
+use sfu_rtc::packet::Packet;
+use sfu_rtc::time::{Duration, Instant};
+use sfu_rtc::units::Bitrate;
+
+impl Publication {
+    /// Whether it comes from another worker.
+    pub(crate) fn is_relayed(&self) -> bool {
+        matches!(self.source, Source::Relay(_))
+    }
+
+    /// Takes in a packet that its origin relayed, and forwards it. What it says of loudness, for a source of sound.
+    pub(crate) fn receive_relayed(
+        &mut self,
+        relayed: &RelayedPacket,
+        ctx: &mut Context<'_>,
+    ) -> Result<Option<u8>, DropReason> {
+        let (layer, packet) = (relayed.layer, &relayed.packet);
+        self.follow_epoch(layer, relayed.epoch, ctx)?;
+        let stream = self.streams.get_mut(usize::from(layer)).ok_or(DropReason::UnknownStream)?;
+        let spatial_layers = stream.spatial_layers;
+        stream.receive_relayed(relayed, ctx.config)?;
+        self.follow_content(layer, spatial_layers, packet.codec, ctx);
+        if self.muted {
+            return Err(DropReason::Paused);
+        }
+        if packet.frame.keyframe && packet.frame.start_of_frame {
+            self.streams[usize::from(layer)].keyframes.met();
+        } else if relayed.gap && self.kind == MediaKind::Video && self.is_sent(layer) {
+            // What was dropped on the way here cannot be had again.
+            self.wish_keyframe(layer, ctx);
+        }
+        self.hold(layer, Content::Packet(Packet::clone(packet)), ctx);
+        Ok(packet.extensions.audio_level)
+    }
+
+    /// A packet that had a number but nothing to forward.
+    pub(crate) fn skip_relayed(
+        &mut self,
+        layer: LayerIndex,
+        seq: SeqNo,
+        ctx: &mut Context<'_>,
+    ) -> Result<Option<u8>, DropReason> {
+        self.streams.get(usize::from(layer)).ok_or(DropReason::UnknownStream)?;
+        self.hold(layer, Content::Padding(seq), ctx);
+        Ok(None)
+    }
+
+    /// Another worker tells something of this publication that is no packet.
+    pub(crate) fn on_relay(
+        &mut self,
+        from: WorkerId,
+        body: RelayBody,
+        ctx: &mut Context<'_>,
+    ) -> Result<(), DropReason> {
+        match body {
+            RelayBody::Wanted(interest) => self.on_interest(from, interest, ctx),
+            RelayBody::Keyframe { layer } => self.wish_keyframe(layer, ctx),
+            _ if !self.is_relayed() => return Err(DropReason::NotPublished),
+            RelayBody::Layer { layer, alive, rate } => self.on_layer(layer, alive, rate, ctx),
+            RelayBody::Report { layer, epoch, clock_rate, rtp, ntp } => {
+                self.follow_epoch(layer, epoch, ctx)?;
+                if let Some(stream) = self.streams.get_mut(usize::from(layer)) {
+                    stream.set_clock((ntp, rtp), clock_rate);
+                }
+            }
+            RelayBody::Clock { distance, learned } => self.clock = PublisherClock::from_told(distance, learned),
+            RelayBody::Formats(formats) => self.update_formats(&formats, ctx),
+            // The worker's own matter, or the room's.
+            RelayBody::Packet(_) | RelayBody::Level(_) | RelayBody::Padding { .. } => {}
+            RelayBody::Muted(_) | RelayBody::Offered => {}
+        }
+        Ok(())
+    }
+
+    /// The origin tells which layers are alive, and the bitrate of one of them.
+    fn on_layer(&mut self, layer: LayerIndex, alive: u8, rate: Bitrate, ctx: &mut Context<'_>) {
+        if let Some(stream) = self.streams.get_mut(usize::from(layer)) {
+            stream.on_told_rate(ctx.now, rate);
+        }
+        if std::mem::replace(&mut self.alive, alive) != alive {
+            self.retarget_all(ctx);
+        }
+    }
+
+    /// What the origin has to know of what is wanted here.
+    pub(crate) fn interest(&self) -> Interest {
+        let mut interest = Interest::default();
+        for forwarder in &self.forwarders {
+            let wanted = (0..self.streams.len() as LayerIndex).filter(|layer| forwarder.is_interested(*layer));
+            interest.layers |= wanted.fold(0, |layers, layer| layers | 1 << layer);
+            interest.awaited |= forwarder.awaits_keyframe().map_or(0, |layer| 1 << layer);
+        }
+        if self.muted {
+            interest.awaited = 0;
+        }
+        interest
+    }
+
+    /// The next layer of which someone's decoder needs a keyframe that the origin is to be asked for now.
+    pub(crate) fn take_keyframe_wish(&mut self, ctx: &Context<'_>) -> Option<LayerIndex> {
+        let rtt = Duration::ZERO; // the origin minds that of the publisher
+        let due = |stream: &mut ReceiveStream| stream.keyframes.take_due(ctx.now, rtt, &ctx.config.keyframes);
+        self.streams.iter_mut().position(due).map(|layer| layer as LayerIndex)
+    }
+
+    /// When [`Self::take_keyframe_wish`] will have something; [`Instant::NEVER`] where no keyframe is wished for.
+    pub(crate) fn keyframes_due(&self) -> Instant {
+        self.streams.iter().map(|stream| stream.keyframes.due()).min().unwrap_or(Instant::NEVER)
+    }
+
+    /// Lets go of packets that nobody will ask for any more. Whether others are still held.
+    pub(crate) fn expire(&mut self, now: Instant) -> bool {
+        self.streams.iter_mut().for_each(|stream| stream.history.expire(now));
+        self.streams.iter().any(|stream| !stream.history.is_empty())
+    }
+
+    fn is_sent(&self, layer: LayerIndex) -> bool {
+        self.forwarders.iter().any(|forwarder| forwarder.current() == Some(layer))
+    }
+
+    /// A stream that began anew at the origin begins anew here.
+    fn follow_epoch(&mut self, layer: LayerIndex, epoch: u32, ctx: &mut Context<'_>) -> Result<(), DropReason> {
+        let stream = self.streams.get_mut(usize::from(layer)).ok_or(DropReason::UnknownStream)?;
+        if stream.follow_epoch(epoch) {
+            self.restart(layer, ctx);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,210 @@
+//! What workers tell one another about publications that are relayed between them.
+//!
+//! A publication has its origin on the worker of the peer that sends it. Each other worker whose peers want it has a
+//! publication of the same name, which forwards what is relayed to it. The origin counts such a worker as one
+//! subscriber: the worker says which layers it wants and of which it awaits a keyframe, and gets what it wants in the
+//! order in which it came. All that belongs to the worker's own subscribers (selection, repair, their wishes) stays
+//! there.
+//!
+//! Orders and messages take different ways and may overtake each other. The origin says [`RelayBody::Offered`] when it
+//! begins, and the destination [`RelayBody::Wanted`] when it begins and whenever it is offered something; whichever
+//! worker begins last, the origin hears one wish after it has begun, and answers the first with all it knows.
+
+use crate::ids::{PublicationId, WorkerId};
+use crate::layer_selector::LayerIndex;
+use crate::slab::{Key, Slab};
+use crate::timers::TimerQueue;
+use sfu_rtc::ids::SeqNo;
+use sfu_rtc::media::PayloadFormat;
+use sfu_rtc::packet::Packet;
+use sfu_rtc::time::{Instant, NtpTime};
+use sfu_rtc::units::Bitrate;
+use std::collections::VecDeque;
+
+/// One thing that a worker tells another. What it says is between workers; others only carry it.
+#[derive(Clone, Debug)]
+pub struct RelayMessage {
+    pub(crate) publication: PublicationId,
+    pub(crate) body: RelayBody,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum RelayBody {
+    /// To the destination: the publication can be had.
+    Offered,
+    /// To the destination: a packet.
+    Packet(RelayedPacket),
+    /// To the destination: loudness of a packet of sound that it did not want.
+    Level(u8),
+    /// To the destination: a packet that had a number, but nothing to forward.
+    Padding { layer: LayerIndex, seq: SeqNo },
+    /// To the destination: which layers are alive (bit per layer), and the bitrate of one of them.
+    Layer { layer: LayerIndex, alive: u8, rate: Bitrate },
+    /// To the destination: what a layer's newest sender report says.
+    Report { layer: LayerIndex, epoch: u32, clock_rate: u32, rtp: u32, ntp: NtpTime },
+    /// To the destination: our time less the publisher's, in nanoseconds, as learned at that time.
+    Clock { distance: i64, learned: Instant },
+    /// To the destination: forwarding stopped or resumed.
+    Muted(bool),
+    /// To the destination: payload formats that were negotiated with the publisher.
+    Formats(Box<[PayloadFormat]>),
+    /// To the origin: layers that someone wants, and those of which someone awaits a keyframe (bit per layer).
+    Wanted(Interest),
+    /// To the origin: a decoder needs a keyframe.
+    Keyframe { layer: LayerIndex },
+}
+
+/// A packet on its way to another worker.
+#[derive(Clone, Debug)]
+pub(crate) struct RelayedPacket {
+    pub(crate) packet: Packet,
+    /// Grows whenever the layer's stream begins anew.
+    pub(crate) epoch: u32,
+    pub(crate) clock_rate: u32,
+    pub(crate) layer: LayerIndex,
+    /// Packets of the layer before this one did not find room in the queue.
+    pub(crate) gap: bool,
+}
+
+/// What a destination needs of a publication: one bit per layer.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Interest {
+    pub(crate) layers: u8,
+    /// Those of which a keyframe is awaited.
+    pub(crate) awaited: u8,
+}
+
+impl RelayBody {
+    /// Whether another of its kind makes up for it, so that it may be left out where the queue is full.
+    fn is_expendable(&self) -> bool {
+        match self {
+            Self::Packet(_) | Self::Level(_) | Self::Padding { .. } | Self::Keyframe { .. } => true,
+            Self::Layer { .. } | Self::Report { .. } | Self::Clock { .. } => true,
+            // As many as there are orders of the control plane, which are not dropped either.
+            Self::Offered | Self::Muted(_) | Self::Formats(_) => false,
+            // Told again while it is not known to have been told.
+            Self::Wanted(_) => true,
+        }
+    }
+}
+
+/// The destination's end of a relay.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    pub(crate) origin: WorkerId,
+    pub(crate) id: PublicationId,
+    pub(crate) router: Key,
+    /// Its key in the router; none while it is being made.
+    pub(crate) publication: Option<Key>,
+    /// What the origin knows of our interest.
+    pub(crate) told: Option<Interest>,
+    /// When packets held are looked at for age; [`Instant::NEVER`] while none are.
+    pub(crate) expiry: Instant,
+    /// Waits in the list of those that have something to tell.
+    dirty: bool,
+}
+
+impl Upstream {
+    pub(crate) fn new(origin: WorkerId, id: PublicationId, router: Key) -> Self {
+        Self { origin, id, router, publication: None, told: None, expiry: Instant::NEVER, dirty: false }
+    }
+}
+
+/// What goes to other workers, and what comes from them.
+#[derive(Debug)]
+pub(crate) struct Relays {
+    /// By the number of the worker: what waits to be taken over.
+    outboxes: Vec<Vec<RelayMessage>>,
+    /// Most messages that wait for one worker.
+    limit: usize,
+    upstreams: Slab<Upstream>,
+    dirty: VecDeque<Key>,
+    timers: TimerQueue,
+    /// Packets handed to other workers, and taken from them.
+    pub(crate) packets_out: u64,
+    pub(crate) packets_in: u64,
+}
+
+impl Relays {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            outboxes: Vec::new(),
+            limit,
+            upstreams: Slab::default(),
+            dirty: VecDeque::new(),
+            timers: TimerQueue::default(),
+            packets_out: 0,
+            packets_in: 0,
+        }
+    }
+
+    /// Puts a message where it will be taken over; false where there is no room.
+    pub(crate) fn push(&mut self, to: WorkerId, publication: PublicationId, body: RelayBody) -> bool {
+        let index = usize::from(to.0);
+        if index >= self.outboxes.len() {
+            self.outboxes.resize_with(index + 1, Vec::new);
+        }
+        let outbox = &mut self.outboxes[index];
+        if outbox.len() >= self.limit && body.is_expendable() {
+            return false;
+        }
+        outbox.push(RelayMessage { publication, body });
+        true
+    }
+
+    /// Lets `take` have what waits for each worker. What it leaves goes on waiting.
+    pub(crate) fn hand_over(&mut self, take: &mut dyn FnMut(WorkerId, &mut Vec<RelayMessage>)) {
+        for (index, outbox) in self.outboxes.iter_mut().enumerate().filter(|(_, outbox)| !outbox.is_empty()) {
+            take(WorkerId(index as u16), outbox);
+        }
+    }
+
+    pub(crate) fn insert(&mut self, upstream: Upstream) -> Key {
+        self.upstreams.insert(upstream)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut Upstream> {
+        self.upstreams.get_mut(key)
+    }
+
+    pub(crate) fn remove(&mut self, key: Key) -> Option<Upstream> {
+        self.timers.set(key, None);
+        self.upstreams.remove(key)
+    }
+
+    /// Notes that a relay may have something to tell its origin.
+    pub(crate) fn wake(&mut self, key: Key) {
+        if let Some(upstream) = self.upstreams.get_mut(key)
+            && !std::mem::replace(&mut upstream.dirty, true)
+        {
+            self.dirty.push_back(key);
+        }
+    }
+
+    /// The next relay that may have something to tell.
+    pub(crate) fn take_dirty(&mut self) -> Option<Key> {
+        loop {
+            let key = self.dirty.pop_front()?;
+            if let Some(upstream) = self.upstreams.get_mut(key) {
+                upstream.dirty = false;
+                return Some(key);
+            }
+        }
+    }
+
+    /// Relays whose time has come may have something to tell.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        while let Some(key) = self.timers.pop_due(now) {
+            self.wake(key);
+        }
+    }
+
+    pub(crate) fn set_timer(&mut self, key: Key, due: Instant) {
+        self.timers.set(key, (due != Instant::NEVER).then_some(due));
+    }
+
+    /// When something is due; the past where a relay waits to tell something.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        if self.dirty.is_empty() { self.timers.next() } else { Some(Instant::ZERO) }
+    }
+}

@@ -1,0 +1,353 @@
+//! One room over two workers.
+
+use crate::support::media::*;
+use crate::support::pair::{HERE, Pair, THERE};
+use crate::support::{ReceivedPacket, World, id, mid};
+use sfu_core::command::Command;
+use sfu_core::config::WorkerConfig;
+use sfu_core::event::Event;
+use sfu_core::ids::PublicationId;
+use sfu_rtc::drop_reason::DropReason;
+use sfu_rtc::ids::Ssrc;
+use sfu_rtc::media::{Codec, MediaKind::*};
+use sfu_rtc::rtcp::{self, RtcpView};
+
+const SLOT: u32 = 0x7000;
+
+/// A camera here, a viewer there, and the camera's picture in the viewer's slot.
+fn camera_and_viewer(pair: &mut Pair) -> (usize, usize, PublicationId) {
+    let camera = pair.here.join(vec![published("0", Video)]);
+    let viewer = viewer(pair);
+    let publication = pair.publish(camera, "0", Video, &[]);
+    pair.assign(viewer, "v", Some(publication));
+    (camera, viewer, publication)
+}
+
+fn viewer(pair: &mut Pair) -> usize {
+    pair.there.join(vec![slot("v", Video, SLOT)])
+}
+
+/// Sends so many pictures, 33 ms each; those of the numbers in `keys` are keyframes.
+fn play(pair: &mut Pair, camera: usize, source: &mut Vp8Source, pictures: usize, keys: &[usize]) {
+    for n in 0..pictures {
+        for packet in source.packets(keys.contains(&n), 3) {
+            pair.send(camera, &packet);
+        }
+        pair.pass(33);
+    }
+}
+
+fn keyframe_requests(world: &World, client: usize) -> usize {
+    let packets = world.clients[client].rtcp.iter().flat_map(|compound| rtcp::compound(compound));
+    packets.filter(|packet| matches!(packet, Ok(RtcpView::Pli(_)))).count()
+}
+
+fn assert_continuous(packets: &[ReceivedPacket]) {
+    for pair in packets.windows(2) {
+        assert_eq!(pair[1].seq, pair[0].seq.next());
+        let picture = |packet: &ReceivedPacket| vp8_ids(&packet.payload).0;
+        assert_eq!(picture(&pair[1]), (picture(&pair[0]) + u16::from(pair[0].marker)) & 0x7fff);
+    }
+}
+
+#[test]
+fn picture_crosses_over_and_its_keyframe_is_asked_for_at_once() {
+    let mut pair = Pair::new();
+    let (camera, viewer, publication) = camera_and_viewer(&mut pair);
+    let mut source = Vp8Source::new("0", 10);
+    pair.send(camera, &source.picture(false));
+    assert_eq!(keyframe_requests(&pair.here, camera), 1);
+    play(&mut pair, camera, &mut source, 10, &[0]);
+    let got = &pair.there.clients[viewer].rtp;
+    assert_eq!(got.len(), 30);
+    assert!(got.iter().all(|packet| (packet.ssrc, packet.payload_type) == (Ssrc(SLOT), VP8)));
+    assert_continuous(got);
+    assert_eq!(keyframe_requests(&pair.here, camera), 1);
+    let codec = Event::PublicationCodec { publication, codec: Codec::Vp8 };
+    assert!(pair.here.events().contains(&codec));
+    let events = pair.there.events();
+    assert!(!events.contains(&codec), "its origin tells it, nobody else");
+    assert!(events.contains(&Event::SlotSwitched { transport: id(viewer), mid: mid("v"), publication }));
+    assert_eq!((pair.here.stats().relayed_out, pair.there.stats().relayed_in), (31, 31));
+    assert_eq!(pair.there.drops(DropReason::NotPublished), 0);
+}
+
+#[test]
+fn orders_may_overtake_what_workers_tell_each_other() {
+    for opened_first in [false, true] {
+        let mut pair = Pair::new();
+        let camera = pair.here.join(vec![published("0", Video)]);
+        let viewer = viewer(&mut pair);
+        let publication = pair.here.publish(camera, "0");
+        if opened_first {
+            pair.open(publication, Video, &[]);
+            pair.assign(viewer, "v", Some(publication));
+        }
+        pair.here.command(Command::RelayTo { publication, destination: THERE });
+        pair.exchange();
+        if !opened_first {
+            pair.open(publication, Video, &[]);
+            pair.assign(viewer, "v", Some(publication));
+        }
+        play(&mut pair, camera, &mut Vp8Source::new("0", 10), 5, &[0]);
+        assert_eq!(pair.there.clients[viewer].rtp.len(), 15, "{opened_first}");
+    }
+}
+
+#[test]
+fn nothing_that_nobody_wants_there_is_relayed() {
+    let mut pair = Pair::new();
+    let (camera, viewer, _) = camera_and_viewer(&mut pair);
+    let mut source = Vp8Source::new("0", 10);
+    play(&mut pair, camera, &mut source, 5, &[0]);
+    pair.assign(viewer, "v", None);
+    let relayed = pair.here.stats().relayed_out;
+    play(&mut pair, camera, &mut source, 20, &[0]);
+    assert_eq!(pair.here.stats().relayed_out, relayed);
+    pair.pass(2_000);
+    assert_eq!(keyframe_requests(&pair.here, camera), 0, "nobody waits for one");
+}
+
+#[test]
+fn a_loss_on_the_way_in_is_repaired_at_the_origin_and_keeps_its_place() {
+    let mut pair = Pair::new();
+    let (camera, viewer, _) = camera_and_viewer(&mut pair);
+    let mut source = Vp8Source::new("0", 10);
+    pair.send(camera, &source.picture(true));
+    let lost = source.picture(false);
+    pair.send(camera, &source.picture(false));
+    pair.pass(60);
+    assert_eq!(pair.here.stats().totals.nacks_sent, 1, "though nobody here gets it");
+    pair.send(camera, &lost.again(Ssrc(11), 500).with(sfu_rtc::rtp::extension::ExtensionKind::Mid, b"0"));
+    let mut got = pair.there.clients[viewer].rtp.clone();
+    got.sort_by_key(|packet| packet.seq);
+    assert_eq!(got.len(), 3);
+    assert_continuous(&got);
+}
+
+#[test]
+fn a_loss_on_the_way_out_is_repaired_by_the_worker_of_the_subscriber() {
+    let mut pair = Pair::new();
+    let (camera, viewer, _) = camera_and_viewer(&mut pair);
+    let mut source = Vp8Source::new("0", 10);
+    play(&mut pair, camera, &mut source, 20, &[0]);
+    let lost = pair.there.clients[viewer].rtp[40].clone();
+    let relayed = pair.here.stats().relayed_out;
+    pair.there.send_rtcp(viewer, |out| {
+        rtcp::write_nack(out, Ssrc(1), Ssrc(SLOT), &[lost.seq.wire()]);
+    });
+    let again = pair.there.clients[viewer].rtp.last().unwrap().clone();
+    assert_eq!((again.ssrc, again.payload_type), (Ssrc(SLOT + 1), VP8_RTX));
+    assert_eq!(again.payload[..2], lost.seq.wire().to_be_bytes());
+    assert_eq!(again.payload[2..], lost.payload[..]);
+    assert_eq!((pair.here.stats().relayed_out, pair.carry()), (relayed, 0));
+}
+
+#[test]
+fn wishes_of_many_there_are_one_request_to_the_publisher() {
+    let mut pair = Pair::new();
+    let (camera, first, publication) = camera_and_viewer(&mut pair);
+    let mut source = Vp8Source::new("0", 10);
+    play(&mut pair, camera, &mut source, 30, &[0]);
+    let second = viewer(&mut pair);
+    pair.assign(second, "v", Some(publication));
+    play(&mut pair, camera, &mut source, 30, &[0]);
+    let before = keyframe_requests(&pair.here, camera);
+    for viewer in [first, second] {
+        pair.there.send_rtcp(viewer, |out| rtcp::write_pli(out, Ssrc(1), Ssrc(SLOT)));
+    }
+    pair.exchange();
+    assert_eq!(keyframe_requests(&pair.here, camera), before + 1);
+    play(&mut pair, camera, &mut source, 30, &[2]);
+    assert_eq!(keyframe_requests(&pair.here, camera), before + 1);
+}
+
+#[test]
+fn who_comes_soon_after_a_keyframe_needs_none() {
+    let mut pair = Pair::new();
+    let camera = pair.here.join(vec![published("0", Video)]);
+    let publication = pair.publish(camera, "0", Video, &[]);
+    let here = pair.here.join(vec![slot("v", Video, SLOT)]);
+    let viewers = [viewer(&mut pair), viewer(&mut pair)];
+    pair.here.assign(here, "v", Some(publication));
+    let mut source = Vp8Source::new("0", 10);
+    play(&mut pair, camera, &mut source, 3, &[0]);
+    let asked = keyframe_requests(&pair.here, camera);
+    for viewer in viewers {
+        // The first is served from what the origin holds, the second from what is held there.
+        pair.assign(viewer, "v", Some(publication));
+    }
+    play(&mut pair, camera, &mut source, 3, &[]);
+    assert_eq!(keyframe_requests(&pair.here, camera), asked);
+    for viewer in viewers {
+        let got = &pair.there.clients[viewer].rtp;
+        assert_eq!(got.len(), 18);
+        assert_continuous(got);
+    }
+}
+
+#[test]
+fn a_source_that_begins_anew_does_so_there() {
+    let mut pair = Pair::new();
+    let (camera, viewer, _) = camera_and_viewer(&mut pair);
+    play(&mut pair, camera, &mut Vp8Source::new("0", 10), 10, &[0]);
+    let mut other = Vp8Source::new("0", 50);
+    play(&mut pair, camera, &mut other, 4, &[]);
+    assert_eq!(pair.there.clients[viewer].rtp.len(), 30, "its first pictures build on others");
+    assert_eq!(keyframe_requests(&pair.here, camera), 1);
+    play(&mut pair, camera, &mut other, 10, &[0]);
+    let got = &pair.there.clients[viewer].rtp;
+    assert_eq!(got.len(), 60);
+    assert_continuous(got);
+    assert!(got.windows(2).all(|pair| (pair[1].timestamp.wrapping_sub(pair[0].timestamp) as i32) >= 0));
+}
+
+#[test]
+fn what_is_muted_is_silent_there_and_comes_back_with_a_keyframe() {
+    let mut pair = Pair::new();
+    let (camera, viewer, publication) = camera_and_viewer(&mut pair);
+    let mut source = Vp8Source::new("0", 10);
+    play(&mut pair, camera, &mut source, 10, &[0]);
+    pair.mute(publication, true);
+    play(&mut pair, camera, &mut source, 10, &[0]);
+    assert_eq!(pair.there.clients[viewer].rtp.len(), 30);
+    pair.mute(publication, false);
+    assert_eq!(keyframe_requests(&pair.here, camera), 1);
+    play(&mut pair, camera, &mut source, 10, &[3]);
+    assert_eq!(pair.there.clients[viewer].rtp.len(), 30 + 21);
+    assert_continuous(&pair.there.clients[viewer].rtp);
+}
+
+#[test]
+fn a_relay_that_begins_while_muted_knows_it() {
+    let mut pair = Pair::new();
+    let camera = pair.here.join(vec![published("0", Video)]);
+    let publication = pair.here.publish(camera, "0");
+    pair.here.command(Command::SetMuted { publication, muted: true });
+    let viewer = viewer(&mut pair);
+    pair.here.command(Command::RelayTo { publication, destination: THERE });
+    pair.open(publication, Video, &[]);
+    pair.assign(viewer, "v", Some(publication));
+    let mut source = Vp8Source::new("0", 10);
+    play(&mut pair, camera, &mut source, 5, &[0]);
+    assert_eq!((pair.there.clients[viewer].rtp.len(), keyframe_requests(&pair.here, camera)), (0, 0));
+    pair.mute(publication, false);
+    play(&mut pair, camera, &mut source, 5, &[0]);
+    assert_eq!(pair.there.clients[viewer].rtp.len(), 15);
+}
+
+#[test]
+fn a_full_queue_drops_and_counts_and_a_keyframe_is_asked_for() {
+    let mut pair = Pair::with(WorkerConfig { max_relay_queue: 40, ..WorkerConfig::default() });
+    let (camera, viewer, _) = camera_and_viewer(&mut pair);
+    let mut source = Vp8Source::new("0", 10);
+    play(&mut pair, camera, &mut source, 10, &[0]);
+    let (asked, got) = (keyframe_requests(&pair.here, camera), pair.there.clients[viewer].rtp.len());
+    for _ in 0..20 {
+        // The other worker does not look for 660 ms.
+        for packet in source.packets(false, 3) {
+            pair.here.send(camera, &packet);
+        }
+        pair.here.pass(33);
+    }
+    pair.there.pass(660);
+    pair.exchange();
+    let dropped = pair.here.drops(DropReason::RelayFull);
+    assert!((20..30).contains(&dropped), "{dropped}");
+    assert_eq!(keyframe_requests(&pair.here, camera), asked, "it would find no room either");
+    play(&mut pair, camera, &mut source, 10, &[5]);
+    assert_eq!(keyframe_requests(&pair.here, camera), asked + 1);
+    assert_eq!(pair.here.drops(DropReason::RelayFull), dropped);
+    let after = &pair.there.clients[viewer].rtp[got..];
+    assert_eq!(after.len() as u64, 60 - dropped + 30);
+    let gap = after.last().unwrap().seq.0 + 1 - after[0].seq.0 - after.len() as u64;
+    assert_eq!(gap, dropped, "a gap where packets were lost on the way, nowhere else");
+}
+
+#[test]
+fn the_end_of_a_publication_is_the_end_of_its_relay() {
+    let mut pair = Pair::new();
+    let (camera, viewer, publication) = camera_and_viewer(&mut pair);
+    let mut source = Vp8Source::new("0", 10);
+    play(&mut pair, camera, &mut source, 10, &[0]);
+    // There first: what is on its way meets nobody, and the origin stops at once.
+    pair.here.send(camera, &source.picture(false));
+    pair.there.command(Command::Unpublish { publication });
+    pair.exchange();
+    assert_eq!(pair.there.drops(DropReason::NotPublished), 1);
+    let relayed = pair.here.stats().relayed_out;
+    play(&mut pair, camera, &mut source, 10, &[0]);
+    assert_eq!(pair.here.stats().relayed_out, relayed);
+    pair.here.command(Command::StopRelay { publication, destination: THERE });
+    pair.here.command(Command::StopRelay { publication, destination: THERE });
+    assert_eq!(pair.here.stats().ignored_commands, 1);
+    // And again, the other way round.
+    pair.here.command(Command::RelayTo { publication, destination: THERE });
+    pair.open(publication, Video, &[]);
+    pair.assign(viewer, "v", Some(publication));
+    play(&mut pair, camera, &mut source, 10, &[0]);
+    assert_eq!(pair.there.clients[viewer].rtp.len(), 60);
+    pair.here.command(Command::Unpublish { publication });
+    pair.there.command(Command::CloseRoom { room: crate::support::ROOM });
+    pair.pass(3_000);
+    assert_eq!((pair.there.stats().rooms, pair.there.stats().ignored_commands), (0, 0));
+}
+
+#[test]
+fn packets_are_let_go_of_when_a_source_falls_silent() {
+    let mut pair = Pair::with(WorkerConfig { max_packets: 100, ..WorkerConfig::default() });
+    let (camera, viewer, _) = camera_and_viewer(&mut pair);
+    let mut source = Vp8Source::new("0", 10);
+    for burst in 0..10 {
+        for packet in source.packets(burst == 0, 60) {
+            pair.send(camera, &packet);
+        }
+        pair.pass(3_000);
+    }
+    assert_eq!(pair.there.clients[viewer].rtp.len(), 600, "the pool never ran dry");
+    assert_eq!(pair.here.drops(DropReason::LimitReached), 0);
+}
+
+#[test]
+fn orders_that_make_no_sense_are_ignored() {
+    let mut pair = Pair::new();
+    let (_, _, publication) = camera_and_viewer(&mut pair);
+    pair.here.command(Command::RelayTo { publication, destination: THERE });
+    pair.here.command(Command::RelayTo { publication: PublicationId(77), destination: THERE });
+    pair.there.command(Command::RelayTo { publication, destination: HERE });
+    pair.open(publication, Video, &[]);
+    pair.exchange();
+    assert_eq!((pair.here.stats().ignored_commands, pair.there.stats().ignored_commands), (2, 2));
+}
+
+/// Sound here, and who speaks as each worker sees it.
+#[test]
+fn each_worker_hears_everybody() {
+    let mut pair = Pair::new();
+    let speaker = pair.here.join(vec![published("0", Audio)]);
+    let listener = pair.there.join(vec![slot("a", Audio, SLOT)]);
+    let publication = pair.publish(speaker, "0", Audio, &[]);
+    let mut source = OpusSource::new("0", 30);
+    for wanted in [false, true] {
+        pair.assign(listener, "a", wanted.then_some(publication));
+        for _ in 0..60 {
+            pair.send(speaker, &source.packet(20));
+            pair.pass(20);
+        }
+        for world in [&mut pair.here, &mut pair.there] {
+            let events = world.events();
+            let heard = |event: &Event| matches!(event, Event::ActiveSpeakers { speakers, .. } if speakers.len() == 1);
+            assert!(events.iter().any(heard), "{wanted} {events:?}");
+        }
+        pair.mute(publication, true);
+        pair.pass(400);
+        let events = pair.there.events();
+        let silent = |event: &Event| matches!(event, Event::ActiveSpeakers { speakers, .. } if speakers.is_empty());
+        assert!(events.iter().any(silent), "{wanted} {events:?}");
+        pair.mute(publication, false);
+        pair.here.events();
+    }
+    let got = &pair.there.clients[listener].rtp;
+    assert_eq!(got.len(), 60);
+    assert_eq!(pair.here.stats().relayed_out, 60, "of what nobody wants, only the loudness crosses over");
+}
