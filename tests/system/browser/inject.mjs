@@ -40,16 +40,16 @@ const tcpOnly = {
   },
 };
 
-/** Leads the browser's UDP to 127.0.0.1:`port`, and leaves it no other way. */
-const throughRelay = (port) => ({
-  argument: port,
-  script: (relayPort) => {
+/** Leads the browser's UDP to `address` (host:port), and leaves it no other way. */
+const throughRelay = (address) => ({
+  argument: address.split(':'),
+  script: ([host, port]) => {
     const original = RTCPeerConnection.prototype.setRemoteDescription;
     RTCPeerConnection.prototype.setRemoteDescription = function (description) {
       const lines = description.sdp.split('\r\n');
       const kept = lines.filter((line) => !line.startsWith('a=candidate:'));
       const first = lines.findIndex((line) => line.startsWith('a=candidate:'));
-      if (first >= 0) kept.splice(first, 0, `a=candidate:1 1 udp 2130706431 127.0.0.1 ${relayPort} typ host`);
+      if (first >= 0) kept.splice(first, 0, `a=candidate:1 1 udp 2130706431 ${host} ${port} typ host`);
       return original.call(this, { type: description.type, sdp: kept.join('\r\n') });
     };
   },

@@ -1,25 +1,27 @@
 //! The UDP relay of netsim as a child process.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context, Result};
 
 use crate::programs::binary;
 
-/// A running `netsim relay` on loopback; it ends with this value.
+/// A running `netsim relay` on this machine; it ends with this value.
 #[derive(Debug)]
 pub struct Relay {
     child: Child,
     control: ChildStdin,
-    port: u16,
+    address: SocketAddr,
 }
 
 impl Relay {
     /// Relays a free port to `server_port`.
     pub fn start(server_port: u16) -> Result<Self> {
         let mut child = Command::new(binary("netsim")?)
-            .args(["relay", "--exit-on-eof", "--to", &format!("127.0.0.1:{server_port}")])
+            .args(["relay", "--exit-on-eof", "--local-interfaces", "--to", &format!("127.0.0.1:{server_port}")])
+            .args(["--listen", &format!("{}:0", own_address())])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -27,14 +29,20 @@ impl Relay {
         let control = child.stdin.take().context("the relay takes lines")?;
         let mut first = String::new();
         BufReader::new(child.stdout.take().context("the relay prints lines")?).read_line(&mut first)?;
-        let port = first.trim().rsplit(':').next().and_then(|port| port.parse().ok());
-        let port = port.with_context(|| format!("no port in the relay's first line: {first}"))?;
-        Ok(Relay { child, control, port })
+        let address = first.split_whitespace().next_back().and_then(|address| address.parse().ok());
+        let address = address.with_context(|| format!("no address in the relay's first line: {first}"))?;
+        Ok(Relay { child, control, address })
     }
 
-    /// Where clients send to, on loopback.
-    pub fn port(&self) -> u16 {
-        self.port
+    /// Where clients send to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Lets nothing through, or everything again.
+    pub fn cut(&mut self, is_cut: bool) -> Result<()> {
+        let loss = if is_cut { "100%" } else { "0%" };
+        writeln!(self.control, "set --loss {loss}").context("the relay has ended")
     }
 
     /// From now on the server sees every client at another port.
@@ -48,4 +56,15 @@ impl Drop for Relay {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The address of this machine on the way out, else loopback: Firefox does not pair loopback with its other addresses.
+fn own_address() -> IpAddr {
+    let on_the_way_out = || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        // An address for documentation (RFC 5737); nothing is sent to it.
+        socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
+        socket.local_addr()
+    };
+    on_the_way_out().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
 }

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use sfu_system_tests::{Scenario, Server, list, number, results_folder};
+use sfu_system_tests::{Relay, Scenario, Server, attempts, list, number, results_folder};
 
 /// How long signalling stays cut: longer than the page's first attempts to resume.
 const CUT_SECONDS: u64 = 4;
@@ -27,18 +27,20 @@ fn screenshot(name: &str) -> Result<Value> {
 
 #[test]
 fn media_flows_on_while_signalling_is_cut_and_taken_up_again() -> Result<()> {
-    let result = run("resume", |_| Ok(json!({ "seconds": CUT_SECONDS })))?;
-    for tab in list(&result, "tabs") {
-        let [video] = list(tab, "video") else { panic!("one picture: {tab:#}") };
-        let share = number(video, "decoded") / number(video, "encoded");
-        assert!(share >= LEAST_DECODED, "no gap: {video:#}");
-        assert_eq!(number(video, "lost"), 0.0, "{video:#}");
-        assert!(number(&list(tab, "audio")[0], "packets") > 0.0, "{tab:#}");
-    }
-    assert_eq!(number(&result, "peers"), 1.0, "the same peer connection: {result:#}");
-    let left = |notice: &Value| notice.as_str().is_some_and(|text| text.contains("left"));
-    assert!(!list(&result, "notices").iter().any(left), "the other did not notice: {result:#}");
-    Ok(())
+    attempts(|| {
+        let result = run("resume", |_| Ok(json!({ "seconds": CUT_SECONDS })))?;
+        for tab in list(&result, "tabs") {
+            let [video] = list(tab, "video") else { panic!("one picture: {tab:#}") };
+            let share = number(video, "decoded") / number(video, "encoded");
+            assert!(share >= LEAST_DECODED, "no gap: {video:#}");
+            assert_eq!(number(video, "lost"), 0.0, "{video:#}");
+            assert!(number(&list(tab, "audio")[0], "packets") > 0.0, "{tab:#}");
+        }
+        assert_eq!(number(&result, "peers"), 1.0, "the same peer connection: {result:#}");
+        let left = |notice: &Value| notice.as_str().is_some_and(|text| text.contains("left"));
+        assert!(!list(&result, "notices").iter().any(left), "the other did not notice: {result:#}");
+        Ok(())
+    })
 }
 
 #[test]
@@ -58,6 +60,44 @@ fn the_call_goes_on_after_the_server_was_restarted() -> Result<()> {
         assert_eq!(number(tab, "peers"), 2.0, "one connection to each server: {tab:#}");
     }
     Ok(())
+}
+
+/// Media is cut for some seconds, with signalling or without.
+fn outage(kind: &str, cut_signalling: bool) -> Result<()> {
+    let scenario = Scenario::begin(&format!("outage-{kind}-{cut_signalling}"))?;
+    // One worker, so that the relay knows which port the room will have.
+    let server = Server::start_with(scenario.name(), 1)?;
+    let mut relay = Relay::start(server.media_port())?;
+    let parameters = json!({
+        "server": server.url(), "room": "outage", "kind": kind, "relay": relay.address().to_string(),
+        "cutSignalling": cut_signalling, "seconds": CUT_SECONDS,
+    });
+    let mut switched = Ok(());
+    let result = scenario.run("outage", &parameters, |line| {
+        if switched.is_ok() && ["CUT", "MEND"].contains(&line) {
+            switched = relay.cut(line == "CUT");
+        }
+    })?;
+    switched?;
+    assert_eq!(number(&result, "peers"), 1.0, "ICE was restarted, nothing more: {result:#}");
+    assert_eq!(result["path"]["port"], relay.address().port(), "the media goes through the relay: {result:#}");
+    assert_eq!(number(&result, "tiles"), 2.0, "nobody is there twice: {result:#}");
+    Ok(())
+}
+
+#[test]
+fn chromium_returns_after_its_network_was_away() -> Result<()> {
+    outage("chromium", true)
+}
+
+#[test]
+fn chromium_returns_after_its_media_was_away() -> Result<()> {
+    outage("chromium", false)
+}
+
+#[test]
+fn firefox_returns_after_its_network_was_away() -> Result<()> {
+    outage("firefox", true)
 }
 
 #[test]

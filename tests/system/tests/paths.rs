@@ -36,7 +36,7 @@ fn a_call_outlives_changes_of_the_clients_port() -> Result<()> {
         let server = Server::start_with(scenario.name(), 1)?;
         let mut relay = Relay::start(server.media_port())?;
         let parameters = json!({
-            "server": server.url(), "room": "relay", "way": "relay", "kind": "chromium", "relayPort": relay.port(),
+            "server": server.url(), "room": "relay", "way": "relay", "kind": "chromium", "relay": relay.address().to_string(),
             "seconds": SECONDS, "rebinds": 2,
         });
         let mut changed = Ok(());
@@ -46,7 +46,7 @@ fn a_call_outlives_changes_of_the_clients_port() -> Result<()> {
             }
         })?;
         changed?;
-        assert_eq!(result["path"]["port"], relay.port(), "the media goes through the relay: {result:#}");
+        assert_eq!(result["path"]["port"], relay.address().port(), "the media goes through the relay: {result:#}");
         assert_eq!(result["peers"][0], result["peers"][1], "the call goes on with the same connection: {result:#}");
         assert_all_flow(&result, 2);
         Ok(())

@@ -8,7 +8,7 @@ const BETWEEN_CHANGES = 4000;
 
 const WAYS = {
   tcp: () => [inject.tcpOnly],
-  relay: ({ relayPort }) => [inject.throughRelay(relayPort)],
+  relay: ({ relay }) => [inject.throughRelay(relay)],
 };
 
 export async function run(parameters, launch) {
