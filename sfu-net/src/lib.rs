@@ -1,4 +1,4 @@
-//! The system calls of the media path: UDP in batches with segmentation offload, and CPU affinity.
+//! The system calls of the media path: UDP in batches with segmentation offload, CPU affinity and memory.
 //!
 //! The server and the load tester share this crate, so that both pay the same for a packet. Linux only; where the
 //! kernel lacks UDP_GRO or UDP_SEGMENT, packets go one by one.
@@ -9,6 +9,7 @@ pub mod affinity;
 mod cmsg;
 pub mod cpu_time;
 pub mod interfaces;
+pub mod memory;
 mod recv;
 mod recv_plain;
 mod send;
