@@ -114,7 +114,7 @@ impl Upstream {
 #[derive(Debug)]
 pub(crate) struct Relays {
     /// By the number of the worker: what waits to be taken over.
-    outboxes: Vec<Vec<RelayMessage>>,
+    outboxes: Vec<VecDeque<RelayMessage>>,
     /// Most messages that wait for one worker.
     limit: usize,
     upstreams: Slab<Upstream>,
@@ -142,18 +142,18 @@ impl Relays {
     pub(crate) fn push(&mut self, to: WorkerId, publication: PublicationId, body: RelayBody) -> bool {
         let index = usize::from(to.0);
         if index >= self.outboxes.len() {
-            self.outboxes.resize_with(index + 1, Vec::new);
+            self.outboxes.resize_with(index + 1, VecDeque::new);
         }
         let outbox = &mut self.outboxes[index];
         if outbox.len() >= self.limit && body.is_expendable() {
             return false;
         }
-        outbox.push(RelayMessage { publication, body });
+        outbox.push_back(RelayMessage { publication, body });
         true
     }
 
     /// Lets `take` have what waits for each worker. What it leaves goes on waiting.
-    pub(crate) fn hand_over(&mut self, take: &mut dyn FnMut(WorkerId, &mut Vec<RelayMessage>)) {
+    pub(crate) fn hand_over(&mut self, take: &mut dyn FnMut(WorkerId, &mut VecDeque<RelayMessage>)) {
         for (index, outbox) in self.outboxes.iter_mut().enumerate().filter(|(_, outbox)| !outbox.is_empty()) {
             take(WorkerId(index as u16), outbox);
         }

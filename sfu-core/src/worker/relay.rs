@@ -9,6 +9,7 @@ use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::Rid;
 use sfu_rtc::media::MediaKind;
 use sfu_rtc::time::{Duration, Instant};
+use std::collections::VecDeque;
 
 /// How soon the origin is told again what it could not be told.
 const TELL_AGAIN: Duration = Duration::from_millis(20);
@@ -26,7 +27,7 @@ impl Worker {
     /// can; what it leaves goes on waiting, and packets that find no room any more are dropped. To be called after
     /// whatever may make something wait: best before [`Self::poll_transmit`], so that the others work meanwhile, and
     /// again after it.
-    pub fn poll_relay(&mut self, now: Instant, mut take: impl FnMut(WorkerId, &mut Vec<RelayMessage>)) {
+    pub fn poll_relay(&mut self, now: Instant, mut take: impl FnMut(WorkerId, &mut VecDeque<RelayMessage>)) {
         self.settle_relays(now);
         self.at_work = None;
         self.relays.hand_over(&mut take);

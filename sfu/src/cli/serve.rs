@@ -6,7 +6,7 @@ use crate::config::{Config, LogConfig, LogFormat};
 use crate::control::Control;
 use crate::http::{self, tls};
 use crate::net::{self, MAX_WORKERS, bind_media_tcp, bind_udp};
-use crate::worker_thread::{self, Report, WorkerHandle, WorkerParts};
+use crate::worker_thread::{self, RelayHub, Report, WorkerHandle, WorkerParts};
 use anyhow::Context;
 use clap::Args;
 use sfu_core::config::WorkerConfig;
@@ -122,6 +122,7 @@ fn start_media(
     let tcp_port = tcp.as_ref().map(|listener| listener.local_addr()).transpose()?.map(|addr| addr.port());
     // All ports are bound before any thread starts, so that a taken one leaves nothing behind.
     let sockets = (0..count).map(|index| bind_udp(media, index)).collect::<anyhow::Result<Vec<_>>>()?;
+    let relays = RelayHub::new(count);
     let (mut workers, mut threads) = (Vec::new(), Vec::new());
     for (index, udp) in sockets.into_iter().enumerate() {
         let parts = WorkerParts {
@@ -133,6 +134,7 @@ fn start_media(
             certificate: Arc::clone(certificate),
             clock,
             reports: reports.clone(),
+            relays: Arc::clone(&relays),
         };
         let (worker, thread) = worker_thread::spawn(parts).context("cannot start a worker")?;
         workers.push(worker);

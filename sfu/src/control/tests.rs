@@ -4,7 +4,7 @@ use super::outbox::Next;
 use super::*;
 use crate::config::MediaConfig;
 use crate::net::bind_udp;
-use crate::worker_thread::{Report, WorkerParts, spawn};
+use crate::worker_thread::{RelayHub, Report, WorkerParts, spawn};
 use auth::Permit;
 use sfu_core::config::WorkerConfig;
 use sfu_core::event::{CloseReason, Event};
@@ -34,6 +34,7 @@ fn control() -> (Arc<Control>, Sender<Report>) {
         certificate: Arc::clone(&certificate),
         clock,
         reports: reports.clone(),
+        relays: RelayHub::new(1),
     };
     let (worker, _thread) = spawn(parts).unwrap();
     let control = Control::new(Arc::new(config), clock, &certificate, vec![worker]);

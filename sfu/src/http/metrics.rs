@@ -90,6 +90,14 @@ fn traffic(text: &mut Text, stats: &[Option<WorkerStats>]) {
     for (worker, stats) in answered(stats) {
         text.sample("sfu_pool_packets", &[("worker", &worker)], stats.pool_packets);
     }
+    text.family("sfu_relayed_packets_total", "counter", "Packets handed to other workers, and taken from them.");
+    for (worker, stats) in answered(stats) {
+        let sample = |text: &mut Text, direction, count| {
+            text.sample("sfu_relayed_packets_total", &[("worker", &worker), ("direction", direction)], count);
+        };
+        sample(text, "out", stats.relayed_out);
+        sample(text, "in", stats.relayed_in);
+    }
     text.family("sfu_ignored_commands_total", "counter", "Commands that named something that was gone.");
     for (worker, stats) in answered(stats) {
         text.sample("sfu_ignored_commands_total", &[("worker", &worker)], stats.ignored_commands);

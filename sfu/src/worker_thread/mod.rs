@@ -2,11 +2,13 @@
 //! control plane by messages only.
 
 mod load;
+mod relay;
 mod run;
 mod stats;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use relay::RelayHub;
 pub(crate) use stats::ThreadStats;
 
 use crate::clock::Clock;
@@ -58,6 +60,8 @@ pub(crate) struct WorkerParts {
     pub(crate) certificate: Arc<DtlsCertificate>,
     pub(crate) clock: Clock,
     pub(crate) reports: Sender<Report>,
+    /// Passages to the other workers.
+    pub(crate) relays: Arc<RelayHub>,
 }
 
 /// The control plane's end of a worker thread.
@@ -90,6 +94,7 @@ pub(crate) fn spawn(parts: WorkerParts) -> io::Result<(WorkerHandle, JoinHandle<
         stats: ThreadStats::default(),
     });
     let handle = WorkerHandle(Arc::clone(&shared));
+    parts.relays.join(&handle);
     let thread = thread::Builder::new().name(format!("worker-{}", parts.index));
     let thread = thread.spawn(move || run::run(parts, poll, &shared))?;
     Ok((handle, thread))
@@ -142,7 +147,14 @@ impl WorkerHandle {
         let first = queue.len() == 1;
         drop(queue);
         // Whoever put in the first one has woken the thread for the others too.
-        if first && let Err(error) = self.0.waker.wake() {
+        if first {
+            self.wake();
+        }
+    }
+
+    /// Lets the thread look what there is.
+    fn wake(&self) {
+        if let Err(error) = self.0.waker.wake() {
             tracing::error!(worker = self.0.index, %error, "cannot wake the worker");
         }
     }

@@ -1,6 +1,7 @@
 //! The loop of a worker's thread: wait, take orders, receive, let time pass, send, report.
 
 use super::load::LoadMeter;
+use super::relay::RelayPort;
 use super::{Input, Report, Shared, UDP, WAKER, WorkerParts};
 use crate::control::lock;
 use crate::net::TcpPool;
@@ -19,6 +20,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const FIRST_TCP: usize = 2;
 /// Orders carried out between two looks at the sockets.
 const INPUTS_PER_ROUND: usize = 256;
+/// Messages of other workers taken between two looks at the sockets: as many as the datagrams of a batch.
+const RELAYED_PER_ROUND: usize = 512;
 /// Wait before a full send buffer or report queue is tried again: epoll tells only of some of these.
 const RETRY: Duration = Duration::from_millis(1);
 /// How often idle TCP connections are looked for and gauges are set.
@@ -57,6 +60,9 @@ struct WorkerThread<'a> {
     inputs: VecDeque<Input>,
     /// The control plane has put something into the queue.
     woken: bool,
+    relays: RelayPort,
+    /// Another worker's passage did not take all that there is for it.
+    relays_full: bool,
     udp_readable: bool,
     reports_full: bool,
     next_housekeeping: Instant,
@@ -71,6 +77,8 @@ impl<'a> WorkerThread<'a> {
             worker: new_worker(&parts),
             next_housekeeping: parts.clock.now(),
             load: LoadMeter::new(parts.clock.now()),
+            relays: RelayPort::new(&parts.relays, parts.index),
+            relays_full: false,
             parts,
             shared,
             poll,
@@ -91,7 +99,9 @@ impl<'a> WorkerThread<'a> {
         self.wait(events);
         let begin = self.parts.clock.now();
         self.take_inputs(begin);
+        self.take_relayed(begin);
         self.receive(begin);
+        self.hand_over(begin);
         let now = self.parts.clock.now();
         if self.worker.poll_timeout().is_some_and(|due| due <= now) {
             self.contained(|this| this.worker.handle_timeout(now));
@@ -100,6 +110,7 @@ impl<'a> WorkerThread<'a> {
             self.contained(|this| this.worker.handle_path_closed(now, &path));
         }
         self.transmit(now);
+        self.hand_over(now);
         self.report();
         self.measure(begin);
         self.housekeeping(now);
@@ -107,12 +118,16 @@ impl<'a> WorkerThread<'a> {
 
     /// Sleeps until there is something to do.
     fn wait(&mut self, events: &mut Events) {
-        let timeout = self.sleep_time();
+        let mut timeout = self.sleep_time();
+        if timeout > Duration::ZERO && !self.relays.fall_asleep() {
+            timeout = Duration::ZERO;
+        }
         if let Err(error) = self.poll.poll(events, Some(timeout))
             && error.kind() != ErrorKind::Interrupted
         {
             tracing::error!(worker = self.parts.index, %error, "poll");
         }
+        self.relays.wake_up();
         for event in events.iter() {
             match event.token() {
                 WAKER => self.woken = true,
@@ -123,11 +138,11 @@ impl<'a> WorkerThread<'a> {
     }
 
     fn sleep_time(&self) -> Duration {
-        if self.udp_readable || self.tcp.is_ready() || self.woken || !self.inputs.is_empty() {
+        if self.udp_readable || self.tcp.is_ready() || self.relays.is_ready() || self.woken || !self.inputs.is_empty() {
             return Duration::ZERO;
         }
         // While the socket takes nothing, the worker's wish to send must not keep the thread awake.
-        if self.reports_full || !self.outbound.is_empty() {
+        if self.reports_full || self.relays_full || !self.outbound.is_empty() {
             return RETRY;
         }
         let due = self.worker.poll_timeout().unwrap_or(Instant::NEVER).min(self.next_housekeeping);
@@ -149,6 +164,29 @@ impl<'a> WorkerThread<'a> {
                 Some(Input::Stop) => self.stopping = true,
             }
         }
+    }
+
+    /// Takes what other workers relay.
+    fn take_relayed(&mut self, now: Instant) {
+        for _ in 0..RELAYED_PER_ROUND {
+            let Some((from, message)) = self.relays.next() else { return };
+            self.contained(|this| this.worker.handle_relay(now, from, message));
+        }
+    }
+
+    /// Hands over what is for other workers: soon after it was received, so that they work on it at the same time.
+    fn hand_over(&mut self, now: Instant) {
+        if self.relays.is_alone() {
+            return;
+        }
+        self.relays_full = false;
+        self.contained(|this| {
+            let Self { worker, relays, relays_full, .. } = this;
+            worker.poll_relay(now, |to, messages| {
+                relays.hand_over(to, messages);
+                *relays_full |= !messages.is_empty();
+            });
+        });
     }
 
     /// Receives one batch. The rest waits for the next round, so that reception and sending take turns: what came in

@@ -4,6 +4,7 @@ use super::*;
 use crate::config::MediaConfig;
 use crate::net::bind_udp;
 use sfu_core::event::WorkerStats;
+use sfu_core::ids::WorkerId;
 use sfu_rtc::drop_reason::DropReason;
 use std::net::{SocketAddr, UdpSocket as PlainSocket};
 use tokio::sync::mpsc::{Receiver, channel};
@@ -23,6 +24,7 @@ pub(super) fn parts() -> (WorkerParts, SocketAddr, Receiver<Report>) {
         certificate: Arc::new(DtlsCertificate::generate()),
         clock: Clock::start(),
         reports,
+        relays: RelayHub::new(1),
     };
     (parts, addr, from_worker)
 }
@@ -75,4 +77,70 @@ fn many_orders_wake_the_thread_as_often_as_needed() {
     assert_eq!(worker.waiting(), 0);
     worker.stop();
     thread.join().unwrap();
+}
+
+/// Two threads with passages between them, and what they report.
+fn pair() -> ([WorkerHandle; 2], [JoinHandle<()>; 2], [Receiver<Report>; 2]) {
+    let relays = RelayHub::new(2);
+    let one = |index| {
+        let (parts, _, reports) = parts();
+        let (handle, thread) = spawn(WorkerParts { index, relays: Arc::clone(&relays), ..parts }).unwrap();
+        (handle, thread, reports)
+    };
+    let (a, b) = (one(0), one(1));
+    ([a.0, b.0], [a.1, b.1], [a.2, b.2])
+}
+
+#[test]
+fn what_a_worker_relays_reaches_another_that_sleeps() {
+    let ([here, there], threads, [_here_reports, mut reports]) = pair();
+    let room = RoomId(1);
+    let transport = sfu_core::ids::TransportId(1);
+    let credentials = |side: &str| sfu_rtc::ice::IceCredentials { ufrag: side.into(), pwd: "a".repeat(24) };
+    let offer = include_str!("../../../sfu-rtc/src/sdp/fixtures/chromium-simulcast.sdp");
+    let offer = sfu_rtc::sdp::Offer::parse(offer).unwrap();
+    here.send(Command::OpenRoom { room });
+    let params = sfu_core::command::TransportParams {
+        local_ice: credentials("here"),
+        remote_ice: offer.ice.clone(),
+        remote_fingerprints: offer.fingerprints.clone(),
+        sections: answer(&offer),
+    };
+    let mid = params.sections[0].mid;
+    here.send(Command::AddTransport { room, transport, params: Box::new(params) });
+    // A worker that knows nothing of a publication that it is offered counts that.
+    for n in 1..=5 {
+        let publication = sfu_core::ids::PublicationId(n);
+        here.send(Command::Publish { publication, transport, mid });
+        here.send(Command::RelayTo { publication, destination: WorkerId(1) });
+        while stats(&there, &mut reports).drops.of(DropReason::NotPublished) < n {}
+        here.send(Command::Unpublish { publication });
+    }
+    for worker in [here, there] {
+        worker.stop();
+    }
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// The sections of an answer to `offer`.
+fn answer(offer: &sfu_rtc::sdp::Offer) -> Vec<sfu_rtc::media::MediaSection> {
+    let certificate = DtlsCertificate::generate();
+    let ice = sfu_rtc::ice::IceCredentials { ufrag: "here".into(), pwd: "a".repeat(24) };
+    let params = sfu_rtc::sdp::AnswerParams {
+        ice: &ice,
+        fingerprint: certificate.fingerprint(),
+        candidates: &[],
+        policy: &sfu_rtc::sdp::MediaPolicy::default(),
+        session: 1,
+        version: 1,
+        previous: &[],
+        cname: "test",
+        streams: &|_| "-".into(),
+    };
+    let mut next = 1;
+    let mut ssrc = || {
+        next += 1;
+        sfu_rtc::ids::Ssrc(next)
+    };
+    sfu_rtc::sdp::answer(offer, &params, &mut ssrc).unwrap().sections
 }

@@ -7,6 +7,7 @@ use sfu_core::ids::{PublicationId, WorkerId};
 use sfu_core::relay::RelayMessage;
 use sfu_rtc::ids::Rid;
 use sfu_rtc::media::MediaKind;
+use std::collections::VecDeque;
 
 /// Number of the worker of [`Pair::here`], and of that of [`Pair::there`].
 pub(crate) const HERE: WorkerId = WorkerId(0);
@@ -18,7 +19,7 @@ pub(crate) struct Pair {
     /// Subscribers are there, too.
     pub(crate) there: World,
     /// Reused for what is carried.
-    carried: Vec<RelayMessage>,
+    carried: VecDeque<RelayMessage>,
 }
 
 impl Pair {
@@ -29,7 +30,7 @@ impl Pair {
     pub(crate) fn with(config: WorkerConfig) -> Self {
         let mut there = World::with(config.clone());
         there.publications = 1_000; // names are unique in the process
-        Self { here: World::with(config), there, carried: Vec::new() }
+        Self { here: World::with(config), there, carried: VecDeque::new() }
     }
 
     /// Publishes a section of a client here, for both workers.
@@ -87,7 +88,7 @@ impl Pair {
     }
 }
 
-fn carry(from: &mut World, (to, name): (&mut World, WorkerId), carried: &mut Vec<RelayMessage>) -> usize {
+fn carry(from: &mut World, (to, name): (&mut World, WorkerId), carried: &mut VecDeque<RelayMessage>) -> usize {
     from.worker.poll_relay(from.now, |_, messages| std::mem::swap(carried, messages));
     let count = carried.len();
     carried.drain(..).for_each(|message| to.worker.handle_relay(to.now, name, message));
