@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::programs::{binary, run_to_end};
 use crate::scenario::results_folder;
@@ -47,9 +47,10 @@ impl Server {
         Ok(server)
     }
 
-    /// Kills it, as a crash would, and starts it again on the same ports; it remembers nothing.
-    pub fn restart(&mut self) -> Result<()> {
-        self.child.kill()?;
+    /// Ends it by a signal (as `kill` takes it) and starts it again on the same ports; it remembers nothing.
+    pub fn restart(&mut self, signal: &str) -> Result<()> {
+        let sent = Command::new("kill").arg(signal).arg(self.child.id().to_string()).status()?;
+        ensure!(sent.success(), "the server has ended before");
         self.child.wait()?;
         self.child = self.command.spawn().context("starting the server again")?;
         self.wait_until_it_answers()

@@ -44,21 +44,20 @@ fn media_flows_on_while_signalling_is_cut_and_taken_up_again() -> Result<()> {
 }
 
 #[test]
-fn the_call_goes_on_after_the_server_was_restarted() -> Result<()> {
+fn the_call_goes_on_after_the_server_crashed_or_was_restarted() -> Result<()> {
     let scenario = Scenario::begin("restart")?;
     let mut server = Server::start(scenario.name())?;
-    let parameters = json!({ "server": server.url(), "room": "restart" });
+    let ways = [("CRASH", "-KILL"), ("RESTART", "-TERM")];
+    let parameters = json!({ "server": server.url(), "room": "restart", "ways": ways.map(|(name, _)| name) });
     let mut restarted = Ok(());
     let result = scenario.run("restart", &parameters, |line| {
-        if line == "RESTART" {
-            restarted = server.restart();
+        if let Some((_, signal)) = ways.iter().find(|(name, _)| *name == line) {
+            restarted = server.restart(signal);
         }
     })?;
     restarted?;
     assert_eq!(number(&result, "tiles"), 2.0, "nobody is there twice: {result:#}");
-    for tab in list(&result, "tabs") {
-        assert_eq!(number(tab, "peers"), 2.0, "one connection to each server: {tab:#}");
-    }
+    assert_eq!(result["open"], json!([1, 1]), "old connections are closed: {result:#}");
     Ok(())
 }
 
