@@ -52,24 +52,33 @@ pub enum Stage {
 
 /// Level at which everything but sound is shed.
 const MAX_LEVEL: f32 = 4.0;
-/// Steps per call while packets wait too long: the last stage is reached after a second and a half.
-const STEP_UP: f32 = 0.25;
+/// Steps per call while packets wait too long: the last stage is reached within two seconds.
+const STEP_UP: f32 = 0.35;
 /// Largest step back: from the last stage to nothing within a second.
 const STEP_DOWN: f32 = 0.4;
+
+/// So many calls in a row make it more than the burst of a keyframe, which those ask for whose pictures come back.
+const LASTING: u32 = 3;
 
 /// Finds the level, call by call.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Shedder {
     level: f32,
+    /// Calls in a row that found too much to do.
+    strained: u32,
 }
 
 impl Shedder {
     /// Follows a measurement; `age` is how long packets waited inside the worker. To be called ten times a second.
     pub(crate) fn update(&mut self, load: Load, age: Duration, config: &OverloadConfig) {
         let late = load.queue_age + age > config.max_age && load.busy > config.busy_low;
-        let step = if late {
+        let strained = late || load.busy > config.busy_high;
+        self.strained = if strained { self.strained + 1 } else { 0 };
+        let step = if strained && self.strained < LASTING {
+            0.0
+        } else if late {
             STEP_UP
-        } else if load.busy > config.busy_high {
+        } else if strained {
             load.busy - config.busy_low
         } else if load.busy < config.busy_low {
             // As much as the time that is left allows.
