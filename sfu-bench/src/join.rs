@@ -1,11 +1,11 @@
 //! Joining: from a participant's plan, over the server's signalling, to a peer that connects.
 
 use crate::endpoint::Endpoint;
-use crate::generator::{BenchClock, NewPeer};
+use crate::generator::{BenchClock, ImpairedPath, NewPeer};
 use crate::media::VideoSource;
 use crate::peer::description::{OfferPlan, read_answer};
-use crate::peer::publisher::Publisher;
-use crate::peer::subscriber::Subscriber;
+use crate::peer::publisher::{Publisher, Turn};
+use crate::peer::subscriber::{Expected, Subscriber};
 use crate::scenario::{Group, ParticipantPlan};
 use anyhow::{Context, Result};
 use sfu_client::signal::{JoinOptions, NativeSession, WhipSession};
@@ -140,9 +140,17 @@ impl Joiner {
         let socket = UdpSocket::bind(SocketAddr::new(IpAddr::V4(local), 0), &config)
             .context("cannot open a socket for a peer (ulimit -n?)")?;
         let endpoint = Endpoint::new(answer.params, &self.certificate, self.clock.now());
-        let publisher = self.publisher(&offer, group, answer.transport_cc);
-        let subscriber = Subscriber::new(group.codec, answer.transport_cc, joined);
-        Ok((kept, NewPeer { socket, endpoint, publisher, subscriber, joined }))
+        let publisher = self.publisher(&offer, plan, group, answer.transport_cc);
+        let expected = Expected {
+            codec: group.codec,
+            transport_cc: answer.transport_cc,
+            repairs: answer.repairs,
+            keyframe_interval: group.keyframe_interval(),
+        };
+        let subscriber = Subscriber::new(expected, joined);
+        let link = group.impairment.as_ref().and_then(|impairment| impairment.link(plan.number));
+        let impaired = link.map(|link| Box::new(ImpairedPath::new(&link, plan.number)));
+        Ok((kept, NewPeer { socket, endpoint, publisher, subscriber, impaired, joined }))
     }
 
     fn offer(&self, plan: &ParticipantPlan, group: &Group) -> Result<OfferPlan> {
@@ -187,14 +195,22 @@ impl Joiner {
         }
     }
 
-    fn publisher(&self, offer: &OfferPlan, group: &Group, transport_cc: Option<u8>) -> Publisher {
+    fn publisher(
+        &self,
+        offer: &OfferPlan,
+        plan: &ParticipantPlan,
+        group: &Group,
+        transport_cc: Option<u8>,
+    ) -> Publisher {
         /// Publishers begin this far apart within a frame's time, so that their frames do not coincide.
         const STEPS: u32 = 16;
         let step = self.spread.fetch_add(1, Ordering::Relaxed) % STEPS;
         let offset = Duration::from_secs_f64(f64::from(step) / f64::from(STEPS) / group.fps);
         let mut publisher = Publisher::new(self.clock.now() + offset, transport_cc);
         if let (Some(ssrc), Some(mid)) = (offer.audio, offer.audio_mid()) {
-            publisher.add_audio(ssrc, mid, ssrc.0, group.audio_bitrate);
+            let length = Duration::from_secs_f64(group.speaker_interval);
+            let turn = Turn { index: plan.turn, of: group.publishers, length };
+            publisher.add_audio(ssrc, mid, group.audio_bitrate, (!length.is_zero()).then_some(turn));
         }
         if let Some(mid) = offer.video_mid() {
             let layers = offer.video.iter().zip(group.layer_bitrates()).enumerate().map(|(index, (ssrc, bitrate))| {

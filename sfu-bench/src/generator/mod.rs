@@ -3,10 +3,12 @@
 //! The conductor speaks to a thread by commands only. What happened is handed over in intervals: a cut ends one and
 //! begins the next, so that whoever measures decides which intervals count.
 
+mod impaired;
 mod interval;
 mod thread;
 mod timers;
 
+pub use impaired::ImpairedPath;
 pub use interval::Interval;
 
 use crate::endpoint::Endpoint;
@@ -65,6 +67,8 @@ pub struct NewPeer {
     pub publisher: Publisher,
     /// What it receives.
     pub subscriber: Subscriber,
+    /// What its network does to its packets.
+    pub impaired: Option<Box<ImpairedPath>>,
     /// When its join began.
     pub joined: Instant,
 }

@@ -164,30 +164,26 @@ impl Thread {
     fn receive(&mut self, index: usize) {
         // A peer may have been removed since the poll.
         let Some(peer) = self.peers.get_mut(index).and_then(Option::as_mut) else { return };
-        let NewPeer { socket, endpoint, publisher, subscriber, .. } = &mut peer.new;
-        while socket.recv_plain(&mut self.received).is_ok() {
+        while peer.new.socket.recv_plain(&mut self.received).is_ok() {
             let now = self.clock.now();
             for datagram in self.received.iter_mut() {
-                match endpoint.handle_datagram(now, datagram) {
-                    Incoming::Rtp(packet, seq) => {
-                        subscriber.handle_rtp(now, packet, seq, &mut self.interval.measured);
-                    }
-                    Incoming::Rtcp(compound) => {
-                        self.interval.keyframe_requests += publisher.handle_rtcp(compound);
-                        subscriber.handle_rtcp(now, compound);
-                    }
-                    Incoming::Other => {}
+                match &mut peer.new.impaired {
+                    Some(path) => path.receive(now, datagram),
+                    None => peer.take(now, datagram, &mut self.interval),
                 }
             }
             if !self.received.is_full() {
                 break;
             }
         }
-        if endpoint.wants_service() {
-            self.serve(index);
-        } else if subscriber.poll_timeout() < peer.armed {
-            peer.armed = subscriber.poll_timeout();
-            self.timers.arm(peer.armed, index);
+        if peer.new.endpoint.wants_service() {
+            return self.serve(index);
+        }
+        let arrival = peer.new.impaired.as_ref().map_or(Instant::NEVER, |path| path.poll_timeout());
+        let due = peer.new.subscriber.poll_timeout().min(arrival);
+        if due < peer.armed {
+            peer.armed = due;
+            self.timers.arm(due, index);
         }
     }
 
@@ -205,10 +201,13 @@ impl Thread {
     fn serve(&mut self, index: usize) {
         let now = self.clock.now();
         let Some(peer) = self.peers[index].as_mut() else { return };
+        while let Some(mut datagram) = peer.new.impaired.as_mut().and_then(|path| path.arrived(now)) {
+            peer.take(now, &mut datagram, &mut self.interval);
+        }
         self.outgoing.clear();
         peer.new.endpoint.poll_transmit(now, &mut self.outgoing);
         peer.note_state(now, &mut self.interval, &self.live);
-        let NewPeer { endpoint, publisher, subscriber, socket, .. } = &mut peer.new;
+        let NewPeer { endpoint, publisher, subscriber, socket, impaired, .. } = &mut peer.new;
         let mut due = endpoint.poll_timeout();
         if endpoint.is_connected() {
             if !self.paused {
@@ -223,6 +222,10 @@ impl Thread {
             publisher.report(now, self.clock.ntp(now), &mut self.rtcp, &mut send);
             subscriber.report(now, &mut self.rtcp, &mut send);
             due = due.min(subscriber.poll_timeout());
+        }
+        if let Some(path) = impaired {
+            path.transmit(now, &mut self.outgoing);
+            due = due.min(path.poll_timeout());
         }
         let mut next = 0;
         while next < self.outgoing.transmits().len() {
@@ -246,6 +249,19 @@ impl Thread {
 }
 
 impl Peer {
+    /// Takes a datagram that arrived.
+    fn take(&mut self, now: Instant, datagram: &mut [u8], interval: &mut Interval) {
+        let NewPeer { endpoint, publisher, subscriber, .. } = &mut self.new;
+        match endpoint.handle_datagram(now, datagram) {
+            Incoming::Rtp(packet, seq) => subscriber.handle_rtp(now, packet, seq, &mut interval.measured),
+            Incoming::Rtcp(compound) => {
+                interval.keyframe_requests += publisher.handle_rtcp(compound);
+                subscriber.handle_rtcp(now, compound);
+            }
+            Incoming::Other => {}
+        }
+    }
+
     /// Counts that the connection came about, or ended.
     fn note_state(&mut self, now: Instant, interval: &mut Interval, live: &Live) {
         if self.new.endpoint.is_connected() && !self.connected {

@@ -126,8 +126,8 @@ fn video_lines(name: &str, fmtp: &str) -> String {
 pub struct ServerAnswer {
     /// How to connect.
     pub params: EndpointParams,
-    /// Sources that the server announced, with whether they are sound.
-    pub streams: Vec<(Ssrc, bool)>,
+    /// Sources of retransmissions that the server announced, each with the source that it repairs.
+    pub repairs: Vec<(Ssrc, Ssrc)>,
     /// Id of the transport-wide sequence number that the server agreed to.
     pub transport_cc: Option<u8>,
 }
@@ -146,14 +146,12 @@ pub fn read_answer(sdp: &str, local_ice: IceCredentials) -> Result<ServerAnswer>
     let Some(server) = server else { bail!("the server's answer names no UDP candidate") };
     let path =
         NetworkPath { remote: server.address, local: IpAddr::V4(Ipv4Addr::UNSPECIFIED), protocol: Protocol::Udp };
-    let streams = answer.media.iter().flat_map(|media| {
-        let is_audio = media.kind == sfu_rtc::sdp::OfferedKind::Audio;
-        media.ssrcs.iter().map(move |pair| (pair.media, is_audio))
-    });
+    let sources = answer.media.iter().flat_map(|media| &media.ssrcs);
+    let repairs = sources.filter_map(|pair| Some((pair.rtx?, pair.media))).collect();
     let extensions = answer.media.iter().flat_map(|media| &media.extensions);
     let transport_cc = extensions.into_iter().find(|e| e.kind == ExtensionKind::TransportCc).map(|e| e.id);
     let params = EndpointParams { local_ice, remote_ice: answer.ice, fingerprints: answer.fingerprints, path };
-    Ok(ServerAnswer { params, streams: streams.collect(), transport_cc })
+    Ok(ServerAnswer { params, repairs, transport_cc })
 }
 
 /// Loopback first: load goes to servers on this machine or in namespaces of ours.

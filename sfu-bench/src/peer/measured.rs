@@ -19,6 +19,8 @@ pub struct Measured {
     pub skipped: i64,
     /// Packets of sound received.
     pub audio_packets: u64,
+    /// Packets that were lost and came again when asked for.
+    pub repaired: u64,
     /// Packets that came twice.
     pub duplicates: u64,
     /// Packets that came after a later one.
@@ -37,6 +39,10 @@ pub struct Measured {
     pub audio_latency: Histogram,
     /// From the beginning of the join to the first complete frame.
     pub first_frame: Histogram,
+    /// From the request for a keyframe to its last packet.
+    pub keyframe: Histogram,
+    /// From the last packet of a source or layer to the first whole frame of that which took its place.
+    pub switch: Histogram,
 }
 
 impl Measured {
@@ -48,6 +54,7 @@ impl Measured {
         self.audio_lost += other.audio_lost;
         self.skipped += other.skipped;
         self.audio_packets += other.audio_packets;
+        self.repaired += other.repaired;
         self.duplicates += other.duplicates;
         self.reordered += other.reordered;
         self.foreign += other.foreign;
@@ -57,5 +64,7 @@ impl Measured {
         self.latency.merge(&other.latency);
         self.audio_latency.merge(&other.audio_latency);
         self.first_frame.merge(&other.first_frame);
+        self.keyframe.merge(&other.keyframe);
+        self.switch.merge(&other.switch);
     }
 }

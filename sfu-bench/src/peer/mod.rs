@@ -1,6 +1,7 @@
 //! What one peer offers, sends, and makes of what it gets.
 
 pub mod description;
+mod frames;
 pub mod measured;
 mod outgoing;
 pub mod publisher;

@@ -15,10 +15,33 @@ const AUDIO_INTERVAL: Duration = Duration::from_millis(20);
 const AUDIO_SAMPLES: u32 = 960;
 /// Audio level of somebody who speaks (RFC 6464): voice bit, -20 dBov.
 const SPEAKING: u8 = 0x80 | 20;
+/// Audio level of somebody who is silent: no voice, -127 dBov.
+const SILENT: u8 = 127;
 /// Time between sender reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// A generator that is later than this leaves frames out, as an encoder would, rather than send all of them at once.
 const MAX_LATE: Duration = Duration::from_millis(500);
+
+/// When a publisher speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Turn {
+    /// Its place in the order.
+    pub index: usize,
+    /// How many take turns.
+    pub of: usize,
+    /// How long each speaks.
+    pub length: Duration,
+}
+
+impl Turn {
+    fn level(turn: Option<Self>, now: Instant) -> u8 {
+        let speaks = turn.is_none_or(|turn| {
+            let turns = (now - Instant::ZERO).as_nanos() / turn.length.as_nanos().max(1);
+            turns % turn.of.max(1) as u128 == turn.index as u128
+        });
+        if speaks { SPEAKING } else { SILENT }
+    }
+}
 
 /// Sound and video of one peer.
 pub struct Publisher {
@@ -38,6 +61,7 @@ struct AudioOut {
     timestamp: u32,
     size: usize,
     next: Instant,
+    turn: Option<Turn>,
 }
 
 impl Publisher {
@@ -55,12 +79,13 @@ impl Publisher {
         }
     }
 
-    /// Adds sound of `bitrate` bits per second in section `mid`.
-    pub fn add_audio(&mut self, ssrc: Ssrc, mid: usize, source: u32, bitrate: u64) {
+    /// Adds sound of `bitrate` bits per second in section `mid`; speech in `turn`, or always.
+    pub fn add_audio(&mut self, ssrc: Ssrc, mid: usize, bitrate: u64, turn: Option<Turn>) {
         let per_packet = AUDIO_INTERVAL.as_secs_f64() * bitrate as f64 / 8.0;
         let stream = Outgoing::new(ssrc, OPUS, mid, None);
         let size = per_packet as usize;
-        self.audio = Some(AudioOut { stream, source, sequence: 0, timestamp: 0, size, next: self.next_frame });
+        let next = self.next_frame;
+        self.audio = Some(AudioOut { stream, source: ssrc.0, sequence: 0, timestamp: 0, size, next, turn });
     }
 
     /// Adds the layers of video in section `mid`, lowest first.
@@ -92,7 +117,7 @@ impl Publisher {
             scratch.clear();
             let stamp = Stamp { source: audio.source, sequence: audio.sequence, sent: clock };
             media::opus_payload(stamp, audio.size, scratch);
-            let facts = PacketFacts { timestamp: audio.timestamp, marker: false, level: SPEAKING };
+            let facts = PacketFacts { timestamp: audio.timestamp, marker: false, level: Turn::level(audio.turn, now) };
             audio.stream.send(now, facts, scratch, transport_seq, endpoint, batch);
             audio.sequence = audio.sequence.wrapping_add(1);
             audio.timestamp = audio.timestamp.wrapping_add(AUDIO_SAMPLES);
@@ -167,7 +192,7 @@ mod tests {
     #[test]
     fn what_is_left_out_passes_on_the_media_clocks() {
         let mut publisher = Publisher::new(Instant::from_millis(5), None);
-        publisher.add_audio(Ssrc(1), 0, 1, 32_000);
+        publisher.add_audio(Ssrc(1), 0, 32_000, None);
         publisher.add_video(1, vec![(Ssrc(2), VideoSource::new(VideoCodec::Vp8, 2, 500_000, 25.0, (64, 64)))]);
         publisher.skip_to(Instant::from_millis(1_015));
         let audio = publisher.audio.as_ref().unwrap();
@@ -176,5 +201,19 @@ mod tests {
         let mut timestamps = Vec::new();
         publisher.video[0].1.next_frame(Duration::ZERO, &mut Vec::new(), |info, _| timestamps.push(info.timestamp));
         assert_eq!(timestamps[0], 25 * 3_600);
+    }
+
+    #[test]
+    fn speakers_take_turns() {
+        let length = Duration::from_secs(2);
+        let speaker = |seconds: u64| {
+            let speaks = |index: &usize| {
+                let turn = Turn { index: *index, of: 3, length };
+                Turn::level(Some(turn), Instant::from_millis(seconds * 1_000)) == SPEAKING
+            };
+            (0..3).filter(speaks).collect::<Vec<_>>()
+        };
+        assert_eq!([speaker(0), speaker(1), speaker(2), speaker(5), speaker(6)], [[0], [0], [1], [2], [0]]);
+        assert_eq!(Turn::level(None, Instant::ZERO), SPEAKING);
     }
 }

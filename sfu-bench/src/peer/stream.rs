@@ -1,16 +1,23 @@
 //! One RTP stream that the server sends: which packets came, which frames are whole, and what is reported of it.
 
+use super::frames::{Frames, Part};
 use super::measured::Measured;
 use crate::media::Stamp;
 use sfu_rtc::codec::frame_facts;
 use sfu_rtc::ids::{SeqNo, Ssrc};
 use sfu_rtc::media::Codec;
+use sfu_rtc::nack::{NackConfig, NackGenerator};
 use sfu_rtc::rtcp::ReportBlock;
 use sfu_rtc::rtp::RtpView;
 use sfu_rtc::time::{Duration, Instant};
 
 /// Sequence numbers behind the highest that are told apart.
 const WINDOW: u64 = 128;
+/// Time between requests while a first keyframe is awaited, or a broken picture is to be mended.
+const PLI_INTERVAL: Duration = Duration::from_millis(500);
+/// A hole that is not mended by then is answered with a request for a keyframe, as libwebrtc does after 200 ms of a
+/// frozen picture and some more.
+const REPAIR_PATIENCE: Duration = Duration::from_millis(300);
 
 /// One stream of one subscriber.
 pub(super) struct Stream {
@@ -25,25 +32,27 @@ pub(super) struct Stream {
     cut: i64,
     /// Source and sequence number of the latest stamp.
     source: Option<(u32, u32)>,
-    frame: FrameAssembly,
+    frames: Frames,
     last_frame: Option<Instant>,
     mean_gap: Duration,
     pub(super) next_pli: Instant,
+    wanted: bool,
+    /// When the keyframe that is awaited was asked for.
+    asked: Option<Instant>,
+    last_packet: Instant,
+    /// When the last packet came before another source took its place, until that shows.
+    switched: Option<Instant>,
+    /// What is missing and can be asked for again, where the stream has retransmissions.
+    pub(super) nack: Option<NackGenerator>,
     jitter: Jitter,
     /// Middle of the NTP time of the last sender report, and when it came.
     pub(super) sender_report: Option<(u32, Instant)>,
 }
 
-/// Follows whether the current frame came whole and whether it can be decoded.
-#[derive(Default)]
-struct FrameAssembly {
-    decodable: bool,
-    whole: bool,
-    next: Option<SeqNo>,
-}
-
 impl Stream {
-    pub(super) fn new(is_audio: bool, seq: SeqNo, first_pli: Instant) -> Self {
+    /// The stream begins with `seq` at `now`; whether what is lost can be had again.
+    pub(super) fn new(is_audio: bool, seq: SeqNo, now: Instant, repairs: bool) -> Self {
+        let patience = if repairs { REPAIR_PATIENCE } else { Duration::ZERO };
         Self {
             is_audio,
             base: seq,
@@ -53,10 +62,15 @@ impl Stream {
             reported: (0, 0),
             cut: 0,
             source: None,
-            frame: FrameAssembly::default(),
+            frames: Frames::new(patience),
             last_frame: None,
             mean_gap: Duration::ZERO,
-            next_pli: first_pli,
+            next_pli: now + PLI_INTERVAL,
+            wanted: false,
+            asked: None,
+            last_packet: now,
+            switched: None,
+            nack: (repairs && !is_audio).then(|| NackGenerator::new(NackConfig::default())),
             jitter: Jitter::default(),
             sender_report: None,
         }
@@ -64,11 +78,42 @@ impl Stream {
 
     /// Whether the picture waits for a keyframe.
     pub(super) fn is_broken(&self) -> bool {
-        !self.is_audio && !self.frame.decodable
+        !self.is_audio && self.frames.is_broken()
+    }
+
+    /// A keyframe is to be asked for, broken or not.
+    pub(super) fn want_keyframe(&mut self) {
+        self.wanted = !self.is_audio;
+    }
+
+    /// Whether a keyframe is to be asked for now.
+    pub(super) fn keyframe_due(&self, now: Instant) -> bool {
+        self.wanted || (self.is_broken() && now >= self.next_pli)
+    }
+
+    /// When something is to be asked for.
+    pub(super) fn next_request(&self) -> Instant {
+        let repair = self.nack.as_ref().and_then(NackGenerator::poll_timeout).unwrap_or(Instant::NEVER);
+        if self.is_broken() { repair.min(self.next_pli) } else { repair }
+    }
+
+    /// A keyframe is asked for.
+    pub(super) fn ask(&mut self, now: Instant) {
+        self.wanted = false;
+        self.next_pli = now + PLI_INTERVAL;
+        self.asked.get_or_insert(now);
+    }
+
+    /// Extends the sequence number that a retransmission bears.
+    pub(super) fn extend(&self, wire: u16) -> SeqNo {
+        self.highest.extend(wire)
     }
 
     /// Notes a sequence number; whether it is new.
-    pub(super) fn note(&mut self, seq: SeqNo, out: &mut Measured) -> bool {
+    pub(super) fn note(&mut self, now: Instant, seq: SeqNo, out: &mut Measured) -> bool {
+        if let Some(nack) = &mut self.nack {
+            nack.on_packet(now, seq);
+        }
         if self.received > 0 && seq <= self.highest {
             let behind = self.highest.0 - seq.0;
             if behind >= WINDOW || self.window & (1 << behind) != 0 {
@@ -89,7 +134,8 @@ impl Stream {
 
     /// Notes a stamp: how many packets of its source were skipped since the last one. One that comes late takes back
     /// that it was skipped. Another source (another layer, another speaker) begins anew.
-    pub(super) fn note_stamp(&mut self, stamp: &Stamp) -> i64 {
+    pub(super) fn note_stamp(&mut self, now: Instant, stamp: &Stamp) -> i64 {
+        let before = std::mem::replace(&mut self.last_packet, now);
         match &mut self.source {
             Some((source, last)) if *source == stamp.source => {
                 let ahead = stamp.sequence.wrapping_sub(*last).cast_signed();
@@ -101,6 +147,9 @@ impl Stream {
                 }
             }
             source => {
+                if source.is_some() {
+                    self.switched.get_or_insert(before);
+                }
                 *source = Some((stamp.source, stamp.sequence));
                 0
             }
@@ -127,25 +176,31 @@ impl Stream {
         }
     }
 
-    /// Whether this packet ends a frame that came whole and can be decoded. A loss breaks the picture until the next
-    /// keyframe; the repair of losses is the browser tests' and the simulation's affair.
-    pub(super) fn frame_complete(&mut self, codec: Codec, view: &RtpView<'_>, seq: SeqNo) -> bool {
-        let Ok(facts) = frame_facts(codec, view.payload(), view.marker(), None) else { return false };
-        let frame = &mut self.frame;
-        let continuous = frame.next == Some(seq);
-        frame.next = Some(seq.next());
-        if facts.start_of_frame {
-            frame.decodable = facts.keyframe || (frame.decodable && continuous);
-            frame.whole = true;
-        } else if !continuous {
-            frame.whole = false;
-            frame.decodable = false;
+    /// Follows the frames; how many this packet completed.
+    pub(super) fn note_part(
+        &mut self,
+        now: Instant,
+        codec: Codec,
+        view: &RtpView<'_>,
+        payload: &[u8],
+        seq: SeqNo,
+        out: &mut Measured,
+    ) -> u64 {
+        let Ok(facts) = frame_facts(codec, payload, view.marker(), None) else { return 0 };
+        let part = Part { start: facts.start_of_frame, end: view.marker(), keyframe: facts.keyframe };
+        let completed = self.frames.on_packet(now, seq, part);
+        for _ in 0..completed.frames {
+            self.note_frame(now, out);
         }
-        view.marker() && frame.whole && frame.decodable
+        if completed.keyframe {
+            self.asked.take().inspect(|asked| out.keyframe.record(now - *asked));
+            self.switched.take().inspect(|before| out.switch.record(now - *before));
+        }
+        completed.frames
     }
 
     /// Freeze as in webrtc-stats: a gap of at least max(3 d, d + 150 ms), d being the mean gap.
-    pub(super) fn note_frame(&mut self, now: Instant, out: &mut Measured) {
+    fn note_frame(&mut self, now: Instant, out: &mut Measured) {
         out.frames += 1;
         if let Some(last) = self.last_frame.replace(now) {
             let gap = now - last;
@@ -207,8 +262,9 @@ mod tests {
 
     #[test]
     fn what_the_server_leaves_out_is_skipped_and_what_comes_late_is_not() {
-        let mut stream = Stream::new(false, SeqNo(1), Instant::ZERO);
-        let mut note = |source, sequence| stream.note_stamp(&Stamp { source, sequence, sent: Duration::ZERO });
+        let mut stream = Stream::new(false, SeqNo(1), Instant::ZERO, false);
+        let mut note =
+            |source, sequence| stream.note_stamp(Instant::ZERO, &Stamp { source, sequence, sent: Duration::ZERO });
         assert_eq!([note(1, 10), note(1, 11), note(1, 15)], [0, 0, 3]);
         assert_eq!([note(1, 13), note(1, 16)], [-1, 0]);
         assert_eq!([note(2, 900), note(2, 902)], [0, 1]);
@@ -216,11 +272,11 @@ mod tests {
 
     #[test]
     fn a_packet_that_is_missing_at_one_cut_may_come_before_the_next() {
-        let mut stream = Stream::new(true, SeqNo(70_000), Instant::ZERO);
+        let mut stream = Stream::new(true, SeqNo(70_000), Instant::ZERO, false);
         let lost_by = |stream: &mut Stream, seqs: &[u64]| {
             let mut out = Measured::default();
             seqs.iter().for_each(|seq| {
-                stream.note(SeqNo(*seq), &mut out);
+                stream.note(Instant::ZERO, SeqNo(*seq), &mut out);
             });
             stream.cut(&mut out);
             (out.lost, out.audio_lost)

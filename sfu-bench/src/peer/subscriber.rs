@@ -1,13 +1,14 @@
-//! What a peer makes of what it gets: loss, order, latency, frames, and the reports and feedback that a browser would
-//! send.
+//! What a peer makes of what it gets: loss, order, latency, frames, and the reports, requests and feedback that a
+//! browser would send.
 
-use super::description::{OPUS, VIDEO};
+use super::description::{OPUS, VIDEO, VIDEO_RTX};
 use super::measured::Measured;
 use super::stream::Stream;
 use crate::media::{Stamp, VideoCodec};
 use sfu_rtc::ids::{SeqNo, Ssrc};
 use sfu_rtc::media::Codec;
-use sfu_rtc::rtcp::{self, RtcpView, TwccFeedback, write_pli, write_receiver_report, write_twcc};
+use sfu_rtc::nack::NackGenerator;
+use sfu_rtc::rtcp::{self, RtcpView, TwccFeedback, write_nack, write_pli, write_receiver_report, write_twcc};
 use sfu_rtc::rtp::RtpView;
 use sfu_rtc::rtp::extension::transport_cc;
 use sfu_rtc::time::{Duration, Instant};
@@ -15,21 +16,35 @@ use sfu_rtc::twcc::{ArrivalConfig, ArrivalRecorder};
 
 /// Time between receiver reports.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-/// Time between requests while a first keyframe is awaited, or a broken picture is to be mended.
-const PLI_INTERVAL: Duration = Duration::from_millis(500);
 /// Arrivals that a peer remembers. Feedback is due at least every 100 ms; this is enough for 2,500 packets/s, and a
 /// generator has thousands of peers.
 const ARRIVALS: usize = 256;
 /// Report blocks in one compound: what a report holds at most (RFC 3550 section 6.4.1).
 const BLOCKS: usize = 31;
+/// Round trip after which a missing packet is asked for again; libwebrtc takes as much until it knows better.
+const ROUND_TRIP: Duration = Duration::from_millis(100);
+/// A compound that is as long as this takes no more requests for packets, so that it stays below the MTU.
+const MAX_COMPOUND: usize = 800;
 /// Our own source in reports.
 const OWN: Ssrc = Ssrc(1);
+
+/// What a peer knows of what it will get.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    /// Codec of all video.
+    pub codec: VideoCodec,
+    /// Id of the transport-wide sequence number, where it was negotiated.
+    pub transport_cc: Option<u8>,
+    /// Sources of retransmissions, each with the source that it repairs.
+    pub repairs: Vec<(Ssrc, Ssrc)>,
+    /// Time between requests for keyframes that nothing calls for; zero for none.
+    pub keyframe_interval: Duration,
+}
 
 /// One peer's receiving side.
 pub struct Subscriber {
     codec: Codec,
-    /// Id of the transport-wide sequence number, where it was negotiated.
-    transport_cc: Option<u8>,
+    expected: Expected,
     arrivals: ArrivalRecorder,
     feedback_count: u8,
     /// A peer has few streams, so that a search through a dense list beats hashing.
@@ -38,21 +53,22 @@ pub struct Subscriber {
     joined: Instant,
     saw_frame: bool,
     next_report: Instant,
-    /// When the first of the broken pictures is to be asked for.
-    next_pli: Instant,
+    /// When the first keyframe or missing packet is to be asked for.
+    next_request: Instant,
+    next_wanted_keyframe: Instant,
 }
 
 impl Subscriber {
-    /// A peer that began to join at `joined`; `transport_cc` is the id of the transport-wide sequence number, where it
-    /// was negotiated.
-    pub fn new(codec: VideoCodec, transport_cc: Option<u8>, joined: Instant) -> Self {
-        let codec = match codec {
+    /// A peer that began to join at `joined`.
+    pub fn new(expected: Expected, joined: Instant) -> Self {
+        let codec = match expected.codec {
             VideoCodec::Vp8 => Codec::Vp8,
             VideoCodec::H264 => Codec::H264,
         };
+        let every = expected.keyframe_interval;
         Self {
             codec,
-            transport_cc,
+            expected,
             arrivals: ArrivalRecorder::new(ArrivalConfig { window: ARRIVALS, ..ArrivalConfig::default() }),
             feedback_count: 0,
             ssrcs: Vec::new(),
@@ -60,40 +76,68 @@ impl Subscriber {
             joined,
             saw_frame: false,
             next_report: joined + REPORT_INTERVAL,
-            next_pli: Instant::NEVER,
+            next_request: Instant::NEVER,
+            next_wanted_keyframe: if every.is_zero() { Instant::NEVER } else { joined + every },
         }
     }
 
     /// Takes one packet, at `now` on the clock on which stamps are made.
     pub fn handle_rtp(&mut self, now: Instant, packet: &[u8], seq: SeqNo, out: &mut Measured) {
         let Ok(view) = RtpView::parse(packet) else { return };
-        if let Some(value) = self.transport_cc.and_then(|id| view.extension(id))
+        if let Some(value) = self.expected.transport_cc.and_then(|id| view.extension(id))
             && let Some(wire) = transport_cc::parse(value)
         {
             self.arrivals.on_packet(now, wire);
         }
-        let payload_type = view.payload_type().0;
-        if payload_type != OPUS && payload_type != VIDEO {
-            return;
-        }
-        let stream = self.stream(view.ssrc(), payload_type == OPUS, seq, now);
-        let stream = &mut self.streams[stream];
-        if !stream.note(seq, out) {
-            return;
-        }
         let payload = view.payload();
+        match view.payload_type().0 {
+            OPUS => self.handle_media(now, &view, payload, (view.ssrc(), seq), out),
+            VIDEO => self.handle_media(now, &view, payload, (view.ssrc(), seq), out),
+            VIDEO_RTX => self.handle_repair(now, &view, out),
+            _ => {}
+        }
+    }
+
+    /// A retransmission: the packet that it repairs, behind that packet's sequence number (RFC 4588 section 4).
+    fn handle_repair(&mut self, now: Instant, view: &RtpView<'_>, out: &mut Measured) {
+        let Some((wire, payload)) = view.payload().split_first_chunk() else { return };
+        let Some((_, media)) = self.expected.repairs.iter().find(|(rtx, _)| *rtx == view.ssrc()) else { return };
+        let Some(place) = self.ssrcs.iter().position(|known| known == media) else { return };
+        let seq = self.streams[place].extend(u16::from_be_bytes(*wire));
+        let (received, reordered) = (out.packets, out.reordered);
+        self.handle_media(now, view, payload, (*media, seq), out);
+        out.repaired += out.packets - received;
+        out.reordered = reordered;
+    }
+
+    fn handle_media(
+        &mut self,
+        now: Instant,
+        view: &RtpView<'_>,
+        payload: &[u8],
+        (ssrc, seq): (Ssrc, SeqNo),
+        out: &mut Measured,
+    ) {
+        let place = self.stream(ssrc, view.payload_type().0 == OPUS, seq, now);
+        let stream = &mut self.streams[place];
+        if !stream.note(now, seq, out) {
+            return;
+        }
+        if let Some(due) = stream.nack.as_ref().and_then(NackGenerator::poll_timeout) {
+            self.next_request = self.next_request.min(due);
+        }
         if payload.is_empty() {
             // Padding: a probe of the server.
             return;
         }
         out.packets += 1;
-        out.bytes += packet.len() as u64;
+        out.bytes += (view.header_len() + payload.len()) as u64;
         stream.note_jitter(now, view.timestamp());
         let Some(stamp) = Stamp::find(payload) else {
             out.foreign += 1;
             return;
         };
-        out.skipped += stream.note_stamp(&stamp);
+        out.skipped += stream.note_stamp(now, &stamp);
         let latency = (now - Instant::ZERO).saturating_sub(stamp.sent);
         if stream.is_audio {
             out.audio_packets += 1;
@@ -101,22 +145,22 @@ impl Subscriber {
             return;
         }
         out.latency.record(latency);
-        if stream.frame_complete(self.codec, &view, seq) {
-            stream.note_frame(now, out);
-            if !std::mem::replace(&mut self.saw_frame, true) {
-                out.first_frame.record(now - self.joined);
-            }
+        if stream.note_part(now, self.codec, view, payload, seq, out) > 0
+            && !std::mem::replace(&mut self.saw_frame, true)
+        {
+            out.first_frame.record(now - self.joined);
         }
         if stream.is_broken() {
-            self.next_pli = self.next_pli.min(stream.next_pli);
+            self.next_request = self.next_request.min(stream.next_pli);
         }
     }
 
     /// The stream's place; a new one gets a first keyframe request if none comes by itself.
     fn stream(&mut self, ssrc: Ssrc, is_audio: bool, seq: SeqNo, now: Instant) -> usize {
         self.ssrcs.iter().position(|known| *known == ssrc).unwrap_or_else(|| {
+            let repairs = self.expected.repairs.iter().any(|(_, media)| *media == ssrc);
             self.ssrcs.push(ssrc);
-            self.streams.push(Stream::new(is_audio, seq, now + PLI_INTERVAL));
+            self.streams.push(Stream::new(is_audio, seq, now, repairs));
             self.streams.len() - 1
         })
     }
@@ -143,8 +187,13 @@ impl Subscriber {
                 send(buf);
             }
         }
-        if now >= self.next_pli {
-            self.ask_for_keyframes(now, buf);
+        if now >= self.next_wanted_keyframe {
+            self.next_wanted_keyframe = now + self.expected.keyframe_interval;
+            self.streams.iter_mut().for_each(Stream::want_keyframe);
+            self.next_request = now;
+        }
+        if now >= self.next_request {
+            self.request(now, buf);
             if !buf.is_empty() {
                 send(buf);
             }
@@ -163,25 +212,39 @@ impl Subscriber {
         });
     }
 
-    fn ask_for_keyframes(&mut self, now: Instant, buf: &mut Vec<u8>) {
+    /// Asks for keyframes and missing packets that are due.
+    fn request(&mut self, now: Instant, buf: &mut Vec<u8>) {
         buf.clear();
-        self.next_pli = Instant::NEVER;
-        for (ssrc, stream) in self.ssrcs.iter().zip(&mut self.streams).filter(|(_, stream)| stream.is_broken()) {
-            if now >= stream.next_pli {
-                stream.next_pli = now + PLI_INTERVAL;
+        self.next_request = Instant::NEVER;
+        let mut missing = Vec::new();
+        for (ssrc, stream) in self.ssrcs.iter().zip(&mut self.streams) {
+            // Servers that know no reduced-size RTCP want a report in front (RFC 3550 section 6.1).
+            let begin = |buf: &mut Vec<u8>| {
                 if buf.is_empty() {
-                    // Servers that know no reduced-size RTCP want a report in front (RFC 3550 section 6.1).
                     write_receiver_report(buf, OWN, &[]);
                 }
+            };
+            if stream.keyframe_due(now) {
+                begin(buf);
+                stream.ask(now);
                 write_pli(buf, OWN, *ssrc);
             }
-            self.next_pli = self.next_pli.min(stream.next_pli);
+            missing.clear();
+            if let Some(nack) = &mut stream.nack {
+                nack.take_due(now, ROUND_TRIP, &mut missing);
+            }
+            if !missing.is_empty() && buf.len() < MAX_COMPOUND {
+                begin(buf);
+                write_nack(buf, OWN, *ssrc, &missing);
+            }
+            self.next_request = self.next_request.min(stream.next_request());
         }
     }
 
     /// When [`Self::report`] has something to do.
     pub fn poll_timeout(&self) -> Instant {
-        self.next_report.min(self.next_pli).min(self.arrivals.poll_timeout().unwrap_or(Instant::NEVER))
+        let feedback = self.arrivals.poll_timeout().unwrap_or(Instant::NEVER);
+        self.next_report.min(self.next_request).min(self.next_wanted_keyframe).min(feedback)
     }
 
     /// Counts what went missing since the last cut.
@@ -222,7 +285,7 @@ mod tests {
     }
 
     fn measure(packets: impl IntoIterator<Item = (SeqNo, Vec<u8>)>) -> Measured {
-        let mut subscriber = Subscriber::new(VideoCodec::Vp8, None, Instant::ZERO);
+        let mut subscriber = Subscriber::new(Expected::default(), Instant::ZERO);
         let mut out = Measured::default();
         for (index, (seq, packet)) in packets.into_iter().enumerate() {
             let now = Instant::from_millis(7 + index as u64);
@@ -258,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_broken_picture_is_asked_for_again() {
-        let mut subscriber = Subscriber::new(VideoCodec::Vp8, None, Instant::ZERO);
+        let mut subscriber = Subscriber::new(Expected::default(), Instant::ZERO);
         let mut out = Measured::default();
         let sent = packets(2);
         // The keyframe is missing.
@@ -266,7 +329,7 @@ mod tests {
             subscriber.handle_rtp(Instant::ZERO, &packet, seq, &mut out);
         }
         let mut plis = 0;
-        subscriber.report(subscriber.next_pli, &mut Vec::new(), &mut |compound| {
+        subscriber.report(subscriber.next_request, &mut Vec::new(), &mut |compound| {
             plis += rtcp::compound(compound).filter(|packet| matches!(packet, Ok(RtcpView::Pli(_)))).count();
         });
         assert_eq!((plis, out.frames), (1, 0));
@@ -274,7 +337,7 @@ mod tests {
 
     #[test]
     fn arrivals_are_fed_back_within_a_tenth_of_a_second() {
-        let mut subscriber = Subscriber::new(VideoCodec::Vp8, Some(2), Instant::ZERO);
+        let mut subscriber = Subscriber::new(Expected { transport_cc: Some(2), ..Expected::default() }, Instant::ZERO);
         let mut out = Measured::default();
         for n in 0..8u16 {
             let mut packet = Vec::new();
@@ -299,5 +362,58 @@ mod tests {
         });
         assert_eq!(arrived, [500, 501, 502, 504, 505, 506, 507]);
         assert!(subscriber.poll_timeout() > due);
+    }
+
+    #[test]
+    fn lost_packets_are_asked_for_and_what_comes_again_mends_the_picture() {
+        let (media, rtx) = (Ssrc(9), Ssrc(10));
+        let expected = Expected { repairs: vec![(rtx, media)], ..Expected::default() };
+        let mut subscriber = Subscriber::new(expected, Instant::ZERO);
+        let mut out = Measured::default();
+        let sent = packets(3);
+        let lost = sent.len() - 8;
+        for (index, (seq, packet)) in sent.iter().enumerate().filter(|(index, _)| *index != lost) {
+            subscriber.handle_rtp(Instant::from_millis(index as u64), packet, *seq, &mut out);
+        }
+        assert_eq!((out.frames, out.repaired), (1, 0));
+        let mut asked = Vec::new();
+        let due = subscriber.next_request;
+        subscriber.report(due, &mut Vec::new(), &mut |compound| {
+            for packet in rtcp::compound(compound).flatten() {
+                let RtcpView::Nack(nack) = packet else { continue };
+                asked.extend(nack.seqs());
+            }
+        });
+        assert_eq!(asked, [sent[lost].0.wire()]);
+        let original = RtpView::parse(&sent[lost].1).unwrap();
+        let (timestamp, marker) = (original.timestamp(), original.marker());
+        let header = RtpHeader { payload_type: PayloadType(VIDEO_RTX), seq: 77, timestamp, ssrc: rtx, marker };
+        let mut repair = Vec::new();
+        HeaderWriter::new(&mut repair, header).finish();
+        repair.extend(asked[0].to_be_bytes());
+        repair.extend(original.payload());
+        subscriber.handle_rtp(due, &repair, SeqNo(77), &mut out);
+        subscriber.cut(&mut out);
+        assert_eq!((out.frames, out.repaired, out.lost, out.skipped), (3, 1, 0, 0));
+    }
+
+    #[test]
+    fn a_keyframe_can_be_asked_for_without_need_and_its_way_is_timed() {
+        let expected = Expected { keyframe_interval: Duration::from_secs(1), ..Expected::default() };
+        let mut subscriber = Subscriber::new(expected, Instant::ZERO);
+        let mut out = Measured::default();
+        let sent = packets(2);
+        sent.iter().for_each(|(seq, packet)| subscriber.handle_rtp(Instant::ZERO, packet, *seq, &mut out));
+        assert_eq!(subscriber.next_wanted_keyframe, Instant::from_millis(1_000));
+        let mut compounds = 0;
+        subscriber.report(Instant::from_millis(1_000), &mut Vec::new(), &mut |compound| {
+            compounds += rtcp::compound(compound).filter(|packet| matches!(packet, Ok(RtcpView::Pli(_)))).count();
+        });
+        assert_eq!((compounds, out.keyframe.count()), (1, 0));
+        let after = sent[sent.len() - 1].0.0 + 1 - sent[0].0.0;
+        for (seq, packet) in &sent {
+            subscriber.handle_rtp(Instant::from_millis(1_080), packet, SeqNo(seq.0 + after), &mut out);
+        }
+        assert_eq!(out.keyframe.max(), Duration::from_millis(80));
     }
 }

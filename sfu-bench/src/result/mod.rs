@@ -83,6 +83,10 @@ pub struct RunResult {
     pub skipped: f64,
     /// Share of sound that never arrived, 0 to 1.
     pub audio_loss: f64,
+    /// Packets that were lost and came again when asked for.
+    pub repaired: u64,
+    /// Participants who left and were replaced.
+    pub churned: u64,
     /// Packets that arrived twice.
     pub duplicates: u64,
     /// Packets that arrived after a later one.
@@ -107,6 +111,10 @@ pub struct RunResult {
     pub connect_ms: Quantiles,
     /// From the request to the first whole frame.
     pub first_frame_ms: Quantiles,
+    /// From the request for a keyframe to its last packet.
+    pub keyframe_ms: Quantiles,
+    /// From the last packet of a source or layer to the first whole frame of that which took its place.
+    pub switch_ms: Quantiles,
     /// What the server used.
     pub server: Option<ServerUse>,
     /// How late the generator sent frames.
@@ -150,6 +158,8 @@ impl RunResult {
             loss: share(measured.lost, measured.packets),
             skipped: share(measured.skipped, measured.packets),
             audio_loss: share(measured.audio_lost, measured.audio_packets),
+            repaired: measured.repaired,
+            churned: run.churned,
             duplicates: measured.duplicates,
             reordered: measured.reordered,
             foreign: measured.foreign,
@@ -162,6 +172,8 @@ impl RunResult {
             join_ms: (&joins.times).into(),
             connect_ms: (&run.whole.connect).into(),
             first_frame_ms: (&run.whole.measured.first_frame).into(),
+            keyframe_ms: (&measured.keyframe).into(),
+            switch_ms: (&measured.switch).into(),
             server,
             generator_lateness_ms: (&all.lateness).into(),
             generator_cores: all.cpu.as_secs_f64() / seconds,

@@ -14,6 +14,12 @@ impl fmt::Display for RunResult {
         row(f, "bytes per packet", format!("{:.0}", self.packet_size))?;
         row(f, "loss / of sound", format!("{} / {}", percent(self.loss), percent(self.audio_loss)))?;
         row(f, "lost or left out", percent(self.skipped))?;
+        if self.repaired > 0 {
+            row(f, "repaired", self.repaired.to_string())?;
+        }
+        if self.churned > 0 {
+            row(f, "left and replaced", self.churned.to_string())?;
+        }
         row(f, "duplicates / reordered", format!("{} / {}", self.duplicates, self.reordered))?;
         row(f, "frames / freezes", format!("{} / {}", self.frames, self.freezes))?;
         row(f, "keyframe requests", self.keyframe_requests.to_string())?;
@@ -24,6 +30,8 @@ impl fmt::Display for RunResult {
             ("join to answer", &self.join_ms),
             ("join to connection", &self.connect_ms),
             ("join to first frame", &self.first_frame_ms),
+            ("request to keyframe", &self.keyframe_ms),
+            ("switch of source or layer", &self.switch_ms),
             ("generator's lateness", &self.generator_lateness_ms),
         ] {
             if q.count > 0 {

@@ -8,6 +8,7 @@ use crate::scenario::{ParticipantPlan, Scenario};
 use anyhow::{Context, Result, bail};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -30,91 +31,109 @@ pub struct JoinCounts {
 }
 
 /// A participant who is in.
-pub(super) struct Participant {
-    /// Its session.
-    pub(super) session: Kept,
-    /// Its peer: which generator, which of its peers.
-    pub(super) peer: (usize, PeerId),
+pub(super) struct Member {
+    pub(super) plan: ParticipantPlan,
+    session: Kept,
+    /// Which generator, which of its peers.
+    peer: (usize, PeerId),
 }
 
-/// Everything that joins need.
+/// Who is in, and how it came about.
+#[derive(Default)]
+pub(super) struct Members {
+    pub(super) all: Vec<Member>,
+    pub(super) counts: JoinCounts,
+    /// Participants who left and were replaced.
+    pub(super) churned: u64,
+}
+
+/// A load at work: everything that joining and leaving need.
 pub(super) struct Load<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) options: &'a RunOptions,
     pub(super) joiner: Joiner,
     pub(super) generators: &'a [Generator],
-    pub(super) participants: Vec<Participant>,
-    pub(super) counts: JoinCounts,
+    pub(super) members: RefCell<Members>,
+    /// Nobody sends, joins or leaves.
+    pub(super) paused: Cell<bool>,
 }
 
 impl Load<'_> {
-    /// Joins everybody of `plans`.
+    /// Joins everybody of `plans`, at the rate of the options.
     ///
     /// # Errors
     /// Where nobody is in. Single failures are counted.
-    pub(super) async fn join_all(&mut self, plans: Vec<ParticipantPlan>, progress: Progress<'_>) -> Result<()> {
+    pub(super) async fn join_all(&self, plans: Vec<ParticipantPlan>, progress: Progress<'_>) -> Result<()> {
         // Publishers first: over WHEP there is nothing to play before somebody publishes.
         let (publishers, others): (Vec<_>, Vec<_>) = plans.into_iter().partition(|plan| plan.publishes);
         for wave in [publishers, others] {
             self.join_wave(&wave, progress).await;
         }
-        if self.participants.is_empty() {
-            bail!("nobody could join: {}", self.counts.first_error.as_deref().unwrap_or("the scenario is empty"));
+        let members = self.members.borrow();
+        if members.all.is_empty() {
+            bail!("nobody could join: {}", members.counts.first_error.as_deref().unwrap_or("the scenario is empty"));
         }
         Ok(())
     }
 
-    async fn join_wave(&mut self, wave: &[ParticipantPlan], progress: Progress<'_>) {
+    async fn join_wave(&self, wave: &[ParticipantPlan], progress: Progress<'_>) {
         let interval = Duration::from_secs_f64(1.0 / self.options.join_rate.max(0.1));
-        let (scenario, joiner, generators) = (self.scenario, &self.joiner, self.generators);
-        let mut waiting = FuturesUnordered::new();
+        let mut joining = FuturesUnordered::new();
+        let mut plans = wave.iter();
         let mut next = Instant::now();
-        for plan in wave {
-            sleep_until(next).await;
-            next += interval;
-            waiting.push(join_one(scenario, joiner, generators, plan));
-            // Futures make progress only while they are waited for.
-            while waiting.len() >= MAX_JOINING || next > Instant::now() {
-                let answered = tokio::select! {
-                    answered = waiting.next() => answered,
-                    () = sleep_until(next), if waiting.len() < MAX_JOINING => None,
-                };
-                let Some(result) = answered else { break };
-                note(&mut self.counts, &mut self.participants, result);
+        loop {
+            tokio::select! {
+                // Joins that are under way go on.
+                Some(()) = joining.next() => {}
+                () = sleep_until(next), if joining.len() < MAX_JOINING && plans.len() > 0 => {
+                    next += interval;
+                    joining.extend(plans.next().map(|plan| self.join(plan)));
+                }
+                else => return,
             }
-            progress(&format!("{} joined, {} failed", self.counts.joined, self.counts.failed));
-        }
-        while let Some(result) = waiting.next().await {
-            note(&mut self.counts, &mut self.participants, result);
+            let counts = &self.members.borrow().counts;
+            progress(&format!("{} joined, {} failed", counts.joined, counts.failed));
         }
     }
-}
 
-fn note(counts: &mut JoinCounts, participants: &mut Vec<Participant>, result: Result<(Participant, Duration)>) {
-    match result {
-        Ok((participant, time)) => {
-            counts.joined += 1;
-            counts.times.record(time);
-            participants.push(participant);
-        }
-        Err(error) => {
-            counts.failed += 1;
-            counts.first_error.get_or_insert_with(|| format!("{error:#}"));
+    /// Joins one participant, and notes how it went.
+    pub(super) async fn join(&self, plan: &ParticipantPlan) {
+        let begun = Instant::now();
+        let joined = timeout(JOIN_PATIENCE, self.joiner.join(plan, &self.scenario.group[plan.group])).await;
+        let time = begun.elapsed();
+        let joined = joined.context("the server did not answer the join in time").and_then(|joined| joined);
+        let mut members = self.members.borrow_mut();
+        match joined {
+            Ok((session, peer)) => {
+                let busyness = |(_, generator): &(usize, &Generator)| generator.peers();
+                let index = self.generators.iter().enumerate().min_by_key(busyness).map_or(0, |found| found.0);
+                let peer = (index, self.generators[index].add(peer));
+                members.counts.joined += 1;
+                members.counts.times.record(time);
+                members.all.push(Member { plan: plan.clone(), session, peer });
+            }
+            Err(error) => {
+                members.counts.failed += 1;
+                members.counts.first_error.get_or_insert_with(|| format!("{error:#}"));
+            }
         }
     }
-}
 
-async fn join_one(
-    scenario: &Scenario,
-    joiner: &Joiner,
-    generators: &[Generator],
-    plan: &ParticipantPlan,
-) -> Result<(Participant, Duration)> {
-    let begun = Instant::now();
-    let joined = timeout(JOIN_PATIENCE, joiner.join(plan, &scenario.group[plan.group])).await;
-    let (session, peer) = joined.context("the server did not answer the join in time")??;
-    let time = begun.elapsed();
-    let index = generators.iter().enumerate().min_by_key(|(_, generator)| generator.peers()).map_or(0, |g| g.0);
-    let peer = (index, generators[index].add(peer));
-    Ok((Participant { session, peer }, time))
+    /// One participant leaves.
+    pub(super) async fn leave(&self, member: Member) {
+        self.generators[member.peer.0].remove(member.peer.1);
+        member.session.leave().await;
+    }
+
+    /// Everybody leaves.
+    pub(super) async fn leave_all(&self) {
+        let all = std::mem::take(&mut self.members.borrow_mut().all);
+        futures_util::future::join_all(all.into_iter().map(|member| self.leave(member))).await;
+    }
+
+    /// Publishers fall silent, or go on.
+    pub(super) fn pause(&self, paused: bool) {
+        self.paused.set(paused);
+        self.generators.iter().for_each(|generator| generator.pause(paused));
+    }
 }

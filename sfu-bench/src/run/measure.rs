@@ -47,6 +47,8 @@ pub struct Measurement {
     pub whole: Interval,
     /// Generator threads.
     pub threads: usize,
+    /// Participants who left and were replaced.
+    pub churned: u64,
 }
 
 impl Measurement {
@@ -76,12 +78,12 @@ impl Measurement {
             return Ok(());
         }
         progress("measuring the floor");
-        load.generators.iter().for_each(|generator| generator.pause(true));
+        load.pause(true);
         sleep(DRAIN).await;
         let receivers = load.generators.iter().map(Generator::connected).sum();
         let (packets, bytes) = (settled.measured.packets, settled.measured.bytes);
         self.floors.push(floor_slices::slice(load.options, receivers, packets, bytes).await?);
-        load.generators.iter().for_each(|generator| generator.pause(false));
+        load.pause(false);
         sleep(RESUME).await;
         self.whole.merge(&cut(load.generators).await?);
         Ok(())

@@ -1,5 +1,6 @@
 //! One run: join everybody, let the load settle, measure, leave.
 
+mod churn;
 mod floor_slices;
 mod joins;
 mod measure;
@@ -13,8 +14,9 @@ use crate::join::{Joiner, Target};
 use crate::result::RunResult;
 use crate::scenario::Scenario;
 use anyhow::{Result, bail};
-use joins::{Load, Participant};
+use joins::Load;
 use measure::sample;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -56,26 +58,21 @@ pub async fn run(scenario: &Scenario, options: &RunOptions, progress: Progress<'
     }
     let idle = sample(options)?;
     let joiner = Joiner::new(options.target.clone(), clock);
-    let mut load = Load {
-        scenario,
-        options,
-        joiner,
-        generators: &generators,
-        participants: Vec::new(),
-        counts: JoinCounts::default(),
-    };
+    let members = RefCell::default();
+    let load = Load { scenario, options, joiner, generators: &generators, members, paused: Cell::new(false) };
     load.join_all(scenario.participants(load.joiner.per_stream()), progress).await?;
     sleep(options.settle).await;
     let mut measurement = Measurement::default();
-    measurement.take(&load, progress).await?;
-    let Load { participants, counts, .. } = load;
-    let leave = |participant: Participant| {
-        generators[participant.peer.0].remove(participant.peer.1);
-        participant.session.leave()
-    };
-    futures_util::future::join_all(participants.into_iter().map(leave)).await;
+    tokio::select! {
+        measured = measurement.take(&load, progress) => measured?,
+        never = load.churn(scenario.churn) => match never {},
+    }
+    load.leave_all().await;
+    let members = load.members.into_inner();
     for generator in generators {
         measurement.whole.merge(&generator.finish()?);
     }
+    measurement.churned = members.churned;
+    let counts = members.counts;
     Ok(RunResult::new(scenario, &counts, &measurement, idle.map(|idle| idle.rss)))
 }

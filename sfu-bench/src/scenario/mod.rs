@@ -1,12 +1,23 @@
 //! What load to make: groups of rooms, each with publishers and subscribers; from options, a preset or a file.
 
+mod impairment;
+mod plan;
+mod preset;
+
+pub use impairment::Impairment;
+pub use plan::ParticipantPlan;
+pub use preset::Preset;
+
 use crate::media::VideoCodec;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use std::time::Duration;
 
 /// Most participants of one scenario; each has a socket and costs some kilobytes.
 const MAX_PARTICIPANTS: usize = 20_000;
+/// Most leaves and joins per second; each costs both sides a handshake of about a millisecond.
+const MAX_CHURN: f64 = 1_000.0;
 
 /// A whole load.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -15,6 +26,10 @@ pub struct Scenario {
     /// Name, for reports.
     #[serde(default)]
     pub name: String,
+    /// Participants who leave, and others who join in their place, per second of the measured time. Publishers of a
+    /// room that is no mesh stay, since nothing would be left to see.
+    #[serde(default)]
+    pub churn: f64,
     /// Rooms of one kind each.
     pub group: Vec<Group>,
 }
@@ -51,6 +66,13 @@ pub struct Group {
     pub video_slots: usize,
     /// Most streams of sound that a participant subscribes to.
     pub audio_slots: usize,
+    /// Seconds that each publisher of a room speaks in turn, while the others are silent; 0 lets all speak always.
+    pub speaker_interval: f64,
+    /// Seconds between requests of each subscriber for a keyframe that nothing calls for; 0 for none.
+    pub keyframe_interval: f64,
+    /// What the networks of the participants are like; none for a perfect one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub impairment: Option<Impairment>,
 }
 
 impl Default for Group {
@@ -70,72 +92,19 @@ impl Default for Group {
             audio_bitrate: 32_000,
             video_slots: 9,
             audio_slots: 9,
+            speaker_interval: 0.0,
+            keyframe_interval: 0.0,
+            impairment: None,
         }
     }
 }
 
-/// Loads that operators know by name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-pub enum Preset {
-    /// 25 rooms of 4 who all see and hear each other, 500 kbit/s each.
-    Meeting,
-    /// One room, 3 on the podium, 100 who watch.
-    Webinar,
-    /// One publisher of 1.5 Mbit/s, 200 who watch.
-    TownHall,
-    /// 8 rooms, a teacher in three layers and 12 pupils who send a small picture.
-    Classroom,
-    /// 10 who speak, 200 who listen; no picture.
-    AudioRoom,
-}
-
-impl Preset {
-    /// The load.
-    pub fn scenario(self) -> Scenario {
-        let meeting =
-            Group { rooms: 25, publishers: 4, subscribers: 0, mesh: true, bitrate: 500_000, ..Group::default() };
-        let (name, group) = match self {
-            Self::Meeting => ("meeting", vec![meeting]),
-            Self::Webinar => {
-                ("webinar", vec![Group { publishers: 3, subscribers: 100, mesh: true, ..Group::default() }])
-            }
-            Self::TownHall => ("town-hall", vec![Group { subscribers: 200, audio: false, ..Group::default() }]),
-            Self::Classroom => {
-                let teacher = Group { rooms: 8, publishers: 1, subscribers: 12, layers: 3, ..Group::default() };
-                let pupils =
-                    Group { rooms: 8, publishers: 12, subscribers: 1, bitrate: 100_000, fps: 10.0, ..teacher.clone() };
-                ("classroom", vec![teacher, Group { layers: 1, ..pupils }])
-            }
-            Self::AudioRoom => {
-                let room =
-                    Group { publishers: 10, subscribers: 200, video: false, audio_slots: 10, ..Group::default() };
-                ("audio-room", vec![room])
-            }
-        };
-        Scenario { name: name.to_owned(), group }
-    }
-}
-
-/// One participant to come.
-#[derive(Clone, PartialEq, Debug)]
-pub struct ParticipantPlan {
-    /// Its room.
-    pub room: String,
-    /// Its name, unique in the room.
-    pub name: String,
-    /// Sends.
-    pub publishes: bool,
-    /// Slots for video.
-    pub video_slots: usize,
-    /// Slots for sound.
-    pub audio_slots: usize,
-    /// Over WHEP: the publisher to whom it listens.
-    pub stream: Option<String>,
-    /// What kind of room it is in.
-    pub group: usize,
-}
-
 impl Scenario {
+    /// Rooms of one kind.
+    pub fn of(group: Group) -> Self {
+        Self { name: "options".to_owned(), churn: 0.0, group: vec![group] }
+    }
+
     /// Reads a scenario file.
     ///
     /// # Errors
@@ -152,19 +121,9 @@ impl Scenario {
     /// # Errors
     /// Says what is out of bounds.
     pub fn check(&self) -> Result<()> {
-        for group in &self.group {
-            if group.layers == 0 || group.layers > 3 {
-                bail!("layers is {}; a publisher sends 1 to 3", group.layers);
-            }
-            if !(1.0..=120.0).contains(&group.fps) {
-                bail!("fps is {}; 1 to 120 are possible", group.fps);
-            }
-            if group.bitrate < 10_000 || group.bitrate > 50_000_000 {
-                bail!("bitrate is {}; 10000 to 50000000 are possible", group.bitrate);
-            }
-            if group.rooms == 0 || group.publishers == 0 || !(group.video || group.audio) {
-                bail!("a group needs rooms, publishers, and sound or picture");
-            }
+        self.group.iter().try_for_each(Group::check)?;
+        if !(0.0..=MAX_CHURN).contains(&self.churn) {
+            bail!("churn is {}; 0 to {MAX_CHURN} leaves and joins per second are possible", self.churn);
         }
         let participants = self.participants(false).len();
         if participants > MAX_PARTICIPANTS {
@@ -178,7 +137,7 @@ impl Scenario {
         let mut all = Vec::new();
         for (index, group) in self.group.iter().enumerate() {
             for room in 0..group.rooms {
-                group.room(index, &format!("bench-{index}-{room}"), per_stream, &mut all);
+                plan::room(group, index, &format!("bench-{index}-{room}"), per_stream, &mut all);
             }
         }
         all
@@ -186,33 +145,32 @@ impl Scenario {
 }
 
 impl Group {
-    fn room(&self, index: usize, room: &str, per_stream: bool, all: &mut Vec<ParticipantPlan>) {
-        let plan = |name: String, publishes: bool, sources: usize, stream: Option<String>| ParticipantPlan {
-            room: room.to_owned(),
-            name,
-            publishes,
-            video_slots: if self.video { sources.min(self.video_slots) } else { 0 },
-            audio_slots: if self.audio { sources.min(self.audio_slots) } else { 0 },
-            stream,
-            group: index,
-        };
-        let publisher = |n: usize| format!("p{n}");
-        for n in 0..self.publishers {
-            let sources = if self.mesh && !per_stream { self.publishers - 1 } else { 0 };
-            all.push(plan(publisher(n), true, sources, None));
+    fn check(&self) -> Result<()> {
+        if self.layers == 0 || self.layers > 3 {
+            bail!("layers is {}; a publisher sends 1 to 3", self.layers);
         }
-        let listeners = if self.mesh { (0..self.publishers).map(Some).collect() } else { Vec::new() };
-        for own in listeners.into_iter().chain((0..self.subscribers).map(|_| None)) {
-            if !per_stream {
-                if own.is_none() {
-                    all.push(plan(format!("s{}", all.len()), false, self.publishers, None));
-                }
-                continue;
-            }
-            for n in (0..self.publishers).filter(|n| Some(*n) != own) {
-                all.push(plan(format!("s{}", all.len()), false, 1, Some(publisher(n))));
+        if !(1.0..=120.0).contains(&self.fps) {
+            bail!("fps is {}; 1 to 120 are possible", self.fps);
+        }
+        if self.bitrate < 10_000 || self.bitrate > 50_000_000 {
+            bail!("bitrate is {}; 10000 to 50000000 are possible", self.bitrate);
+        }
+        if self.rooms == 0 || self.publishers == 0 || !(self.video || self.audio) {
+            bail!("a group needs rooms, publishers, and sound or picture");
+        }
+        for (name, seconds) in
+            [("speaker_interval", self.speaker_interval), ("keyframe_interval", self.keyframe_interval)]
+        {
+            if seconds != 0.0 && !(0.1..=3_600.0).contains(&seconds) {
+                bail!("{name} is {seconds}; 0 or 0.1 to 3600 seconds are possible");
             }
         }
+        self.impairment.as_ref().map_or(Ok(()), Impairment::check)
+    }
+
+    /// Time between keyframes that each subscriber asks for; zero for none.
+    pub fn keyframe_interval(&self) -> Duration {
+        Duration::from_secs_f64(self.keyframe_interval)
     }
 
     /// Bitrates of the layers, lowest first.
@@ -244,6 +202,7 @@ mod tests {
             preset.scenario().check().unwrap();
         }
         assert_eq!(Preset::AudioRoom.scenario().participants(false)[10].audio_slots, 10);
+        assert!(Preset::Churn.scenario().churn > 0.0);
     }
 
     #[test]
@@ -253,7 +212,16 @@ mod tests {
         assert_eq!((scenario.group[0].subscribers, scenario.group[0].codec), (3, VideoCodec::H264));
         let error = toml::from_str::<Scenario>("[[group]]\nsubscriber = 3\n").unwrap_err();
         assert!(error.to_string().contains("subscriber"), "{error}");
-        let error = Scenario { name: String::new(), group: vec![Group { layers: 9, ..Group::default() }] }.check();
+        let error = Scenario::of(Group { layers: 9, ..Group::default() }).check();
         assert!(error.unwrap_err().to_string().contains("layers"));
+        let impaired = "churn = 5\n[[group]]\nspeaker_interval = 2\nimpairment = { loss = 0.02, rate_kbps = 800 }\n";
+        let scenario: Scenario = toml::from_str(impaired).unwrap();
+        scenario.check().unwrap();
+        assert_eq!(scenario.group[0].impairment.as_ref().unwrap().rate_kbps, Some(800));
+        for bad in
+            ["churn = -1\n[[group]]\n", "[[group]]\nspeaker_interval = 0.001\n", "[[group]]\nimpairment = { loss = 2 }"]
+        {
+            assert!(toml::from_str::<Scenario>(bad).unwrap().check().is_err(), "{bad}");
+        }
     }
 }

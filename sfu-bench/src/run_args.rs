@@ -1,0 +1,85 @@
+//! Options of `run`.
+
+use crate::load_args::LoadArgs;
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use sfu_bench::join::Target;
+use sfu_bench::run::RunOptions;
+use sfu_net::affinity;
+use std::time::Duration;
+
+/// Loads a server with participants and measures what comes of it.
+#[derive(Args)]
+pub(crate) struct RunArgs {
+    /// Server of the native signalling.
+    #[arg(long, default_value = "ws://127.0.0.1:7880", conflicts_with_all = ["whip", "whep"])]
+    server: String,
+    /// WHIP endpoint of any server, with {room} and {stream} to be filled in.
+    #[arg(long, requires = "whep")]
+    whip: Option<String>,
+    /// WHEP endpoint of any server, with {room} and {stream} to be filled in.
+    #[arg(long, requires = "whip")]
+    whep: Option<String>,
+    /// Token that admits the participants.
+    #[arg(long, env = "SFU_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    #[command(flatten)]
+    pub(crate) load: LoadArgs,
+    /// Joins per second.
+    #[arg(long, default_value_t = 50.0)]
+    join_rate: f64,
+    /// Seconds between the last join and the measurement.
+    #[arg(long, default_value_t = 2.0)]
+    settle: f64,
+    /// Seconds measured.
+    #[arg(long, default_value_t = 10.0)]
+    duration: f64,
+    /// The server's process, whose CPU time and memory are measured.
+    #[arg(long)]
+    server_pid: Option<u32>,
+    /// CPUs for the generators, one thread each (default: the last allowed).
+    #[arg(long, value_delimiter = ',')]
+    cpus: Vec<usize>,
+    /// Where the server tells its metrics, for the lengths of its runs (default: /metrics of a native server).
+    #[arg(long)]
+    metrics_url: Option<String>,
+    /// Measures the floor in slices between the measured windows, and the server's ratio to it.
+    #[arg(long)]
+    with_floor: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl RunArgs {
+    /// How to run.
+    ///
+    /// # Errors
+    /// Where something is out of bounds.
+    pub(crate) fn options(&self) -> Result<RunOptions> {
+        let target = match (&self.whip, &self.whep) {
+            (Some(whip), Some(whep)) => {
+                Target::Http { whip: whip.clone(), whep: whep.clone(), token: self.token.clone() }
+            }
+            _ => Target::Native { server: self.server.clone(), token: self.token.clone().unwrap_or_default() },
+        };
+        let cpus =
+            if self.cpus.is_empty() { affinity::allowed_cpus().pop().into_iter().collect() } else { self.cpus.clone() };
+        let seconds = |value: f64, name: &str| {
+            Duration::try_from_secs_f64(value).with_context(|| format!("--{name} {value} is no time"))
+        };
+        if !(0.1..=10_000.0).contains(&self.join_rate) {
+            bail!("--join-rate {} is out of bounds: 0.1 to 10000", self.join_rate);
+        }
+        Ok(RunOptions {
+            join_rate: self.join_rate,
+            settle: seconds(self.settle, "settle")?,
+            duration: seconds(self.duration, "duration")?,
+            server_pid: self.server_pid,
+            metrics_url: self.metrics_url.clone().or_else(|| target.metrics_url()),
+            target,
+            cpus,
+            with_floor: self.with_floor,
+        })
+    }
+}
