@@ -140,7 +140,7 @@ impl Joiner {
         let socket = UdpSocket::bind(SocketAddr::new(IpAddr::V4(local), 0), &config)
             .context("cannot open a socket for a peer (ulimit -n?)")?;
         let endpoint = Endpoint::new(answer.params, &self.certificate, self.clock.now());
-        let publisher = self.publisher(&offer, plan, group, answer.transport_cc);
+        let mut publisher = self.publisher(&offer, plan, group, answer.transport_cc);
         let expected = Expected {
             codec: group.codec,
             transport_cc: answer.transport_cc,
@@ -148,6 +148,9 @@ impl Joiner {
             keyframe_interval: group.keyframe_interval(),
         };
         let subscriber = Subscriber::new(expected, joined);
+        if group.impairment.is_some() {
+            publisher.keep_history();
+        }
         let link = group.impairment.as_ref().and_then(|impairment| impairment.link(plan.number));
         let impaired = link.map(|link| Box::new(ImpairedPath::new(&link, plan.number)));
         Ok((kept, NewPeer { socket, endpoint, publisher, subscriber, impaired, joined }))

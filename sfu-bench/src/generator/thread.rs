@@ -18,6 +18,9 @@ use std::time::Duration;
 /// Sockets that are read before the timers are looked at again, so that a crowd of receivers does not make frames late.
 const EVENTS: usize = 64;
 
+/// A peer that is taken away sooner, before it is connected, has not failed.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
+
 pub(super) struct Thread {
     clock: BenchClock,
     poll: Poll,
@@ -132,7 +135,8 @@ impl Thread {
         peer.new.subscriber.cut(&mut self.interval.measured);
         if !peer.failed {
             self.live.connected.fetch_sub(u64::from(peer.connected), Ordering::Relaxed);
-            self.interval.failed += u64::from(!peer.connected);
+            let had_time = now - peer.new.joined > CONNECT_PATIENCE;
+            self.interval.failed += u64::from(!peer.connected && had_time);
         }
         self.outgoing.clear();
         peer.new.endpoint.close();
@@ -180,7 +184,8 @@ impl Thread {
             return self.serve(index);
         }
         let arrival = peer.new.impaired.as_ref().map_or(Instant::NEVER, |path| path.poll_timeout());
-        let due = peer.new.subscriber.poll_timeout().min(arrival);
+        let media = if self.paused { Instant::NEVER } else { peer.new.publisher.poll_timeout() };
+        let due = peer.new.subscriber.poll_timeout().min(arrival).min(media);
         if due < peer.armed {
             peer.armed = due;
             self.timers.arm(due, index);

@@ -19,8 +19,18 @@ pub const VIDEO: u8 = 96;
 /// Payload type of retransmitted video.
 pub const VIDEO_RTX: u8 = 97;
 /// Ids of the header extensions that the peer offers.
-pub const EXTENSIONS: [(ExtensionKind, u8); 4] =
-    [(ExtensionKind::Mid, 1), (ExtensionKind::TransportCc, 2), (ExtensionKind::AudioLevel, 3), (ExtensionKind::Rid, 4)];
+pub const EXTENSIONS: [(ExtensionKind, u8); 5] = [
+    (ExtensionKind::Mid, 1),
+    (ExtensionKind::TransportCc, 2),
+    (ExtensionKind::AudioLevel, 3),
+    (ExtensionKind::Rid, 4),
+    (ExtensionKind::RepairedRid, 5),
+];
+
+/// Source of the retransmissions of `media`. Media sources are counted from 1 on, and never come near.
+pub fn rtx_of(media: Ssrc) -> Ssrc {
+    Ssrc(media.0 | 1 << 31)
+}
 
 /// What a peer offers.
 #[derive(Clone, Debug)]
@@ -84,7 +94,10 @@ impl OfferPlan {
 
     fn video_sources(&self) -> String {
         if let [ssrc] = self.video[..] {
-            return format!("a=ssrc:{} cname:bench\r\n", ssrc.0);
+            let (media, rtx) = (ssrc.0, rtx_of(ssrc).0);
+            return format!(
+                "a=ssrc-group:FID {media} {rtx}\r\na=ssrc:{media} cname:bench\r\na=ssrc:{rtx} cname:bench\r\n"
+            );
         }
         let rids = &RIDS[..self.video.len().min(RIDS.len())];
         let lines: String = rids.iter().map(|rid| format!("a=rid:{rid} send\r\n")).collect();
@@ -190,7 +203,8 @@ mod tests {
         assert_eq!(offer.ice, plan.ice);
         let single = OfferPlan { video: vec![Ssrc(2)], audio: None, ..plan };
         let offer = Description::parse(&single.to_sdp()).unwrap();
-        assert_eq!(offer.media[0].ssrcs[0].media, Ssrc(2));
+        let pair = offer.media[0].ssrcs[0];
+        assert_eq!((pair.media, pair.rtx), (Ssrc(2), Some(rtx_of(Ssrc(2)))));
     }
 
     #[test]

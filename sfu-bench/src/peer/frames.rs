@@ -31,8 +31,7 @@ pub(super) struct Frames {
     patience: Duration,
     next: Option<SeqNo>,
     /// Packets from `next` on; the first is missing.
-    held: VecDeque<Option<Part>>,
-    waiting_since: Instant,
+    held: VecDeque<Option<(Part, Instant)>>,
     decodable: bool,
     whole: bool,
     keyframe: bool,
@@ -41,15 +40,7 @@ pub(super) struct Frames {
 impl Frames {
     /// Nothing came. Holes are waited for as long as `patience`.
     pub(super) fn new(patience: Duration) -> Self {
-        Self {
-            patience,
-            next: None,
-            held: VecDeque::new(),
-            waiting_since: Instant::ZERO,
-            decodable: false,
-            whole: false,
-            keyframe: false,
-        }
+        Self { patience, next: None, held: VecDeque::new(), decodable: false, whole: false, keyframe: false }
     }
 
     /// Whether the picture is broken until the next keyframe.
@@ -78,24 +69,21 @@ impl Frames {
     }
 
     fn hold(&mut self, now: Instant, index: usize, part: Part) {
-        if self.held.is_empty() {
-            self.waiting_since = now;
-        }
         if self.held.len() <= index {
             self.held.resize(index + 1, None);
         }
-        self.held[index] = Some(part);
+        self.held[index] = Some((part, now));
     }
 
-    /// Takes what follows without a hole, and gives up a hole that is too old.
+    /// Takes what follows without a hole, and gives up holes that are too old: those behind which a packet has waited
+    /// for too long.
     fn drain(&mut self, now: Instant, completed: &mut Completed) {
+        let patience = self.patience;
+        let waited_long = |(_, came): &(Part, Instant)| now - *came >= patience;
         while let Some(first) = self.held.front().copied() {
             match first {
-                Some(part) => {
-                    self.take(part, completed);
-                    self.waiting_since = now;
-                }
-                None if now - self.waiting_since >= self.patience => self.broken(),
+                Some((part, _)) => self.take(part, completed),
+                None if self.held.iter().flatten().next().is_some_and(waited_long) => self.broken(),
                 None => return,
             }
             self.held.pop_front();
@@ -157,6 +145,16 @@ mod tests {
         assert_eq!(frames(5, with_hole(4, 8)), (6, false));
         assert_eq!(frames(5, with_hole(4, 14)), (1, true));
         assert_eq!(frames(0, (0..18).filter(|n| *n != 4)), (1, true));
+    }
+
+    #[test]
+    fn holes_are_waited_for_side_by_side() {
+        let mut frames = Frames::new(Duration::from_millis(20));
+        // Every tenth packet is missing; all that are older than 20 ms are given up.
+        for n in (0..1_000).filter(|n| n % 10 != 1) {
+            frames.on_packet(Instant::from_millis(n), SeqNo(n), part(n));
+            assert!(frames.held.len() <= 31, "{n}: {}", frames.held.len());
+        }
     }
 
     #[test]

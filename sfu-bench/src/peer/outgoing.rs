@@ -1,6 +1,6 @@
 //! One RTP stream on its way out.
 
-use super::description::OPUS;
+use super::description::{OPUS, VIDEO_RTX, rtx_of};
 use super::extension_id;
 use crate::endpoint::Endpoint;
 use sfu_rtc::ids::{PayloadType, SeqNo, Ssrc};
@@ -9,6 +9,7 @@ use sfu_rtc::rtcp::{SenderInfo, write_sender_report};
 use sfu_rtc::rtp::RtpHeader;
 use sfu_rtc::rtp::extension::ExtensionKind;
 use sfu_rtc::time::{Instant, NtpTime};
+use std::collections::VecDeque;
 
 /// What differs from packet to packet.
 #[derive(Clone, Copy)]
@@ -38,6 +39,17 @@ impl TransportSeq {
     }
 }
 
+/// Packets that are kept for those who ask again: a second of 1.5 Mbit/s video.
+const HISTORY: usize = 256;
+
+/// What is kept for those who ask again (RFC 4588).
+struct History {
+    packets: VecDeque<(SeqNo, PacketFacts, Vec<u8>)>,
+    next_seq: SeqNo,
+    /// What was asked for and not sent again yet.
+    wanted: Vec<u16>,
+}
+
 /// One RTP stream.
 pub(super) struct Outgoing {
     pub(super) ssrc: Ssrc,
@@ -49,6 +61,7 @@ pub(super) struct Outgoing {
     octets: u32,
     /// Timestamp of the last packet, and when it was sent.
     last: Option<(u32, Instant)>,
+    history: Option<History>,
 }
 
 impl Outgoing {
@@ -62,7 +75,45 @@ impl Outgoing {
             packets: 0,
             octets: 0,
             last: None,
+            history: None,
         }
+    }
+
+    /// Keeps packets for those who ask again.
+    pub(super) fn keep_history(&mut self) {
+        self.history = Some(History { packets: VecDeque::new(), next_seq: SeqNo(1_000), wanted: Vec::new() });
+    }
+
+    /// Somebody asks again.
+    pub(super) fn want(&mut self, seqs: impl Iterator<Item = u16>) {
+        if let Some(history) = &mut self.history {
+            let room = HISTORY - history.wanted.len().min(HISTORY);
+            history.wanted.extend(seqs.take(room));
+        }
+    }
+
+    /// Whether something is to be sent again.
+    pub(super) fn has_wanted(&self) -> bool {
+        self.history.as_ref().is_some_and(|history| !history.wanted.is_empty())
+    }
+
+    /// Sends again what was asked for and is still there.
+    pub(super) fn resend(
+        &mut self,
+        transport_seq: &mut TransportSeq,
+        endpoint: &mut Endpoint,
+        batch: &mut TransmitBatch,
+    ) {
+        let Some(mut history) = self.history.take() else { return };
+        for wanted in history.wanted.drain(..) {
+            let Some((_, facts, payload)) = history.packets.iter().find(|(seq, ..)| seq.wire() == wanted) else {
+                continue;
+            };
+            let repair = [&wanted.to_be_bytes()[..], payload].concat();
+            self.write(history.next_seq, true, *facts, &repair, transport_seq, endpoint, batch);
+            history.next_seq = history.next_seq.next();
+        }
+        self.history = Some(history);
     }
 
     pub(super) fn send(
@@ -79,11 +130,31 @@ impl Outgoing {
         self.packets = self.packets.wrapping_add(1);
         self.octets = self.octets.wrapping_add(payload.len() as u32);
         self.last = Some((facts.timestamp, now));
+        self.write(seq, false, facts, payload, transport_seq, endpoint, batch);
+        if let Some(history) = &mut self.history {
+            if history.packets.len() == HISTORY {
+                history.packets.pop_front();
+            }
+            history.packets.push_back((seq, facts, payload.to_vec()));
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of a packet, and where it goes")]
+    fn write(
+        &self,
+        seq: SeqNo,
+        again: bool,
+        facts: PacketFacts,
+        payload: &[u8],
+        transport_seq: &mut TransportSeq,
+        endpoint: &mut Endpoint,
+        batch: &mut TransmitBatch,
+    ) {
         let header = RtpHeader {
-            payload_type: self.payload_type,
+            payload_type: if again { PayloadType(VIDEO_RTX) } else { self.payload_type },
             seq: seq.wire(),
             timestamp: facts.timestamp,
-            ssrc: self.ssrc,
+            ssrc: if again { rtx_of(self.ssrc) } else { self.ssrc },
             marker: facts.marker,
         };
         let wide = transport_seq.take();
@@ -97,8 +168,9 @@ impl Outgoing {
         if let Some(id) = transport_seq.id {
             add(id, &wide);
         }
+        let rid = if again { ExtensionKind::RepairedRid } else { ExtensionKind::Rid };
         match self.rid {
-            Some(rid) => add(extension_id(ExtensionKind::Rid), rid.as_bytes()),
+            Some(name) => add(extension_id(rid), name.as_bytes()),
             None if self.payload_type.0 == OPUS => add(extension_id(ExtensionKind::AudioLevel), &level),
             None => {}
         }
@@ -113,5 +185,21 @@ impl Outgoing {
         let rtp = timestamp.wrapping_add(since as u32);
         let (packets, octets) = (self.packets, self.octets);
         write_sender_report(buf, &SenderInfo { ssrc: self.ssrc, ntp, rtp, packets, octets }, &[]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_bounded_and_without_a_history_unheard() {
+        let mut stream = Outgoing::new(Ssrc(1), 96, 0, None);
+        stream.want(0..5);
+        assert!(!stream.has_wanted());
+        stream.keep_history();
+        stream.want(0..5_000);
+        stream.want(0..5_000);
+        assert_eq!(stream.history.as_ref().unwrap().wanted.len(), HISTORY);
     }
 }

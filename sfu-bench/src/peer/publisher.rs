@@ -1,4 +1,5 @@
-//! What a peer sends: sound every 20 ms, video frame by frame, sender reports, and keyframes when asked.
+//! What a peer sends: sound every 20 ms, video frame by frame, sender reports, and keyframes and lost packets when
+//! asked.
 
 use super::description::{OPUS, RIDS, VIDEO};
 use super::outgoing::{Outgoing, PacketFacts, TransportSeq};
@@ -98,21 +99,37 @@ impl Publisher {
         }
     }
 
+    /// Keeps video for those who ask again.
+    pub fn keep_history(&mut self) {
+        self.video.iter_mut().for_each(|(stream, _)| stream.keep_history());
+    }
+
     /// When media is due.
     pub fn poll_timeout(&self) -> Instant {
+        if self.video.iter().any(|(stream, _)| stream.has_wanted()) {
+            return Instant::ZERO;
+        }
+        self.next_media()
+    }
+
+    fn next_media(&self) -> Instant {
         let video = if self.video.is_empty() { Instant::NEVER } else { self.next_frame };
         self.audio.as_ref().map_or(Instant::NEVER, |audio| audio.next).min(video)
     }
 
-    /// Sends what is due, stamped with `now`. Returns how many packets that were, and how late the earliest was.
+    /// Sends what is due, stamped with `now`. Returns how many packets of media that were, and how late the earliest
+    /// was.
     pub fn poll(&mut self, now: Instant, endpoint: &mut Endpoint, batch: &mut TransmitBatch) -> (u64, Duration) {
-        let late = now - self.poll_timeout().min(now);
+        let late = now - self.next_media().min(now);
         if late > MAX_LATE {
             self.skip_to(now);
         }
         let clock = now - Instant::ZERO;
         let Self { audio, video, transport_seq, scratch, .. } = self;
         let mut packets = 0;
+        for (stream, _) in video.iter_mut().filter(|(stream, _)| stream.has_wanted()) {
+            stream.resend(transport_seq, endpoint, batch);
+        }
         if let Some(audio) = audio.as_mut().filter(|audio| audio.next <= now) {
             scratch.clear();
             let stamp = Stamp { source: audio.source, sequence: audio.sequence, sent: clock };
@@ -166,21 +183,27 @@ impl Publisher {
         }
     }
 
-    /// Heeds requests for keyframes; how many there were.
+    /// Heeds requests; how many of them were for keyframes.
     pub fn handle_rtcp(&mut self, compound: &[u8]) -> u64 {
-        let mut heed = |wanted: Ssrc| {
-            let source = self.video.iter_mut().find(|(stream, _)| stream.ssrc == wanted);
-            source.map_or(0, |(_, source)| {
-                source.request_keyframe();
-                1
-            })
-        };
-        let requests = rtcp::compound(compound).flatten().map(|packet| match packet {
-            RtcpView::Pli(pli) => heed(pli.media),
-            RtcpView::Fir(fir) => fir.entries().map(|(ssrc, _)| heed(ssrc)).sum(),
-            _ => 0,
-        });
-        requests.sum()
+        let mut keyframes = 0;
+        for packet in rtcp::compound(compound).flatten() {
+            match packet {
+                RtcpView::Pli(pli) => keyframes += self.heed(pli.media),
+                RtcpView::Fir(fir) => keyframes += fir.entries().map(|(ssrc, _)| self.heed(ssrc)).sum::<u64>(),
+                RtcpView::Nack(nack) => {
+                    let stream = self.video.iter_mut().find(|(stream, _)| stream.ssrc == nack.media);
+                    stream.into_iter().for_each(|(stream, _)| stream.want(nack.seqs()));
+                }
+                _ => {}
+            }
+        }
+        keyframes
+    }
+
+    fn heed(&mut self, wanted: Ssrc) -> u64 {
+        let Some((_, source)) = self.video.iter_mut().find(|(stream, _)| stream.ssrc == wanted) else { return 0 };
+        source.request_keyframe();
+        1
     }
 }
 

@@ -60,8 +60,10 @@ pub struct RunResult {
     pub scenario: Scenario,
     /// Seconds measured.
     pub seconds: f64,
-    /// Participants that joined.
+    /// Participants at the end of the measured time.
     pub participants: usize,
+    /// Participants that joined.
+    pub joins: usize,
     /// Participants that could not join.
     pub join_failures: usize,
     /// Participants that joined and never connected, or lost the connection.
@@ -143,11 +145,12 @@ impl RunResult {
             sum.merge(&used);
             sum
         });
-        let server = used.map(|used| ServerUse::new(&used, elapsed, measured.packets, rss_idle, joins.joined));
+        let server = used.map(|used| ServerUse::new(&used, elapsed, measured.packets, rss_idle, run.participants));
         Self {
             scenario: scenario.clone(),
             seconds,
-            participants: joins.joined,
+            participants: run.participants,
+            joins: joins.joined,
             join_failures: joins.failed,
             connection_failures: run.whole.failed,
             first_error: joins.first_error.clone(),

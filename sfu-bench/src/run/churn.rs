@@ -29,39 +29,56 @@ impl Load<'_> {
                 () = sleep_until(next), if changing.len() < MAX_CHANGING => {
                     next = (next + interval).max(Instant::now() - interval);
                     // The floor has the machine to itself.
-                    if !self.paused.get()
-                        && let Some(member) = self.take_away(&mut random)
-                    {
+                    if !self.paused.get() {
                         number += 1;
-                        changing.push(self.change(member, number));
+                        changing.push(self.change(self.take_away(&mut random), number));
                     }
                 }
             }
         }
     }
 
-    /// Somebody who may go. Over WHIP and in a room that is no mesh, others would have nothing to play without a
-    /// publisher.
-    fn take_away(&self, random: &mut fastrand::Rng) -> Option<Member> {
+    /// Somebody who may go: unless others could not come last time, who have another try first. Over WHIP and in a
+    /// room that is no mesh, others would have nothing to play without a publisher.
+    fn take_away(&self, random: &mut fastrand::Rng) -> Change {
         /// Tries, so that a scenario of publishers only does not end in a search.
         const TRIES: usize = 16;
         let mut members = self.members.borrow_mut();
+        if let Some(plan) = members.turned_away.pop() {
+            return Change::Again(plan);
+        }
         for _ in 0..TRIES.min(members.all.len()) {
             let index = random.usize(..members.all.len());
             let plan = &members.all[index].plan;
             let mesh = self.scenario.group[plan.group].mesh && !self.joiner.per_stream();
             if mesh || !plan.publishes {
                 members.churned += 1;
-                return Some(members.all.swap_remove(index));
+                return Change::Replace(Box::new(members.all.swap_remove(index)));
             }
         }
-        None
+        Change::None
     }
 
-    async fn change(&self, member: Member, number: u64) {
-        let name = format!("{}.{number}", member.plan.name.split('.').next().unwrap_or_default());
-        let plan = ParticipantPlan { name, ..member.plan.clone() };
-        self.leave(member).await;
-        self.join(&plan).await;
+    async fn change(&self, change: Change, number: u64) {
+        let plan = match change {
+            Change::Replace(member) => {
+                let name = format!("{}.{number}", member.plan.name.split('.').next().unwrap_or_default());
+                let plan = ParticipantPlan { name, ..member.plan.clone() };
+                self.leave(*member).await;
+                plan
+            }
+            Change::Again(plan) => plan,
+            Change::None => return,
+        };
+        if !self.join(&plan).await {
+            self.members.borrow_mut().turned_away.push(plan);
+        }
     }
+}
+
+/// One step of the churn.
+enum Change {
+    Replace(Box<Member>),
+    Again(ParticipantPlan),
+    None,
 }

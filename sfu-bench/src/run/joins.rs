@@ -43,8 +43,10 @@ pub(super) struct Member {
 pub(super) struct Members {
     pub(super) all: Vec<Member>,
     pub(super) counts: JoinCounts,
-    /// Participants who left and were replaced.
+    /// Participants who left to be replaced.
     pub(super) churned: u64,
+    /// Replacements who could not join and try again.
+    pub(super) turned_away: Vec<ParticipantPlan>,
 }
 
 /// A load at work: everything that joining and leaving need.
@@ -84,7 +86,7 @@ impl Load<'_> {
         loop {
             tokio::select! {
                 // Joins that are under way go on.
-                Some(()) = joining.next() => {}
+                Some(_) = joining.next() => {}
                 () = sleep_until(next), if joining.len() < MAX_JOINING && plans.len() > 0 => {
                     next += interval;
                     joining.extend(plans.next().map(|plan| self.join(plan)));
@@ -96,13 +98,14 @@ impl Load<'_> {
         }
     }
 
-    /// Joins one participant, and notes how it went.
-    pub(super) async fn join(&self, plan: &ParticipantPlan) {
+    /// Joins one participant, and notes how it went; whether it is in.
+    pub(super) async fn join(&self, plan: &ParticipantPlan) -> bool {
         let begun = Instant::now();
         let joined = timeout(JOIN_PATIENCE, self.joiner.join(plan, &self.scenario.group[plan.group])).await;
         let time = begun.elapsed();
         let joined = joined.context("the server did not answer the join in time").and_then(|joined| joined);
         let mut members = self.members.borrow_mut();
+        let is_in = joined.is_ok();
         match joined {
             Ok((session, peer)) => {
                 let busyness = |(_, generator): &(usize, &Generator)| generator.peers();
@@ -117,6 +120,7 @@ impl Load<'_> {
                 members.counts.first_error.get_or_insert_with(|| format!("{error:#}"));
             }
         }
+        is_in
     }
 
     /// One participant leaves.

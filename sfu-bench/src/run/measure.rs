@@ -47,6 +47,8 @@ pub struct Measurement {
     pub whole: Interval,
     /// Generator threads.
     pub threads: usize,
+    /// Participants at the end.
+    pub participants: usize,
     /// Participants who left and were replaced.
     pub churned: u64,
 }

@@ -67,6 +67,7 @@ pub async fn run(scenario: &Scenario, options: &RunOptions, progress: Progress<'
         measured = measurement.take(&load, progress) => measured?,
         never = load.churn(scenario.churn) => match never {},
     }
+    measurement.participants = load.members.borrow().all.len();
     load.leave_all().await;
     let members = load.members.into_inner();
     for generator in generators {
