@@ -60,7 +60,7 @@ pub enum Event {
         /// What it carries.
         publication: PublicationId,
     },
-    /// The worker is past its limit and leaves something out, or no longer.
+    /// The worker is past its limit and leaves something out, or more than before, or nothing any longer.
     Shedding {
         /// What.
         stage: Stage,

@@ -17,7 +17,7 @@ use crate::context::{Context, DirtyList, EventQueue};
 use crate::event::{Event, TrafficStats};
 use crate::hash::{SeededMap, SeededState};
 use crate::ids::{PublicationId, RoomId, TransportId};
-use crate::overload::Shedder;
+use crate::overload::{Shedder, Stage};
 use crate::peer::Peer;
 use crate::publication::Source;
 use crate::qos::BitrateAllocator;
@@ -56,6 +56,8 @@ pub struct Worker {
     fan_outs: FanOutList,
     dirty: DirtyList,
     shedder: Shedder,
+    /// What of it was told last.
+    told_stage: Stage,
     /// How long packets have waited inside, at most, since the load was looked at.
     queue_age: Duration,
     relays: Relays,
@@ -91,6 +93,7 @@ impl Worker {
             fan_outs: FanOutList::default(),
             dirty: DirtyList::default(),
             shedder: Shedder::default(),
+            told_stage: Stage::Nothing,
             queue_age: Duration::ZERO,
             relays: Relays::new(config.max_relay_queue),
             events: EventQueue::new(config.max_events),

@@ -13,10 +13,13 @@ impl Worker {
         let before = self.shedder.level();
         self.shedder.update(load, age, &self.config.overload);
         let level = self.shedder.level();
-        if level.stage() != before.stage() {
-            self.events.push(Event::Shedding { stage: level.stage() });
+        let stage = level.stage();
+        // Told when it gets worse and when it is over; how it swings in between concerns nobody.
+        if stage > self.told_stage || (stage == Stage::Nothing && self.told_stage != stage) {
+            self.told_stage = stage;
+            self.events.push(Event::Shedding { stage });
         }
-        if level.stage() != Stage::Nothing || level != before {
+        if stage != Stage::Nothing || level != before {
             self.shed(now);
         }
     }
