@@ -18,7 +18,7 @@ fn class(place: usize) -> PacketClass {
 }
 
 /// With an estimate that lets all of it leave in one burst, and without.
-#[divan::bench(args = [None, Some(1_000)], counters = [ItemsCount::new(WAITING)])]
+#[divan::bench(args = [None, Some(1_000)], sample_size = 50, counters = [ItemsCount::new(WAITING)])]
 fn push_and_pop(bencher: Bencher<'_, '_>, estimate: Option<u64>) {
     let mut pacer = Pacer::new(PacerConfig::default());
     pacer.set_estimate(estimate.map(|mbps| Bitrate::from_kbps(1_000 * mbps)));

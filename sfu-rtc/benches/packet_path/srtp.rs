@@ -30,14 +30,14 @@ fn sealed_in_place(sender: &SrtpSender, out: &mut Vec<u8>, seq: SeqNo) {
     sender.seal_rtp(out, 0, header_len, seq).unwrap();
 }
 
-#[divan::bench(args = PROFILES, counters = [BytesCount::of_slice(&PAYLOAD)])]
+#[divan::bench(args = PROFILES, sample_size = 200, counters = [BytesCount::of_slice(&PAYLOAD)])]
 fn header_copy_and_seal_in_place(bencher: Bencher<'_, '_>, profile: SrtpProfile) {
     let sender = SrtpSender::new(&master(profile));
     let (mut out, seq) = (Vec::with_capacity(2_000), Cell::new(0));
     bencher.bench_local(|| sealed_in_place(&sender, &mut out, next(&seq)));
 }
 
-#[divan::bench(args = PROFILES, counters = [BytesCount::of_slice(&PAYLOAD)])]
+#[divan::bench(args = PROFILES, sample_size = 200, counters = [BytesCount::of_slice(&PAYLOAD)])]
 fn header_and_seal_from_a_shared_payload(bencher: Bencher<'_, '_>, profile: SrtpProfile) {
     let sender = SrtpSender::new(&master(profile));
     let (mut out, seq) = (Vec::with_capacity(2_000), Cell::new(0));
@@ -49,7 +49,7 @@ fn header_and_seal_from_a_shared_payload(bencher: Bencher<'_, '_>, profile: Srtp
     });
 }
 
-#[divan::bench(args = PROFILES, counters = [BytesCount::of_slice(&PAYLOAD)])]
+#[divan::bench(args = PROFILES, sample_size = 200, counters = [BytesCount::of_slice(&PAYLOAD)])]
 fn open(bencher: Bencher<'_, '_>, profile: SrtpProfile) {
     let (sender, mut receiver) = (SrtpSender::new(&master(profile)), SrtpReceiver::new(&master(profile), 1));
     let seq = Cell::new(0);
