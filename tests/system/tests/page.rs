@@ -45,20 +45,22 @@ fn media_flows_on_while_signalling_is_cut_and_taken_up_again() -> Result<()> {
 
 #[test]
 fn the_call_goes_on_after_the_server_crashed_or_was_restarted() -> Result<()> {
-    let scenario = Scenario::begin("restart")?;
-    let mut server = Server::start(scenario.name())?;
-    let ways = [("CRASH", "-KILL"), ("RESTART", "-TERM")];
-    let parameters = json!({ "server": server.url(), "room": "restart", "ways": ways.map(|(name, _)| name) });
-    let mut restarted = Ok(());
-    let result = scenario.run("restart", &parameters, |line| {
-        if let Some((_, signal)) = ways.iter().find(|(name, _)| *name == line) {
-            restarted = server.restart(signal);
-        }
-    })?;
-    restarted?;
-    assert_eq!(number(&result, "tiles"), 2.0, "nobody is there twice: {result:#}");
-    assert_eq!(result["open"], json!([1, 1]), "old connections are closed: {result:#}");
-    Ok(())
+    attempts(|| {
+        let scenario = Scenario::begin("restart")?;
+        let mut server = Server::start(scenario.name())?;
+        let ways = [("CRASH", "-KILL"), ("RESTART", "-TERM")];
+        let parameters = json!({ "server": server.url(), "room": "restart", "ways": ways.map(|(name, _)| name) });
+        let mut restarted = Ok(());
+        let result = scenario.run("restart", &parameters, |line| {
+            if let Some((_, signal)) = ways.iter().find(|(name, _)| *name == line) {
+                restarted = server.restart(signal);
+            }
+        })?;
+        restarted?;
+        assert_eq!(number(&result, "tiles"), 2.0, "nobody is there twice: {result:#}");
+        assert_eq!(result["open"], json!([1, 1]), "old connections are closed: {result:#}");
+        Ok(())
+    })
 }
 
 /// Media is cut for some seconds, with signalling or without.
@@ -86,74 +88,89 @@ fn outage(kind: &str, cut_signalling: bool) -> Result<()> {
 
 #[test]
 fn chromium_returns_after_its_network_was_away() -> Result<()> {
-    outage("chromium", true)
+    attempts(|| outage("chromium", true))
 }
 
 #[test]
 fn chromium_returns_after_its_media_was_away() -> Result<()> {
-    outage("chromium", false)
+    attempts(|| outage("chromium", false))
 }
 
 #[test]
 fn firefox_returns_after_its_network_was_away() -> Result<()> {
-    outage("firefox", true)
+    attempts(|| outage("firefox", true))
 }
 
 #[test]
 fn a_shared_screen_arrives_beside_the_camera() -> Result<()> {
-    let result = run("screen", |_| screenshot("screen"))?;
-    assert_eq!(result["largest"], "presenter's screen", "{result:#}");
-    assert_eq!(result["mode"], "spotlight", "{result:#}");
-    assert_eq!(result["sharing"], "false", "it can be ended: {result:#}");
-    Ok(())
+    attempts(|| {
+        let result = run("screen", |_| screenshot("screen"))?;
+        assert_eq!(result["largest"], "presenter's screen", "{result:#}");
+        assert_eq!(result["mode"], "spotlight", "{result:#}");
+        assert_eq!(result["sharing"], "false", "it can be ended: {result:#}");
+        Ok(())
+    })
 }
 
 #[test]
 fn messages_go_both_ways() -> Result<()> {
-    let texts = ["<i>5 > 3</i> & Grüße 👋", "auch so", "three"];
-    let result = run("chat", |_| Ok(json!({ "texts": texts })))?;
-    assert_eq!(result["one"], json!(texts));
-    assert_eq!(result["two"], json!(texts));
-    assert_eq!(result["late"], json!(texts[2..]), "nothing is kept");
-    assert_eq!(result["unread"], "", "what was read is not counted");
-    Ok(())
+    attempts(|| {
+        let texts = ["<i>5 > 3</i> & Grüße 👋", "auch so", "three"];
+        let result = run("chat", |_| Ok(json!({ "texts": texts })))?;
+        assert_eq!(result["one"], json!(texts));
+        assert_eq!(result["two"], json!(texts));
+        assert_eq!(result["late"], json!(texts[2..]), "nothing is kept");
+        assert_eq!(result["unread"], "", "what was read is not counted");
+        Ok(())
+    })
 }
 
 #[test]
 fn moderators_mute_remove_and_close() -> Result<()> {
-    let result = run("moderation", |server| {
-        Ok(json!({ "moderatorToken": server.token(&["--moderate"])?, "guestToken": server.token(&[])? }))
-    })?;
-    assert_eq!(result["buttonsOfGuests"], 0, "{result:#}");
-    assert_eq!(result["sendsSound"], false, "{result:#}");
-    assert_eq!(result["sendsSoundAgain"], true, "who was muted may speak again: {result:#}");
-    assert!(result["notices"].to_string().contains("A moderator switched your microphone off."), "{result:#}");
-    assert_eq!(result["removed"], "You were removed from the room.", "{result:#}");
-    assert_eq!(result["camerasStillOpen"], false, "{result:#}");
-    assert_eq!(result["closed"], "A moderator closed the room.", "{result:#}");
-    Ok(())
+    attempts(|| {
+        let result = run("moderation", |server| {
+            Ok(json!({ "moderatorToken": server.token(&["--moderate"])?, "guestToken": server.token(&[])? }))
+        })?;
+        assert_eq!(result["buttonsOfGuests"], 0, "{result:#}");
+        assert_eq!(result["sendsSound"], false, "{result:#}");
+        assert_eq!(result["sendsSoundAgain"], true, "who was muted may speak again: {result:#}");
+        assert!(result["notices"].to_string().contains("A moderator switched your microphone off."), "{result:#}");
+        assert_eq!(result["removed"], "You were removed from the room.", "{result:#}");
+        assert_eq!(result["camerasStillOpen"], false, "{result:#}");
+        assert_eq!(result["closed"], "A moderator closed the room.", "{result:#}");
+        Ok(())
+    })
 }
 
 #[test]
 fn a_directive_reaches_the_encoder_and_lapses() -> Result<()> {
-    let result = run("directive", |server| Ok(json!({ "adminToken": server.token(&["--admin"])? })))?;
-    assert_eq!(result["outcomes"], json!(["DIRECTIVE_OUTCOME_APPLIED", "DIRECTIVE_OUTCOME_APPLIED"]), "{result:#}");
-    assert_eq!(result["during"], json!({ "active": true, "maxBitrate": 60_000 }), "{result:#}");
-    let (before, during) = (number(&result, "rate"), number(&result, "rateDuring"));
-    assert!(during < before / 2.0, "the bitrate falls: {result:#}");
-    Ok(())
+    attempts(|| {
+        let result = run("directive", |server| Ok(json!({ "adminToken": server.token(&["--admin"])? })))?;
+        assert_eq!(result["outcomes"], json!(["DIRECTIVE_OUTCOME_APPLIED", "DIRECTIVE_OUTCOME_APPLIED"]), "{result:#}");
+        assert_eq!(result["during"], json!({ "active": true, "maxBitrate": 60_000 }), "{result:#}");
+        let (before, during) = (number(&result, "rate"), number(&result, "rateDuring"));
+        assert!(during < before / 2.0, "the bitrate falls: {result:#}");
+        Ok(())
+    })
 }
 
 #[test]
 fn five_see_and_hear_each_other() -> Result<()> {
-    let result = run("five", |_| screenshot("five"))?;
-    let tabs = list(&result, "tabs");
-    assert_eq!(tabs.len(), 5);
-    for tab in tabs {
-        let of_kind = |kind: &'static str| list(tab, "incoming").iter().filter(move |stream| stream["kind"] == kind);
-        assert_eq!(of_kind("video").count(), 4, "{tab:#}");
-        assert_eq!(of_kind("audio").filter(|stream| number(stream, "totalAudioEnergy") > 0.0).count(), 4, "{tab:#}");
-        assert_eq!(number(tab, "peers"), 1.0, "nobody had to connect anew: {tab:#}");
-    }
-    Ok(())
+    attempts(|| {
+        let result = run("five", |_| screenshot("five"))?;
+        let tabs = list(&result, "tabs");
+        assert_eq!(tabs.len(), 5);
+        for tab in tabs {
+            let of_kind =
+                |kind: &'static str| list(tab, "incoming").iter().filter(move |stream| stream["kind"] == kind);
+            assert_eq!(of_kind("video").count(), 4, "{tab:#}");
+            assert_eq!(
+                of_kind("audio").filter(|stream| number(stream, "totalAudioEnergy") > 0.0).count(),
+                4,
+                "{tab:#}"
+            );
+            assert_eq!(number(tab, "peers"), 1.0, "nobody had to connect anew: {tab:#}");
+        }
+        Ok(())
+    })
 }
