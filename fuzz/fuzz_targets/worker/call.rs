@@ -15,6 +15,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 pub(crate) const ROOM: RoomId = RoomId(1);
+/// Orders name rooms below this number.
+pub(crate) const ROOMS: u64 = 3;
 const CLIENTS: u64 = 2;
 const START: Instant = Instant::from_millis(1_000_000);
 /// What one step may make the worker send: a whole history again, to both clients, and some more.
@@ -146,7 +148,7 @@ impl Call {
             && let Some((&len, after)) = rest.split_first()
         {
             let (value, after) = after.split_at(usize::from(len % 24).min(after.len()));
-            writer.extension(1 + extensions >> 4, value);
+            writer.extension(1 + (extensions >> 4), value);
             rest = after;
         }
         let header_len = writer.finish();
@@ -248,11 +250,13 @@ impl Call {
         }
     }
 
-    /// Ends the room; nothing may stay.
+    /// Ends the rooms; nothing may stay.
     pub(crate) fn close(&mut self) {
         let stats = self.ask();
         assert!(stats.pool_packets <= MAX_PACKETS);
-        self.command(Command::CloseRoom { room: ROOM });
+        for room in 0..ROOMS {
+            self.command(Command::CloseRoom { room: RoomId(room) });
+        }
         self.drain();
         let stats = self.ask();
         assert!(stats.rooms == 0 && stats.transports.is_empty(), "{stats:?}");

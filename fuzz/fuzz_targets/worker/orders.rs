@@ -1,6 +1,6 @@
 //! The control plane's orders, in any sequence, also about what does not exist.
 
-use crate::call::{Call, ROOM};
+use crate::call::{Call, ROOM, ROOMS};
 use crate::client::credentials;
 use sfu_core::command::{Command, LayerPreference, Quality};
 use sfu_core::ids::{PublicationId, RoomId, TransportId};
@@ -95,7 +95,7 @@ impl Call {
             paused: byte(3) & 0x80 != 0,
         };
         let command = match byte(0) % 12 {
-            0 => Command::OpenRoom { room: RoomId(u64::from(byte(1) % 3)) },
+            0 => Command::OpenRoom { room: RoomId(u64::from(byte(1)) % ROOMS) },
             1 if byte(1) == 0 => Command::CloseRoom { room: ROOM },
             2 => Command::UpdateSections { transport, sections: sections(transport.0, byte(1)) },
             3 => {
