@@ -146,6 +146,7 @@ impl Joiner {
             transport_cc: answer.transport_cc,
             repairs: answer.repairs,
             keyframe_interval: group.keyframe_interval(),
+            media: plan.video_slots + plan.audio_slots > 0,
         };
         let subscriber = Subscriber::new(expected, joined);
         if group.impairment.is_some() {

@@ -34,7 +34,7 @@ enum Command {
 
 fn main() -> ExitCode {
     match execute(Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             clear_progress();
             eprintln!("sfu-bench: {error:#}");
@@ -43,16 +43,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn execute(command: Command) -> Result<()> {
+fn execute(command: Command) -> Result<ExitCode> {
     match command {
         Command::Floor { options, json } => {
+            sfu_net::raise_open_files()?;
             let floor = floor::measure(&options, progress)?;
             if json {
                 println!("{}", serde_json::to_string(&floor)?);
             } else {
                 print_floor(&floor);
             }
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
         Command::Run(args) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -63,7 +64,8 @@ fn execute(command: Command) -> Result<()> {
             } else {
                 print!("{result}");
             }
-            Ok(())
+            // A run that did not come to its end is no success, however much it found.
+            Ok(if result.ended_early.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::load_args::LoadArgs;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use sfu_bench::join::Target;
-use sfu_bench::run::RunOptions;
+use sfu_bench::run::{LimitOptions, RunOptions};
 use sfu_net::affinity;
 use std::time::Duration;
 
@@ -46,6 +46,22 @@ pub(crate) struct RunArgs {
     /// Measures the floor in slices between the measured windows, and the server's ratio to it.
     #[arg(long)]
     with_floor: bool,
+    /// Searches the largest number of subscribers (of rooms, where there are only publishers) that the server carries
+    /// within the bounds, from the load's own number on, then measures that.
+    #[arg(long)]
+    find_limit: bool,
+    /// Largest share of packets that may be lost or left out.
+    #[arg(long, default_value_t = 0.001, requires = "find_limit")]
+    max_loss: f64,
+    /// Longest one-way latency of 99 % of the packets, such as 10ms.
+    #[arg(long, default_value = "10ms", value_parser = millis, requires = "find_limit")]
+    max_p99: f64,
+    /// Seconds measured in each step of the search.
+    #[arg(long, default_value_t = 4.0, requires = "find_limit")]
+    step: f64,
+    /// Largest number that the search tries.
+    #[arg(long, default_value_t = 8_000, requires = "find_limit")]
+    most: usize,
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -80,6 +96,36 @@ impl RunArgs {
             target,
             cpus,
             with_floor: self.with_floor,
+            find_limit: self.find_limit.then(|| self.limit_options()).transpose()?,
         })
+    }
+
+    fn limit_options(&self) -> Result<LimitOptions> {
+        if !(0.0..=1.0).contains(&self.max_loss) {
+            bail!("--max-loss {} is no share: 0 to 1", self.max_loss);
+        }
+        if !(0.5..=600.0).contains(&self.step) {
+            bail!("--step {} is out of bounds: 0.5 to 600 seconds", self.step);
+        }
+        let (max_loss, max_p99_ms) = (self.max_loss, self.max_p99);
+        Ok(LimitOptions { max_loss, max_p99_ms, step_seconds: self.step, most: self.most })
+    }
+}
+
+/// Milliseconds, with or without their unit.
+fn millis(text: &str) -> Result<f64, String> {
+    let number = text.trim_end_matches("ms").trim();
+    let millis = number.parse().ok().filter(|millis| (0.01..=60_000.0).contains(millis));
+    millis.ok_or_else(|| format!("{text} is no time in milliseconds, such as 10ms"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_a_unit_or_none() {
+        assert_eq!((millis("10ms"), millis("2.5"), millis("7 ms")), (Ok(10.0), Ok(2.5), Ok(7.0)));
+        assert!(millis("10s").is_err() && millis("").is_err() && millis("-1").is_err());
     }
 }

@@ -10,12 +10,14 @@ mod cmsg;
 pub mod cpu_time;
 pub mod interfaces;
 pub mod memory;
+mod open_files;
 mod recv;
 mod recv_plain;
 mod send;
 mod sockaddr;
 mod socket;
 
+pub use open_files::raise_open_files;
 pub use recv::RecvBatch;
 pub use recv_plain::PlainBatch;
 pub use send::{SendProgress, SendStats};

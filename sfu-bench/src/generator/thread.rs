@@ -132,7 +132,7 @@ impl Thread {
     fn remove(&mut self, index: usize) {
         let now = self.clock.now();
         let Some(mut peer) = self.peers[index].take() else { return };
-        peer.new.subscriber.cut(&mut self.interval.measured);
+        peer.new.subscriber.cut(now, &mut self.interval.measured);
         if !peer.failed {
             self.live.connected.fetch_sub(u64::from(peer.connected), Ordering::Relaxed);
             let had_time = now - peer.new.joined > CONNECT_PATIENCE;
@@ -156,8 +156,9 @@ impl Thread {
     }
 
     fn cut(&mut self) -> Interval {
+        let now = self.clock.now();
         for peer in self.peers.iter_mut().flatten() {
-            peer.new.subscriber.cut(&mut self.interval.measured);
+            peer.new.subscriber.cut(now, &mut self.interval.measured);
         }
         let cpu = thread_cpu_time();
         self.interval.cpu = cpu - self.cpu_before;

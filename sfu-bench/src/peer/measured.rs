@@ -17,6 +17,8 @@ pub struct Measured {
     /// Packets of a source that a subscriber did not get between two that it got: what was lost, and what the server
     /// left out.
     pub skipped: i64,
+    /// Peers that expected media and received none since the last cut.
+    pub silent: u64,
     /// Packets of sound received.
     pub audio_packets: u64,
     /// Packets that were lost and came again when asked for.
@@ -53,6 +55,7 @@ impl Measured {
         self.lost += other.lost;
         self.audio_lost += other.audio_lost;
         self.skipped += other.skipped;
+        self.silent += other.silent;
         self.audio_packets += other.audio_packets;
         self.repaired += other.repaired;
         self.duplicates += other.duplicates;

@@ -25,6 +25,8 @@ const BLOCKS: usize = 31;
 const ROUND_TRIP: Duration = Duration::from_millis(100);
 /// A compound that is as long as this takes no more requests for packets, so that it stays below the MTU.
 const MAX_COMPOUND: usize = 800;
+/// A peer that joined less than this ago may not have got anything yet.
+const FIRST_MEDIA: Duration = Duration::from_secs(3);
 /// Our own source in reports.
 const OWN: Ssrc = Ssrc(1);
 
@@ -39,6 +41,8 @@ pub struct Expected {
     pub repairs: Vec<(Ssrc, Ssrc)>,
     /// Time between requests for keyframes that nothing calls for; zero for none.
     pub keyframe_interval: Duration,
+    /// Whether it will get anything at all.
+    pub media: bool,
 }
 
 /// One peer's receiving side.
@@ -52,6 +56,8 @@ pub struct Subscriber {
     streams: Vec<Stream>,
     joined: Instant,
     saw_frame: bool,
+    /// Media came since the last cut.
+    heard: bool,
     next_report: Instant,
     /// When the first keyframe or missing packet is to be asked for.
     next_request: Instant,
@@ -75,6 +81,7 @@ impl Subscriber {
             streams: Vec::new(),
             joined,
             saw_frame: false,
+            heard: false,
             next_report: joined + REPORT_INTERVAL,
             next_request: Instant::NEVER,
             next_wanted_keyframe: if every.is_zero() { Instant::NEVER } else { joined + every },
@@ -130,6 +137,7 @@ impl Subscriber {
             // Padding: a probe of the server.
             return;
         }
+        self.heard = true;
         out.packets += 1;
         out.bytes += (view.header_len() + payload.len()) as u64;
         stream.note_jitter(now, view.timestamp());
@@ -248,7 +256,10 @@ impl Subscriber {
     }
 
     /// Counts what went missing since the last cut.
-    pub fn cut(&mut self, out: &mut Measured) {
+    pub fn cut(&mut self, now: Instant, out: &mut Measured) {
+        let heard = std::mem::take(&mut self.heard);
+        let had_time = now - self.joined > FIRST_MEDIA;
+        out.silent += u64::from(self.expected.media && !heard && had_time);
         self.streams.iter_mut().for_each(|stream| stream.cut(out));
     }
 }
@@ -291,7 +302,7 @@ mod tests {
             let now = Instant::from_millis(7 + index as u64);
             subscriber.handle_rtp(now, &packet, seq, &mut out);
         }
-        subscriber.cut(&mut out);
+        subscriber.cut(Instant::ZERO, &mut out);
         out
     }
 
@@ -304,6 +315,21 @@ mod tests {
         let fastest = measured.latency.quantile(0.0).unwrap();
         assert!(fastest.as_micros().abs_diff(2_000) < 50, "{fastest:?}");
         assert_eq!(measured.skipped, 0);
+    }
+
+    #[test]
+    fn silence_is_noticed() {
+        let expected = Expected { media: true, ..Expected::default() };
+        let mut subscriber = Subscriber::new(expected, Instant::ZERO);
+        let silent = |subscriber: &mut Subscriber, seconds: u64| {
+            let mut out = Measured::default();
+            subscriber.cut(Instant::from_millis(seconds * 1_000), &mut out);
+            out.silent
+        };
+        assert_eq!((silent(&mut subscriber, 1), silent(&mut subscriber, 5)), (0, 1));
+        let (seq, packet) = &packets(1)[0];
+        subscriber.handle_rtp(Instant::ZERO, packet, *seq, &mut Measured::default());
+        assert_eq!((silent(&mut subscriber, 6), silent(&mut subscriber, 7)), (0, 1));
     }
 
     #[test]
@@ -393,7 +419,7 @@ mod tests {
         repair.extend(asked[0].to_be_bytes());
         repair.extend(original.payload());
         subscriber.handle_rtp(due, &repair, SeqNo(77), &mut out);
-        subscriber.cut(&mut out);
+        subscriber.cut(Instant::ZERO, &mut out);
         assert_eq!((out.frames, out.repaired, out.lost, out.skipped), (3, 1, 0, 0));
     }
 

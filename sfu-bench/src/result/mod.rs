@@ -8,7 +8,7 @@ pub use against_floor::FloorRatio;
 use crate::generator::Interval;
 use crate::measure::histogram::Histogram;
 use crate::measure::process::ProcessUse;
-use crate::run::{JoinCounts, Measurement};
+use crate::run::{JoinCounts, Limit, Measurement};
 use crate::scenario::Scenario;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -125,6 +125,14 @@ pub struct RunResult {
     pub generator_cores: f64,
     /// Threads that generated.
     pub generator_threads: usize,
+    /// Whether the generator, not the server, was the limit: it was late, or had no time left.
+    pub generator_was_the_limit: bool,
+    /// Seconds in which a subscriber received nothing, over all subscribers.
+    pub silent_seconds: u64,
+    /// Why the run ended before its time, if it did.
+    pub ended_early: Option<String>,
+    /// The search for the largest load.
+    pub limit: Option<Limit>,
     /// The floor of the same run.
     pub floor: Option<FloorRatio>,
 }
@@ -137,10 +145,6 @@ impl RunResult {
         let measured = &all.measured;
         let elapsed: Duration = run.windows.iter().map(|window| window.length).sum();
         let seconds = elapsed.as_secs_f64();
-        let share = |part: i64, rest: u64| {
-            let part = part.max(0) as f64;
-            part / (part + rest as f64).max(1.0)
-        };
         let used = run.windows.iter().filter_map(|window| window.server.clone()).reduce(|mut sum, used| {
             sum.merge(&used);
             sum
@@ -156,7 +160,7 @@ impl RunResult {
             first_error: joins.first_error.clone(),
             packets_in: all.sent,
             packets_out: measured.packets,
-            packets_out_per_second: measured.packets as f64 / seconds,
+            packets_out_per_second: measured.packets as f64 / seconds.max(1e-9),
             packet_size: measured.bytes as f64 / measured.packets.max(1) as f64,
             loss: share(measured.lost, measured.packets),
             skipped: share(measured.skipped, measured.packets),
@@ -179,19 +183,30 @@ impl RunResult {
             switch_ms: (&measured.switch).into(),
             server,
             generator_lateness_ms: (&all.lateness).into(),
-            generator_cores: all.cpu.as_secs_f64() / seconds,
+            generator_cores: all.cpu.as_secs_f64() / seconds.max(1e-9),
             generator_threads: run.threads,
+            generator_was_the_limit: generator_was_the_limit(&all, elapsed, run.threads),
+            silent_seconds: measured.silent,
+            ended_early: run.ended_early.clone(),
+            limit: None,
             floor: FloorRatio::new(&run.floors, &run.windows),
         }
     }
+}
 
-    /// Whether the generator, not the server, was the limit: it was late, or had no time left.
-    pub fn generator_was_the_limit(&self) -> bool {
-        /// A frame's worth of lateness shows in every latency.
-        const LATE_MS: f64 = 10.0;
-        const FULL: f64 = 0.95;
-        self.generator_lateness_ms.p99 > LATE_MS || self.generator_cores > FULL * self.generator_threads.max(1) as f64
-    }
+/// Whether the generator, not the server, was the limit: it was late, or had no time left.
+pub(crate) fn generator_was_the_limit(interval: &Interval, length: Duration, threads: usize) -> bool {
+    /// A frame's worth of lateness shows in every latency.
+    const LATE: Duration = Duration::from_millis(10);
+    const FULL: f64 = 0.95;
+    let late = interval.lateness.quantile(0.99).unwrap_or_default() > LATE;
+    late || interval.cpu.as_secs_f64() > FULL * threads.max(1) as f64 * length.as_secs_f64()
+}
+
+/// `part` of `part` and `rest`.
+pub(crate) fn share(part: i64, rest: u64) -> f64 {
+    let part = part.max(0) as f64;
+    part / (part + rest as f64).max(1.0)
 }
 
 impl ServerUse {

@@ -29,7 +29,7 @@ impl Load<'_> {
                 () = sleep_until(next), if changing.len() < MAX_CHANGING => {
                     next = (next + interval).max(Instant::now() - interval);
                     // The floor has the machine to itself.
-                    if !self.paused.get() {
+                    if self.measuring.get() && !self.paused.get() {
                         number += 1;
                         changing.push(self.change(self.take_away(&mut random), number));
                     }

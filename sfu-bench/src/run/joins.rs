@@ -1,5 +1,6 @@
 //! Bringing participants in, at a steady rate, publishers first.
 
+use super::stop::Stop;
 use super::{Progress, RunOptions};
 use crate::generator::{Generator, PeerId};
 use crate::join::{Joiner, Kept};
@@ -58,6 +59,10 @@ pub(super) struct Load<'a> {
     pub(super) members: RefCell<Members>,
     /// Nobody sends, joins or leaves.
     pub(super) paused: Cell<bool>,
+    /// The joins are done, and the measured time is near.
+    pub(super) measuring: Cell<bool>,
+    /// Ends the run before its time.
+    pub(super) stop: Stop,
 }
 
 impl Load<'_> {
@@ -66,16 +71,26 @@ impl Load<'_> {
     /// # Errors
     /// Where nobody is in. Single failures are counted.
     pub(super) async fn join_all(&self, plans: Vec<ParticipantPlan>, progress: Progress<'_>) -> Result<()> {
-        // Publishers first: over WHEP there is nothing to play before somebody publishes.
+        self.join_waves(plans, progress).await;
+        self.somebody_is_in()
+    }
+
+    /// # Errors
+    /// Where nobody is in.
+    pub(super) fn somebody_is_in(&self) -> Result<()> {
+        let members = self.members.borrow();
+        if members.all.is_empty() && !self.stop.is_stopped() {
+            bail!("nobody could join: {}", members.counts.first_error.as_deref().unwrap_or("the scenario is empty"));
+        }
+        Ok(())
+    }
+
+    /// Joins those of `plans` who can, publishers first: over WHEP there is nothing to play before somebody publishes.
+    pub(super) async fn join_waves(&self, plans: Vec<ParticipantPlan>, progress: Progress<'_>) {
         let (publishers, others): (Vec<_>, Vec<_>) = plans.into_iter().partition(|plan| plan.publishes);
         for wave in [publishers, others] {
             self.join_wave(&wave, progress).await;
         }
-        let members = self.members.borrow();
-        if members.all.is_empty() {
-            bail!("nobody could join: {}", members.counts.first_error.as_deref().unwrap_or("the scenario is empty"));
-        }
-        Ok(())
     }
 
     async fn join_wave(&self, wave: &[ParticipantPlan], progress: Progress<'_>) {
@@ -83,15 +98,21 @@ impl Load<'_> {
         let mut joining = FuturesUnordered::new();
         let mut plans = wave.iter();
         let mut next = Instant::now();
+        if wave.is_empty() {
+            return;
+        }
         loop {
             tokio::select! {
                 // Joins that are under way go on.
                 Some(_) = joining.next() => {}
+                () = self.stop.stopped() => return,
                 () = sleep_until(next), if joining.len() < MAX_JOINING && plans.len() > 0 => {
                     next += interval;
                     joining.extend(plans.next().map(|plan| self.join(plan)));
                 }
-                else => return,
+            }
+            if plans.len() == 0 && joining.is_empty() {
+                return;
             }
             let counts = &self.members.borrow().counts;
             progress(&format!("{} joined, {} failed", counts.joined, counts.failed));

@@ -7,9 +7,10 @@ use super::{Progress, RunOptions};
 use crate::floor::Floor;
 use crate::generator::{Generator, Interval};
 use crate::measure::process::{ProcessSample, ProcessUse};
+use crate::result::share;
 use anyhow::{Context, Result};
 use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 /// Windows are about this long where the floor is interleaved.
 const WINDOW: Duration = Duration::from_secs(3);
@@ -21,6 +22,8 @@ const DRAIN: Duration = Duration::from_millis(300);
 const RESUME: Duration = Duration::from_secs(1);
 /// Time between cuts: the grain of what is shown over time.
 const SECOND: Duration = Duration::from_secs(1);
+/// A server that forwards nothing for so many seconds is gone.
+const QUIET_SECONDS: u32 = 3;
 
 /// One window.
 pub struct Window {
@@ -41,12 +44,14 @@ pub struct Measurement {
     pub windows: Vec<Window>,
     /// Floors before, between and after the windows; none, or one more than there are windows.
     pub floors: Vec<Floor>,
-    /// Second by second: when it ended since the measuring began, how long it was, and what happened.
-    pub seconds: Vec<(Duration, Duration, Interval)>,
+    /// Second by second.
+    pub seconds: Vec<Second>,
     /// From the first join to the end.
     pub whole: Interval,
     /// Generator threads.
     pub threads: usize,
+    /// Why it ended early, if it did.
+    pub ended_early: Option<String>,
     /// Participants at the end.
     pub participants: usize,
     /// Participants who left and were replaced.
@@ -69,6 +74,9 @@ impl Measurement {
         let begun = Instant::now();
         for _ in 0..count {
             self.floor(load, &settled, progress).await?;
+            if load.stop.is_stopped() {
+                return Ok(());
+            }
             let window = self.window(load, options.duration / count, begun, progress).await?;
             self.windows.push(window);
         }
@@ -76,22 +84,23 @@ impl Measurement {
     }
 
     async fn floor(&mut self, load: &Load<'_>, settled: &Interval, progress: Progress<'_>) -> Result<()> {
-        if !load.options.with_floor {
+        if !load.options.with_floor || load.stop.is_stopped() {
             return Ok(());
         }
         progress("measuring the floor");
         load.pause(true);
-        sleep(DRAIN).await;
+        load.stop.sleep(DRAIN).await;
         let receivers = load.generators.iter().map(Generator::connected).sum();
         let (packets, bytes) = (settled.measured.packets, settled.measured.bytes);
         self.floors.push(floor_slices::slice(load.options, receivers, packets, bytes).await?);
         load.pause(false);
-        sleep(RESUME).await;
+        load.stop.sleep(RESUME).await;
         self.whole.merge(&cut(load.generators).await?);
         Ok(())
     }
 
-    async fn window(
+    /// Measures for `length`, or until the run is to end.
+    pub(super) async fn window(
         &mut self,
         load: &Load<'_>,
         length: Duration,
@@ -101,31 +110,74 @@ impl Measurement {
         let options = load.options;
         let counters = SendCounters::read(options.metrics_url.as_deref()).await;
         self.whole.merge(&cut(load.generators).await?);
-        let server = sample(options)?;
         let start = Instant::now();
+        let mut second = Second { process: sample(options)?, ..Second::default() };
+        let before = second.process.clone();
         let mut last = start;
         let mut interval = Interval::default();
-        while start.elapsed() < length {
-            sleep(SECOND.min(length.saturating_sub(start.elapsed()))).await;
+        let mut quiet = 0;
+        while start.elapsed() < length && !load.stop.is_stopped() {
+            load.stop.sleep(SECOND.min(length.saturating_sub(start.elapsed()))).await;
             let part = cut(load.generators).await?;
             let now = Instant::now();
-            let seconds = (now - last).as_secs_f64();
-            let rate = |count: u64| count as f64 / seconds;
-            progress(&format!(
-                "{} connected, {:.0} packets/s sent, {:.0} received",
-                load.generators.iter().map(Generator::connected).sum::<u64>(),
-                rate(part.sent),
-                rate(part.measured.packets)
-            ));
             interval.merge(&part);
-            self.seconds.push((now - begun, now - last, part));
+            quiet = if part.sent > 0 && part.measured.packets == 0 { quiet + 1 } else { 0 };
+            if quiet == QUIET_SECONDS {
+                load.stop.stop("the server is gone, or forwards nothing: no packet came for three seconds");
+            }
+            second = second.next(now - begun, now - last, part, load);
+            progress(&second.describe(load));
+            self.seconds.push(second.clone());
             last = now;
         }
-        let used = server.zip(sample(options)?).map(|(before, after)| after.since(&before));
+        let used = before.zip(second.process).map(|(before, after)| after.since(&before));
         self.whole.merge(&interval);
         let after = SendCounters::read(options.metrics_url.as_deref()).await;
         let mean_run = counters.zip(after).and_then(|(before, after)| after.mean_run(&before));
         Ok(Window { interval, length: last - start, server: used, mean_run })
+    }
+}
+
+/// One second of the measured time.
+#[derive(Clone, Default)]
+pub struct Second {
+    /// When it ended, since the measuring began.
+    pub end: Duration,
+    /// How long it was.
+    pub length: Duration,
+    /// What happened.
+    pub interval: Interval,
+    /// What the server used.
+    pub used: Option<ProcessUse>,
+    process: Option<ProcessSample>,
+}
+
+impl Second {
+    /// The second after this one.
+    fn next(&self, end: Duration, length: Duration, interval: Interval, load: &Load<'_>) -> Self {
+        let process = load.options.server_pid.and_then(|pid| ProcessSample::read(pid).ok());
+        if self.process.is_some() && process.is_none() {
+            load.stop.stop("the server's process has ended");
+        }
+        let used = self.process.as_ref().zip(process.as_ref()).map(|(before, after)| after.since(before));
+        Self { end, length, interval, used, process: process.or(self.process.clone()) }
+    }
+
+    /// As a line for somebody who watches.
+    fn describe(&self, load: &Load<'_>) -> String {
+        let measured = &self.interval.measured;
+        let rate = |count: u64| count as f64 / self.length.as_secs_f64().max(1e-3);
+        let mut latency = measured.latency.clone();
+        latency.merge(&measured.audio_latency);
+        format!(
+            "{} of {} connected · {:.0} packets/s in, {:.0} out · loss {:.2} % · p99 {:.1} ms",
+            load.generators.iter().map(Generator::connected).sum::<u64>(),
+            load.members.borrow().all.len(),
+            rate(self.interval.sent),
+            rate(measured.packets),
+            share(measured.skipped.max(measured.lost), measured.packets) * 100.0,
+            latency.quantile(0.99).unwrap_or_default().as_secs_f64() * 1e3,
+        )
     }
 }
 

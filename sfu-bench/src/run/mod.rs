@@ -1,13 +1,18 @@
 //! One run: join everybody, let the load settle, measure, leave.
 
 mod churn;
+pub mod files;
 mod floor_slices;
 mod joins;
+mod limit;
 mod measure;
 mod metrics;
+mod search;
+mod stop;
 
 pub use joins::JoinCounts;
-pub use measure::{Measurement, Window};
+pub use limit::{Limit, LimitOptions, LimitStep};
+pub use measure::{Measurement, Second, Window};
 
 use crate::generator::{BenchClock, Generator};
 use crate::join::{Joiner, Target};
@@ -18,7 +23,7 @@ use joins::Load;
 use measure::sample;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
-use tokio::time::sleep;
+use stop::Stop;
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -39,6 +44,8 @@ pub struct RunOptions {
     pub cpus: Vec<usize>,
     /// Measures the floor of the same run, in slices between the measured windows.
     pub with_floor: bool,
+    /// Searches the largest load within bounds, and measures that.
+    pub find_limit: Option<LimitOptions>,
 }
 
 /// What a run is telling while it goes on.
@@ -50,6 +57,7 @@ pub type Progress<'a> = &'a mut dyn FnMut(&str);
 /// Where nobody could join. Single failures are counted.
 pub async fn run(scenario: &Scenario, options: &RunOptions, progress: Progress<'_>) -> Result<RunResult> {
     scenario.check()?;
+    files::check(scenario, options)?;
     let clock = BenchClock::start();
     let generators: Vec<Generator> =
         options.cpus.iter().map(|cpu| Generator::start(clock, Some(*cpu))).collect::<Result<_>>()?;
@@ -58,15 +66,23 @@ pub async fn run(scenario: &Scenario, options: &RunOptions, progress: Progress<'
     }
     let idle = sample(options)?;
     let joiner = Joiner::new(options.target.clone(), clock);
-    let members = RefCell::default();
-    let load = Load { scenario, options, joiner, generators: &generators, members, paused: Cell::new(false) };
-    load.join_all(scenario.participants(load.joiner.per_stream()), progress).await?;
-    sleep(options.settle).await;
+    let load = Load {
+        scenario,
+        options,
+        joiner,
+        generators: &generators,
+        members: RefCell::default(),
+        paused: Cell::new(false),
+        measuring: Cell::new(false),
+        stop: Stop::default(),
+    };
     let mut measurement = Measurement::default();
-    tokio::select! {
-        measured = measurement.take(&load, progress) => measured?,
+    let (scenario, limit) = tokio::select! {
+        done = conduct(&load, &mut measurement, progress) => done?,
         never = load.churn(scenario.churn) => match never {},
-    }
+        () = load.stop.watch_ctrl_c() => bail!("interrupted"),
+    };
+    measurement.ended_early = load.stop.reason();
     measurement.participants = load.members.borrow().all.len();
     load.leave_all().await;
     let members = load.members.into_inner();
@@ -75,5 +91,30 @@ pub async fn run(scenario: &Scenario, options: &RunOptions, progress: Progress<'
     }
     measurement.churned = members.churned;
     let counts = members.counts;
-    Ok(RunResult::new(scenario, &counts, &measurement, idle.map(|idle| idle.rss)))
+    let mut result = RunResult::new(&scenario, &counts, &measurement, idle.map(|idle| idle.rss));
+    result.limit = limit;
+    Ok(result)
+}
+
+/// Joins and measures. With a search for the limit, the scenario that is measured in the end is the largest one within
+/// the bounds.
+async fn conduct(
+    load: &Load<'_>,
+    measurement: &mut Measurement,
+    progress: Progress<'_>,
+) -> Result<(Scenario, Option<Limit>)> {
+    let (scenario, limit) = match &load.options.find_limit {
+        Some(bounds) => {
+            let (scenario, limit) = limit::search(load, bounds, &mut measurement.whole, progress).await?;
+            (scenario, Some(limit))
+        }
+        None => {
+            load.join_all(load.scenario.participants(load.joiner.per_stream()), progress).await?;
+            (load.scenario.clone(), None)
+        }
+    };
+    load.stop.sleep(load.options.settle).await;
+    load.measuring.set(true);
+    measurement.take(load, progress).await?;
+    Ok((scenario, limit))
 }

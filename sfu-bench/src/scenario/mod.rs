@@ -1,5 +1,6 @@
 //! What load to make: groups of rooms, each with publishers and subscribers; from options, a preset or a file.
 
+mod hint;
 mod impairment;
 mod plan;
 mod preset;
@@ -111,7 +112,13 @@ impl Scenario {
     /// Where it cannot be read, is no TOML, or has a key that means nothing.
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let scenario: Self = toml::from_str(&text).with_context(|| format!("{} is no scenario", path.display()))?;
+        let scenario: Self = toml::from_str(&text).map_err(|error| {
+            anyhow::anyhow!(
+                "{} is no scenario: {}",
+                path.display(),
+                hint::with_nearest_key(error.to_string().trim_end())
+            )
+        })?;
         scenario.check()?;
         Ok(scenario)
     }

@@ -44,16 +44,17 @@ pub(super) fn room(group: &Group, index: usize, room: &str, per_stream: bool, al
         let sources = if group.mesh && !per_stream { group.publishers - 1 } else { 0 };
         all.push(ParticipantPlan { turn: n, ..plan(publisher(n), true, sources, None) });
     }
+    // Names count within the room, so that a room with more subscribers has the same ones and others.
     let listeners = if group.mesh { (0..group.publishers).map(Some).collect() } else { Vec::new() };
     for own in listeners.into_iter().chain((0..group.subscribers).map(|_| None)) {
         if !per_stream {
             if own.is_none() {
-                all.push(plan(format!("s{}", all.len()), false, group.publishers, None));
+                all.push(plan(format!("s{}", all.len() - first), false, group.publishers, None));
             }
             continue;
         }
         for n in (0..group.publishers).filter(|n| Some(*n) != own) {
-            all.push(plan(format!("s{}", all.len()), false, 1, Some(publisher(n))));
+            all.push(plan(format!("s{}", all.len() - first), false, 1, Some(publisher(n))));
         }
     }
     for (number, plan) in all.iter_mut().enumerate().skip(first) {
