@@ -75,6 +75,11 @@ pub(crate) struct Interest {
 }
 
 impl RelayBody {
+    /// Whether it is, or stands for, a packet.
+    pub(crate) fn is_media(&self) -> bool {
+        matches!(self, Self::Packet(_) | Self::Level(_) | Self::Padding { .. })
+    }
+
     /// Whether another of its kind makes up for it, so that it may be left out where the queue is full.
     fn is_expendable(&self) -> bool {
         match self {

@@ -21,13 +21,19 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the server on free ports.
     pub(crate) fn start(name: &str) -> Self {
+        Self::start_with(name, 1, &[])
+    }
+
+    /// Starts it with so many workers and these environment variables.
+    pub(crate) fn start_with(name: &str, workers: usize, variables: &[(&str, &str)]) -> Self {
         let folder = root().join("test-results");
         fs::create_dir_all(&folder).unwrap();
         let log = folder.join(format!("client-{name}.log"));
         let output = File::create(&log).unwrap();
         let (port, media) = (free_tcp_port(), free_media_port());
         let child = Command::new(server_program())
-            .args(["--dev", "--workers", "1"])
+            .args(["--dev", "--workers", &workers.to_string()])
+            .envs(variables.iter().copied())
             .args(["--http-port", &port.to_string(), "--media-port", &media.to_string()])
             .stdin(Stdio::null())
             .stdout(output.try_clone().unwrap())
@@ -55,7 +61,7 @@ impl Server {
     }
 
     /// A response with status 200.
-    fn get(&self, path: &str) -> Option<String> {
+    pub(crate) fn get(&self, path: &str) -> Option<String> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).ok()?;

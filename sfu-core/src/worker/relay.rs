@@ -80,7 +80,10 @@ impl Worker {
 
     fn take_relayed(&mut self, now: Instant, from: WorkerId, message: RelayMessage) -> Result<(), DropReason> {
         let RelayMessage { publication: id, body } = message;
-        let (router_key, key) = *self.publications.get(&id).ok_or(DropReason::NotPublished)?;
+        let Some(&(router_key, key)) = self.publications.get(&id) else {
+            // It may be gone, or not be there yet: an order is on its way, and what is to be known is told again then.
+            return if body.is_media() { Err(DropReason::NotPublished) } else { Ok(()) };
+        };
         self.at_work = Some(router_key);
         let (mut ctx, routers) = self.split(now);
         let publication = routers.get_mut(router_key).and_then(|router| router.publications.get_mut(key));

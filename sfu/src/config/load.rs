@@ -159,6 +159,9 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
     if config.media.workers > MAX_WORKERS {
         return invalid(format!("media.workers is {}; at most {MAX_WORKERS} can be named", config.media.workers));
     }
+    if config.limits.spread_at == 0 {
+        return invalid("limits.spread_at is 0, so that no worker could take anybody; 400 is the default".into());
+    }
     if config.media.coalescing_micros > MAX_COALESCING_MICROS {
         return invalid(format!(
             "media.coalescing_micros is {}; at most {MAX_COALESCING_MICROS} (a frame's time) make sense",

@@ -175,6 +175,8 @@ pub(crate) struct LimitsConfig {
     pub(crate) participants: usize,
     /// Participants in one room, whatever its options say.
     pub(crate) participants_per_room: usize,
+    /// Participants of one room on one worker; further ones go to another worker.
+    pub(crate) spread_at: usize,
     /// Publications of one participant.
     pub(crate) publications_per_participant: usize,
     /// Media sections of one participant: own media and slots.
@@ -195,6 +197,7 @@ impl Default for LimitsConfig {
             rooms: 10_000,
             participants: 10_000,
             participants_per_room: 5_000,
+            spread_at: 400,
             publications_per_participant: 16,
             sections_per_participant: 128,
             connections: 20_000,

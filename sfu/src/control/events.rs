@@ -1,5 +1,6 @@
 //! What workers report.
 
+use super::outbox::Outgoing;
 use super::participant::{Access, Participant};
 use super::room::Room;
 use super::{Control, translate};
@@ -25,10 +26,7 @@ impl Control {
                     }
                 }
                 Report::WorkerFailed { worker } => {
-                    self.all_rooms()
-                        .iter()
-                        .filter(|room| room.worker.index() == worker)
-                        .for_each(|r| self.fail_room(r));
+                    self.all_rooms().iter().filter(|room| room.spread().is_on(worker)).for_each(|r| self.fail_room(r));
                 }
             }
         }
@@ -61,13 +59,16 @@ impl Control {
                 let room = self.rooms_by_id.get(&room).map(|room| Arc::clone(&room));
                 if let Some(room) = room {
                     let mut state = room.lock();
-                    state.set_speakers(&speakers);
-                    room.replan(&mut state);
+                    // All its workers hear the same, and one of them is heeded.
+                    if room.spread().note_speakers(worker, &speakers) {
+                        state.set_speakers(&speakers);
+                        room.replan(&mut state);
+                    }
                 }
             }
             Event::PublicationCodec { publication, codec } => {
                 // The event names no room; a publication's first packet is rare enough to look.
-                for room in self.all_rooms().iter().filter(|room| room.worker.index() == worker) {
+                for room in self.all_rooms().iter().filter(|room| room.spread().is_on(worker)) {
                     let mut state = room.lock();
                     let Some(owner) = state.publisher_mut(publication) else { continue };
                     let id = owner.id;
@@ -81,20 +82,23 @@ impl Control {
                 tracing::debug!(?transport, %mid, ?publication, "slot switched");
             }
             Event::Shedding { stage } => self.tell_overload(worker, stage),
-            Event::Stats { token, stats } => self.stats.answer(worker, token, *stats),
+            Event::Stats { token, stats } => self.stats.answer(token, *stats),
         }
     }
 
-    /// Tells the rooms of a worker what it leaves out.
+    /// Tells the participants on a worker what it leaves out.
     fn tell_overload(&self, worker: usize, stage: Stage) {
         if stage == Stage::Nothing {
             tracing::info!(worker, "the worker keeps up again");
         } else {
             tracing::warn!(worker, ?stage, "the worker is past its limit and leaves something out");
         }
-        for room in self.all_rooms().iter().filter(|room| room.worker.index() == worker) {
-            let stage = translate::stage(stage).into();
-            room.lock().broadcast(Body::Overload(Overload { stage }));
+        let message = Outgoing::new(Body::Overload(Overload { stage: translate::stage(stage).into() }));
+        for room in self.all_rooms().iter().filter(|room| room.spread().is_on(worker)) {
+            let state = room.lock();
+            for participant in state.participants.values().filter(|p| p.worker.index() == worker) {
+                participant.outbox.push(Arc::clone(&message));
+            }
         }
     }
 
@@ -118,6 +122,7 @@ impl Control {
         tracing::info!(room = room.name, participant = %id, ?reason, "media closed");
         // The worker has removed it already.
         participant.media = None;
+        room.spread().transport_gone(transport);
         self.transports.remove(&transport);
         if participant.access != Access::Signal {
             let by_client = reason == CloseReason::PeerClosed;

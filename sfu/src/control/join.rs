@@ -11,6 +11,7 @@ use super::room::{Room, RoomState};
 use super::slots::Wish;
 use super::{Control, publish};
 use crate::random;
+use crate::worker_thread::WorkerHandle;
 use sfu_core::ids::TransportId;
 use sfu_proto::v1::{Answer, IceServer, Joined, LeaveReason, Offer};
 use std::sync::Arc;
@@ -55,17 +56,18 @@ impl Control {
         // A room may be closed between finding and locking it; the next attempt makes a new one.
         loop {
             let room = self.open_room(&request.room, &permit.room_options, permit.grants.create)?;
-            self.check_admission(Some(&room.worker))?;
+            let worker = self.place_participant(&room);
+            self.check_admission(Some(&worker))?;
             let grants = (permit.grants.publish, permit.grants.subscribe);
             let negotiated = offer
                 .as_ref()
-                .map(|offer| self.negotiator.negotiate(offer, None, grants, &room.worker, &self.ids))
+                .map(|offer| self.negotiator.negotiate(offer, None, grants, &worker, &self.ids))
                 .transpose()?;
             let mut state = room.lock();
             if state.closed {
                 continue;
             }
-            return self.enter(&room, &mut state, permit, &request, negotiated);
+            return self.enter(&room, &mut state, permit, &request, (worker, negotiated));
         }
     }
 
@@ -75,7 +77,7 @@ impl Control {
         state: &mut RoomState,
         permit: &Permit,
         request: &JoinRequest,
-        negotiated: Option<Negotiated>,
+        (worker, negotiated): (WorkerHandle, Option<Negotiated>),
     ) -> Result<Entered, ControlError> {
         let replaced = state.participants.values().find(|p| *p.identity == *permit.identity).map(|p| p.id);
         self.check_full(state, replaced.is_some())?;
@@ -84,7 +86,8 @@ impl Control {
             self.end_session(room, state, older, LeaveReason::Replaced, text);
         }
         let id = self.ids.participant();
-        let participant = new_participant(id, permit, request);
+        room.spread().enter(&worker);
+        let participant = new_participant(id, permit, request, worker);
         let (outbox, secret) = (Arc::clone(&participant.outbox), participant.secret.clone());
         state.participants.insert(id, participant);
         state.empty_since = None;
@@ -115,7 +118,7 @@ impl Control {
         let wanted = request.offer.as_ref().map(|offer| offer.publish.as_slice()).unwrap_or_default();
         let participant = state.participants.get_mut(&id).expect("it was just put in");
         self.remember_transport(negotiated.media.transport, room, id);
-        negotiated.media.command(room.id, negotiated.change, &room.worker);
+        negotiated.media.command(room.id, negotiated.change, &participant.worker);
         participant.slots = negotiated.media.slots(&[]);
         for slot in &mut participant.slots {
             slot.wish = if request.manual_subscribe { Wish::Nothing } else { request.wish.clone() };
@@ -181,7 +184,7 @@ impl Control {
     }
 }
 
-fn new_participant(id: ParticipantId, permit: &Permit, request: &JoinRequest) -> Participant {
+fn new_participant(id: ParticipantId, permit: &Permit, request: &JoinRequest, worker: WorkerHandle) -> Participant {
     let name = permit.name.clone().unwrap_or_else(|| clip(request.name.trim(), MAX_NAME));
     Participant {
         id,
@@ -191,6 +194,7 @@ fn new_participant(id: ParticipantId, permit: &Permit, request: &JoinRequest) ->
         client: clip(&request.client, MAX_CLIENT),
         grants: permit.grants,
         access: request.access,
+        worker,
         secret: random::text(SECRET_LEN),
         outbox: Arc::new(Outbox::default()),
         detached: None,

@@ -65,7 +65,7 @@ impl Control {
             participant.outbox.close(reason, text);
             self.forget(&participant);
         }
-        room.worker.send(Command::CloseRoom { room: room.id });
+        room.spread().close();
         self.rooms_by_id.remove(&room.id);
         self.rooms.remove_if(&room.name, |_, current| current.id == room.id);
         tracing::info!(room = room.name, ?reason, "room closed");
@@ -84,7 +84,8 @@ impl Control {
         let Some(participant) = state.participants.get_mut(&id) else { return false };
         if let Some(Media { transport, .. }) = participant.media.take() {
             self.transports.remove(&transport);
-            room.worker.send(Command::RemoveTransport { transport });
+            participant.worker.send(Command::RemoveTransport { transport });
+            room.spread().transport_gone(transport);
         }
         participant.slots.iter_mut().for_each(|slot| slot.current = None);
         let ended = std::mem::take(&mut participant.publications);

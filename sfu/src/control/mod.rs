@@ -1,7 +1,7 @@
 //! The control plane: rooms and who is in them, signalling sessions, tokens, and the only link between the
 //! signalling protocol and the workers, which know nothing of it.
 //!
-//! Lock order: a room's lock is taken alone; an outbox's or the worker queue's may be taken below it. No map entry is
+//! Lock order: a room's lock is taken alone; its spread's, an outbox's or the worker queue's may be taken below it. No map entry is
 //! held while a room's lock is waited for.
 
 pub(crate) mod auth;
@@ -14,12 +14,14 @@ mod lifecycle;
 pub(crate) mod negotiation;
 mod outbox;
 mod participant;
+mod placement;
 mod publish;
 mod quality;
 mod rate;
 mod requests;
 mod room;
 mod slots;
+mod spread;
 mod stats;
 mod subscribe;
 #[cfg(test)]
@@ -140,24 +142,14 @@ impl Control {
             Entry::Vacant(entry) => {
                 let options = with_defaults(options, &self.config);
                 let id = self.ids.room();
+                let worker_index = worker.index();
                 let room = Arc::new(Room::open(id, name.to_owned(), options, worker, self.clock.now()));
                 self.rooms_by_id.insert(id, Arc::clone(&room));
                 entry.insert(Arc::clone(&room));
-                tracing::info!(room = name, worker = room.worker.index(), "room opened");
+                tracing::info!(room = name, worker = worker_index, "room opened");
                 Ok(room)
             }
         }
-    }
-
-    /// The worker for a new room: the one with the least traffic, and among equals the one with the fewest rooms.
-    fn place_room(&self) -> WorkerHandle {
-        let mut rooms = vec![0usize; self.workers.len()];
-        for room in &self.rooms {
-            rooms[room.worker.index()] += 1;
-        }
-        let load =
-            |worker: &&WorkerHandle| (self.stats.load_class(worker.index()), rooms[worker.index()], worker.index());
-        self.workers.iter().min_by_key(load).expect("there is at least one worker").clone()
     }
 
     /// Refuses newcomers while the server goes down or the worker of their room has too much to do.

@@ -6,6 +6,7 @@ use super::negotiation::Media;
 use super::outbox::Outbox;
 use super::slots::Wish;
 use super::translate;
+use crate::worker_thread::WorkerHandle;
 use sfu_core::command::LayerPreference;
 use sfu_core::ids::PublicationId;
 use sfu_proto::v1::{Grants, ParticipantInfo, PublicationInfo, SlotAssignment};
@@ -34,6 +35,8 @@ pub(crate) struct Participant {
     pub(crate) client: String,
     pub(crate) grants: GrantClaims,
     pub(crate) access: Access,
+    /// Has its transport.
+    pub(crate) worker: WorkerHandle,
     /// Names the session to Resume, and to WHIP and WHEP as part of its URL.
     pub(crate) secret: String,
     pub(crate) outbox: Arc<Outbox>,

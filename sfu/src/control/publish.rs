@@ -5,9 +5,9 @@ use super::auth::clip;
 use super::error::ControlError;
 use super::participant::{Participant, Publication};
 use super::room::{Room, RoomState};
+use super::spread::Source;
 use super::translate;
 use crate::control::ids::ParticipantId;
-use sfu_core::command::Command;
 use sfu_core::ids::PublicationId;
 use sfu_proto::v1::Publish;
 use sfu_rtc::ids::Mid;
@@ -49,9 +49,10 @@ impl Control {
             return Err(ControlError::limit(format!("A participant may publish {limit} things; unpublish one first.")));
         }
         let id = self.ids.publication();
-        room.worker.send(Command::Publish { publication: id, transport, mid });
+        let origin = participant.worker.index();
+        room.spread().publish(Source { id, origin, transport, mid, kind, rids: rids.clone() });
         if publish.muted {
-            room.worker.send(Command::SetMuted { publication: id, muted: true });
+            room.spread().set_muted(id, true);
         }
         let publication = Publication { id, mid, kind, source, label, muted: publish.muted, codec: None, rids };
         participant.publications.push(publication.clone());
@@ -65,7 +66,7 @@ impl Control {
         participant.publications.retain(|publication| {
             let alive = media.section(&publication.mid).is_some_and(|s| s.direction == Direction::Receive);
             if !alive {
-                room.worker.send(Command::Unpublish { publication: publication.id });
+                room.spread().unpublish(publication.id);
             }
             alive
         });
@@ -83,7 +84,7 @@ impl Control {
         let participant = state.participants.get_mut(&owner).ok_or_else(no_publication)?;
         let at = participant.publications.iter().position(|p| p.id == id).ok_or_else(no_publication)?;
         participant.publications.remove(at);
-        room.worker.send(Command::Unpublish { publication: id });
+        room.spread().unpublish(id);
         self.directives.forget(id);
         state.announce(owner);
         room.replan(state);
@@ -103,7 +104,7 @@ impl Control {
         let publication = owner.publication_mut(id).ok_or_else(no_publication)?;
         if publication.muted != muted {
             publication.muted = muted;
-            room.worker.send(Command::SetMuted { publication: id, muted });
+            room.spread().set_muted(id, muted);
             state.announce(owner_id);
             room.replan(state);
         }

@@ -119,14 +119,13 @@ impl Session {
         let mut state = self.state()?;
         let me = state.participants.get_mut(&self.id).expect("state() checked it");
         let grants = (me.grants.publish, me.grants.subscribe);
-        let negotiated =
-            control.negotiator.negotiate(&parsed, me.media.as_ref(), grants, &self.room.worker, &control.ids)?;
+        let negotiated = control.negotiator.negotiate(&parsed, me.media.as_ref(), grants, &me.worker, &control.ids)?;
         let ended = negotiated.change == Change::New && control.end_media(&self.room, &mut state, self.id);
         let me = state.participants.get_mut(&self.id).expect("state() checked it");
         if negotiated.change == Change::New {
             control.remember_transport(negotiated.media.transport, &self.room, self.id);
         }
-        negotiated.media.command(self.room.id, negotiated.change, &self.room.worker);
+        negotiated.media.command(self.room.id, negotiated.change, &me.worker);
         let manual = me.manual_subscribe;
         let known: Vec<_> = me.slots.iter().map(|slot| slot.mid).collect();
         me.slots = negotiated.media.slots(&me.slots);

@@ -4,9 +4,11 @@
 use super::auth::RoomOptions;
 use super::ids::ParticipantId;
 use super::lock;
+use super::negotiation::Media;
 use super::outbox::Outgoing;
 use super::participant::{Participant, Publication};
 use super::slots::{self, Candidate, Candidates, Rank, SlotView};
+use super::spread::Spread;
 use crate::worker_thread::WorkerHandle;
 use sfu_core::command::Command;
 use sfu_core::ids::{PublicationId, RoomId};
@@ -21,11 +23,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 /// So many participants are remembered as having spoken, for slots that follow speakers.
 const RECENT_SPEAKERS: usize = 32;
 
-/// A room on its worker.
+/// A room on its workers.
 pub(crate) struct Room {
     pub(crate) id: RoomId,
     pub(crate) name: String,
-    pub(crate) worker: WorkerHandle,
+    spread: Mutex<Spread>,
     state: Mutex<RoomState>,
 }
 
@@ -44,9 +46,8 @@ pub(crate) struct RoomState {
 }
 
 impl Room {
-    /// An empty room; tells the worker.
+    /// An empty room; tells its first worker.
     pub(crate) fn open(id: RoomId, name: String, options: RoomOptions, worker: WorkerHandle, now: Instant) -> Self {
-        worker.send(Command::OpenRoom { room: id });
         let state = RoomState {
             options,
             participants: BTreeMap::new(),
@@ -55,11 +56,16 @@ impl Room {
             speakers: Vec::new(),
             recent_speakers: Vec::new(),
         };
-        Self { id, name, worker, state: Mutex::new(state) }
+        Self { id, name, spread: Mutex::new(Spread::open(id, worker)), state: Mutex::new(state) }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, RoomState> {
         lock(&self.state)
+    }
+
+    /// The workers that it is on. Held for a moment only, with or without the room's lock.
+    pub(crate) fn spread(&self) -> MutexGuard<'_, Spread> {
+        lock(&self.spread)
     }
 
     pub(crate) fn info(&self, state: &RoomState) -> RoomInfo {
@@ -101,7 +107,7 @@ impl Room {
             }
             changed = true;
             slot.current = source;
-            self.worker.send(Command::AssignSlot {
+            participant.worker.send(Command::AssignSlot {
                 transport: media.transport,
                 mid: slot.mid,
                 source,
@@ -122,9 +128,13 @@ impl Room {
     ) -> Option<Participant> {
         let participant = state.participants.remove(&id)?;
         participant.outbox.close(reason, text);
-        if let Some(media) = &participant.media {
-            self.worker.send(Command::RemoveTransport { transport: media.transport });
+        let mut spread = self.spread();
+        if let Some(Media { transport, .. }) = participant.media {
+            participant.worker.send(Command::RemoveTransport { transport });
+            spread.transport_gone(transport);
         }
+        let heard = spread.leave(&participant.worker);
+        drop(spread);
         state.speakers.retain(|(speaker, _)| *speaker != id);
         state.recent_speakers.retain(|speaker| *speaker != id);
         if state.participants.is_empty() {
@@ -132,6 +142,9 @@ impl Room {
         }
         if participant.is_visible() {
             state.broadcast(Body::Roster(RosterUpdate { participants: Vec::new(), left: vec![id.to_string()] }));
+        }
+        if let Some(heard) = heard {
+            state.set_speakers(&heard);
         }
         self.replan(state);
         tracing::info!(room = self.name, participant = %id, identity = %participant.identity, ?reason, "left");

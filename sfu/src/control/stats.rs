@@ -17,8 +17,6 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const CACHED_FOR: Duration = Duration::from_millis(500);
 /// Upper bounds of the histogram buckets of handshake times, in seconds.
 pub(crate) const HANDSHAKE_BUCKETS: [f64; 8] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
-/// Workers whose traffic differs by less than this many packets in an interval count as equally loaded.
-const LOAD_CLASS: u64 = 2_000;
 
 /// Gathers figures.
 pub(crate) struct StatsCollector {
@@ -33,9 +31,10 @@ pub(crate) type Answers = Arc<Vec<Option<WorkerStats>>>;
 
 #[derive(Default)]
 struct PerWorker {
-    /// Packets in and out in the last interval.
+    /// Thousandths of a core, over the last interval.
     load: u64,
-    packets: u64,
+    /// Microseconds of work when last looked at, and when that was.
+    busy: Option<(u64, Instant)>,
     ice: Histogram,
     dtls: Histogram,
 }
@@ -66,9 +65,18 @@ impl StatsCollector {
         Self { token: AtomicU64::new(0), waiting: Mutex::default(), workers, cached: tokio::sync::Mutex::default() }
     }
 
-    /// How much a worker has to do, coarsely.
-    pub(super) fn load_class(&self, worker: usize) -> u64 {
-        lock(&self.workers[worker]).load / LOAD_CLASS
+    /// How busy a worker was over the last interval, in thousandths of a core.
+    pub(super) fn load(&self, worker: usize) -> u64 {
+        lock(&self.workers[worker]).load
+    }
+
+    /// A worker has worked for so many microseconds since it began.
+    fn note_busy(&self, worker: usize, now: Instant, busy: u64) {
+        let mut worker = lock(&self.workers[worker]);
+        if let Some((before, at)) = worker.busy.replace((busy, now)) {
+            let elapsed = u64::try_from((now - at).as_micros()).unwrap_or(u64::MAX).max(1);
+            worker.load = (busy.saturating_sub(before).saturating_mul(1_000) / elapsed).min(1_000);
+        }
     }
 
     /// Times of ICE and DTLS handshakes of a worker's transports.
@@ -83,24 +91,13 @@ impl StatsCollector {
         worker.dtls.add(dtls);
     }
 
-    pub(super) fn answer(&self, worker: usize, token: u64, stats: WorkerStats) {
-        let packets = stats.totals.rtp_in + stats.totals.rtp_out;
-        let mut of_worker = lock(&self.workers[worker]);
-        if token % 2 == PERIODIC {
-            of_worker.load = packets.saturating_sub(of_worker.packets);
-            of_worker.packets = packets;
-        }
-        drop(of_worker);
+    pub(super) fn answer(&self, token: u64, stats: WorkerStats) {
         if let Some(waiting) = lock(&self.waiting).remove(&token) {
             // Whoever asked may have lost patience.
             let _ = waiting.send(stats);
         }
     }
 }
-
-/// Tokens of periodic questions are even, of others odd.
-const PERIODIC: u64 = 0;
-const ON_DEMAND: u64 = 1;
 
 impl Control {
     /// The figures of all workers as they are now, or were half a second ago; `None` for a worker that does not
@@ -113,15 +110,15 @@ impl Control {
         {
             return Arc::clone(answers);
         }
-        let answers = Arc::new(self.ask(ON_DEMAND).await);
+        let answers = Arc::new(self.ask().await);
         *cached = Some((now, Arc::clone(&answers)));
         answers
     }
 
-    async fn ask(&self, parity: u64) -> Vec<Option<WorkerStats>> {
+    async fn ask(&self) -> Vec<Option<WorkerStats>> {
         let mut answers = Vec::with_capacity(self.workers.len());
         for worker in &self.workers {
-            let token = self.stats.token.fetch_add(1, Ordering::Relaxed) * 2 + parity;
+            let token = self.stats.token.fetch_add(1, Ordering::Relaxed);
             let (sender, receiver) = oneshot::channel();
             lock(&self.stats.waiting).insert(token, sender);
             worker.send(Command::Stats { token });
@@ -143,7 +140,10 @@ impl Control {
         let mut meter = super::quality::Meter::default();
         loop {
             interval.tick().await;
-            let stats = self.ask(PERIODIC).await;
+            for worker in &self.workers {
+                self.stats.note_busy(worker.index(), self.clock.now(), worker.thread_stats().busy_micros.get());
+            }
+            let stats = self.ask().await;
             self.tell_quality(&mut meter, stats.iter().flatten());
         }
     }
@@ -152,6 +152,17 @@ impl Control {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn load_is_the_share_of_time_since_the_last_look() {
+        let stats = StatsCollector::new(2);
+        stats.note_busy(1, Instant::from_millis(1_000), 500_000);
+        assert_eq!(stats.load(1), 0, "not known yet");
+        stats.note_busy(1, Instant::from_millis(3_000), 1_500_000);
+        assert_eq!((stats.load(0), stats.load(1)), (0, 500));
+        stats.note_busy(1, Instant::from_millis(5_000), 1_500_000);
+        assert_eq!(stats.load(1), 0);
+    }
 
     #[test]
     fn durations_fall_into_their_buckets() {

@@ -39,7 +39,7 @@ impl Control {
             slot.preference = preference;
             let mid = slot.mid;
             if let Some(media) = &participant.media {
-                room.worker.send(Command::SetPreference { transport: media.transport, mid, preference });
+                participant.worker.send(Command::SetPreference { transport: media.transport, mid, preference });
             }
         }
         room.replan(state);

@@ -18,26 +18,35 @@ const OFFER: &str = include_str!("../../../sfu-rtc/src/sdp/fixtures/chromium-sim
 
 /// A control plane with one worker, and a way to report in its name.
 fn control() -> (Arc<Control>, Sender<Report>) {
+    control_of(1)
+}
+
+/// A control plane with so many workers, each of which takes two participants of a room before the next one does.
+fn control_of(workers: usize) -> (Arc<Control>, Sender<Report>) {
     let mut config = Config::default();
+    config.limits.spread_at = 2;
     config.auth.open = true;
     config.signal.resume_seconds = 0;
     let clock = Clock::start();
     let certificate = Arc::new(DtlsCertificate::generate());
     let (reports, from_workers) = channel(64);
     let media = MediaConfig { bind: [127, 0, 0, 1].into(), udp_port: 0, ..MediaConfig::default() };
-    let parts = WorkerParts {
-        index: 0,
-        cpu: None,
-        udp: bind_udp(&media, 0).unwrap(),
-        candidates: Vec::new(),
-        config: WorkerConfig::default(),
-        certificate: Arc::clone(&certificate),
-        clock,
-        reports: reports.clone(),
-        relays: RelayHub::new(1),
+    let relays = RelayHub::new(workers);
+    let worker = |index| {
+        let parts = WorkerParts {
+            index,
+            cpu: None,
+            udp: bind_udp(&media, 0).unwrap(),
+            candidates: Vec::new(),
+            config: WorkerConfig::default(),
+            certificate: Arc::clone(&certificate),
+            clock,
+            reports: reports.clone(),
+            relays: Arc::clone(&relays),
+        };
+        spawn(parts).unwrap().0
     };
-    let (worker, _thread) = spawn(parts).unwrap();
-    let control = Control::new(Arc::new(config), clock, &certificate, vec![worker]);
+    let control = Control::new(Arc::new(config), clock, &certificate, (0..workers).map(worker).collect());
     tokio::spawn(Arc::clone(&control).handle_reports(from_workers));
     (control, reports)
 }
@@ -173,4 +182,105 @@ async fn a_whip_session_ends_with_its_media_and_others_in_time() {
     tokio::spawn(Arc::clone(&control).sweep());
     assert_eq!(signal.left().await, LeaveReason::ConnectionLost);
     assert!(control.session(&signal.joined.session).is_none() && control.transports.is_empty());
+}
+
+/// Number of the worker of a member, and how many participants each worker of its room has.
+fn place(member: &Member) -> (usize, Vec<(usize, usize)>) {
+    let room = &member.session.room;
+    let worker = room.lock().participants[&member.session.id].worker.index();
+    let on = room.spread().workers().map(|(worker, participants)| (worker.index(), participants)).collect();
+    (worker, on)
+}
+
+/// Rooms and publications' worth of ignored orders and stray messages of each worker.
+async fn figures(control: &Arc<Control>) -> Vec<(u64, u64, u64)> {
+    // Figures are kept for a moment.
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    let stats = control.worker_stats().await;
+    let stray = |stats: &sfu_core::event::WorkerStats| stats.drops.of(sfu_rtc::drop_reason::DropReason::NotPublished);
+    stats.iter().flatten().map(|stats| (stats.rooms, stats.ignored_commands, stray(stats))).collect()
+}
+
+#[tokio::test]
+async fn a_large_room_spreads_over_workers_and_leaves_them_again() {
+    let (control, reports) = control_of(3);
+    let mut members: Vec<Member> = (0..5).map(|_| Member::join(&control, Access::Signal)).collect();
+    let places: Vec<usize> = members.iter().map(|member| place(member).0).collect();
+    assert_eq!(places, [0, 0, 1, 1, 2]);
+    assert_eq!(place(&members[0]).1, [(0, 2), (1, 2), (2, 1)]);
+    // Each is served by its own worker, which the first letter of the user name fragment names.
+    for member in &members {
+        let state = member.session.room.lock();
+        let me = &state.participants[&member.session.id];
+        let letter = sfu_rtc::ice::ice_char(me.worker.index());
+        assert!(me.media.as_ref().unwrap().local.ufrag.starts_with(letter));
+    }
+    // All workers hear the same; the home is heeded.
+    let room = Arc::clone(&members[0].session.room);
+    let (id, speaks) = (room.id, members[2].publication(0));
+    let speakers = |id, speaks| Event::ActiveSpeakers { room: id, speakers: vec![(speaks, 0.5)] };
+    reports.send(Report::Event { worker: 1, event: speakers(id, speaks) }).await.unwrap();
+    reports.send(Report::Event { worker: 0, event: speakers(id, members[3].publication(0)) }).await.unwrap();
+    let heard = |body| if let Body::ActiveSpeakers(speakers) = body { Some(speakers.speakers) } else { None };
+    assert_eq!(members[4].expect(heard).await[0].participant_id, members[3].session.id.to_string());
+    assert_eq!(figures(&control).await, [(1, 0, 0), (1, 0, 0), (1, 0, 0)]);
+    // Those at home leave: the room lives on elsewhere, and hears with other ears.
+    let speaker = members[2].session.id.to_string();
+    members.drain(..2).for_each(|member| member.session.leave());
+    assert_eq!(members[2].expect(heard).await[0].participant_id, speaker);
+    assert_eq!(place(&members[0]), (1, vec![(1, 2), (2, 1)]));
+    // The next goes where there is room, also for the first time again.
+    members.push(Member::join(&control, Access::Whip));
+    members.push(Member::join(&control, Access::Signal));
+    assert_eq!(place(&members[0]).1, [(1, 2), (2, 2), (0, 1)]);
+    assert_eq!(figures(&control).await, [(1, 0, 0), (1, 0, 0), (1, 0, 0)]);
+    // The last of all keeps the room on one worker until it is closed.
+    members.drain(..).for_each(|member| member.session.leave());
+    assert_eq!(room.spread().workers().map(|(_, participants)| participants).collect::<Vec<_>>(), [0]);
+    control.close_room(&room, &mut room.lock(), LeaveReason::RoomClosed, "The test is over.");
+    let figures = figures(&control).await;
+    assert_eq!(figures.iter().map(|of| (of.0, of.1)).collect::<Vec<_>>(), [(0, 0); 3]);
+    for worker in &control.workers {
+        assert_eq!((worker.placed().participants.get(), worker.placed().rooms.get()), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn what_is_published_later_and_what_ends_is_known_on_all_workers() {
+    let (control, _reports) = control_of(2);
+    let members: Vec<Member> = (0..3).map(|_| Member::join(&control, Access::Signal)).collect();
+    let (first, last) = (&members[0], &members[2]);
+    let carried = |member: &Member| {
+        let state = member.session.room.lock();
+        state.participants[&member.session.id].slots.iter().filter_map(|slot| slot.current).collect::<Vec<_>>()
+    };
+    assert!(carried(last).contains(&first.publication(1)) && carried(first).contains(&last.publication(1)));
+    for (member, muted) in [(first, true), (last, true), (first, false)] {
+        let publication_id = publication_text(member.publication(1));
+        let mute = sfu_proto::v1::SetMuted { publication_id, muted };
+        let request = sfu_proto::v1::client_message::Body::SetMuted(mute);
+        assert!(member.session.handle(&request).is_ok());
+    }
+    for member in [first, last] {
+        let publication_id = publication_text(member.publication(1));
+        let request = sfu_proto::v1::client_message::Body::Unpublish(sfu_proto::v1::Unpublish { publication_id });
+        assert!(member.session.handle(&request).is_ok());
+        let again = Publish { mid: "1".into(), muted: true, ..Publish::default() };
+        assert!(member.session.handle(&sfu_proto::v1::client_message::Body::Publish(again)).is_ok());
+    }
+    // A transport that the worker gives up takes its publications with it, everywhere.
+    let room = &first.session.room;
+    control.end_media(room, &mut room.lock(), first.session.id);
+    assert_eq!(figures(&control).await.iter().map(|of| (of.0, of.1)).collect::<Vec<_>>(), [(1, 0); 2]);
+}
+
+#[tokio::test]
+async fn a_room_that_fails_on_one_worker_ends_on_all() {
+    let (control, reports) = control_of(2);
+    let members: Vec<Member> = (0..3).map(|_| Member::join(&control, Access::Signal)).collect();
+    reports.send(Report::WorkerFailed { worker: 1 }).await.unwrap();
+    for member in &members {
+        assert_eq!(member.left().await, LeaveReason::ConnectionLost);
+    }
+    assert!(figures(&control).await.iter().all(|of| of.0 == 0));
 }

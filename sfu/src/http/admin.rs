@@ -4,6 +4,7 @@ use super::bearer::Bearer;
 use super::problem::Problem;
 use crate::control::auth::RoomOptions;
 use crate::control::{Control, ControlError, Participant, Room, RoomState, parse_publication, publication_text};
+use crate::worker_thread::WorkerHandle;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
@@ -183,9 +184,12 @@ fn publication_id(name: &str) -> Result<PublicationId, Problem> {
 }
 
 fn room_json(room: &Room, state: &RoomState) -> Value {
+    let spread = room.spread();
+    let on = |(worker, participants): (&WorkerHandle, usize)| json!({ "worker": worker.index(), "participant_count": participants });
     json!({
         "name": room.name,
-        "worker": room.worker.index(),
+        "worker": spread.home().index(),
+        "workers": spread.workers().map(on).collect::<Vec<_>>(),
         "participant_count": state.participants.len(),
         "options": state.options,
     })
@@ -199,6 +203,7 @@ fn participant_json(participant: &Participant) -> Value {
         "name": participant.name,
         "metadata": participant.metadata,
         "client": participant.client,
+        "worker": participant.worker.index(),
         "access": format!("{:?}", participant.access).to_lowercase(),
         "grants": grants,
         "connected": participant.detached.is_none(),

@@ -5,6 +5,7 @@ use super::bearer::Bearer;
 use super::problem::Problem;
 use crate::config::IceServerConfig;
 use crate::control::{Access, Control, ControlError, Entered, JoinRequest, Wish, negotiation::Media};
+use crate::worker_thread::WorkerHandle;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -106,7 +107,7 @@ pub(super) fn begin(
     };
     let Entered { session, joined } = control.join(&permit, request)?;
     let answer = joined.answer.map(|answer| answer.sdp).unwrap_or_default();
-    let etag = with_media(&session.room, session.id, |media| Ok(etag(media)))?;
+    let etag = with_media(&session.room, session.id, |media, _| Ok(etag(media)))?;
     let location = format!("{}/{}", target.base, joined.session);
     let headers = [
         (header::CONTENT_TYPE, text_value(SDP)?),
@@ -133,7 +134,7 @@ fn patch(
         .map_err(|error| ControlError::bad_sdp(format!("The fragment cannot be read: {error}.")))?;
     let (room, id) = find(control, access, secret)?;
     let condition = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok());
-    with_media(&room, id, |media| {
+    with_media(&room, id, |media, worker| {
         let current = etag(media);
         let restart = fragment.ice.as_ref().filter(|ice| **ice != media.remote);
         match (restart, condition) {
@@ -147,8 +148,8 @@ fn patch(
                 Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, text))
             }
             (Some(remote), Some(_)) => {
-                media.restart(remote.clone(), &room.worker);
-                let body = restart_fragment(media, room.worker.candidates());
+                media.restart(remote.clone(), worker);
+                let body = restart_fragment(media, worker.candidates());
                 let headers =
                     [(header::CONTENT_TYPE, text_value(FRAGMENT)?), (header::ETAG, text_value(&etag(media))?)];
                 Ok((StatusCode::OK, headers, body).into_response())
@@ -184,11 +185,11 @@ fn find(
 fn with_media<T>(
     room: &crate::control::Room,
     id: crate::control::ParticipantId,
-    act: impl FnOnce(&mut Media) -> Result<T, Problem>,
+    act: impl FnOnce(&mut Media, &WorkerHandle) -> Result<T, Problem>,
 ) -> Result<T, Problem> {
     let mut state = room.lock();
-    match state.participants.get_mut(&id).and_then(|participant| participant.media.as_mut()) {
-        Some(media) => act(media),
+    match state.participants.get_mut(&id).and_then(|me| Some((me.media.as_mut()?, &me.worker))) {
+        Some((media, worker)) => act(media, worker),
         None => Err(Problem::new(StatusCode::NOT_FOUND, "The session has ended.")),
     }
 }

@@ -34,6 +34,7 @@ impl LoadMeter {
         }
         let busy = (self.busy.as_secs_f32() / elapsed.as_secs_f32()).min(1.0);
         let load = Load { busy, queue_age: self.queue_age };
+        stats.busy_micros.add(u64::try_from(self.busy.as_micros()).unwrap_or(0));
         stats.busy_permille.set((busy * 1_000.0) as u64);
         stats.queue_age_micros.set(u64::try_from(self.queue_age.as_micros()).unwrap_or(u64::MAX));
         *self = Self::new(end);

@@ -25,6 +25,7 @@ use sfu_rtc::dtls::DtlsCertificate;
 use sfu_rtc::ice::Candidate;
 use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::{io, thread};
@@ -74,6 +75,32 @@ struct Shared {
     queue: Mutex<VecDeque<Input>>,
     waker: Waker,
     stats: ThreadStats,
+    placed: Placed,
+}
+
+/// What the control plane has put on a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Placed {
+    pub(crate) rooms: Count,
+    pub(crate) participants: Count,
+}
+
+/// A number that several threads change.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicUsize);
+
+impl Count {
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add(&self, count: usize) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sub(&self, count: usize) {
+        self.0.fetch_sub(count, Ordering::Relaxed);
+    }
 }
 
 /// Token of the waker.
@@ -92,6 +119,7 @@ pub(crate) fn spawn(parts: WorkerParts) -> io::Result<(WorkerHandle, JoinHandle<
         queue: Mutex::default(),
         waker: Waker::new(poll.registry(), WAKER)?,
         stats: ThreadStats::default(),
+        placed: Placed::default(),
     });
     let handle = WorkerHandle(Arc::clone(&shared));
     parts.relays.join(&handle);
@@ -119,6 +147,11 @@ impl WorkerHandle {
     /// Whether the worker is past its limit for longer than a burst of joins takes: pictures suffer already.
     pub(crate) fn is_overloaded(&self) -> bool {
         self.0.stats.shedding_percent.get() > 100
+    }
+
+    /// What the control plane has put on it.
+    pub(crate) fn placed(&self) -> &Placed {
+        &self.0.placed
     }
 
     /// Counts of the thread's own.

@@ -170,6 +170,7 @@ impl<'a> WorkerThread<'a> {
     fn take_relayed(&mut self, now: Instant) {
         for _ in 0..RELAYED_PER_ROUND {
             let Some((from, message)) = self.relays.next() else { return };
+            self.shared.stats.relay_messages.add(1);
             self.contained(|this| this.worker.handle_relay(now, from, message));
         }
     }
@@ -349,6 +350,7 @@ mod tests {
             queue: Mutex::default(),
             waker: Waker::new(poll.registry(), WAKER).unwrap(),
             stats: ThreadStats::default(),
+            placed: Default::default(),
         };
         let mut thread = WorkerThread::new(parts, poll, &shared);
         let now = thread.parts.clock.now();

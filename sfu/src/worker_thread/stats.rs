@@ -39,12 +39,16 @@ thread_stats! {
     tcp_refused: "sfu_tcp_refused_connections_total", "counter", "ICE-TCP connections turned away.";
     /// Frames dropped.
     tcp_dropped: "sfu_tcp_dropped_frames_total", "counter", "Frames that an ICE-TCP connection did not take.";
+    /// Messages of other workers.
+    relay_messages: "sfu_relay_messages_total", "counter", "Messages taken from other workers.";
     /// Rounds of the loop.
     rounds: "sfu_worker_rounds_total", "counter", "Rounds of the worker's loop.";
     /// Panics that were caught.
     failures: "sfu_worker_failures_total", "counter", "Panics of the worker that were contained.";
     /// Share of time that the thread was not waiting for work.
     busy_permille: "sfu_worker_busy_permille", "gauge", "Time not spent waiting for work in the last 100 ms, of 1000.";
+    /// Time that the thread was not waiting for work.
+    busy_micros: "sfu_worker_busy_microseconds_total", "counter", "Time not spent waiting for work.";
     /// Longest wait of a datagram in the socket.
     queue_age_micros: "sfu_worker_queue_age_microseconds", "gauge",
         "Longest wait of a datagram in the socket in the last 100 ms.";
