@@ -223,7 +223,7 @@ impl Conference {
             }
             Event::SlotSwitched { transport, mid, publication } => self.check_switch(transport, mid, publication),
             Event::Stats { stats, .. } => self.stats = Some(stats),
-            Event::PublicationCodec { .. } => {}
+            Event::PublicationCodec { .. } | Event::Shedding { .. } => {}
         }
     }
 
