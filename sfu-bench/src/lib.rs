@@ -3,6 +3,7 @@
 //! `scenario` says who takes part, `join` brings them in over the server's signalling, `generator` threads run their
 //! `endpoint`s and `peer`s, `run` conducts, `result` tells. `floor` measures what a forwarded packet must cost.
 
+pub mod compare;
 pub mod endpoint;
 pub mod floor;
 pub mod generator;
@@ -10,6 +11,9 @@ pub mod join;
 pub mod measure;
 pub mod media;
 pub mod peer;
+pub mod quick;
+pub mod report;
 pub mod result;
 pub mod run;
 pub mod scenario;
+pub mod server_process;

@@ -1,11 +1,15 @@
 //! `sfu-bench`: load tester for selective forwarding units.
 
 mod load_args;
+mod output;
 mod run_args;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use output::OutputArgs;
 use run_args::RunArgs;
+use sfu_bench::compare::{self, CompareOptions};
+use sfu_bench::quick::{self, QuickOptions};
 use sfu_bench::{floor, run};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -30,6 +34,15 @@ enum Command {
     },
     /// Loads a server with participants and measures what comes of it.
     Run(Box<RunArgs>),
+    /// Starts a server, loads it with a small fan-out, and says in half a minute what that costs.
+    Quick {
+        #[command(flatten)]
+        options: QuickOptions,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Compares results of `run`: ratios with their spread.
+    Compare(CompareOptions),
 }
 
 fn main() -> ExitCode {
@@ -56,18 +69,24 @@ fn execute(command: Command) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Run(args) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let result = runtime.block_on(run::run(&args.load.scenario()?, &args.options()?, &mut progress))?;
-            clear_progress();
-            if args.json {
-                println!("{}", serde_json::to_string_pretty(&result)?);
-            } else {
-                print!("{result}");
-            }
-            // A run that did not come to its end is no success, however much it found.
-            Ok(if result.ended_early.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+            let (scenario, options) = (args.load.scenario()?, args.options()?);
+            let result = runtime()?.block_on(run::run(&scenario, &options, &mut progress))?;
+            args.output.write(&result, &result)
+        }
+        Command::Quick { options, output } => {
+            let answer = runtime()?.block_on(quick::quick(&options, &mut progress))?;
+            output.write(&answer.0, &answer)
+        }
+        Command::Compare(options) => {
+            print!("{}", compare::compare(&options)?);
+            Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Signalling needs little, and one thread of it disturbs the measured ones least.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
 /// Says what is being done, on a terminal only.

@@ -1,6 +1,7 @@
 //! Options of `run`.
 
 use crate::load_args::LoadArgs;
+use crate::output::OutputArgs;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use sfu_bench::join::Target;
@@ -62,9 +63,8 @@ pub(crate) struct RunArgs {
     /// Largest number that the search tries.
     #[arg(long, default_value_t = 8_000, requires = "find_limit")]
     most: usize,
-    /// Print JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 impl RunArgs {

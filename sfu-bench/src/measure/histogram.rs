@@ -60,6 +60,18 @@ impl Histogram {
         Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX))
     }
 
+    /// Milliseconds and the share of all durations that did not exceed them, rising, down to the resolution.
+    pub fn distribution(&self) -> Vec<(f64, f64)> {
+        let mut seen = 0;
+        let filled = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        filled
+            .map(|(index, count)| {
+                seen += count;
+                (upper(index).min(self.max) as f64 / 1e6, seen as f64 / self.total as f64)
+            })
+            .collect()
+    }
+
     /// The duration that `share` (0 to 1) of all do not exceed; `None` where there are none.
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         let rank = ((self.total as f64 * share).ceil() as u64).clamp(1, self.total.max(1));
@@ -111,6 +123,9 @@ mod tests {
             let found = histogram.quantile(share).unwrap().as_secs_f64() * 1e6;
             assert!((found / micros - 1.0).abs() < 0.02, "{share}: {found}");
         }
+        let distribution = histogram.distribution();
+        assert!(distribution.is_sorted() && distribution.len() > 50);
+        assert_eq!(*distribution.last().unwrap(), (1.0, 1.0));
         assert_eq!(histogram.quantile(1.0), Some(Duration::from_millis(1)));
         assert_eq!(Histogram::default().quantile(0.5), None);
     }

@@ -1,14 +1,18 @@
 //! What a run found, as numbers for machines and as a table for people.
 
 mod against_floor;
+mod over_time;
+mod settings;
 mod table;
 
-pub use against_floor::FloorRatio;
+pub use against_floor::{AgainstFloor, FloorRatio};
+pub use over_time::Sample;
+pub use settings::Settings;
 
 use crate::generator::Interval;
 use crate::measure::histogram::Histogram;
 use crate::measure::process::ProcessUse;
-use crate::run::{JoinCounts, Limit, Measurement};
+use crate::run::{JoinCounts, Limit, Measurement, RunOptions};
 use crate::scenario::Scenario;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -135,11 +139,25 @@ pub struct RunResult {
     pub limit: Option<Limit>,
     /// The floor of the same run.
     pub floor: Option<FloorRatio>,
+    /// Distribution of the one-way latency of video: milliseconds, and the share that did not exceed them.
+    pub latency_distribution: Vec<(f64, f64)>,
+    /// Distribution of the one-way latency of sound.
+    pub audio_latency_distribution: Vec<(f64, f64)>,
+    /// Second by second.
+    pub samples: Vec<Sample>,
+    /// How and where it came about.
+    pub settings: Settings,
 }
 
 impl RunResult {
     /// Draws up the result; `rss_idle` is the server's memory before the first join.
-    pub fn new(scenario: &Scenario, joins: &JoinCounts, run: &Measurement, rss_idle: Option<u64>) -> Self {
+    pub fn new(
+        scenario: &Scenario,
+        options: &RunOptions,
+        joins: &JoinCounts,
+        run: &Measurement,
+        rss_idle: Option<u64>,
+    ) -> Self {
         let mut all = Interval::default();
         run.windows.iter().for_each(|window| all.merge(&window.interval));
         let measured = &all.measured;
@@ -190,6 +208,10 @@ impl RunResult {
             ended_early: run.ended_early.clone(),
             limit: None,
             floor: FloorRatio::new(&run.floors, &run.windows),
+            latency_distribution: measured.latency.distribution(),
+            audio_latency_distribution: measured.audio_latency.distribution(),
+            samples: run.seconds.iter().map(Sample::new).collect(),
+            settings: Settings::new(options),
         }
     }
 }
@@ -222,5 +244,82 @@ impl ServerUse {
             rss_per_participant: rss_idle.map_or(0.0, |idle| used.rss as f64 - idle as f64)
                 / participants.max(1) as f64,
         }
+    }
+}
+
+/// A result with something in every part, for tests.
+#[cfg(test)]
+pub(crate) fn example() -> RunResult {
+    use crate::floor::Floor;
+    use crate::join::Target;
+    use crate::run::{Second, Window};
+
+    let mut interval = Interval { sent: 450, ..Interval::default() };
+    interval.measured.packets = 45_000;
+    interval.measured.bytes = 45_000_000;
+    interval.measured.lost = 5;
+    interval.measured.skipped = 5;
+    for micros in 1..2_000 {
+        interval.measured.latency.record(Duration::from_micros(micros));
+        interval.measured.audio_latency.record(Duration::from_micros(micros / 2));
+    }
+    let cpu = Duration::from_millis(90);
+    let used = ProcessUse { cpu, by_thread: [("worker-0".to_owned(), cpu)].into(), rss: 50 << 20 };
+    let floor = Floor { seal: 200.0, send: vec![(1, 2_600.0), (6, 1_400.0), (16, 1_000.0)], receive: 900.0 };
+    let second = |end: u64| {
+        let mut second = Second::default();
+        (second.end, second.length) = (Duration::from_secs(end), Duration::from_secs(1));
+        (second.interval, second.used) = (interval.clone(), Some(used.clone()));
+        second
+    };
+    let seconds = (1..6).map(second).collect();
+    let length = Duration::from_secs(1);
+    let window = Window { interval, length, server: Some(used), mean_run: Some(6.0) };
+    let run = Measurement {
+        windows: vec![window],
+        floors: vec![floor.clone(), floor],
+        seconds,
+        threads: 1,
+        participants: 201,
+        ..Measurement::default()
+    };
+    let options = RunOptions {
+        target: Target::Native { server: "ws://127.0.0.1:7880".to_owned(), token: "secret".to_owned() },
+        join_rate: 50.0,
+        settle: Duration::from_secs(2),
+        duration: Duration::from_secs(1),
+        server_pid: None,
+        metrics_url: None,
+        cpus: vec![1],
+        with_floor: true,
+        find_limit: None,
+    };
+    let scenario = Scenario::of(crate::scenario::Group::default());
+    RunResult::new(&scenario, &options, &JoinCounts::default(), &run, Some(20 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_survives_as_json_and_holds_no_secret() {
+        let result = example();
+        let json = serde_json::to_string(&result).unwrap();
+        assert!(!json.contains("secret"));
+        let back: RunResult = serde_json::from_str(&json).unwrap();
+        assert_eq!((back.packets_out, back.samples.len()), (result.packets_out, 5));
+        assert!((back.server.unwrap().cpu_per_packet_us - 2.0).abs() < 1e-9);
+        assert!((back.floor.unwrap().server.unwrap().ratio - 2_000.0 / 1_400.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_table_says_what_is_wrong() {
+        let mut result = example();
+        assert!(!result.to_string().contains("The generator was the limit"));
+        result.generator_was_the_limit = true;
+        result.ended_early = Some("interrupted".to_owned());
+        let table = result.to_string();
+        assert!(table.contains("The generator was the limit") && table.contains("ended early after 1 s: interrupted"));
     }
 }

@@ -91,7 +91,7 @@ pub async fn run(scenario: &Scenario, options: &RunOptions, progress: Progress<'
     }
     measurement.churned = members.churned;
     let counts = members.counts;
-    let mut result = RunResult::new(&scenario, &counts, &measurement, idle.map(|idle| idle.rss));
+    let mut result = RunResult::new(&scenario, options, &counts, &measurement, idle.map(|idle| idle.rss));
     result.limit = limit;
     Ok(result)
 }
