@@ -33,7 +33,6 @@ pub fn html(result: &RunResult) -> String {
         result.limit.as_ref().map(tables::limit),
         Some(plots::latency(result)),
         plots::over_time(result),
-        plots::cpu(result),
         result.floor.as_ref().map(|floor| plots::floor(floor, result)),
         Some(tables::times(result)),
         Some(tables::counts(result)),

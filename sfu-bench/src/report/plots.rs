@@ -1,7 +1,7 @@
 //! Sections that hold plots.
 
 use super::axis::{Axis, Scale};
-use super::plot::{BLUE, GREEN, GREY, Line, ORANGE, Plot, bars, legend};
+use super::plot::{BLUE, GREEN, GREY, HALF, Line, ORANGE, Plot, WIDE, bars, legend};
 use super::section;
 use crate::result::{FloorRatio, RunResult, Sample};
 
@@ -18,6 +18,7 @@ pub(super) fn latency(result: &RunResult) -> String {
                 name,
                 colour,
                 points: points.iter().map(|(ms, share)| (*ms, share * 100.0)).collect(),
+                broken: false,
             })
             .collect();
     if lines.is_empty() {
@@ -30,7 +31,7 @@ pub(super) fn latency(result: &RunResult) -> String {
     let high = lines.iter().map(|line| within(line, SHOWN.1)).fold(0.0, f64::max);
     let x = Axis::between(Scale::Log, low * 0.9, high * 1.1);
     let y = Axis::between(Scale::Linear, 0.0, 100.0);
-    let mut plot = Plot::new(x, y, "milliseconds (logarithmic)", " %").name_x();
+    let mut plot = Plot::new(WIDE, x, y, "milliseconds (logarithmic)", " %").name_x();
     lines.iter().for_each(|line| plot.line(line));
     let entries: Vec<_> = lines.iter().map(|line| (line.name, line.colour)).collect();
     let quantiles = if result.latency_ms.count > 0 { &result.latency_ms } else { &result.audio_latency_ms };
@@ -70,6 +71,7 @@ pub(super) fn over_time(result: &RunResult) -> Option<String> {
         let mebibytes = |s: &Sample| s.server_rss.map(|rss| rss as f64 / f64::from(1 << 20));
         plots.push(timeline(samples, "Server's memory", "", &[("MiB", GREEN, mebibytes)]));
     }
+    plots.extend(cpu(result));
     Some(format!("<div class='pair'>{}</div>", plots.concat()))
 }
 
@@ -82,18 +84,19 @@ fn timeline(samples: &[Sample], title: &str, unit: &str, values: &[(&str, &str, 
             name,
             colour,
             points: samples.iter().filter_map(|sample| Some((sample.at, value(sample)?))).collect(),
+            broken: true,
         })
         .collect();
     let x = Axis::between(Scale::Linear, 0.0, samples.last().map_or(1.0, |sample| sample.at));
     let y = Axis::from_zero(lines.iter().flat_map(|line| line.points.iter().map(|(_, y)| *y)));
-    let mut plot = Plot::new(x, y, "seconds", unit).name_x();
+    let mut plot = Plot::new(HALF, x, y, "seconds", unit).name_x();
     lines.iter().for_each(|line| plot.line(line));
     let entries: Vec<_> = values.iter().map(|(name, colour, _)| (*name, *colour)).collect();
     section(title, "", &(legend(&entries) + &plot.finish(&format!("{title} over time"))))
 }
 
 /// What each thread used.
-pub(super) fn cpu(result: &RunResult) -> Option<String> {
+fn cpu(result: &RunResult) -> Option<String> {
     let server = result.server.as_ref()?;
     let mut rows: Vec<(String, f64, &str)> =
         server.cores_by_thread.iter().map(|(name, cores)| (name.clone(), *cores, BLUE)).collect();
@@ -108,12 +111,12 @@ pub(super) fn cpu(result: &RunResult) -> Option<String> {
 
 /// What a packet must cost, and what it cost.
 pub(super) fn floor(floor: &FloorRatio, result: &RunResult) -> String {
-    const BAR: f64 = 34.0;
+    const BAR: f64 = 44.0;
     let cost = result.server.as_ref().map(|server| server.cpu_per_packet_us * 1e3);
     let longest = floor.send.last().map_or(1, |(run, _)| *run) as f64;
     let x = Axis::between(Scale::Log, 0.75, longest * 1.35);
     let y = Axis::from_zero(floor.send.iter().map(|(_, cost)| *cost).chain(cost));
-    let mut plot = Plot::new(x, y, "datagrams per message (run length)", "");
+    let mut plot = Plot::new(WIDE, x, y, "datagrams per message (run length)", "");
     for (run, cost) in &floor.send {
         plot.bar(*run as f64, *cost, BAR, GREY, &format!("runs of {run}: {cost:.0} ns"));
         plot.bar(*run as f64, floor.seal, BAR, "#93a1b1", &format!("header and seal: {:.0} ns", floor.seal));
@@ -125,6 +128,7 @@ pub(super) fn floor(floor: &FloorRatio, result: &RunResult) -> String {
         floor.spread * 100.0
     );
     if let Some((server, cost)) = floor.server.zip(cost) {
+        plot.difference(server.mean_run, server.floor, cost, ORANGE);
         plot.point(server.mean_run, cost, ORANGE, &format!("server {cost:.0} ns"));
         explanation += &format!(
             " The server's runs were {:.1} long, for which the floor is {:.0} ns: {:.2} times the floor ({:.2} to {:.2}).",
