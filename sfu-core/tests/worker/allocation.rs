@@ -1,52 +1,69 @@
-//! Forwarding allocates nothing once it is warm.
+//! Forwarding allocates nothing once it is warm, on one worker or on two.
 
 use crate::support::World;
 use crate::support::media::*;
+use crate::support::pair::Pair;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::Ssrc;
 use sfu_rtc::media::MediaKind::*;
 use sfu_rtc::net::TransmitBatch;
-use sfu_rtc::rtcp;
-use sfu_rtc::time::Instant;
+use sfu_rtc::rtcp::{self, SenderInfo};
+use sfu_rtc::time::{Duration, Instant, NtpTime};
 
 const SOUND: u32 = 0x7000;
 const PICTURE: u32 = 0x7100;
 const SUBSCRIBERS: usize = 40;
+const FRAME: Duration = Duration::from_millis(33);
+
+/// Which of the two workers somebody is on.
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Here,
+    There,
+}
 
 /// One publisher of sound and simulcast, and many who get both.
 struct Meeting {
-    world: World,
+    pair: Pair,
     publisher: usize,
-    subscribers: Vec<usize>,
+    subscribers: Vec<(Side, usize)>,
     sound: OpusSource,
     layers: [Vp8Source; 2],
     frames: u64,
 }
 
-/// What goes into the worker when, sealed beforehand.
-struct Script(Vec<(Instant, usize, Vec<u8>)>);
+/// What goes into which worker when, sealed beforehand.
+struct Script(Vec<(Instant, Side, usize, Vec<u8>)>);
 
 impl Meeting {
-    fn new() -> Self {
-        let mut world = World::new();
-        let publisher = world.join(vec![published("0", Audio), simulcast("1", &["q", "f"])]);
-        let publications = [world.publish(publisher, "0"), world.publish(publisher, "1")];
-        let subscribers: Vec<_> =
-            (0..SUBSCRIBERS).map(|_| world.join(vec![slot("a", Audio, SOUND), slot("v", Video, PICTURE)])).collect();
-        for &subscriber in &subscribers {
-            world.assign(subscriber, "a", Some(publications[0]));
-            world.assign(subscriber, "v", Some(publications[1]));
+    /// Every so manieth subscriber is on the worker of the publisher, the others on another one.
+    fn new(here: usize) -> Self {
+        let mut pair = Pair::new();
+        let publisher = pair.here.join(vec![published("0", Audio), simulcast("1", &["q", "f"])]);
+        let publications = [
+            pair.publish(publisher, "0", Audio, &[]),
+            pair.publish(publisher, "1", Video, &["q", "f"]), // relayed where someone wants it
+        ];
+        let mut subscribers = Vec::new();
+        for n in 0..SUBSCRIBERS {
+            let side = if n % here == 0 { Side::Here } else { Side::There };
+            let world = world(&mut pair, side);
+            let client = world.join(vec![slot("a", Audio, SOUND), slot("v", Video, PICTURE)]);
+            world.assign(client, "a", Some(publications[0]));
+            world.assign(client, "v", Some(publications[1]));
+            pair.exchange();
+            subscribers.push((side, client));
         }
         let layers = [Vp8Source::layer("1", "q", 10), Vp8Source::layer("1", "f", 20)];
-        Self { world, publisher, subscribers, sound: OpusSource::new("0", 30), layers, frames: 0 }
+        Self { pair, publisher, subscribers, sound: OpusSource::new("0", 30), layers, frames: 0 }
     }
 
-    /// The next `frames` frames, 33 ms each: one packet of sound, two and five of picture; a report and a NACK of a
-    /// subscriber in each, and a loss on the way in now and then.
+    /// The next `frames` frames: one packet of sound, two and five of picture; a report and a NACK of a subscriber in
+    /// each, sender reports once a second, and a loss on the way in now and then.
     fn script(&mut self, frames: u64) -> Script {
         let mut script = Vec::new();
         for n in 0..frames {
-            let at = self.world.now + std::time::Duration::from_millis(33 * n);
+            let at = self.pair.here.now + FRAME * n as u32;
             let key = self.frames.is_multiple_of(300);
             let [low, high] = &mut self.layers;
             let mut packets = vec![self.sound.packet(30)];
@@ -55,72 +72,108 @@ impl Meeting {
             if self.frames % 50 == 25 {
                 packets.remove(4);
             }
-            let client = &self.world.clients[self.publisher];
-            script.extend(packets.iter().map(|packet| (at, self.publisher, client.seal(packet))));
-            let subscriber = self.subscribers[self.frames as usize % SUBSCRIBERS];
-            let client = &mut self.world.clients[subscriber];
+            let client = &mut self.pair.here.clients[self.publisher];
+            script.extend(packets.iter().map(|packet| (at, Side::Here, self.publisher, client.seal(packet))));
+            if self.frames.is_multiple_of(30) {
+                let ntp = NtpTime::from_unix(Duration::from_nanos(at.as_nanos()));
+                for (ssrc, rtp) in [(30, self.sound.timestamp), (20, self.layers[1].timestamp)] {
+                    let info = SenderInfo { ssrc: Ssrc(ssrc), ntp, rtp, packets: 1, octets: 1 };
+                    let report = client.seal_rtcp(|out| rtcp::write_sender_report(out, &info, &[]));
+                    script.push((at, Side::Here, self.publisher, report));
+                }
+            }
+            let (side, subscriber) = self.subscribers[self.frames as usize % SUBSCRIBERS];
+            let client = &mut world(&mut self.pair, side).clients[subscriber];
             let asked = client.rtp.last().map(|packet| packet.seq.wire().wrapping_add(3));
             let feedback = client.seal_rtcp(|out| {
                 rtcp::write_receiver_report(out, Ssrc(1), &[]);
                 rtcp::write_nack(out, Ssrc(1), Ssrc(PICTURE), &asked.map_or([0, 1], |asked| [asked, asked + 1]));
             });
-            script.push((at, subscriber, feedback));
+            script.push((at, side, subscriber, feedback));
             self.frames += 1;
         }
         Script(script)
     }
 
-    /// Plays it into the worker alone: nobody receives.
-    fn play(&mut self, script: &mut Script, batch: &mut TransmitBatch) -> usize {
-        let mut datagrams = 0;
-        for (at, client, datagram) in &mut script.0 {
-            if *at > self.world.now {
-                datagrams += self.run_until(*at, batch);
+    /// Plays it into the workers alone: nobody receives. How many datagrams each sent.
+    fn play(&mut self, script: &mut Script, batch: &mut TransmitBatch) -> [usize; 2] {
+        let mut datagrams = [0; 2];
+        for (at, side, client, datagram) in &mut script.0 {
+            if *at > self.pair.here.now {
+                self.run_until(*at, batch, &mut datagrams);
             }
-            self.world.worker.handle_datagram(*at, &self.world.clients[*client].path, datagram);
+            let world = world(&mut self.pair, *side);
+            world.worker.handle_datagram(*at, &world.clients[*client].path, datagram);
         }
-        let end = self.world.now + std::time::Duration::from_millis(33);
-        datagrams + self.run_until(end, batch)
-    }
-
-    fn run_until(&mut self, until: Instant, batch: &mut TransmitBatch) -> usize {
-        let mut datagrams = self.flush(batch);
-        while let Some(at) = self.world.worker.poll_timeout().filter(|at| *at <= until) {
-            self.world.now = self.world.now.max(at);
-            self.world.worker.handle_timeout(self.world.now);
-            datagrams += self.flush(batch);
-        }
-        self.world.now = until;
+        let end = self.pair.here.now + FRAME;
+        self.run_until(end, batch, &mut datagrams);
         datagrams
     }
 
-    fn flush(&mut self, batch: &mut TransmitBatch) -> usize {
-        let mut datagrams = 0;
+    fn run_until(&mut self, until: Instant, batch: &mut TransmitBatch, datagrams: &mut [usize; 2]) {
         loop {
-            batch.clear();
-            self.world.worker.poll_transmit(self.world.now, batch);
-            while self.world.worker.poll_event().is_some() {}
-            if batch.is_empty() {
-                return datagrams;
+            while self.pair.carry() > 0 {}
+            datagrams[0] += flush(&mut self.pair.here, batch);
+            datagrams[1] += flush(&mut self.pair.there, batch);
+            while self.pair.carry() > 0 {}
+            let due = [&self.pair.here, &self.pair.there].map(|world| world.worker.poll_timeout());
+            let Some(at) = due.into_iter().flatten().min().filter(|at| *at <= until) else { break };
+            for world in [&mut self.pair.here, &mut self.pair.there] {
+                world.now = world.now.max(at);
+                world.worker.handle_timeout(world.now);
             }
-            datagrams += batch.datagrams();
         }
+        (self.pair.here.now, self.pair.there.now) = (until, until);
     }
+}
+
+fn world(pair: &mut Pair, side: Side) -> &mut World {
+    if side == Side::Here { &mut pair.here } else { &mut pair.there }
+}
+
+fn flush(world: &mut World, batch: &mut TransmitBatch) -> usize {
+    let mut datagrams = 0;
+    loop {
+        batch.clear();
+        world.worker.poll_transmit(world.now, batch);
+        while world.worker.poll_event().is_some() {}
+        if batch.is_empty() {
+            return datagrams;
+        }
+        datagrams += batch.datagrams();
+    }
+}
+
+/// How many datagrams each worker sent until both together had sent `least`; nothing is allocated meanwhile.
+fn allocate_nothing(mut meeting: Meeting, least: usize) -> [usize; 2] {
+    let mut batch = TransmitBatch::with_capacity(4 * 1024 * 1024);
+    let mut warm_up = meeting.script(150);
+    meeting.play(&mut warm_up, &mut batch);
+    let mut datagrams = [0; 2];
+    while datagrams.iter().sum::<usize>() < least {
+        // Consent is renewed, which is no part of forwarding.
+        for world in [&mut meeting.pair.here, &mut meeting.pair.there] {
+            (0..world.clients.len()).for_each(|client| world.check(client));
+        }
+        let mut script = meeting.script(150);
+        let mut sent = [0; 2];
+        let allocations = allocation_counter::measure(|| sent = meeting.play(&mut script, &mut batch));
+        datagrams = [datagrams[0] + sent[0], datagrams[1] + sent[1]];
+        assert_eq!(allocations.count_total, 0, "{allocations:?} after {datagrams:?} datagrams");
+    }
+    for world in [&mut meeting.pair.here, &mut meeting.pair.there] {
+        assert_eq!(world.drops(DropReason::NotConnected) + world.drops(DropReason::RelayFull), 0);
+    }
+    datagrams
 }
 
 #[test]
 fn a_million_packets_allocate_nothing() {
-    let mut meeting = Meeting::new();
-    let mut batch = TransmitBatch::with_capacity(4 * 1024 * 1024);
-    let mut warm_up = meeting.script(150);
-    meeting.play(&mut warm_up, &mut batch);
-    let mut datagrams = 0;
-    while datagrams < 1_000_000 {
-        // Consent is renewed, which is no part of forwarding.
-        (0..=SUBSCRIBERS).for_each(|client| meeting.world.check(client));
-        let mut script = meeting.script(150);
-        let allocations = allocation_counter::measure(|| datagrams += meeting.play(&mut script, &mut batch));
-        assert_eq!(allocations.count_total, 0, "{allocations:?} after {datagrams} datagrams");
-    }
-    assert_eq!(meeting.world.stats().drops.of(DropReason::NotConnected), 0);
+    assert_eq!(allocate_nothing(Meeting::new(1), 1_000_000)[1], 0);
+}
+
+#[test]
+fn a_room_over_two_workers_allocates_nothing() {
+    let [here, there] = allocate_nothing(Meeting::new(4), 400_000);
+    assert!(there > 2 * here && here > 50_000, "{here} {there}");
 }

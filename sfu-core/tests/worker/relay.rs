@@ -3,14 +3,17 @@
 use crate::support::media::*;
 use crate::support::pair::{HERE, Pair, THERE};
 use crate::support::{ReceivedPacket, World, id, mid};
-use sfu_core::command::Command;
+use sfu_core::command::{Command, Quality};
 use sfu_core::config::WorkerConfig;
 use sfu_core::event::Event;
 use sfu_core::ids::PublicationId;
+use sfu_rtc::bwe::{EstimatorConfig, RembConfig};
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::Ssrc;
 use sfu_rtc::media::{Codec, MediaKind::*};
-use sfu_rtc::rtcp::{self, RtcpView};
+use sfu_rtc::rtcp::{self, RtcpView, SenderInfo};
+use sfu_rtc::time::{Duration, NtpTime};
+use sfu_rtc::units::Bitrate;
 
 const SLOT: u32 = 0x7000;
 
@@ -350,4 +353,186 @@ fn each_worker_hears_everybody() {
     let got = &pair.there.clients[listener].rtp;
     assert_eq!(got.len(), 60);
     assert_eq!(pair.here.stats().relayed_out, 60, "of what nobody wants, only the loudness crosses over");
+}
+
+/// Seconds by which sound is ahead of picture in the newest reports that a client has, for timestamps captured at once.
+fn lip_error(world: &World, client: usize, captured: [(u32, u32, f64); 2]) -> f64 {
+    let compounds = world.clients[client].rtcp.iter();
+    let reports: Vec<_> = compounds
+        .flat_map(|compound| rtcp::compound(compound))
+        .filter_map(|packet| if let Ok(RtcpView::SenderReport(report)) = packet { Some(report.info) } else { None })
+        .collect();
+    let [sound, picture] = captured.map(|(ssrc, timestamp, rate)| {
+        let report = reports.iter().rfind(|report| report.ssrc == Ssrc(ssrc)).unwrap();
+        let ntp = (report.ntp.0 >> 32) as f64 + (report.ntp.0 & 0xffff_ffff) as f64 / 2_f64.powi(32);
+        ntp + f64::from(timestamp.wrapping_sub(report.rtp) as i32) / rate
+    });
+    sound - picture
+}
+
+#[test]
+fn sound_and_picture_stay_in_step_there_also_for_those_who_come_late() {
+    let mut pair = Pair::new();
+    let publisher = pair.here.join(vec![published("0", Audio), published("1", Video)]);
+    let publications = [pair.publish(publisher, "0", Audio, &[]), pair.publish(publisher, "1", Video, &[])];
+    let (mut sound, mut picture) = (OpusSource::new("0", 20), Vp8Source::new("1", 10));
+    let (sound_start, picture_start) = (sound.timestamp, picture.timestamp);
+    let start = pair.here.now;
+    let mut viewers = Vec::new();
+    for n in 0..100_u32 {
+        if n == 0 || n == 50 {
+            let viewer = pair.there.join(vec![slot("a", Audio, 0x7100), slot("v", Video, SLOT)]);
+            pair.assign(viewer, "a", Some(publications[0]));
+            pair.assign(viewer, "v", Some(publications[1]));
+            viewers.push(viewer);
+        }
+        pair.send(publisher, &picture.picture(n % 50 == 0));
+        if n >= 6 {
+            pair.send(publisher, &sound.packet(40)); // 200 ms longer on the way
+        }
+        if n == 30 {
+            // On a clock of another year.
+            let elapsed = (pair.here.now - start).as_millis() as u32;
+            let ntp = NtpTime::from_unix(Duration::from_secs(99) + (pair.here.now - start));
+            for (ssrc, rtp) in [(10, picture_start.wrapping_add(elapsed * 90)), (20, sound_start + elapsed * 48)] {
+                let info = SenderInfo { ssrc: Ssrc(ssrc), ntp, rtp, packets: 1, octets: 1 };
+                pair.here.send_rtcp(publisher, |out| rtcp::write_sender_report(out, &info, &[]));
+                pair.exchange();
+            }
+        }
+        pair.pass(33);
+    }
+    pair.pass(1_000);
+    let at = 1_000;
+    let captured = [(0x7100, sound_start + at * 48, 48_000.0), (SLOT, picture_start.wrapping_add(at * 90), 90_000.0)];
+    // Timestamps on the slots are the source's, since nothing was carried before.
+    for viewer in viewers {
+        let error = lip_error(&pair.there, viewer, captured);
+        assert!(error.abs() < 0.002, "{viewer} {error}");
+    }
+}
+
+#[test]
+fn of_simulcast_the_layers_that_are_wanted_there_are_relayed() {
+    let mut pair = Pair::new();
+    let rids = ["q", "h", "f"];
+    let camera = pair.here.join(vec![simulcast("0", &rids)]);
+    let viewers = [viewer(&mut pair), viewer(&mut pair)];
+    let publication = pair.publish(camera, "0", Video, &rids);
+    let mut layers = [10, 20, 30].map(|ssrc| Vp8Source::layer("0", rids[ssrc as usize / 10 - 1], ssrc));
+    // Plays so many pictures of these layers, keyframes where asked for; how many packets were relayed.
+    let mut play = |pair: &mut Pair, which: &[usize], pictures: usize| {
+        let before = pair.here.stats().relayed_out;
+        for _ in 0..pictures {
+            for &layer in which {
+                let ssrc = layers[layer].ssrc;
+                let asked = |compound: &Vec<u8>| {
+                    rtcp::compound(compound).any(|p| matches!(p, Ok(RtcpView::Pli(pli)) if pli.media == ssrc))
+                };
+                let key = pair.here.clients[camera].rtcp.iter().any(asked);
+                pair.here.clients[camera].rtcp.retain(|compound| !asked(compound));
+                pair.send(camera, &layers[layer].picture(key));
+            }
+            pair.pass(33);
+        }
+        (pair.here.stats().relayed_out - before) as usize
+    };
+    let rid =
+        |pair: &mut Pair, viewer: usize| pair.there.stats().transports[viewer].slots[0].rid.map(|r| r.to_string());
+    assert_eq!(play(&mut pair, &[0, 1, 2], 10), 0);
+    pair.assign(viewers[0], "v", Some(publication));
+    play(&mut pair, &[0, 1, 2], 20);
+    assert_eq!(rid(&mut pair, viewers[0]).as_deref(), Some("f"));
+    assert_eq!(play(&mut pair, &[0, 1, 2], 10), 10, "one of three");
+    pair.there.assign_as(viewers[1], "v", Some(publication), Quality::Low);
+    play(&mut pair, &[0, 1, 2], 20);
+    assert_eq!(play(&mut pair, &[0, 1, 2], 10), 20, "two of three");
+    // A layer that is not relayed is known to be alive, and one that died not to be.
+    pair.there.prefer(viewers[0], "v", Quality::Medium, false);
+    play(&mut pair, &[0, 1, 2], 20);
+    assert_eq!(rid(&mut pair, viewers[0]).as_deref(), Some("h"));
+    play(&mut pair, &[0, 2], 60);
+    assert_eq!(rid(&mut pair, viewers[0]).as_deref(), Some("q"));
+    assert_eq!(play(&mut pair, &[0, 2], 10), 10);
+    play(&mut pair, &[0, 1, 2], 30);
+    assert_eq!(rid(&mut pair, viewers[0]).as_deref(), Some("h"), "it is back");
+    for viewer in viewers {
+        assert_continuous(&pair.there.clients[viewer].rtp);
+    }
+}
+
+#[test]
+fn a_path_that_is_narrow_there_gets_what_fits_it() {
+    let estimator = EstimatorConfig::Remb(RembConfig::default());
+    let mut config = WorkerConfig::default();
+    config.transport.estimator = estimator;
+    let mut pair = Pair::with(config);
+    let rids = ["q", "f"];
+    let camera = pair.here.join(vec![simulcast("0", &rids)]);
+    let viewer = viewer(&mut pair);
+    let publication = pair.publish(camera, "0", Video, &rids);
+    pair.assign(viewer, "v", Some(publication));
+    // 240 and 960 kbit/s: the path takes the lower only, and the upper is not relayed, but its bitrate is known.
+    let (mut low, mut high) = (Vp8Source::layer("0", "q", 10), Vp8Source::layer("0", "f", 20));
+    for n in 0..200 {
+        if n % 15 == 0 {
+            pair.there.send_rtcp(viewer, |out| {
+                rtcp::write_remb(out, Ssrc(1), Bitrate::from_kbps(500), &[Ssrc(SLOT)]);
+            });
+        }
+        pair.send(camera, &low.picture(n % 30 == 0));
+        for packet in high.packets(n % 30 == 0, 4) {
+            pair.send(camera, &packet);
+        }
+        pair.pass(33);
+    }
+    let before = pair.here.stats().relayed_out;
+    for _ in 0..90 {
+        pair.send(camera, &low.picture(false));
+        for packet in high.packets(false, 4) {
+            pair.send(camera, &packet);
+        }
+        pair.pass(33);
+    }
+    assert_eq!(pair.here.stats().relayed_out - before, 90);
+    assert_eq!(pair.there.stats().transports[viewer].slots[0].rid.map(|rid| rid.to_string()).as_deref(), Some("q"));
+}
+
+#[test]
+fn what_is_negotiated_anew_is_known_there_and_redundant_sound_is_stripped_there() {
+    let mut pair = Pair::new();
+    let speaker = pair.here.join(vec![published("0", Audio)]);
+    let knows = pair.there.join(vec![with_red(slot("a", Audio, SLOT))]);
+    let plain = pair.there.join(vec![slot("a", Audio, SLOT)]);
+    let publication = pair.publish(speaker, "0", Audio, &[]);
+    for listener in [knows, plain] {
+        pair.assign(listener, "a", Some(publication));
+    }
+    let sections = vec![with_red(published("0", Audio))];
+    pair.here.command(Command::UpdateSections { transport: id(speaker), sections });
+    pair.exchange();
+    let mut packet = OpusSource::new("0", 20).packet(30);
+    packet.payload_type = RED;
+    // RFC 2198: one redundant block of 3 bytes, 960 ticks old, then the primary.
+    packet.payload = vec![0x80 | 111, (960 >> 6) as u8, ((960 & 0x3f) << 2) as u8, 3, 111, 1, 2, 3, 0xfc, 8, 9];
+    pair.send(speaker, &packet);
+    let got = |client: usize| pair.there.clients[client].rtp.first().map(|got| (got.payload_type, got.payload.clone()));
+    assert_eq!(got(knows), Some((RED, packet.payload.clone())));
+    assert_eq!(got(plain), Some((OPUS, vec![0xfc, 8, 9])));
+}
+
+#[test]
+fn padding_is_neither_forwarded_nor_missed_there() {
+    let mut pair = Pair::new();
+    let (camera, viewer, _) = camera_and_viewer(&mut pair);
+    let mut source = Vp8Source::new("0", 10);
+    for n in 0..10 {
+        pair.send(camera, &source.picture(n == 0));
+        source.seq += 1;
+        let padding = Rtp { seq: source.seq, payload: Vec::new(), ..source.clone().picture(false) };
+        pair.send(camera, &padding);
+        pair.pass(33);
+    }
+    assert_eq!(pair.there.clients[viewer].rtp.len(), 10);
+    assert_continuous(&pair.there.clients[viewer].rtp);
 }
