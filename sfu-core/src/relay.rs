@@ -6,9 +6,9 @@
 //! order in which it came. All that belongs to the worker's own subscribers (selection, repair, their wishes) stays
 //! there.
 //!
-//! Orders and messages take different ways and may overtake each other. The origin says [`RelayBody::Offered`] when it
-//! begins, and the destination [`RelayBody::Wanted`] when it begins and whenever it is offered something; whichever
-//! worker begins last, the origin hears one wish after it has begun, and answers the first with all it knows.
+//! Orders and messages take different ways and may overtake each other. The origin offers the publication when it
+//! begins, and the destination says what it wants when it begins and whenever it is offered something; whichever worker
+//! begins last, the origin hears one wish after it has begun, and answers the first with all it knows.
 
 use crate::ids::{PublicationId, WorkerId};
 use crate::layer_selector::LayerIndex;
