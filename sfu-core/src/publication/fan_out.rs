@@ -91,7 +91,9 @@ impl Publication {
     fn forward_to(&mut self, index: usize, layer: LayerIndex, going: &mut [Pending], ctx: &mut Context<'_>) {
         let Some(forwarder) = self.forwarders.get_mut(index) else { return };
         let mut switched = false;
-        for waiting in going.iter_mut().filter(|waiting| waiting.layer == layer) {
+        for position in 0..going.len() {
+            let (before, after) = going.split_at_mut(position + 1);
+            let Some(waiting) = before.last_mut().filter(|waiting| waiting.layer == layer) else { continue };
             let packet = match &waiting.content {
                 Content::Padding(seq) => {
                     forwarder.skip(layer, *seq, None);
@@ -112,7 +114,9 @@ impl Publication {
                         switched = true;
                         announce_switch(forwarder, announce.then_some(self.id), ctx);
                         // Packets of its frame that came before it could not be sent without it.
-                        replay(forwarder, layer, packet.seq.next(), waiting.highest, &self.streams, ctx);
+                        let comes =
+                            |seq| after.iter().any(|other| other.is(layer, seq)) || self.pending.holds(layer, seq);
+                        replay(forwarder, layer, (packet.seq.next(), waiting.highest), comes, &self.streams, ctx);
                     }
                 }
                 Err(reason) => ctx.drop_packet(reason),
@@ -132,7 +136,7 @@ impl Publication {
         let Some(layer) = forwarder.awaits_keyframe() else { return };
         let stream = &self.streams[usize::from(layer)];
         let Some(first) = stream.recent_keyframe(ctx.now, CATCH_UP) else { return };
-        replay(forwarder, layer, first, stream.highest(), &self.streams, ctx);
+        replay(forwarder, layer, (first, stream.highest()), |_| false, &self.streams, ctx);
         if forwarder.awaits_keyframe().is_none() {
             announce_switch(forwarder, Some(self.id), ctx);
         }
@@ -149,17 +153,18 @@ impl Publication {
     }
 }
 
-/// Sends what is held of a stream from `from` to `to` to one subscriber.
+/// Sends what is held of a stream from `from` to `to` to one subscriber, but for what `comes` by itself: it is in the
+/// history already, and no number may be used twice.
 fn replay(
     forwarder: &mut Forwarder,
     layer: LayerIndex,
-    from: SeqNo,
-    to: SeqNo,
+    (from, to): (SeqNo, SeqNo),
+    comes: impl Fn(SeqNo) -> bool,
     streams: &[ReceiveStream],
     ctx: &mut Context<'_>,
 ) {
-    for seq in from.0..=to.0 {
-        let Some(packet) = streams[usize::from(layer)].history.get(SeqNo(seq)) else { continue };
+    for seq in (from.0..=to.0).map(SeqNo).filter(|seq| !comes(*seq)) {
+        let Some(packet) = streams[usize::from(layer)].history.get(seq) else { continue };
         match forwarder.forward(ctx.now, layer, packet, streams) {
             Ok(forwarded) => ctx.send(forwarder.subscriber, packet, forwarded.out),
             Err(reason) => ctx.drop_packet(reason),

@@ -44,6 +44,11 @@ impl Pending {
         Self { layer, highest, content, padding: 0, stripped: None }
     }
 
+    /// Whether it is this packet.
+    pub(super) fn is(&self, layer: LayerIndex, seq: SeqNo) -> bool {
+        self.layer == layer && matches!(&self.content, Content::Packet(packet) if packet.seq == seq)
+    }
+
     /// Bytes in which the packets of a stream differ.
     fn varying_len(&self) -> Option<usize> {
         match &self.content {
@@ -94,6 +99,11 @@ impl PendingPackets {
         let due = if complete || self.gathered.len() >= MAX_PENDING { now } else { now + window };
         self.due = self.due.min(due);
         Ok(())
+    }
+
+    /// Whether the packet waits for its fan-out to begin.
+    pub(super) fn holds(&self, layer: LayerIndex, seq: SeqNo) -> bool {
+        self.gathered.iter().any(|waiting| waiting.is(layer, seq))
     }
 
     /// When they are to go out; [`Instant::NEVER`] while none wait.
