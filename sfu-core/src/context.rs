@@ -13,9 +13,8 @@ use sfu_rtc::time::Instant;
 use sfu_rtc::transport::{Handover, PacketClass, RtpOut};
 use std::collections::VecDeque;
 
-/// A batch is full at so many bytes: a few thousand cost less per packet, since what was sealed is still in the first
-/// caches when the kernel copies it, and its owner gets to read what
-/// came in meanwhile.
+/// A batch is full at so many bytes: what was sealed is still in the first caches when the kernel copies it, and its
+/// owner gets to read what came in meanwhile.
 pub(crate) const FULL_BATCH: usize = 96 * 1024;
 
 /// Everything of a worker but its rooms.

@@ -1,7 +1,7 @@
 //! Media from publishers to subscribers, through the whole worker.
 
 use crate::support::media::*;
-use crate::support::{ReceivedPacket, World, id, mid};
+use crate::support::{World, id, mid};
 use sfu_core::command::{Command, Quality};
 use sfu_core::event::Event;
 use sfu_rtc::drop_reason::DropReason;
@@ -27,23 +27,6 @@ fn pair(world: &mut World) -> (usize, usize) {
     (camera, viewer)
 }
 
-/// Keyframe requests that a client got.
-fn keyframe_requests(world: &World, client: usize) -> usize {
-    let packets = world.clients[client].rtcp.iter().flat_map(|compound| rtcp::compound(compound));
-    packets.filter(|packet| matches!(packet, Ok(RtcpView::Pli(_)))).count()
-}
-
-fn assert_continuous(packets: &[ReceivedPacket]) {
-    for pair in packets.windows(2) {
-        assert_eq!(pair[1].seq, pair[0].seq.next());
-        assert!((pair[1].timestamp.wrapping_sub(pair[0].timestamp) as i32) >= 0);
-        let (before, after) = (vp8_ids(&pair[0].payload), vp8_ids(&pair[1].payload));
-        let new_picture = u16::from(pair[0].marker);
-        assert_eq!(after.0, (before.0 + new_picture) & 0x7fff);
-        assert_eq!(after.1, before.1.wrapping_add(new_picture as u8));
-    }
-}
-
 #[test]
 fn picture_begins_at_a_keyframe_that_is_asked_for_at_once() {
     let mut world = World::new();
@@ -51,14 +34,14 @@ fn picture_begins_at_a_keyframe_that_is_asked_for_at_once() {
     let mut source = Vp8Source::new("0", 10);
     world.send(camera, &source.picture(false));
     assert_eq!(world.drops(DropReason::AwaitingKeyframe), 1);
-    assert_eq!(keyframe_requests(&world, camera), 1);
+    assert_eq!(world.keyframe_requests(camera), 1);
     for n in 0..10 {
         for packet in source.packets(n == 0, 3) {
             world.send(camera, &packet);
         }
         world.pass(33);
     }
-    assert_eq!(keyframe_requests(&world, camera), 1);
+    assert_eq!(world.keyframe_requests(camera), 1);
     let got = &world.clients[viewer].rtp;
     assert_eq!(got.len(), 30);
     assert!(got.iter().all(|packet| (packet.ssrc, packet.payload_type) == (Ssrc(SLOT), VP8)));
@@ -78,11 +61,11 @@ fn an_unanswered_request_is_repeated_while_someone_waits() {
         world.send(camera, &source.picture(false));
         world.pass(33);
     }
-    let asked = keyframe_requests(&world, camera);
+    let asked = world.keyframe_requests(camera);
     assert!((4..=11).contains(&asked), "{asked} in 3.3 s");
     world.assign(viewer, "v", None);
     world.pass(5_000);
-    assert_eq!(keyframe_requests(&world, camera), asked);
+    assert_eq!(world.keyframe_requests(camera), asked);
 }
 
 #[test]
@@ -353,10 +336,10 @@ fn what_is_paused_or_muted_is_not_sent_and_resumes_at_a_keyframe() {
     assert_eq!(play(&mut world, true), 2);
     world.prefer(viewer, "v", Quality::High, true);
     assert_eq!(play(&mut world, true), 0);
-    let asked = keyframe_requests(&world, camera);
+    let asked = world.keyframe_requests(camera);
     world.prefer(viewer, "v", Quality::High, false);
     assert_eq!(play(&mut world, false), 0);
-    assert!(keyframe_requests(&world, camera) > asked);
+    assert!(world.keyframe_requests(camera) > asked);
     assert_eq!(play(&mut world, true), 2);
     world.command(Command::SetMuted { publication, muted: true });
     assert_eq!(play(&mut world, true), 0);
@@ -375,12 +358,12 @@ fn those_who_join_soon_after_a_keyframe_need_no_other() {
         world.send(camera, &source.picture(n == 0));
         world.pass(33);
     }
-    let asked = keyframe_requests(&world, camera);
+    let asked = world.keyframe_requests(camera);
     let second = viewer(&mut world);
     world.assign(second, "v", Some(sfu_core::ids::PublicationId(1)));
     world.drain();
     assert_eq!(world.clients[second].rtp.len(), 6);
-    assert_eq!(keyframe_requests(&world, camera), asked);
+    assert_eq!(world.keyframe_requests(camera), asked);
     world.send(camera, &source.picture(false));
     assert_eq!((world.clients[first].rtp.len(), world.clients[second].rtp.len()), (7, 7));
     assert_continuous(&world.clients[second].rtp);

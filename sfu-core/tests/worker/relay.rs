@@ -2,7 +2,7 @@
 
 use crate::support::media::*;
 use crate::support::pair::{HERE, Pair, THERE};
-use crate::support::{ReceivedPacket, World, id, mid};
+use crate::support::{World, id, mid};
 use sfu_core::command::{Command, Quality};
 use sfu_core::config::WorkerConfig;
 use sfu_core::event::Event;
@@ -40,32 +40,19 @@ fn play(pair: &mut Pair, camera: usize, source: &mut Vp8Source, pictures: usize,
     }
 }
 
-fn keyframe_requests(world: &World, client: usize) -> usize {
-    let packets = world.clients[client].rtcp.iter().flat_map(|compound| rtcp::compound(compound));
-    packets.filter(|packet| matches!(packet, Ok(RtcpView::Pli(_)))).count()
-}
-
-fn assert_continuous(packets: &[ReceivedPacket]) {
-    for pair in packets.windows(2) {
-        assert_eq!(pair[1].seq, pair[0].seq.next());
-        let picture = |packet: &ReceivedPacket| vp8_ids(&packet.payload).0;
-        assert_eq!(picture(&pair[1]), (picture(&pair[0]) + u16::from(pair[0].marker)) & 0x7fff);
-    }
-}
-
 #[test]
 fn picture_crosses_over_and_its_keyframe_is_asked_for_at_once() {
     let mut pair = Pair::new();
     let (camera, viewer, publication) = camera_and_viewer(&mut pair);
     let mut source = Vp8Source::new("0", 10);
     pair.send(camera, &source.picture(false));
-    assert_eq!(keyframe_requests(&pair.here, camera), 1);
+    assert_eq!(pair.here.keyframe_requests(camera), 1);
     play(&mut pair, camera, &mut source, 10, &[0]);
     let got = &pair.there.clients[viewer].rtp;
     assert_eq!(got.len(), 30);
     assert!(got.iter().all(|packet| (packet.ssrc, packet.payload_type) == (Ssrc(SLOT), VP8)));
     assert_continuous(got);
-    assert_eq!(keyframe_requests(&pair.here, camera), 1);
+    assert_eq!(pair.here.keyframe_requests(camera), 1);
     let codec = Event::PublicationCodec { publication, codec: Codec::Vp8 };
     assert!(pair.here.events().contains(&codec));
     let events = pair.there.events();
@@ -108,7 +95,7 @@ fn nothing_that_nobody_wants_there_is_relayed() {
     play(&mut pair, camera, &mut source, 20, &[0]);
     assert_eq!(pair.here.stats().relayed_out, relayed);
     pair.pass(2_000);
-    assert_eq!(keyframe_requests(&pair.here, camera), 0, "nobody waits for one");
+    assert_eq!(pair.here.keyframe_requests(camera), 0, "nobody waits for one");
 }
 
 #[test]
@@ -155,14 +142,14 @@ fn wishes_of_many_there_are_one_request_to_the_publisher() {
     let second = viewer(&mut pair);
     pair.assign(second, "v", Some(publication));
     play(&mut pair, camera, &mut source, 30, &[0]);
-    let before = keyframe_requests(&pair.here, camera);
+    let before = pair.here.keyframe_requests(camera);
     for viewer in [first, second] {
         pair.there.send_rtcp(viewer, |out| rtcp::write_pli(out, Ssrc(1), Ssrc(SLOT)));
     }
     pair.exchange();
-    assert_eq!(keyframe_requests(&pair.here, camera), before + 1);
+    assert_eq!(pair.here.keyframe_requests(camera), before + 1);
     play(&mut pair, camera, &mut source, 30, &[2]);
-    assert_eq!(keyframe_requests(&pair.here, camera), before + 1);
+    assert_eq!(pair.here.keyframe_requests(camera), before + 1);
 }
 
 #[test]
@@ -175,13 +162,13 @@ fn who_comes_soon_after_a_keyframe_needs_none() {
     pair.here.assign(here, "v", Some(publication));
     let mut source = Vp8Source::new("0", 10);
     play(&mut pair, camera, &mut source, 3, &[0]);
-    let asked = keyframe_requests(&pair.here, camera);
+    let asked = pair.here.keyframe_requests(camera);
     for viewer in viewers {
         // The first is served from what the origin holds, the second from what is held there.
         pair.assign(viewer, "v", Some(publication));
     }
     play(&mut pair, camera, &mut source, 3, &[]);
-    assert_eq!(keyframe_requests(&pair.here, camera), asked);
+    assert_eq!(pair.here.keyframe_requests(camera), asked);
     for viewer in viewers {
         let got = &pair.there.clients[viewer].rtp;
         assert_eq!(got.len(), 18);
@@ -197,7 +184,7 @@ fn a_source_that_begins_anew_does_so_there() {
     let mut other = Vp8Source::new("0", 50);
     play(&mut pair, camera, &mut other, 4, &[]);
     assert_eq!(pair.there.clients[viewer].rtp.len(), 30, "its first pictures build on others");
-    assert_eq!(keyframe_requests(&pair.here, camera), 1);
+    assert_eq!(pair.here.keyframe_requests(camera), 1);
     play(&mut pair, camera, &mut other, 10, &[0]);
     let got = &pair.there.clients[viewer].rtp;
     assert_eq!(got.len(), 60);
@@ -215,7 +202,7 @@ fn what_is_muted_is_silent_there_and_comes_back_with_a_keyframe() {
     play(&mut pair, camera, &mut source, 10, &[0]);
     assert_eq!(pair.there.clients[viewer].rtp.len(), 30);
     pair.mute(publication, false);
-    assert_eq!(keyframe_requests(&pair.here, camera), 1);
+    assert_eq!(pair.here.keyframe_requests(camera), 1);
     play(&mut pair, camera, &mut source, 10, &[3]);
     assert_eq!(pair.there.clients[viewer].rtp.len(), 30 + 21);
     assert_continuous(&pair.there.clients[viewer].rtp);
@@ -233,7 +220,7 @@ fn a_relay_that_begins_while_muted_knows_it() {
     pair.assign(viewer, "v", Some(publication));
     let mut source = Vp8Source::new("0", 10);
     play(&mut pair, camera, &mut source, 5, &[0]);
-    assert_eq!((pair.there.clients[viewer].rtp.len(), keyframe_requests(&pair.here, camera)), (0, 0));
+    assert_eq!((pair.there.clients[viewer].rtp.len(), pair.here.keyframe_requests(camera)), (0, 0));
     pair.mute(publication, false);
     play(&mut pair, camera, &mut source, 5, &[0]);
     assert_eq!(pair.there.clients[viewer].rtp.len(), 15);
@@ -245,7 +232,7 @@ fn a_full_queue_drops_and_counts_and_a_keyframe_is_asked_for() {
     let (camera, viewer, _) = camera_and_viewer(&mut pair);
     let mut source = Vp8Source::new("0", 10);
     play(&mut pair, camera, &mut source, 10, &[0]);
-    let (asked, got) = (keyframe_requests(&pair.here, camera), pair.there.clients[viewer].rtp.len());
+    let (asked, got) = (pair.here.keyframe_requests(camera), pair.there.clients[viewer].rtp.len());
     for _ in 0..20 {
         // The other worker does not look for 660 ms.
         for packet in source.packets(false, 3) {
@@ -257,9 +244,9 @@ fn a_full_queue_drops_and_counts_and_a_keyframe_is_asked_for() {
     pair.exchange();
     let dropped = pair.here.drops(DropReason::RelayFull);
     assert!((20..30).contains(&dropped), "{dropped}");
-    assert_eq!(keyframe_requests(&pair.here, camera), asked, "it would find no room either");
+    assert_eq!(pair.here.keyframe_requests(camera), asked, "it would find no room either");
     play(&mut pair, camera, &mut source, 10, &[5]);
-    assert_eq!(keyframe_requests(&pair.here, camera), asked + 1);
+    assert_eq!(pair.here.keyframe_requests(camera), asked + 1);
     assert_eq!(pair.here.drops(DropReason::RelayFull), dropped);
     let after = &pair.there.clients[viewer].rtp[got..];
     assert_eq!(after.len() as u64, 60 - dropped + 30);

@@ -67,10 +67,6 @@ impl Connection {
         self.closed
     }
 
-    pub(super) fn has_control(&self) -> bool {
-        !self.control.is_empty()
-    }
-
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         [self.ice.poll_timeout(), self.dtls.poll_timeout(), self.deadline].into_iter().flatten().min()
     }

@@ -279,12 +279,6 @@ impl Transport {
         self.counters.bytes_out += (batch.len() - before) as u64;
     }
 
-    /// Whether [`Transport::poll_transmit`] has something to do at `now`.
-    pub fn wants_transmit(&self, now: Instant) -> bool {
-        self.connection.has_control()
-            || (self.is_connected() && (!self.rtcp.is_empty() || self.pacer.poll_timeout().is_some_and(|at| at <= now)))
-    }
-
     fn follow_estimate(&mut self) {
         self.pacer.set_estimate(self.path_state.estimate());
     }

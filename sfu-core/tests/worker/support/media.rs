@@ -1,5 +1,6 @@
 //! Sections, and packets as browsers send them.
 
+use super::ReceivedPacket;
 use sfu_rtc::ids::{PayloadType, Rid, Ssrc};
 use sfu_rtc::media::{Codec, Direction, MediaKind, MediaSection, PayloadFormat, SsrcPair};
 use sfu_rtc::rtp::extension::{ExtensionKind, ExtensionMap};
@@ -198,5 +199,17 @@ impl OpusSource {
                 (ExtensionKind::AudioLevel, vec![0x80 | level]),
             ],
         }
+    }
+}
+
+/// Numbers, times and picture ids go on without a gap.
+pub(crate) fn assert_continuous(packets: &[ReceivedPacket]) {
+    for pair in packets.windows(2) {
+        assert_eq!(pair[1].seq, pair[0].seq.next());
+        assert!((pair[1].timestamp.wrapping_sub(pair[0].timestamp) as i32) >= 0);
+        let (before, after) = (vp8_ids(&pair[0].payload), vp8_ids(&pair[1].payload));
+        let new_picture = u16::from(pair[0].marker);
+        assert_eq!(after.0, (before.0 + new_picture) & 0x7fff);
+        assert_eq!(after.1, before.1.wrapping_add(new_picture as u8));
     }
 }

@@ -16,6 +16,7 @@ use sfu_rtc::dtls::DtlsCertificate;
 use sfu_rtc::ids::Mid;
 use sfu_rtc::media::MediaSection;
 use sfu_rtc::net::TransmitBatch;
+use sfu_rtc::rtcp::{self, RtcpView};
 use sfu_rtc::time::{Duration, Instant, WallClock};
 use std::sync::Arc;
 
@@ -180,6 +181,12 @@ impl World {
     pub(crate) fn events(&mut self) -> Vec<Event> {
         self.collect_events();
         std::mem::take(&mut self.events)
+    }
+
+    /// Keyframe requests that a client got.
+    pub(crate) fn keyframe_requests(&self, client: usize) -> usize {
+        let packets = self.clients[client].rtcp.iter().flat_map(|compound| rtcp::compound(compound));
+        packets.filter(|packet| matches!(packet, Ok(RtcpView::Pli(_)))).count()
     }
 
     pub(crate) fn stats(&mut self) -> WorkerStats {
