@@ -388,6 +388,27 @@ fn a_keyframe_that_begins_late_is_followed_by_what_came_before_it() {
 }
 
 #[test]
+fn what_comes_late_together_is_sent_once() {
+    let mut world = World::new();
+    let (camera, viewer) = pair(&mut world);
+    let mut source = Vp8Source::new("0", 10);
+    let keyframe = source.packets(true, 4);
+    for packet in [2, 3] {
+        world.send(camera, &keyframe[packet]);
+    }
+    // Both are in the history before the first of them is forwarded.
+    for packet in [0, 1] {
+        let sealed = world.clients[camera].seal(&keyframe[packet]);
+        world.give(camera, sealed);
+    }
+    world.drain();
+    let mut seqs: Vec<_> = world.clients[viewer].rtp.iter().map(|packet| packet.seq).collect();
+    seqs.sort_unstable();
+    assert_eq!(seqs.len(), 4);
+    assert!(seqs.windows(2).all(|pair| pair[1] == pair[0].next()), "a number is used once: {seqs:?}");
+}
+
+#[test]
 fn a_publisher_that_begins_anew_is_followed() {
     let mut world = World::new();
     let (camera, viewer) = pair(&mut world);
