@@ -4,7 +4,7 @@ use crate::command::LayerPreference;
 use crate::config::WorkerConfig;
 use crate::keyframes::ReceiverBudget;
 use crate::layer_selector::{
-    LayerIndex, LayerSelector, LayerTarget, SimulcastSelector, SingleSelector, SvcSelector, Verdict,
+    LayerIndex, LayerSelector, LayerTarget, MAX_LAYERS, SimulcastSelector, SingleSelector, SvcSelector, Verdict,
 };
 use crate::overload::Shed;
 use crate::payload_map::PayloadMap;
@@ -47,6 +47,8 @@ pub(crate) struct Forwarder {
     announce: bool,
     /// The layer whose numbers the rewriter maps now.
     carried: Option<LayerIndex>,
+    /// By layer: follows the newest packet sent.
+    sent_until: [SeqNo; MAX_LAYERS],
     selector: LayerSelector,
     pub(crate) formats: PayloadMap,
     rewriter: Rewriter,
@@ -94,6 +96,7 @@ impl Forwarder {
             ssrcs,
             announce: false,
             carried: None,
+            sent_until: [SeqNo(0); MAX_LAYERS],
             selector: LayerSelector::Single(SingleSelector::new(LayerTarget::ALL)),
             formats: PayloadMap::default(),
             rewriter: Rewriter::new(first),
@@ -115,6 +118,7 @@ impl Forwarder {
         self.formats = formats;
         self.announce = true;
         self.carried = None;
+        self.sent_until = [SeqNo(0); MAX_LAYERS];
         self.granted = None;
         self.shed = Shed::Nothing;
         self.history.clear();
@@ -144,22 +148,20 @@ impl Forwarder {
         self.selector.set_target(target);
     }
 
-    /// What was sent of stream `layer` so far does not go on: nothing more of it before a keyframe.
+    /// Stream `layer` began anew: nothing more of it before a keyframe, and its numbers and timestamps are no longer
+    /// those that were mapped.
     pub(crate) fn restart(&mut self, layer: LayerIndex) {
         self.selector.restart(layer);
+        self.sent_until[usize::from(layer)] = SeqNo(0);
+        if self.carried == Some(layer) {
+            self.carried = None;
+        }
     }
 
     /// After a pause everything begins at a keyframe.
     pub(crate) fn restart_all(&mut self) {
         if let Some(layer) = self.selector.current() {
             self.selector.restart(layer);
-        }
-    }
-
-    /// Timestamps of stream `layer` are no longer those that were mapped.
-    pub(crate) fn forget_clock(&mut self, layer: LayerIndex) {
-        if self.carried == Some(layer) {
-            self.carried = None;
         }
     }
 
@@ -199,6 +201,9 @@ impl Forwarder {
             self.skip(layer, packet.seq, vp8_picture(packet));
             return Err(DropReason::CodecNotNegotiated);
         };
+        if self.is_past(layer, packet.seq) {
+            return Err(DropReason::OutOfWindow);
+        }
         let (switch, marker) = match self.selector.select(layer, packet) {
             Verdict::Forward { switch, marker } => (switch, marker),
             Verdict::Drop(reason) => {
@@ -286,6 +291,12 @@ impl Forwarder {
         Ok(())
     }
 
+    /// Whether a stream that is not sent now was sent beyond this packet before: it does not begin again in its past,
+    /// at a keyframe's first packet that comes late.
+    fn is_past(&self, layer: LayerIndex, seq: SeqNo) -> bool {
+        self.selector.current() != Some(layer) && seq < self.sent_until[usize::from(layer)]
+    }
+
     fn switch(&mut self, layer: LayerIndex, packet: &Packet, streams: &[ReceiveStream]) {
         let newest = streams.get(usize::from(layer)).and_then(ReceiveStream::newest);
         let clock_rate = newest.map_or(90_000, |newest| newest.clock_rate);
@@ -308,6 +319,8 @@ impl Forwarder {
 
     fn note(&mut self, now: Instant, layer: LayerIndex, packet: &Packet, marker: bool, sent: &Rewritten) {
         self.packets += 1;
+        let sent_until = &mut self.sent_until[usize::from(layer)];
+        *sent_until = packet.seq.next().max(*sent_until);
         self.bytes.add(now, u32::try_from(packet.payload().len()).unwrap_or(0));
         if packet.frame.keyframe && packet.frame.start_of_frame {
             self.keyframe_at = Some(now);

@@ -60,6 +60,8 @@ struct Source {
     newest: NewestTimestamp,
     /// First packet of the newest keyframe.
     keyframe: Option<SeqNo>,
+    /// What is older belongs to a time in which nobody was to get it.
+    open_from: SeqNo,
 }
 
 /// What a received packet turned out to be.
@@ -219,6 +221,19 @@ impl ReceiveStream {
         self.source.as_ref().map_or(SeqNo(0), |source| source.reception.highest())
     }
 
+    /// Nobody was to get what was received so far: nothing of it goes out late or again.
+    pub(crate) fn close_past(&mut self) {
+        self.history.clear();
+        if let Some(source) = &mut self.source {
+            source.open_from = source.reception.highest().next();
+        }
+    }
+
+    /// Whether a packet is one of the time before [`Self::close_past`].
+    pub(crate) fn is_closed(&self, seq: SeqNo) -> bool {
+        self.source.as_ref().is_some_and(|source| seq < source.open_from)
+    }
+
     /// Where timestamps stand.
     pub(crate) fn newest(&self) -> Option<NewestTimestamp> {
         self.source.as_ref().map(|source| source.newest)
@@ -289,6 +304,7 @@ impl Source {
             structure: DependencyStructure::default(),
             newest,
             keyframe: None,
+            open_from: SeqNo(0),
         }
     }
 

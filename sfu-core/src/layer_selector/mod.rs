@@ -20,6 +20,9 @@ use sfu_rtc::packet::PacketData;
 /// Place of a received stream among a publication's simulcast layers, lowest first.
 pub(crate) type LayerIndex = u8;
 
+/// Most simulcast layers of a publication.
+pub(crate) const MAX_LAYERS: usize = 8;
+
 /// What happens to a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Verdict {

@@ -2,7 +2,7 @@
 
 use super::{Publication, Source};
 use crate::context::Context;
-use crate::layer_selector::{LayerTarget, highest_layer};
+use crate::layer_selector::{LayerTarget, MAX_LAYERS, highest_layer};
 use crate::overload::{Level, Shed};
 use sfu_rtc::media::MediaKind;
 use sfu_rtc::time::Duration;
@@ -79,12 +79,12 @@ impl Publication {
 
     /// Streams that a subscriber may get, lowest first: those alive up to the quality it wants, or failing that the lowest
     /// one alive, or failing that all.
-    pub(crate) fn wanted_layers(&self, index: usize) -> arrayvec::ArrayVec<u8, 8> {
+    pub(crate) fn wanted_layers(&self, index: usize) -> arrayvec::ArrayVec<u8, MAX_LAYERS> {
         let layers = self.streams.len() as u8; // at most 8, by construction
         let quality = self.forwarders.get(index).map(|forwarder| forwarder.preference.quality).unwrap_or_default();
         let highest = highest_layer(quality, layers);
         let is_alive = |layer: &u8| self.is_alive(*layer);
-        let wanted: arrayvec::ArrayVec<u8, 8> = (0..=highest).filter(is_alive).collect();
+        let wanted: arrayvec::ArrayVec<u8, MAX_LAYERS> = (0..=highest).filter(is_alive).collect();
         if !wanted.is_empty() {
             return wanted;
         }

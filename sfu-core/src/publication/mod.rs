@@ -12,6 +12,7 @@ use crate::config::WorkerConfig;
 use crate::context::Context;
 use crate::forwarder::Forwarder;
 use crate::ids::{PublicationId, TransportId};
+use crate::layer_selector::MAX_LAYERS;
 use crate::payload_map::PayloadMap;
 use crate::peer::Place;
 use crate::receive_stream::ReceiveStream;
@@ -229,6 +230,7 @@ impl Publication {
         self.routes_changed(ctx);
         self.relay_muted(ctx);
         if !muted {
+            self.streams.iter_mut().for_each(ReceiveStream::close_past);
             self.retarget_all(ctx);
         }
     }
@@ -259,5 +261,5 @@ fn streams_of(
     if rids.is_empty() {
         return vec![stream(None)];
     }
-    rids.iter().take(config.max_layers.clamp(1, 8)).map(|rid| stream(Some(*rid))).collect()
+    rids.iter().take(config.max_layers.clamp(1, MAX_LAYERS)).map(|rid| stream(Some(*rid))).collect()
 }

@@ -37,7 +37,7 @@ impl Publication {
         if ctx.now >= self.liveness_due || !self.is_alive(layer) {
             self.check_liveness(ctx);
         }
-        if self.muted {
+        if self.muted || self.streams[usize::from(layer)].is_closed(packet.seq) {
             return Err(DropReason::Paused);
         }
         // To other workers at once, which then work at the same time.
@@ -95,7 +95,6 @@ impl Publication {
         self.settle(ctx);
         for forwarder in &mut self.forwarders {
             forwarder.restart(layer);
-            forwarder.forget_clock(layer);
         }
         self.retarget_all(ctx);
     }

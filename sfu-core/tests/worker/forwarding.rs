@@ -409,6 +409,46 @@ fn what_comes_late_together_is_sent_once() {
 }
 
 #[test]
+fn a_stream_does_not_begin_again_in_its_past() {
+    let mut world = World::new();
+    let (camera, viewer) = pair(&mut world);
+    let mut source = Vp8Source::new("0", 10);
+    world.send(camera, &source.picture(true));
+    let keyframe = source.packets(true, 4);
+    for packet in [1, 2, 3] {
+        world.send(camera, &keyframe[packet]);
+    }
+    world.prefer(viewer, "v", Quality::High, true);
+    world.prefer(viewer, "v", Quality::High, false);
+    assert_eq!(world.clients[viewer].rtp.len(), 4);
+    world.send(camera, &keyframe[0]);
+    assert_eq!(world.clients[viewer].rtp.len(), 4, "the rest of the keyframe was sent before");
+    world.send(camera, &source.picture(true));
+    assert_eq!(world.clients[viewer].rtp.len(), 5);
+}
+
+#[test]
+fn nothing_of_a_muted_time_is_sent_later() {
+    let mut world = World::new();
+    let (camera, viewer) = (camera(&mut world), viewer(&mut world));
+    let publication = world.publish(camera, "0");
+    world.assign(viewer, "v", Some(publication));
+    let mut source = Vp8Source::new("0", 10);
+    world.send(camera, &source.picture(true));
+    let mute = |muted| Command::SetMuted { publication, muted };
+    world.command(mute(true));
+    let keyframe = source.packets(true, 4);
+    for packet in [1, 2, 3] {
+        world.send(camera, &keyframe[packet]);
+    }
+    world.command(mute(false));
+    world.send(camera, &keyframe[0]);
+    assert_eq!(world.clients[viewer].rtp.len(), 1);
+    world.send(camera, &source.picture(true));
+    assert_eq!(world.clients[viewer].rtp.len(), 2);
+}
+
+#[test]
 fn a_publisher_that_begins_anew_is_followed() {
     let mut world = World::new();
     let (camera, viewer) = pair(&mut world);

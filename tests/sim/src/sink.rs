@@ -108,8 +108,9 @@ impl Sink {
         self.next = Some(next);
     }
 
-    /// Checks all that came, in the order of sequence numbers.
-    pub fn faults(&self) -> Vec<Fault> {
+    /// Checks all that came, in the order of sequence numbers. `begins_anew` tells whether the slot was given what it
+    /// shows once more between two packets.
+    pub fn faults(&self, begins_anew: impl Fn(&Got, &Got) -> bool) -> Vec<Fault> {
         let mut faults = Vec::new();
         if self.unstamped > 0 {
             faults.push(format!("{} payloads are not what anybody sent", self.unstamped));
@@ -121,7 +122,7 @@ impl Sink {
             }
             if *seq == before_seq + 1 {
                 let fault = match self.kind {
-                    MediaKind::Video => video_step(before, got),
+                    MediaKind::Video => video_step(before, got, begins_anew(before, got)),
                     MediaKind::Audio => None,
                 };
                 faults.extend(fault.map(|what| format!("{what} at {seq}: {before:?} {got:?}")));
@@ -131,10 +132,12 @@ impl Sink {
     }
 }
 
-/// What is wrong with two packets of a picture that follow one another.
-fn video_step(before: &Got, got: &Got) -> Option<&'static str> {
+/// What is wrong with two packets of a picture that follow one another. What begins anew may begin with a keyframe of
+/// which a part was sent before.
+fn video_step(before: &Got, got: &Got, begins_anew: bool) -> Option<&'static str> {
     let (a, b) = (&before.stamp, &got.stamp);
-    let same_stream = (a.source, a.layer) == (b.source, b.layer);
+    let is_beginning = begins_anew && b.key && b.index == 0;
+    let same_stream = (a.source, a.layer) == (b.source, b.layer) && !is_beginning;
     let (Some((a_picture, a_tl0)), Some((picture, tl0))) = (before.picture, got.picture) else {
         return Some("no picture id");
     };

@@ -200,7 +200,7 @@ impl Echo {
         for (slot, before) in self.peer.slots.iter().zip(before) {
             let came = slot.sink.packets().len() - before;
             assert!(came > 20, "{:?} got {came}", slot.kind);
-            assert_eq!(slot.sink.faults(), Vec::<String>::new());
+            assert_eq!(slot.sink.faults(|_, _| false), Vec::<String>::new());
             assert_eq!(slot.sink.holes(), 0, "{:?}", slot.kind);
         }
     }

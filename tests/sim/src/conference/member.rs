@@ -55,20 +55,32 @@ pub(super) struct Member {
 pub(super) struct Parcel {
     pub(super) address: SocketAddr,
     bytes: Vec<u8>,
-    /// The bytes as they were, of what is not media: damage hits media only. Elsewhere the checksum of UDP sees to
-    /// it, and str0m does not recover from a damaged handshake.
-    whole: Option<Vec<u8>>,
+    /// Leading bytes as they were, which damage leaves alone. Of what is not media all: elsewhere the checksum of UDP
+    /// sees to it, and str0m does not recover from a damaged handshake.
+    intact: Vec<u8>,
 }
 
 impl Parcel {
-    pub(super) fn new(address: SocketAddr, bytes: Vec<u8>) -> Self {
+    /// One to the server.
+    pub(super) fn up(address: SocketAddr, bytes: Vec<u8>) -> Self {
+        Self::new(address, bytes, 0)
+    }
+
+    /// One from the server. str0m takes the source from a header before it knows who wrote it, and then no longer
+    /// from the right one; so the fixed header of media stays whole.
+    pub(super) fn down(address: SocketAddr, bytes: Vec<u8>) -> Self {
+        Self::new(address, bytes, 12)
+    }
+
+    fn new(address: SocketAddr, bytes: Vec<u8>, header: usize) -> Self {
         let is_media = bytes.first().is_some_and(|first| (128..192).contains(first));
-        let whole = (!is_media).then(|| bytes.clone());
-        Self { address, bytes, whole }
+        let intact = bytes.iter().copied().take(if is_media { header } else { bytes.len() }).collect();
+        Self { address, bytes, intact }
     }
 
     pub(super) fn content(&mut self) -> &mut [u8] {
-        self.whole.as_mut().unwrap_or(&mut self.bytes)
+        self.bytes[..self.intact.len()].copy_from_slice(&self.intact);
+        &mut self.bytes
     }
 }
 
@@ -197,7 +209,7 @@ impl Member {
             if to != SocketAddr::from(SERVER) || self.gone || self.left {
                 continue;
             }
-            self.up.send(since_start(now), Parcel::new(self.seen_as, bytes));
+            self.up.send(since_start(now), Parcel::up(self.seen_as, bytes));
         }
     }
 

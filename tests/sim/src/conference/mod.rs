@@ -190,7 +190,7 @@ impl Conference {
             let member = &mut self.members[index];
             for datagram in self.batch.bytes(transmit).chunks(transmit.segment_size) {
                 member.tap.on_datagram(datagram);
-                member.down.send(since_start(self.now), Parcel::new(to, datagram.to_vec()));
+                member.down.send(since_start(self.now), Parcel::down(to, datagram.to_vec()));
             }
         }
     }

@@ -99,7 +99,7 @@ impl Conference {
                 outcome.video_expected += member.tap.sent(ssrc);
                 self.count_losses(index, sink, ssrc, outcome);
             }
-            let mut found = sink.faults();
+            let mut found = sink.faults(|before, got| self.was_empty(index, slot, before, got));
             found.extend(self.begins_with_a_key(sink, member.tap.first(ssrc), video));
             found.extend(sink.packets().iter().filter_map(|(seq, got)| self.stranger(index, slot, *seq, got)));
             found.extend(self.silences(index, slot, end));
@@ -135,6 +135,12 @@ impl Conference {
         let is_first = first.is_some_and(|first| first & 0xffff == seq & 0xffff);
         let right = got.stamp.key && got.stamp.index == 0;
         (video && is_first && !right).then(|| format!("does not begin with a keyframe: {got:?}"))
+    }
+
+    /// Whether the slot showed nothing between two packets, as where a source was published anew.
+    fn was_empty(&self, index: usize, slot: usize, before: &Got, got: &Got) -> bool {
+        let state = self.members[index].slots.get(slot);
+        state.is_some_and(|state| state.shows.held_within(Instant::from_millis(before.stamp.captured_ms), got.at, None))
     }
 
     /// A packet of a source that the slot did not show, that was muted, or while the slot was paused, at any moment
