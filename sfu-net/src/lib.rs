@@ -6,11 +6,13 @@
 #![allow(unsafe_code, reason = "system calls; each block says why it holds")]
 
 pub mod affinity;
+mod call;
 mod cmsg;
 pub mod cpu_time;
 pub mod interfaces;
 pub mod memory;
 mod open_files;
+mod plan;
 mod recv;
 mod recv_plain;
 mod send;

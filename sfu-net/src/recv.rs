@@ -12,6 +12,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const MESSAGES: usize = 32;
 /// Largest message: one UDP length field.
 const MESSAGE_LEN: usize = 65_535;
+/// Distance between two messages in the buffer. At a power of two, the beginnings of all would compete for the same few
+/// places in the caches; a datagram's length apart, they lie side by side there.
+const STRIDE: usize = 65_536 + 1_536;
 
 /// What one call received; reused from call to call.
 pub struct RecvBatch {
@@ -33,7 +36,7 @@ struct Message {
 impl Default for RecvBatch {
     fn default() -> Self {
         Self {
-            buffer: vec![0; MESSAGES * MESSAGE_LEN],
+            buffer: vec![0; MESSAGES * STRIDE],
             names: [SockAddr::ZERO; MESSAGES],
             controls: [ControlBuffer::ZERO; MESSAGES],
             received: Vec::with_capacity(MESSAGES),
@@ -45,9 +48,14 @@ impl Default for RecvBatch {
 impl RecvBatch {
     /// Every datagram with the way it came.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&NetworkPath, &mut [u8])> {
-        self.received.iter().zip(self.buffer.chunks_mut(MESSAGE_LEN)).flat_map(|(message, bytes)| {
+        self.received.iter().zip(self.buffer.chunks_mut(STRIDE)).flat_map(|(message, bytes)| {
             bytes[..message.len].chunks_mut(message.segment_size).map(move |datagram| (&message.path, datagram))
         })
+    }
+
+    /// The ways that the messages came.
+    pub fn paths(&self) -> impl Iterator<Item = &NetworkPath> {
+        self.received.iter().map(|message| &message.path)
     }
 
     /// How long the first datagram had waited in the socket; zero where the kernel does not tell.
@@ -67,8 +75,8 @@ impl RecvBatch {
         let mut iovecs = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; MESSAGES];
         // SAFETY: all-zero is a valid mmsghdr: no name, no buffer, no control.
         let mut headers: [libc::mmsghdr; MESSAGES] = unsafe { std::mem::zeroed() };
-        for (i, bytes) in self.buffer.chunks_mut(MESSAGE_LEN).enumerate() {
-            iovecs[i] = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
+        for (i, bytes) in self.buffer.chunks_mut(STRIDE).enumerate() {
+            iovecs[i] = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: MESSAGE_LEN };
             let header = &mut headers[i].msg_hdr;
             header.msg_name = (&raw mut self.names[i]).cast();
             header.msg_namelen = size_of::<SockAddr>() as libc::socklen_t;

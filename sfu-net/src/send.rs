@@ -1,21 +1,20 @@
 //! Sending in batches: sendmmsg(2), each message a run of datagrams that UDP_SEGMENT splits.
 
+use crate::call::{Address, Call, MESSAGES};
 use crate::cmsg::{ControlBuffer, ControlWriter};
+use crate::plan::Plan;
 use crate::sockaddr::SockAddr;
-use sfu_rtc::net::{Protocol, Transmit, TransmitBatch};
+use sfu_rtc::net::{NetworkPath, Transmit, TransmitBatch};
 use std::io;
 use std::os::fd::RawFd;
-
-/// Messages per call. Larger gains nothing measurable, since the cost is per message.
-const MESSAGES: usize = 64;
 
 /// How far a send came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SendProgress {
-    /// First entry of the batch that was not dealt with; its length when all were.
-    pub next: usize,
-    /// The socket's buffer is full: go on from `next` when the socket is writable.
+    /// The socket's buffer is full: go on with the same batch from `next` when the socket is writable.
     pub blocked: bool,
+    /// How many messages of the batch were dealt with.
+    pub next: usize,
 }
 
 /// Counts of what a socket sent.
@@ -39,6 +38,7 @@ pub(crate) struct Sender {
     gso: bool,
     v6: bool,
     wildcard: bool,
+    plan: Plan,
     stats: SendStats,
 }
 
@@ -52,7 +52,7 @@ enum Outcome {
 
 impl Sender {
     pub(crate) fn new(gso: bool, v6: bool, wildcard: bool) -> Self {
-        Self { gso, v6, wildcard, stats: SendStats::default() }
+        Self { gso, v6, wildcard, plan: Plan::default(), stats: SendStats::default() }
     }
 
     pub(crate) fn stats(&self) -> SendStats {
@@ -60,18 +60,12 @@ impl Sender {
     }
 
     pub(crate) fn send(&mut self, fd: RawFd, batch: &TransmitBatch, from: usize) -> SendProgress {
-        let all = batch.transmits();
+        if from == 0 {
+            self.plan.make(batch.transmits(), self.gso);
+        }
         let mut next = from;
-        while next < all.len() {
-            if all[next].path.protocol != Protocol::Udp {
-                next += 1;
-                continue;
-            }
-            let outcome = if self.gso {
-                self.send_runs(fd, batch, &all[next..])
-            } else {
-                self.send_singly(fd, batch, &all[next])
-            };
+        while next < self.plan.messages().len() {
+            let outcome = if self.gso { self.send_runs(fd, batch, next) } else { self.send_singly(fd, batch, next) };
             match outcome {
                 Outcome::Sent(count) => next += count,
                 Outcome::Refused => {
@@ -88,60 +82,64 @@ impl Sender {
         SendProgress { next, blocked: false }
     }
 
-    /// As many of the leading UDP entries as one call takes.
-    fn send_runs(&mut self, fd: RawFd, batch: &TransmitBatch, entries: &[Transmit]) -> Outcome {
-        let mut names = [SockAddr::ZERO; MESSAGES];
-        let mut controls = [ControlBuffer::ZERO; MESSAGES];
-        let mut iovecs = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; MESSAGES];
-        // SAFETY: all-zero is a valid mmsghdr: no name, no buffer, no control.
-        let mut headers: [libc::mmsghdr; MESSAGES] = unsafe { std::mem::zeroed() };
-        let mut count = 0;
-        for entry in entries.iter().take(MESSAGES).take_while(|entry| entry.path.protocol == Protocol::Udp) {
-            let (name, name_len) = SockAddr::new(entry.path.remote, self.v6);
-            names[count] = name;
-            let bytes = batch.bytes(entry);
-            iovecs[count] = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-            let header = &mut headers[count].msg_hdr;
-            header.msg_name = (&raw mut names[count]).cast();
-            header.msg_namelen = name_len;
-            header.msg_iov = &raw mut iovecs[count];
-            header.msg_iovlen = 1;
-            header.msg_control = controls[count].as_mut_ptr();
-            header.msg_controllen = self.write_control(&mut controls[count], entry);
-            count += 1;
+    /// As many messages from `from` on as one call takes.
+    fn send_runs(&mut self, fd: RawFd, batch: &TransmitBatch, from: usize) -> Outcome {
+        let entries = batch.transmits();
+        let mut call = Call::default();
+        for message in self.plan.messages()[from..].iter().take(MESSAGES) {
+            let bytes = message.pieces.iter().map(|&piece| batch.bytes(&entries[piece as usize]));
+            let segment_size = message.is_run().then_some(message.segment_size);
+            if !call.add(bytes, self.address(&entries[message.pieces[0] as usize].path, segment_size)) {
+                break;
+            }
         }
-        // SAFETY: every pointer in `headers` points to the arrays above or into the batch, which outlive the call;
-        // the kernel only reads through msg_iov.
-        let sent = unsafe { libc::sendmmsg(fd, headers.as_mut_ptr(), count as u32, libc::MSG_DONTWAIT) };
         self.stats.calls += 1;
-        let Ok(sent) = usize::try_from(sent) else { return refusal(&io::Error::last_os_error(), entries[0].is_run()) };
+        let sent = match call.send(fd) {
+            Ok(sent) => sent,
+            Err(error) => return refusal(&error, self.plan.messages()[from].is_run()),
+        };
         self.stats.messages += sent as u64;
-        self.stats.datagrams += entries[..sent].iter().map(|entry| entry.datagrams() as u64).sum::<u64>();
+        let messages = &self.plan.messages()[from..from + sent];
+        self.stats.datagrams += messages.iter().map(|message| message.datagrams as u64).sum::<u64>();
         Outcome::Sent(sent)
     }
 
-    /// One entry, datagram by datagram.
-    fn send_singly(&mut self, fd: RawFd, batch: &TransmitBatch, entry: &Transmit) -> Outcome {
-        for range in entry.segments() {
-            let single = Transmit { path: entry.path, segment_size: range.len(), range };
-            match self.send_runs(fd, batch, std::slice::from_ref(&single)) {
-                Outcome::Sent(_) => {}
-                // What was sent of the entry is sent again when the socket is writable; SRTP's replay window drops it.
-                other => return other,
+    /// One message, datagram by datagram.
+    fn send_singly(&mut self, fd: RawFd, batch: &TransmitBatch, from: usize) -> Outcome {
+        for &piece in &self.plan.messages()[from].pieces {
+            let entry = &batch.transmits()[piece as usize];
+            for range in entry.segments() {
+                let single = Transmit { path: entry.path, segment_size: range.len(), range };
+                let mut call = Call::default();
+                call.add([batch.bytes(&single)].into_iter(), self.address(&single.path, None));
+                self.stats.calls += 1;
+                match call.send(fd) {
+                    Ok(sent) => {
+                        self.stats.messages += sent as u64;
+                        self.stats.datagrams += sent as u64;
+                    }
+                    // What was sent of the message is sent again when the socket is writable; SRTP's replay window
+                    // drops it.
+                    Err(error) => return refusal(&error, false),
+                }
             }
         }
         Outcome::Sent(1)
     }
 
-    fn write_control(&self, buffer: &mut ControlBuffer, entry: &Transmit) -> usize {
-        let mut control = ControlWriter::new(buffer);
-        if entry.is_run() {
-            control.segment_size(u16::try_from(entry.segment_size).unwrap_or(u16::MAX));
+    /// Where a message goes, and how.
+    fn address(&self, path: &NetworkPath, segment_size: Option<usize>) -> Address {
+        let (name, name_len) = SockAddr::new(path.remote, self.v6);
+        let mut address = Address { name, name_len, control: ControlBuffer::ZERO, control_len: 0 };
+        let mut control = ControlWriter::new(&mut address.control);
+        if let Some(size) = segment_size {
+            control.segment_size(u16::try_from(size).unwrap_or(u16::MAX));
         }
-        if self.wildcard && !entry.path.local.is_unspecified() {
-            control.source(entry.path.local, self.v6);
+        if self.wildcard && !path.local.is_unspecified() {
+            control.source(path.local, self.v6);
         }
-        control.len()
+        address.control_len = control.len();
+        address
     }
 }
 

@@ -44,7 +44,7 @@ fn sizes_arrive_as_sent(sender: &str, receiver: &str, to: &str, config: &UdpConf
     let sizes = [1_000, 1_000, 1_000, 300, 1_200, 50, 50];
     let batch = batch_to(to, to.ip(), &sizes);
     let progress = sender.send(&batch, 0);
-    assert!(!progress.blocked && progress.next == batch.transmits().len());
+    assert!(!progress.blocked);
     let got = drain(&receiver);
     assert_eq!(got.iter().map(|(_, bytes)| bytes.len()).collect::<Vec<_>>(), sizes);
     for (i, (path, bytes)) in got.iter().enumerate() {
@@ -93,7 +93,7 @@ fn an_unreachable_destination_does_not_stop_the_others() {
             .unwrap();
     }
     let progress = sender.send(&batch, 0);
-    assert_eq!(progress.next, 2);
+    assert_eq!((progress.blocked, progress.next), (false, 2));
     assert_eq!(sender.send_stats().refused, 1);
     assert_eq!(drain(&receiver).len(), 1);
 }

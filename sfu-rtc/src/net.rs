@@ -56,7 +56,7 @@ impl Transmit {
 /// Most datagrams in one GSO send; the kernel's limit is 64 (UDP_MAX_SEGMENTS) in older releases.
 pub const MAX_SEGMENTS: usize = 64;
 /// Most bytes in one GSO send: one UDP length field, less headers.
-const MAX_TRAIN: usize = 65_000;
+pub const MAX_TRAIN: usize = 65_000;
 
 /// Datagrams that are ready to leave, in one contiguous buffer that the caller owns and reuses.
 #[derive(Default, Debug)]

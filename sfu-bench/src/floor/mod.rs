@@ -144,9 +144,10 @@ impl FloorSender {
         self.next_seq += run as u64;
         for start in (0..self.peers.len()).step_by(BATCH) {
             self.fill(start..(start + BATCH).min(self.peers.len()), run, first)?;
-            let mut next = 0;
-            while send && next < self.batch.transmits().len() {
-                next = self.socket.send(&self.batch, next).next;
+            let mut next = send.then_some(0);
+            while let Some(from) = next {
+                let progress = self.socket.send(&self.batch, from);
+                next = progress.blocked.then_some(progress.next);
             }
         }
         Ok(())
