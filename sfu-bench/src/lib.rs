@@ -17,3 +17,4 @@ pub mod result;
 pub mod run;
 pub mod scenario;
 pub mod server_process;
+mod wakeful_poll;

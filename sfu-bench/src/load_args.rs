@@ -19,7 +19,7 @@ pub(crate) struct LoadArgs {
     /// Rooms [default: 1].
     #[arg(long)]
     rooms: Option<usize>,
-    /// Participants of each room who publish [default: 1].
+    /// Participants of each room who publish [default: 1]; 0: those who subscribe are idle.
     #[arg(long)]
     publishers: Option<usize>,
     /// Participants of each room who only subscribe [default: 10].

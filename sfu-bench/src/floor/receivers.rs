@@ -1,12 +1,12 @@
-//! The floor's receivers are those of the load: plain sockets under one epoll, whose wake-ups the sender pays, read by
-//! recvmmsg, every packet opened. A thread that only polled in a loop would never sleep, and the floor would come out
-//! lower than a server can get.
+//! The floor's receivers are those of the load: plain sockets under one epoll that stays awake within a train, read by
+//! recvmmsg, every packet opened.
 
 use super::master_key;
 use crate::join::SOCKET_BUFFER;
+use crate::wakeful_poll::WakefulPoll;
 use anyhow::{Context, Result};
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Token};
 use sfu_net::cpu_time::thread_cpu_time;
 use sfu_net::{PlainBatch, UdpConfig, UdpSocket, affinity};
 use sfu_rtc::rtp::SealedHeader;
@@ -39,7 +39,7 @@ impl Receivers {
             gso: false,
             ..UdpConfig::default()
         };
-        let poll = Poll::new().context("cannot create a poll")?;
+        let poll = WakefulPoll::new().context("cannot create a poll")?;
         let mut peers = Vec::new();
         for index in 0..usize::from(count) {
             let socket = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), &config)
@@ -66,8 +66,13 @@ impl Receivers {
     }
 }
 
-/// Drains until stopped; the CPU time that it took.
-fn drain(mut poll: Poll, peers: &mut [(UdpSocket, SrtpReceiver)], received: &AtomicU64, stop: &AtomicBool) -> Duration {
+/// Drains until stopped; the CPU time that it needed.
+fn drain(
+    mut poll: WakefulPoll,
+    peers: &mut [(UdpSocket, SrtpReceiver)],
+    received: &AtomicU64,
+    stop: &AtomicBool,
+) -> Duration {
     let mut events = Events::with_capacity(64);
     let mut batch = PlainBatch::default();
     let begun = thread_cpu_time();
@@ -87,7 +92,7 @@ fn drain(mut poll: Poll, peers: &mut [(UdpSocket, SrtpReceiver)], received: &Ato
             }
         }
     }
-    thread_cpu_time() - begun
+    (thread_cpu_time() - begun).saturating_sub(poll.take_idle())
 }
 
 fn open(keys: &mut SrtpReceiver, packet: &mut [u8]) -> Option<usize> {

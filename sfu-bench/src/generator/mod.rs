@@ -14,8 +14,9 @@ pub use interval::Interval;
 use crate::endpoint::Endpoint;
 use crate::peer::publisher::Publisher;
 use crate::peer::subscriber::Subscriber;
+use crate::wakeful_poll::WakefulPoll;
 use anyhow::{Context, Result};
-use mio::{Poll, Token, Waker};
+use mio::{Token, Waker};
 use sfu_net::UdpSocket;
 use sfu_rtc::time::{Instant, NtpTime, WallClock};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -110,7 +111,7 @@ impl Generator {
     /// # Errors
     /// Where the system gives no poll or no thread.
     pub fn start(clock: BenchClock, cpu: Option<usize>) -> Result<Self> {
-        let poll = Poll::new().context("cannot create a poll")?;
+        let poll = WakefulPoll::new().context("cannot create a poll")?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
         let (commands, inbox) = mpsc::channel();
         let live = Arc::new(Live::default());

@@ -3,8 +3,9 @@
 use super::timers::Timers;
 use super::{BenchClock, Command, Interval, Live, NewPeer, WAKE};
 use crate::endpoint::Incoming;
+use crate::wakeful_poll::WakefulPoll;
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Token};
 use sfu_net::PlainBatch;
 use sfu_net::cpu_time::thread_cpu_time;
 use sfu_rtc::net::TransmitBatch;
@@ -23,7 +24,7 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) struct Thread {
     clock: BenchClock,
-    poll: Poll,
+    poll: WakefulPoll,
     inbox: mpsc::Receiver<Command>,
     live: Arc<Live>,
     peers: Vec<Option<Peer>>,
@@ -46,7 +47,7 @@ struct Peer {
 }
 
 impl Thread {
-    pub(super) fn new(clock: BenchClock, poll: Poll, inbox: mpsc::Receiver<Command>, live: Arc<Live>) -> Self {
+    pub(super) fn new(clock: BenchClock, poll: WakefulPoll, inbox: mpsc::Receiver<Command>, live: Arc<Live>) -> Self {
         Self {
             clock,
             poll,
@@ -161,7 +162,7 @@ impl Thread {
             peer.new.subscriber.cut(now, &mut self.interval.measured);
         }
         let cpu = thread_cpu_time();
-        self.interval.cpu = cpu - self.cpu_before;
+        self.interval.cpu = (cpu - self.cpu_before).saturating_sub(self.poll.take_idle());
         self.cpu_before = cpu;
         std::mem::take(&mut self.interval)
     }
@@ -233,15 +234,8 @@ impl Thread {
             path.transmit(now, &mut self.outgoing);
             due = due.min(path.poll_timeout());
         }
-        let mut next = 0;
-        while next < self.outgoing.transmits().len() {
-            let progress = socket.send(&self.outgoing, next);
-            next = progress.next;
-            if progress.blocked {
-                // The socket is full; what is left is lost, and the receivers will say so.
-                break;
-            }
-        }
+        // Where the socket is full, what is left is lost, and the receivers will say so.
+        socket.send(&self.outgoing, 0);
         peer.armed = due;
         self.timers.arm(due, index);
     }

@@ -47,7 +47,9 @@ impl fmt::Display for RunResult {
         }
         writeln!(f)?;
         if let Some(server) = &self.server {
-            row(f, "server CPU per packet", format!("{:.2} us", server.cpu_per_packet_us))?;
+            if self.packets_out > 0 {
+                row(f, "server CPU per packet", format!("{:.2} us", server.cpu_per_packet_us))?;
+            }
             row(f, "server cores", format!("{:.3}", server.cores))?;
             for (name, share) in &server.cores_by_thread {
                 row(f, &format!("  {name}"), format!("{share:.3}"))?;

@@ -41,7 +41,7 @@ pub struct Scenario {
 pub struct Group {
     /// How many rooms.
     pub rooms: usize,
-    /// Participants of each room who publish.
+    /// Participants of each room who publish; without any, those who subscribe are idle.
     pub publishers: usize,
     /// Participants of each room who only subscribe.
     pub subscribers: usize,
@@ -162,8 +162,8 @@ impl Group {
         if self.bitrate < 10_000 || self.bitrate > 50_000_000 {
             bail!("bitrate is {}; 10000 to 50000000 are possible", self.bitrate);
         }
-        if self.rooms == 0 || self.publishers == 0 || !(self.video || self.audio) {
-            bail!("a group needs rooms, publishers, and sound or picture");
+        if self.rooms == 0 || self.publishers + self.subscribers == 0 || !(self.video || self.audio) {
+            bail!("a group needs rooms, participants, and sound or picture");
         }
         for (name, seconds) in
             [("speaker_interval", self.speaker_interval), ("keyframe_interval", self.keyframe_interval)]
@@ -208,6 +208,8 @@ mod tests {
         for preset in Preset::value_variants() {
             preset.scenario().check().unwrap();
         }
+        let idle = Preset::Idle.scenario().participants(false);
+        assert!(idle.len() == 1_000 && idle.iter().all(|p| !p.publishes && p.video_slots == 1));
         assert_eq!(Preset::AudioRoom.scenario().participants(false)[10].audio_slots, 10);
         assert!(Preset::Churn.scenario().churn > 0.0);
     }

@@ -49,7 +49,8 @@ pub(super) fn room(group: &Group, index: usize, room: &str, per_stream: bool, al
     for own in listeners.into_iter().chain((0..group.subscribers).map(|_| None)) {
         if !per_stream {
             if own.is_none() {
-                all.push(plan(format!("s{}", all.len() - first), false, group.publishers, None));
+                // Somebody idle has a slot all the same, as an offer has to have something in it.
+                all.push(plan(format!("s{}", all.len() - first), false, group.publishers.max(1), None));
             }
             continue;
         }

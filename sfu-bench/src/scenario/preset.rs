@@ -15,6 +15,8 @@ pub enum Preset {
     Classroom,
     /// 10 who speak, 200 who listen; no picture.
     AudioRoom,
+    /// 10 rooms of 100 who are there, and nothing else.
+    Idle,
     /// 20 rooms of 4, of whom 20 leave and others join every second.
     Churn,
 }
@@ -37,6 +39,9 @@ impl Preset {
                 ("classroom", vec![teacher, Group { layers: 1, ..pupils }])
             }
             Self::Churn => ("churn", vec![Group { rooms: 20, ..meeting }]),
+            Self::Idle => {
+                ("idle", vec![Group { rooms: 10, publishers: 0, subscribers: 100, audio: false, ..Group::default() }])
+            }
             Self::AudioRoom => {
                 let room =
                     Group { publishers: 10, subscribers: 200, video: false, audio_slots: 10, ..Group::default() };
