@@ -5,7 +5,7 @@ use crate::overload::OverloadConfig;
 use crate::qos::AllocatorConfig;
 use crate::speaker::SpeakerConfig;
 use sfu_rtc::nack::NackConfig;
-use sfu_rtc::time::Duration;
+use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::transport::TransportConfig;
 
 /// Limits of a [`crate::worker::Worker`].
@@ -57,6 +57,19 @@ pub struct WorkerConfig {
     pub allocator: AllocatorConfig,
     /// Limits of each transport.
     pub transport: TransportConfig,
+}
+
+/// Reports are due at multiples of this: those of many peers share one wake-up of the thread, which costs more than
+/// they do.
+const REPORT_GRID: Duration = Duration::from_millis(50);
+
+impl WorkerConfig {
+    /// When the next report is due.
+    pub(crate) fn next_report(&self, now: Instant) -> Instant {
+        let due = (now + self.report_interval).as_nanos();
+        let grid = REPORT_GRID.min(self.report_interval).as_nanos().max(1) as u64; // of 50 ms at most
+        Instant::from_nanos(due - due % grid)
+    }
 }
 
 impl Default for WorkerConfig {

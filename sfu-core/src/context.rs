@@ -47,7 +47,7 @@ impl Context<'_> {
         };
         let first = peer.report_due == Instant::NEVER;
         if first {
-            peer.report_due = self.now + self.config.report_interval;
+            peer.report_due = self.config.next_report(self.now);
         }
         match handover {
             Handover::Queued if urgent => self.dirty.add_urgent(subscriber, peer),

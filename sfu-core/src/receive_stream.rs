@@ -15,6 +15,7 @@ use sfu_rtc::ids::{Rid, SeqNo, Ssrc};
 use sfu_rtc::media::Codec;
 use sfu_rtc::nack::NackGenerator;
 use sfu_rtc::packet::{Packet, PacketPool};
+use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::rtcp::SenderReport;
 use sfu_rtc::rtp::extension::dependency_descriptor::DependencyStructure;
 use sfu_rtc::time::{Duration, Instant, NtpTime};
@@ -73,6 +74,12 @@ pub(crate) struct Taken {
 }
 
 impl ReceiveStream {
+    /// Fetches what the next packet needs.
+    pub(crate) fn prefetch(&self) {
+        prefetch(self);
+        self.history.prefetch_oldest();
+    }
+
     /// `repairs` tells whether the publisher sends lost packets again.
     pub(crate) fn new(rid: Option<Rid>, repairs: bool, config: &WorkerConfig) -> Self {
         Self {

@@ -50,6 +50,13 @@ impl PacketHistory {
         self.next = self.next.max(seq + 1);
     }
 
+    /// Fetches the packet that [`Self::insert`] looks at first.
+    pub(crate) fn prefetch_oldest(&self) {
+        if let Some(Some(oldest)) = self.ring.get(self.oldest as usize & self.ring.len().wrapping_sub(1)) {
+            prefetch(&oldest.arrival);
+        }
+    }
+
     /// The packet with this sequence number of the received stream.
     pub(crate) fn get(&self, seq: SeqNo) -> Option<&Packet> {
         if seq.0 < self.oldest || seq.0 >= self.next {

@@ -3,6 +3,7 @@
 use crate::codec::FrameFacts;
 use crate::ids::{PayloadType, SeqNo, Ssrc};
 use crate::media::Codec;
+use crate::prefetch::prefetch;
 use crate::time::Instant;
 use std::ops::Range;
 use std::sync::Arc;
@@ -115,6 +116,10 @@ pub struct PacketPool {
 
 /// How many held packets are passed over before the pool grows.
 const MAX_PASSED_OVER: usize = 16;
+/// A pool of fewer packets is not worth making smaller: 400 kB.
+const SMALL: usize = 256;
+/// Packets that are looked at to learn how many are held.
+const SAMPLES: usize = 32;
 
 impl PacketPool {
     /// A pool of at most `limit` packets.
@@ -143,13 +148,28 @@ impl PacketPool {
         self.ring.is_empty()
     }
 
+    /// Gives up a quarter of the packets where most were not held for a whole turn, as after a burst: what remains is
+    /// still more than is needed, and comes into the caches again sooner.
+    fn trim(&mut self) {
+        let step = self.ring.len() / SAMPLES;
+        let is_free = |sample: &usize| Arc::strong_count(&self.ring[sample * step]) == 1;
+        if self.ring.len() > SMALL && (0..SAMPLES).filter(is_free).count() > SAMPLES / 2 {
+            self.ring.truncate(self.ring.len() * 3 / 4);
+        }
+    }
+
     fn free_slot(&mut self) -> Option<usize> {
+        if self.next == 0 {
+            self.trim();
+        }
         let at_limit = self.ring.len() >= self.limit;
         let tries = if at_limit { self.ring.len() } else { self.ring.len().min(MAX_PASSED_OVER) };
         for _ in 0..tries {
             let slot = self.next;
             self.next = (slot + 1) % self.ring.len();
             if Arc::strong_count(&self.ring[slot]) == 1 {
+                // The next has lain untouched for as long as a history holds it.
+                prefetch(&*self.ring[self.next]);
                 return Some(slot);
             }
         }
@@ -187,6 +207,25 @@ mod tests {
         assert!(held.iter().enumerate().all(|(i, p)| p.payload() == [i as u8; 8]));
         drop(held);
         assert!(pool.take(fill(99)).is_some());
+    }
+
+    #[test]
+    fn what_a_burst_needed_is_given_up_and_what_is_held_is_kept() {
+        let mut pool = PacketPool::new(10_000);
+        drop((0..5_000).map(|_| pool.take(fill(1)).unwrap()).collect::<Vec<_>>());
+        assert_eq!(pool.len(), 5_000);
+        let mut held = std::collections::VecDeque::new();
+        let mut sizes = Vec::new();
+        for i in 0..100_000 {
+            held.push_back((i as u8, pool.take(fill(i as u8)).unwrap()));
+            if held.len() > 400 {
+                held.pop_front();
+            }
+            sizes.push(pool.len());
+        }
+        assert!((401..=1_000).contains(&pool.len()), "{}", pool.len());
+        assert!(sizes.is_sorted_by(|before, after| before >= after), "it does not swing");
+        assert!(held.iter().all(|(byte, packet)| packet.payload() == [*byte; 8]));
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 /// Bytes that the processor fetches at a time.
 const LINE: usize = 64;
+/// Most that is fetched of one value: more would take the place of what was fetched just before.
+const MOST: usize = 2_048;
 
 /// Fetches `value`, without waiting for it.
 #[inline]
@@ -14,11 +16,11 @@ pub fn prefetch<T: ?Sized>(value: &T) {
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         let start = std::ptr::from_ref(value).cast::<i8>();
-        for offset in (0..size_of_val(value)).step_by(LINE) {
+        for offset in (0..size_of_val(value).min(MOST)).step_by(LINE) {
             // SAFETY: the address lies within `value`; a prefetch neither reads nor writes nor faults.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(start.add(offset)) };
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = (value, LINE);
+    let _ = (value, LINE, MOST);
 }

@@ -208,6 +208,10 @@ impl Publication {
         }
     }
 
+    pub(crate) fn forwarders(&self) -> &[Forwarder] {
+        &self.forwarders
+    }
+
     pub(crate) fn forwarder(&self, index: u32) -> Option<&Forwarder> {
         self.forwarders.get(index as usize)
     }

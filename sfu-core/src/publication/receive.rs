@@ -5,13 +5,21 @@ use super::{Publication, Source};
 use crate::context::Context;
 use crate::event::Event;
 use crate::layer_selector::LayerIndex;
-use crate::receive_stream::Taken;
+use crate::receive_stream::{ReceiveStream, Taken};
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::media::{Codec, MediaKind};
+use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::Instant;
 use sfu_rtc::transport::ReceivedRtp;
 
 impl Publication {
+    /// Fetches what [`Self::receive`] and the fan-out after it need.
+    pub(crate) fn prefetch(&self) {
+        prefetch(self);
+        self.streams.iter().for_each(ReceiveStream::prefetch);
+        self.routes.iter().for_each(|route| prefetch(route.as_slice()));
+    }
+
     /// Takes in a packet, to be forwarded when [`Self::due`]. What it says of loudness, for a source of sound.
     pub(crate) fn receive(
         &mut self,

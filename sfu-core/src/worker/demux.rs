@@ -31,6 +31,11 @@ impl Demux {
         Self { by_path: SeededMap::with_hasher(state), by_ufrag: SeededMap::with_hasher(state), last: None }
     }
 
+    /// As [`Self::by_path`], for whoever only looks.
+    pub(super) fn look_up(&self, path: &NetworkPath) -> Option<Key> {
+        self.by_path.get(path).copied()
+    }
+
     pub(super) fn by_path(&mut self, path: &NetworkPath) -> Option<Key> {
         if let Some((last, key)) = &self.last
             && last == path

@@ -34,25 +34,37 @@ impl Worker {
             return;
         }
         let mut waiting = self.fan_outs.take(urgency);
-        waiting.retain(|(router_key, key)| {
-            self.at_work = Some(*router_key);
-            let (mut ctx, routers) = self.split(now);
-            ctx.batch = Some(&mut *batch);
-            let publication = routers.get_mut(*router_key).and_then(|router| router.publications.get_mut(*key));
-            let Some(publication) = publication else { return false };
-            let oldest = publication.oldest();
-            if !ctx.is_full() {
-                publication.fan_out(&mut ctx);
+        let mut left = 0;
+        for index in 0..waiting.len() {
+            self.look_ahead_of_fan_out(&waiting[index..]);
+            let due = self.fan_out_of(now, waiting[index], batch);
+            if due != Instant::NEVER {
+                self.fan_outs.note(urgency, due);
+                waiting[left] = waiting[index];
+                left += 1;
             }
-            let due = publication.due();
-            if due == Instant::NEVER {
-                publication.set_listed(false);
-            }
-            self.fan_outs.note(urgency, due);
-            self.note_age(now, oldest);
-            due != Instant::NEVER
-        });
+        }
+        waiting.truncate(left);
         self.fan_outs.give_back(urgency, waiting);
+    }
+
+    /// Forwards what one publication holds, as far as the batch has room. When the rest is due.
+    fn fan_out_of(&mut self, now: Instant, (router_key, key): (Key, Key), batch: &mut TransmitBatch) -> Instant {
+        self.at_work = Some(router_key);
+        let (mut ctx, routers) = self.split(now);
+        ctx.batch = Some(batch);
+        let publication = routers.get_mut(router_key).and_then(|router| router.publications.get_mut(key));
+        let Some(publication) = publication else { return Instant::NEVER };
+        let oldest = publication.oldest();
+        if !ctx.is_full() {
+            publication.fan_out(&mut ctx);
+        }
+        let due = publication.due();
+        if due == Instant::NEVER {
+            publication.set_listed(false);
+        }
+        self.note_age(now, oldest);
+        due
     }
 
     /// Lets a peer write its sound; the rest too, unless that waits for its turn.
@@ -139,6 +151,6 @@ impl Worker {
                 active = true;
             }
         }
-        peer.report_due = if active { now + config.report_interval } else { Instant::NEVER };
+        peer.report_due = if active { config.next_report(now) } else { Instant::NEVER };
     }
 }

@@ -18,7 +18,7 @@ impl Worker {
         let peer = self.peers.get_mut(publisher).ok_or(DropReason::NotPublished)?;
         let key = peer.inbound.get(received.section).copied().flatten().ok_or(DropReason::NotPublished)?;
         if peer.report_due == Instant::NEVER {
-            peer.report_due = now + self.config.report_interval;
+            peer.report_due = self.config.next_report(now);
         }
         let router_key = peer.router;
         let (mut ctx, routers) = self.split(now);

@@ -6,6 +6,7 @@ mod demux;
 mod drain;
 mod fan_outs;
 mod feedback;
+mod look_ahead;
 mod media;
 mod relay;
 mod shed;

@@ -6,6 +6,7 @@ use super::replay::ReplayWindow;
 use super::{RTP_HEADER, word};
 use crate::drop_reason::DropReason;
 use crate::ids::{SeqNo, Ssrc};
+use crate::prefetch::prefetch;
 use std::fmt;
 
 /// An RTP packet that was authentic and new, and is now in clear.
@@ -44,6 +45,13 @@ impl SrtpReceiver {
     /// The profile in use.
     pub fn profile(&self) -> SrtpProfile {
         self.profile
+    }
+
+    /// Fetches the keys and windows for RTP, which will be needed soon.
+    pub fn prefetch(&self) {
+        self.rtp.prefetch();
+        prefetch(self.rtp_streams.sources.as_slice());
+        prefetch(self.rtp_streams.windows.as_slice());
     }
 
     /// Authenticates the RTP packet, then decrypts it in place. `header_len`, `ssrc` and `seq` are what its header

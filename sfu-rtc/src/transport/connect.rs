@@ -14,7 +14,8 @@ use std::convert::Infallible;
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) ice: IceAgent,
-    pub(super) dtls: DtlsEndpoint,
+    /// Apart, since it is large, and idle once there are keys.
+    pub(super) dtls: Box<DtlsEndpoint>,
     pub(super) keys: Option<Keys>,
     pub(super) events: VecDeque<TransportEvent>,
     /// Answers of STUN and DTLS that wait to leave.
@@ -44,7 +45,7 @@ impl Connection {
     pub(super) fn new(ice: IceAgent, dtls: DtlsEndpoint, deadline: Instant, now: Instant) -> Self {
         Self {
             ice,
-            dtls,
+            dtls: Box::new(dtls),
             keys: None,
             events: VecDeque::new(),
             control: VecDeque::new(),

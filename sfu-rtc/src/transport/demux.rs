@@ -6,6 +6,7 @@
 use crate::drop_reason::DropReason;
 use crate::ids::{Mid, PayloadType, Rid, SeqNo, Ssrc};
 use crate::media::{Direction, MediaSection, PayloadFormat};
+use crate::prefetch::prefetch;
 use crate::time::Instant;
 
 /// What a packet's header extensions say of its stream.
@@ -46,6 +47,11 @@ pub(super) struct StreamTable {
 impl StreamTable {
     pub(super) fn new(limit: usize) -> Self {
         Self { ssrcs: Vec::new(), streams: Vec::new(), limit: limit.max(1) }
+    }
+
+    pub(super) fn prefetch(&self) {
+        prefetch(self.ssrcs.as_slice());
+        prefetch(self.streams.as_slice());
     }
 
     /// Route of a packet; learns it where the source is new or the packet says that it moved.

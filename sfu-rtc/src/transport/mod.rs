@@ -36,6 +36,7 @@ use crate::ice::{IceAgent, IceCredentials};
 use crate::media::{Direction, MediaSection};
 use crate::net::{NetworkPath, TransmitBatch};
 use crate::pacer::Pacer;
+use crate::prefetch::prefetch;
 use crate::time::{Duration, Instant};
 use crate::twcc::ArrivalRecorder;
 use crate::units::Bitrate;
@@ -253,6 +254,26 @@ impl Transport {
         let pacer = if self.is_connected() { self.pacer.poll_timeout() } else { None };
         let arrivals = self.arrivals.poll_timeout();
         [self.connection.poll_timeout(), pacer, arrivals, self.path_state.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Fetches what [`Transport::handle_datagram`] needs for media, except for what is behind pointers.
+    pub fn prefetch_inbound(&self) {
+        prefetch(&self.connection.keys);
+        prefetch(&self.extension_ids);
+        prefetch(&self.streams);
+        prefetch(&self.arrivals);
+        prefetch(&self.counters);
+        prefetch(&self.sections);
+    }
+
+    /// Fetches what is behind the pointers that [`Transport::prefetch_inbound`] has fetched.
+    pub fn prefetch_inbound_keys(&self) {
+        if let Some(keys) = &self.connection.keys {
+            keys.receiver.prefetch();
+        }
+        self.arrivals.prefetch();
+        self.streams.prefetch();
+        prefetch(self.sections.as_slice());
     }
 
     /// Appends all that may leave now: answers to STUN and DTLS, RTCP, then the pacer's packets.

@@ -1,6 +1,7 @@
 //! Arrival times by transport-wide sequence number, handed out as feedback every 50 to 100 ms.
 
 use crate::ids::SeqNo;
+use crate::prefetch::prefetch;
 use crate::time::{Duration, Instant};
 use std::collections::VecDeque;
 
@@ -57,6 +58,13 @@ impl ArrivalRecorder {
             last_report: None,
             waiting_since: Instant::ZERO,
             scratch: Vec::new(),
+        }
+    }
+
+    /// Fetches the place of the next arrival.
+    pub fn prefetch(&self) {
+        if let Some(newest) = self.slots.back() {
+            prefetch(newest);
         }
     }
 
