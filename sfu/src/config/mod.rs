@@ -149,7 +149,7 @@ pub(crate) struct SignalConfig {
 
 impl Default for SignalConfig {
     fn default() -> Self {
-        Self { ping_interval_seconds: 5, resume_seconds: 30 }
+        Self { ping_interval_seconds: 10, resume_seconds: 30 }
     }
 }
 

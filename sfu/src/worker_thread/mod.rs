@@ -2,6 +2,7 @@
 //! control plane by messages only.
 
 mod load;
+mod pace;
 mod relay;
 mod run;
 mod stats;

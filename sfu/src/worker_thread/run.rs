@@ -1,6 +1,7 @@
 //! The loop of a worker's thread: wait, take orders, receive, let time pass, send, report.
 
 use super::load::LoadMeter;
+use super::pace::Pace;
 use super::relay::RelayPort;
 use super::{Input, Report, Shared, UDP, WAKER, WorkerParts};
 use crate::control::lock;
@@ -68,6 +69,7 @@ struct WorkerThread<'a> {
     next_housekeeping: Instant,
     busiest: Duration,
     load: LoadMeter,
+    pace: Pace,
     stopping: bool,
 }
 
@@ -77,6 +79,7 @@ impl<'a> WorkerThread<'a> {
             worker: new_worker(&parts),
             next_housekeeping: parts.clock.now(),
             load: LoadMeter::new(parts.clock.now()),
+            pace: Pace::new(parts.config.coalescing),
             relays: RelayPort::new(&parts.relays, parts.index),
             relays_full: false,
             parts,
@@ -98,6 +101,7 @@ impl<'a> WorkerThread<'a> {
     fn round(&mut self, events: &mut Events) {
         self.wait(events);
         let begin = self.parts.clock.now();
+        self.pace.begin(begin);
         self.take_inputs(begin);
         self.take_relayed(begin);
         self.receive(begin);
@@ -119,6 +123,10 @@ impl<'a> WorkerThread<'a> {
     /// Sleeps until there is something to do.
     fn wait(&mut self, events: &mut Events) {
         let mut timeout = self.sleep_time();
+        if let Some(rest) = self.pace.rest(self.parts.clock.now(), timeout) {
+            std::thread::sleep(rest);
+            timeout = Duration::ZERO;
+        }
         if timeout > Duration::ZERO && !self.relays.fall_asleep() {
             timeout = Duration::ZERO;
         }
@@ -216,6 +224,7 @@ impl<'a> WorkerThread<'a> {
     fn handle_batch(&mut self, now: Instant) {
         let mut count = 0;
         self.contained(|this| {
+            this.worker.look_ahead(this.inbound.paths());
             for (path, datagram) in this.inbound.iter_mut() {
                 count += 1;
                 this.worker.handle_datagram(now, path, datagram);
@@ -275,6 +284,7 @@ impl<'a> WorkerThread<'a> {
         let end = self.parts.clock.now();
         self.busiest = self.busiest.max(end - begin);
         if let Some(load) = self.load.note_round(begin, end, &self.shared.stats) {
+            self.pace.note(load);
             self.contained(|this| this.worker.handle_load(end, load));
             self.shared.stats.shedding_percent.set((self.worker.shedding() * 100.0) as u64);
         }
