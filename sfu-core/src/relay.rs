@@ -8,7 +8,9 @@
 //!
 //! Orders and messages take different ways and may overtake each other. The origin offers the publication when it
 //! begins, and the destination says what it wants when it begins and whenever it is offered something; whichever worker
-//! begins last, the origin hears one wish after it has begun, and answers the first with all it knows.
+//! begins last, the origin hears one wish after it has begun, and answers the first with all it knows. When the
+//! destination ends, it says so; a wish of before, which an order to begin again has overtaken, is not taken for the first
+//! of the new relay then.
 
 use crate::ids::{PublicationId, WorkerId};
 use crate::layer_selector::LayerIndex;
@@ -52,6 +54,8 @@ pub(crate) enum RelayBody {
     Wanted(Interest),
     /// To the origin: a decoder needs a keyframe.
     Keyframe { layer: LayerIndex },
+    /// To the origin: nothing is wanted any more, nor known of what was told.
+    Left,
 }
 
 /// A packet on its way to another worker.
@@ -86,7 +90,7 @@ impl RelayBody {
             Self::Packet(_) | Self::Level(_) | Self::Padding { .. } | Self::Keyframe { .. } => true,
             Self::Layer { .. } | Self::Report { .. } | Self::Clock { .. } => true,
             // As many as there are orders of the control plane, which are not dropped either.
-            Self::Offered | Self::Muted(_) | Self::Formats(_) => false,
+            Self::Offered | Self::Muted(_) | Self::Formats(_) | Self::Left => false,
             // Told again while it is not known to have been told.
             Self::Wanted(_) => true,
         }

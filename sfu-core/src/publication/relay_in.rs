@@ -68,6 +68,7 @@ impl Publication {
         match body {
             RelayBody::Wanted(interest) => self.on_interest(from, interest, ctx),
             RelayBody::Keyframe { layer } => self.wish_keyframe(layer, ctx),
+            RelayBody::Left => self.on_left(from),
             _ if !self.is_relayed() => return Err(DropReason::NotPublished),
             RelayBody::Layer { layer, alive, rate } => self.on_layer(layer, alive, rate, ctx),
             RelayBody::Report { layer, epoch, clock_rate, rtp, ntp } => {

@@ -77,6 +77,13 @@ impl Publication {
         }
     }
 
+    /// A destination ended. Whoever comes after it is told everything anew.
+    pub(super) fn on_left(&mut self, from: WorkerId) {
+        for relay in self.relays.iter_mut().filter(|relay| relay.to == from) {
+            (relay.joined, relay.interest) = (false, Interest::default());
+        }
+    }
+
     /// Asks for the keyframes that a destination awaits.
     pub(super) fn request_keyframes_for_relay(&mut self, index: usize, ctx: &mut Context<'_>) {
         let awaited = self.relays.get(index).map_or(0, |relay| relay.interest.awaited);

@@ -74,7 +74,7 @@ impl Worker {
     /// The relay of a publication that ends: its origin need not go on.
     pub(super) fn close_relay(&mut self, relay: Key) {
         if let Some(upstream) = self.relays.remove(relay) {
-            self.relays.push(upstream.origin, upstream.id, RelayBody::Wanted(Default::default()));
+            self.relays.push(upstream.origin, upstream.id, RelayBody::Left);
         }
     }
 

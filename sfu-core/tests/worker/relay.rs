@@ -85,6 +85,24 @@ fn orders_may_overtake_what_workers_tell_each_other() {
 }
 
 #[test]
+fn what_a_relay_says_that_ends_is_not_taken_for_the_first_word_of_the_next() {
+    let mut pair = Pair::new();
+    let (camera, viewer, publication) = camera_and_viewer(&mut pair);
+    let mut source = Vp8Source::new("0", 10);
+    play(&mut pair, camera, &mut source, 5, &[0]);
+    pair.pass(1_000);
+    // The room leaves the worker and comes back at once: the origin has its orders first.
+    pair.there.command(Command::Unpublish { publication });
+    pair.here.command(Command::StopRelay { publication, destination: THERE });
+    pair.here.command(Command::RelayTo { publication, destination: THERE });
+    pair.exchange();
+    pair.open(publication, Video, &[]);
+    pair.assign(viewer, "v", Some(publication));
+    play(&mut pair, camera, &mut source, 5, &[0]);
+    assert_eq!(pair.there.clients[viewer].rtp.len(), 30);
+}
+
+#[test]
 fn nothing_that_nobody_wants_there_is_relayed() {
     let mut pair = Pair::new();
     let (camera, viewer, _) = camera_and_viewer(&mut pair);
