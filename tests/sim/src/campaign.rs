@@ -12,8 +12,12 @@ pub struct Summary {
     pub conferences: u64,
     /// Seeds that failed, each with what must not be.
     pub failures: Vec<(u64, Vec<String>)>,
+    /// Of these, those that were spread over two workers.
+    pub spread: u64,
     /// RTP packets that servers sent.
     pub packets: u64,
+    /// RTP packets that a worker took from another.
+    pub relayed: u64,
     /// Packets of pictures that were to arrive.
     pub video_expected: u64,
     /// Of these, those that never did.
@@ -56,7 +60,9 @@ pub fn play_one(seed: u64) -> Outcome {
 impl Summary {
     fn add(&mut self, seed: u64, outcome: Outcome) {
         self.conferences += 1;
+        self.spread += u64::from(outcome.workers > 1);
         self.packets += outcome.packets;
+        self.relayed += outcome.relayed;
         self.video_expected += outcome.video_expected;
         self.video_lost += outcome.lost_up + outcome.lost_down;
         if !outcome.faults.is_empty() {

@@ -38,10 +38,12 @@ fn run(first: u64, seeds: u64, threads: usize) -> ExitCode {
     let minutes = started.elapsed().as_secs_f64() / 60.0;
     print!("{}", summary.report());
     println!(
-        "{} conferences, {} failed; {} packets sent; {} of {} picture packets lost for good; {:.0} conferences per minute",
+        "{} conferences, {} of them on two workers, {} failed; {} packets sent, {} relayed; {} of {} picture packets lost for good; {:.0} conferences per minute",
         summary.conferences,
+        summary.spread,
         summary.failures.len(),
         summary.packets,
+        summary.relayed,
         summary.video_lost,
         summary.video_expected,
         summary.conferences as f64 / minutes,

@@ -13,4 +13,5 @@ fn conferences() {
     assert_eq!(summary.conferences, seeds);
     assert!(summary.failures.is_empty(), "\n{}", summary.report());
     assert!(summary.packets > seeds * 1_000, "too little was sent: {summary:?}");
+    assert!(summary.relayed > seeds * 300, "too little was relayed: {summary:?}");
 }

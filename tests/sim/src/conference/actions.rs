@@ -51,7 +51,8 @@ impl Conference {
         source.muted = !source.muted;
         let muted = source.muted;
         source.flows.set(now, !muted);
-        self.command(Command::SetMuted { publication, muted });
+        let orders = self.spread.set_muted(publication, muted);
+        self.carry_out(orders);
     }
 
     fn change_preference(&mut self, index: usize) {
@@ -65,7 +66,7 @@ impl Conference {
         member.slots[slot].quality = quality;
         member.slots[slot].paused.set(now, paused);
         let transport = member.transport;
-        self.command(Command::SetPreference { transport, mid, preference: LayerPreference { quality, paused } });
+        self.command(index, Command::SetPreference { transport, mid, preference: LayerPreference { quality, paused } });
     }
 
     fn restart_ice(&mut self, index: usize) {
@@ -81,7 +82,7 @@ impl Conference {
         member.disturb(now);
         let transport = member.transport;
         self.update_sections(index);
-        self.command(Command::RestartIce { transport, local, remote: parsed.ice });
+        self.command(index, Command::RestartIce { transport, local, remote: parsed.ice });
     }
 
     fn move_address(&mut self, index: usize) {
@@ -110,7 +111,7 @@ impl Conference {
     fn update_sections(&mut self, index: usize) {
         let member = &self.members[index];
         let (transport, sections) = (member.transport, member.sections.clone());
-        self.command(Command::UpdateSections { transport, sections });
+        self.command(index, Command::UpdateSections { transport, sections });
     }
 
     fn republish(&mut self, index: usize) {
@@ -145,8 +146,12 @@ impl Conference {
     fn leave(&mut self, index: usize) {
         self.part(index);
         self.members[index].left = true;
-        let transport = self.members[index].transport;
-        self.command(Command::RemoveTransport { transport });
+        let (server, transport) = (self.members[index].server, self.members[index].transport);
+        let (orders, heard) = self.spread.leave(server, transport);
+        self.carry_out(orders);
+        if let Some(heard) = heard {
+            self.note_loudest(&heard);
+        }
     }
 
     /// The server will not notice before consent expires, which is after the conference.

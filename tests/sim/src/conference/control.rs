@@ -1,7 +1,7 @@
 //! The control plane's part: answers, publications, slots.
 
 use super::member::SlotState;
-use super::{Conference, ROOM, SERVER};
+use super::{Conference, ROOM, servers, spread};
 use sfu_core::command::{Command, LayerPreference, TransportParams};
 use sfu_core::ids::{PublicationId, TransportId};
 use sfu_rtc::ice::{Candidate, CandidateProtocol, ICE_ENTROPY, IceCredentials};
@@ -39,7 +39,9 @@ impl Conference {
         };
         member.local_ice = Some(local_ice);
         let transport = member.transport;
-        self.command(Command::AddTransport { room: ROOM, transport, params: Box::new(params) });
+        let orders = self.spread.enter(self.members[index].server);
+        self.carry_out(orders);
+        self.command(index, Command::AddTransport { room: ROOM, transport, params: Box::new(params) });
         self.publish(index, AUDIO);
         self.publish(index, VIDEO);
         self.fill_slots(index);
@@ -50,8 +52,9 @@ impl Conference {
         }
     }
 
-    pub(super) fn command(&mut self, command: Command) {
-        self.worker.handle_command(self.now, command);
+    /// Gives an order to a member's worker.
+    pub(super) fn command(&mut self, index: usize, command: Command) {
+        self.servers.command(self.now, self.members[index].server, command);
     }
 
     /// Answers an offer; the member has the answer at once.
@@ -61,8 +64,8 @@ impl Conference {
         member.answers += 1;
         let params = AnswerParams {
             ice,
-            fingerprint: self.certificate.fingerprint(),
-            candidates: &[Candidate::host(CandidateProtocol::Udp, SERVER.into(), 1)],
+            fingerprint: self.servers.certificate.fingerprint(),
+            candidates: &[Candidate::host(CandidateProtocol::Udp, servers::address(member.server), 1)],
             policy: &MediaPolicy::default(),
             session: 1,
             version: member.answers,
@@ -100,8 +103,17 @@ impl Conference {
         source.publication = Some(publication);
         source.muted = false;
         source.flows.set(now, true);
-        let transport = member.transport;
-        self.command(Command::Publish { publication, transport, mid });
+        let section = member.sections.iter().find(|section| section.mid == mid).expect("it was negotiated");
+        let source = spread::Source {
+            id: publication,
+            origin: member.server,
+            transport: member.transport,
+            mid,
+            kind: section.kind,
+            rids: section.rids.clone(),
+        };
+        let orders = self.spread.publish(source);
+        self.carry_out(orders);
     }
 
     /// Ends a publication: slots that carried it are empty.
@@ -109,7 +121,8 @@ impl Conference {
         let now = self.now;
         let Some(publication) = self.members[index].sources[which].publication.take() else { return };
         self.members[index].sources[which].flows.set(now, false);
-        self.command(Command::Unpublish { publication });
+        let orders = self.spread.unpublish(publication);
+        self.carry_out(orders);
         self.empty_slots_of(index, which == VIDEO);
     }
 
@@ -135,7 +148,7 @@ impl Conference {
         state.shows.set(now, shows);
         let preference = LayerPreference { quality: state.quality, paused: state.paused.last() };
         let transport = member.transport;
-        self.command(Command::AssignSlot { transport, mid, source, preference });
+        self.command(index, Command::AssignSlot { transport, mid, source, preference });
     }
 
     pub(super) fn slot_mid(&self, index: usize, slot: usize) -> Option<Mid> {

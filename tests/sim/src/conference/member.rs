@@ -1,7 +1,7 @@
 //! One participant with its links, its transport, and what the checks must know of it.
 
 use super::tap::Tap;
-use super::{Conference, SERVER, START, since_start};
+use super::{Conference, START, servers, since_start};
 use crate::peer::{Peer, PeerConfig};
 use crate::rng::Rng;
 use crate::timeline::Timeline;
@@ -19,6 +19,8 @@ const RECOVERY: Duration = Duration::from_millis(2_500);
 pub(super) struct Member {
     pub(super) peer: Peer,
     pub(super) transport: TransportId,
+    /// Number of its worker.
+    pub(super) server: usize,
     pub(super) up: Link<Parcel>,
     pub(super) down: Link<Parcel>,
     /// Every address that it ever had, as the server sees it.
@@ -137,6 +139,7 @@ impl Conference {
         Member {
             peer: Peer::new(config, self.clock, joins, rng.fork()),
             transport: TransportId(index as u64 + 1),
+            server: self.servers.of(index),
             up: Link::new(calm(&drawn.up), rng.bits()),
             down: Link::new(calm(&drawn.down), rng.bits()),
             addresses: vec![address],
@@ -206,7 +209,7 @@ impl Member {
     /// Puts what the peer sends on its way.
     pub(super) fn drain(&mut self, now: Instant) {
         for (to, bytes) in self.peer.take_outbox() {
-            if to != SocketAddr::from(SERVER) || self.gone || self.left {
+            if to != servers::address(self.server) || self.gone || self.left {
                 continue;
             }
             self.up.send(since_start(now), Parcel::up(self.seen_as, bytes));

@@ -3,29 +3,26 @@
 mod actions;
 mod control;
 mod member;
+mod servers;
+mod spread;
 mod tap;
 mod verdict;
 
 pub use verdict::Outcome;
 
 use crate::clock::Clock;
+use crate::placement::{LONGEST_PASSAGE, Placement};
 use crate::rng::Rng;
 use crate::scenario::{Action, Scenario};
 use member::{Member, Parcel};
+use servers::Servers;
 use sfu_core::command::Command;
-use sfu_core::config::WorkerConfig;
 use sfu_core::event::{Event, WorkerStats};
 use sfu_core::ids::{PublicationId, RoomId};
-use sfu_core::worker::Worker;
-use sfu_rtc::dtls::DtlsCertificate;
-use sfu_rtc::net::{NetworkPath, Protocol, TransmitBatch};
-use sfu_rtc::time::{Duration, Instant, WallClock};
+use sfu_rtc::time::{Duration, Instant};
+use spread::{Orders, Spread};
 use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::sync::Arc;
 
-/// Where the server is.
-const SERVER: ([u8; 4], u16) = ([10, 0, 0, 1], 7_881);
 /// The only room.
 const ROOM: RoomId = RoomId(1);
 /// When a conference begins; far from zero, so that nothing depends on it.
@@ -34,13 +31,12 @@ const START: Instant = Instant::from_millis(1_000_000);
 /// A conference under way.
 pub struct Conference {
     scenario: Scenario,
-    worker: Worker,
-    certificate: Arc<DtlsCertificate>,
+    servers: Servers,
+    spread: Spread,
     clock: Clock,
     now: Instant,
     rng: Rng,
     members: Vec<Member>,
-    batch: TransmitBatch,
     /// Next of the scenario's actions.
     next_action: usize,
     next_publication: u64,
@@ -52,10 +48,13 @@ pub struct Conference {
     speaking: Option<(usize, Instant)>,
     /// What must not be and was seen on the way.
     faults: Vec<String>,
-    stats: Option<Box<WorkerStats>>,
+    /// What workers answered that were asked for their figures.
+    stats: Vec<WorkerStats>,
 }
 
 /// Plays the conference that `seed` draws.
+///
+/// Where its members are is drawn apart from all else: the same conference is played on one worker or on two.
 ///
 /// What str0m draws by itself is drawn from the seed too, but not the keys and the order of its hash tables: a
 /// failure that hangs on single datagrams may need a few repetitions.
@@ -63,25 +62,22 @@ pub fn run(seed: u64) -> Outcome {
     fastrand::seed(seed);
     let mut rng = Rng::new(seed);
     let scenario = Scenario::draw(&mut rng);
-    Conference::new(scenario, rng).play()
+    let placement = Placement::draw(seed, scenario.participants.len());
+    Conference::new(scenario, placement, rng).play()
 }
 
 impl Conference {
-    fn new(scenario: Scenario, mut rng: Rng) -> Self {
-        let certificate = Arc::new(DtlsCertificate::generate());
-        let wall = WallClock::new(START, Duration::from_secs(1_700_000_000));
-        let mut worker = Worker::new(WorkerConfig::default(), Arc::clone(&certificate), wall, rng.bits());
-        worker.handle_command(START, Command::OpenRoom { room: ROOM });
+    fn new(scenario: Scenario, placement: Placement, mut rng: Rng) -> Self {
+        let servers = Servers::new(placement, &mut rng);
         let members = Vec::new();
-        Self {
+        let mut conference = Self {
             scenario,
-            worker,
-            certificate,
+            servers,
+            spread: Spread::default(),
             clock: Clock::default(),
             now: START,
             rng,
             members,
-            batch: TransmitBatch::default(),
             next_action: 0,
             next_publication: 1,
             next_ssrc: 0x1000_0000,
@@ -89,8 +85,11 @@ impl Conference {
             heard: HashMap::new(),
             speaking: None,
             faults: Vec::new(),
-            stats: None,
-        }
+            stats: Vec::new(),
+        };
+        let orders = conference.spread.open_on(0);
+        conference.carry_out(orders);
+        conference
     }
 
     fn play(mut self) -> Outcome {
@@ -102,7 +101,7 @@ impl Conference {
         self.run_until(end);
         let stats = self.ask_for_stats();
         self.close();
-        self.verdict(end, stats)
+        self.verdict(end, &stats)
     }
 
     fn run_until(&mut self, end: Instant) {
@@ -121,7 +120,7 @@ impl Conference {
     fn next_event(&self) -> Instant {
         let members = self.members.iter().filter_map(|member| member.next_event());
         let action = self.scenario.actions.get(self.next_action).map(|(at, ..)| START + *at);
-        let others = [self.worker.poll_timeout(), action];
+        let others = [self.servers.poll_timeout(), action];
         members.chain(others.into_iter().flatten()).min().unwrap_or(Instant::NEVER)
     }
 
@@ -129,9 +128,7 @@ impl Conference {
         for index in 0..self.members.len() {
             self.deliver(index);
         }
-        if self.worker.poll_timeout().is_some_and(|at| at <= self.now) {
-            self.worker.handle_timeout(self.now);
-        }
+        self.servers.handle_timeout(self.now);
         for index in 0..self.members.len() {
             if self.members[index].joins_at.is_some_and(|at| at <= self.now) {
                 self.join(index);
@@ -150,14 +147,15 @@ impl Conference {
     /// Hands over what has passed a member's links.
     fn deliver(&mut self, index: usize) {
         let (now, elapsed) = (self.now, since_start(self.now));
+        let server = self.servers.of(index);
         let member = &mut self.members[index];
         while let Some(mut parcel) = member.up.poll(elapsed) {
-            self.worker.handle_datagram(now, &path(parcel.address), parcel.content());
+            self.servers.handle_datagram(now, server, parcel.address, parcel.content());
         }
         while let Some(mut parcel) = member.down.poll(elapsed) {
             // Whoever moved no longer gets what was sent to where it was.
             if member.seen_as == parcel.address && !member.gone {
-                member.peer.handle_datagram(now, SERVER.into(), parcel.content());
+                member.peer.handle_datagram(now, servers::address(server), parcel.content());
             }
         }
     }
@@ -167,35 +165,28 @@ impl Conference {
         for member in &mut self.members {
             member.drain(self.now);
         }
-        loop {
-            self.batch.clear();
-            self.worker.poll_transmit(self.now, &mut self.batch);
-            if self.batch.is_empty() {
-                break;
-            }
-            self.send_batch();
-        }
-        while let Some(event) = self.worker.poll_event() {
-            self.handle_event(event);
+        self.transmit();
+        while let Some((server, event)) = self.servers.poll_event() {
+            self.handle_event(server, event);
         }
     }
 
-    fn send_batch(&mut self) {
-        for transmit in self.batch.transmits() {
-            let to = transmit.path.remote;
-            let Some(index) = self.members.iter().position(|member| member.had_address(to)) else {
-                self.faults.push(format!("datagrams for nobody: {to}"));
-                continue;
-            };
-            let member = &mut self.members[index];
-            for datagram in self.batch.bytes(transmit).chunks(transmit.segment_size) {
-                member.tap.on_datagram(datagram);
-                member.down.send(since_start(self.now), Parcel::down(to, datagram.to_vec()));
+    /// Puts what workers send on its way.
+    fn transmit(&mut self) {
+        let Self { servers, members, faults, now, .. } = self;
+        servers.transmit(*now, |server, to, datagram| {
+            let to_one_of = |member: &&mut Member| member.server == server && member.had_address(to);
+            match members.iter_mut().find(to_one_of) {
+                Some(member) => {
+                    member.tap.on_datagram(datagram);
+                    member.down.send(since_start(*now), Parcel::down(to, datagram.to_vec()));
+                }
+                None => faults.push(format!("a datagram of worker {server} for nobody of its members: {to}")),
             }
-        }
+        });
     }
 
-    fn handle_event(&mut self, event: Event) {
+    fn handle_event(&mut self, server: usize, event: Event) {
         match event {
             Event::Connected { transport, .. } => {
                 if let Some(member) = self.member_of(transport) {
@@ -215,31 +206,47 @@ impl Conference {
                 }
             }
             Event::ActiveSpeakers { speakers, .. } => {
-                if let Some((loudest, _)) = speakers.first()
-                    && let Some((source, _)) = self.publications.get(loudest)
-                {
-                    *self.heard.entry(*source).or_default() += 1;
+                let heard = speakers.into_iter().map(|(speaker, _)| speaker).collect();
+                if self.spread.note_speakers(server, &heard) {
+                    self.note_loudest(&heard);
                 }
             }
             Event::SlotSwitched { transport, mid, publication } => self.check_switch(transport, mid, publication),
-            Event::Stats { stats, .. } => self.stats = Some(stats),
+            Event::Stats { stats, .. } => self.stats.push(*stats),
             Event::PublicationCodec { .. } | Event::Shedding { .. } => {}
         }
     }
 
-    fn ask_for_stats(&mut self) -> Option<Box<WorkerStats>> {
-        self.worker.handle_command(self.now, Command::Stats { token: 1 });
+    fn note_loudest(&mut self, heard: &[PublicationId]) {
+        if let Some((source, _)) = heard.first().and_then(|loudest| self.publications.get(loudest)) {
+            *self.heard.entry(*source).or_default() += 1;
+        }
+    }
+
+    /// Gives workers their orders.
+    fn carry_out(&mut self, orders: Orders) {
+        self.servers.carry_out(self.now, orders);
+    }
+
+    /// The figures of each worker that answers.
+    fn ask_for_stats(&mut self) -> Vec<WorkerStats> {
+        self.carry_out((0..self.servers.count()).map(|server| (server, Command::Stats { token: 1 })).collect());
         self.drain();
-        self.stats.take()
+        std::mem::take(&mut self.stats)
     }
 
     /// Everybody goes; nothing may stay.
     fn close(&mut self) {
-        self.worker.handle_command(self.now, Command::CloseRoom { room: ROOM });
+        let orders = self.spread.close();
+        self.carry_out(orders);
         self.drain();
-        match self.ask_for_stats() {
-            Some(stats) if stats.rooms == 0 && stats.transports.is_empty() => {}
-            other => self.faults.push(format!("something stayed after the end: {other:?}")),
+        // What was on its way from worker to worker meets nobody any more.
+        self.now += LONGEST_PASSAGE;
+        self.servers.handle_timeout(self.now);
+        let stats = self.ask_for_stats();
+        let empty = stats.iter().filter(|stats| stats.rooms == 0 && stats.transports.is_empty()).count();
+        if empty != self.servers.count() {
+            self.faults.push(format!("something stayed after the end: {stats:?}"));
         }
     }
 }
@@ -247,11 +254,6 @@ impl Conference {
 /// Time of the links' clock.
 fn since_start(now: Instant) -> Duration {
     now - Instant::ZERO
-}
-
-/// The server's path to a remote address.
-fn path(remote: SocketAddr) -> NetworkPath {
-    NetworkPath { remote, local: SocketAddr::from(SERVER).ip(), protocol: Protocol::Udp }
 }
 
 /// Whether the action is one that ends somebody's part.

@@ -16,8 +16,12 @@ pub struct Outcome {
     pub faults: Vec<String>,
     /// Who took part.
     pub participants: usize,
+    /// On how many workers it was.
+    pub workers: usize,
     /// RTP packets that the server sent.
     pub packets: u64,
+    /// RTP packets that a worker took from another.
+    pub relayed: u64,
     /// Packets of pictures that were to reach a member.
     pub video_expected: u64,
     /// Of these, those that were lost for good on the way to the server.
@@ -44,8 +48,10 @@ const RIPPLE: Duration = Duration::from_millis(1_000);
 const MAX_POOL: u64 = 8 * 4 * 1_024;
 
 impl Conference {
-    pub(super) fn verdict(mut self, end: Instant, stats: Option<Box<WorkerStats>>) -> Outcome {
-        let mut outcome = Outcome { participants: self.members.len(), ..Outcome::default() };
+    pub(super) fn verdict(mut self, end: Instant, stats: &[WorkerStats]) -> Outcome {
+        let (participants, workers) = (self.members.len(), self.servers.count());
+        let relayed = stats.iter().map(|stats| stats.relayed_in).sum();
+        let mut outcome = Outcome { participants, workers, relayed, ..Outcome::default() };
         let mut faults = std::mem::take(&mut self.faults);
         let clean = self.scenario.participants.iter().all(|drawn| is_clean(&drawn.up) && is_clean(&drawn.down));
         for index in 0..self.members.len() {
@@ -60,9 +66,12 @@ impl Conference {
         if up as f64 > RESIDUAL * all + 5.0 || down as f64 > RESIDUAL * all + 5.0 {
             faults.push(format!("of {all} packets, {up} were lost on the way up and {down} on the way down"));
         }
-        match stats {
-            Some(stats) if stats.pool_packets <= MAX_POOL => {}
-            other => faults.push(format!("the pool has grown: {other:?}")),
+        let ignored: u64 = stats.iter().map(|stats| stats.ignored_commands).sum();
+        if ignored > 0 {
+            faults.push(format!("{ignored} orders were ignored"));
+        }
+        if stats.iter().filter(|stats| stats.pool_packets <= MAX_POOL).count() != workers {
+            faults.push(format!("the pool has grown: {stats:?}"));
         }
         if let Some((speaker, since)) = self.speaking {
             let long = end - since > Duration::from_millis(3_000);
