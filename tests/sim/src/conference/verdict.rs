@@ -42,6 +42,8 @@ const CONNECT_LOSSY: Duration = Duration::from_millis(9_000);
 const FOLLOW: Duration = Duration::from_millis(8_000);
 /// Largest share of packets that repair may fail to bring back.
 const RESIDUAL: f64 = 0.01;
+/// Who speaks is told after so long.
+const SPEAKS: Duration = Duration::from_millis(3_000);
 /// What was lost in a disturbance shows so long around it.
 const RIPPLE: Duration = Duration::from_millis(1_000);
 /// More packets than the histories of eight cameras and microphones hold is growth.
@@ -74,7 +76,9 @@ impl Conference {
             faults.push(format!("the pool has grown: {stats:?}"));
         }
         if let Some((speaker, since)) = self.speaking {
-            let long = end - since > Duration::from_millis(3_000);
+            // Whoever has moved to another address is not heard before the server has followed.
+            let cuts: Vec<_> = self.obstacles(speaker, end).collect();
+            let long = without((since, end), &cuts).iter().any(|(from, to)| *to - *from > SPEAKS);
             let flows =
                 self.members[speaker].sources[AUDIO].flows.spans(end).all(|(_, to, flows)| flows || to <= since);
             if long && flows && !self.heard.contains_key(&speaker) {
