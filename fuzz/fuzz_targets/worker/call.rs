@@ -1,39 +1,37 @@
-//! The worker with its clients, and what must hold whatever they do.
+//! The workers with their clients, and what must hold whatever they do.
 
-use crate::client::{Client, path};
+use crate::client::{Client, path, worker_of};
+use crate::workers::{MAX_PACKETS, WORKERS, Workers};
 use sfu_core::command::Command;
-use sfu_core::config::WorkerConfig;
-use sfu_core::event::{Event, WorkerStats};
-use sfu_core::ids::{PublicationId, RoomId};
-use sfu_core::worker::Worker;
+use sfu_core::ids::{PublicationId, RoomId, WorkerId};
 use sfu_rtc::dtls::DtlsCertificate;
 use sfu_rtc::ids::{Mid, PayloadType, SeqNo, Ssrc};
+use sfu_rtc::media::MediaKind;
 use sfu_rtc::net::{NetworkPath, TransmitBatch};
 use sfu_rtc::rtp::{HeaderWriter, RtpHeader, SealedHeader, is_rtcp};
-use sfu_rtc::time::{Duration, Instant, WallClock};
+use sfu_rtc::time::{Duration, Instant};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 pub(crate) const ROOM: RoomId = RoomId(1);
 /// Orders name rooms below this number.
 pub(crate) const ROOMS: u64 = 3;
-const CLIENTS: u64 = 2;
+const CLIENTS: u64 = 3;
 const START: Instant = Instant::from_millis(1_000_000);
-/// What one step may make the worker send: a whole history again, to both clients, and some more.
+/// What one step may make the workers send: a whole history again, to all clients, and some more.
 const MAX_SENT: usize = 8_192;
-/// What it may keep, whatever comes.
-const MAX_PACKETS: u64 = 16_384;
+
+/// Sequence numbers in use at each path, by source. AES-GCM forbids to use one twice under one key.
+type SentNumbers = HashMap<(NetworkPath, Ssrc), (SeqNo, HashSet<u64>)>;
 
 pub(crate) struct Call {
-    pub(crate) worker: Worker,
+    pub(crate) workers: Workers,
     pub(crate) clients: Vec<Client>,
     pub(crate) now: Instant,
     batch: TransmitBatch,
     /// Next sequence number of each source of each client.
     seqs: HashMap<(usize, u32), u64>,
-    /// Sequence numbers in use at each path, by source. AES-GCM forbids to use one twice under one key.
-    sent: HashMap<(NetworkPath, Ssrc), (SeqNo, HashSet<u64>)>,
-    stats: Option<Box<WorkerStats>>,
+    sent: SentNumbers,
 }
 
 fn certificates() -> &'static [Arc<DtlsCertificate>; 2] {
@@ -42,26 +40,25 @@ fn certificates() -> &'static [Arc<DtlsCertificate>; 2] {
 }
 
 impl Call {
-    /// Two clients in a room: each publishes sound and picture, and gets the other's.
+    /// Three clients in a room, one of them on another worker: each publishes sound and picture, and gets another's.
     pub(crate) fn new() -> Self {
         let [server, _] = certificates();
-        let clock = WallClock::new(START, Duration::from_secs(1_700_000_000));
-        let config = WorkerConfig { max_packets: MAX_PACKETS as usize, ..WorkerConfig::default() };
         let mut call = Self {
-            worker: Worker::new(config, Arc::clone(server), clock, 1),
+            workers: Workers::new(server, START),
             clients: Vec::new(),
             now: START,
             batch: TransmitBatch::default(),
             seqs: HashMap::new(),
             sent: HashMap::new(),
-            stats: None,
         };
-        call.worker.handle_command(START, Command::OpenRoom { room: ROOM });
+        for worker in 0..WORKERS {
+            call.command(worker, Command::OpenRoom { room: ROOM });
+        }
         for id in 0..CLIENTS {
             call.join(id);
         }
         for subscriber in 0..CLIENTS {
-            let other = 1 - subscriber;
+            let other = [1, 0, 0][subscriber as usize];
             for (slot, publication) in [("2", 2 * other), ("3", 2 * other + 1)] {
                 call.assign(subscriber, slot, publication);
             }
@@ -72,7 +69,7 @@ impl Call {
     fn join(&mut self, id: u64) {
         let [server, own] = certificates();
         let mut client = Client::new(id, own, server, self.now);
-        self.command(client.add(ROOM, crate::orders::sections(id, 0)));
+        self.command(client.worker, client.add(ROOM, crate::orders::sections(id, 0)));
         let check = client.check();
         self.clients.push(client);
         self.give(id as usize, check);
@@ -87,31 +84,42 @@ impl Call {
             }
             self.pass(Duration::from_millis(5));
         }
-        let transport = self.clients[id as usize].transport;
         for (publication, mid) in [(2 * id, "0"), (2 * id + 1, "1")] {
-            let publication = PublicationId(publication);
-            self.command(Command::Publish { publication, transport, mid: Mid::new(mid).expect("a mid") });
+            self.publish(id as usize, PublicationId(publication), Mid::new(mid).expect("a mid"));
         }
+    }
+
+    /// Publishes a client's section, and relays it to the other worker.
+    fn publish(&mut self, index: usize, publication: PublicationId, mid: Mid) {
+        let Client { worker, transport, .. } = self.clients[index];
+        self.command(worker, Command::Publish { publication, transport, mid });
+        let section = crate::orders::sections(transport.0, 0).into_iter().find(|section| section.mid == mid);
+        let (kind, rids) = section.map_or((MediaKind::Audio, Vec::new()), |section| (section.kind, section.rids));
+        let (origin, destination) = (WorkerId(worker as u16), WorkerId(1 - worker as u16));
+        self.command(worker, Command::RelayTo { publication, destination });
+        let open = Command::OpenRelay { room: ROOM, publication, origin, sender: transport, kind, rids };
+        self.command(1 - worker, open);
     }
 
     fn assign(&mut self, subscriber: u64, slot: &str, publication: u64) {
         let transport = self.clients[subscriber as usize].transport;
         let (mid, source) = (Mid::new(slot).expect("a mid"), Some(PublicationId(publication)));
-        self.command(Command::AssignSlot { transport, mid, source, preference: Default::default() });
+        let command = Command::AssignSlot { transport, mid, source, preference: Default::default() };
+        self.command(worker_of(transport), command);
     }
 
-    pub(crate) fn command(&mut self, command: Command) {
-        self.worker.handle_command(self.now, command);
+    pub(crate) fn command(&mut self, worker: usize, command: Command) {
+        self.workers.command(self.now, worker, command);
     }
 
     /// A datagram of a client.
     pub(crate) fn give(&mut self, who: usize, mut datagram: Vec<u8>) {
-        let path = self.clients[who % self.clients.len()].path;
-        self.worker.handle_datagram(self.now, &path, &mut datagram);
+        let Client { worker, path, .. } = self.clients[who % self.clients.len()];
+        self.workers.handle_datagram(self.now, worker, &path, &mut datagram);
     }
 
     pub(crate) fn give_from_a_stranger(&mut self, who: usize, mut datagram: Vec<u8>) {
-        self.worker.handle_datagram(self.now, &path(50_000 + who as u16), &mut datagram);
+        self.workers.handle_datagram(self.now, who, &path(50_000 + who as u16), &mut datagram);
     }
 
     /// A sealed RTP packet: source, payload type, step of the sequence number, timestamp, extensions, payload.
@@ -196,75 +204,65 @@ impl Call {
     pub(crate) fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         for _ in 0..10_000 {
-            let Some(at) = self.worker.poll_timeout().filter(|at| *at <= until) else {
+            let Some(at) = self.workers.poll_timeout().filter(|at| *at <= until) else {
                 self.now = until;
                 return;
             };
             self.now = self.now.max(at);
-            self.worker.handle_timeout(self.now);
+            self.workers.handle_timeout(self.now);
             self.drain();
         }
         panic!("the timers do not come to rest");
     }
 
-    /// Takes all that the worker has to send and to say.
+    /// Takes all that the workers have to send and to say.
     pub(crate) fn drain(&mut self) {
-        let mut sent = 0;
-        loop {
-            self.batch.clear();
-            self.worker.poll_transmit(self.now, &mut self.batch);
-            if self.batch.is_empty() {
-                break;
+        let Self { workers, clients, batch, sent, now, .. } = self;
+        let mut count = 0;
+        workers.transmit(*now, batch, |batch| {
+            count += batch.datagrams();
+            assert!(count <= MAX_SENT, "{count} datagrams at once");
+            for transmit in batch.transmits() {
+                let datagrams = batch.bytes(transmit).chunks(transmit.segment_size);
+                datagrams.for_each(|datagram| take_datagram(*now, &transmit.path, datagram, clients, sent));
             }
-            sent += self.batch.datagrams();
-            assert!(sent <= MAX_SENT, "{sent} datagrams at once");
-            self.take_batch();
-        }
-        while let Some(event) = self.worker.poll_event() {
-            if let Event::Stats { stats, .. } = event {
-                self.stats = Some(stats);
-            }
-        }
-    }
-
-    fn take_batch(&mut self) {
-        for transmit in self.batch.transmits() {
-            for datagram in self.batch.bytes(transmit).chunks(transmit.segment_size) {
-                match datagram.first() {
-                    Some(20..=63) => {
-                        let client = self.clients.iter_mut().find(|client| client.path == transmit.path);
-                        client.into_iter().for_each(|client| client.handle_dtls(self.now, datagram));
-                    }
-                    Some(128..=191) if !is_rtcp(datagram) => {
-                        let header = SealedHeader::parse(datagram).expect("we send sound headers");
-                        let first = SeqNo(u64::from(header.seq));
-                        let owner = path(1_000 + transmit.path.remote.port() % 10);
-                        let used = self.sent.entry((owner, header.ssrc)).or_insert((first, HashSet::new()));
-                        let seq = used.0.extend(header.seq);
-                        used.0 = used.0.max(seq);
-                        assert!(used.1.insert(seq.0), "{seq:?} of {:?} was sealed twice", header.ssrc);
-                    }
-                    _ => {}
-                }
-            }
-        }
+        });
+        while workers.poll_event().is_some() {}
     }
 
     /// Ends the rooms; nothing may stay.
     pub(crate) fn close(&mut self) {
-        let stats = self.ask();
-        assert!(stats.pool_packets <= MAX_PACKETS);
-        for room in 0..ROOMS {
-            self.command(Command::CloseRoom { room: RoomId(room) });
+        for stats in self.workers.stats(self.now) {
+            assert!(stats.pool_packets <= MAX_PACKETS, "{stats:?}");
         }
+        for room in 0..ROOMS {
+            (0..WORKERS).for_each(|worker| self.command(worker, Command::CloseRoom { room: RoomId(room) }));
+        }
+        self.workers.busy = false;
         self.drain();
-        let stats = self.ask();
-        assert!(stats.rooms == 0 && stats.transports.is_empty(), "{stats:?}");
+        let stats = self.workers.stats(self.now);
+        assert!(stats.iter().all(|stats| stats.rooms == 0 && stats.transports.is_empty()), "{stats:?}");
+        assert!(stats[0].relayed_in <= stats[1].relayed_out, "{stats:?}");
+        assert!(stats[1].relayed_in <= stats[0].relayed_out, "{stats:?}");
     }
+}
 
-    fn ask(&mut self) -> Box<WorkerStats> {
-        self.command(Command::Stats { token: 1 });
-        self.drain();
-        self.stats.take().expect("an answer")
+/// A datagram of a worker, for whom it may concern.
+fn take_datagram(now: Instant, to: &NetworkPath, datagram: &[u8], clients: &mut [Client], sent: &mut SentNumbers) {
+    match datagram.first() {
+        Some(20..=63) => {
+            let client = clients.iter_mut().find(|client| client.path == *to);
+            client.into_iter().for_each(|client| client.handle_dtls(now, datagram));
+        }
+        Some(128..=191) if !is_rtcp(datagram) => {
+            let header = SealedHeader::parse(datagram).expect("we send sound headers");
+            let first = SeqNo(u64::from(header.seq));
+            let owner = path(1_000 + to.remote.port() % 10);
+            let used = sent.entry((owner, header.ssrc)).or_insert((first, HashSet::new()));
+            let seq = used.0.extend(header.seq);
+            used.0 = used.0.max(seq);
+            assert!(used.1.insert(seq.0), "{seq:?} of {:?} was sealed twice", header.ssrc);
+        }
+        _ => {}
     }
 }

@@ -14,6 +14,8 @@ use std::net::{IpAddr, SocketAddr};
 
 /// One client.
 pub(crate) struct Client {
+    /// Number of its worker.
+    pub(crate) worker: usize,
     pub(crate) path: NetworkPath,
     pub(crate) transport: TransportId,
     pub(crate) sender: Option<SrtpSender>,
@@ -21,6 +23,11 @@ pub(crate) struct Client {
     pub(crate) remote: IceCredentials,
     certificate: DtlsCertificate,
     dtls: DtlsEndpoint,
+}
+
+/// Number of the worker of a transport: the first two clients share one, so that it both forwards and relays.
+pub(crate) fn worker_of(transport: TransportId) -> usize {
+    usize::from(transport.0 > 1)
 }
 
 /// The server's path to a port of the clients' host.
@@ -36,6 +43,7 @@ pub(crate) fn credentials(name: &str) -> IceCredentials {
 impl Client {
     pub(crate) fn new(id: u64, certificate: &DtlsCertificate, server: &DtlsCertificate, now: Instant) -> Self {
         Self {
+            worker: worker_of(TransportId(id)),
             path: path(1_000 + id as u16),
             transport: TransportId(id),
             sender: None,

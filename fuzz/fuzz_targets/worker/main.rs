@@ -1,11 +1,12 @@
-//! The worker as a whole: two connected clients, whose packets are sealed around what the input says, strangers, the
-//! control plane's orders in any sequence, and time.
+//! The worker as a whole, and another to relay to: three connected clients, whose packets are sealed around what the
+//! input says, strangers, the control plane's orders in any sequence, and time.
 
 #![no_main]
 
 mod call;
 mod client;
 mod orders;
+mod workers;
 
 use call::Call;
 use libfuzzer_sys::fuzz_target;

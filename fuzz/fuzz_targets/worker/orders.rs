@@ -1,9 +1,9 @@
 //! The control plane's orders, in any sequence, also about what does not exist.
 
 use crate::call::{Call, ROOM, ROOMS};
-use crate::client::credentials;
+use crate::client::{credentials, worker_of};
 use sfu_core::command::{Command, LayerPreference, Quality};
-use sfu_core::ids::{PublicationId, RoomId, TransportId};
+use sfu_core::ids::{PublicationId, RoomId, TransportId, WorkerId};
 use sfu_rtc::ids::{Mid, PayloadType, Rid, Ssrc};
 use sfu_rtc::media::{Codec, Direction, MediaKind, MediaSection, PayloadFormat, SsrcPair};
 use sfu_rtc::rtp::extension::{ExtensionKind, ExtensionMap};
@@ -84,7 +84,7 @@ fn section(mid: &str, kind: MediaKind, direction: Direction, ssrc: u32) -> Media
 }
 
 impl Call {
-    /// One order: which, about whom, and its details.
+    /// One order: which, about whom, and its details. It goes to the worker of the transport, or to the other one.
     pub(crate) fn order(&mut self, who: usize, bytes: &[u8]) {
         let byte = |at: usize| bytes.get(at).copied().unwrap_or_default();
         let transport = TransportId(who as u64 % 3);
@@ -94,7 +94,8 @@ impl Call {
             quality: [Quality::Low, Quality::Medium, Quality::High][usize::from(byte(3)) % 3],
             paused: byte(3) & 0x80 != 0,
         };
-        let command = match byte(0) % 12 {
+        let worker = worker_of(transport) ^ usize::from(byte(4) & 1);
+        let command = match byte(0) % 16 {
             0 => Command::OpenRoom { room: RoomId(u64::from(byte(1)) % ROOMS) },
             1 if byte(1) == 0 => Command::CloseRoom { room: ROOM },
             2 => Command::UpdateSections { transport, sections: sections(transport.0, byte(1)) },
@@ -115,8 +116,22 @@ impl Call {
             }
             9 => Command::SetPreference { transport, mid, preference },
             10 => Command::RequestKeyframe { publication },
+            11 => Command::RelayTo { publication, destination: WorkerId(u16::from(byte(2) % 3)) },
+            12 => Command::StopRelay { publication, destination: WorkerId(u16::from(byte(2) % 3)) },
+            13 => Command::OpenRelay {
+                room: ROOM,
+                publication,
+                origin: WorkerId(u16::from(byte(2) % 3)),
+                sender: TransportId(publication.0 / 2),
+                kind: if byte(3) & 1 == 0 { MediaKind::Video } else { MediaKind::Audio },
+                rids: ["q", "f"].into_iter().take(usize::from(byte(3) >> 1) % 3).filter_map(Rid::new).collect(),
+            },
+            14 => {
+                self.workers.busy = byte(1) & 1 == 0;
+                return;
+            }
             _ => Command::Stats { token: 7 },
         };
-        self.command(command);
+        self.command(worker, command);
     }
 }
