@@ -4,39 +4,40 @@ use anyhow::{Context, Result, bail};
 use sfu_net::affinity;
 use std::fs::File;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long the server may take to answer its first request.
+/// How long the server may take until it listens.
 const START_LIMIT: Duration = Duration::from_secs(20);
-/// Ports that are tried until one is free for UDP and TCP.
-const PORTS: usize = 50;
 /// Lines of its log that are shown where it does not start.
 const LOG_LINES: usize = 10;
 
-/// A running `sfu --dev` with one worker; it ends with this value.
+/// A running `sfu` with one worker; it ends with this value.
 pub struct ServerProcess {
     child: Child,
-    port: u16,
+    address: SocketAddr,
     log: PathBuf,
 }
 
 impl ServerProcess {
-    /// Starts `program` on free ports, pinned to `cpu`, and waits until it answers.
+    /// Starts `program`, pinned to `cpu`, and waits until it listens. `admission` are the arguments that say whom it
+    /// admits, such as `--dev`. The system chooses the ports, so that nobody can take them in the meantime.
     ///
     /// # Errors
-    /// Where there is no such program, or it does not answer; with what it said.
-    pub async fn start(program: &Path, cpu: usize) -> Result<Self> {
-        let (port, media) = (free_tcp_port()?, free_media_port()?);
-        let log = std::env::temp_dir().join(format!("sfu-bench-{}-{port}.log", std::process::id()));
+    /// Where there is no such program, or it does not listen; with what it said.
+    pub async fn start(program: &Path, cpu: usize, admission: &[&str]) -> Result<Self> {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let log = std::env::temp_dir().join(format!("sfu-bench-{}-{number}.log", std::process::id()));
         let output = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let mut command = Command::new(program);
         command
-            .args(["--dev", "--workers", "1", "--log", "warn"])
-            .args(["--http-port", &port.to_string(), "--media-port", &media.to_string()])
+            .args(admission)
+            .args(["--workers", "1", "--log", "warn", "--http-port", "0", "--media-port", "0"])
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output);
@@ -52,14 +53,14 @@ impl ServerProcess {
             }
             other => other.with_context(|| format!("cannot start {} on CPU {cpu}", program.display()))?,
         };
-        let mut server = Self { child, port, log };
-        server.wait_until_it_answers().await?;
+        let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)), log };
+        server.wait_until_it_listens().await?;
         Ok(server)
     }
 
     /// URL of its signalling.
     pub fn url(&self) -> String {
-        format!("ws://127.0.0.1:{}", self.port)
+        format!("ws://{}", self.address)
     }
 
     /// Its process.
@@ -67,20 +68,29 @@ impl ServerProcess {
         self.child.id()
     }
 
-    async fn wait_until_it_answers(&mut self) -> Result<()> {
+    async fn wait_until_it_listens(&mut self) -> Result<()> {
         let end = Instant::now() + START_LIMIT;
-        let health = format!("http://127.0.0.1:{}/healthz", self.port);
-        while sfu_client::signal::fetch(&health).await.is_err() {
-            let ended = self.child.try_wait()?;
-            if ended.is_some() || Instant::now() >= end {
-                let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+        loop {
+            let over = self.child.try_wait()?.is_some() || Instant::now() >= end;
+            let said = std::fs::read_to_string(&self.log).unwrap_or_default();
+            if let Some(address) = signalling(&said) {
+                self.address = address;
+                return Ok(());
+            }
+            if over {
                 let lines: Vec<_> = said.trim().lines().collect();
                 bail!("the server does not start: {}", lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"));
             }
             sleep(Duration::from_millis(50)).await;
         }
-        Ok(())
     }
+}
+
+/// Where the server says that its signalling is; the last line may not be whole yet.
+fn signalling(said: &str) -> Option<SocketAddr> {
+    let (whole, _) = said.rsplit_once('\n')?;
+    let line = whole.lines().find(|line| line.contains("signalling"))?;
+    line.rsplit_once("://")?.1.trim().parse().ok()
 }
 
 impl Drop for ServerProcess {
@@ -92,28 +102,13 @@ impl Drop for ServerProcess {
     }
 }
 
-fn free_tcp_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
-}
-
-/// A port that is free for UDP and TCP.
-fn free_media_port() -> Result<u16> {
-    for _ in 0..PORTS {
-        let port = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?.local_addr()?.port();
-        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("no port is free for UDP and TCP")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     async fn refusal(program: &Path) -> String {
         let cpu = affinity::allowed_cpus()[0];
-        ServerProcess::start(program, cpu).await.err().expect("no server").to_string()
+        ServerProcess::start(program, cpu, &[]).await.err().expect("no server").to_string()
     }
 
     #[tokio::test]
@@ -121,5 +116,12 @@ mod tests {
         assert!(refusal(Path::new("/no/such/sfu")).await.contains("--sfu"));
         let said = refusal(Path::new("/bin/false")).await;
         assert!(said.contains("does not start"), "{said}");
+    }
+
+    #[test]
+    fn the_address_is_read_from_a_whole_line() {
+        let said = "sfu 0.1.0 listens:\n  page, signalling, WHIP, WHEP   http://127.0.0.1:4711";
+        assert_eq!(signalling(said), None, "there may be digits to come");
+        assert_eq!(signalling(&format!("{said}\n  media")), Some(SocketAddr::from(([127, 0, 0, 1], 4711))));
     }
 }
