@@ -2,11 +2,13 @@
 
 mod against_floor;
 mod over_time;
+mod rows;
 mod settings;
 mod table;
 
 pub use against_floor::{AgainstFloor, FloorRatio};
 pub use over_time::Sample;
+pub(crate) use rows::Row;
 pub use settings::Settings;
 
 use crate::generator::Interval;
