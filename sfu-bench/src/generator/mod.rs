@@ -86,7 +86,7 @@ pub struct Live {
 /// What a thread is told.
 enum Command {
     Add(u64, Box<NewPeer>),
-    Remove(u64),
+    Remove(u64, oneshot::Sender<()>),
     Pause(bool),
     Cut(oneshot::Sender<Interval>),
     End,
@@ -134,10 +134,13 @@ impl Generator {
         PeerId(id)
     }
 
-    /// Closes a peer.
-    pub fn remove(&self, peer: PeerId) {
+    /// Closes a peer; returns when it is closed, so that what the server does then is no failure of its connection.
+    pub async fn remove(&self, peer: PeerId) {
+        let (reply, removed) = oneshot::channel();
         self.live.peers.fetch_sub(1, Ordering::Relaxed);
-        self.tell(Command::Remove(peer.0));
+        self.tell(Command::Remove(peer.0, reply));
+        // No answer comes only from a thread that has ended, and all its peers with it.
+        let _ = removed.await;
     }
 
     /// Publishers fall silent, or go on; connections stay up.

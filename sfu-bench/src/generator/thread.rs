@@ -96,11 +96,13 @@ impl Thread {
         loop {
             match self.inbox.try_recv() {
                 Ok(Command::Add(id, peer)) => self.add(id, *peer),
-                Ok(Command::Remove(id)) => {
+                Ok(Command::Remove(id, reply)) => {
                     if let Some(index) = self.places.remove(&id) {
                         self.remove(index);
                         self.free.push(index);
                     }
+                    // Whoever asked may have given up.
+                    let _ = reply.send(());
                 }
                 Ok(Command::Pause(paused)) => self.pause(paused),
                 Ok(Command::Cut(reply)) => {

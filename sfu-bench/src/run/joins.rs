@@ -146,7 +146,7 @@ impl Load<'_> {
 
     /// One participant leaves.
     pub(super) async fn leave(&self, member: Member) {
-        self.generators[member.peer.0].remove(member.peer.1);
+        self.generators[member.peer.0].remove(member.peer.1).await;
         member.session.leave().await;
     }
 
