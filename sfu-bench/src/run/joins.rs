@@ -156,6 +156,11 @@ impl Load<'_> {
         futures_util::future::join_all(all.into_iter().map(|member| self.leave(member))).await;
     }
 
+    /// How many are connected.
+    pub(super) fn connected(&self) -> u64 {
+        self.generators.iter().map(Generator::connected).sum()
+    }
+
     /// Publishers fall silent, or go on.
     pub(super) fn pause(&self, paused: bool) {
         self.paused.set(paused);

@@ -90,7 +90,7 @@ impl Measurement {
         progress("measuring the floor");
         load.pause(true);
         load.stop.sleep(DRAIN).await;
-        let receivers = load.generators.iter().map(Generator::connected).sum();
+        let receivers = load.connected();
         let (packets, bytes) = (settled.measured.packets, settled.measured.bytes);
         self.floors.push(floor_slices::slice(load.options, receivers, packets, bytes).await?);
         load.pause(false);
@@ -124,6 +124,10 @@ impl Measurement {
             quiet = if part.sent > 0 && part.measured.packets == 0 { quiet + 1 } else { 0 };
             if quiet == QUIET_SECONDS {
                 load.stop.stop("the server is gone, or forwards nothing: no packet came for three seconds");
+            }
+            // Who was told goodbye sends nothing, so that it is not quiet in that sense.
+            if load.connected() == 0 && self.whole.failed + interval.failed > 0 {
+                load.stop.stop("the server has ended every connection");
             }
             second = second.next(now - begun, now - last, part, load);
             progress(&second.describe(load));
@@ -171,7 +175,7 @@ impl Second {
         latency.merge(&measured.audio_latency);
         format!(
             "{} of {} connected · {:.0} packets/s in, {:.0} out · loss {:.2} % · p99 {:.1} ms",
-            load.generators.iter().map(Generator::connected).sum::<u64>(),
+            load.connected(),
             load.members.borrow().all.len(),
             rate(self.interval.sent),
             rate(measured.packets),
