@@ -27,6 +27,8 @@ const ROUND_TRIP: Duration = Duration::from_millis(100);
 const MAX_COMPOUND: usize = 800;
 /// A peer that joined less than this ago may not have got anything yet.
 const FIRST_MEDIA: Duration = Duration::from_secs(3);
+/// After so much silence a second counts as silent.
+const SECOND: Duration = Duration::from_secs(1);
 /// Our own source in reports.
 const OWN: Ssrc = Ssrc(1);
 
@@ -56,8 +58,8 @@ pub struct Subscriber {
     streams: Vec<Stream>,
     joined: Instant,
     saw_frame: bool,
-    /// Media came since the last cut.
-    heard: bool,
+    /// When media came last; a newcomer is granted its time.
+    heard: Instant,
     next_report: Instant,
     /// When the first keyframe or missing packet is to be asked for.
     next_request: Instant,
@@ -81,7 +83,7 @@ impl Subscriber {
             streams: Vec::new(),
             joined,
             saw_frame: false,
-            heard: false,
+            heard: joined + (FIRST_MEDIA - SECOND),
             next_report: joined + REPORT_INTERVAL,
             next_request: Instant::NEVER,
             next_wanted_keyframe: if every.is_zero() { Instant::NEVER } else { joined + every },
@@ -137,7 +139,7 @@ impl Subscriber {
             // Padding: a probe of the server.
             return;
         }
-        self.heard = true;
+        self.heard = self.heard.max(now);
         out.packets += 1;
         out.bytes += (view.header_len() + payload.len()) as u64;
         stream.note_jitter(now, view.timestamp());
@@ -257,9 +259,7 @@ impl Subscriber {
 
     /// Counts what went missing since the last cut.
     pub fn cut(&mut self, now: Instant, out: &mut Measured) {
-        let heard = std::mem::take(&mut self.heard);
-        let had_time = now - self.joined > FIRST_MEDIA;
-        out.silent += u64::from(self.expected.media && !heard && had_time);
+        out.silent += u64::from(self.expected.media && now - self.heard >= SECOND);
         self.streams.iter_mut().for_each(|stream| stream.cut(out));
     }
 }
@@ -321,15 +321,18 @@ mod tests {
     fn silence_is_noticed() {
         let expected = Expected { media: true, ..Expected::default() };
         let mut subscriber = Subscriber::new(expected, Instant::ZERO);
-        let silent = |subscriber: &mut Subscriber, seconds: u64| {
+        let silent = |subscriber: &mut Subscriber, millis: u64| {
             let mut out = Measured::default();
-            subscriber.cut(Instant::from_millis(seconds * 1_000), &mut out);
+            subscriber.cut(Instant::from_millis(millis), &mut out);
             out.silent
         };
-        assert_eq!((silent(&mut subscriber, 1), silent(&mut subscriber, 5)), (0, 1));
+        assert_eq!((silent(&mut subscriber, 1_000), silent(&mut subscriber, 5_000)), (0, 1));
         let (seq, packet) = &packets(1)[0];
-        subscriber.handle_rtp(Instant::ZERO, packet, *seq, &mut Measured::default());
-        assert_eq!((silent(&mut subscriber, 6), silent(&mut subscriber, 7)), (0, 1));
+        subscriber.handle_rtp(Instant::from_millis(5_900), packet, *seq, &mut Measured::default());
+        assert_eq!((silent(&mut subscriber, 6_000), silent(&mut subscriber, 7_000)), (0, 1));
+        let (seq, packet) = &packets(2)[1];
+        subscriber.handle_rtp(Instant::from_millis(7_950), packet, *seq, &mut Measured::default());
+        assert_eq!((silent(&mut subscriber, 8_000), silent(&mut subscriber, 8_100)), (0, 0), "no second has passed");
     }
 
     #[test]
