@@ -24,7 +24,7 @@ type Figure = (&'static str, usize, fn(&RunResult) -> Option<f64>);
 
 /// Main figures of a result.
 const FIGURES: [Figure; 15] = [
-    ("server CPU per packet, us", 3, |r| Some(r.server.as_ref()?.cpu_per_packet_us)),
+    ("server CPU per packet, µs", 3, |r| Some(r.server.as_ref()?.cpu_per_packet_us)),
     ("  over the floor", 3, |r| Some(r.floor.as_ref()?.server?.ratio)),
     ("  floor at that run, ns", 0, |r| Some(r.floor.as_ref()?.server?.floor)),
     ("  mean run", 2, |r| Some(r.floor.as_ref()?.server?.mean_run)),

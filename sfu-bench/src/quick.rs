@@ -77,7 +77,7 @@ impl fmt::Display for Answer {
             let cost = server.cpu_per_packet_us;
             let per_core = 1e6 / cost;
             let each = result.packets_out_per_second / (result.participants.saturating_sub(1)).max(1) as f64;
-            writeln!(f, "  a forwarded packet costs        {cost:.2} us of the server's CPU")?;
+            writeln!(f, "  a forwarded packet costs        {cost:.2} µs of the server's CPU")?;
             if let Some(floor) = result.floor.as_ref().and_then(|floor| floor.server) {
                 writeln!(
                     f,
