@@ -19,8 +19,8 @@ async fn load_over_http(server: &Server, load: &str) -> Found {
 #[tokio::test]
 async fn a_town_hall_sees_every_frame() {
     let server = Server::start().await;
-    // Three packets a frame.
-    let town_hall = "--preset town-hall --subscribers 3 --bitrate 600000 --even --settle 1 --duration 2";
+    // Three packets a frame, and ten a keyframe.
+    let town_hall = "--preset town-hall --subscribers 3 --bitrate 600000 --even --settle 2 --duration 2";
     let found = load(&server, &format!("{town_hall} --server-pid {}", server.pid())).await;
     found.assert_flawless();
     found.assert_fan_out(3);
@@ -28,9 +28,10 @@ async fn a_town_hall_sees_every_frame() {
     assert_eq!(found.number("first_frame_ms.count"), 3.0, "{found}");
     assert_eq!(found.number("connect_ms.count"), 4.0, "{found}");
     assert_eq!(found.number("latency_ms.count"), found.number("packets_out"), "{found}");
-    // A frame is cut apart only where the measuring begins or ends.
-    let cut_apart = found.number("packets_out") - 3.0 * found.number("frames");
-    assert!(cut_apart.abs() <= 2.0 * 2.0 * 3.0, "{cut_apart} packets belong to no whole frame: {found}");
+    // A frame is cut apart only where the measuring begins or ends, and a keyframe comes only where one is asked for.
+    let surplus = found.number("packets_out") - 3.0 * found.number("frames");
+    let most = 3.0 * (2.0 * 2.0 + 7.0 * found.number("keyframe_requests"));
+    assert!(surplus.abs() <= most, "{surplus} packets belong to no whole frame: {found}");
     assert!(found.number("server.cores") > 0.0 && found.number("server.cpu_per_packet_us") > 0.0, "{found}");
     assert!(found.number("server.rss") > f64::from(1 << 20), "{found}");
     assert!(!found.get("server.cores_by_thread").as_array().unwrap().is_empty(), "{found}");
