@@ -235,7 +235,7 @@ pub(crate) fn share(part: i64, rest: u64) -> f64 {
 
 impl ServerUse {
     fn new(used: &ProcessUse, elapsed: Duration, packets: u64, rss_idle: Option<u64>, participants: usize) -> Self {
-        let share = |cpu: Duration| cpu.as_secs_f64() / elapsed.as_secs_f64();
+        let share = |cpu: Duration| cpu.as_secs_f64() / elapsed.as_secs_f64().max(1e-9);
         let threads = used.by_thread.iter().map(|(name, cpu)| (name.clone(), share(*cpu)));
         let cpu: Duration = used.by_thread.values().sum();
         Self {
@@ -313,6 +313,13 @@ mod tests {
         assert_eq!((back.packets_out, back.samples.len()), (result.packets_out, 5));
         assert!((back.server.unwrap().cpu_per_packet_us - 2.0).abs() < 1e-9);
         assert!((back.floor.unwrap().server.unwrap().ratio - 2_000.0 / 1_400.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_window_that_was_over_before_it_began_has_numbers() {
+        let server = ServerUse::new(&ProcessUse::default(), Duration::ZERO, 0, None, 0);
+        let json = serde_json::to_string(&server).unwrap();
+        assert_eq!(serde_json::from_str::<ServerUse>(&json).unwrap(), server, "JSON has no NaN");
     }
 
     #[test]
