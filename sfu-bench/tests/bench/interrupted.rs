@@ -71,3 +71,23 @@ async fn ctrl_c_during_the_joins_says_how_far_they_came() {
     assert!(ended.out.contains("ended early after 0 s: interrupted"), "{ended:?}");
     assert!(!ended.out.contains("NaN"), "{ended:?}");
 }
+
+#[tokio::test]
+async fn ctrl_c_during_a_search_keeps_its_steps() {
+    let server = Server::start().await;
+    let search = "--subscribers 1 --bitrate 100000 --settle 1 --find-limit --step 1 --max-loss 1 --max-p99 60000ms";
+    let bench = Bench::start(&format!("run --server {} --json {search}", server.url()));
+    // One subscriber in the first step, two in the second.
+    server.wait_until("sfu_participants", |participants| participants >= 3.0).await;
+    bench.interrupt().await;
+    let ended = bench.end().await;
+    assert!(!ended.success, "{ended:?}");
+    let found = ended.result();
+    assert_eq!(
+        (found.text("ended_early"), found.get("limit.at_least")),
+        ("interrupted".into(), true.into()),
+        "{found}"
+    );
+    assert_eq!(found.number("limit.steps.0.number"), 1.0, "{found}");
+    assert!(found.number("limit.found") >= 1.0, "{found}");
+}
