@@ -30,7 +30,8 @@ impl RunResult {
             ("generator cores", format!("{:.3}", self.generator_cores)),
         ];
         if let Some(server) = &self.server {
-            rows.push(("server CPU per packet", format!("{:.2} µs", server.cpu_per_packet_us)));
+            let per_packet = (self.packets_out > 0).then(|| format!("{:.2} µs", server.cpu_per_packet_us));
+            rows.push(("server CPU per packet", per_packet.unwrap_or_default()));
             rows.push(("server cores", format!("{:.3}", server.cores)));
             rows.push(("server memory", format!("{:.1} MiB", server.rss as f64 / f64::from(1 << 20))));
             rows.push(("  per participant", format!("{:.1} kB", server.rss_per_participant / 1e3)));
