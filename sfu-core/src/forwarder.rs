@@ -27,6 +27,9 @@ use sfu_rtc::transport::{PacketClass, PayloadEdit, RtpOut};
 const LEAST_STEP_VIDEO: Duration = Duration::from_millis(1);
 const LEAST_STEP_AUDIO: Duration = Duration::from_millis(20);
 
+/// A stream begins with nothing older: half of what histories hold, so that all that follows is there.
+const MAX_START_AGE: Duration = Duration::from_millis(500);
+
 /// Bytes per second that may be sent again in any case: a keyframe's worth just after the stream began.
 const MIN_REPAIR_RATE: f64 = 64.0 * 1024.0;
 
@@ -201,7 +204,9 @@ impl Forwarder {
             self.skip(layer, packet.seq, vp8_picture(packet));
             return Err(DropReason::CodecNotNegotiated);
         };
-        if self.is_past(layer, packet.seq) {
+        if self.selector.current() != Some(layer)
+            && (self.is_past(layer, packet.seq) || is_stale(layer, packet, streams))
+        {
             return Err(DropReason::OutOfWindow);
         }
         let (switch, marker) = match self.selector.select(layer, packet) {
@@ -291,10 +296,10 @@ impl Forwarder {
         Ok(())
     }
 
-    /// Whether a stream that is not sent now was sent beyond this packet before: it does not begin again in its past,
-    /// at a keyframe's first packet that comes late.
+    /// Whether a stream was sent beyond this packet before: it does not begin again in its past, at a keyframe's first
+    /// packet that comes late.
     fn is_past(&self, layer: LayerIndex, seq: SeqNo) -> bool {
-        self.selector.current() != Some(layer) && seq < self.sent_until[usize::from(layer)]
+        seq < self.sent_until[usize::from(layer)]
     }
 
     fn switch(&mut self, layer: LayerIndex, packet: &Packet, streams: &[ReceiveStream]) {
@@ -351,6 +356,14 @@ impl Forwarder {
             class,
         }
     }
+}
+
+/// Whether a packet is so old that what followed it may no longer be held: a stream that began there would go on with a
+/// gap that nobody can repair.
+fn is_stale(layer: LayerIndex, packet: &Packet, streams: &[ReceiveStream]) -> bool {
+    let Some(newest) = streams.get(usize::from(layer)).and_then(ReceiveStream::newest) else { return false };
+    let behind = newest.timestamp.wrapping_sub(packet.timestamp) as i32;
+    i64::from(behind) * 1_000 > i64::from(newest.clock_rate) * MAX_START_AGE.as_millis() as i64 // 500, by definition
 }
 
 /// VP8 picture id of a packet.

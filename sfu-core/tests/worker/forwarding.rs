@@ -449,6 +449,31 @@ fn nothing_of_a_muted_time_is_sent_later() {
 }
 
 #[test]
+fn a_stream_does_not_begin_where_the_rest_is_no_longer_held() {
+    let mut world = World::new();
+    let (camera, viewer) = pair(&mut world);
+    let mut source = Vp8Source::new("0", 10);
+    let keyframe = source.packets(true, 4);
+    for packet in [1, 2, 3] {
+        world.send(camera, &keyframe[packet]);
+    }
+    for _ in 0..40 {
+        world.pass(33);
+        world.send(camera, &source.picture(false));
+    }
+    let asked = world.keyframe_requests(camera);
+    world.send(camera, &keyframe[0]);
+    assert!(world.clients[viewer].rtp.is_empty(), "the packets after it are older than the history");
+    for _ in 0..20 {
+        world.pass(33);
+        world.send(camera, &source.picture(false));
+    }
+    assert!(world.keyframe_requests(camera) > asked, "another is asked for");
+    world.send(camera, &source.picture(true));
+    assert_eq!(world.clients[viewer].rtp.len(), 1);
+}
+
+#[test]
 fn a_publisher_that_begins_anew_is_followed() {
     let mut world = World::new();
     let (camera, viewer) = pair(&mut world);
