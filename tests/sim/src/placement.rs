@@ -1,10 +1,11 @@
 //! What a seed draws of the server: whether a conference is on one worker or spread over two.
 
 use crate::rng::Rng;
+use crate::scenario::{Action, Scenario};
 use sfu_rtc::time::Duration;
 
-/// Keeps the generator of placements apart from that of everything else, so that a seed draws the same conference
-/// whether it is spread or not.
+/// Keeps the generator of placements apart from that of everything else, so that what a seed draws does not depend on
+/// whether its conference is spread.
 const STREAM: u64 = 0x70_6c_61_63_65;
 /// Longest time that messages take from one worker to another: a thread that is busy looks once per round.
 pub const LONGEST_PASSAGE: Duration = Duration::from_millis(2);
@@ -31,6 +32,19 @@ impl Placement {
         }
         let slow = rng.chance(0.5);
         Self { workers, slow, rng }
+    }
+
+    /// What else happens where a conference is spread: whoever mutes something unmutes it a little later. By chance alone
+    /// that is rare, and what resumes on the other worker would hardly ever be seen.
+    pub fn complete(&mut self, scenario: &mut Scenario) {
+        if self.count() == 1 {
+            return;
+        }
+        let mutes = scenario.actions.iter().filter(|(.., action)| *action == Action::ToggleMute);
+        let mut later = || Duration::from_millis(self.rng.between(200, 2_000));
+        let unmutes: Vec<_> = mutes.map(|(at, member, _)| (*at + later(), *member, Action::Unmute)).collect();
+        scenario.actions.extend(unmutes);
+        scenario.actions.sort_by_key(|(at, ..)| *at);
     }
 
     /// How many workers there are.

@@ -26,6 +26,8 @@ pub enum Action {
     SwitchSlot,
     /// It mutes its camera or microphone, or unmutes it.
     ToggleMute,
+    /// It unmutes what it has muted.
+    Unmute,
     /// One of its slots wants another quality, or is paused or resumed.
     ChangePreference,
     /// It restarts ICE.

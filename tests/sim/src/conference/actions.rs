@@ -19,7 +19,11 @@ impl Conference {
         }
         match action {
             Action::SwitchSlot => self.switch_slot(index),
-            Action::ToggleMute => self.toggle_mute(index),
+            Action::ToggleMute => {
+                let which = if self.rng.chance(0.5) { AUDIO } else { VIDEO };
+                self.toggle_mute(index, which);
+            }
+            Action::Unmute => self.unmute(index),
             Action::ChangePreference => self.change_preference(index),
             Action::RestartIce => self.restart_ice(index),
             Action::MoveAddress => self.move_address(index),
@@ -43,8 +47,15 @@ impl Conference {
         self.assign(index, slot, shows);
     }
 
-    fn toggle_mute(&mut self, index: usize) {
-        let which = if self.rng.chance(0.5) { AUDIO } else { VIDEO };
+    fn unmute(&mut self, index: usize) {
+        for which in [AUDIO, VIDEO] {
+            if self.members[index].sources[which].muted {
+                self.toggle_mute(index, which);
+            }
+        }
+    }
+
+    fn toggle_mute(&mut self, index: usize, which: usize) {
         let now = self.now;
         let source = &mut self.members[index].sources[which];
         let Some(publication) = source.publication else { return };

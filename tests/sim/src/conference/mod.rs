@@ -54,15 +54,16 @@ pub struct Conference {
 
 /// Plays the conference that `seed` draws.
 ///
-/// Where its members are is drawn apart from all else: the same conference is played on one worker or on two.
+/// Where its members are is drawn apart from all else, so that it does not change what else is drawn.
 ///
 /// What str0m draws by itself is drawn from the seed too, but not the keys and the order of its hash tables: a
 /// failure that hangs on single datagrams may need a few repetitions.
 pub fn run(seed: u64) -> Outcome {
     fastrand::seed(seed);
     let mut rng = Rng::new(seed);
-    let scenario = Scenario::draw(&mut rng);
-    let placement = Placement::draw(seed, scenario.participants.len());
+    let mut scenario = Scenario::draw(&mut rng);
+    let mut placement = Placement::draw(seed, scenario.participants.len());
+    placement.complete(&mut scenario);
     Conference::new(scenario, placement, rng).play()
 }
 
