@@ -47,6 +47,10 @@ impl ServerProcess {
             command.spawn()
         });
         let spawned = spawned.join().map_err(|_| anyhow::anyhow!("the thread that starts the server panicked"))?;
+        if spawned.is_err() {
+            // Nobody has written to it.
+            let _ = std::fs::remove_file(&log);
+        }
         let child = match spawned {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 bail!("there is no {}; build it with `cargo build --release`, or name it by --sfu", program.display())
