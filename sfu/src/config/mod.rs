@@ -88,7 +88,8 @@ pub(crate) struct MediaConfig {
     pub(crate) codecs: Vec<String>,
     /// Size of a socket's kernel buffers in bytes, as far as the kernel allows.
     pub(crate) socket_buffer: usize,
-    /// Packets of a frame wait at most so long for its last, in microseconds; 0: never.
+    /// Packets of a frame wait at most so long for its last, in microseconds, and a worker's rounds are so far apart
+    /// under load; 0: never.
     pub(crate) coalescing_micros: u64,
 }
 
