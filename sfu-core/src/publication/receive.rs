@@ -7,6 +7,7 @@ use crate::event::Event;
 use crate::layer_selector::LayerIndex;
 use crate::receive_stream::{ReceiveStream, Taken};
 use sfu_rtc::drop_reason::DropReason;
+use sfu_rtc::ids::SeqNo;
 use sfu_rtc::media::{Codec, MediaKind};
 use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::Instant;
@@ -18,6 +19,11 @@ impl Publication {
         prefetch(self);
         self.streams.iter().for_each(ReceiveStream::prefetch);
         self.routes.iter().for_each(|route| prefetch(route.as_slice()));
+    }
+
+    /// Whether nobody is to get the packet, since its source is muted, or was when the packet was sent.
+    pub(super) fn is_silenced(&self, layer: LayerIndex, seq: SeqNo) -> bool {
+        self.muted || self.streams[usize::from(layer)].is_closed(seq)
     }
 
     /// Takes in a packet, to be forwarded when [`Self::due`]. What it says of loudness, for a source of sound.
@@ -45,7 +51,7 @@ impl Publication {
         if ctx.now >= self.liveness_due || !self.is_alive(layer) {
             self.check_liveness(ctx);
         }
-        if self.muted || self.streams[usize::from(layer)].is_closed(packet.seq) {
+        if self.is_silenced(layer, packet.seq) {
             return Err(DropReason::Paused);
         }
         // To other workers at once, which then work at the same time.

@@ -33,7 +33,7 @@ impl Publication {
         let spatial_layers = stream.spatial_layers;
         stream.receive_relayed(relayed, ctx.config)?;
         self.follow_content(layer, spatial_layers, packet.codec, ctx);
-        if self.muted || self.streams[usize::from(layer)].is_closed(packet.seq) {
+        if self.is_silenced(layer, packet.seq) {
             return Err(DropReason::Paused);
         }
         if packet.frame.keyframe && packet.frame.start_of_frame {

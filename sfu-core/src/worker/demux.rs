@@ -42,7 +42,7 @@ impl Demux {
         {
             return Some(*key);
         }
-        let key = *self.by_path.get(path)?;
+        let key = self.look_up(path)?;
         self.last = Some((*path, key));
         Some(key)
     }
