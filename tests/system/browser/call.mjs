@@ -10,7 +10,7 @@ export const SMALL_CAPTURE = { width: 320, height: 180, fps: 15 };
 
 /** Opens the page and joins. `options` are those of sfu/web/js/options.js. */
 export async function join(browser, server, { room, name, options = {}, prepare = [], ...rest }) {
-  const tab = await browser.open({ prepare: [inject.rememberPeers, inject.rememberNotices, ...prepare], ...rest });
+  const tab = await browser.open({ prepare: [inject.rememberPeers, inject.rememberNotices, inject.pulse, ...prepare], ...rest });
   tab.name = name;
   const query = new URLSearchParams({ room, name, autojoin: '1', ...CAPTURE, ...options });
   await tab.goto(`${server}/?${query}`);
@@ -128,6 +128,7 @@ export async function measure(tabs, seconds) {
       name: tab.name,
       state: last.state,
       path: last.path,
+      paused: Math.max(...own.slice(1).map((sample) => sample.paused)),
       sent: last.outgoing.map((stream) => ({ ...stream, encodedInSpan: stream.framesEncoded - encoded(own[0], stream.rid) })),
       video: of('video')
         .filter((stream) => stream.from)

@@ -15,6 +15,19 @@ const rememberPeers = {
   },
 };
 
+/** Notes in `window.pulse` how long the page was kept from running when it wanted to, at most. */
+const pulse = {
+  script: () => {
+    const EVERY = 10;
+    const note = (window.pulse = { longest: 0, last: performance.now() });
+    setInterval(() => {
+      const now = performance.now();
+      note.longest = Math.max(note.longest, now - note.last - EVERY);
+      note.last = now;
+    }, EVERY);
+  },
+};
+
 /** Remembers in `window.notices` what the page told its user in passing. */
 const rememberNotices = {
   script: () => {
@@ -130,9 +143,12 @@ const paintedCamera = (index) => ({
   },
 });
 
-export const inject = { rememberPeers, rememberNotices, tcpOnly, throughRelay, joinClock, paintedCamera };
+export const inject = { rememberPeers, pulse, rememberNotices, tcpOnly, throughRelay, joinClock, paintedCamera };
 
-/** In the page: what it sends and receives, with the participant whose picture each receiver shows. */
+/**
+ * In the page: what it sends and receives, with the participant whose picture each receiver shows, and how long it was
+ * kept from running since this was read last.
+ */
 export async function readCounters() {
   const shown = new Map();
   for (const tile of document.querySelectorAll('.tile[data-tile]')) {
@@ -160,6 +176,8 @@ export async function readCounters() {
       codec: codecs.get(one.codecId) ?? '',
       ...pick(one, ['framesDecoded', 'framesReceived', 'framesDropped', 'keyFramesDecoded', 'frameHeight', 'frameWidth', 'framesPerSecond', 'freezeCount', 'totalFreezesDuration', 'packetsReceived', 'packetsLost', 'nackCount', 'pliCount', 'totalAudioEnergy', 'totalSamplesReceived', 'concealedSamples', 'silentConcealedSamples', 'jitterBufferDelay', 'jitterBufferEmittedCount']),
     }));
+  const paused = window.pulse?.longest ?? 0;
+  if (window.pulse) window.pulse.longest = 0;
   const pair = reports.find((one) => one.type === 'candidate-pair' && one.state === 'succeeded' && one.nominated);
   const local = reports.find((one) => one.id === pair?.localCandidateId);
   const remote = reports.find((one) => one.id === pair?.remoteCandidateId);
@@ -168,6 +186,7 @@ export async function readCounters() {
     incoming,
     state: peer.connectionState,
     peers: window.peers.length,
+    paused,
     path: { protocol: local?.protocol ?? remote?.protocol ?? '', port: remote?.port ?? 0 },
   };
 }

@@ -17,6 +17,7 @@ const START_PATIENCE: Duration = Duration::from_secs(20);
 /// A running `sfu --dev`; it ends with this value.
 #[derive(Debug)]
 pub struct Server {
+    name: String,
     child: Child,
     command: Command,
     http: u16,
@@ -42,7 +43,7 @@ impl Server {
             .stdout(log.try_clone()?)
             .stderr(log);
         let child = command.spawn().context("starting the server")?;
-        let mut server = Server { child, command, http, media };
+        let mut server = Server { name: name.to_owned(), child, command, http, media };
         server.wait_until_it_answers()?;
         Ok(server)
     }
@@ -88,19 +89,29 @@ impl Server {
     }
 
     fn is_healthy(&self) -> bool {
-        let exchange = || -> std::io::Result<String> {
-            let mut stream = TcpStream::connect(("127.0.0.1", self.http))?;
-            stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-            let mut reply = String::new();
-            stream.read_to_string(&mut reply)?;
-            Ok(reply)
-        };
-        exchange().is_ok_and(|reply| reply.starts_with("HTTP/1.1 200"))
+        self.get("/healthz").is_ok_and(|reply| reply.starts_with("HTTP/1.1 200"))
+    }
+
+    fn get(&self, path: &str) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.http))?;
+        stream.set_read_timeout(Some(START_PATIENCE))?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply)?;
+        Ok(reply)
+    }
+
+    /// What the server counted goes to `test-results/NAME.metrics`, beside its log.
+    fn keep_metrics(&self) -> Result<()> {
+        std::fs::write(results_folder()?.join(format!("{}.metrics", self.name)), self.get("/metrics")?)?;
+        Ok(())
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // A test that ended the server itself has nothing to keep.
+        let _ = self.keep_metrics();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
