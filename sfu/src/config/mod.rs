@@ -142,7 +142,7 @@ impl Default for RoomConfig {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct SignalConfig {
-    /// How often clients send Ping; after three intervals of silence a connection counts as lost.
+    /// How often clients send Ping; after two intervals of silence a connection counts as lost.
     pub(crate) ping_interval_seconds: u64,
     /// How long a lost connection can be resumed.
     pub(crate) resume_seconds: u64,
@@ -150,7 +150,7 @@ pub(crate) struct SignalConfig {
 
 impl Default for SignalConfig {
     fn default() -> Self {
-        Self { ping_interval_seconds: 10, resume_seconds: 30 }
+        Self { ping_interval_seconds: 20, resume_seconds: 30 }
     }
 }
 
@@ -162,7 +162,7 @@ impl SignalConfig {
 
     /// After this much silence a connection counts as lost.
     pub(crate) fn silence_limit(&self) -> Duration {
-        Duration::from_secs(self.ping_interval_seconds.saturating_mul(3))
+        Duration::from_secs(self.ping_interval_seconds.saturating_mul(2))
     }
 }
 
