@@ -113,5 +113,8 @@ fn print_floor(floor: &floor::Floor) {
     for (run, cost) in &floor.send {
         println!("… and send, run {run:>2}  {cost:>9.0}");
     }
+    for (run, cost) in &floor.send_at_rate {
+        println!("… at rate, run {run:>2}   {cost:>9.0}");
+    }
     println!("receive and open    {:>9.0}", floor.receive);
 }

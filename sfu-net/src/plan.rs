@@ -2,12 +2,13 @@
 //!
 //! A message's segments are of equal size but for the last, which may be shorter (UDP_SEGMENT). What a subscriber gets of
 //! several sources stands apart in the batch, one source after the other; the kernel gathers it from there. So the
-//! packets of sound that meet become one run, and one of them follows the run of a picture. Datagrams for one path never
+//! packets of sound that meet become one run, and one of them follows the run of a picture. Packets of one source never
 //! change their order: a receiver that gets a number before its turn asks for those that it takes for lost.
 
 use arrayvec::ArrayVec;
-use sfu_rtc::net::{MAX_SEGMENTS, MAX_TRAIN, NetworkPath, Protocol, Transmit};
+use sfu_rtc::net::{MAX_SEGMENTS, MAX_TRAIN, NetworkPath, Protocol, Transmit, TransmitBatch};
 use std::net::IpAddr;
+use std::ops::Range;
 
 /// Most entries in one message: those of a small room's sources.
 pub(crate) const MAX_PIECES: usize = 8;
@@ -42,7 +43,8 @@ impl Message {
     }
 
     /// Takes in an entry for the same path, if the two fit together.
-    fn link(&mut self, index: u32, entry: &Transmit) -> bool {
+    fn link(&mut self, index: u32, batch: &TransmitBatch) -> bool {
+        let entry = &batch.transmits()[index as usize];
         let len = self.len + entry.range.len();
         let datagrams = self.datagrams + entry.datagrams();
         if self.pieces.is_full() || len > MAX_TRAIN || datagrams > MAX_SEGMENTS {
@@ -52,12 +54,30 @@ impl Message {
         if self.open && (same_size || !entry.is_run() && entry.segment_size < self.segment_size) {
             self.pieces.push(index);
             self.open = same_size && is_even(entry);
+        } else if self.segment_size < entry.segment_size && is_even(entry) && self.may_follow(entry, batch) {
+            self.pieces.insert(0, index);
+            self.segment_size = entry.segment_size;
+            self.open = false;
         } else {
             return false;
         }
         (self.len, self.datagrams) = (len, datagrams);
         true
     }
+
+    /// Whether it is a single packet of a source that the entry holds nothing of.
+    fn may_follow(&self, entry: &Transmit, batch: &TransmitBatch) -> bool {
+        let own = &batch.transmits()[self.pieces[0] as usize];
+        let source = |range: Range<usize>| ssrc(batch.datagram(range));
+        let Some(single) = source(own.range.clone()).filter(|_| !self.is_run()) else { return false };
+        entry.segments().all(|range| source(range).is_some_and(|other| other != single))
+    }
+}
+
+/// The source of an RTP packet (RFC 3550 section 5.1), which SRTP leaves readable; `None` for what is none.
+fn ssrc(datagram: &[u8]) -> Option<[u8; 4]> {
+    let is_rtp = matches!(datagram, [128..=191, kind, ..] if !(192..=223).contains(kind));
+    is_rtp.then(|| datagram.get(8..12)?.try_into().ok()).flatten()
 }
 
 /// Whether all datagrams of an entry are of the same size.
@@ -79,7 +99,8 @@ impl Plan {
     }
 
     /// Plans the UDP entries of a batch; without `gso` each is for itself.
-    pub(crate) fn make(&mut self, entries: &[Transmit], gso: bool) {
+    pub(crate) fn make(&mut self, batch: &TransmitBatch, gso: bool) {
+        let entries = batch.transmits();
         self.messages.clear();
         self.table.clear();
         self.table.resize((entries.len() * 2).next_power_of_two(), None);
@@ -92,7 +113,7 @@ impl Plan {
                 continue;
             }
             let (newest, place) = self.find(entries, &entry.path);
-            if newest.is_some_and(|newest| self.messages[newest as usize].link(index, entry)) {
+            if newest.is_some_and(|newest| self.messages[newest as usize].link(index, batch)) {
                 continue;
             }
             if let Some(place) = place {
@@ -133,58 +154,86 @@ mod tests {
     use proptest::prelude::*;
     use std::net::SocketAddr;
 
-    /// What becomes of entries of (port, segment size, bytes): the entries of each message.
-    fn plan(entries: &[(u16, usize, usize)]) -> Vec<Vec<u32>> {
-        let entry = |&(port, segment_size, len): &(u16, usize, usize)| {
+    /// What becomes of packets of (port, source, size), pushed in this order: which stand in each message.
+    fn plan(packets: &[(u16, u8, usize)]) -> Vec<Vec<usize>> {
+        let mut batch = TransmitBatch::default();
+        for (index, &(port, source, size)) in packets.iter().enumerate() {
             let remote = SocketAddr::from(([127, 0, 0, 1], port));
             let path = NetworkPath { remote, local: remote.ip(), protocol: Protocol::Udp };
-            Transmit { path, range: 0..len, segment_size }
-        };
-        let entries: Vec<_> = entries.iter().map(entry).collect();
+            let [high, low] = (index as u16).to_be_bytes();
+            let header = [0x80, 96, high, low, 0, 0, 0, 0, 0, 0, 0, source];
+            let write = |out: &mut Vec<u8>| -> Result<(), ()> {
+                let end = out.len() + size;
+                out.extend(header);
+                out.resize(end, 0);
+                Ok(())
+            };
+            batch.push(path, write).unwrap();
+        }
         let mut plan = Plan::default();
-        plan.make(&entries, true);
-        let linked = plan.messages().iter().map(|message| message.pieces.to_vec()).collect();
-        plan.make(&entries, false);
-        assert_eq!(plan.messages().len(), entries.len());
-        linked
+        plan.make(&batch, true);
+        let index = |range: Range<usize>| {
+            usize::from(u16::from_be_bytes([batch.datagram(range.clone())[2], batch.datagram(range)[3]]))
+        };
+        let indices = |message: &Message| {
+            let entries = message.pieces.iter().map(|&piece| &batch.transmits()[piece as usize]);
+            entries.flat_map(Transmit::segments).map(index).collect::<Vec<_>>()
+        };
+        let planned: Vec<_> = plan.messages().iter().map(indices).collect();
+        assert!(plan.messages().iter().zip(&planned).all(|(message, indices)| message.datagrams == indices.len()));
+        plan.make(&batch, false);
+        assert_eq!(plan.messages().len(), batch.transmits().len());
+        planned
     }
 
     #[test]
     fn sound_of_several_sources_is_one_run_and_follows_a_picture() {
-        assert_eq!(plan(&[(1, 120, 120), (2, 120, 120), (1, 120, 120), (2, 118, 118)]), [[0, 2], [1, 3]]);
-        assert_eq!(plan(&[(1, 1_050, 2_100), (1, 120, 120)]), [[0, 1]]);
+        assert_eq!(plan(&[(1, 1, 120), (2, 1, 120), (1, 2, 120), (2, 2, 118)]), [[0, 2], [1, 3]]);
+        assert_eq!(plan(&[(1, 1, 120), (1, 9, 1_050), (1, 9, 1_050)]), [[1, 2, 0]], "the shorter goes last");
+        assert_eq!(plan(&[(1, 9, 1_050), (1, 9, 1_050), (2, 1, 120), (1, 1, 120)]), [vec![0, 1, 3], vec![2]]);
     }
 
     #[test]
     fn nothing_follows_a_shorter_segment() {
-        assert_eq!(plan(&[(1, 1_050, 2_000), (1, 120, 120)]), [[0], [1]]);
-        assert_eq!(plan(&[(1, 120, 120), (1, 118, 118), (1, 118, 118)]), [vec![0, 1], vec![2]]);
-        assert_eq!(plan(&[(1, 120, 240), (1, 1_050, 2_100)]), [[0], [1]]);
-        assert_eq!(plan(&[(1, 1_050, 2_100), (1, 120, 240)]), [[0], [1]]);
-        assert_eq!(plan(&[(1, 120, 120), (1, 1_050, 1_050)]), [[0], [1]]);
+        assert_eq!(plan(&[(1, 9, 1_050), (1, 9, 950), (1, 1, 120)]), [vec![0, 1], vec![2]]);
+        assert_eq!(plan(&[(1, 1, 120), (1, 2, 118), (1, 3, 118)]), [vec![0, 1], vec![2]]);
+        assert_eq!(plan(&[(1, 1, 120), (1, 2, 120), (1, 9, 1_050), (1, 9, 1_050)]), [[0, 1], [2, 3]]);
+        assert_eq!(plan(&[(1, 1, 120), (1, 9, 1_050), (1, 9, 950)]), [vec![0], vec![1, 2]]);
     }
 
     #[test]
-    fn the_kernels_limits_hold_and_all_entries_are_there() {
-        let many: Vec<_> = (0..500).map(|n| (n % 3, 1_000, 8_000)).collect();
+    fn a_picture_does_not_overtake_the_last_of_its_source() {
+        assert_eq!(plan(&[(1, 9, 900), (1, 9, 1_050)]), [[0], [1]]);
+    }
+
+    #[test]
+    fn what_is_no_rtp_is_not_overtaken() {
+        assert_eq!(ssrc(&[0x80, 200, 0, 6, 0, 0, 0, 1, 0, 0, 0, 2]), None, "RTCP");
+        assert_eq!(ssrc(&[20, 254, 253, 0, 1, 0, 0, 0, 0, 0, 1, 0, 40]), None, "DTLS");
+        assert_eq!(ssrc(&[0x80, 96, 0, 1]), None, "cut short");
+        assert_eq!(ssrc(&[0x90, 0xe0, 0, 6, 0, 0, 0, 1, 1, 2, 3, 4]), Some([1, 2, 3, 4]));
+    }
+
+    #[test]
+    fn the_kernels_limits_hold() {
+        let many: Vec<_> = (0..4_000).map(|n| ((n / 8) % 3, 1, 1_000)).collect();
         let planned = plan(&many);
-        assert!(planned.iter().all(|pieces| pieces.len() * 8 <= MAX_SEGMENTS && pieces.len() * 8_000 <= MAX_TRAIN));
-        let mut all: Vec<_> = planned.concat();
-        all.sort_unstable();
-        assert!(all.into_iter().eq(0..500));
+        assert!(planned.iter().all(|indices| indices.len() <= MAX_SEGMENTS && indices.len() * 1_000 <= MAX_TRAIN));
+        assert_eq!(planned.iter().map(Vec::len).sum::<usize>(), many.len());
         assert!(planned.len() < 100, "{}", planned.len());
     }
 
     proptest! {
         #[test]
-        fn datagrams_for_one_path_keep_their_order(
-            entries in prop::collection::vec((0u16..3, 1usize..4, 1usize..5), 1..60),
+        fn packets_of_one_source_keep_their_order(
+            packets in prop::collection::vec((0u16..3, 0u8..3, 12usize..16), 1..60),
         ) {
-            let entries: Vec<_> = entries.into_iter().map(|(port, size, len)| (port, size, size.min(len) + len)).collect();
-            let planned = plan(&entries).concat();
-            for port in 0..3 {
-                let order: Vec<_> = planned.iter().filter(|index| entries[**index as usize].0 == port).collect();
-                prop_assert!(order.is_sorted(), "{order:?}");
+            let order = plan(&packets).concat();
+            prop_assert_eq!(order.len(), packets.len());
+            let of = |index: &usize| (packets[*index].0, packets[*index].1);
+            for stream in 0..9 {
+                let stream = (stream / 3, (stream % 3) as u8);
+                prop_assert!(order.iter().filter(|index| of(index) == stream).is_sorted(), "{:?}", order);
             }
         }
     }

@@ -61,7 +61,7 @@ impl Sender {
 
     pub(crate) fn send(&mut self, fd: RawFd, batch: &TransmitBatch, from: usize) -> SendProgress {
         if from == 0 {
-            self.plan.make(batch.transmits(), self.gso);
+            self.plan.make(batch, self.gso);
         }
         let mut next = from;
         while next < self.plan.messages().len() {

@@ -122,6 +122,11 @@ impl TransmitBatch {
         &self.buf[transmit.range.clone()]
     }
 
+    /// The bytes of one datagram, of which [`Transmit::segments`] tells where it stands.
+    pub fn datagram(&self, range: Range<usize>) -> &[u8] {
+        &self.buf[range]
+    }
+
     /// How many datagrams are in the batch.
     pub fn datagrams(&self) -> usize {
         self.datagrams

@@ -3,8 +3,14 @@
 //! The same code that the server uses writes a header, seals a payload of the usual size for one of many receivers
 //! (each with keys of its own), and sends runs of equal size as one segmented message. What a server adds to this is
 //! its own doing.
+//!
+//! Back to back, everything is in the caches. At the rate of a load, which leaves the processor to others between two
+//! frames, the same work costs more: what both must do then is the floor at that rate.
 
+mod pace;
 mod receivers;
+
+pub use pace::Pace;
 
 use anyhow::{Context, Result};
 use receivers::Receivers;
@@ -23,6 +29,10 @@ use std::time::{Duration, Instant};
 
 /// Run lengths that are measured: what a frame of a call is cut into.
 pub const RUNS: [usize; 6] = [1, 2, 4, 6, 8, 16];
+/// Run lengths that are measured at a rate, where each takes its time.
+const RUNS_AT_RATE: [usize; 3] = [1, 2, 6];
+/// How long each of them is measured.
+const TIME_AT_RATE: Duration = Duration::from_millis(400);
 /// Peers whose packets are sealed before they are sent: as many messages as one sendmmsg takes.
 const BATCH: usize = 64;
 /// How long to wait for the receivers before a round counts as lost; loopback loses only where a buffer is full.
@@ -46,11 +56,14 @@ pub struct FloorOptions {
     /// CPU that receives (default: the last allowed).
     #[arg(long)]
     pub receiver_cpu: Option<usize>,
+    /// The rate at which it is measured besides back to back.
+    #[command(flatten)]
+    pub pace: Option<Pace>,
 }
 
 impl Default for FloorOptions {
     fn default() -> Self {
-        Self { receivers: 200, payload: 1_060, packets: 200_000, sender_cpu: None, receiver_cpu: None }
+        Self { receivers: 200, payload: 1_060, packets: 200_000, sender_cpu: None, receiver_cpu: None, pace: None }
     }
 }
 
@@ -59,27 +72,38 @@ impl Default for FloorOptions {
 pub struct Floor {
     /// Header and seal, nothing sent.
     pub seal: f64,
-    /// Header, seal and send, by run length.
+    /// Header, seal and send, by run length, back to back.
     pub send: Vec<(usize, f64)>,
+    /// The same at the rate that was asked for; empty where none was.
+    pub send_at_rate: Vec<(usize, f64)>,
     /// Receiving as the load's peers do: poll, recvmmsg, open.
     pub receive: f64,
 }
 
 impl Floor {
-    /// Cost at a mean run length that lies between measured ones: the cost per message is what a run shares, so it is
-    /// interpolated over 1/run.
+    /// Cost at a mean run length that may lie between measured ones.
     pub fn at_run(&self, run: f64) -> f64 {
-        let share = |length: usize| 1.0 / length as f64;
-        let wanted = 1.0 / run.max(1.0);
-        for pair in self.send.windows(2) {
-            let ((short, dear), (long, cheap)) = (pair[0], pair[1]);
-            if wanted >= share(long) {
-                let weight = (wanted - share(long)) / (share(short) - share(long));
-                return cheap + weight.min(1.0) * (dear - cheap);
-            }
-        }
-        self.send.last().map_or(self.seal, |last| last.1)
+        interpolate(&self.send, run).unwrap_or(self.seal)
     }
+
+    /// The same at the rate that was asked for.
+    pub fn at_rate(&self, run: f64) -> Option<f64> {
+        interpolate(&self.send_at_rate, run)
+    }
+}
+
+/// The cost per message is what a run shares, so costs are interpolated over 1/run.
+fn interpolate(costs: &[(usize, f64)], run: f64) -> Option<f64> {
+    let share = |length: usize| 1.0 / length as f64;
+    let wanted = 1.0 / run.max(1.0);
+    for pair in costs.windows(2) {
+        let ((short, dear), (long, cheap)) = (pair[0], pair[1]);
+        if wanted >= share(long) {
+            let weight = (wanted - share(long)) / (share(short) - share(long));
+            return Some(cheap + weight.min(1.0) * (dear - cheap));
+        }
+    }
+    costs.last().map(|last| last.1)
 }
 
 /// Measures the floor. `progress` is told what is done.
@@ -101,9 +125,14 @@ pub fn measure(options: &FloorOptions, mut progress: impl FnMut(&str)) -> Result
         progress(&format!("send in runs of {run}"));
         send.push((run, sender.send_runs(run, options.packets, &receivers.received)?));
     }
+    let mut send_at_rate = Vec::new();
+    for (pace, run) in options.pace.iter().flat_map(|pace| RUNS_AT_RATE.map(|run| (pace, run))) {
+        progress(&format!("send in runs of {run} at the rate"));
+        send_at_rate.push((run, sender.send_at_rate(run, pace)?));
+    }
     progress("receive");
     let receive = receivers.stop();
-    Ok(Floor { seal, send, receive })
+    Ok(Floor { seal, send, send_at_rate, receive })
 }
 
 struct FloorSender {
@@ -138,12 +167,12 @@ impl FloorSender {
         Ok(())
     }
 
-    /// One fan-out to all peers. A batch is no larger than what one system call sends, so that it stays in the cache.
-    fn fan_out(&mut self, run: usize, send: bool) -> Result<()> {
+    /// One fan-out. A batch is no larger than what one system call sends, so that it stays in the cache.
+    fn fan_out(&mut self, peers: Range<usize>, run: usize, send: bool) -> Result<()> {
         let first = self.next_seq;
         self.next_seq += run as u64;
-        for start in (0..self.peers.len()).step_by(BATCH) {
-            self.fill(start..(start + BATCH).min(self.peers.len()), run, first)?;
+        for start in peers.clone().step_by(BATCH) {
+            self.fill(start..(start + BATCH).min(peers.end), run, first)?;
             let mut next = send.then_some(0);
             while let Some(from) = next {
                 let progress = self.socket.send(&self.batch, from);
@@ -155,10 +184,10 @@ impl FloorSender {
 
     fn seal_only(&mut self, packets: u64) -> Result<f64> {
         let rounds = packets.div_ceil(self.peers.len() as u64);
-        self.fan_out(1, false)?;
+        self.fan_out(0..self.peers.len(), 1, false)?;
         let before = thread_cpu_time();
         for _ in 0..rounds {
-            self.fan_out(1, false)?;
+            self.fan_out(0..self.peers.len(), 1, false)?;
         }
         Ok(per_packet(thread_cpu_time() - before, rounds * self.peers.len() as u64))
     }
@@ -171,7 +200,7 @@ impl FloorSender {
         for round in 0..rounds {
             let target = received.load(Ordering::Relaxed) + per_round;
             let before = thread_cpu_time();
-            self.fan_out(run, true)?;
+            self.fan_out(0..self.peers.len(), run, true)?;
             // The first round warms the caches and the route.
             if round > 0 {
                 spent += thread_cpu_time() - before;
@@ -182,6 +211,24 @@ impl FloorSender {
             }
         }
         Ok(per_packet(spent, (rounds - 1) * per_round))
+    }
+
+    /// Sends fan-out after fan-out, each when it is due.
+    fn send_at_rate(&mut self, run: usize, pace: &Pace) -> Result<f64> {
+        let (count, interval) = pace.fan_outs(run, self.peers.len());
+        let (mut spent, mut packets, mut from) = (Duration::ZERO, 0, 0);
+        let begun = Instant::now();
+        let mut due = Duration::ZERO;
+        while due < TIME_AT_RATE.max(interval) {
+            thread::sleep(due.saturating_sub(begun.elapsed()));
+            due += interval;
+            let before = thread_cpu_time();
+            self.fan_out(from..from + count, run, true)?;
+            spent += thread_cpu_time() - before;
+            packets += (count * run) as u64;
+            from = if from + 2 * count <= self.peers.len() { from + count } else { 0 };
+        }
+        Ok(per_packet(spent, packets))
     }
 }
 
@@ -214,19 +261,23 @@ mod tests {
 
     #[test]
     fn the_floor_between_measured_runs_follows_the_share_of_a_message() {
-        let floor = Floor { seal: 200.0, send: vec![(1, 3_000.0), (2, 1_600.0), (4, 900.0)], receive: 400.0 };
+        let send = vec![(1, 3_000.0), (2, 1_600.0), (4, 900.0)];
+        let floor = Floor { seal: 200.0, send, send_at_rate: vec![(1, 4_000.0), (2, 2_000.0)], receive: 400.0 };
         assert_eq!(floor.at_run(1.0), 3_000.0);
         assert_eq!(floor.at_run(2.0), 1_600.0);
         assert!((floor.at_run(4.0 / 3.0) - 2_300.0).abs() < 1e-6);
         assert_eq!(floor.at_run(9.0), 900.0);
         assert_eq!(floor.at_run(0.5), 3_000.0);
+        assert_eq!((floor.at_rate(1.0), floor.at_rate(7.0)), (Some(4_000.0), Some(2_000.0)));
     }
 
     #[test]
     fn a_small_floor_can_be_measured() {
-        let options = FloorOptions { receivers: 5, packets: 500, ..FloorOptions::default() };
+        let pace = Some(Pace { rate: 2_000, fan_out: Some(2) });
+        let options = FloorOptions { receivers: 5, packets: 500, pace, ..FloorOptions::default() };
         let floor = measure(&options, |_| ()).unwrap();
-        assert_eq!(floor.send.len(), RUNS.len());
+        assert_eq!((floor.send.len(), floor.send_at_rate.len()), (RUNS.len(), RUNS_AT_RATE.len()));
+        assert!(floor.send_at_rate.iter().all(|(_, cost)| *cost > 0.0));
         assert!(floor.seal > 0.0 && floor.send.iter().all(|(_, cost)| *cost > 0.0));
     }
 }

@@ -134,6 +134,11 @@ pub(super) fn floor(floor: &FloorRatio, result: &RunResult) -> String {
             " The server's runs were {:.1} long, for which the floor is {:.0} ns: {:.2} times the floor ({:.2} to {:.2}).",
             server.mean_run, server.floor, server.ratio, server.lowest, server.highest
         );
+        if let Some((floor, ratio)) = server.floor_at_rate.zip(server.ratio_at_rate) {
+            explanation += &format!(
+                " Sent at the load's rate instead of back to back, the same takes {floor:.0} ns: {ratio:.2} times that."
+            );
+        }
     }
     let entries = [("header and seal", "#93a1b1"), ("send", GREY), ("the server", ORANGE)];
     section("Against the floor", &explanation, &(legend(&entries) + &plot.finish("Cost per packet by run length")))

@@ -12,6 +12,8 @@ pub struct FloorRatio {
     pub seal: f64,
     /// Mean of the slices: header, seal and send, by run length.
     pub send: Vec<(usize, f64)>,
+    /// The same at the load's rate.
+    pub send_at_rate: Vec<(usize, f64)>,
     /// Mean of the slices: receiving as the load's peers do.
     pub receive: f64,
     /// How far the slices differ, as a share of their mean, at the run length where they differ most.
@@ -25,9 +27,13 @@ pub struct FloorRatio {
 pub struct AgainstFloor {
     /// Datagrams per message that the server sent, over all windows.
     pub mean_run: f64,
-    /// The floor at that length.
+    /// The floor at that length, back to back.
     pub floor: f64,
-    /// The server's cost in units of the floor: mean of the windows, each against the slices before and after it.
+    /// The floor at that length and the load's rate.
+    pub floor_at_rate: Option<f64>,
+    /// The server's cost in units of that: mean of the windows.
+    pub ratio_at_rate: Option<f64>,
+    /// The server's cost in units of the floor back to back: mean of the windows, each against the slices before and after it.
     pub ratio: f64,
     /// The lowest of the windows.
     pub lowest: f64,
@@ -40,42 +46,65 @@ impl FloorRatio {
     pub fn new(floors: &[Floor], windows: &[Window]) -> Option<Self> {
         let first = floors.first()?;
         let mean = |value: &dyn Fn(&Floor) -> f64| floors.iter().map(value).sum::<f64>() / floors.len() as f64;
-        let send: Vec<_> =
-            first.send.iter().enumerate().map(|(at, (run, _))| (*run, mean(&|floor| floor.send[at].1))).collect();
+        let by_run = |costs: fn(&Floor) -> &Vec<(usize, f64)>| -> Vec<(usize, f64)> {
+            let runs = costs(first).iter().enumerate();
+            runs.map(|(at, (run, _))| (*run, mean(&|floor| costs(floor).get(at).map_or(0.0, |cost| cost.1)))).collect()
+        };
+        let (send, send_at_rate) = (by_run(|floor| &floor.send), by_run(|floor| &floor.send_at_rate));
         let differs = |(at, (_, mean)): (usize, &(usize, f64))| {
             let costs = floors.iter().map(|floor| floor.send[at].1);
             (costs.clone().fold(0.0, f64::max) - costs.fold(f64::MAX, f64::min)) / mean
         };
         let spread = send.iter().enumerate().map(differs).fold(0.0, f64::max);
-        let floor = Floor { seal: mean(&|floor| floor.seal), send, receive: mean(&|floor| floor.receive) };
+        let (seal, receive) = (mean(&|floor| floor.seal), mean(&|floor| floor.receive));
+        let floor = Floor { seal, send, send_at_rate, receive };
         let server = AgainstFloor::new(&floor, floors, windows);
-        let Floor { seal, send, receive } = floor;
-        Some(Self { seal, send, receive, spread, server })
+        let Floor { send, send_at_rate, .. } = floor;
+        Some(Self { seal, send, send_at_rate, receive, spread, server })
     }
 }
 
 impl AgainstFloor {
     fn new(mean: &Floor, floors: &[Floor], windows: &[Window]) -> Option<Self> {
-        let ratio = |(window, around): (&Window, &[Floor])| {
-            let (run, used) = (window.mean_run?, window.server.as_ref()?);
-            let floor = around.iter().map(|floor| floor.at_run(run)).sum::<f64>() / around.len() as f64;
-            Some((run, used.cost_per_packet(window.interval.measured.packets) / floor))
-        };
-        let found: Vec<(f64, f64)> = windows.iter().zip(floors.windows(2)).filter_map(ratio).collect();
-        if found.is_empty() {
-            return None;
-        }
-        let count = found.len() as f64;
-        let mean_run = found.iter().map(|(run, _)| run).sum::<f64>() / count;
-        let ratios = found.iter().map(|(_, ratio)| *ratio);
+        let found: Vec<OfWindow> = windows
+            .iter()
+            .zip(floors.windows(2))
+            .filter_map(|(window, around)| OfWindow::new(window, around))
+            .collect();
+        let mean_run = average(found.iter().map(|found| found.run))?;
+        let ratios = found.iter().map(|found| found.ratio);
         Some(Self {
             mean_run,
             floor: mean.at_run(mean_run),
-            ratio: ratios.clone().sum::<f64>() / count,
+            floor_at_rate: mean.at_rate(mean_run),
+            ratio_at_rate: average(found.iter().filter_map(|found| found.ratio_at_rate)),
+            ratio: average(ratios.clone())?,
             lowest: ratios.clone().fold(f64::MAX, f64::min),
             highest: ratios.fold(0.0, f64::max),
         })
     }
+}
+
+/// One window's mean run, and its cost in units of the floor around it.
+struct OfWindow {
+    run: f64,
+    ratio: f64,
+    ratio_at_rate: Option<f64>,
+}
+
+impl OfWindow {
+    fn new(window: &Window, around: &[Floor]) -> Option<Self> {
+        let (run, used) = (window.mean_run?, window.server.as_ref()?);
+        let cost = used.cost_per_packet(window.interval.measured.packets);
+        let ratio = cost / average(around.iter().map(|floor| floor.at_run(run)))?;
+        let ratio_at_rate = average(around.iter().filter_map(|floor| floor.at_rate(run))).map(|floor| cost / floor);
+        Some(Self { run, ratio, ratio_at_rate })
+    }
+}
+
+fn average(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, count) = values.fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+    (count > 0.0).then(|| sum / count)
 }
 
 impl fmt::Display for FloorRatio {
@@ -85,6 +114,9 @@ impl fmt::Display for FloorRatio {
         for (run, cost) in &self.send {
             writeln!(f, "{:<38}{cost:>8.0}", format!("  … and send, runs of {run}"))?;
         }
+        for (run, cost) in &self.send_at_rate {
+            writeln!(f, "{:<38}{cost:>8.0}", format!("  … at the load's rate, runs of {run}"))?;
+        }
         writeln!(f, "{:<38}{:>8.0}", "  receive and open", self.receive)?;
         writeln!(f, "{:<38}{:>8}", "  slices differ by", format!("{:.1} %", self.spread * 100.0))?;
         let Some(server) = &self.server else {
@@ -93,7 +125,10 @@ impl fmt::Display for FloorRatio {
         writeln!(f, "{:<38}{:>8.2}", "  the server's mean run", server.mean_run)?;
         writeln!(f, "{:<38}{:>8.0}", "  floor at that run", server.floor)?;
         let range = format!("({:.2} to {:.2})", server.lowest, server.highest);
-        write!(f, "{:<38}{:>8.2} {range}", "server CPU per packet / floor", server.ratio)
+        write!(f, "{:<38}{:>8.2} {range}", "server CPU per packet / floor", server.ratio)?;
+        let Some((floor, ratio)) = server.floor_at_rate.zip(server.ratio_at_rate) else { return Ok(()) };
+        writeln!(f, "\n{:<38}{floor:>8.0}", "  floor at that run and the load's rate")?;
+        write!(f, "{:<38}{ratio:>8.2}", "server CPU per packet / floor at rate")
     }
 }
 
@@ -105,7 +140,8 @@ mod tests {
     use std::time::Duration;
 
     fn floor(single: f64) -> Floor {
-        Floor { seal: 200.0, send: vec![(1, single), (2, single / 2.0)], receive: 400.0 }
+        let send = vec![(1, single), (2, single / 2.0)];
+        Floor { seal: 200.0, send_at_rate: vec![(1, 2.0 * single)], send, receive: 400.0 }
     }
 
     fn window(mean_run: Option<f64>, cpu_micros: u64) -> Window {
@@ -124,6 +160,7 @@ mod tests {
         let server = found.server.unwrap();
         assert!((server.lowest - 1.5).abs() < 1e-9 && (server.highest - 2.0).abs() < 1e-9, "{server:?}");
         assert!((server.ratio - 1.75).abs() < 1e-9);
+        assert!((server.ratio_at_rate.unwrap() - 0.875).abs() < 1e-9);
         assert!((found.spread - 2_000.0 / (5_000.0 / 3.0)).abs() < 1e-9);
         assert!(found.to_string().contains("1.75 (1.50 to 2.00)"), "{found}");
     }

@@ -267,7 +267,8 @@ pub(crate) fn example() -> RunResult {
     }
     let cpu = Duration::from_millis(90);
     let used = ProcessUse { cpu, by_thread: [("worker-0".to_owned(), cpu)].into(), rss: 50 << 20 };
-    let floor = Floor { seal: 200.0, send: vec![(1, 2_600.0), (6, 1_400.0), (16, 1_000.0)], receive: 900.0 };
+    let send = vec![(1, 2_600.0), (6, 1_400.0), (16, 1_000.0)];
+    let floor = Floor { seal: 200.0, send, send_at_rate: vec![(1, 4_000.0), (6, 2_000.0)], receive: 900.0 };
     let second = |end: u64| {
         let mut second = Second::default();
         (second.end, second.length) = (Duration::from_secs(end), Duration::from_secs(1));

@@ -16,6 +16,8 @@ use tokio::time::Instant;
 const WINDOW: Duration = Duration::from_secs(3);
 /// Most windows; more would mostly settle.
 const MAX_WINDOWS: u32 = 5;
+/// How long the load is looked at before a slice of the floor, which is to be like it.
+const SAMPLE: Duration = Duration::from_millis(500);
 /// From silence to a server that has sent what it had.
 const DRAIN: Duration = Duration::from_millis(300);
 /// From the load's return to a steady state.
@@ -63,9 +65,8 @@ impl Measurement {
     pub(super) async fn take(&mut self, load: &Load<'_>, progress: Progress<'_>) -> Result<()> {
         let options = load.options;
         self.threads = load.generators.len();
-        // What was until now counts for nothing but the connections, and says how large packets are.
-        let settled = cut(load.generators).await?;
-        self.whole.merge(&settled);
+        // What was until now counts for nothing but the connections.
+        self.whole.merge(&cut(load.generators).await?);
         let count = if options.with_floor {
             (options.duration.as_secs_f64() / WINDOW.as_secs_f64()).floor().clamp(1.0, f64::from(MAX_WINDOWS)) as u32
         } else {
@@ -73,26 +74,28 @@ impl Measurement {
         };
         let begun = Instant::now();
         for _ in 0..count {
-            self.floor(load, &settled, progress).await?;
+            self.floor(load, progress).await?;
             if load.stop.is_stopped() {
                 return Ok(());
             }
             let window = self.window(load, options.duration / count, begun, progress).await?;
             self.windows.push(window);
         }
-        self.floor(load, &settled, progress).await
+        self.floor(load, progress).await
     }
 
-    async fn floor(&mut self, load: &Load<'_>, settled: &Interval, progress: Progress<'_>) -> Result<()> {
+    async fn floor(&mut self, load: &Load<'_>, progress: Progress<'_>) -> Result<()> {
         if !load.options.with_floor || load.stop.is_stopped() {
             return Ok(());
         }
         progress("measuring the floor");
+        self.whole.merge(&cut(load.generators).await?);
+        load.stop.sleep(SAMPLE).await;
+        let sample = cut(load.generators).await?;
         load.pause(true);
         load.stop.sleep(DRAIN).await;
-        let receivers = load.connected();
-        let (packets, bytes) = (settled.measured.packets, settled.measured.bytes);
-        self.floors.push(floor_slices::slice(load.options, receivers, packets, bytes).await?);
+        self.floors.push(floor_slices::slice(load.options, load.connected(), &sample, SAMPLE).await?);
+        self.whole.merge(&sample);
         load.pause(false);
         load.stop.sleep(RESUME).await;
         self.whole.merge(&cut(load.generators).await?);
