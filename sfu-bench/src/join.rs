@@ -139,6 +139,9 @@ impl Joiner {
             UdpConfig { recv_buffer: SOCKET_BUFFER, send_buffer: SOCKET_BUFFER, gro: false, ..UdpConfig::default() };
         let socket = UdpSocket::bind(SocketAddr::new(IpAddr::V4(local), 0), &config)
             .context("cannot open a socket for a peer (ulimit -n?)")?;
+        if !plan.reads {
+            socket.drop_media().context("cannot filter a peer's media")?;
+        }
         let endpoint = Endpoint::new(answer.params, &self.certificate, self.clock.now());
         let mut publisher = self.publisher(&offer, plan, group, answer.transport_cc);
         let expected = Expected {
@@ -146,7 +149,7 @@ impl Joiner {
             transport_cc: answer.transport_cc,
             repairs: answer.repairs,
             keyframe_interval: group.keyframe_interval(),
-            media: plan.video_slots + plan.audio_slots > 0,
+            media: plan.reads && plan.video_slots + plan.audio_slots > 0,
         };
         let subscriber = Subscriber::new(expected, joined);
         if group.impairment.is_some() {

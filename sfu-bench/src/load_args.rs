@@ -25,6 +25,10 @@ pub(crate) struct LoadArgs {
     /// Participants of each room who only subscribe [default: 10].
     #[arg(long)]
     subscribers: Option<usize>,
+    /// How many of those who only subscribe look at what they get, in each room; 0: all. For the others the kernel throws
+    /// media away, which leaves the generator's processor to the server [default: 0].
+    #[arg(long)]
+    readers: Option<usize>,
     /// Publishers subscribe to one another.
     #[arg(long)]
     mesh: bool,
@@ -90,6 +94,7 @@ impl LoadArgs {
         set(&mut group.rooms, &self.rooms);
         set(&mut group.publishers, &self.publishers);
         set(&mut group.subscribers, &self.subscribers);
+        set(&mut group.readers, &self.readers);
         set(&mut group.codec, &self.codec);
         set(&mut group.bitrate, &self.bitrate);
         set(&mut group.fps, &self.fps);

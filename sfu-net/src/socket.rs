@@ -4,7 +4,7 @@ use crate::recv::{self, RecvBatch};
 use crate::recv_plain::PlainBatch;
 use crate::send::{SendProgress, SendStats, Sender};
 use sfu_rtc::net::TransmitBatch;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
@@ -93,6 +93,29 @@ impl UdpSocket {
     /// Sends `batch` from its entry `from` on.
     pub fn send(&mut self, batch: &TransmitBatch, from: usize) -> SendProgress {
         self.sender.send(self.socket.as_raw_fd(), batch, from)
+    }
+
+    /// Lets the kernel throw away RTP and RTCP (RFC 7983 section 7) on arrival: for a load's peers that need not look at
+    /// their media. What keeps the connection up still comes.
+    ///
+    /// # Errors
+    /// Where the system takes no filter.
+    pub fn drop_media(&self) -> io::Result<()> {
+        const FIRST_PAYLOAD_BYTE: u32 = 8;
+        let (load, if_at_least, if_above, result) = (
+            libc::BPF_LD | libc::BPF_B | libc::BPF_ABS,
+            libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K,
+            libc::BPF_JMP | libc::BPF_JGT | libc::BPF_K,
+            libc::BPF_RET | libc::BPF_K,
+        );
+        let step = |code: u32, jt, jf, k| SockFilter::new(code as u16, jt, jf, k);
+        self.socket.attach_filter(&[
+            step(load, 0, 0, FIRST_PAYLOAD_BYTE),
+            step(if_at_least, 0, 2, 128),
+            step(if_above, 1, 0, 191),
+            step(result, 0, 0, 0),
+            step(result, 0, 0, u32::MAX),
+        ])
     }
 
     /// Counts of what was sent.

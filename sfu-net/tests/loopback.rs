@@ -55,6 +55,26 @@ fn sizes_arrive_as_sent(sender: &str, receiver: &str, to: &str, config: &UdpConf
 }
 
 #[test]
+fn media_can_be_thrown_away_on_arrival() {
+    let mut sender = bind("127.0.0.1:0", &UdpConfig::default());
+    let receiver = bind("127.0.0.1:0", &UdpConfig::default());
+    receiver.drop_media().unwrap();
+    let to = receiver.local_addr();
+    let mut batch = TransmitBatch::default();
+    for first in 0..=255 {
+        let path = NetworkPath { remote: to, local: to.ip(), protocol: Protocol::Udp };
+        let write = |buf: &mut Vec<u8>| -> Result<(), Infallible> {
+            buf.extend([first; 20]);
+            Ok(())
+        };
+        batch.push(path, write).unwrap();
+    }
+    sender.send(&batch, 0);
+    let kept: Vec<u8> = drain(&receiver).iter().map(|(_, bytes)| bytes[0]).collect();
+    assert!(kept.iter().copied().eq((0..=127).chain(192..=255)), "{kept:?}");
+}
+
+#[test]
 fn with_offload() {
     let config = UdpConfig::default();
     sizes_arrive_as_sent("127.0.0.1:0", "127.0.0.1:0", "127.0.0.1", &config);

@@ -95,7 +95,7 @@ struct OfWindow {
 impl OfWindow {
     fn new(window: &Window, around: &[Floor]) -> Option<Self> {
         let (run, used) = (window.mean_run?, window.server.as_ref()?);
-        let cost = used.cost_per_packet(window.interval.measured.packets);
+        let cost = used.cost_per_packet(window.forwarded);
         let ratio = cost / average(around.iter().map(|floor| floor.at_run(run)))?;
         let ratio_at_rate = average(around.iter().filter_map(|floor| floor.at_rate(run))).map(|floor| cost / floor);
         Some(Self { run, ratio, ratio_at_rate })
@@ -149,7 +149,7 @@ mod tests {
         interval.measured.packets = 1_000;
         let cpu = Duration::from_micros(cpu_micros);
         let server = Some(ProcessUse { cpu, by_thread: [("w".into(), cpu)].into(), rss: 0 });
-        Window { interval, length: Duration::from_secs(1), server, mean_run }
+        Window { interval, length: Duration::from_secs(1), server, mean_run, forwarded: 1_000 }
     }
 
     #[test]

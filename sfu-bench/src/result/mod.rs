@@ -82,6 +82,8 @@ pub struct RunResult {
     pub packets_out: u64,
     /// Packets per second received from the server.
     pub packets_out_per_second: f64,
+    /// Packets per second that the server forwarded: those received or, where somebody did not look, those it counted.
+    pub forwarded_per_second: f64,
     /// Bytes per packet received, headers included.
     pub packet_size: f64,
     /// Share of packets that never arrived, 0 to 1.
@@ -165,11 +167,12 @@ impl RunResult {
         let measured = &all.measured;
         let elapsed: Duration = run.windows.iter().map(|window| window.length).sum();
         let seconds = elapsed.as_secs_f64();
+        let forwarded = run.windows.iter().map(|window| window.forwarded).sum::<u64>();
         let used = run.windows.iter().filter_map(|window| window.server.clone()).reduce(|mut sum, used| {
             sum.merge(&used);
             sum
         });
-        let server = used.map(|used| ServerUse::new(&used, elapsed, measured.packets, rss_idle, run.participants));
+        let server = used.map(|used| ServerUse::new(&used, elapsed, forwarded, rss_idle, run.participants));
         Self {
             scenario: scenario.clone(),
             seconds,
@@ -181,6 +184,7 @@ impl RunResult {
             packets_in: all.sent,
             packets_out: measured.packets,
             packets_out_per_second: measured.packets as f64 / seconds.max(1e-9),
+            forwarded_per_second: forwarded as f64 / seconds.max(1e-9),
             packet_size: measured.bytes as f64 / measured.packets.max(1) as f64,
             loss: share(measured.lost, measured.packets),
             skipped: share(measured.skipped, measured.packets),
@@ -277,7 +281,7 @@ pub(crate) fn example() -> RunResult {
     };
     let seconds = (1..6).map(second).collect();
     let length = Duration::from_secs(1);
-    let window = Window { interval, length, server: Some(used), mean_run: Some(6.0) };
+    let window = Window { interval, length, server: Some(used), mean_run: Some(6.0), forwarded: 45_000 };
     let run = Measurement {
         windows: vec![window],
         floors: vec![floor.clone(), floor],

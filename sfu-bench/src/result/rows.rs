@@ -11,6 +11,8 @@ impl RunResult {
     pub(crate) fn counts(&self) -> Vec<Row> {
         let per_second = |packets: u64| format!("{:.0}", packets as f64 / self.seconds.max(1e-9));
         let some = |count: u64| if count > 0 { count.to_string() } else { String::new() };
+        let all_read = self.scenario.all_read();
+        let forwarded = if all_read { String::new() } else { format!("{:.0}", self.forwarded_per_second) };
         let mut rows = vec![
             ("participants / joins", format!("{} / {}", self.participants, self.joins)),
             ("failed joins / connections", format!("{} / {}", self.join_failures, self.connection_failures)),
@@ -18,6 +20,7 @@ impl RunResult {
             ("packets in / out", format!("{} / {}", self.packets_in, self.packets_out)),
             ("packets/s in", per_second(self.packets_in)),
             ("packets/s out", per_second(self.packets_out)),
+            ("packets/s forwarded, as the server counts", forwarded),
             ("bytes per packet", format!("{:.0}", self.packet_size)),
             ("loss / of sound", format!("{} / {}", percent(self.loss), percent(self.audio_loss))),
             ("lost or left out", percent(self.skipped)),

@@ -162,10 +162,10 @@ fn step(number: usize, window: &Window, bounds: &LimitOptions, failed: usize, ge
     }
     LimitStep {
         number,
-        packets_out_per_second: measured.packets as f64 / window.length.as_secs_f64(),
+        packets_out_per_second: window.forwarded as f64 / window.length.as_secs_f64(),
         loss,
         p99_ms,
-        cpu_per_packet_us: window.server.as_ref().map(|used| used.cost_per_packet(measured.packets) / 1e3),
+        cpu_per_packet_us: window.server.as_ref().map(|used| used.cost_per_packet(window.forwarded) / 1e3),
         exceeded: (!exceeded.is_empty()).then(|| exceeded.join(", ")),
     }
 }
@@ -210,7 +210,8 @@ mod tests {
         interval.measured.packets = packets;
         interval.measured.skipped = skipped;
         interval.measured.latency.record(Duration::from_millis(latency));
-        Window { interval, length: Duration::from_secs(1), server: None, mean_run: None }
+        let forwarded = interval.measured.packets;
+        Window { interval, length: Duration::from_secs(1), server: None, mean_run: None, forwarded }
     }
 
     #[test]

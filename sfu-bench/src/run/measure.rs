@@ -37,6 +37,8 @@ pub struct Window {
     pub server: Option<ProcessUse>,
     /// Mean length of the runs that the server sent.
     pub mean_run: Option<f64>,
+    /// Packets that the server forwarded: those that arrived or, where somebody did not look, those that it counts.
+    pub forwarded: u64,
 }
 
 /// All that was measured.
@@ -140,8 +142,15 @@ impl Measurement {
         let used = before.zip(second.process).map(|(before, after)| after.since(&before));
         self.whole.merge(&interval);
         let after = SendCounters::read(options.metrics_url.as_deref()).await;
-        let mean_run = counters.zip(after).and_then(|(before, after)| after.mean_run(&before));
-        Ok(Window { interval, length: last - start, server: used, mean_run })
+        let counted = counters.zip(after);
+        let mean_run = counted.and_then(|(before, after)| after.mean_run(&before));
+        let forwarded = if load.scenario.all_read() {
+            interval.measured.packets
+        } else {
+            let counted = counted.map(|(before, after)| after.rtp(&before));
+            counted.context("where only some read, the server's metrics must tell what it forwards (--metrics-url)")?
+        };
+        Ok(Window { interval, length: last - start, server: used, mean_run, forwarded })
     }
 }
 

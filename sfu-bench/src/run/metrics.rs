@@ -1,4 +1,4 @@
-//! What the server says of itself at `/metrics`: into how many messages it put the datagrams that it sent.
+//! What the server says of itself at `/metrics`: how many packets it sent, in how many datagrams and messages.
 
 use sfu_client::signal::fetch;
 use std::time::Duration;
@@ -11,11 +11,15 @@ const DATAGRAMS: &str = "sfu_udp_sent_datagrams_total";
 /// Messages that carried them: runs of datagrams that one UDP_SEGMENT send carried.
 const MESSAGES: &str = "sfu_udp_sent_runs_total";
 
+/// RTP packets among them.
+const RTP: &str = "sfu_rtp_sent_packets_total";
+
 /// Counters at one moment.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct SendCounters {
     datagrams: f64,
     messages: f64,
+    rtp: f64,
 }
 
 impl SendCounters {
@@ -26,7 +30,12 @@ impl SendCounters {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        Some(Self { datagrams: sum(text, DATAGRAMS)?, messages: sum(text, MESSAGES)? })
+        Some(Self { datagrams: sum(text, DATAGRAMS)?, messages: sum(text, MESSAGES)?, rtp: sum(text, RTP)? })
+    }
+
+    /// RTP packets sent since `earlier`.
+    pub(super) fn rtp(&self, earlier: &Self) -> u64 {
+        (self.rtp - earlier.rtp).max(0.0) as u64
     }
 
     /// Mean length of the runs sent since `earlier`; `None` where nothing was sent.
@@ -53,14 +62,14 @@ mod tests {
 
     const TEXT: &str = "# HELP sfu_udp_sent_datagrams_total x\n# TYPE sfu_udp_sent_datagrams_total counter\n\
         sfu_udp_sent_datagrams_total{worker=\"0\"} 600\nsfu_udp_sent_datagrams_total{worker=\"1\"} 30\n\
-        sfu_udp_sent_runs_total{worker=\"0\"} 100\nsfu_udp_sent_runs_total{worker=\"1\"} 5\n";
+        sfu_udp_sent_runs_total{worker=\"0\"} 100\nsfu_udp_sent_runs_total{worker=\"1\"} 5\nsfu_rtp_sent_packets_total{worker=\"0\"} 500\n";
 
     #[test]
     fn counters_of_all_workers_add_up() {
         let counters = SendCounters::parse(TEXT).unwrap();
-        assert_eq!(counters, SendCounters { datagrams: 630.0, messages: 105.0 });
-        let earlier = SendCounters { datagrams: 30.0, messages: 5.0 };
-        assert_eq!(counters.mean_run(&earlier), Some(6.0));
+        assert_eq!(counters, SendCounters { datagrams: 630.0, messages: 105.0, rtp: 500.0 });
+        let earlier = SendCounters { datagrams: 30.0, messages: 5.0, rtp: 20.0 };
+        assert_eq!((counters.mean_run(&earlier), counters.rtp(&earlier)), (Some(6.0), 480));
         assert_eq!(counters.mean_run(&counters), None);
     }
 

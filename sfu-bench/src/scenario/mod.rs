@@ -45,6 +45,9 @@ pub struct Group {
     pub publishers: usize,
     /// Participants of each room who only subscribe.
     pub subscribers: usize,
+    /// How many of those who only subscribe look at what they get, in each room; 0: all. For the others the kernel throws
+    /// media away, which leaves the generator's processor to the server.
+    pub readers: usize,
     /// Publishers subscribe to one another, as in a meeting.
     pub mesh: bool,
     /// Publishers send video.
@@ -82,6 +85,7 @@ impl Default for Group {
             rooms: 1,
             publishers: 1,
             subscribers: 10,
+            readers: 0,
             mesh: false,
             video: true,
             audio: true,
@@ -137,6 +141,11 @@ impl Scenario {
             bail!("{participants} participants are more than {MAX_PARTICIPANTS}");
         }
         Ok(())
+    }
+
+    /// Whether everybody looks at what he gets.
+    pub fn all_read(&self) -> bool {
+        self.group.iter().all(|group| group.readers == 0)
     }
 
     /// Everybody, publishers of a room before its subscribers. `per_stream`: one WHIP or WHEP session per stream.
@@ -200,6 +209,16 @@ mod tests {
         assert_eq!(per_stream.len(), 25 * (4 + 12));
         let listener = per_stream.iter().find(|p| !p.publishes).unwrap();
         assert_eq!((listener.video_slots, listener.audio_slots), (1, 1));
+    }
+
+    #[test]
+    fn only_so_many_read() {
+        let group = Group { rooms: 2, subscribers: 5, readers: 2, ..Group::default() };
+        let scenario = Scenario::of(group);
+        assert!(!scenario.all_read() && Scenario::of(Group::default()).all_read());
+        let reading = scenario.participants(false).iter().filter(|p| !p.publishes && p.reads).count();
+        assert_eq!(reading, 4);
+        assert!(scenario.participants(true).iter().filter(|p| p.publishes).all(|p| p.reads));
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub struct ParticipantPlan {
     pub name: String,
     /// Sends.
     pub publishes: bool,
+    /// Looks at what it gets.
+    pub reads: bool,
     /// Slots for video.
     pub video_slots: usize,
     /// Slots for sound.
@@ -31,6 +33,7 @@ pub(super) fn room(group: &Group, index: usize, room: &str, per_stream: bool, al
         room: room.to_owned(),
         name,
         publishes,
+        reads: true,
         video_slots: if group.video { sources.min(group.video_slots) } else { 0 },
         audio_slots: if group.audio { sources.min(group.audio_slots) } else { 0 },
         stream,
@@ -46,16 +49,19 @@ pub(super) fn room(group: &Group, index: usize, room: &str, per_stream: bool, al
     }
     // Names count within the room, so that a room with more subscribers has the same ones and others.
     let listeners = if group.mesh { (0..group.publishers).map(Some).collect() } else { Vec::new() };
-    for own in listeners.into_iter().chain((0..group.subscribers).map(|_| None)) {
+    let subscribers = (0..group.subscribers).map(|n| (None, group.readers == 0 || n < group.readers));
+    for (own, reads) in listeners.into_iter().map(|own| (own, true)).chain(subscribers) {
         if !per_stream {
             if own.is_none() {
                 // Somebody idle has a slot all the same, as an offer has to have something in it.
-                all.push(plan(format!("s{}", all.len() - first), false, group.publishers.max(1), None));
+                let sources = group.publishers.max(1);
+                all.push(ParticipantPlan { reads, ..plan(format!("s{}", all.len() - first), false, sources, None) });
             }
             continue;
         }
         for n in (0..group.publishers).filter(|n| Some(*n) != own) {
-            all.push(plan(format!("s{}", all.len() - first), false, 1, Some(publisher(n))));
+            let listener = plan(format!("s{}", all.len() - first), false, 1, Some(publisher(n)));
+            all.push(ParticipantPlan { reads, ..listener });
         }
     }
     for (number, plan) in all.iter_mut().enumerate().skip(first) {

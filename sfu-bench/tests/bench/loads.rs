@@ -134,6 +134,16 @@ async fn what_a_bad_network_loses_is_sent_again() {
 }
 
 #[tokio::test]
+async fn where_only_some_read_the_server_counts() {
+    let server = Server::start().await;
+    let found = load(&server, "--subscribers 6 --readers 2 --bitrate 200000 --settle 1 --duration 3").await;
+    found.assert_zero(&["join_failures", "connection_failures", "loss", "silent_seconds"]);
+    assert_eq!(found.number("participants"), 7.0, "{found}");
+    let share = found.number("forwarded_per_second") / found.number("packets_out_per_second");
+    assert!((2.7..3.3).contains(&share), "two of six read, so {share} times as much was sent: {found}");
+}
+
+#[tokio::test]
 async fn subscribers_ask_for_keyframes_on_demand() {
     let server = Server::start().await;
     let asking = "--subscribers 2 --no-audio --bitrate 200000 --keyframe-interval 0.5 --settle 1 --duration 2";

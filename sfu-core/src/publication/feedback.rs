@@ -18,10 +18,11 @@ const MIN_RESEND_INTERVAL: Duration = Duration::from_millis(10);
 const MAX_RESEND_INTERVAL: Duration = Duration::from_millis(200);
 
 impl Publication {
-    /// The publisher's report on one of the streams.
+    /// The publisher's report on one of its streams, of which this publication may have none: all publications of one
+    /// publisher learn its clock from the same reports, so that they stay in step exactly.
     pub(crate) fn on_sender_report(&mut self, clock: &WallClock, report: &SenderReport<'_>, ctx: &mut Context<'_>) {
+        self.clock.on_sender_report(ctx.now, clock, report.info.ntp);
         if let Some(layer) = self.streams.iter_mut().position(|stream| stream.on_sender_report(ctx.now, report)) {
-            self.clock.on_sender_report(ctx.now, clock, report.info.ntp);
             self.relay_report(layer as LayerIndex, ctx);
         }
     }

@@ -56,8 +56,9 @@ fn sound_and_picture_stay_in_step() {
     let (mut sound, mut picture) = (OpusSource::new("0", 20), Vp8Source::new("1", 10));
     let (sound_start, picture_start) = (sound.timestamp, picture.timestamp);
     let start = world.now;
-    // Its clock is of another year. Captured at once, sound takes 150 ms longer on the way.
-    let ntp = |world: &World| NtpTime::from_unix(Duration::from_secs(99) + (world.now - start));
+    // Its clock is of another year. Captured at once, sound takes 150 ms longer on the way; of the reports, those on the
+    // picture take 60 ms longer.
+    let ntp = |millis: u32| NtpTime::from_unix(Duration::from_secs(99) + Duration::from_millis(u64::from(millis)));
     for n in 0..300_u32 {
         if n % 3 == 0 {
             world.send(publisher, &picture.picture(n == 0));
@@ -68,9 +69,11 @@ fn sound_and_picture_stay_in_step() {
             }
         }
         if n % 50 == 20 {
-            let elapsed = (world.now - start).as_millis() as u32;
-            for (ssrc, rtp) in [(20, sound_start + elapsed * 48), (10, picture_start.wrapping_add(elapsed * 90))] {
-                let info = SenderInfo { ssrc: Ssrc(ssrc), ntp: ntp(&world), rtp, packets: 1, octets: 1 };
+            let sound_at = (world.now - start).as_millis() as u32;
+            let picture_at = sound_at - 60;
+            let (sound_rtp, picture_rtp) = (sound_start + sound_at * 48, picture_start.wrapping_add(picture_at * 90));
+            for (ssrc, at, rtp) in [(20, sound_at, sound_rtp), (10, picture_at, picture_rtp)] {
+                let info = SenderInfo { ssrc: Ssrc(ssrc), ntp: ntp(at), rtp, packets: 1, octets: 1 };
                 world.send_rtcp(publisher, |out| rtcp::write_sender_report(out, &info, &[]));
             }
         }
