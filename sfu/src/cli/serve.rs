@@ -13,7 +13,6 @@ use sfu_core::config::WorkerConfig;
 use sfu_rtc::dtls::DtlsCertificate;
 use sfu_rtc::time::Duration;
 use std::io::IsTerminal;
-use std::num::NonZero;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -24,9 +23,8 @@ use tracing_subscriber::EnvFilter;
 
 /// Reports of workers that wait for the control plane; more wait in the workers.
 const REPORT_QUEUE: usize = 16_384;
-/// The control plane does little, and the cores are the workers': it has a thread for so many of them. Two threads wake
-/// each other for every message, which costs more than most messages do.
-const CORES_PER_CONTROL_THREAD: usize = 8;
+/// Threads of the control plane: it does little, and the cores are the workers'.
+const CONTROL_THREADS: usize = 2;
 /// How long clients get to read that the server goes down, and HTTP requests to end.
 const GOODBYE: Duration = Duration::from_secs(2);
 
@@ -39,9 +37,8 @@ pub(super) struct ServeArgs {
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let config = args.config.load()?;
     start_log(&config.log)?;
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(cores.div_ceil(CORES_PER_CONTROL_THREAD))
+        .worker_threads(CONTROL_THREADS)
         .thread_name("control")
         .enable_all()
         .build()

@@ -1,5 +1,6 @@
 // Some Chromium tabs and a Firefox in one room: what each receives of each other over a span.
 
+import { TINY } from '../browsers.mjs';
 import { join, measure, seesAll, settle } from '../call.mjs';
 
 export async function run({ server, room, chromiums, firefoxes, seconds, options, screenshot }, launch) {
@@ -8,7 +9,7 @@ export async function run({ server, room, chromiums, firefoxes, seconds, options
     const browser = count > 0 ? await launch(kind) : null;
     for (let index = 0; index < count; index += 1) {
       const name = `${kind} ${index + 1}`;
-      tabs.push(await join(browser, server, { room, name, options }));
+      tabs.push(await join(browser, server, { room, name, options, viewport: TINY }));
     }
   }
   for (const tab of tabs) await seesAll(tab, tabs.filter((other) => other !== tab).map((other) => other.name));
