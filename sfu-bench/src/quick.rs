@@ -45,7 +45,7 @@ pub async fn quick(options: &QuickOptions, progress: Progress<'_>) -> Result<Ans
         None => std::env::current_exe().context("cannot tell where this program is")?.with_file_name("sfu"),
     };
     progress("starting a server");
-    let server = ServerProcess::start(&program, server_cpu, &["--dev"]).await?;
+    let server = ServerProcess::start(&program, server_cpu, &["--dev", "--bind", "127.0.0.1"]).await?;
     let target = Target::Native { server: server.url(), token: String::new() };
     let run_options = RunOptions {
         join_rate: 100.0,

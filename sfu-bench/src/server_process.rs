@@ -37,8 +37,7 @@ impl ServerProcess {
         let mut command = Command::new(program);
         command
             .args(admission)
-            // On loopback like the floor: the kernel keeps no route to an address of the machine's own network cards.
-            .args(["--bind", "127.0.0.1", "--workers", "1", "--log", "warn", "--http-port", "0", "--media-port", "0"])
+            .args(["--workers", "1", "--log", "warn", "--http-port", "0", "--media-port", "0"])
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output);
