@@ -150,7 +150,7 @@ pub(crate) struct SignalConfig {
 
 impl Default for SignalConfig {
     fn default() -> Self {
-        Self { ping_interval_seconds: 30, resume_seconds: 30 }
+        Self { ping_interval_seconds: 20, resume_seconds: 30 }
     }
 }
 
