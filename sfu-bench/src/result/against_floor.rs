@@ -13,6 +13,7 @@ pub struct FloorRatio {
     /// Mean of the slices: header, seal and send, by run length.
     pub send: Vec<(usize, f64)>,
     /// The same at the load's rate.
+    #[serde(default)]
     pub send_at_rate: Vec<(usize, f64)>,
     /// Mean of the slices: receiving as the load's peers do.
     pub receive: f64,
@@ -44,13 +45,12 @@ pub struct AgainstFloor {
 impl FloorRatio {
     /// `floors` stand before, between and after `windows`. `None` without any.
     pub fn new(floors: &[Floor], windows: &[Window]) -> Option<Self> {
-        let first = floors.first()?;
+        if floors.is_empty() {
+            return None;
+        }
         let mean = |value: &dyn Fn(&Floor) -> f64| floors.iter().map(value).sum::<f64>() / floors.len() as f64;
-        let by_run = |costs: fn(&Floor) -> &Vec<(usize, f64)>| -> Vec<(usize, f64)> {
-            let runs = costs(first).iter().enumerate();
-            runs.map(|(at, (run, _))| (*run, mean(&|floor| costs(floor).get(at).map_or(0.0, |cost| cost.1)))).collect()
-        };
-        let (send, send_at_rate) = (by_run(|floor| &floor.send), by_run(|floor| &floor.send_at_rate));
+        let send = by_run(floors, |floor| &floor.send);
+        let send_at_rate = by_run(floors, |floor| &floor.send_at_rate);
         let differs = |(at, (_, mean)): (usize, &(usize, f64))| {
             let costs = floors.iter().map(|floor| floor.send[at].1);
             (costs.clone().fold(0.0, f64::max) - costs.fold(f64::MAX, f64::min)) / mean
@@ -100,6 +100,13 @@ impl OfWindow {
         let ratio_at_rate = average(around.iter().filter_map(|floor| floor.at_rate(run))).map(|floor| cost / floor);
         Some(Self { run, ratio, ratio_at_rate })
     }
+}
+
+/// Means of the slices that have costs, run length by run length.
+fn by_run(floors: &[Floor], costs: fn(&Floor) -> &Vec<(usize, f64)>) -> Vec<(usize, f64)> {
+    let slices: Vec<_> = floors.iter().map(costs).filter(|costs| !costs.is_empty()).collect();
+    let runs = slices.first().into_iter().flat_map(|costs| costs.iter().enumerate());
+    runs.filter_map(|(at, (run, _))| Some((*run, average(slices.iter().map(|costs| costs[at].1))?))).collect()
 }
 
 fn average(values: impl Iterator<Item = f64>) -> Option<f64> {
@@ -171,5 +178,13 @@ mod tests {
         assert_eq!(found.server, None);
         assert!(found.to_string().contains("--server-pid"));
         assert!(FloorRatio::new(&[], &[]).is_none());
+    }
+
+    #[test]
+    fn a_slice_in_which_the_load_was_silent_has_no_part_in_the_floor_at_its_rate() {
+        let silent = Floor { send_at_rate: Vec::new(), ..floor(9.0) };
+        let found = FloorRatio::new(&[floor(1_000.0), silent], &[window(Some(1.0), 1_500)]).unwrap();
+        assert_eq!(found.send_at_rate, [(1, 2_000.0)]);
+        assert!((found.server.unwrap().ratio_at_rate.unwrap() - 0.75).abs() < 1e-9);
     }
 }

@@ -83,6 +83,7 @@ pub struct RunResult {
     /// Packets per second received from the server.
     pub packets_out_per_second: f64,
     /// Packets per second that the server forwarded: those received or, where somebody did not look, those it counted.
+    #[serde(default)]
     pub forwarded_per_second: f64,
     /// Bytes per packet received, headers included.
     pub packet_size: f64,
