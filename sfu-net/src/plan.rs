@@ -6,7 +6,9 @@
 //! change their order: a receiver that gets a number before its turn asks for those that it takes for lost.
 
 use arrayvec::ArrayVec;
+use sfu_rtc::ids::Ssrc;
 use sfu_rtc::net::{MAX_SEGMENTS, MAX_TRAIN, NetworkPath, Protocol, Transmit, TransmitBatch};
+use sfu_rtc::rtp::{SealedHeader, is_rtcp};
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -75,9 +77,9 @@ impl Message {
 }
 
 /// The source of an RTP packet (RFC 3550 section 5.1), which SRTP leaves readable; `None` for what is none.
-fn ssrc(datagram: &[u8]) -> Option<[u8; 4]> {
-    let is_rtp = matches!(datagram, [128..=191, kind, ..] if !(192..=223).contains(kind));
-    is_rtp.then(|| datagram.get(8..12)?.try_into().ok()).flatten()
+fn ssrc(datagram: &[u8]) -> Option<Ssrc> {
+    let header = SealedHeader::parse(datagram).ok().filter(|_| !is_rtcp(datagram))?;
+    Some(header.ssrc)
 }
 
 /// Whether all datagrams of an entry are of the same size.
@@ -199,6 +201,8 @@ mod tests {
         assert_eq!(plan(&[(1, 1, 120), (1, 2, 118), (1, 3, 118)]), [vec![0, 1], vec![2]]);
         assert_eq!(plan(&[(1, 1, 120), (1, 2, 120), (1, 9, 1_050), (1, 9, 1_050)]), [[0, 1], [2, 3]]);
         assert_eq!(plan(&[(1, 1, 120), (1, 9, 1_050), (1, 9, 950)]), [vec![0], vec![1, 2]]);
+        let run_apart = [(1, 9, 1_050), (1, 9, 1_050), (2, 1, 120), (1, 1, 120), (1, 2, 120)];
+        assert_eq!(plan(&run_apart), [vec![0, 1], vec![2], vec![3, 4]]);
     }
 
     #[test]
@@ -211,7 +215,8 @@ mod tests {
         assert_eq!(ssrc(&[0x80, 200, 0, 6, 0, 0, 0, 1, 0, 0, 0, 2]), None, "RTCP");
         assert_eq!(ssrc(&[20, 254, 253, 0, 1, 0, 0, 0, 0, 0, 1, 0, 40]), None, "DTLS");
         assert_eq!(ssrc(&[0x80, 96, 0, 1]), None, "cut short");
-        assert_eq!(ssrc(&[0x90, 0xe0, 0, 6, 0, 0, 0, 1, 1, 2, 3, 4]), Some([1, 2, 3, 4]));
+        let with_extensions = [0x90, 0xe0, 0, 6, 0, 0, 0, 1, 1, 2, 3, 4, 0xbe, 0xde, 0, 0];
+        assert_eq!(ssrc(&with_extensions), Some(Ssrc(0x0102_0304)));
     }
 
     #[test]

@@ -7,7 +7,6 @@ const WINDOW: Duration = Duration::from_millis(1);
 
 /// The rate at which the floor is measured besides back to back.
 #[derive(Clone, Debug, clap::Args)]
-#[group(requires = "rate")]
 pub struct Pace {
     /// Packets per second: measures the floor at this rate too.
     #[arg(long, required = false, value_parser = clap::value_parser!(u32).range(1_000..=2_000_000))]
