@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sfu_rtc::dtls::{DtlsCertificate, DtlsEndpoint, DtlsOutput};
+use sfu_rtc::dtls::{DtlsCertificate, DtlsEndpoint, DtlsOutput, DtlsRole};
 use sfu_rtc::srtp::KeyingMaterial;
 use sfu_rtc::time::{Duration, Instant};
 use std::sync::OnceLock;
@@ -75,8 +75,8 @@ fn sides(now: Instant) -> [Side; 2] {
     let [client, server] = CERTIFICATES.get_or_init(|| [DtlsCertificate::generate(), DtlsCertificate::generate()]);
     let side = |endpoint| Side { endpoint, keys: None };
     [
-        side(DtlsEndpoint::new_client(client, vec![server.fingerprint().clone()], now)),
-        side(DtlsEndpoint::new_server(server, vec![client.fingerprint().clone()], now)),
+        side(DtlsEndpoint::new(DtlsRole::Client, client, vec![server.fingerprint().clone()], now)),
+        side(DtlsEndpoint::new(DtlsRole::Server, server, vec![client.fingerprint().clone()], now)),
     ]
 }
 

@@ -34,6 +34,7 @@ fn negotiate(offer: &Offer, previous: &[MediaSection]) -> Option<Vec<MediaSectio
         session: 1,
         version: 1,
         previous,
+        dtls_role: None,
         cname: "cname",
         streams: &|mid| format!("slot{mid}"),
     };

@@ -2,7 +2,7 @@
 //! something unknown (it may have gone meanwhile) is ignored and counted.
 
 use crate::ids::{PublicationId, RoomId, TransportId, WorkerId};
-use sfu_rtc::dtls::Fingerprint;
+use sfu_rtc::dtls::{DtlsRole, Fingerprint};
 use sfu_rtc::ice::IceCredentials;
 use sfu_rtc::ids::{Mid, Rid};
 use sfu_rtc::media::{MediaKind, MediaSection};
@@ -143,6 +143,8 @@ pub struct TransportParams {
     pub remote_ice: IceCredentials,
     /// Fingerprints of the peer's certificate, of which one must match.
     pub remote_fingerprints: Vec<Fingerprint>,
+    /// Our side of DTLS.
+    pub dtls_role: DtlsRole,
     /// All sections.
     pub sections: Vec<MediaSection>,
 }

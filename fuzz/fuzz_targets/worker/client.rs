@@ -2,7 +2,7 @@
 
 use sfu_core::command::{Command, TransportParams};
 use sfu_core::ids::{RoomId, TransportId};
-use sfu_rtc::dtls::{DtlsCertificate, DtlsEndpoint, DtlsOutput};
+use sfu_rtc::dtls::{DtlsCertificate, DtlsEndpoint, DtlsOutput, DtlsRole};
 use sfu_rtc::ice::IceCredentials;
 use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunWriter};
 use sfu_rtc::ids::SeqNo;
@@ -50,7 +50,7 @@ impl Client {
             local: credentials(&format!("client-{id}")),
             remote: credentials(&format!("server-{id}")),
             certificate: certificate.clone(),
-            dtls: DtlsEndpoint::new_client(certificate, vec![server.fingerprint().clone()], now),
+            dtls: DtlsEndpoint::new(DtlsRole::Client, certificate, vec![server.fingerprint().clone()], now),
         }
     }
 
@@ -60,6 +60,7 @@ impl Client {
             local_ice: self.remote.clone(),
             remote_ice: self.local.clone(),
             remote_fingerprints: vec![self.certificate.fingerprint().clone()],
+            dtls_role: DtlsRole::Server,
             sections,
         };
         Command::AddTransport { room, transport: self.transport, params: Box::new(params) }

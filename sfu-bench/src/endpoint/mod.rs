@@ -4,7 +4,7 @@ mod ice_client;
 
 use ice_client::IceClient;
 use sfu_rtc::drop_reason::DropReason;
-use sfu_rtc::dtls::{DtlsCertificate, DtlsEndpoint, DtlsOutput, Fingerprint};
+use sfu_rtc::dtls::{DtlsCertificate, DtlsEndpoint, DtlsOutput, DtlsRole, Fingerprint};
 use sfu_rtc::ice::IceCredentials;
 use sfu_rtc::ids::SeqNo;
 use sfu_rtc::net::{NetworkPath, TransmitBatch};
@@ -55,7 +55,7 @@ impl Endpoint {
     pub fn new(params: EndpointParams, certificate: &DtlsCertificate, now: Instant) -> Self {
         Self {
             ice: IceClient::new(params.local_ice, params.remote_ice, now),
-            dtls: DtlsEndpoint::new_client(certificate, params.fingerprints, now),
+            dtls: DtlsEndpoint::new(DtlsRole::Client, certificate, params.fingerprints, now),
             dtls_started: false,
             dtls_pending: false,
             keys: None,

@@ -103,6 +103,7 @@ impl Worker {
             local_ice: params.local_ice,
             remote_ice: params.remote_ice,
             remote_fingerprints: params.remote_fingerprints,
+            dtls_role: params.dtls_role,
             sections: params.sections,
         };
         let transport = Transport::new(self.config.transport.clone(), params, &self.certificate, now);

@@ -23,6 +23,7 @@ fn fill(worker: &mut Worker, n: u64) {
         local_ice: credentials("local"),
         remote_ice: credentials("remote"),
         remote_fingerprints: Vec::new(),
+        dtls_role: sfu_rtc::dtls::DtlsRole::Server,
         sections: vec![section("0", MediaKind::Audio, Direction::Receive)],
     });
     let (room, transport, publication) = (RoomId(n), TransportId(n), PublicationId(n));

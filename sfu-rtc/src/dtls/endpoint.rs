@@ -34,6 +34,15 @@ pub enum DtlsOutput<'a> {
     Closed(DtlsClosed),
 }
 
+/// Which side begins the handshake (`a=setup`, RFC 8842).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DtlsRole {
+    /// Sends the ClientHello (`active`).
+    Client,
+    /// Waits for it (`passive`).
+    Server,
+}
+
 /// DTLS 1.2 for the keys of SRTP (RFC 5764), server or client.
 ///
 /// It carries no data, and takes what comes from the peer only until it has ended.
@@ -62,18 +71,15 @@ enum Progress {
 const MAX_DATAGRAM: usize = 1_500;
 
 impl DtlsEndpoint {
-    /// The passive side, which waits for a handshake (`a=setup:passive`).
-    pub fn new_server(certificate: &DtlsCertificate, peer_fingerprints: Vec<Fingerprint>, now: Instant) -> Self {
-        Self::new(certificate, peer_fingerprints, now, false)
-    }
-
-    /// The active side, which begins the handshake (`a=setup:active`).
-    pub fn new_client(certificate: &DtlsCertificate, peer_fingerprints: Vec<Fingerprint>, now: Instant) -> Self {
-        Self::new(certificate, peer_fingerprints, now, true)
-    }
-
-    fn new(certificate: &DtlsCertificate, peer_fingerprints: Vec<Fingerprint>, now: Instant, is_client: bool) -> Self {
+    /// One side, which expects the peer to have a certificate with one of these fingerprints.
+    pub fn new(
+        role: DtlsRole,
+        certificate: &DtlsCertificate,
+        peer_fingerprints: Vec<Fingerprint>,
+        now: Instant,
+    ) -> Self {
         let mut dtls = certificate.endpoint(now);
+        let is_client = role == DtlsRole::Client;
         dtls.set_active(is_client);
         let mut this = Self {
             dtls,
@@ -86,6 +92,11 @@ impl DtlsEndpoint {
         };
         this.handle_timeout(now);
         this
+    }
+
+    /// Our side.
+    pub fn role(&self) -> DtlsRole {
+        if self.is_client { DtlsRole::Client } else { DtlsRole::Server }
     }
 
     /// Handles a datagram. Whatever was provoked is then to be polled.

@@ -48,8 +48,8 @@ impl Pair {
         Self {
             now,
             sides: [
-                side(DtlsEndpoint::new_client(client, of_server, now)),
-                side(DtlsEndpoint::new_server(server, of_client, now)),
+                side(DtlsEndpoint::new(DtlsRole::Client, client, of_server, now)),
+                side(DtlsEndpoint::new(DtlsRole::Server, server, of_client, now)),
             ],
             link: VecDeque::new(),
             buf: Vec::new(),

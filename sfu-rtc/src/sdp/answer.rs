@@ -6,7 +6,7 @@ use super::policy::MediaPolicy;
 use super::select::{self, Accepted};
 use super::simulcast::OfferedRid;
 use super::write;
-use crate::dtls::Fingerprint;
+use crate::dtls::{DtlsRole, Fingerprint};
 use crate::ice::{Candidate, IceCredentials};
 use crate::ids::{Mid, Ssrc};
 use crate::media::{Direction, MediaKind, MediaSection, SsrcPair};
@@ -29,6 +29,8 @@ pub struct AnswerParams<'a> {
     pub version: u64,
     /// Sections of the answer before; a section keeps its sources by its mid.
     pub previous: &'a [MediaSection],
+    /// Our DTLS role in the answer before, which stays as long as the transport does (RFC 8842 section 5.3).
+    pub dtls_role: Option<DtlsRole>,
     /// Canonical name of our sources (RFC 3550 section 6.5.1).
     pub cname: &'a str,
     /// Name of the media stream to which a slot belongs (the first word of a=msid). Receivers play the slots of one
@@ -43,6 +45,8 @@ pub struct Answer {
     pub sdp: String,
     /// For the transport: every section of sound or picture that has a mid, in the order of the offer.
     pub sections: Vec<MediaSection>,
+    /// Our side of DTLS.
+    pub dtls_role: DtlsRole,
 }
 
 /// Answers an offer. `new_ssrc` gives random numbers; one that is taken already is not used.
@@ -54,6 +58,7 @@ pub fn answer(
     new_ssrc: &mut dyn FnMut() -> Ssrc,
 ) -> Result<Answer, SdpError> {
     check(offer, params)?;
+    let dtls_role = dtls_role(offer.setup, params.dtls_role)?;
     let mut sources = Sources::new(offer, params, new_ssrc);
     let mut settled = Vec::with_capacity(offer.media.len());
     for media in &offer.media {
@@ -62,12 +67,12 @@ pub fn answer(
             None => Settled::Rejected,
         });
     }
-    let sdp = write::answer(offer, params, &settled)?;
+    let sdp = write::answer(offer, params, dtls_role, &settled)?;
     let sections = offer.media.iter().zip(settled).filter_map(|(media, settled)| match settled {
         Settled::Live(live) => Some(live.section),
         Settled::Rejected => Some(stopped_section(media.mid?, kind(media)?, params)),
     });
-    Ok(Answer { sdp, sections: sections.collect() })
+    Ok(Answer { sdp, sections: sections.collect(), dtls_role })
 }
 
 /// What became of an offered section.
@@ -91,9 +96,6 @@ fn check(offer: &Offer, params: &AnswerParams<'_>) -> Result<(), SdpError> {
     if offer.media.len() > limit {
         return Err(SdpError::TooMany { what: "media sections", limit });
     }
-    if offer.setup == Setup::Passive {
-        return Err(SdpError::Unsupported { what: "a=setup:passive, for we are the DTLS server" });
-    }
     if offer.ice_lite {
         return Err(SdpError::Unsupported { what: "an ICE-lite peer, for we are ICE-lite" });
     }
@@ -101,6 +103,19 @@ fn check(offer: &Offer, params: &AnswerParams<'_>) -> Result<(), SdpError> {
         return Err(SdpError::Arguments { what: "the canonical name is no word" });
     }
     Ok(())
+}
+
+/// Our role, which is the opposite of the peer's.
+fn dtls_role(offered: Setup, before: Option<DtlsRole>) -> Result<DtlsRole, SdpError> {
+    let role = match offered {
+        Setup::Passive => DtlsRole::Client,
+        Setup::Active => DtlsRole::Server,
+        Setup::ActPass => before.unwrap_or(DtlsRole::Server),
+    };
+    match before {
+        Some(before) if before != role => Err(SdpError::Unsupported { what: "a change of DTLS roles in mid-call" }),
+        _ => Ok(role),
+    }
 }
 
 /// Whether text can stand in an attribute as one word.

@@ -4,6 +4,7 @@ use super::answer::{AnswerParams, Live, Settled, is_token};
 use super::error::SdpError;
 use super::offer::{Offer, OfferedDirection, OfferedKind, OfferedMedia};
 use super::select::Accepted;
+use crate::dtls::DtlsRole;
 use crate::media::{Direction, MediaKind};
 use std::fmt::{Display, Write};
 
@@ -22,7 +23,12 @@ impl Text {
 }
 
 /// Writes the answer that was settled for each section of the offer.
-pub(super) fn answer(offer: &Offer, params: &AnswerParams<'_>, settled: &[Settled]) -> Result<String, SdpError> {
+pub(super) fn answer(
+    offer: &Offer,
+    params: &AnswerParams<'_>,
+    dtls_role: DtlsRole,
+    settled: &[Settled],
+) -> Result<String, SdpError> {
     let mut text = Text(String::with_capacity(1024 * (1 + settled.len())));
     // RFC 8829 section 5.2.1: the session id is below 2^63.
     let session = params.session & (u64::MAX >> 1);
@@ -43,7 +49,7 @@ pub(super) fn answer(offer: &Offer, params: &AnswerParams<'_>, settled: &[Settle
             Settled::Rejected => rejected(&mut text, media),
             Settled::Live(live) => {
                 media_line(&mut text, media, live);
-                transport(&mut text, offer, params, first == Some(live.section.mid));
+                transport(&mut text, offer, params, dtls_role, first == Some(live.section.mid));
                 section(&mut text, media, live);
                 if live.section.direction == Direction::Send {
                     sources(&mut text, params, live)?;
@@ -82,14 +88,17 @@ fn media_line(text: &mut Text, media: &OfferedMedia, live: &Live) {
 }
 
 /// What concerns the one transport. Every section repeats it, for not every peer looks into the session part.
-fn transport(text: &mut Text, offer: &Offer, params: &AnswerParams<'_>, first: bool) {
+fn transport(text: &mut Text, offer: &Offer, params: &AnswerParams<'_>, dtls_role: DtlsRole, first: bool) {
     text.attribute("ice-ufrag", &params.ice.ufrag);
     text.attribute("ice-pwd", &params.ice.pwd);
     if offer.ice_options.iter().any(|option| option == "trickle") {
         text.line("a=ice-options:trickle");
     }
     text.attribute("fingerprint", params.fingerprint);
-    text.line("a=setup:passive");
+    text.line(match dtls_role {
+        DtlsRole::Client => "a=setup:active",
+        DtlsRole::Server => "a=setup:passive",
+    });
     if first {
         for candidate in params.candidates {
             text.line(format_args!("a={candidate}"));

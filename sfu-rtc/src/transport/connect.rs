@@ -2,7 +2,7 @@
 
 use super::{CloseReason, Transport, TransportEvent};
 use crate::drop_reason::DropReason;
-use crate::dtls::{DtlsClosed, DtlsEndpoint, DtlsOutput};
+use crate::dtls::{DtlsClosed, DtlsEndpoint, DtlsOutput, DtlsRole};
 use crate::ice::{IceAgent, IceEvent};
 use crate::net::{NetworkPath, TransmitBatch};
 use crate::srtp::{KeyingMaterial, SrtpReceiver, SrtpSender};
@@ -108,8 +108,19 @@ impl Transport {
         handled
     }
 
-    /// Takes what DTLS has to say.
+    /// Takes what DTLS has to say. A client is not asked before there is a path for its ClientHello.
     pub(super) fn drive_dtls(&mut self, now: Instant) {
+        let connection = &mut self.connection;
+        if connection.dtls.role() == DtlsRole::Client {
+            if connection.ice.selected().is_none() {
+                return;
+            }
+            if connection.dtls_started.is_none() {
+                connection.dtls_started = Some(now);
+                // Its retransmissions count from here.
+                connection.dtls.handle_timeout(now);
+            }
+        }
         let mut scratch = std::mem::take(&mut self.connection.scratch);
         while let Some(output) = self.connection.dtls.poll_output(&mut scratch) {
             match output {
@@ -153,6 +164,7 @@ impl Transport {
                 IceEvent::Connected(_) => {
                     self.connection.ice_connected.get_or_insert(now);
                     self.announce();
+                    self.drive_dtls(now);
                 }
                 IceEvent::PathChanged(path) if self.connection.announced => {
                     self.connection.events.push_back(TransportEvent::PathChanged { path });

@@ -31,7 +31,7 @@ pub use stats::{TransportCounters, TransportFigures};
 
 use crate::bwe::BandwidthEstimator;
 use crate::drop_reason::{DropCounts, DropReason};
-use crate::dtls::{DtlsCertificate, DtlsEndpoint, Fingerprint};
+use crate::dtls::{DtlsCertificate, DtlsEndpoint, DtlsRole, Fingerprint};
 use crate::ice::{IceAgent, IceCredentials};
 use crate::media::{Direction, MediaSection};
 use crate::net::{NetworkPath, TransmitBatch};
@@ -76,16 +76,18 @@ pub struct TransportParams {
     pub remote_ice: IceCredentials,
     /// Fingerprints of the peer's certificate, of which one must match.
     pub remote_fingerprints: Vec<Fingerprint>,
+    /// Our side of DTLS.
+    pub dtls_role: DtlsRole,
     /// All sections.
     pub sections: Vec<MediaSection>,
 }
 
 impl Transport {
-    /// A transport that waits for its peer: ICE-lite, and the passive side of DTLS.
+    /// A transport that waits for its peer: ICE-lite. As DTLS client it begins once ICE has a path.
     pub fn new(config: TransportConfig, params: TransportParams, certificate: &DtlsCertificate, now: Instant) -> Self {
         let mut ice = IceAgent::new(config.ice, params.local_ice, now);
         ice.set_remote(params.remote_ice);
-        let dtls = DtlsEndpoint::new_server(certificate, params.remote_fingerprints, now);
+        let dtls = DtlsEndpoint::new(params.dtls_role, certificate, params.remote_fingerprints, now);
         let estimator = config.estimator.build(now);
         let mut transport = Self {
             connection: Connection::new(ice, dtls, now + config.connect_timeout, now),

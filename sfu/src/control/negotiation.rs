@@ -10,7 +10,7 @@ use crate::worker_thread::WorkerHandle;
 use sfu_core::command::{Command, LayerPreference, TransportParams};
 use sfu_core::ids::{RoomId, TransportId};
 use sfu_rtc::bwe::EstimatorConfig;
-use sfu_rtc::dtls::{DtlsCertificate, Fingerprint};
+use sfu_rtc::dtls::{DtlsCertificate, DtlsRole, Fingerprint};
 use sfu_rtc::ice::{ICE_ENTROPY, IceCredentials, ice_char};
 use sfu_rtc::ids::{Mid, Ssrc};
 use sfu_rtc::media::{Direction, MediaSection};
@@ -23,6 +23,7 @@ pub(crate) struct Media {
     pub(crate) local: IceCredentials,
     pub(crate) remote: IceCredentials,
     pub(crate) fingerprints: Vec<Fingerprint>,
+    dtls_role: DtlsRole,
     pub(crate) sections: Vec<MediaSection>,
     /// Of the answers' o= line.
     session: u64,
@@ -93,6 +94,7 @@ impl Negotiator {
             session,
             version,
             previous: previous.map_or(&[], |media| &media.sections),
+            dtls_role: previous.map(|media| media.dtls_role),
             cname: "sfu",
             streams: &|mid| streams.iter().find(|(m, _)| m == mid).map_or_else(|| "-".into(), |(_, name)| name.clone()),
         };
@@ -103,6 +105,7 @@ impl Negotiator {
             local,
             remote: offer.ice.clone(),
             fingerprints: offer.fingerprints.clone(),
+            dtls_role: answer.dtls_role,
             sections: answer.sections,
             session,
             version,
@@ -131,6 +134,7 @@ impl Media {
                     local_ice: self.local.clone(),
                     remote_ice: self.remote.clone(),
                     remote_fingerprints: self.fingerprints.clone(),
+                    dtls_role: self.dtls_role,
                     sections,
                 };
                 worker.send(Command::AddTransport { room, transport, params: Box::new(params) });

@@ -104,6 +104,7 @@ fn what_a_worker_relays_reaches_another_that_sleeps() {
         local_ice: credentials("here"),
         remote_ice: offer.ice.clone(),
         remote_fingerprints: offer.fingerprints.clone(),
+        dtls_role: sfu_rtc::dtls::DtlsRole::Server,
         sections: answer(&offer),
     };
     let mid = params.sections[0].mid;
@@ -135,6 +136,7 @@ fn answer(offer: &sfu_rtc::sdp::Offer) -> Vec<sfu_rtc::media::MediaSection> {
         session: 1,
         version: 1,
         previous: &[],
+        dtls_role: Some(sfu_rtc::dtls::DtlsRole::Server),
         cname: "test",
         streams: &|_| "-".into(),
     };

@@ -3,7 +3,7 @@
 //! The server side here sends back to the peer what it publishes, on the peer's own slots.
 
 use sfu_rtc::codec::FrameFacts;
-use sfu_rtc::dtls::DtlsCertificate;
+use sfu_rtc::dtls::{DtlsCertificate, DtlsRole};
 use sfu_rtc::ice::{Candidate, CandidateProtocol, ICE_ENTROPY, IceCredentials};
 use sfu_rtc::ids::{Rid, SeqNo, Ssrc};
 use sfu_rtc::media::{Direction, MediaSection};
@@ -63,6 +63,7 @@ impl Echo {
             local_ice: ice,
             remote_ice: parsed.ice.clone(),
             remote_fingerprints: parsed.fingerprints.clone(),
+            dtls_role: DtlsRole::Server,
             sections: sections.clone(),
         };
         let transport = Transport::new(TransportConfig::default(), params, &certificate, now);
@@ -227,6 +228,7 @@ fn answer(
         session: 1,
         version,
         previous,
+        dtls_role: Some(DtlsRole::Server),
         cname: "sim",
         streams: &|mid| format!("slot-{mid}"),
     };

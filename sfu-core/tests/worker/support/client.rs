@@ -2,7 +2,7 @@
 
 use super::media::{MEDIA_EXTENSIONS, Rtp};
 use sfu_rtc::drop_reason::DropReason;
-use sfu_rtc::dtls::{DtlsCertificate, DtlsEndpoint, DtlsOutput, Fingerprint};
+use sfu_rtc::dtls::{DtlsCertificate, DtlsEndpoint, DtlsOutput, DtlsRole, Fingerprint};
 use sfu_rtc::ice::IceCredentials;
 use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunWriter};
 use sfu_rtc::ids::{PayloadType, SeqNo, Ssrc};
@@ -49,7 +49,7 @@ impl Client {
             remote: credentials("server", number),
             fingerprint: certificate.fingerprint().clone(),
             path: path(5_000 + number as u16),
-            dtls: DtlsEndpoint::new_client(&certificate, vec![server.fingerprint().clone()], now),
+            dtls: DtlsEndpoint::new(DtlsRole::Client, &certificate, vec![server.fingerprint().clone()], now),
             sender: None,
             receiver: None,
             rtp: Vec::new(),

@@ -12,7 +12,7 @@ use sfu_core::event::{Event, WorkerStats};
 use sfu_core::ids::{PublicationId, RoomId, TransportId};
 use sfu_core::worker::Worker;
 use sfu_rtc::drop_reason::DropReason;
-use sfu_rtc::dtls::DtlsCertificate;
+use sfu_rtc::dtls::{DtlsCertificate, DtlsRole};
 use sfu_rtc::ids::Mid;
 use sfu_rtc::media::MediaSection;
 use sfu_rtc::net::TransmitBatch;
@@ -71,6 +71,7 @@ impl World {
             local_ice: client.remote.clone(),
             remote_ice: client.local.clone(),
             remote_fingerprints: vec![client.fingerprint.clone()],
+            dtls_role: DtlsRole::Server,
             sections,
         };
         self.clients.push(client);

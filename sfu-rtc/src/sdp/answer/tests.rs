@@ -67,6 +67,7 @@ fn fixture(name: &str) -> &'static str {
 struct Session {
     policy: MediaPolicy,
     previous: Vec<MediaSection>,
+    dtls_role: Option<DtlsRole>,
     version: u64,
     next_ssrc: u32,
 }
@@ -77,7 +78,7 @@ impl Session {
     }
 
     fn with(policy: MediaPolicy) -> Self {
-        Self { policy, previous: Vec::new(), version: 0, next_ssrc: 0 }
+        Self { policy, previous: Vec::new(), dtls_role: None, version: 0, next_ssrc: 0 }
     }
 
     fn answer(&mut self, text: &str) -> Result<(Offer, Answer), SdpError> {
@@ -92,6 +93,7 @@ impl Session {
             session: u64::MAX,
             version: self.version,
             previous: &self.previous,
+            dtls_role: self.dtls_role,
             cname: "cname",
             streams: &|mid| format!("slot{mid}"),
         };
@@ -101,12 +103,20 @@ impl Session {
         })?;
         check_agreement(text, &offer, &answer);
         self.previous.clone_from(&answer.sections);
+        self.dtls_role = Some(answer.dtls_role);
         Ok((offer, answer))
     }
 
     /// Answers a fixture, which must succeed.
     fn fixture(&mut self, name: &str) -> (Offer, Answer) {
         self.answer(fixture(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+}
+
+fn setup_of(role: DtlsRole) -> &'static str {
+    match role {
+        DtlsRole::Client => "active",
+        DtlsRole::Server => "passive",
     }
 }
 
@@ -125,7 +135,7 @@ fn check_agreement(text: &str, offer: &Offer, answer: &Answer) {
         assert!(ours.all("extmap").all(|line| ids.contains(&extension(&line.value))), "only offered ids");
         if ours.port != 0 {
             assert!(theirs.port != 0 || theirs.attribute("bundle-only").is_some());
-            assert_eq!(ours.attribute("setup").map(|a| a.value), Some("passive"));
+            assert_eq!(ours.attribute("setup").map(|a| a.value), Some(setup_of(answer.dtls_role)));
             bundled.extend(ours.attribute("mid").map(|a| a.value));
         }
     }
@@ -139,7 +149,7 @@ fn check_agreement(text: &str, offer: &Offer, answer: &Answer) {
     assert!(ssrcs.windows(2).all(|pair| pair[0].media != pair[1].media), "each source once");
     if !bundled.is_empty() {
         let again = Offer::parse(&answer.sdp).expect("an answer reads as an offer");
-        assert_eq!(again.setup, Setup::Passive);
+        assert_eq!(again.setup, if answer.dtls_role == DtlsRole::Client { Setup::Active } else { Setup::Passive });
     }
 }
 
@@ -407,6 +417,24 @@ fn a_receiver_gets_its_own_payload_type_of_the_same_profile() {
 }
 
 #[test]
+fn the_dtls_role_is_the_opposite_of_the_offered_and_stays() {
+    let offer = |setup: &str| offer_with("", "").replace("actpass", setup);
+    for (first, role) in [("passive", DtlsRole::Client), ("active", DtlsRole::Server), ("actpass", DtlsRole::Server)] {
+        let mut session = Session::new();
+        let (_, answer) = session.answer(&offer(first)).unwrap();
+        assert_eq!(answer.dtls_role, role);
+        assert!(answer.sdp.contains(&format!("a=setup:{}\r\n", setup_of(role))), "{}", answer.sdp);
+        // RFC 8842 section 5.3: a later offer says actpass again, or what came of it.
+        let (_, again) = session.answer(&offer("actpass")).unwrap();
+        assert_eq!(again.dtls_role, role);
+        let (same, other) = if role == DtlsRole::Client { ("passive", "active") } else { ("active", "passive") };
+        assert_eq!(session.answer(&offer(same)).unwrap().1.dtls_role, role);
+        let error = session.answer(&offer(other)).unwrap_err();
+        assert_eq!(error.to_string(), "not supported: a change of DTLS roles in mid-call");
+    }
+}
+
+#[test]
 fn what_cannot_be_answered_says_why() {
     let message = |text: &str| {
         let error = Session::new().answer(text).unwrap_err();
@@ -424,8 +452,6 @@ fn what_cannot_be_answered_says_why() {
     );
     assert_eq!(message(&good.replace("a=fingerprint:sha-256 0A:0B\r\n", "")), "a=fingerprint is missing");
     assert_eq!(message(&good.replace("a=mid:0\r\n", "")), "a=mid is missing");
-    let passive = good.replace("actpass", "passive");
-    assert_eq!(message(&passive), "not supported: a=setup:passive, for we are the DTLS server");
     let lite = offer_with("a=ice-lite\r\n", "");
     assert_eq!(message(&lite), "not supported: an ICE-lite peer, for we are ICE-lite");
     let twice = format!("{good}m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n");
@@ -465,6 +491,7 @@ fn arguments_of_ours_that_would_break_the_text_are_our_fault() {
             session: 1,
             version: 1,
             previous: &[],
+            dtls_role: None,
             cname,
             streams: &|_| stream.to_owned(),
         };

@@ -1,6 +1,7 @@
 //! Checks, handshake, change of address, restart, end.
 
 use super::*;
+use crate::dtls::DtlsRole;
 
 #[test]
 fn connects_and_says_so_once() {
@@ -8,6 +9,19 @@ fn connects_and_says_so_once() {
     let events = pair.events();
     assert!(matches!(events[..], [TransportEvent::Connected { path: p, .. }] if p == path(5_000)), "{events:?}");
     assert!(pair.server.figures().connected && pair.server.poll_timeout().is_some());
+}
+
+#[test]
+fn as_dtls_client_it_begins_once_there_is_a_path() {
+    let mut pair = Pair::in_role(DtlsRole::Client, TransportConfig::default(), vec![section("0", Direction::Receive)]);
+    let mut batch = TransmitBatch::default();
+    pair.pass(5_000);
+    pair.server.poll_transmit(pair.now, &mut batch);
+    assert_eq!(batch.transmits().len(), 0);
+    pair.connect();
+    let events = pair.events();
+    let second = Duration::from_secs(1);
+    assert!(matches!(events[..], [TransportEvent::Connected { dtls, .. }] if dtls < second), "{events:?}");
 }
 
 #[test]
@@ -114,7 +128,7 @@ fn without_consent_it_ends() {
 fn a_strangers_certificate_is_refused() {
     let mut pair = Pair::new();
     let stranger = DtlsCertificate::generate();
-    pair.client.dtls = DtlsEndpoint::new_client(&stranger, vec![pair.fingerprint.clone()], pair.now);
+    pair.client.dtls = DtlsEndpoint::new(DtlsRole::Client, &stranger, vec![pair.fingerprint.clone()], pair.now);
     pair.check();
     for _ in 0..20 {
         pair.pump_dtls();

@@ -7,7 +7,7 @@ mod reports;
 
 use super::*;
 use crate::codec::FrameFacts;
-use crate::dtls::DtlsOutput;
+use crate::dtls::{DtlsOutput, DtlsRole};
 use crate::ice::stun::{IceRole, StunClass, StunKey, StunMessage, StunWriter};
 use crate::ids::{Mid, PayloadType, Rid, SeqNo, Ssrc};
 use crate::media::{Codec, MediaKind, PayloadFormat, SsrcPair};
@@ -114,19 +114,25 @@ impl Pair {
     }
 
     fn with(config: TransportConfig, sections: Vec<MediaSection>) -> Self {
+        Self::in_role(DtlsRole::Server, config, sections)
+    }
+
+    /// The transport has this DTLS role, the client the other.
+    fn in_role(dtls_role: DtlsRole, config: TransportConfig, sections: Vec<MediaSection>) -> Self {
         let now = ms(1_000);
         let (ours, theirs) = (DtlsCertificate::generate(), DtlsCertificate::generate());
         let (local_ice, remote_ice) = (credentials("server"), credentials("client"));
+        let their_role = if dtls_role == DtlsRole::Server { DtlsRole::Client } else { DtlsRole::Server };
         let client = Client {
             local: remote_ice.clone(),
             remote: local_ice.clone(),
-            dtls: DtlsEndpoint::new_client(&theirs, vec![ours.fingerprint().clone()], now),
+            dtls: DtlsEndpoint::new(their_role, &theirs, vec![ours.fingerprint().clone()], now),
             path: path(5_000),
             sender: None,
             receiver: None,
         };
         let remote_fingerprints = vec![theirs.fingerprint().clone()];
-        let params = TransportParams { local_ice, remote_ice, remote_fingerprints, sections };
+        let params = TransportParams { local_ice, remote_ice, remote_fingerprints, dtls_role, sections };
         let server = Transport::new(config, params, &ours, now);
         Self { client, server, now, pool: PacketPool::new(256), fingerprint: ours.fingerprint().clone() }
     }

@@ -4,6 +4,7 @@ use super::member::SlotState;
 use super::{Conference, ROOM, servers, spread};
 use sfu_core::command::{Command, LayerPreference, TransportParams};
 use sfu_core::ids::{PublicationId, TransportId};
+use sfu_rtc::dtls::DtlsRole;
 use sfu_rtc::ice::{Candidate, CandidateProtocol, ICE_ENTROPY, IceCredentials};
 use sfu_rtc::ids::{Mid, Ssrc};
 use sfu_rtc::media::{Direction, MediaKind};
@@ -35,6 +36,7 @@ impl Conference {
             local_ice: local_ice.clone(),
             remote_ice: parsed.ice,
             remote_fingerprints: parsed.fingerprints,
+            dtls_role: DtlsRole::Server,
             sections: member.sections.clone(),
         };
         member.local_ice = Some(local_ice);
@@ -70,6 +72,7 @@ impl Conference {
             session: 1,
             version: member.answers,
             previous: &member.sections,
+            dtls_role: Some(DtlsRole::Server),
             cname: "sim",
             streams: &|mid| format!("slot-{mid}"),
         };
