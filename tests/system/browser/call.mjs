@@ -119,7 +119,8 @@ export async function measure(tabs, seconds) {
     await new Promise((resolve) => setTimeout(resolve, start + 1000 * second - Date.now()));
     samples.push(await Promise.all(tabs.map(counters)));
   }
-  const span = (Date.now() - start) / 1000;
+  const end = Date.now();
+  const span = (end - start) / 1000;
   return tabs.map((tab, index) => {
     const own = samples.map((sample) => sample[index]);
     const last = own.at(-1);
@@ -128,6 +129,7 @@ export async function measure(tabs, seconds) {
       name: tab.name,
       state: last.state,
       path: last.path,
+      measured: { from: start, to: end },
       paused: Math.max(...own.slice(1).map((sample) => sample.paused)),
       sent: last.outgoing.map((stream) => ({ ...stream, encodedInSpan: stream.framesEncoded - encoded(own[0], stream.rid) })),
       video: of('video')
@@ -163,6 +165,7 @@ function videoOf(stream, own, sender, span) {
     codec: stream.codec,
     layers: layers.filter((rid, index) => rid !== layers[index - 1] || index === 0),
     encoded: expected,
+    received: since('framesReceived') || since('framesDecoded'),
     decoded: since('framesDecoded'),
     dropped: since('framesDropped'),
     freezes: since('freezeCount'),

@@ -1,13 +1,16 @@
 //! What scenarios that count media return, and what must be true of it.
 
-use crate::attempts::note_pause;
+use crate::attempts::processors;
 use serde_json::Value;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Share of the frames encoded in the forwarded layer that must be decoded.
 const LEAST_DECODED: f64 = 0.95;
 /// Concealed share of audio samples beyond which one would hear it.
 const MOST_CONCEALED: f64 = 0.02;
+/// A page that stood still for so many milliseconds shows a freeze, whatever it was sent: one begins 150 ms after the
+/// frame was due.
+const LONG_PAUSE: f64 = 100.0;
 
 /// The number of this name; fails where there is none.
 pub fn number(value: &Value, name: &str) -> f64 {
@@ -19,29 +22,64 @@ pub fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
     value[name].as_array().unwrap_or_else(|| panic!("{name} in {value}"))
 }
 
-/// Every tab decodes the picture of every other, smoothly, and hears everybody. All streams are printed before the first
-/// fault ends the test: whether one of them suffered or all tells where to look.
-pub fn assert_all_flow(result: &Value, tabs: usize) {
+/// Every tab gets the video of every other whole, and the audio of everybody; it plays them smoothly, unless the machine
+/// kept browsers from running: then a freeze says nothing about the server. All streams are printed before the first
+/// fault ends the test: whether one of them suffered or all tells where to look. Returns whether the browsers had time.
+pub fn assert_all_flow(result: &Value, tabs: usize) -> bool {
     assert_eq!(list(result, "tabs").len(), tabs);
+    let had_time = browsers_had_time(result);
     for tab in list(result, "tabs") {
         let name = tab["name"].as_str().unwrap_or_default();
-        note_pause(name, Duration::from_secs_f64(number(tab, "paused") / 1_000.0));
         list(tab, "video").iter().for_each(|stream| print_stream(name, stream));
     }
     for tab in list(result, "tabs") {
         let name = tab["name"].as_str().unwrap_or_default();
         assert_eq!(tab["state"], "connected", "{name}");
         let video = list(tab, "video");
-        assert_eq!(video.len(), tabs - 1, "{name} receives everybody's picture: {tab:#}");
+        assert_eq!(video.len(), tabs - 1, "{name} receives everybody's video: {tab:#}");
         for stream in video {
-            assert_smooth(name, stream);
+            assert_complete(name, stream);
+            if had_time {
+                assert_smooth(name, stream);
+            }
         }
         let audio = list(tab, "audio");
-        assert_eq!(audio.len(), tabs - 1, "{name} receives everybody's sound: {tab:#}");
+        assert_eq!(audio.len(), tabs - 1, "{name} receives everybody's audio: {tab:#}");
         for stream in audio {
             assert_audible(name, stream);
+            let concealed = number(stream, "concealed") / number(stream, "samples").max(1.0);
+            assert!(!had_time || concealed <= MOST_CONCEALED, "{name}: little is concealed ({concealed:.4}): {stream}");
         }
     }
+    had_time
+}
+
+/// On loopback the server has no excuse: no packet is lost, and none comes so late or out of order that it is asked for
+/// again.
+pub fn assert_nothing_lost(result: &Value) {
+    for tab in list(result, "tabs") {
+        let name = tab["name"].as_str().unwrap_or_default();
+        for stream in list(tab, "video") {
+            assert_eq!((number(stream, "lost"), number(stream, "nacks")), (0.0, 0.0), "{name}: {stream}");
+        }
+        list(tab, "audio").iter().for_each(|stream| assert_eq!(number(stream, "lost"), 0.0, "{name}: {stream}"));
+    }
+}
+
+/// Whether what browsers show tells of the server: the machine had processors for them while media was counted, and no
+/// page stood still.
+fn browsers_had_time(result: &Value) -> bool {
+    let longest = |tab: &Value| number(tab, "paused");
+    let pause = list(result, "tabs").iter().map(longest).fold(0.0, f64::max);
+    let measured = &list(result, "tabs")[0]["measured"];
+    let moment = |name| -> SystemTime { UNIX_EPOCH + Duration::from_secs_f64(number(measured, name) / 1_000.0) };
+    let share = processors((moment("from"), moment("to")));
+    println!("{share}; the longest pause of a page was {pause:.0} ms");
+    let had_time = !share.is_full() && pause < LONG_PAUSE;
+    if !had_time {
+        println!("browsers were kept from running: freezes and concealment are not judged");
+    }
+    had_time
 }
 
 fn decoded_share(stream: &Value) -> f64 {
@@ -60,22 +98,23 @@ fn print_stream(name: &str, stream: &Value) {
     );
 }
 
-/// A received picture is complete, large enough and does not freeze.
-pub fn assert_smooth(name: &str, stream: &Value) {
-    assert!(
-        list(stream, "layers").iter().all(Value::is_string),
-        "{name}: the picture has the size of a layer: {stream}"
-    );
+/// The frames of a received video arrive, and it is large enough.
+fn assert_complete(name: &str, stream: &Value) {
+    assert!(list(stream, "layers").iter().all(Value::is_string), "{name}: the video has the size of a layer: {stream}");
     assert!(number(stream, "encoded") > 0.0, "{name}: the sender encodes: {stream}");
-    assert!(decoded_share(stream) >= LEAST_DECODED, "{name}: decodes what was encoded: {stream}");
-    assert_eq!(number(stream, "freezes"), 0.0, "{name}: does not freeze: {stream}");
+    let received = number(stream, "received") / number(stream, "encoded");
+    assert!(received >= LEAST_DECODED, "{name}: gets what was encoded: {stream}");
     assert!(number(stream, "width") >= 320.0 && number(stream, "height") >= 180.0, "{name}: is large enough: {stream}");
 }
 
-/// A received sound is there.
-pub fn assert_audible(name: &str, stream: &Value) {
+/// A received video is decoded and does not freeze.
+fn assert_smooth(name: &str, stream: &Value) {
+    assert!(decoded_share(stream) >= LEAST_DECODED, "{name}: decodes what was encoded: {stream}");
+    assert_eq!(number(stream, "freezes"), 0.0, "{name}: does not freeze: {stream}");
+}
+
+/// A received audio is there.
+fn assert_audible(name: &str, stream: &Value) {
     assert!(number(stream, "packets") > 0.0, "{name}: packets arrive: {stream}");
     assert!(number(stream, "energy") > 0.0, "{name}: it is not silence: {stream}");
-    let concealed = number(stream, "concealed") / number(stream, "samples").max(1.0);
-    assert!(concealed <= MOST_CONCEALED, "{name}: little is concealed ({concealed:.4}): {stream}");
 }

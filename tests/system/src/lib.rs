@@ -5,13 +5,14 @@
 
 mod attempts;
 mod flow;
+mod machine;
 mod programs;
 mod relay;
 mod scenario;
 mod server;
 
 pub use attempts::attempts;
-pub use flow::{assert_all_flow, assert_audible, assert_smooth, list, number};
+pub use flow::{assert_all_flow, assert_nothing_lost, list, number};
 pub use programs::{Background, binary, run_to_end};
 pub use relay::Relay;
 pub use scenario::{Scenario, results_folder};
