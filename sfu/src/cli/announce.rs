@@ -12,10 +12,19 @@ use std::net::{IpAddr, SocketAddr};
 /// How long the link of a --dev server can be used.
 const LINK_HOURS: u64 = 24;
 
-pub(super) fn announce(config: &Config, http: SocketAddr, workers: &[WorkerHandle]) -> anyhow::Result<()> {
+pub(super) fn announce(
+    config: &Config,
+    http: SocketAddr,
+    admin: Option<SocketAddr>,
+    workers: &[WorkerHandle],
+) -> anyhow::Result<()> {
     let scheme = if config.http.tls() { "https" } else { "http" };
     print(format!("sfu {} listens:", env!("CARGO_PKG_VERSION")));
     print(format!("  page, signalling, WHIP, WHEP   {scheme}://{http}"));
+    if let Some(admin) = admin {
+        let scheme = if admin.ip().is_loopback() { "http" } else { scheme };
+        print(format!("  metrics, admin API             {scheme}://{admin}"));
+    }
     print(format!("  media                          {}", media(workers)));
     if config.auth.open {
         let host = if http.ip().is_loopback() || http.ip().is_unspecified() { "localhost".into() } else { host(http) };

@@ -18,6 +18,10 @@ const NOT_BEFORE: u64 = 1_767_225_600;
 /// Below this many open files a busy server runs out.
 const FILES_WANTED: u64 = 8_192;
 
+const SECONDS_PER_DAY: i64 = 86_400;
+/// Automatic renewal (ACME) begins a month ahead; two weeks before the end something is wrong with it.
+const DAYS_TO_RENEW: i64 = 14;
+
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
     #[command(flatten)]
@@ -167,7 +171,7 @@ fn access(config: &Config, findings: &mut Findings) {
     }
     if config.http.tls() {
         match http::tls::load(&config.http.tls_cert, &config.http.tls_key) {
-            Ok(_) => findings.good("certificate and key can be used"),
+            Ok(_) => certificate(http::tls::end_of(&config.http.tls_cert), findings),
             Err(error) => findings.problem(error.to_string()),
         }
     } else if !config.http.bind.is_loopback() {
@@ -175,6 +179,21 @@ fn access(config: &Config, findings: &mut Findings) {
             "no TLS: browsers give camera and microphone to https:// and localhost only; \
              set http.tls_cert and http.tls_key, or put a TLS proxy in front",
         );
+    }
+}
+
+/// `end`: seconds since the Unix epoch.
+fn certificate(end: Option<i64>, findings: &mut Findings) {
+    let now = i64::try_from(unix_time().as_secs()).unwrap_or(i64::MAX);
+    match end.map(|end| (end - now).div_euclid(SECONDS_PER_DAY)) {
+        None => findings.note("certificate and key can be used; when the certificate ends cannot be read"),
+        Some(days) if days < 0 => findings.problem("the certificate has ended; renew it (http.tls_cert)"),
+        Some(days) if days < DAYS_TO_RENEW => {
+            findings.problem(format!(
+                "the certificate ends in {days} days; renew it (http.tls_cert), no restart is needed"
+            ));
+        }
+        Some(days) => findings.good(format!("certificate and key can be used for {days} more days")),
     }
 }
 

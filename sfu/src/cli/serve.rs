@@ -4,7 +4,8 @@ use super::{ConfigArgs, announce};
 use crate::clock::Clock;
 use crate::config::{Config, LogConfig, LogFormat};
 use crate::control::Control;
-use crate::http::{self, tls};
+use crate::http::tls::Tls;
+use crate::http::{self, Connections, Proxies, Site};
 use crate::net::{self, MAX_WORKERS, bind_media_tcp, bind_udp};
 use crate::worker_thread::{self, RelayHub, Report, WorkerHandle, WorkerParts};
 use anyhow::Context;
@@ -19,7 +20,11 @@ use std::thread::JoinHandle;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Reports of workers that wait for the control plane; more wait in the workers.
 const REPORT_QUEUE: usize = 16_384;
@@ -35,8 +40,9 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    let config = args.config.load()?;
+    let mut config = args.config.load()?;
     start_log(&config.log)?;
+    fit_to_open_files(&mut config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
@@ -50,7 +56,8 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
-    let tls = config.http.tls().then(|| tls::load(&config.http.tls_cert, &config.http.tls_key)).transpose()?;
+    let tls = config.http.tls().then(|| Tls::open(&config.http.tls_cert, &config.http.tls_key)).transpose()?;
+    let admin_listener = http::bind_admin(&config.http)?;
     let listener = http::bind(&config.http)?;
     let http_addr = listener.local_addr()?;
     let clock = Clock::start();
@@ -66,13 +73,25 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     }
     // Before anybody learns that we are here, and may tell us to stop.
     let mut signals = Signals::listen()?;
-    announce::announce(&config, http_addr, &workers)?;
-    let (stop, mut stopped) = watch::channel(false);
-    let app = http::router(Arc::clone(&control));
-    let server = tokio::spawn(http::serve(listener, tls, app, async move {
-        // The sender outlives the server.
-        let _ = stopped.wait_for(|stop| *stop).await;
-    }));
+    let hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    let admin_addr = admin_listener.as_ref().map(TcpListener::local_addr).transpose()?;
+    announce::announce(&config, http_addr, admin_addr, &workers)?;
+    if let Some(tls) = &tls {
+        tokio::spawn(Arc::clone(tls).watch());
+    }
+    tokio::spawn(reload_on_hangup(hangup, tls.clone()));
+    let (stop, stopped) = watch::channel(false);
+    let connections = Connections::new(&config.http, &config.limits);
+    let site = |listener, tls, app| {
+        let site =
+            Site { listener, tls, app, connections: Arc::clone(&connections), proxies: Proxies::new(&config.http) };
+        tokio::spawn(http::serve(site, stopped.clone()))
+    };
+    let server = site(listener, tls.clone(), http::router(&control, &connections));
+    if let (Some(listener), Some(addr)) = (admin_listener, admin_addr) {
+        let tls = tls.filter(|_| !addr.ip().is_loopback());
+        site(listener, tls, http::admin_router(&control, &connections));
+    }
     let patience = signals.next(Duration::from_secs(config.http.drain_seconds)).await;
     tokio::select! {
         () = control.drain(patience) => {}
@@ -91,7 +110,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
 }
 
 /// Lets clients read that they have left, then ends the HTTP server.
-async fn goodbye(control: &Control, server: tokio::task::JoinHandle<std::io::Result<()>>, stop: watch::Sender<bool>) {
+async fn goodbye(control: &Control, server: tokio::task::JoinHandle<()>, stop: watch::Sender<bool>) {
     let deadline = tokio::time::Instant::now() + GOODBYE;
     while control.connections.load(std::sync::atomic::Ordering::Relaxed) > 0 && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -157,6 +176,36 @@ fn worker_config(config: &Config) -> WorkerConfig {
     }
 }
 
+/// Descriptors are for connections over HTTP, joined or not, for ICE-TCP, and for the rest.
+fn fit_to_open_files(config: &mut Config) {
+    let files = match sfu_net::raise_open_files() {
+        Ok(files) => usize::try_from(files).unwrap_or(usize::MAX),
+        Err(error) => return tracing::warn!(%error, "the limit of open files stays as it is"),
+    };
+    let limits = &mut config.limits;
+    let (most, most_unauthenticated) = (files / 2, files / 8);
+    if limits.connections > most || limits.unauthenticated_connections > most_unauthenticated {
+        limits.connections = limits.connections.min(most);
+        limits.unauthenticated_connections = limits.unauthenticated_connections.min(most_unauthenticated).max(1);
+        tracing::warn!(
+            files,
+            connections = limits.connections,
+            unauthenticated = limits.unauthenticated_connections,
+            "fewer connections than configured, since only so many files may be open (ulimit -Hn, LimitNOFILE=)"
+        );
+    }
+}
+
+/// SIGHUP: certificate and key are read again. Without HTTPS there is nothing to do, least of all to end.
+async fn reload_on_hangup(mut hangup: Signal, tls: Option<Arc<Tls>>) {
+    while hangup.recv().await.is_some() {
+        match &tls {
+            Some(tls) => tls.reload(),
+            None => tracing::info!("SIGHUP: no certificate is configured that could be read again"),
+        }
+    }
+}
+
 /// The signals that end the server.
 struct Signals {
     terminate: Signal,
@@ -189,9 +238,16 @@ fn start_log(config: &LogConfig) -> anyhow::Result<()> {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
+    let discreet = filter_fn(|metadata| is_discreet(metadata.target(), *metadata.level()));
     match config.format {
-        LogFormat::Text => log.with_target(false).init(),
-        LogFormat::Json => log.json().init(),
+        LogFormat::Text => log.with_target(false).finish().with(discreet).init(),
+        LogFormat::Json => log.json().finish().with(discreet).init(),
     }
     Ok(())
+}
+
+/// Whether no token and no session's secret can be in it. Our own code logs none. Libraries do where they are asked for
+/// details: the WebSocket's every message, HTTP's heads.
+fn is_discreet(target: &str, level: Level) -> bool {
+    level <= Level::INFO || target.split("::").next().is_some_and(|of| of == "sfu" || of.starts_with("sfu_"))
 }

@@ -77,6 +77,7 @@ fn environment(env: impl IntoIterator<Item = (String, String)>) -> Environment {
         .list_separator(",")
         .with_list_parse_key("media.node_ips")
         .with_list_parse_key("media.codecs")
+        .with_list_parse_key("http.trusted_proxies")
         .source(Some(ours.into_iter().collect()))
 }
 
@@ -171,6 +172,15 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
     if config.http.tls() && (config.http.tls_cert.as_os_str().is_empty() || config.http.tls_key.as_os_str().is_empty())
     {
         return invalid("http.tls_cert and http.tls_key must both be given, or neither".into());
+    }
+    if !config.http.admin_listen.is_empty() && config.http.admin_addr().is_none() {
+        return invalid(format!("http.admin_listen: `{}` is no address with port", config.http.admin_listen));
+    }
+    if config.limits.unauthenticated_connections == 0 || config.limits.unauthenticated_connections_per_address == 0 {
+        return invalid(
+            "limits.unauthenticated_connections (and per address) must be at least 1: every client begins as one"
+                .into(),
+        );
     }
     if config.signal.ping_interval_seconds == 0 {
         return invalid("signal.ping_interval_seconds must be at least 1".into());

@@ -1,16 +1,18 @@
 //! The configuration: defaults, then a TOML file, then the environment, then flags. Unknown keys are refused.
 
 mod load;
+mod network;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use load::{Overrides, load};
+pub(crate) use network::Network;
 
 use serde::{Deserialize, Serialize};
 use sfu_rtc::media::Codec;
 use sfu_rtc::time::Duration;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 /// Everything that can be configured.
@@ -44,6 +46,20 @@ pub(crate) struct HttpConfig {
     pub(crate) web_dir: PathBuf,
     /// How long a SIGTERM waits for participants to leave before they are told to.
     pub(crate) drain_seconds: u64,
+    /// Address and port of a listener of its own for the metrics and the admin API; empty: they are on the public one.
+    pub(crate) admin_listen: String,
+    /// Reverse proxies whose word counts on whom they speak for.
+    pub(crate) trusted_proxies: Vec<Network>,
+    /// Whether connections of trusted proxies begin with a PROXY header (version 1 or 2).
+    pub(crate) proxy_protocol: bool,
+    /// How long a new connection may take for TLS handshake and head of its first request.
+    pub(crate) header_timeout_seconds: u64,
+    /// How long a request may take, from its head to the last byte of the answer that the client reads.
+    pub(crate) request_timeout_seconds: u64,
+    /// How long a connection may wait between two requests.
+    pub(crate) idle_timeout_seconds: u64,
+    /// How old the answers of /metrics and /healthz may be.
+    pub(crate) metrics_interval_millis: u64,
 }
 
 impl Default for HttpConfig {
@@ -55,11 +71,23 @@ impl Default for HttpConfig {
             tls_key: PathBuf::new(),
             web_dir: PathBuf::new(),
             drain_seconds: 20,
+            admin_listen: String::new(),
+            trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            header_timeout_seconds: 10,
+            request_timeout_seconds: 30,
+            idle_timeout_seconds: 60,
+            metrics_interval_millis: 1_000,
         }
     }
 }
 
 impl HttpConfig {
+    /// Where the metrics and the admin API have a listener of their own; checked when the configuration is read.
+    pub(crate) fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_listen.parse().ok()
+    }
+
     /// Whether certificate or key are given.
     pub(crate) fn tls(&self) -> bool {
         !self.tls_cert.as_os_str().is_empty() || !self.tls_key.as_os_str().is_empty()
@@ -184,8 +212,16 @@ pub(crate) struct LimitsConfig {
     pub(crate) sections_per_participant: usize,
     /// Signalling connections, joined or not.
     pub(crate) connections: usize,
-    /// Bytes of one signalling message or of a WHIP or WHEP body.
+    /// Connections over HTTP that have not joined, whatever they do.
+    pub(crate) unauthenticated_connections: usize,
+    /// Those of one IPv4 address or IPv6 network of 64 bits.
+    pub(crate) unauthenticated_connections_per_address: usize,
+    /// Bytes of one signalling message.
     pub(crate) message_bytes: usize,
+    /// Bytes of the first signalling message, which comes before anybody is known.
+    pub(crate) join_bytes: usize,
+    /// Bytes of a request's body: WHIP, WHEP, admin API.
+    pub(crate) body_bytes: usize,
     /// Signalling messages per second of one connection, over time.
     pub(crate) messages_per_second: u32,
     /// Bytes of data messages per second of one participant, over time.
@@ -202,7 +238,11 @@ impl Default for LimitsConfig {
             publications_per_participant: 16,
             sections_per_participant: 128,
             connections: 20_000,
+            unauthenticated_connections: 4_096,
+            unauthenticated_connections_per_address: 1_024,
             message_bytes: 256 * 1024,
+            join_bytes: 48 * 1024,
+            body_bytes: 32 * 1024,
             messages_per_second: 50,
             data_bytes_per_second: 1_000_000,
         }

@@ -145,10 +145,15 @@ impl Authenticator {
             return Err(unauthenticated("A token is needed; `sfu token` makes one.".into()));
         }
         // The claim names the key that proves the claim: read it first without trust.
-        let issuer = jsonwebtoken::dangerous::insecure_decode::<Claims>(token)
-            .map_err(|error| unauthenticated(format!("The token cannot be read: {error}.")))?
-            .claims
-            .iss;
+        let unverified = jsonwebtoken::dangerous::insecure_decode::<Claims>(token)
+            .map_err(|error| unauthenticated(format!("The token cannot be read: {error}.")))?;
+        // RFC 7515 4.1.11: what is named there must be understood, and we know no extensions.
+        if unverified.header.crit.is_some() {
+            return Err(unauthenticated(
+                "The token has critical extensions (crit) that this server does not know.".into(),
+            ));
+        }
+        let issuer = unverified.claims.iss;
         let Some(key) = self.keys.get(&issuer) else {
             return Err(unauthenticated("The token names an API key (iss) that this server does not have.".into()));
         };
@@ -287,6 +292,14 @@ mod tests {
             &EncodingKey::from_secret(SECRET.as_bytes()),
         );
         assert_eq!(authenticator().admit(&hs512.unwrap(), "demo", None).unwrap_err().code, ErrorCode::Unauthenticated);
+    }
+
+    #[test]
+    fn a_token_with_critical_extensions_is_refused() {
+        let header = Header { crit: Some(vec!["http://example.com/unknown".into()]), ..Header::new(Algorithm::HS256) };
+        let token = jsonwebtoken::encode(&header, &claims(), &EncodingKey::from_secret(SECRET.as_bytes())).unwrap();
+        let error = authenticator().admit(&token, "demo", None).unwrap_err();
+        assert!(error.code == ErrorCode::Unauthenticated && error.message.contains("crit"), "{}", error.message);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 /// Most messages that wait; a roster change of a large room makes one each.
 const MAX_MESSAGES: usize = 4_096;
 /// Most bytes that wait.
-const MAX_BYTES: usize = 4 * 1024 * 1024;
+const MAX_BYTES: usize = 384 * 1024;
 /// Above this much, messages that may be lost are.
 const LOSSY_BYTES: usize = 64 * 1024;
 
@@ -83,7 +83,9 @@ impl Outbox {
         if state.closed || state.overflow {
             return;
         }
-        if state.queue.len() >= MAX_MESSAGES || state.bytes + message.size > MAX_BYTES {
+        // One that is larger by itself, such as the roster of a large room, waits alone.
+        let full = state.queue.len() >= MAX_MESSAGES || state.bytes + message.size > MAX_BYTES;
+        if full && !state.queue.is_empty() {
             state.overflow = true;
         } else {
             state.bytes += message.size;

@@ -1,6 +1,10 @@
 //! `/metrics`: the Prometheus text format, version 0.0.4.
 
+use super::cached::Cached;
+use super::connections::Connections;
 use crate::control::{Control, HANDSHAKE_BUCKETS, Histogram};
+use axum::Extension;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -25,15 +29,28 @@ const TRAFFIC: [TrafficMetric; 10] = [
     ("sfu_rtx_sent_packets_total", "Retransmissions sent.", |t| t.rtx_out),
 ];
 
-pub(super) async fn metrics(State(control): State<Arc<Control>>) -> impl IntoResponse {
+/// The text of all metrics.
+pub(super) type Answer = Cached<Bytes>;
+
+pub(super) async fn metrics(
+    State(control): State<Arc<Control>>,
+    Extension(connections): Extension<Arc<Connections>>,
+    Extension(answer): Extension<Arc<Answer>>,
+) -> impl IntoResponse {
+    let text = answer.get(render(&control, &connections)).await;
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+}
+
+async fn render(control: &Control, connections: &Connections) -> Bytes {
     let stats = control.worker_stats().await;
     let mut text = Text::default();
-    process(&mut text, &control);
+    process(&mut text, control);
+    unauthenticated(&mut text, connections);
     traffic(&mut text, &stats);
     drops(&mut text, &stats);
-    sockets(&mut text, &control);
-    handshakes(&mut text, &control);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0)
+    sockets(&mut text, control);
+    handshakes(&mut text, control);
+    text.0.into()
 }
 
 /// The text under construction.
@@ -66,6 +83,16 @@ fn process(text: &mut Text, control: &Control) {
     text.sample("sfu_signalling_connections", &[], control.connections.load(Ordering::Relaxed));
     text.family("sfu_draining", "gauge", "1 while the server goes down.");
     text.sample("sfu_draining", &[], u8::from(control.is_draining()));
+}
+
+fn unauthenticated(text: &mut Text, connections: &Connections) {
+    text.family("sfu_unauthenticated_connections", "gauge", "Connections over HTTP that have not joined.");
+    text.sample("sfu_unauthenticated_connections", &[], connections.unauthenticated());
+    let name = "sfu_closed_connections_total";
+    text.family(name, "counter", "Connections over HTTP that were closed before they joined, by reason.");
+    let (gave_way, timed_out) = connections.closed();
+    text.sample(name, &[("reason", "too_many")], gave_way);
+    text.sample(name, &[("reason", "timeout")], timed_out);
 }
 
 fn traffic(text: &mut Text, stats: &[Option<WorkerStats>]) {

@@ -2,58 +2,90 @@
 
 mod admin;
 mod bearer;
+mod cached;
+mod connections;
 mod health;
 mod listen;
+mod local_only;
+mod metered;
 mod metrics;
 mod page;
 mod problem;
+mod proxy;
 mod resource;
+mod serve;
 mod signal;
 pub(crate) mod tls;
 mod whep;
 mod whip;
 
-pub(crate) use listen::{bind, bind_tcp, ipv4_instead, serve};
+pub(crate) use connections::Connections;
+pub(crate) use listen::{bind, bind_admin, bind_tcp, ipv4_instead};
+pub(crate) use proxy::Proxies;
+pub(crate) use serve::{Site, serve};
 
 use crate::control::Control;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::middleware::map_response;
-use axum::response::Response;
+use axum::middleware::{from_fn, map_response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Router};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The API's description.
 const OPENAPI: &str = include_str!("openapi.json");
 
-/// All routes.
-pub(crate) fn router(control: Arc<Control>) -> Router {
-    let body_limit = DefaultBodyLimit::max(control.config.limits.message_bytes);
-    Router::new()
+/// What browsers may load for our page: its own modules, styles and pictures, and nothing of anybody else. Requests and
+/// WebSockets go to this server alone; camera, microphone and the others' media are no loads.
+const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; \
+                           connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'";
+
+/// The routes for clients; with those for the operator, unless they have a listener of their own.
+pub(crate) fn router(control: &Arc<Control>, connections: &Arc<Connections>) -> Router {
+    let routes = Router::new()
         .route("/healthz", get(health::healthz))
-        .route("/metrics", get(metrics::metrics))
         .route("/v1/join", get(signal::upgrade))
         .route("/v1/openapi.json", get(openapi))
-        .nest("/v1/admin", admin::routes())
         .merge(whip::routes())
-        .merge(whep::routes())
-        .fallback(page::serve)
-        .layer(body_limit)
-        .layer(map_response(harden))
-        .with_state(control)
+        .merge(whep::routes());
+    let routes = if control.config.http.admin_addr().is_none() { routes.merge(operator_routes()) } else { routes };
+    finish(routes.fallback(page::serve), control, connections)
 }
 
-async fn openapi() -> Json<serde_json::Value> {
-    Json(serde_json::from_str(OPENAPI).expect("checked by a test"))
+/// The routes of the operator's own listener.
+pub(crate) fn admin_router(control: &Arc<Control>, connections: &Arc<Connections>) -> Router {
+    finish(operator_routes().route("/healthz", get(health::healthz)), control, connections)
 }
 
-/// Browsers shall take our files for what we say they are, and show them in no foreign frame.
+fn operator_routes() -> Router<Arc<Control>> {
+    Router::new().route("/metrics", get(metrics::metrics)).nest("/v1/admin", admin::routes())
+}
+
+fn finish(routes: Router<Arc<Control>>, control: &Arc<Control>, connections: &Arc<Connections>) -> Router {
+    let limits = &control.config.limits;
+    let life = Duration::from_millis(control.config.http.metrics_interval_millis);
+    let routes = routes
+        .layer(DefaultBodyLimit::max(limits.body_bytes))
+        .layer(Extension(Arc::clone(connections)))
+        .layer(Extension(Arc::new(health::Answer::new(life))))
+        .layer(Extension(Arc::new(metrics::Answer::new(life))))
+        .layer(map_response(harden));
+    let routes = if control.config.auth.open { routes.layer(from_fn(local_only::check)) } else { routes };
+    routes.with_state(Arc::clone(control))
+}
+
+async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
+}
+
+/// Browsers shall take our files for what we say they are, show them in no foreign frame, and load nothing else.
 async fn harden(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("frame-ancestors 'self'"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
     response
 }
 

@@ -1,6 +1,7 @@
 //! The page: the files of `web/`, carried in the binary, or read from a folder while somebody works on them.
 
 use crate::control::Control;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -48,7 +49,7 @@ pub(crate) async fn serve(
     let mut response = if headers.get(header::IF_NONE_MATCH).is_some_and(|tag| tag.as_bytes() == file.etag.as_bytes()) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        content(name, file.content.to_vec())
+        content(name, Bytes::from_static(file.content))
     };
     let etag = HeaderValue::from_str(&file.etag).expect("hexadecimal");
     response.headers_mut().insert(header::ETAG, etag);
@@ -62,13 +63,13 @@ async fn from_folder(folder: &Path, name: &str) -> Response {
     }
     let path = folder.join(name);
     match tokio::task::spawn_blocking(move || std::fs::read(path)).await.map_err(std::io::Error::other).flatten() {
-        Ok(bytes) => content(name, bytes),
+        Ok(bytes) => content(name, bytes.into()),
         Err(_) => not_found(),
     }
 }
 
 /// Browsers ask each time whether the file changed, since a new server may carry a new page.
-fn content(name: &str, bytes: Vec<u8>) -> Response {
+fn content(name: &str, bytes: Bytes) -> Response {
     let headers = [(header::CONTENT_TYPE, media_type(name)), (header::CACHE_CONTROL, "no-cache")];
     (headers, bytes).into_response()
 }

@@ -3,7 +3,9 @@
 //! A connection that the client closes with code 1000 or 1001 (a page that goes away) has left; any other end counts
 //! as lost and may be resumed.
 
+use super::connections::Ticket;
 use crate::control::{Access, Control, ControlError, Entered, JoinRequest, Next, Outgoing, Rate, Session, Wish};
+use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::http::StatusCode;
@@ -27,6 +29,9 @@ const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(200);
 /// Memory that each connection keeps for reading, and up to which it gathers what it writes; by default it would be
 /// 128 KiB each. Larger messages grow it for a while.
 const BUFFER: usize = 4 * 1024;
+/// What waits to be written: one message of ours, since each is flushed before the next, and Pongs, which are as many
+/// as Pings are let through. A room's whole state must fit.
+const MAX_WRITE_BUFFER: usize = 32 * 1024 * 1024;
 /// So many bad messages in a row are no accident.
 const MAX_ERRORS: u32 = 20;
 
@@ -38,7 +43,11 @@ enum Encoding {
 }
 
 /// Takes a connection over, unless there are too many.
-pub(crate) async fn upgrade(State(control): State<Arc<Control>>, upgrade: WebSocketUpgrade) -> Response {
+pub(crate) async fn upgrade(
+    State(control): State<Arc<Control>>,
+    Extension(ticket): Extension<Ticket>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     let limits = &control.config.limits;
     if control.connections.load(Ordering::Relaxed) >= limits.connections {
         return (StatusCode::SERVICE_UNAVAILABLE, "The server has its maximum of connections; try later.\n")
@@ -47,6 +56,7 @@ pub(crate) async fn upgrade(State(control): State<Arc<Control>>, upgrade: WebSoc
     let upgrade = upgrade
         .read_buffer_size(BUFFER)
         .write_buffer_size(BUFFER)
+        .max_write_buffer_size(MAX_WRITE_BUFFER)
         .max_message_size(limits.message_bytes)
         .max_frame_size(limits.message_bytes)
         .protocols([SUBPROTOCOL_PROTO, SUBPROTOCOL_JSON]);
@@ -59,9 +69,10 @@ pub(crate) async fn upgrade(State(control): State<Arc<Control>>, upgrade: WebSoc
         }
     };
     let counted = Counted::new(Arc::clone(&control));
+    ticket.upgrade(FIRST_MESSAGE_TIMEOUT);
     upgrade.on_upgrade(async move |socket| {
         let _counted = counted;
-        Connection { socket, encoding, control }.run().await;
+        Connection { socket, encoding, control, ticket }.run().await;
     })
 }
 
@@ -85,6 +96,7 @@ struct Connection {
     socket: WebSocket,
     encoding: Encoding,
     control: Arc<Control>,
+    ticket: Ticket,
 }
 
 /// What came in.
@@ -111,26 +123,36 @@ enum End {
 
 impl Connection {
     async fn run(&mut self) {
-        let first = match timeout(FIRST_MESSAGE_TIMEOUT, self.first()).await {
-            Ok(Some(first)) => first,
-            Ok(None) => return,
-            Err(_) => return self.close(close_code::POLICY, "no Join or Resume came in time").await,
+        let ticket = self.ticket.clone();
+        let entered = tokio::select! {
+            entered = self.begin() => entered,
+            () = ticket.over() => {
+                // Told only where it need not be waited for.
+                let close = self.close(close_code::POLICY, "no Join or Resume came in time");
+                let _ = timeout(Duration::ZERO, close).await;
+                return;
+            }
         };
-        let session = match self.enter(&first) {
+        let Some((session, joined)) = entered else { return };
+        if self.send(&joined).await.is_err() || self.talk(&session).await == End::Lost {
+            self.control.detach(&session);
+        }
+    }
+
+    /// From the first message to the session, and what the client is told of it. Whoever was refused has heard why.
+    async fn begin(&mut self) -> Option<(Session, Arc<Outgoing>)> {
+        let first = self.first().await?;
+        match self.enter(&first) {
             Ok((session, joined)) => {
-                if self.send(&Outgoing::reply(first.id, joined)).await.is_err() {
-                    return self.control.detach(&session);
-                }
-                session
+                self.ticket.join();
+                Some((session, Outgoing::reply(first.id, joined)))
             }
             Err(error) => {
                 // Nothing better can be done for a client that does not read its refusal.
                 let _ = self.send(&Outgoing::reply(first.id, Reply::Error(error.into()))).await;
-                return self.close(close_code::POLICY, "not joined").await;
+                self.close(close_code::POLICY, "not joined").await;
+                None
             }
-        };
-        if self.talk(&session).await == End::Lost {
-            self.control.detach(&session);
         }
     }
 
@@ -144,6 +166,16 @@ impl Connection {
                     let error = ControlError::bad_message(why);
                     let _ = self.send(&Outgoing::new(Reply::Error(error.into()))).await;
                     self.close(close_code::POLICY, "unreadable").await;
+                    return None;
+                }
+                Incoming::Lost if self.ticket.is_exhausted() => {
+                    let text = format!(
+                        "The first message may have at most {} bytes (limits.join_bytes); join with fewer sections, and \
+                         offer more of them afterwards.",
+                        self.control.config.limits.join_bytes
+                    );
+                    let _ = self.send(&Outgoing::new(Reply::Error(ControlError::limit(text).into()))).await;
+                    self.close(close_code::SIZE, "too much before joining").await;
                     return None;
                 }
                 Incoming::Left | Incoming::Lost => return None,
@@ -201,20 +233,23 @@ impl Connection {
                 incoming = self.receive() => incoming,
                 () = &mut deadline => return End::Lost,
             };
-            deadline.as_mut().reset(tokio::time::Instant::now() + silence);
+            // Frames that say nothing keep no session alive.
+            if !matches!(incoming, Incoming::Control) {
+                deadline.as_mut().reset(tokio::time::Instant::now() + silence);
+            }
             let (id, result) = match incoming {
                 Incoming::Request(request) => {
                     let now = control.clock.now();
                     let bytes = data_bytes(&request);
                     if !messages.take(1, now) || (bytes > 0 && !data.take(bytes, now)) {
-                        let text = "Too many messages or too much data in a short time; slow down.";
-                        (request.id, Err(ControlError::limit(text)))
+                        (request.id, Err(too_fast()))
                     } else {
                         (request.id, handle(session, &request))
                     }
                 }
                 Incoming::Unreadable(why) => (0, Err(ControlError::bad_message(why))),
-                Incoming::Control => continue,
+                Incoming::Control if messages.take(1, control.clock.now()) => continue,
+                Incoming::Control => (0, Err(too_fast())),
                 Incoming::Left => {
                     session.leave();
                     return End::Over;
@@ -317,6 +352,10 @@ impl Connection {
         let _ = timeout(SEND_TIMEOUT, self.socket.send(Message::Close(Some(frame)))).await;
         let _ = timeout(SEND_TIMEOUT, self.socket.close()).await;
     }
+}
+
+fn too_fast() -> ControlError {
+    ControlError::limit("Too many messages or too much data in a short time; slow down.")
 }
 
 fn handle(session: &Session, request: &ClientMessage) -> Result<Option<Reply>, ControlError> {

@@ -1,8 +1,10 @@
-//! Certificate and key for HTTPS, with errors that say which file is wrong and how.
+//! Certificate and key for HTTPS, with errors that say which file is wrong and how; read again when they change.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -19,6 +21,68 @@ pub(crate) enum TlsError {
     NoCertificate { path: PathBuf },
     #[error("certificate {cert} and key {key} cannot be used together: {source}")]
     Mismatch { cert: PathBuf, key: PathBuf, source: rustls::Error },
+}
+
+/// Whoever renews certificates seldom tells.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Certificate and key in force. A new pair is for new connections; those that there are go on.
+pub(crate) struct Tls {
+    cert: PathBuf,
+    key: PathBuf,
+    current: RwLock<Arc<ServerConfig>>,
+}
+
+impl Tls {
+    /// Reads the PEM files `cert` (chain) and `key`.
+    pub(crate) fn open(cert: &Path, key: &Path) -> Result<Arc<Self>, TlsError> {
+        let current = RwLock::new(load(cert, key)?);
+        Ok(Arc::new(Self { cert: cert.to_owned(), key: key.to_owned(), current }))
+    }
+
+    /// For a new connection.
+    pub(crate) fn current(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the files again. What was in force stays where they cannot be used.
+    pub(crate) fn reload(&self) {
+        match load(&self.cert, &self.key) {
+            Ok(config) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
+                tracing::info!(certificate = %self.cert.display(), "certificate and key read again");
+            }
+            Err(error) => tracing::warn!(%error, "certificate and key cannot be used; the former ones stay in force"),
+        }
+    }
+
+    /// Reads the files again whenever they have changed, for as long as the server runs. Half a change, one file
+    /// before the other, is refused and then followed by the whole one.
+    pub(crate) async fn watch(self: Arc<Self>) {
+        let mut seen = self.stamps();
+        loop {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            let now = self.stamps();
+            if now != seen {
+                seen = now;
+                self.reload();
+            }
+        }
+    }
+
+    fn stamps(&self) -> [Option<(SystemTime, u64, u64)>; 2] {
+        [&self.cert, &self.key].map(|path| {
+            let data = fs::metadata(path).ok()?;
+            Some((data.modified().ok()?, data.len(), data.ino()))
+        })
+    }
+}
+
+/// When the first certificate of the chain ends; seconds since the Unix epoch.
+pub(crate) fn end_of(cert: &Path) -> Option<i64> {
+    let first = CertificateDer::pem_slice_iter(&fs::read(cert).ok()?).next()?.ok()?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(&first).ok()?;
+    Some(certificate.validity().not_after.timestamp())
 }
 
 const CERTIFICATE: &str = "certificate (http.tls_cert)";

@@ -17,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// API key and secret of servers that ask for tokens.
 pub(crate) const KEY: &str = "key";
+pub(crate) const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/fixtures");
 pub(crate) const SECRET: &str = "a-secret-for-tests-0123456789abcdef";
 
 /// Two cameras' worth of a browser: sends sound (mid 0) and simulcast picture (mid 1), with one slot for sound (2) and
@@ -65,6 +66,10 @@ impl Drop for TempFile {
 pub(crate) struct Server {
     child: Child,
     pub(crate) http: SocketAddr,
+    /// The listener for metrics and admin API, where it has one.
+    operator: Option<SocketAddr>,
+    /// Reads what the server logs.
+    log: std::thread::JoinHandle<String>,
     _config: Option<TempFile>,
 }
 
@@ -76,27 +81,44 @@ impl Server {
 
     /// A server that asks for tokens, with further lines of configuration.
     pub(crate) fn configured(more: &str) -> Self {
+        Self::logged("info", more)
+    }
+
+    /// The same with this level of logging.
+    pub(crate) fn logged(level: &str, more: &str) -> Self {
         let text = format!("[auth.keys]\n{KEY} = \"{SECRET}\"\n{more}");
         let config = TempFile::new("config.toml", &text);
         let args = ["--config", config.path(), "--bind", "127.0.0.1", "--http-port", "0", "--media-port", "0"];
-        let args: Vec<&str> = args.into_iter().chain(["--workers", "1"]).collect();
+        let args: Vec<&str> = args.into_iter().chain(["--workers", "1", "--log", level]).collect();
         let mut server = Self::start(&args, None);
         server._config = Some(config);
         server
     }
 
     fn start(args: &[&str], config: Option<TempFile>) -> Self {
-        let mut child = program(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = program(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let http = loop {
-            let line = lines.next().expect("the server says where it listens").unwrap();
-            if let Some((_, addr)) = line.rsplit_once("://").filter(|_| line.contains("signalling")) {
-                break addr.parse().unwrap();
-            }
-        };
+        let (mut http, mut operator) = (None, None);
+        while let Some(line) = lines.next().filter(|line| !line.as_ref().unwrap().contains("  media ")) {
+            let line = line.unwrap();
+            let addr = line.rsplit_once("://").and_then(|(_, addr)| addr.parse().ok());
+            *if line.contains("signalling") { &mut http } else { &mut operator } = addr;
+        }
         // A full pipe would stop the server.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { child, http, _config: config }
+        let mut stderr = child.stderr.take().unwrap();
+        let log = std::thread::spawn(move || {
+            let mut log = Vec::new();
+            let _ = stderr.read_to_end(&mut log);
+            String::from_utf8_lossy(&log).into_owned()
+        });
+        Self { child, http: http.expect("the server says where it listens"), operator, log, _config: config }
+    }
+
+    /// Ends the server; what it has logged.
+    pub(crate) fn stop_and_read_log(mut self) -> String {
+        self.child.kill().unwrap();
+        std::mem::replace(&mut self.log, std::thread::spawn(String::new)).join().unwrap()
     }
 
     /// Sends a signal, such as "TERM".
@@ -124,16 +146,12 @@ impl Server {
 
     /// One HTTP request.
     pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
-        let mut stream = TcpStream::connect(self.http).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
-        headers.iter().for_each(|(name, value)| text.push_str(&format!("{name}: {value}\r\n")));
-        text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
-        // A server that refuses early may not read all of it.
-        let _ = stream.write_all(text.as_bytes());
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        Response::parse(&String::from_utf8_lossy(&answer))
+        request(self.http, method, path, headers, body)
+    }
+
+    /// One HTTP request to the listener for metrics and admin API.
+    pub(crate) fn operator(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Response {
+        request(self.operator.expect("a listener of its own"), method, path, headers, "")
     }
 
     /// A WebSocket with this subprotocol.
@@ -159,6 +177,20 @@ impl Server {
         let joined = joined.get("joined").unwrap_or_else(|| panic!("not joined: {joined}")).clone();
         (client, joined)
     }
+}
+
+/// One HTTP request.
+fn request(addr: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
+    let mut stream = TcpStream::connect(addr).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut text = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+    headers.iter().for_each(|(name, value)| text.push_str(&format!("{name}: {value}\r\n")));
+    text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
+    // A server that refuses early may not read all of it.
+    let _ = stream.write_all(text.as_bytes());
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    Response::parse(&String::from_utf8_lossy(&answer))
 }
 
 impl Drop for Server {

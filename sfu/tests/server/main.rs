@@ -9,4 +9,6 @@ mod media;
 mod program;
 mod rooms;
 mod sessions;
+mod strangers;
+mod tls;
 mod whip;

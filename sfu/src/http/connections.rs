@@ -1,0 +1,428 @@
+//! The connections of those who have not joined: bounded in number, together and per address, and in time.
+//!
+//! Where a limit is met the oldest gives way, so that no number of connections that say nothing keeps a newcomer out:
+//! first one that waits idle between two requests, which costs its owner nothing, then one that never finished
+//! anything. Connections of participants are outside this table; `limits.connections` bounds them.
+
+use crate::config::{HttpConfig, LimitsConfig};
+use crate::control::lock;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+use tokio::time::{Duration, Instant, sleep_until};
+
+/// Bytes that a new connection may send before its first request is whole: TLS handshake and head.
+const BEFORE_FIRST_REQUEST: usize = 48 * 1024;
+/// Bytes around the payload of a first message: frame headers, TLS records.
+const FRAMING: usize = 4 * 1024;
+
+/// Whom a connection counts for: an IPv4 address, or an IPv6 network of 64 bits, since one host has a whole one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Neighbourhood(IpAddr);
+
+impl Neighbourhood {
+    fn of(ip: IpAddr) -> Self {
+        Self(match ip.to_canonical() {
+            IpAddr::V4(ip) => IpAddr::V4(ip),
+            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64))),
+        })
+    }
+}
+
+/// Who gives way first: the smaller.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Rank {
+    busy: bool,
+    number: u64,
+}
+
+/// What a connection is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Its first request is awaited.
+    New,
+    /// A request is under way.
+    Request,
+    /// Between two requests.
+    Idle,
+    /// A WebSocket that has not joined.
+    Upgraded,
+}
+
+/// How long a connection has.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Until(Instant),
+    /// It has joined.
+    Free,
+    GivesWay,
+}
+
+/// How long each phase may last.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    head: Duration,
+    request: Duration,
+    idle: Duration,
+}
+
+/// The table. One per process.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    most: usize,
+    most_per_address: usize,
+    join_bytes: usize,
+    patience: Patience,
+    table: Mutex<Table>,
+    gave_way: AtomicU64,
+    timed_out: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    next: u64,
+    seats: BTreeMap<Rank, Seated>,
+    by_address: HashMap<Neighbourhood, BTreeSet<Rank>>,
+}
+
+/// What the table knows of a connection.
+#[derive(Debug)]
+struct Seated {
+    fate: watch::Sender<Fate>,
+    address: Option<Neighbourhood>,
+}
+
+impl Table {
+    fn insert(&mut self, rank: Rank, seated: Seated) {
+        if let Some(address) = seated.address {
+            self.by_address.entry(address).or_default().insert(rank);
+        }
+        self.seats.insert(rank, seated);
+    }
+
+    fn remove(&mut self, rank: Rank) -> Option<Seated> {
+        let seated = self.seats.remove(&rank)?;
+        if let Some(address) = seated.address
+            && let Some(ranks) = self.by_address.get_mut(&address)
+        {
+            ranks.remove(&rank);
+            if ranks.is_empty() {
+                self.by_address.remove(&address);
+            }
+        }
+        Some(seated)
+    }
+
+    /// Tells the first of `address`, or of all, to go.
+    fn make_room(&mut self, address: Option<Neighbourhood>) {
+        let first = match address {
+            Some(address) => self.by_address.get(&address).and_then(BTreeSet::first).copied(),
+            None => self.seats.keys().next().copied(),
+        };
+        if let Some(seated) = first.and_then(|rank| self.remove(rank)) {
+            seated.fate.send_replace(Fate::GivesWay);
+        }
+    }
+}
+
+impl Connections {
+    pub(crate) fn new(http: &HttpConfig, limits: &LimitsConfig) -> Arc<Self> {
+        Arc::new(Self {
+            most: limits.unauthenticated_connections,
+            most_per_address: limits.unauthenticated_connections_per_address,
+            join_bytes: limits.join_bytes,
+            patience: Patience {
+                head: Duration::from_secs(http.header_timeout_seconds),
+                request: Duration::from_secs(http.request_timeout_seconds),
+                idle: Duration::from_secs(http.idle_timeout_seconds),
+            },
+            table: Mutex::default(),
+            gave_way: AtomicU64::new(0),
+            timed_out: AtomicU64::new(0),
+        })
+    }
+
+    /// A seat for a new connection. `address` is `None` for a trusted proxy's, which counts for its clients.
+    pub(crate) fn seat(self: &Arc<Self>, address: Option<IpAddr>) -> Ticket {
+        let (fate, _) = watch::channel(Fate::Until(Instant::now() + self.patience.head));
+        let mut table = lock(&self.table);
+        let rank = Rank { busy: true, number: table.next };
+        table.next += 1;
+        table.insert(rank, Seated { fate: fate.clone(), address: None });
+        if table.seats.len() > self.most {
+            self.gave_way.fetch_add(1, Ordering::Relaxed);
+            table.make_room(None);
+        }
+        drop(table);
+        let place = Mutex::new(Place { phase: Some(Phase::New), rank });
+        let allowance = Arc::new(AtomicUsize::new(BEFORE_FIRST_REQUEST));
+        let ticket = Ticket(Arc::new(Seat { connections: Arc::clone(self), fate, allowance, place }));
+        if let Some(address) = address {
+            ticket.counts_for(address);
+        }
+        ticket
+    }
+
+    /// Connections that have not joined.
+    pub(crate) fn unauthenticated(&self) -> usize {
+        lock(&self.table).seats.len()
+    }
+
+    /// Connections that were closed: since there were too many, and since they took too long.
+    pub(crate) fn closed(&self) -> (u64, u64) {
+        (self.gave_way.load(Ordering::Relaxed), self.timed_out.load(Ordering::Relaxed))
+    }
+}
+
+/// A connection's seat in the table, given back when the last copy is dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Ticket(Arc<Seat>);
+
+#[derive(Debug)]
+struct Seat {
+    connections: Arc<Connections>,
+    fate: watch::Sender<Fate>,
+    /// Bytes that may still be read.
+    allowance: Arc<AtomicUsize>,
+    /// Lock order: this one, then the table's.
+    place: Mutex<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    /// `None`: has joined, and holds no seat.
+    phase: Option<Phase>,
+    rank: Rank,
+}
+
+impl Ticket {
+    /// Bytes that may still be read from the connection.
+    pub(crate) fn allowance(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.0.allowance)
+    }
+
+    /// Whether the connection has sent more than it may before it joins.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.0.allowance.load(Ordering::Relaxed) == 0
+    }
+
+    /// Counts the connection for the client at `ip`, whose oldest connection gives way where it has too many.
+    pub(crate) fn counts_for(&self, ip: IpAddr) {
+        let Seat { connections, place, .. } = &*self.0;
+        let (place, address) = (lock(place), Neighbourhood::of(ip));
+        let mut table = lock(&connections.table);
+        // One that has joined, or was told to go, is in the table no more.
+        match table.seats.get(&place.rank) {
+            Some(seated) if seated.address != Some(address) => {}
+            _ => return,
+        }
+        if let Some(seated) = table.remove(place.rank) {
+            table.insert(place.rank, Seated { address: Some(address), ..seated });
+        }
+        if table.by_address.get(&address).is_some_and(|ranks| ranks.len() > connections.most_per_address) {
+            connections.gave_way.fetch_add(1, Ordering::Relaxed);
+            table.make_room(Some(address));
+        }
+    }
+
+    /// A request begins; the answer's end is the returned value's.
+    pub(crate) fn begin_request(&self) -> RequestUnderWay {
+        self.enter(Phase::Request, self.0.connections.patience.request);
+        // From here on the buffers of HTTP bound what is held.
+        self.0.allowance.store(usize::MAX, Ordering::Relaxed);
+        RequestUnderWay(self.clone())
+    }
+
+    /// The connection becomes a WebSocket, whose first message must come in time.
+    pub(crate) fn upgrade(&self, patience: Duration) {
+        let join_bytes = self.0.connections.join_bytes;
+        self.0.allowance.store(join_bytes.saturating_add(join_bytes / 16 + FRAMING), Ordering::Relaxed);
+        self.enter(Phase::Upgraded, patience);
+    }
+
+    /// The client has proved who it is: its connection has no end of its own any more, and no seat.
+    pub(crate) fn join(&self) {
+        let seat = &*self.0;
+        seat.allowance.store(usize::MAX, Ordering::Relaxed);
+        seat.leave_table();
+        seat.fate.send_if_modified(|fate| {
+            let stays = !matches!(fate, Fate::GivesWay);
+            if stays {
+                *fate = Fate::Free;
+            }
+            stays
+        });
+    }
+
+    /// Waits until the connection must end.
+    pub(crate) async fn over(&self) {
+        let mut fate = self.0.fate.subscribe();
+        loop {
+            let now = *fate.borrow_and_update();
+            // The sender lives in the seat, so a change is always waited for in good order.
+            match now {
+                Fate::GivesWay => return,
+                Fate::Free => drop(fate.changed().await),
+                Fate::Until(deadline) => tokio::select! {
+                    () = sleep_until(deadline) => {
+                        self.0.connections.timed_out.fetch_add(1, Ordering::Relaxed);
+                        return;
+                    }
+                    _ = fate.changed() => {}
+                },
+            }
+        }
+    }
+
+    fn enter(&self, phase: Phase, patience: Duration) {
+        let seat = &*self.0;
+        let mut place = lock(&seat.place);
+        if place.phase.is_none() {
+            return;
+        }
+        place.phase = Some(phase);
+        let rank = Rank { busy: phase != Phase::Idle, ..place.rank };
+        let mut table = lock(&seat.connections.table);
+        // One that was told to go is in the table no more.
+        if let Some(seated) = table.remove(place.rank) {
+            seated.fate.send_replace(Fate::Until(Instant::now() + patience));
+            table.insert(rank, seated);
+            place.rank = rank;
+        }
+    }
+}
+
+impl Seat {
+    fn leave_table(&self) {
+        let mut place = lock(&self.place);
+        if place.phase.take().is_some() {
+            lock(&self.connections.table).remove(place.rank);
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.leave_table();
+    }
+}
+
+/// A request that is not answered yet.
+#[derive(Debug)]
+pub(crate) struct RequestUnderWay(Ticket);
+
+impl Drop for RequestUnderWay {
+    fn drop(&mut self) {
+        let seat = &self.0.0;
+        if lock(&seat.place).phase == Some(Phase::Request) {
+            self.0.enter(Phase::Idle, seat.connections.patience.idle);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(most: usize, most_per_address: usize) -> Arc<Connections> {
+        let limits = LimitsConfig {
+            unauthenticated_connections: most,
+            unauthenticated_connections_per_address: most_per_address,
+            ..LimitsConfig::default()
+        };
+        Connections::new(&HttpConfig::default(), &limits)
+    }
+
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    fn gives_way(ticket: &Ticket) -> bool {
+        matches!(*ticket.0.fate.borrow(), Fate::GivesWay)
+    }
+
+    #[test]
+    fn the_oldest_gives_way_and_the_newcomer_stays() {
+        let table = table(2, 2);
+        let tickets: Vec<Ticket> = (1..=3).map(|host| table.seat(ip(&format!("192.0.2.{host}")))).collect();
+        assert_eq!(tickets.iter().map(gives_way).collect::<Vec<_>>(), [true, false, false]);
+        assert_eq!((table.unauthenticated(), table.closed().0), (2, 1));
+        drop(tickets);
+        assert_eq!(table.unauthenticated(), 0);
+        assert!(lock(&table.table).by_address.is_empty(), "nothing is left of them");
+    }
+
+    #[test]
+    fn one_that_is_idle_gives_way_before_one_that_works() {
+        let table = table(2, 2);
+        let (working, idle) = (table.seat(ip("192.0.2.1")), table.seat(ip("192.0.2.2")));
+        let _request = working.begin_request();
+        drop(idle.begin_request());
+        let _new = table.seat(ip("192.0.2.3"));
+        assert!(gives_way(&idle) && !gives_way(&working));
+    }
+
+    #[test]
+    fn participants_hold_no_seat() {
+        let table = table(1, 1);
+        let participant = table.seat(ip("192.0.2.1"));
+        participant.upgrade(Duration::from_secs(1));
+        participant.join();
+        let _others: Vec<Ticket> = (0..9).map(|_| table.seat(ip("192.0.2.1"))).collect();
+        assert!(!gives_way(&participant));
+        assert!(matches!(*participant.0.fate.borrow(), Fate::Free));
+    }
+
+    #[test]
+    fn an_address_is_a_network_of_64_bits_where_it_is_ipv6() {
+        let table = table(100, 1);
+        let first = table.seat(ip("2001:db8::1"));
+        let elsewhere = table.seat(ip("2001:db8:0:1::1"));
+        let _neighbour = table.seat(ip("2001:db8::ffff:2"));
+        assert!(gives_way(&first) && !gives_way(&elsewhere));
+        let mapped = table.seat(ip("::ffff:192.0.2.1"));
+        let _same = table.seat(ip("192.0.2.1"));
+        assert!(gives_way(&mapped));
+    }
+
+    #[test]
+    fn a_proxys_connection_counts_for_its_clients() {
+        let table = table(100, 1);
+        let proxied: Vec<Ticket> = (0..50).map(|_| table.seat(None)).collect();
+        assert!(!proxied.iter().any(gives_way));
+        proxied[0].counts_for(ip("192.0.2.1").unwrap());
+        proxied[1].counts_for(ip("192.0.2.1").unwrap());
+        proxied[2].counts_for(ip("192.0.2.2").unwrap());
+        assert_eq!(proxied[..3].iter().map(gives_way).collect::<Vec<_>>(), [true, false, false]);
+        drop(proxied);
+        assert!(lock(&table.table).by_address.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_phase_has_its_end() {
+        let table = table(10, 10);
+        let began = Instant::now();
+        let silent = table.seat(None);
+        silent.over().await;
+        assert_eq!(began.elapsed().as_secs(), HttpConfig::default().header_timeout_seconds);
+        let asks = table.seat(None);
+        let request = asks.begin_request();
+        let began = Instant::now();
+        drop(request);
+        asks.over().await;
+        assert_eq!(began.elapsed().as_secs(), HttpConfig::default().idle_timeout_seconds);
+        assert_eq!(table.closed(), (0, 2));
+    }
+
+    #[test]
+    fn the_end_of_the_answer_that_upgraded_it_makes_a_websocket_not_idle() {
+        let table = table(1, 1);
+        let socket = table.seat(None);
+        let request = socket.begin_request();
+        socket.upgrade(Duration::from_secs(1));
+        drop(request);
+        assert!(lock(&socket.0.place).rank.busy);
+    }
+}

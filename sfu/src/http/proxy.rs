@@ -1,0 +1,199 @@
+//! Who the client is where a reverse proxy stands in front: the PROXY protocol (versions 1 and 2 of
+//! <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>), `Forwarded` (RFC 7239) and `X-Forwarded-For`, all
+//! believed only where they come from a configured proxy (`http.trusted_proxies`).
+//!
+//! Whether a proxy speaks the PROXY protocol is configured too, as the protocol wants it: guessing would let a client
+//! choose its address.
+
+use crate::config::{HttpConfig, Network};
+use axum::http::HeaderMap;
+use axum::http::header::FORWARDED;
+use std::io::{self, Error, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+/// Longest header of version 1, with CR LF.
+const MAX_V1: usize = 107;
+/// Begin of a header of version 2.
+const V2: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
+/// Longest rest of a header of version 2 that is read: addresses (36 bytes), and what extends them.
+const MAX_V2: usize = 2_048;
+
+/// Where a request comes from, as far as it can be known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ClientAddr(pub(crate) IpAddr);
+
+/// The configured proxies.
+#[derive(Clone, Debug)]
+pub(crate) struct Proxies {
+    networks: Vec<Network>,
+    proxy_protocol: bool,
+}
+
+impl Proxies {
+    pub(crate) fn new(config: &HttpConfig) -> Self {
+        Self { networks: config.trusted_proxies.clone(), proxy_protocol: config.proxy_protocol }
+    }
+
+    /// Whether `ip` is one of them.
+    pub(crate) fn trusts(&self, ip: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(ip))
+    }
+
+    /// Whether connections from `ip` begin with a PROXY header.
+    pub(crate) fn speak_proxy_protocol(&self, ip: IpAddr) -> bool {
+        self.proxy_protocol && self.trusts(ip)
+    }
+
+    /// The client behind `peer`: the last in the list of addresses that is no proxy of ours, since whatever stands
+    /// before it could have been written by anybody.
+    pub(crate) fn client_of(&self, peer: ClientAddr, headers: &HeaderMap) -> ClientAddr {
+        if !self.trusts(peer.0) {
+            return peer;
+        }
+        let text = |name: &str| -> Vec<String> {
+            let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+            values.flat_map(|value| value.split(',')).map(str::to_owned).collect()
+        };
+        let forwarded = text(FORWARDED.as_str());
+        let hops: Vec<Option<IpAddr>> = if forwarded.is_empty() {
+            text("x-forwarded-for").iter().map(|hop| address(hop)).collect()
+        } else {
+            forwarded.iter().map(|hop| forwarded_for(hop)).collect()
+        };
+        let mut client = peer;
+        for hop in hops.into_iter().rev() {
+            // One who is hidden (`unknown`, `_name`) ends what can be known.
+            let Some(ip) = hop else { break };
+            client = ClientAddr(ip.to_canonical());
+            if !self.trusts(ip) {
+                break;
+            }
+        }
+        client
+    }
+}
+
+/// The `for` of one element of Forwarded.
+fn forwarded_for(element: &str) -> Option<IpAddr> {
+    let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+    let (_, node) = pairs.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
+    address(node)
+}
+
+/// An address with or without port, brackets and quotes.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim().trim_matches('"');
+    let bare = || text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text).parse().ok();
+    text.parse().ok().map(|addr: SocketAddr| addr.ip()).or_else(bare)
+}
+
+/// Reads a PROXY header: the client's address; `None` where the proxy speaks for itself.
+pub(super) async fn read_header(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<IpAddr>> {
+    let mut begin = [0; V2.len()];
+    stream.read_exact(&mut begin).await?;
+    if begin == V2 { read_v2(stream).await } else { read_v1(stream, begin.to_vec()).await }
+}
+
+/// `PROXY TCP4 SOURCE DESTINATION PORT PORT`, CR LF; or `PROXY UNKNOWN`, whatever, CR LF.
+async fn read_v1(stream: &mut (impl AsyncRead + Unpin), mut line: Vec<u8>) -> io::Result<Option<IpAddr>> {
+    // Byte by byte: what follows is TLS's or HTTP's.
+    while !line.ends_with(b"\r\n") {
+        if line.len() >= MAX_V1 {
+            return Err(invalid());
+        }
+        line.push(stream.read_u8().await?);
+    }
+    let text = std::str::from_utf8(&line).map_err(|_| invalid())?;
+    let mut words = text.trim_end().split(' ');
+    match (words.next(), words.next(), words.next()) {
+        (Some("PROXY"), Some("UNKNOWN"), _) => Ok(None),
+        (Some("PROXY"), Some("TCP4" | "TCP6"), Some(source)) => source.parse().map(Some).map_err(|_| invalid()),
+        _ => Err(invalid()),
+    }
+}
+
+/// Version and command (1), family and protocol (1), length (2), addresses, extensions.
+async fn read_v2(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<IpAddr>> {
+    let mut head = [0; 4];
+    stream.read_exact(&mut head).await?;
+    let len = usize::from(u16::from_be_bytes([head[2], head[3]]));
+    if head[0] >> 4 != 2 || len > MAX_V2 {
+        return Err(invalid());
+    }
+    let mut rest = vec![0; len];
+    stream.read_exact(&mut rest).await?;
+    match (head[0] & 0xf, head[1] >> 4) {
+        (0, _) | (1, 0 | 3) => Ok(None),
+        (1, 1) if len >= 12 => Ok(rest.first_chunk::<4>().map(|bytes| Ipv4Addr::from(*bytes).into())),
+        (1, 2) if len >= 36 => Ok(rest.first_chunk::<16>().map(|bytes| Ipv6Addr::from(*bytes).into())),
+        _ => Err(invalid()),
+    }
+}
+
+fn invalid() -> Error {
+    Error::new(ErrorKind::InvalidData, "a trusted proxy must begin with a PROXY header (http.proxy_protocol)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxies() -> Proxies {
+        let trusted_proxies = ["10.0.0.0/8", "::1"].map(|text| text.parse().unwrap()).to_vec();
+        Proxies::new(&HttpConfig { trusted_proxies, ..HttpConfig::default() })
+    }
+
+    fn client(peer: &str, name: &'static str, value: &str) -> String {
+        let headers = HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
+        proxies().client_of(ClientAddr(peer.parse().unwrap()), &headers).0.to_string()
+    }
+
+    #[test]
+    fn only_a_configured_proxy_is_believed() {
+        for (peer, name, value, expected) in [
+            ("10.1.2.3", "x-forwarded-for", "192.0.2.1", "192.0.2.1"),
+            ("192.0.2.9", "x-forwarded-for", "192.0.2.1", "192.0.2.9"),
+            ("192.0.2.9", "forwarded", "for=192.0.2.1", "192.0.2.9"),
+            // What a client wrote itself stands to the left.
+            ("10.1.2.3", "x-forwarded-for", "203.0.113.7, 192.0.2.1, 10.9.9.9", "192.0.2.1"),
+            ("10.1.2.3", "x-forwarded-for", "203.0.113.7, garbage", "10.1.2.3"),
+            ("10.1.2.3", "forwarded", "for=\"[2001:db8::1]:4711\";proto=https;by=10.1.2.3", "2001:db8::1"),
+            ("::1", "forwarded", "proto=https; For=192.0.2.1:80", "192.0.2.1"),
+            ("10.1.2.3", "forwarded", "for=203.0.113.7, for=_hidden", "10.1.2.3"),
+        ] {
+            assert_eq!(client(peer, name, value), expected, "{name}: {value}");
+        }
+    }
+
+    async fn header(mut bytes: &[u8]) -> Result<(Option<IpAddr>, &[u8]), ErrorKind> {
+        let source = read_header(&mut bytes).await.map_err(|error| error.kind())?;
+        Ok((source, bytes))
+    }
+
+    #[tokio::test]
+    async fn both_versions_are_read_and_nothing_after_them() {
+        let v4 = Some("192.0.2.1".parse().unwrap());
+        assert_eq!(header(b"PROXY TCP4 192.0.2.1 10.0.0.1 1 2\r\nGET").await, Ok((v4, &b"GET"[..])));
+        let v6 = Some("2001:db8::1".parse().unwrap());
+        assert_eq!(header(b"PROXY TCP6 2001:db8::1 ::1 1 2\r\n").await, Ok((v6, &b""[..])));
+        assert_eq!(header(b"PROXY UNKNOWN\r\nx").await, Ok((None, &b"x"[..])));
+        let v2 = |command: u8, family: u8, rest: &[u8]| {
+            [&V2[..], &[command, family], &u16::try_from(rest.len()).unwrap().to_be_bytes(), rest, b"GET"].concat()
+        };
+        let addresses = [192, 0, 2, 1, 10, 0, 0, 1, 0, 1, 0, 2, 0xff, 0xff];
+        assert_eq!(header(&v2(0x21, 0x11, &addresses)).await, Ok((v4, &b"GET"[..])));
+        assert_eq!(header(&v2(0x20, 0, &[])).await, Ok((None, &b"GET"[..])));
+        for bad in [v2(0x21, 0x11, &[1]), v2(0x11, 0x11, &addresses), v2(0x2f, 0x11, &addresses)] {
+            assert_eq!(header(&bad).await, Err(ErrorKind::InvalidData));
+        }
+    }
+
+    #[tokio::test]
+    async fn garbage_is_refused_in_bounds() {
+        assert_eq!(header(&[b'x'; 1_000]).await, Err(ErrorKind::InvalidData));
+        assert_eq!(header(b"GET / HTTP/1.1\r\n").await, Err(ErrorKind::InvalidData));
+        assert_eq!(header(b"PROXY TCP4 nobody\r\n").await, Err(ErrorKind::InvalidData));
+        assert_eq!(header(b"PROXY").await, Err(ErrorKind::UnexpectedEof));
+    }
+}

@@ -1,0 +1,182 @@
+//! The accept loop of HTTP and HTTPS, and one task per connection.
+//!
+//! Nothing is waited for before the next connection is accepted: TLS handshakes and heads that do not come hold a seat
+//! in the table of [`Connections`], and nothing else.
+
+use super::connections::{Connections, RequestUnderWay, Ticket};
+use super::metered::Metered;
+use super::proxy::{self, ClientAddr, Proxies};
+use super::tls::Tls;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+/// Bytes of a request that are read ahead, and of an answer that wait to be written; the head must fit.
+const BUFFER: usize = 16 * 1024;
+/// Plain text that waits to be sealed, per TLS connection.
+const TLS_BUFFER: usize = 16 * 1024;
+/// Wait after a failed accept, for instance when file descriptors are short.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// What is served where.
+pub(crate) struct Site {
+    pub(crate) listener: TcpListener,
+    /// `None`: plain HTTP.
+    pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) app: Router,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) proxies: Proxies,
+}
+
+/// Serves until `stop` turns true, and then until the requests under way are answered.
+pub(crate) async fn serve(site: Site, mut stop: watch::Receiver<bool>) {
+    let Site { listener, tls, app, connections, proxies } = site;
+    let mut builder = http1::Builder::new();
+    // The table of connections keeps the time.
+    builder.header_read_timeout(None).max_buf_size(BUFFER);
+    let door = Arc::new(Door { tls, app: TowerToHyperService::new(app), proxies, builder, stop: stop.clone() });
+    let mut open = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = open.join_next() => continue,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let address = (!door.proxies.trusts(peer.ip())).then_some(peer.ip());
+                let ticket = connections.seat(address);
+                let door = Arc::clone(&door);
+                open.spawn(async move {
+                    tokio::select! {
+                        () = ticket.over() => {}
+                        () = door.welcome(stream, peer, &ticket) => {}
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::debug!(%error, "connection not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    while open.join_next().await.is_some() {}
+}
+
+/// What every connection of a site needs.
+struct Door {
+    tls: Option<Arc<Tls>>,
+    app: TowerToHyperService<Router>,
+    proxies: Proxies,
+    builder: http1::Builder,
+    stop: watch::Receiver<bool>,
+}
+
+impl Door {
+    async fn welcome(&self, stream: TcpStream, peer: SocketAddr, ticket: &Ticket) {
+        // Signalling is small messages, each of which somebody waits for.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY");
+        }
+        let mut stream = Metered::new(stream, ticket.allowance());
+        let mut client = ClientAddr(peer.ip().to_canonical());
+        if self.proxies.speak_proxy_protocol(peer.ip()) {
+            match proxy::read_header(&mut stream).await {
+                Ok(Some(source)) => {
+                    client = ClientAddr(source.to_canonical());
+                    ticket.counts_for(client.0);
+                }
+                Ok(None) => {}
+                Err(error) => return tracing::debug!(%error, "PROXY header"),
+            }
+        }
+        match &self.tls {
+            None => self.speak(stream, client, ticket).await,
+            Some(tls) => {
+                let limit = |connection: &mut tokio_rustls::rustls::ServerConnection| {
+                    connection.set_buffer_limit(Some(TLS_BUFFER));
+                };
+                match TlsAcceptor::from(tls.current()).accept_with(stream, limit).await {
+                    Ok(stream) => self.speak(stream, client, ticket).await,
+                    Err(error) => tracing::debug!(%error, "TLS handshake"),
+                }
+            }
+        }
+    }
+
+    async fn speak<S>(&self, stream: S, client: ClientAddr, ticket: &Ticket)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let service = service_fn(|request| self.answer(request, client, ticket));
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
+        let mut stop = self.stop.clone();
+        let stopped = async { drop(stop.wait_for(|stop| *stop).await) };
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            () = stopped => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "HTTP connection");
+        }
+    }
+
+    async fn answer(
+        &self,
+        mut request: hyper::Request<Incoming>,
+        client: ClientAddr,
+        ticket: &Ticket,
+    ) -> Result<hyper::Response<Answer>, Infallible> {
+        let under_way = ticket.begin_request();
+        let client = self.proxies.client_of(client, request.headers());
+        if !self.proxies.trusts(client.0) {
+            ticket.counts_for(client.0);
+        }
+        request.extensions_mut().insert(client);
+        request.extensions_mut().insert(ticket.clone());
+        let response = self.app.call(request).await?;
+        Ok(response.map(|body| Answer { body, _under_way: under_way }))
+    }
+}
+
+/// The body of an answer; the request is under way until it has been handed out.
+struct Answer {
+    body: Body,
+    _under_way: RequestUnderWay,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

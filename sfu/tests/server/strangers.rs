@@ -1,0 +1,191 @@
+//! What strangers send, and do not send, before anybody knows them: they are bounded, and keep nobody out.
+
+use crate::harness::{Server, admin_token, token};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+use tokio_tungstenite::tungstenite::Message;
+
+/// Connections that have sent this much.
+fn connections(server: &Server, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
+    let connect = |_| {
+        let mut stream = TcpStream::connect(server.http).unwrap();
+        stream.write_all(bytes).unwrap();
+        stream
+    };
+    (0..count).map(connect).collect()
+}
+
+/// Whether the server closes the connection.
+fn is_closed(stream: &mut TcpStream) -> bool {
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let closed = |error: &std::io::Error| error.kind() != std::io::ErrorKind::WouldBlock;
+    stream.read(&mut [0; 1]).map_or_else(|error| closed(&error), |read| read == 0)
+}
+
+#[test]
+fn silent_connections_keep_nobody_out() {
+    let server = Server::configured("");
+    let _held = connections(&server, 300, b"");
+    assert_eq!(server.get("/healthz").status, 200);
+}
+
+#[test]
+fn where_there_are_too_many_the_oldest_gives_way() {
+    let server = Server::configured("[limits]\nunauthenticated_connections = 20\n");
+    let mut held = connections(&server, 60, b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ");
+    assert_eq!(server.get("/healthz").status, 200);
+    assert!(is_closed(&mut held[0]), "the oldest");
+    held[59].write_all(b"1\r\n\r\n").unwrap();
+    let mut status = [0; 12];
+    held[59].read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200", "one of the newest is still here");
+}
+
+#[tokio::test]
+async fn one_address_takes_no_more_than_its_part_unless_it_has_joined() {
+    let server = Server::configured("[limits]\nunauthenticated_connections_per_address = 5\n");
+    let mut participants = Vec::new();
+    for number in 0..12 {
+        let token = token(json!({ "sub": format!("p{number}") }));
+        participants.push(server.join("demo", json!({ "token": token })).await.0);
+    }
+    let mut held = connections(&server, 10, b"");
+    assert!(is_closed(&mut held[0]));
+    for participant in &mut participants {
+        let pong = participant.request(json!({ "ping": { "timestamp": 7 } })).await;
+        assert!(pong.get("pong").is_some(), "{pong}");
+    }
+}
+
+#[test]
+fn what_takes_too_long_is_closed() {
+    let server = Server::configured("[http]\nheader_timeout_seconds = 1\nrequest_timeout_seconds = 1\n");
+    let whip = "POST /whip/demo/cam HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\nContent-Length: 99\r\n\r\nv=0";
+    for begun in ["", "GET / HTTP/1.1\r\nHost: loc", whip] {
+        let mut held = connections(&server, 1, begun.as_bytes());
+        let mut answer = Vec::new();
+        held[0].set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        assert!(held[0].read_to_end(&mut answer).is_ok(), "closed, not waited for: {begun}");
+    }
+}
+
+#[test]
+fn heads_and_bodies_have_an_end() {
+    let server = Server::configured("");
+    let long = "x".repeat(100_000);
+    let refused = server.request("GET", "/", &[("X-Long", &long)], "");
+    assert!([0, 431].contains(&refused.status), "{}", refused.status);
+    let headers = [("Content-Type", "application/json"), ("Authorization", &*format!("Bearer {}", admin_token()))];
+    let body = json!({ "name": long }).to_string();
+    assert_eq!(server.request("POST", "/v1/admin/rooms", &headers, &body).status, 413);
+}
+
+/// Pings that are never followed by a read, until the server has enough of them.
+async fn flood(server: &Server, joined: bool) {
+    let mut client = server.client().await;
+    if joined {
+        let join = json!({ "join": { "token": token(json!({})), "room": "demo" } });
+        assert!(client.request(join).await.get("joined").is_some());
+    }
+    let payload = vec![1; 125];
+    while client.socket.feed(Message::Ping(payload.clone().into())).await.is_ok() {}
+}
+
+#[tokio::test]
+async fn pings_that_are_never_read_cost_nothing() {
+    let server = Server::configured("");
+    server.join("warm", json!({ "token": token(json!({ "room": "*" })) })).await;
+    let before = server.memory();
+    for joined in [false, true] {
+        for _ in 0..8 {
+            tokio::time::timeout(Duration::from_secs(20), flood(&server, joined)).await.expect("closed in the end");
+        }
+    }
+    let grown = server.memory().saturating_sub(before);
+    assert!(grown < 16 * 1_024, "{grown} kB for 16 connections one after another");
+}
+
+#[tokio::test]
+async fn a_first_message_that_is_too_long_is_told_why() {
+    let server = Server::configured("[limits]\njoin_bytes = 10000\n");
+    let mut client = server.client().await;
+    let join = json!({ "join": { "room": "demo", "metadata": "x".repeat(100_000) } });
+    client.send(join).await;
+    let error = client.expect("error").await;
+    assert!(error["message"].as_str().unwrap().contains("limits.join_bytes"), "{error}");
+    assert!(client.next().await.is_none());
+}
+
+#[tokio::test]
+async fn frames_without_words_keep_no_session_alive() {
+    let server = Server::configured("[signal]\nping_interval_seconds = 1\n");
+    let (mut client, _) = server.join("demo", json!({ "token": token(json!({})) })).await;
+    let pings = async {
+        loop {
+            let sent = client.socket.send(Message::Ping(Vec::new().into())).await;
+            let ended = tokio::time::timeout(Duration::from_millis(200), async {
+                while client.socket.next().await.is_some_and(|message| message.is_ok()) {}
+            });
+            if sent.is_err() || ended.await.is_ok() {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), pings).await.expect("the connection counts as lost");
+}
+
+#[test]
+fn a_dev_server_is_for_this_machine_alone() {
+    let server = Server::dev();
+    for (headers, status) in [
+        (vec![("Origin", "https://evil.example")], 403),
+        (vec![("Origin", "null")], 403),
+        (vec![("Origin", "http://localhost:5173")], 200),
+        (vec![], 200),
+    ] {
+        assert_eq!(server.request("GET", "/healthz", &headers, "").status, status, "{headers:?}");
+    }
+    let mut rebound = connections(&server, 1, b"GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n");
+    let mut answer = String::new();
+    rebound[0].read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+}
+
+#[tokio::test]
+async fn no_level_of_logging_tells_secrets() {
+    let server = Server::logged("trace", "");
+    let token = token(json!({}));
+    let (mut client, joined) = server.join("demo", json!({ "token": token })).await;
+    let session = joined["session"].as_str().unwrap().to_owned();
+    client.request(json!({ "ping": { "timestamp": 7 } })).await;
+    client.vanish();
+    let mut again = server.client().await;
+    again.request(json!({ "resume": { "session": session } })).await;
+    let admin = admin_token();
+    server.request("GET", "/v1/admin/rooms", &[("Authorization", &format!("Bearer {admin}"))], "");
+    let headers = [("Content-Type", "application/sdp"), ("Authorization", &*format!("Bearer {token}"))];
+    let created = server.request("POST", "/whip/demo/alice", &headers, crate::harness::PUBLISHER);
+    assert_eq!(created.status, 201, "{}", created.body);
+    let resource = created.header("location").unwrap().to_owned();
+    assert_eq!(server.request("DELETE", &resource, &headers, "").status, 200);
+    let log = server.stop_and_read_log();
+    assert!(log.contains("room opened"), "{log}");
+    let secret = resource.rsplit('/').next().unwrap();
+    for secret in [&*token, &*session, &*admin, secret, crate::harness::SECRET] {
+        assert!(!log.contains(secret), "{secret} in\n{log}");
+    }
+}
+
+#[test]
+fn the_operators_routes_can_have_a_listener_of_their_own() {
+    let server = Server::configured("[http]\nadmin_listen = '127.0.0.1:0'\n");
+    let headers = [("Authorization", &*format!("Bearer {}", admin_token()))];
+    for path in ["/metrics", "/v1/admin/rooms"] {
+        assert_eq!(server.request("GET", path, &headers, "").status, 404, "{path}");
+        assert_eq!(server.operator("GET", path, &headers).status, 200, "{path}");
+    }
+    assert_eq!(server.operator("GET", "/", &[]).status, 404);
+}

@@ -1,0 +1,78 @@
+//! HTTPS: whom it serves, and with which certificate.
+
+use crate::harness::{FIXTURES, Server, TempFile};
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// A connection whose server has this certificate.
+async fn connect(server: &Server, certificate: &str) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let stream = TcpStream::connect(server.http).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
+/// The status line of `/healthz`.
+async fn ask(tls: &mut TlsStream<TcpStream>) -> String {
+    tls.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"ok\n") {
+        assert!(tls.read_buf(&mut answer).await.unwrap() > 0);
+    }
+    String::from_utf8(answer).unwrap().lines().next().unwrap().to_owned()
+}
+
+fn fixture(name: &str) -> String {
+    std::fs::read_to_string(format!("{FIXTURES}/{name}")).unwrap()
+}
+
+#[tokio::test]
+async fn handshakes_that_never_come_keep_nobody_out() {
+    let server =
+        Server::configured(&format!("[http]\ntls_cert = '{FIXTURES}/cert.pem'\ntls_key = '{FIXTURES}/key.pem'"));
+    let _held: Vec<_> = (0..300).map(|_| std::net::TcpStream::connect(server.http).unwrap()).collect();
+    let mut tls = connect(&server, &fixture("cert.pem")).await.unwrap();
+    assert_eq!(ask(&mut tls).await, "HTTP/1.1 200 OK");
+}
+
+#[tokio::test]
+async fn a_new_certificate_comes_into_force_without_an_end_of_connections() {
+    let cert = TempFile::new("cert.pem", &fixture("cert.pem"));
+    let key = TempFile::new("key.pem", &fixture("key.pem"));
+    let server = Server::configured(&format!("[http]\ntls_cert = '{}'\ntls_key = '{}'", cert.path(), key.path()));
+    let mut before = connect(&server, &fixture("cert.pem")).await.unwrap();
+    // Half a change is none.
+    std::fs::write(key.path(), fixture("other-key.pem")).unwrap();
+    server.signal("HUP");
+    assert_eq!(ask(&mut before).await, "HTTP/1.1 200 OK");
+    assert!(connect(&server, &fixture("cert.pem")).await.is_ok());
+    std::fs::write(cert.path(), fixture("other-cert.pem")).unwrap();
+    server.signal("HUP");
+    while connect(&server, &fixture("other-cert.pem")).await.is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(ask(&mut before).await, "HTTP/1.1 200 OK");
+    // Without a signal the files are looked at from time to time.
+    std::fs::write(cert.path(), fixture("cert.pem")).unwrap();
+    std::fs::write(key.path(), fixture("key.pem")).unwrap();
+    while connect(&server, &fixture("cert.pem")).await.is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(ask(&mut before).await, "HTTP/1.1 200 OK");
+}
+
+#[tokio::test]
+async fn without_a_certificate_a_hangup_ends_nothing() {
+    let server = Server::configured("");
+    server.signal("HUP");
+    assert_eq!(server.get("/healthz").status, 200);
+}
