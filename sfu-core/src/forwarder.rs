@@ -129,6 +129,11 @@ impl Forwarder {
         self.select_by(layers, codec);
     }
 
+    /// What the slot sends with, negotiated anew; the media source stays.
+    pub(crate) fn set_sources(&mut self, ssrcs: SsrcPair) {
+        self.ssrcs = ssrcs;
+    }
+
     /// It carries nothing.
     pub(crate) fn detach(&mut self) {
         self.carried = None;

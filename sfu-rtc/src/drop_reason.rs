@@ -47,6 +47,8 @@ drop_reasons! {
     SrtpAuth = "srtp_auth",
     /// Seen before, or too old to tell (RFC 3711 section 3.3.2).
     SrtpReplay = "srtp_replay",
+    /// Not sent: its source has used the number before under the same key, or it is too old to tell. A fault of ours.
+    SrtpIndexReused = "srtp_index_reused",
     /// Larger than the largest packet we handle.
     TooLarge = "too_large",
     /// Belongs to no negotiated section, or its payload type does not.

@@ -95,8 +95,8 @@ impl Client {
     }
 
     /// Seals an RTP packet with a header of so many bytes.
-    pub(crate) fn seal_rtp(&self, mut packet: Vec<u8>, header_len: usize, seq: SeqNo) -> Option<Vec<u8>> {
-        self.sender.as_ref()?.seal_rtp(&mut packet, 0, header_len, seq).ok()?;
+    pub(crate) fn seal_rtp(&mut self, mut packet: Vec<u8>, header_len: usize, seq: SeqNo) -> Option<Vec<u8>> {
+        self.sender.as_mut()?.seal_rtp(&mut packet, 0, header_len, seq).ok()?;
         Some(packet)
     }
 

@@ -153,7 +153,7 @@ impl Endpoint {
         payload: &[u8],
         batch: &mut TransmitBatch,
     ) {
-        let Some((sender, _)) = &self.keys else { return };
+        let Some((sender, _)) = &mut self.keys else { return };
         // A packet that is too large to be sealed is a fault of the scenario, which bounds sizes.
         let _ = batch.push(self.path, |out| {
             let start = out.len();

@@ -158,7 +158,7 @@ impl FloorSender {
     /// Seals a run for each of `peers`; their packets are numbered from `first` on.
     fn fill(&mut self, peers: Range<usize>, run: usize, first: u64) -> Result<()> {
         self.batch.clear();
-        for (path, keys) in &self.peers[peers] {
+        for (path, keys) in &mut self.peers[peers] {
             for seq in (first..).take(run).map(SeqNo) {
                 let write = |out: &mut Vec<u8>| seal(keys, seq, &self.payload, out);
                 self.batch.push(*path, write).ok().context("a packet of this size can be sealed")?;
@@ -233,7 +233,7 @@ impl FloorSender {
 }
 
 fn seal(
-    keys: &SrtpSender,
+    keys: &mut SrtpSender,
     seq: SeqNo,
     payload: &[u8],
     out: &mut Vec<u8>,

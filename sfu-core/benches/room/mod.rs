@@ -84,7 +84,7 @@ impl Room {
 
     fn frame_of(&mut self, key: bool) -> Frame {
         self.next += FRAME_TIME;
-        let client = &self.world.clients[self.publisher];
+        let client = &mut self.world.clients[self.publisher];
         let datagrams = self.source.packets(key, FRAME_PACKETS).into_iter().map(|mut packet| {
             packet.payload.resize(PAYLOAD, 0xab);
             self.transport_seq = self.transport_seq.next();

@@ -21,7 +21,7 @@ use crate::slab::Key;
 use pending::PendingPackets;
 use relay_out::Downstream;
 use sfu_rtc::ids::Rid;
-use sfu_rtc::media::{Codec, MediaKind, MediaSection, PayloadFormat};
+use sfu_rtc::media::{Codec, MediaKind, MediaSection, PayloadFormat, SsrcPair};
 use sfu_rtc::time::Instant;
 
 /// Where a publication's packets come from.
@@ -202,9 +202,10 @@ impl Publication {
     }
 
     /// Formats of a subscriber's slot changed.
-    pub(crate) fn update_slot(&mut self, index: u32, slot: &MediaSection) {
+    pub(crate) fn update_slot(&mut self, index: u32, slot: &MediaSection, ssrcs: SsrcPair) {
         if let Some(forwarder) = self.forwarders.get_mut(index as usize) {
             forwarder.formats = PayloadMap::new(&self.formats, slot);
+            forwarder.set_sources(ssrcs);
         }
     }
 

@@ -7,7 +7,7 @@ use crate::ids::{PublicationId, TransportId};
 use crate::peer::{Place, Slot};
 use crate::slab::Key;
 use sfu_rtc::ids::{Mid, SeqNo};
-use sfu_rtc::media::{Direction, MediaSection};
+use sfu_rtc::media::{Direction, MediaSection, SsrcPair};
 use sfu_rtc::time::Instant;
 
 impl Worker {
@@ -32,26 +32,30 @@ impl Worker {
         }
     }
 
+    /// Makes the slot of one section. It lives as long as its source, idle while the section is inactive: under one key a
+    /// source's numbers must go on where they were (RFC 3711 section 9.1).
     fn fit_slot(&mut self, now: Instant, key: Key, index: usize, section: Option<&MediaSection>) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         let wanted = section.and_then(|section| Some((section, section.local_ssrcs?)));
-        if let Some(Some(slot)) = peer.slots.get(index) {
-            let stays = wanted.is_some_and(|(section, ssrcs)| section.mid == slot.mid && ssrcs.media == slot.ssrc);
-            if stays {
-                self.refresh_formats(key, index, section);
-                return;
+        let current = peer.slots.get_mut(index).and_then(Option::as_mut);
+        let Some((section, ssrcs)) = wanted else {
+            if current.is_some() {
+                self.empty_slot(now, key, index);
             }
-            // Its forwarder goes with it.
-            self.take_forwarder(now, key, index);
+            return;
+        };
+        if let Some(slot) = current.filter(|slot| slot.ssrc == ssrcs.media) {
+            slot.mid = section.mid;
+            self.refresh_slot(key, index, section, ssrcs);
+            return;
         }
-        let Some(peer) = self.peers.get_mut(key) else { return };
-        if let Some(slot) = peer.slots.get_mut(index) {
-            *slot = None;
-        }
-        let (Some((section, ssrcs)), Ok(number)) = (wanted, u16::try_from(index)) else { return };
+        // The forwarder of a source that is over goes with its slot.
+        self.take_forwarder(now, key, index);
+        let Ok(number) = u16::try_from(index) else { return };
         // First numbers in the lower half, as RFC 3711 section 3.3.1 wants it for the rollover counter.
         let first = (SeqNo(self.random.next() & 0x7fff), SeqNo(self.random.next() & 0x7fff));
         let forwarder = Forwarder::new((key, number), section.kind, ssrcs, first, &self.config);
+        let Some(peer) = self.peers.get_mut(key) else { return };
         if peer.slots.len() <= index {
             peer.slots.resize_with(index + 1, || None);
         }
@@ -59,16 +63,28 @@ impl Worker {
         peer.slots[index] = Some(Slot { mid: section.mid, ssrc: ssrcs.media, place });
     }
 
-    fn refresh_formats(&mut self, key: Key, index: usize, section: Option<&MediaSection>) {
-        let Some(peer) = self.peers.get(key) else { return };
-        let Some(Some(slot)) = peer.slots.get(index) else { return };
-        if let Place::Carrying { publication, index } = slot.place
-            && let Some(router) = self.routers.get_mut(peer.router)
-            && let Some(publication) = router.publications.get_mut(publication)
-            && let Some(section) = section
-        {
-            publication.update_slot(index, section);
+    /// Takes over what was negotiated anew for a slot whose source stays.
+    fn refresh_slot(&mut self, key: Key, index: usize, section: &MediaSection, ssrcs: SsrcPair) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let Some(Some(slot)) = peer.slots.get_mut(index) else { return };
+        match &mut slot.place {
+            Place::Idle(forwarder) => forwarder.set_sources(ssrcs),
+            Place::Carrying { publication, index } => {
+                let router = self.routers.get_mut(peer.router);
+                let publication = router.and_then(|router| router.publications.get_mut(*publication));
+                if let Some(publication) = publication {
+                    publication.update_slot(*index, section, ssrcs);
+                }
+            }
+            Place::Moving => {}
         }
+    }
+
+    /// The slot carries nothing from now on. `None` where there is none.
+    fn empty_slot(&mut self, now: Instant, key: Key, index: usize) -> Option<()> {
+        let forwarder = self.take_forwarder(now, key, index)?;
+        self.put_forwarder(key, index, Place::Idle(forwarder));
+        Some(())
     }
 
     /// Takes the forwarder out of a slot; whoever does puts it back or removes the slot.
@@ -122,9 +138,7 @@ impl Worker {
     ) -> Option<()> {
         let (key, section) = self.find_slot(transport, mid)?;
         let Some(source) = source else {
-            let forwarder = self.take_forwarder(now, key, section)?;
-            self.put_forwarder(key, section, Place::Idle(forwarder));
-            return Some(());
+            return self.empty_slot(now, key, section);
         };
         let (router, publication) = *self.publications.get(&source)?;
         let peer = self.peers.get(key)?;
@@ -134,7 +148,7 @@ impl Worker {
         }
         let media = peer.transport.sections().get(section)?.clone();
         let kind = self.routers.get(router)?.publications.get(publication)?.kind;
-        if peer.router != router || media.kind != kind {
+        if peer.router != router || media.kind != kind || media.direction != Direction::Send {
             return None;
         }
         let mut forwarder = self.take_forwarder(now, key, section)?;

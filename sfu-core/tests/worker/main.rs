@@ -7,4 +7,5 @@ mod hostile;
 mod overload;
 mod peers;
 mod relay;
+mod sections;
 mod support;

@@ -23,7 +23,7 @@ fn next(seq: &Cell<u64>) -> SeqNo {
 }
 
 /// A sealed packet, its payload copied, then encrypted in place.
-fn sealed_in_place(sender: &SrtpSender, out: &mut Vec<u8>, seq: SeqNo) {
+fn sealed_in_place(sender: &mut SrtpSender, out: &mut Vec<u8>, seq: SeqNo) {
     out.clear();
     let header_len = write_header(out, seq);
     out.extend_from_slice(black_box(&PAYLOAD));
@@ -32,14 +32,14 @@ fn sealed_in_place(sender: &SrtpSender, out: &mut Vec<u8>, seq: SeqNo) {
 
 #[divan::bench(args = PROFILES, sample_size = 200, counters = [BytesCount::of_slice(&PAYLOAD)])]
 fn header_copy_and_seal_in_place(bencher: Bencher<'_, '_>, profile: SrtpProfile) {
-    let sender = SrtpSender::new(&master(profile));
+    let mut sender = SrtpSender::new(&master(profile));
     let (mut out, seq) = (Vec::with_capacity(2_000), Cell::new(0));
-    bencher.bench_local(|| sealed_in_place(&sender, &mut out, next(&seq)));
+    bencher.bench_local(|| sealed_in_place(&mut sender, &mut out, next(&seq)));
 }
 
 #[divan::bench(args = PROFILES, sample_size = 200, counters = [BytesCount::of_slice(&PAYLOAD)])]
 fn header_and_seal_from_a_shared_payload(bencher: Bencher<'_, '_>, profile: SrtpProfile) {
-    let sender = SrtpSender::new(&master(profile));
+    let mut sender = SrtpSender::new(&master(profile));
     let (mut out, seq) = (Vec::with_capacity(2_000), Cell::new(0));
     bencher.bench_local(|| {
         out.clear();
@@ -51,12 +51,12 @@ fn header_and_seal_from_a_shared_payload(bencher: Bencher<'_, '_>, profile: Srtp
 
 #[divan::bench(args = PROFILES, sample_size = 200, counters = [BytesCount::of_slice(&PAYLOAD)])]
 fn open(bencher: Bencher<'_, '_>, profile: SrtpProfile) {
-    let (sender, mut receiver) = (SrtpSender::new(&master(profile)), SrtpReceiver::new(&master(profile), 1));
+    let (mut sender, mut receiver) = (SrtpSender::new(&master(profile)), SrtpReceiver::new(&master(profile), 1));
     let seq = Cell::new(0);
     bencher
         .with_inputs(|| {
             let mut packet = Vec::new();
-            sealed_in_place(&sender, &mut packet, next(&seq));
+            sealed_in_place(&mut sender, &mut packet, next(&seq));
             packet
         })
         .bench_local_refs(|packet| {

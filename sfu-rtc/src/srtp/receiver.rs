@@ -2,11 +2,10 @@
 
 use super::cipher::Cipher;
 use super::keys::{MasterKey, SrtpProfile};
-use super::replay::ReplayWindow;
+use super::replay::SourceWindows;
 use super::{RTP_HEADER, word};
 use crate::drop_reason::DropReason;
 use crate::ids::{SeqNo, Ssrc};
-use crate::prefetch::prefetch;
 use std::fmt;
 
 /// An RTP packet that was authentic and new, and is now in clear.
@@ -26,8 +25,9 @@ pub struct SrtpReceiver {
     profile: SrtpProfile,
     rtp: Cipher,
     rtcp: Cipher,
-    rtp_streams: Streams,
-    rtcp_streams: Streams,
+    rtp_streams: SourceWindows,
+    rtcp_streams: SourceWindows,
+    max_streams: usize,
 }
 
 impl SrtpReceiver {
@@ -37,8 +37,9 @@ impl SrtpReceiver {
             profile: master.profile(),
             rtp: Cipher::for_rtp(master),
             rtcp: Cipher::for_rtcp(master),
-            rtp_streams: Streams::new(max_streams),
-            rtcp_streams: Streams::new(max_streams),
+            rtp_streams: SourceWindows::new(),
+            rtcp_streams: SourceWindows::new(),
+            max_streams,
         }
     }
 
@@ -50,8 +51,7 @@ impl SrtpReceiver {
     /// Fetches the keys and windows for RTP, which will be needed soon.
     pub fn prefetch(&self) {
         self.rtp.prefetch();
-        prefetch(self.rtp_streams.sources.as_slice());
-        prefetch(self.rtp_streams.windows.as_slice());
+        self.rtp_streams.prefetch();
     }
 
     /// Authenticates the RTP packet, then decrypts it in place. `header_len`, `ssrc` and `seq` are what its header
@@ -68,10 +68,10 @@ impl SrtpReceiver {
         }
         let stream = self.rtp_streams.find(ssrc);
         let seq = match stream {
-            Some(at) => SeqNo(self.rtp_streams.windows[at].highest()).extend(seq),
+            Some(at) => SeqNo(self.rtp_streams.at(at).highest()).extend(seq),
             None => SeqNo(seq.into()),
         };
-        self.rtp_streams.admits(stream, seq.0)?;
+        self.admits(&self.rtp_streams, stream, seq.0)?;
         let len = self.rtp.open_rtp(packet, header_len, ssrc.0, seq.0)?;
         self.rtp_streams.record(stream, ssrc, seq.0);
         Ok(Opened { len, seq })
@@ -83,7 +83,7 @@ impl SrtpReceiver {
         let index = self.rtcp.rtcp_index(packet)?;
         let ssrc = Ssrc(word(packet, 4));
         let stream = self.rtcp_streams.find(ssrc);
-        self.rtcp_streams.admits(stream, index.into())?;
+        self.admits(&self.rtcp_streams, stream, index.into())?;
         let len = self.rtcp.open_rtcp(packet, index)?;
         self.rtcp_streams.record(stream, ssrc, index.into());
         Ok(len)
@@ -91,50 +91,22 @@ impl SrtpReceiver {
 
     /// How many sources have state.
     pub fn streams(&self) -> usize {
-        self.rtp_streams.sources.len() + self.rtcp_streams.sources.len()
+        self.rtp_streams.len() + self.rtcp_streams.len()
+    }
+
+    /// Whether a packet with `index`, of a stream that has a window or not, is worth authenticating.
+    fn admits(&self, streams: &SourceWindows, stream: Option<usize>, index: u64) -> Result<(), DropReason> {
+        match stream {
+            Some(at) if streams.at(at).is_new(index) => Ok(()),
+            Some(_) => Err(DropReason::SrtpReplay),
+            None if streams.len() < self.max_streams => Ok(()),
+            None => Err(DropReason::TooManyStreams),
+        }
     }
 }
 
 impl fmt::Debug for SrtpReceiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SrtpReceiver({:?}, {} streams)", self.profile, self.streams())
-    }
-}
-
-/// Replay windows by source. A peer has few, so that a search through a dense list beats hashing.
-struct Streams {
-    sources: Vec<Ssrc>,
-    windows: Vec<ReplayWindow>,
-    limit: usize,
-}
-
-impl Streams {
-    fn new(limit: usize) -> Self {
-        Self { sources: Vec::new(), windows: Vec::new(), limit }
-    }
-
-    fn find(&self, ssrc: Ssrc) -> Option<usize> {
-        self.sources.iter().position(|source| *source == ssrc)
-    }
-
-    /// Whether a packet with `index`, of a stream that [`Self::find`] found or not, is worth authenticating.
-    fn admits(&self, stream: Option<usize>, index: u64) -> Result<(), DropReason> {
-        match stream {
-            Some(at) if self.windows[at].is_new(index) => Ok(()),
-            Some(_) => Err(DropReason::SrtpReplay),
-            None if self.sources.len() < self.limit => Ok(()),
-            None => Err(DropReason::TooManyStreams),
-        }
-    }
-
-    /// Notes an authentic packet.
-    fn record(&mut self, stream: Option<usize>, ssrc: Ssrc, index: u64) {
-        match stream {
-            Some(at) => self.windows[at].record(index),
-            None => {
-                self.sources.push(ssrc);
-                self.windows.push(ReplayWindow::starting_at(index));
-            }
-        }
     }
 }

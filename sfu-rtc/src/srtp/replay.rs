@@ -1,4 +1,9 @@
-//! Replay window (RFC 3711 section 3.3.2).
+//! Which SRTP indices were used: the replay window of a source (RFC 3711 section 3.3.2), for what we receive, and, for
+//! what we send, so that no index is used twice under one key (section 9.1; with AES-GCM that would give the key stream
+//! and the authentication key away).
+
+use crate::ids::Ssrc;
+use crate::prefetch::prefetch;
 
 /// Packets behind the newest one that can still be told apart. RFC 3711 asks for 64 at least; libwebrtc uses 1024,
 /// which holds what a fast video stream can have in flight when the network reorders.
@@ -67,6 +72,60 @@ impl ReplayWindow {
     fn place(index: u64) -> (usize, u64) {
         let slot = index % WINDOW;
         ((slot / WORD_BITS) as usize, 1 << (slot % WORD_BITS))
+    }
+}
+
+/// Replay windows by source. A peer has few, so that a search through a dense list beats hashing.
+pub(super) struct SourceWindows {
+    sources: Vec<Ssrc>,
+    windows: Vec<ReplayWindow>,
+}
+
+impl SourceWindows {
+    pub(super) fn new() -> Self {
+        Self { sources: Vec::new(), windows: Vec::new() }
+    }
+
+    /// How many sources have a window.
+    pub(super) fn len(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Where the window of `ssrc` is.
+    pub(super) fn find(&self, ssrc: Ssrc) -> Option<usize> {
+        self.sources.iter().position(|source| *source == ssrc)
+    }
+
+    /// The window that [`Self::find`] found.
+    pub(super) fn at(&self, at: usize) -> &ReplayWindow {
+        &self.windows[at]
+    }
+
+    /// Notes `index` as used by `ssrc`, whose window [`Self::find`] found or not.
+    pub(super) fn record(&mut self, at: Option<usize>, ssrc: Ssrc, index: u64) {
+        match at {
+            Some(at) => self.windows[at].record(index),
+            None => {
+                self.sources.push(ssrc);
+                self.windows.push(ReplayWindow::starting_at(index));
+            }
+        }
+    }
+
+    /// Forgets the window of `ssrc`; false where there was none.
+    pub(super) fn remove(&mut self, ssrc: Ssrc) -> bool {
+        let found = self.find(ssrc);
+        if let Some(at) = found {
+            self.sources.swap_remove(at);
+            self.windows.swap_remove(at);
+        }
+        found.is_some()
+    }
+
+    /// Fetches what a search and the first windows need.
+    pub(super) fn prefetch(&self) {
+        prefetch(self.sources.as_slice());
+        prefetch(self.windows.as_slice());
     }
 }
 

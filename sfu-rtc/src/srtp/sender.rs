@@ -2,9 +2,10 @@
 
 use super::cipher::Cipher;
 use super::keys::{MasterKey, SrtpProfile};
+use super::replay::SourceWindows;
 use super::{RTCP_INDEX, RTP_HEADER, word};
 use crate::drop_reason::DropReason;
-use crate::ids::SeqNo;
+use crate::ids::{SeqNo, Ssrc};
 use std::fmt;
 
 /// SRTCP indices have 31 bits; a key is not used beyond them (RFC 3711 section 9.2).
@@ -12,13 +13,21 @@ const MAX_RTCP_INDEX: u32 = (1 << 31) - 1;
 /// SRTP indices have 48 bits.
 const MAX_RTP_INDEX: u64 = (1 << 48) - 1;
 
+/// Sources of which nothing more is sent. Each new slot of a call may bring two; one that has had so many is refused
+/// more until it connects anew.
+const MAX_RETIRED: usize = 16_384;
+
 /// Seals what we send under one master key.
 ///
-/// The caller must never seal two different packets with one SSRC and one sequence number.
+/// It refuses an index that its source has used before, or that is too old to tell: an initialisation vector must not be
+/// used twice under one key (RFC 7714 section 8.1, RFC 3711 section 9.1).
 pub struct SrtpSender {
     profile: SrtpProfile,
     rtp: Cipher,
     rtcp: Cipher,
+    sent: SourceWindows,
+    /// They have no window any more, and must not come back under this key.
+    retired: Vec<Ssrc>,
     /// One count for all sources: an index need only be unique per source.
     next_rtcp_index: u32,
 }
@@ -30,6 +39,8 @@ impl SrtpSender {
             profile: master.profile(),
             rtp: Cipher::for_rtp(master),
             rtcp: Cipher::for_rtcp(master),
+            sent: SourceWindows::new(),
+            retired: Vec::new(),
             next_rtcp_index: 0,
         }
     }
@@ -39,9 +50,17 @@ impl SrtpSender {
         self.profile
     }
 
-    /// Fetches the keys for RTP, which will be needed soon.
+    /// Fetches the keys and windows for RTP, which will be needed soon.
     pub fn prefetch(&self) {
         self.rtp.prefetch();
+        self.sent.prefetch();
+    }
+
+    /// Nothing more is sent with `ssrc`, which gives the memory of its window back.
+    pub fn retire(&mut self, ssrc: Ssrc) {
+        if self.sent.remove(ssrc) {
+            self.retired.push(ssrc);
+        }
     }
 
     /// By how many bytes an RTP packet grows.
@@ -56,14 +75,23 @@ impl SrtpSender {
 
     /// Seals the RTP packet that is `out[start..]` in place and appends the tag. Its header has `header_len` bytes;
     /// `seq` is its sequence number, extended.
-    pub fn seal_rtp(&self, out: &mut Vec<u8>, start: usize, header_len: usize, seq: SeqNo) -> Result<(), DropReason> {
+    ///
+    /// # Errors
+    /// [`DropReason::SrtpIndexReused`] where the source has used the number before, or is retired.
+    pub fn seal_rtp(
+        &mut self,
+        out: &mut Vec<u8>,
+        start: usize,
+        header_len: usize,
+        seq: SeqNo,
+    ) -> Result<(), DropReason> {
         self.seal_rtp_from(out, start, header_len, &[], seq)
     }
 
     /// Like [`Self::seal_rtp`] for a packet whose payload goes on with `rest`, which others share: it is encrypted
     /// into `out` and not changed. `out[start..]` holds the header and whatever of the payload comes before `rest`.
     pub fn seal_rtp_from(
-        &self,
+        &mut self,
         out: &mut Vec<u8>,
         start: usize,
         header_len: usize,
@@ -74,10 +102,24 @@ impl SrtpSender {
         if header_len < RTP_HEADER || written < header_len || seq.0 > MAX_RTP_INDEX {
             return Err(DropReason::RtpMalformed);
         }
+        let ssrc = word(&out[start..], 8);
+        let source = self.sent.find(Ssrc(ssrc));
+        self.admits(source, Ssrc(ssrc), seq)?;
         out.resize(out.len() + rest.len() + self.rtp_overhead(), 0);
         let packet = &mut out[start..];
-        let ssrc = word(packet, 8);
-        self.rtp.seal_rtp(packet, header_len, rest, ssrc, seq.0).map_err(|_| DropReason::TooLarge)
+        self.rtp.seal_rtp(packet, header_len, rest, ssrc, seq.0).map_err(|_| DropReason::TooLarge)?;
+        self.sent.record(source, Ssrc(ssrc), seq.0);
+        Ok(())
+    }
+
+    fn admits(&self, source: Option<usize>, ssrc: Ssrc, seq: SeqNo) -> Result<(), DropReason> {
+        match source {
+            Some(at) if self.sent.at(at).is_new(seq.0) => Ok(()),
+            Some(_) => Err(DropReason::SrtpIndexReused),
+            None if self.retired.contains(&ssrc) => Err(DropReason::SrtpIndexReused),
+            None if self.retired.len() >= MAX_RETIRED => Err(DropReason::LimitReached),
+            None => Ok(()),
+        }
     }
 
     /// Seals the compound RTCP packet that is `out[start..]` in place and appends tag and index.

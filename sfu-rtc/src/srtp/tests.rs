@@ -30,9 +30,12 @@ fn rtp(ssrc: Ssrc, seq: SeqNo, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-fn sealed(sender: &SrtpSender, ssrc: Ssrc, seq: SeqNo) -> Vec<u8> {
+fn sealed(sender: &mut SrtpSender, ssrc: Ssrc, seq: SeqNo) -> Vec<u8> {
     let mut packet = rtp(ssrc, seq, b"some payload");
-    sender.seal_rtp(&mut packet, 0, 12, seq).unwrap();
+    if sender.seal_rtp(&mut packet, 0, 12, seq).is_err() {
+        // One who uses a number twice, or goes far back; a receiver has to cope.
+        SrtpSender::new(&master(sender.profile(), 7)).seal_rtp(&mut packet, 0, 12, seq).unwrap();
+    }
     packet
 }
 
@@ -52,10 +55,32 @@ fn report(ssrc: u32) -> Vec<u8> {
 }
 
 #[test]
+fn no_index_is_used_twice_under_one_key() {
+    fn seal(sender: &mut SrtpSender, ssrc: u32, seq: u64) -> Result<(), DropReason> {
+        let mut packet = vec![0x80, 96, 0, 0, 0, 0, 0, 0];
+        packet.extend_from_slice(&ssrc.to_be_bytes());
+        packet.extend_from_slice(&[seq as u8; 20]);
+        sender.seal_rtp(&mut packet, 0, 12, SeqNo(seq))
+    }
+    let mut sender = SrtpSender::new(&master(SrtpProfile::AeadAes128Gcm, 7));
+    let reused = Err(DropReason::SrtpIndexReused);
+    for seq in [70_000, 70_002, 70_001] {
+        assert_eq!(seal(&mut sender, 1, seq), Ok(()), "{seq}: what comes late is sent for the first time");
+    }
+    assert_eq!(seal(&mut sender, 1, 70_001), reused);
+    assert_eq!(seal(&mut sender, 1, 70_001 - 65_536), reused, "an older rollover: too old to tell");
+    assert_eq!(seal(&mut sender, 2, 70_001), Ok(()), "another source has numbers of its own");
+    sender.retire(Ssrc(1));
+    sender.retire(Ssrc(3));
+    assert_eq!(seal(&mut sender, 1, 90_000), reused, "a source that is over stays so");
+    assert_eq!(seal(&mut sender, 3, 1), Ok(()), "it had not begun");
+}
+
+#[test]
 fn what_is_sealed_opens_once() {
     for profile in PROFILES {
-        let (sender, mut receiver) = pair(profile);
-        let packet = sealed(&sender, SSRC, SeqNo(17));
+        let (mut sender, mut receiver) = pair(profile);
+        let packet = sealed(&mut sender, SSRC, SeqNo(17));
         assert_eq!(packet.len(), 24 + sender.rtp_overhead());
         assert_eq!(open(&mut receiver, packet.clone()), Ok(SeqNo(17)));
         assert_eq!(open(&mut receiver, packet), Err(DropReason::SrtpReplay), "{profile:?}");
@@ -65,49 +90,49 @@ fn what_is_sealed_opens_once() {
 #[test]
 fn the_rollover_counter_follows_the_stream_over_loss_and_reordering() {
     for profile in PROFILES {
-        let (sender, mut receiver) = pair(profile);
+        let (mut sender, mut receiver) = pair(profile);
         for seq in [65_000, 65_535, 65_537, 65_536, 65_530, 90_000, 120_000, 131_071, 131_072, 131_070] {
-            let packet = sealed(&sender, SSRC, SeqNo(seq));
+            let packet = sealed(&mut sender, SSRC, SeqNo(seq));
             assert_eq!(open(&mut receiver, packet), Ok(SeqNo(seq)), "{profile:?}");
         }
-        let old = sealed(&sender, SSRC, SeqNo(65_533));
+        let old = sealed(&mut sender, SSRC, SeqNo(65_533));
         assert!(open(&mut receiver, old).is_err());
     }
 }
 
 #[test]
 fn packets_older_than_the_window_are_taken_for_replayed() {
-    let (sender, mut receiver) = pair(SrtpProfile::AeadAes128Gcm);
-    open(&mut receiver, sealed(&sender, SSRC, SeqNo(5_000))).unwrap();
-    assert_eq!(open(&mut receiver, sealed(&sender, SSRC, SeqNo(5_000 - 1_023))), Ok(SeqNo(3_977)));
-    assert_eq!(open(&mut receiver, sealed(&sender, SSRC, SeqNo(5_000 - 1_024))), Err(DropReason::SrtpReplay));
+    let (mut sender, mut receiver) = pair(SrtpProfile::AeadAes128Gcm);
+    open(&mut receiver, sealed(&mut sender, SSRC, SeqNo(5_000))).unwrap();
+    assert_eq!(open(&mut receiver, sealed(&mut sender, SSRC, SeqNo(5_000 - 1_023))), Ok(SeqNo(3_977)));
+    assert_eq!(open(&mut receiver, sealed(&mut sender, SSRC, SeqNo(5_000 - 1_024))), Err(DropReason::SrtpReplay));
 }
 
 #[test]
 fn forged_packets_leave_no_trace() {
     for profile in PROFILES {
-        let (sender, mut receiver) = pair(profile);
-        let stranger = SrtpSender::new(&master(profile, 8));
-        open(&mut receiver, sealed(&sender, SSRC, SeqNo(100))).unwrap();
+        let (mut sender, mut receiver) = pair(profile);
+        let mut stranger = SrtpSender::new(&master(profile, 8));
+        open(&mut receiver, sealed(&mut sender, SSRC, SeqNo(100))).unwrap();
         for i in 0..1_000 {
-            let new_source = sealed(&stranger, Ssrc(i), SeqNo(i.into()));
+            let new_source = sealed(&mut stranger, Ssrc(i), SeqNo(i.into()));
             assert_eq!(open(&mut receiver, new_source), Err(DropReason::SrtpAuth));
-            let known_source = sealed(&stranger, SSRC, SeqNo(101 + 32 * u64::from(i)));
+            let known_source = sealed(&mut stranger, SSRC, SeqNo(101 + 32 * u64::from(i)));
             assert_eq!(open(&mut receiver, known_source), Err(DropReason::SrtpAuth));
         }
         assert_eq!(receiver.streams(), 1);
-        assert_eq!(open(&mut receiver, sealed(&sender, SSRC, SeqNo(101))), Ok(SeqNo(101)));
+        assert_eq!(open(&mut receiver, sealed(&mut sender, SSRC, SeqNo(101))), Ok(SeqNo(101)));
     }
 }
 
 #[test]
 fn streams_are_bounded() {
-    let (sender, mut receiver) = pair(SrtpProfile::AeadAes128Gcm);
+    let (mut sender, mut receiver) = pair(SrtpProfile::AeadAes128Gcm);
     for ssrc in 0..MAX_STREAMS as u32 {
-        open(&mut receiver, sealed(&sender, Ssrc(ssrc), SeqNo(1))).unwrap();
+        open(&mut receiver, sealed(&mut sender, Ssrc(ssrc), SeqNo(1))).unwrap();
     }
-    assert_eq!(open(&mut receiver, sealed(&sender, Ssrc(99), SeqNo(1))), Err(DropReason::TooManyStreams));
-    assert_eq!(open(&mut receiver, sealed(&sender, Ssrc(0), SeqNo(2))), Ok(SeqNo(2)));
+    assert_eq!(open(&mut receiver, sealed(&mut sender, Ssrc(99), SeqNo(1))), Err(DropReason::TooManyStreams));
+    assert_eq!(open(&mut receiver, sealed(&mut sender, Ssrc(0), SeqNo(2))), Ok(SeqNo(2)));
 }
 
 #[test]
@@ -187,14 +212,15 @@ proptest! {
         split in any::<prop::sample::Index>(),
         seq in 0u64..1 << 48,
     ) {
-        let (sender, mut receiver) = pair(profile);
+        let (mut sender, mut receiver) = pair(profile);
         let seq = SeqNo(seq);
         let header = rtp(SSRC, seq, &extension);
         let mut whole = [b"before".as_slice(), &header, &payload].concat();
         sender.seal_rtp(&mut whole, 6, header.len(), seq).unwrap();
         let (beginning, rest) = payload.split_at(split.index(payload.len() + 1));
         let mut parts = [b"before".as_slice(), &header, beginning].concat();
-        sender.seal_rtp_from(&mut parts, 6, header.len(), rest, seq).unwrap();
+        let (mut another, _) = pair(profile);
+        another.seal_rtp_from(&mut parts, 6, header.len(), rest, seq).unwrap();
         prop_assert_eq!(&whole, &parts);
         prop_assert_eq!(&whole[..6], b"before");
 
@@ -257,13 +283,13 @@ proptest! {
         first in 0u64..60_000,
         sent in prop::collection::vec((0i64..400, -100i64..100), 1..80),
     ) {
-        let (sender, mut receiver) = pair(profile);
+        let (mut sender, mut receiver) = pair(profile);
         let mut seen = std::collections::HashSet::new();
         let mut base = first;
         for (i, (forward, offset)) in sent.into_iter().enumerate() {
             base += forward.unsigned_abs();
             let seq = if i == 0 { first } else { base.saturating_add_signed(offset) };
-            let outcome = open(&mut receiver, sealed(&sender, SSRC, SeqNo(seq)));
+            let outcome = open(&mut receiver, sealed(&mut sender, SSRC, SeqNo(seq)));
             let expected = if seen.insert(seq) { Ok(SeqNo(seq)) } else { Err(DropReason::SrtpReplay) };
             prop_assert_eq!(outcome, expected);
         }

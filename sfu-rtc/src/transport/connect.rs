@@ -4,6 +4,7 @@ use super::{CloseReason, Transport, TransportEvent};
 use crate::drop_reason::DropReason;
 use crate::dtls::{DtlsClosed, DtlsEndpoint, DtlsOutput, DtlsRole};
 use crate::ice::{IceAgent, IceEvent};
+use crate::media::SsrcPair;
 use crate::net::{NetworkPath, TransmitBatch};
 use crate::srtp::{KeyingMaterial, SrtpReceiver, SrtpSender};
 use crate::time::{Duration, Instant};
@@ -79,6 +80,14 @@ impl Connection {
                 Ok::<_, Infallible>(())
             });
         }
+    }
+
+    /// A section sends with `after` from now on: what it sent with `before` and does not any more is over.
+    pub(super) fn retire_source(&mut self, before: SsrcPair, after: SsrcPair) {
+        let Some(keys) = &mut self.keys else { return };
+        let over = [Some(before.media), before.rtx].into_iter().flatten();
+        over.filter(|ssrc| ![Some(after.media), after.rtx].contains(&Some(*ssrc)))
+            .for_each(|ssrc| keys.sender.retire(ssrc));
     }
 
     fn queue(&mut self, path: NetworkPath, datagram: Vec<u8>, limit: usize) -> Result<(), DropReason> {

@@ -119,11 +119,16 @@ impl Transport {
         };
         self.streams.retain_sections(|index| stays(index) && self.sections[index].direction == Direction::Receive);
         let mut senders = std::mem::take(&mut self.senders);
-        senders.resize_with(self.sections.len(), SectionSender::default);
-        for (index, sender) in senders.iter_mut().enumerate() {
-            let same_source = before.get(index).is_some_and(|old| old.local_ssrcs == self.sections[index].local_ssrcs);
-            if !(stays(index) && same_source) {
-                *sender = SectionSender::new(self.config.mid_packets);
+        // Never shorter: a source must not begin anew while the keys last.
+        senders.resize_with(self.sections.len().max(senders.len()), SectionSender::default);
+        for (index, (sender, section)) in senders.iter_mut().zip(&self.sections).enumerate() {
+            // An inactive section may go on later, with the same source.
+            let replaced = section.local_ssrcs.and_then(|source| Some((sender.set_source(source)?, source)));
+            if let Some((before, after)) = replaced {
+                self.connection.retire_source(before, after);
+            }
+            if replaced.is_some() || !stays(index) {
+                sender.announce_mid(self.config.mid_packets);
             }
         }
         self.senders = senders;

@@ -4,7 +4,7 @@ use super::outbound::Waiting;
 use super::{Handover, RtpOut, Transport};
 use crate::drop_reason::DropReason;
 use crate::ids::Ssrc;
-use crate::media::{Direction, MediaSection};
+use crate::media::{Direction, MediaSection, SsrcPair};
 use crate::net::{NetworkPath, TransmitBatch};
 use crate::pacer::PacketClass;
 use crate::packet::Packet;
@@ -19,8 +19,13 @@ use crate::units::DataSize;
 use arrayvec::ArrayVec;
 
 /// What we keep of a section that we send.
+///
+/// It lives as long as the section has this source, also while the section is inactive: what reports count goes on where
+/// it was.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct SectionSender {
+    /// What the section sends with; `None` where it never sent.
+    source: Option<SsrcPair>,
     /// Media packets sent, as sender reports count them.
     pub(super) packets: u32,
     /// Media payload bytes sent, as sender reports count them.
@@ -32,8 +37,19 @@ pub(super) struct SectionSender {
 }
 
 impl SectionSender {
-    pub(super) fn new(mid_packets: u32) -> Self {
-        Self { mid_left: [mid_packets; 2], ..Self::default() }
+    /// The section sends with `source` from now on. The source that it sent with before, where that is another.
+    pub(super) fn set_source(&mut self, source: SsrcPair) -> Option<SsrcPair> {
+        let before = self.source.filter(|before| *before != source);
+        if self.source.is_none_or(|before| before.media != source.media) {
+            *self = Self::default();
+        }
+        self.source = Some(source);
+        before
+    }
+
+    /// So many packets carry the MID: the peer may not know which section the source is of.
+    pub(super) fn announce_mid(&mut self, mid_packets: u32) {
+        self.mid_left = [mid_packets; 2];
     }
 
     /// The peer reports on the section's media: it knows the source. How many packets the report covers.
@@ -146,7 +162,7 @@ impl Transport {
         (packet, out): (&Packet, &RtpOut),
         batch: &mut TransmitBatch,
     ) -> Result<(), DropReason> {
-        let keys = self.connection.keys.as_ref().ok_or(DropReason::NoKeys)?;
+        let keys = self.connection.keys.as_mut().ok_or(DropReason::NoKeys)?;
         let section = self.sections.get(out.section).filter(|section| section.direction == Direction::Send);
         let section = section.ok_or(DropReason::UnknownStream)?;
         let sender = self.senders.get_mut(out.section).ok_or(DropReason::UnknownStream)?;
@@ -156,7 +172,7 @@ impl Transport {
         let before = batch.len();
         batch.push(path, |buf| {
             let header = Header { now, section, packet, out, with_mid, transport_seq };
-            seal_packet(buf, &header, &keys.sender)
+            seal_packet(buf, &header, &mut keys.sender)
         })?;
         if transport_seq.is_some() {
             self.path_state.on_sent(now, batch.len() - before);
@@ -186,7 +202,7 @@ struct Header<'a> {
     transport_seq: Option<(u8, u16)>,
 }
 
-fn seal_packet(buf: &mut Vec<u8>, header: &Header<'_>, sender: &SrtpSender) -> Result<(), DropReason> {
+fn seal_packet(buf: &mut Vec<u8>, header: &Header<'_>, sender: &mut SrtpSender) -> Result<(), DropReason> {
     let start = buf.len();
     let out = header.out;
     let rest = header.packet.payload().get(usize::from(out.edit.skip)..).ok_or(DropReason::PayloadMalformed)?;

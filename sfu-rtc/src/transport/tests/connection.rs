@@ -38,7 +38,7 @@ fn a_new_port_is_used_once_it_is_validated() {
     let mut pair = Pair::connected();
     pair.events();
     pair.client.path = path(6_000);
-    let sealed = ClientRtp::new(1).with(MID_ID, b"0").seal(&pair.client);
+    let sealed = ClientRtp::new(1).with(MID_ID, b"0").seal(&mut pair.client);
     assert_eq!(pair.give(sealed.clone()), Some(DropReason::UnvalidatedAddress));
     assert_eq!(pair.server.path(), Some(path(5_000)));
     assert!(pair.check());
@@ -61,7 +61,7 @@ fn a_restart_keeps_the_call() {
     assert!(pair.check());
     assert_eq!(pair.events(), [TransportEvent::PathChanged { path: path(6_000) }]);
     assert_eq!(pair.server.ufrags().count(), 1);
-    let sealed = ClientRtp::new(1).with(MID_ID, b"0").seal(&pair.client);
+    let sealed = ClientRtp::new(1).with(MID_ID, b"0").seal(&mut pair.client);
     assert_eq!(pair.give(sealed), None);
 }
 

@@ -43,7 +43,7 @@ fn a_million_forged_packets_grow_nothing() {
 #[test]
 fn a_replay_is_dropped() {
     let mut pair = Pair::connected();
-    let sealed = ClientRtp::new(5).with(MID_ID, b"0").seal(&pair.client);
+    let sealed = ClientRtp::new(5).with(MID_ID, b"0").seal(&mut pair.client);
     assert_eq!(pair.give(sealed.clone()), None);
     assert_eq!(pair.give(sealed), Some(DropReason::SrtpReplay));
     let report = pair.seal_rtcp(|out| crate::rtcp::write_pli(out, MEDIA, SLOT.media));
@@ -55,13 +55,13 @@ fn a_replay_is_dropped() {
 fn damage_is_dropped_and_harms_nothing() {
     let mut pair = Pair::connected();
     for at in 0..40 {
-        let mut sealed = ClientRtp::new(100 + at).with(MID_ID, b"0").seal(&pair.client);
+        let mut sealed = ClientRtp::new(100 + at).with(MID_ID, b"0").seal(&mut pair.client);
         let last = sealed.len() - 1;
         let at = usize::try_from(at).unwrap().min(last);
         sealed[at] ^= 0x40;
         assert!(pair.give(sealed).is_some());
     }
-    let whole = ClientRtp::new(500).with(MID_ID, b"0").seal(&pair.client);
+    let whole = ClientRtp::new(500).with(MID_ID, b"0").seal(&mut pair.client);
     assert_eq!(pair.give(whole), None);
 }
 

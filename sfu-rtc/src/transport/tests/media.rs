@@ -10,7 +10,7 @@ fn rtx(seq: u64, original: u16, payload: &[u8]) -> ClientRtp {
 #[test]
 fn media_comes_up_routed_and_in_clear() {
     let mut pair = Pair::connected();
-    let sealed = ClientRtp::new(5).with(MID_ID, b"0").with(LEVEL_ID, &[0x85]).seal(&pair.client);
+    let sealed = ClientRtp::new(5).with(MID_ID, b"0").with(LEVEL_ID, &[0x85]).seal(&mut pair.client);
     pair.give_rtp(sealed, |received| {
         let rtp = received.unwrap();
         assert_eq!((rtp.section, rtp.rid, rtp.ssrc, rtp.codec), (PUBLISHED, None, MEDIA, Codec::Vp8));
@@ -18,7 +18,7 @@ fn media_comes_up_routed_and_in_clear() {
         assert_eq!(rtp.seq, SeqNo(5));
     });
     let unrouted = ClientRtp { ssrc: Ssrc(9), payload_type: PayloadType(50), ..ClientRtp::new(1) };
-    let sealed = unrouted.seal(&pair.client);
+    let sealed = unrouted.seal(&mut pair.client);
     pair.give_rtp(sealed, |received| assert_eq!(received.unwrap_err(), DropReason::UnknownStream));
 }
 
@@ -26,7 +26,7 @@ fn media_comes_up_routed_and_in_clear() {
 fn a_received_packet_fills_one_of_the_pool() {
     let mut pair = Pair::connected();
     let descriptor = [0x80, 0, 7];
-    let sealed = ClientRtp::new(3).with(MID_ID, b"0").with(DESCRIPTOR_ID, &descriptor).seal(&pair.client);
+    let sealed = ClientRtp::new(3).with(MID_ID, b"0").with(DESCRIPTOR_ID, &descriptor).seal(&mut pair.client);
     let mut pool = PacketPool::new(4);
     let packet = pair.give_rtp(sealed, |received| {
         let rtp = received.unwrap();
@@ -40,19 +40,19 @@ fn a_received_packet_fills_one_of_the_pool() {
 #[test]
 fn retransmissions_come_up_as_what_they_repeat() {
     let mut pair = Pair::connected();
-    let first = rtx(1, 9, b"early").with(MID_ID, b"0").seal(&pair.client);
+    let first = rtx(1, 9, b"early").with(MID_ID, b"0").seal(&mut pair.client);
     pair.give_rtp(first, |received| assert_eq!(received.unwrap_err(), DropReason::UnknownStream));
-    let media = ClientRtp::new(0xffff).with(MID_ID, b"0").seal(&pair.client);
+    let media = ClientRtp::new(0xffff).with(MID_ID, b"0").seal(&mut pair.client);
     pair.give_rtp(media, |received| assert!(received.is_ok()));
-    let repeated = rtx(2, 0xfffd, b"again").with(MID_ID, b"0").seal(&pair.client);
+    let repeated = rtx(2, 0xfffd, b"again").with(MID_ID, b"0").seal(&mut pair.client);
     pair.give_rtp(repeated, |received| {
         let rtp = received.unwrap();
         assert_eq!((rtp.ssrc, rtp.seq, rtp.payload_type), (MEDIA, SeqNo(0xfffd), VP8));
         assert_eq!((rtp.payload(), rtp.rtx.unwrap().ssrc), (&b"again"[..], RTX));
     });
-    let probe = ClientRtp { payload: Vec::new(), ..rtx(3, 0, b"") }.with(MID_ID, b"0").seal(&pair.client);
+    let probe = ClientRtp { payload: Vec::new(), ..rtx(3, 0, b"") }.with(MID_ID, b"0").seal(&mut pair.client);
     pair.give_rtp(probe, |received| assert_eq!(received.unwrap_err(), DropReason::Padding));
-    let cut = ClientRtp { payload: vec![1], ..rtx(4, 0, b"") }.with(MID_ID, b"0").seal(&pair.client);
+    let cut = ClientRtp { payload: vec![1], ..rtx(4, 0, b"") }.with(MID_ID, b"0").seal(&mut pair.client);
     pair.give_rtp(cut, |received| assert_eq!(received.unwrap_err(), DropReason::RtxMalformed));
     assert_eq!(pair.server.counters().rtx_in, 3);
 }
@@ -66,9 +66,11 @@ fn simulcast_layers_are_told_apart() {
     pair.connect();
     for (ssrc, rid) in [(Ssrc(1), "q"), (Ssrc(2), "h")] {
         let named = ClientRtp { ssrc, ..ClientRtp::new(1) }.with(MID_ID, b"0").with(10, rid.as_bytes());
-        pair.give_rtp(named.seal(&pair.client), |received| assert_eq!(received.unwrap().rid, Rid::new(rid)));
+        let sealed = named.seal(&mut pair.client);
+        pair.give_rtp(sealed, |received| assert_eq!(received.unwrap().rid, Rid::new(rid)));
         let later = ClientRtp { ssrc, ..ClientRtp::new(2) };
-        pair.give_rtp(later.seal(&pair.client), |received| assert_eq!(received.unwrap().rid, Rid::new(rid)));
+        let sealed = later.seal(&mut pair.client);
+        pair.give_rtp(sealed, |received| assert_eq!(received.unwrap().rid, Rid::new(rid)));
     }
 }
 
@@ -177,15 +179,15 @@ fn a_slot_that_went_sends_nothing() {
 #[test]
 fn a_new_negotiation_keeps_streams_and_counters() {
     let mut pair = Pair::connected();
-    let sealed = ClientRtp::new(1).with(MID_ID, b"0").seal(&pair.client);
+    let sealed = ClientRtp::new(1).with(MID_ID, b"0").seal(&mut pair.client);
     assert_eq!(pair.give(sealed), None);
     let mut sections = pair.server.sections().to_vec();
     sections.push(section("2", Direction::Receive));
     pair.server.update_sections(sections);
-    let sealed = ClientRtp::new(2).seal(&pair.client);
+    let sealed = ClientRtp::new(2).seal(&mut pair.client);
     assert_eq!(pair.give(sealed), None, "its source is known still");
     pair.server.update_sections(vec![section("0", Direction::Inactive)]);
-    let sealed = ClientRtp::new(3).seal(&pair.client);
+    let sealed = ClientRtp::new(3).seal(&mut pair.client);
     assert_eq!(pair.give(sealed), Some(DropReason::UnknownStream));
 }
 

@@ -340,7 +340,7 @@ impl ClientRtp {
         self
     }
 
-    fn seal(&self, client: &Client) -> Vec<u8> {
+    fn seal(&self, client: &mut Client) -> Vec<u8> {
         let mut packet = Vec::new();
         let header = RtpHeader {
             payload_type: self.payload_type,
@@ -355,7 +355,7 @@ impl ClientRtp {
         }
         let header_len = writer.finish();
         packet.extend_from_slice(&self.payload);
-        client.sender.as_ref().unwrap().seal_rtp(&mut packet, 0, header_len, SeqNo(self.seq)).unwrap();
+        client.sender.as_mut().unwrap().seal_rtp(&mut packet, 0, header_len, SeqNo(self.seq)).unwrap();
         packet
     }
 }

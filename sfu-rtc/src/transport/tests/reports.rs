@@ -15,7 +15,7 @@ fn arrivals_are_reported() {
     pair.drain();
     for seq in [1_u16, 2, 4] {
         let rtp = ClientRtp::new(u64::from(seq)).with(MID_ID, b"0").with(TCC_ID, &seq.to_be_bytes());
-        let sealed = rtp.seal(&pair.client);
+        let sealed = rtp.seal(&mut pair.client);
         assert_eq!(pair.give(sealed), None);
     }
     let answers = pair.pass(200);

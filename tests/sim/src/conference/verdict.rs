@@ -6,6 +6,7 @@ use crate::scenario::is_clean;
 use crate::sink::{Got, Sink};
 use crate::timeline::without;
 use sfu_core::event::WorkerStats;
+use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::Ssrc;
 use sfu_rtc::time::{Duration, Instant};
 
@@ -71,6 +72,10 @@ impl Conference {
         let ignored: u64 = stats.iter().map(|stats| stats.ignored_commands).sum();
         if ignored > 0 {
             faults.push(format!("{ignored} orders were ignored"));
+        }
+        let reused: u64 = stats.iter().map(|stats| stats.drops.of(DropReason::SrtpIndexReused)).sum();
+        if reused > 0 {
+            faults.push(format!("{reused} packets had a number that was used before"));
         }
         if stats.iter().filter(|stats| stats.pool_packets <= MAX_POOL).count() != workers {
             faults.push(format!("the pool has grown: {stats:?}"));
