@@ -151,12 +151,12 @@ fn system(findings: &mut Findings) {
         Ok(false) => findings.note(format!("Linux {}: no UDP_SEGMENT (4.18); sending costs more CPU", kernel.trim())),
         Err(error) => findings.problem(format!("UDP over loopback: {error}")),
     }
-    match open_files() {
-        Some(limit) if limit < FILES_WANTED => findings.note(format!(
-            "at most {limit} open files: one per signalling connection; `ulimit -n {FILES_WANTED}` or LimitNOFILE= allows more"
+    match sfu_net::raise_open_files() {
+        Ok(limit) if limit < FILES_WANTED => findings.note(format!(
+            "at most {limit} open files: one per connection; `ulimit -Hn {FILES_WANTED}` or LimitNOFILE= allows more"
         )),
-        Some(limit) => findings.good(format!("at most {limit} open files")),
-        None => findings.note("the limit of open files is unknown"),
+        Ok(limit) => findings.good(format!("at most {limit} open files")),
+        Err(error) => findings.note(format!("the limit of open files is unknown: {error}")),
     }
     findings.good(format!("{} cores may be used", sfu_net::affinity::allowed_cpus().len()));
 }
@@ -222,13 +222,6 @@ fn segmentation_offload() -> io::Result<bool> {
     Ok(stats.datagrams == 2 && stats.messages == 1)
 }
 
-/// The soft limit in /proc/self/limits.
-fn open_files() -> Option<u64> {
-    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
-    line.split_whitespace().nth(3)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,6 +229,17 @@ mod tests {
     #[test]
     fn the_machine_can_be_asked() {
         assert!(segmentation_offload().is_ok());
-        assert!(open_files().is_some());
+    }
+
+    #[test]
+    fn a_certificate_is_complained_about_two_weeks_before_its_end() {
+        let now = i64::try_from(unix_time().as_secs()).unwrap();
+        for (days, expected) in [(-1, 1), (0, 1), (13, 1), (15, 0), (400, 0)] {
+            let mut findings = Findings::default();
+            certificate(Some(now + days * SECONDS_PER_DAY + 60), &mut findings);
+            assert_eq!(findings.problems, expected, "{days}");
+        }
+        let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/fixtures/cert.pem");
+        assert!(http::tls::end_of(fixture.as_ref()).unwrap() > now + 365 * SECONDS_PER_DAY);
     }
 }

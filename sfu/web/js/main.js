@@ -5,11 +5,13 @@ import { CallView } from './call-view.js';
 import { LocalMedia } from './devices.js';
 import { byId, setText } from './dom.js';
 import { JoinView } from './join-view.js';
-import { parseOptions, preferences, tabMemory } from './options.js';
+import { parseOptions, preferences, tabMemory, takeToken } from './options.js';
 import { Peer } from './peer.js';
 import { setUpDeviceMenus, setUpSettingsDialog, setUpTheme } from './settings-view.js';
 
 const options = parseOptions(location.search);
+const isReload = performance.getEntriesByType('navigation')[0]?.type === 'reload';
+const token = takeToken({ location, history, memory: tabMemory, isReload });
 const local = new LocalMedia({ width: options.width, height: options.height, fps: options.fps });
 const openSettings = setUpSettingsDialog();
 const joinView = new JoinView({ local, options, onJoin: enter });
@@ -42,7 +44,6 @@ async function start() {
 
 /** A reload in a call goes straight back into it. */
 function reloadedEntry() {
-  const isReload = performance.getEntriesByType('navigation')[0]?.type === 'reload';
   const memory = tabMemory.read('call');
   return isReload && memory ? JSON.parse(memory) : null;
 }
@@ -52,7 +53,7 @@ async function enter(entry) {
   joinView.error('');
   const call = new Call({
     url: signalUrl(),
-    entry: { ...entry, token: options.token },
+    entry: { ...entry, token },
     media,
     local,
     peer: prepared ?? new Peer(media),

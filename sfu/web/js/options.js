@@ -17,7 +17,6 @@ export function parseOptions(search) {
   return {
     room: (query.get('room') ?? '').trim(),
     name: (query.get('name') ?? '').trim(),
-    token: query.get('token') ?? '',
     autojoin: query.get('autojoin') === '1',
     codec: CODECS.has(codec) ? codec : 'vp8',
     simulcast: query.get('simulcast') !== '0',
@@ -25,6 +24,23 @@ export function parseOptions(search) {
     height: number(query.get('height'), 720, MAX_SIDE),
     fps: number(query.get('fps'), 30, MAX_FPS),
   };
+}
+
+/**
+ * The token of this tab, which the address bar forgets once it is read: what stands there ends up in histories, on
+ * shared screens and in copied links. A reload finds it in `memory`.
+ */
+export function takeToken({ location, history, memory, isReload }) {
+  const url = new URL(location.href);
+  const token = url.searchParams.get('token');
+  if (token === null) {
+    if (!isReload) memory.forget('token');
+    return memory.read('token');
+  }
+  memory.write('token', token);
+  url.searchParams.delete('token');
+  history.replaceState(history.state, '', url);
+  return token;
 }
 
 function number(text, fallback, most) {

@@ -8,7 +8,7 @@ import { page } from './page.mjs';
 // Node 18, which Debian 12 has, keeps it in a module.
 globalThis.crypto ??= webcrypto;
 
-const { inviteLink, parseOptions, randomRoom } = await page('options.js');
+const { inviteLink, parseOptions, randomRoom, takeToken } = await page('options.js');
 const { Roster, isOn, publicationOf } = await page('roster.js');
 const { FIRST_SLOTS, Slots } = await page('slots.js');
 const { cameraEncodings, preferCodec } = await page('encodings.js');
@@ -23,9 +23,28 @@ test('options that make no sense are as if absent', () => {
   const options = parseOptions('?room=%20a%20&codec=h266&width=-3&height=99999&fps=x&simulcast=0');
   assert.deepEqual(
     { ...options },
-    { room: 'a', name: '', token: '', autojoin: false, codec: 'vp8', simulcast: false, width: 1280, height: 720, fps: 30 },
+    { room: 'a', name: '', autojoin: false, codec: 'vp8', simulcast: false, width: 1280, height: 720, fps: 30 },
   );
   assert.equal(parseOptions('?codec=AV1&height=360').codec, 'av1');
+});
+
+test('the token leaves the address bar, and a reload finds it again', () => {
+  const held = new Map();
+  const memory = {
+    read: (key) => held.get(key) ?? '',
+    write: (key, value) => held.set(key, value),
+    forget: (key) => held.delete(key),
+  };
+  const open = (href, isReload = false) => {
+    let shown = href;
+    const history = { state: null, replaceState: (_state, _title, url) => (shown = String(url)) };
+    return [takeToken({ location: new URL(href), history, memory, isReload }), shown];
+  };
+  const clean = 'https://example.org/sfu/?room=r#a';
+  assert.deepEqual(open('https://example.org/sfu/?room=r&token=secret#a'), ['secret', clean]);
+  assert.deepEqual(open(clean, true), ['secret', clean]);
+  assert.deepEqual(open(clean), ['', clean]);
+  assert.deepEqual(open(clean, true), ['', clean]);
 });
 
 test('the invitation names the room and nothing else', () => {
