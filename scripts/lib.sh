@@ -12,12 +12,27 @@ need_packages() {
         command -v "${pair%%=*}" >/dev/null 2>&1 || missing+=("${pair#*=}")
     done
     [ ${#missing[@]} -eq 0 ] && return
+    install_packages "${missing[@]}"
+}
+
+# install_packages PACKAGE...: installs Debian packages, or says that they are missing.
+install_packages() {
     if command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
-        say "installing ${missing[*]}"
+        say "installing $*"
         apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
     else
-        die "please install these packages (Debian names) and start again: ${missing[*]}"
+        die "please install these packages (Debian names) and start again: $*"
+    fi
+}
+
+# need_node_modules FOLDER: installs what its lock file says.
+need_node_modules() {
+    # The lock file is copied beside the modules: where the two agree there is nothing to do.
+    if ! cmp -s "$1/package-lock.json" "$1/node_modules/.installed-lock.json"; then
+        say "installing the modules of ${1#"$root/"}"
+        (cd "$1" && npm ci --no-progress --loglevel=error >&2)
+        cp "$1/package-lock.json" "$1/node_modules/.installed-lock.json"
     fi
 }
 
