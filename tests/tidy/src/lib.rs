@@ -20,11 +20,11 @@ pub fn files() -> Vec<String> {
     listing.lines().filter(|path| root().join(path).is_file()).map(str::to_owned).collect()
 }
 
-/// Every Rust file outside `fuzz/`, with its text.
+/// Every Rust file outside `fuzz/` and `vendor/` (others' code), with its text.
 pub fn rust_files() -> Vec<(String, String)> {
     files()
         .into_iter()
-        .filter(|path| path.ends_with(".rs") && !path.starts_with("fuzz/"))
+        .filter(|path| path.ends_with(".rs") && !path.starts_with("fuzz/") && !path.starts_with("vendor/"))
         .map(|path| {
             let text = std::fs::read_to_string(root().join(&path)).expect("source is UTF-8");
             (path, text)
