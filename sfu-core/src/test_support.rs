@@ -1,10 +1,25 @@
 //! What several test modules need.
 
+use crate::ids::PublicationId;
 use sfu_rtc::ids::{Mid, PayloadType, SeqNo, Ssrc};
 use sfu_rtc::media::{Codec, Direction, MediaKind, MediaSection, PayloadFormat};
 use sfu_rtc::packet::{Packet, PacketData, PacketPool};
 use sfu_rtc::rtp::extension::ExtensionMap;
 use sfu_rtc::time::{Duration, Instant};
+use std::cell::Cell;
+
+thread_local! {
+    /// The publication whose next fan-out panics.
+    pub(crate) static PANICS: Cell<Option<PublicationId>> = const { Cell::new(None) };
+}
+
+/// For tests of what is left after a panic.
+pub(crate) fn panic_if_told(publication: PublicationId) {
+    if PANICS.get() == Some(publication) {
+        PANICS.set(None);
+        panic!("for the test");
+    }
+}
 
 /// A section with one format: VP8 (96, RTX 97) or Opus (111).
 pub(crate) fn section(mid: &str, kind: MediaKind, direction: Direction) -> MediaSection {

@@ -86,7 +86,9 @@ impl TransmitBatch {
     /// whatever it wrote is taken back. Datagrams of equal size for the same path that follow one another
     /// become one entry.
     pub fn push<E>(&mut self, path: NetworkPath, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
-        let start = self.buf.len();
+        // What a panic left behind half written is no part of any entry.
+        let start = self.transmits.last().map_or(0, |last| last.range.end);
+        self.buf.truncate(start);
         if let Err(error) = write(&mut self.buf) {
             self.buf.truncate(start);
             return Err(error);
@@ -185,6 +187,22 @@ mod tests {
         }
         assert!(batch.transmits().iter().all(|t| t.range.len() / t.segment_size <= MAX_SEGMENTS));
         assert_eq!(batch.transmits().iter().map(|t| t.range.len()).sum::<usize>(), 20_000);
+    }
+
+    #[test]
+    fn a_write_that_panics_leaves_nothing() {
+        let mut batch = TransmitBatch::default();
+        push(&mut batch, 1, 100);
+        let torn = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            batch.push(path(1), |buf| -> Result<(), Infallible> {
+                buf.extend_from_slice(&[1; 50]);
+                panic!("for the test")
+            })
+        }));
+        assert!(torn.is_err());
+        push(&mut batch, 1, 100);
+        let [transmit] = batch.transmits() else { panic!("one train") };
+        assert_eq!(batch.bytes(transmit), [7; 200]);
     }
 
     #[test]

@@ -46,6 +46,8 @@ impl Publication {
     /// Subscriber by subscriber, so that the state of each is fetched into the cache once. False where the batch got
     /// full before the end.
     fn fan_out_once(&mut self, ctx: &mut Context<'_>) -> bool {
+        #[cfg(test)]
+        crate::test_support::panic_if_told(self.id);
         let (mut going, mut cursor) = self.pending.begin(ctx.config.max_run_padding);
         if cursor == Cursor::default() && std::mem::take(&mut self.routes_stale) {
             self.make_routes();

@@ -104,6 +104,11 @@ impl Publication {
         std::mem::replace(&mut self.pending.listed, listed)
     }
 
+    /// Whether the worker knows that something waits.
+    pub(crate) fn is_listed(&self) -> bool {
+        self.pending.listed
+    }
+
     /// A stream's source was replaced, or began anew.
     pub(super) fn restart(&mut self, layer: LayerIndex, ctx: &mut Context<'_>) {
         self.settle(ctx);

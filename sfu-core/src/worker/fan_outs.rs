@@ -65,6 +65,15 @@ impl FanOutList {
         Some(self.sound.due.min(self.picture.due)).filter(|due| *due != Instant::NEVER)
     }
 
+    /// Begins anew with these: urgency, router, publication, and when it is due.
+    pub(super) fn rebuild(&mut self, waiting: impl Iterator<Item = (Urgency, Key, Key, Instant)>) {
+        *self = Self::default();
+        for (urgency, router, publication, due) in waiting {
+            self.add(urgency, router, publication);
+            self.note(urgency, due);
+        }
+    }
+
     /// Takes all out, to be sorted; those that still wait come back by [`Self::give_back`].
     pub(super) fn take(&mut self, urgency: Urgency) -> Vec<(Key, Key)> {
         let waiting = self.of(urgency);

@@ -157,7 +157,20 @@ impl Worker {
         for member in members {
             self.forget_peer(member);
         }
+        self.relist();
         Some(router.room)
+    }
+
+    /// Finds the publications again that have something to forward: a panic in the middle of a fan-out takes the list with
+    /// it, while each publication knows itself to be on it.
+    fn relist(&mut self) {
+        let rooms = self.routers.iter();
+        let publications = rooms.flat_map(|(router, room)| room.publications.iter().map(move |entry| (router, entry)));
+        self.fan_outs.rebuild(
+            publications
+                .filter(|(_, (_, publication))| publication.is_listed())
+                .map(|(router, (key, publication))| (publication.kind.into(), router, key, publication.due())),
+        );
     }
 
     /// The worker apart from its rooms, to be lent to one of them.

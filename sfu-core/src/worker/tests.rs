@@ -2,11 +2,15 @@
 
 use super::*;
 use crate::command::{Command, TransportParams};
-use crate::test_support::section;
+use crate::ids::WorkerId;
+use crate::relay::{RelayBody, RelayMessage, RelayedPacket};
+use crate::test_support::{PANICS, packet, section};
 use sfu_rtc::ice::IceCredentials;
 use sfu_rtc::ids::Mid;
 use sfu_rtc::media::{Direction, MediaKind};
+use sfu_rtc::net::TransmitBatch;
 use sfu_rtc::time::Duration;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const NOW: Instant = Instant::from_millis(1);
 
@@ -51,4 +55,47 @@ fn a_room_that_failed_is_dropped_and_no_other() {
         worker.poll_transmit(now, &mut Default::default());
     }
     assert_eq!(worker.stats(NOW).transports.len(), 0, "nobody connected in time");
+}
+
+/// Room `n` with a publication, named `n`, that another worker relays; one packet of it waits to be forwarded.
+fn fill_by_relay(worker: &mut Worker, n: u64) {
+    let (room, publication, origin) = (RoomId(n), PublicationId(n), WorkerId(1));
+    worker.handle_command(NOW, Command::OpenRoom { room });
+    let (sender, kind) = (TransportId(100 + n), MediaKind::Video);
+    worker.handle_command(NOW, Command::OpenRelay { room, publication, origin, sender, kind, rids: Vec::new() });
+    relay_packet(worker, n, 1);
+}
+
+fn relay_packet(worker: &mut Worker, n: u64, seq: u64) {
+    let packet = packet(seq, 3_000, |_| ());
+    let packet = RelayedPacket { packet, epoch: 0, clock_rate: 90_000, layer: 0, gap: false };
+    let message = RelayMessage { publication: PublicationId(n), body: RelayBody::Packet(packet) };
+    worker.handle_relay(NOW, WorkerId(1), message);
+}
+
+fn waits(worker: &Worker, n: u64) -> bool {
+    let (router, key) = worker.publications[&PublicationId(n)];
+    worker.routers.get(router).unwrap().publications.get(key).unwrap().due() != Instant::NEVER
+}
+
+/// The list of what waits is in use when a fan-out panics; whoever is still on it must be forwarded all the same.
+#[test]
+fn a_panic_in_the_middle_of_a_fan_out_stops_no_other_room() {
+    let mut worker = worker();
+    (1..=3).for_each(|n| fill_by_relay(&mut worker, n));
+    PANICS.set(Some(PublicationId(2)));
+    let later = NOW + Duration::from_secs(1);
+    let mut batch = TransmitBatch::default();
+    let panic = catch_unwind(AssertUnwindSafe(|| worker.poll_transmit(later, &mut batch)));
+    assert!(panic.is_err());
+    assert_eq!(worker.abandon_room(), Some(RoomId(2)));
+    assert!(waits(&worker, 3), "it had not had its turn");
+    worker.poll_transmit(later, &mut batch);
+    for n in [1, 3] {
+        assert!(!waits(&worker, n), "{n}");
+        relay_packet(&mut worker, n, 2);
+        assert!(waits(&worker, n), "{n}");
+    }
+    worker.poll_transmit(later, &mut batch);
+    assert!(!waits(&worker, 1) && !waits(&worker, 3), "they are listed again");
 }

@@ -5,7 +5,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use sfu_rtc::net::{NetworkPath, Protocol};
 use sfu_rtc::time::{Duration, Instant};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind, Read, Write};
 
 /// Connections of one worker.
@@ -42,7 +42,7 @@ pub(crate) struct TcpPool {
     next: u32,
     first_token: usize,
     /// Connections that may have something to read.
-    ready: Vec<u32>,
+    ready: VecDeque<u32>,
     /// Ways that ended since the last look.
     closed: Vec<NetworkPath>,
     stats: TcpStats,
@@ -63,7 +63,7 @@ impl TcpPool {
             connections: HashMap::new(),
             next: 0,
             first_token,
-            ready: Vec::new(),
+            ready: VecDeque::new(),
             closed: Vec::new(),
             stats: TcpStats::default(),
         }
@@ -79,7 +79,7 @@ impl TcpPool {
         match Connection::new(accepted, self.next, self.first_token, registry, now) {
             Ok(connection) => {
                 self.connections.insert(self.next, connection);
-                self.ready.push(self.next);
+                self.ready.push_back(self.next);
                 self.stats.open += 1;
             }
             Err(error) => tracing::debug!(%error, "ICE-TCP connection lost before it began"),
@@ -94,7 +94,7 @@ impl TcpPool {
             return self.close(id);
         }
         if readable && !self.ready.contains(&id) {
-            self.ready.push(id);
+            self.ready.push_back(id);
         }
     }
 
@@ -105,11 +105,13 @@ impl TcpPool {
 
     /// Gives every datagram that came to `handle`.
     pub(crate) fn receive(&mut self, now: Instant, mut handle: impl FnMut(&NetworkPath, &mut [u8])) {
-        for id in std::mem::take(&mut self.ready) {
+        // One at a time: should `handle` panic, the others still have their turn.
+        for _ in 0..self.ready.len() {
+            let Some(id) = self.ready.pop_front() else { return };
             let Some(connection) = self.connections.get_mut(&id) else { continue };
             match connection.receive(now, &mut handle) {
                 Ok(Drained::All) => {}
-                Ok(Drained::Part) => self.ready.push(id),
+                Ok(Drained::Part) => self.ready.push_back(id),
                 Err(_) => self.close(id),
             }
         }

@@ -222,15 +222,21 @@ impl<'a> WorkerThread<'a> {
     }
 
     fn handle_batch(&mut self, now: Instant) {
-        let mut count = 0;
-        self.contained(|this| {
-            this.worker.look_ahead(this.inbound.paths());
-            for (path, datagram) in this.inbound.iter_mut() {
-                count += 1;
-                this.worker.handle_datagram(now, path, datagram);
-            }
-        });
-        self.shared.stats.udp_received.add(count);
+        let (mut handled, mut done) = (0, false);
+        // A datagram that makes the worker panic is passed over; those behind it may be other rooms'.
+        while !done {
+            self.contained(|this| {
+                if handled == 0 {
+                    this.worker.look_ahead(this.inbound.paths());
+                }
+                for (path, datagram) in this.inbound.iter_mut().skip(handled) {
+                    handled += 1;
+                    this.worker.handle_datagram(now, path, datagram);
+                }
+                done = true;
+            });
+        }
+        self.shared.stats.udp_received.add(handled as u64);
         // A batch that is not full emptied the socket; the next datagram makes an event again.
         if !self.inbound.is_full() {
             self.udp_readable = false;
@@ -317,8 +323,6 @@ impl<'a> WorkerThread<'a> {
     fn contained(&mut self, work: impl FnOnce(&mut Self)) {
         let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(self))) else { return };
         self.shared.stats.failures.add(1);
-        self.outbound.clear();
-        self.next_unsent = 0;
         let room = catch_unwind(AssertUnwindSafe(|| self.worker.abandon_room())).ok().flatten();
         tracing::error!(worker = self.parts.index, ?room, panic = text_of(&*panic), "the worker panicked");
         let report = match room {
