@@ -17,6 +17,7 @@ from shared import pattern
 from shared.session import (
     AUDIO_RATE,
     AUDIO_STEP,
+    CONNECT_PATIENCE,
     FRAMES_PER_SECOND,
     AudioCount,
     Count,
@@ -56,7 +57,7 @@ def prefer(peer, codec):
         transceiver.setCodecPreferences([one for one in codecs if one.mimeType.lower() in wanted])
 
 
-async def connect(peer, session, seconds):
+async def connect(peer, session):
     connected = asyncio.Event()
 
     @peer.on("connectionstatechange")
@@ -67,14 +68,14 @@ async def connect(peer, session, seconds):
     await peer.setLocalDescription(await peer.createOffer())
     answer = await asyncio.to_thread(session.begin, peer.localDescription.sdp)
     await peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
-    await asyncio.wait_for(connected.wait(), seconds)
+    await asyncio.wait_for(connected.wait(), CONNECT_PATIENCE)
 
 
 async def publish(options, session, peer):
     peer.addTransceiver(Paced("audio", AUDIO_RATE / AUDIO_STEP, clips.tone), "sendonly")
     peer.addTransceiver(Paced("video", FRAMES_PER_SECOND, clips.frame), "sendonly")
     prefer(peer, options.codec)
-    await connect(peer, session, options.seconds)
+    await connect(peer, session)
     say_ready()
     told = asyncio.Event()
     for one in (signal.SIGTERM, signal.SIGINT):
@@ -104,7 +105,7 @@ async def play(options, session, peer):
     video, audio, peaks = Count(options.frames), AudioCount(options.packets), [0]
     receivers = [peer.addTransceiver(kind, "recvonly").receiver for kind in ("video", "audio")]
     prefer(peer, options.codec)
-    await connect(peer, session, options.seconds)
+    await connect(peer, session)
     tracks = [receiver.track for receiver in receivers]
     if None in tracks:
         raise RuntimeError("the answer has audio or video refused")

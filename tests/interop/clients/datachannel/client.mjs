@@ -1,7 +1,7 @@
 // libdatachannel (node-datachannel) publishes by WHIP and plays by WHEP. It carries RTP and has no codecs.
 
 import datachannel from 'node-datachannel';
-import { Recording, commandLine, run, sendClips, waitFor } from '../shared/session.mjs';
+import { CONNECT_PATIENCE, Recording, commandLine, run, sendClips, waitFor } from '../shared/session.mjs';
 
 const PAYLOAD_TYPE = { audio: 111, video: 96 };
 const SSRC = { audio: 1111, video: 2222 };
@@ -15,13 +15,13 @@ function addTrack(peer, options, kind, direction) {
   return peer.addTrack(media);
 }
 
-async function connect(peer, session, seconds) {
+async function connect(peer, session) {
   peer.setLocalDescription('offer');
-  const gathered = await waitFor(() => peer.gatheringState() === 'complete', seconds);
+  const gathered = await waitFor(() => peer.gatheringState() === 'complete', CONNECT_PATIENCE);
   if (!gathered) throw new Error('no candidates were gathered');
   const answer = await session.begin(peer.localDescription().sdp);
   peer.setRemoteDescription(answer, 'answer');
-  const connected = await waitFor(() => peer.state() === 'connected', seconds);
+  const connected = await waitFor(() => peer.state() === 'connected', CONNECT_PATIENCE);
   if (!connected) throw new Error(`not connected: ${peer.state()}, ICE ${peer.iceState()}`);
 }
 
@@ -47,7 +47,7 @@ async function publish(options, session) {
     };
   };
   const [audio, video] = [sender('audio'), sender('video')];
-  await connect(peer, session, options.seconds);
+  await connect(peer, session);
   await sendClips(options, video, audio);
   peer.close();
   return {};
@@ -63,7 +63,7 @@ async function play(options, session) {
     track.onMessage((packet) => recording.add(kind, packet));
     return track;
   });
-  await connect(peer, session, options.seconds);
+  await connect(peer, session);
   await waitFor(() => recording.isComplete(), options.seconds);
   for (const track of tracks) track.close();
   peer.close();

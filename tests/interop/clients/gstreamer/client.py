@@ -18,7 +18,16 @@ from gi.repository import Gst, GstApp, GstSdp, GstWebRTC  # noqa: E402, F401 (Gs
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from shared import pattern  # noqa: E402
-from shared.session import FRAMES_PER_SECOND, AudioCount, Count, Session, arguments, say_ready, write_result  # noqa: E402
+from shared.session import (  # noqa: E402
+    CONNECT_PATIENCE,
+    FRAMES_PER_SECOND,
+    AudioCount,
+    Count,
+    Session,
+    arguments,
+    say_ready,
+    write_result,
+)
 
 RAW = f"video/x-raw,format=I420,width={pattern.WIDTH},height={pattern.HEIGHT},framerate={FRAMES_PER_SECOND}/1"
 ENCODE = {
@@ -73,15 +82,16 @@ def connect(peer, session, options):
     text = offer.sdp.as_text().replace("a=setup:actpass", f"a=setup:{options.setup}")
     promised(peer, "set-local-description", description(GstWebRTC.WebRTCSDPType.OFFER, text))
     complete = GstWebRTC.WebRTCICEGatheringState.COMPLETE
-    if not wait_for(lambda: peer.get_property("ice-gathering-state") == complete, options.seconds):
+    if not wait_for(lambda: peer.get_property("ice-gathering-state") == complete, CONNECT_PATIENCE):
         raise RuntimeError("no candidates were gathered")
     local = peer.get_property("local-description")
     answer = session.begin(local.sdp.as_text())
     promised(peer, "set-remote-description", description(GstWebRTC.WebRTCSDPType.ANSWER, answer))
-    connected = GstWebRTC.WebRTCPeerConnectionState.CONNECTED
-    if not wait_for(lambda: peer.get_property("connection-state") == connected, options.seconds):
-        states = [peer.get_property(name).value_nick for name in ("connection-state", "ice-connection-state")]
-        raise RuntimeError("not connected: {}, ICE {}".format(*states))
+    states = GstWebRTC.WebRTCPeerConnectionState
+    wait_for(lambda: peer.get_property("connection-state") in (states.CONNECTED, states.FAILED), CONNECT_PATIENCE)
+    if peer.get_property("connection-state") != states.CONNECTED:
+        connection, ice = (peer.get_property(name).value_nick for name in ("connection-state", "ice-connection-state"))
+        raise RuntimeError(f"not connected: {connection}, ICE {ice}")
 
 
 def check_bus(pipeline):
@@ -115,7 +125,7 @@ def publish(options, session):
     try:
         push(source, 0)
         # An offer needs to know what comes in.
-        if not wait_for(lambda: all(pad.get_current_caps() for pad in peer.sinkpads), options.seconds):
+        if not wait_for(lambda: all(pad.get_current_caps() for pad in peer.sinkpads), CONNECT_PATIENCE):
             check_bus(pipeline)
             raise RuntimeError("the encoders give nothing")
         for n in range(len(peer.sinkpads)):

@@ -6,6 +6,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 export const FRAMES_PER_SECOND = 15;
 export const AUDIO_STEP = 960;
+/** Seconds until candidates are gathered, and again until the connection stands. */
+export const CONNECT_PATIENCE = 10;
 const HTTP_PATIENCE_MS = 10_000;
 
 /** The command line that every client here has. */

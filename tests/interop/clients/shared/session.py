@@ -12,6 +12,8 @@ AUDIO_RATE = 48_000
 # Opus packets of 20 ms (RFC 7587: the RTP clock is always 48 kHz).
 AUDIO_STEP = 960
 HTTP_PATIENCE = 10
+# Seconds until candidates are gathered, and again until the connection stands.
+CONNECT_PATIENCE = 10
 
 
 def arguments(description):

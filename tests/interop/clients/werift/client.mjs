@@ -3,7 +3,7 @@
 import {
   MediaStreamTrack, RTCPeerConnection, RtpHeader, RtpPacket, useH264, useNACK, useOPUS, usePLI, useVP8,
 } from 'werift';
-import { Recording, commandLine, run, sendClips, waitFor } from '../shared/session.mjs';
+import { CONNECT_PATIENCE, Recording, commandLine, run, sendClips, waitFor } from '../shared/session.mjs';
 
 function peerFor(options) {
   const video = options.codec === 'vp8' ? useVP8 : useH264;
@@ -13,13 +13,13 @@ function peerFor(options) {
   });
 }
 
-async function connect(peer, session, seconds) {
+async function connect(peer, session) {
   await peer.setLocalDescription(await peer.createOffer());
-  const gathered = await waitFor(() => peer.iceGatheringState === 'complete', seconds);
+  const gathered = await waitFor(() => peer.iceGatheringState === 'complete', CONNECT_PATIENCE);
   if (!gathered) throw new Error('no candidates were gathered');
   const answer = await session.begin(peer.localDescription.sdp);
   await peer.setRemoteDescription({ type: 'answer', sdp: answer });
-  const connected = await waitFor(() => peer.connectionState === 'connected', seconds);
+  const connected = await waitFor(() => peer.connectionState === 'connected', CONNECT_PATIENCE);
   if (!connected) throw new Error(`not connected: ${peer.connectionState}, ICE ${peer.iceConnectionState}`);
 }
 
@@ -36,7 +36,7 @@ async function publish(options, session) {
     };
   };
   const [audio, video] = [sender('audio'), sender('video')];
-  await connect(peer, session, options.seconds);
+  await connect(peer, session);
   await sendClips(options, video, audio);
   await peer.close();
   return {};
@@ -51,7 +51,7 @@ async function play(options, session) {
       track.onReceiveRtp.subscribe((packet) => recording.add(kind, packet.serialize()));
     });
   }
-  await connect(peer, session, options.seconds);
+  await connect(peer, session);
   await waitFor(() => recording.isComplete(), options.seconds);
   await peer.close();
   return recording.result();

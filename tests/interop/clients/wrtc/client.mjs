@@ -2,7 +2,9 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import wrtc from '@roamhq/wrtc';
-import { FRAMES_PER_SECOND, commandLine, run, sayReady, untilTold, waitFor } from '../shared/session.mjs';
+import {
+  CONNECT_PATIENCE, FRAMES_PER_SECOND, commandLine, run, sayReady, untilTold, waitFor,
+} from '../shared/session.mjs';
 import { HEIGHT, WIDTH, i420, number } from '../shared/pattern.mjs';
 
 const AUDIO_RATE = 48_000;
@@ -18,13 +20,13 @@ function preferCodec(transceiver, codec) {
   transceiver.setCodecPreferences(codecs);
 }
 
-async function connect(peer, session, seconds) {
+async function connect(peer, session) {
   await peer.setLocalDescription(await peer.createOffer());
-  const gathered = await waitFor(() => peer.iceGatheringState === 'complete', seconds);
+  const gathered = await waitFor(() => peer.iceGatheringState === 'complete', CONNECT_PATIENCE);
   if (!gathered) throw new Error('no candidates were gathered');
   const answer = await session.begin(peer.localDescription.sdp);
   await peer.setRemoteDescription({ type: 'answer', sdp: answer });
-  const connected = await waitFor(() => peer.connectionState === 'connected', seconds);
+  const connected = await waitFor(() => peer.connectionState === 'connected', CONNECT_PATIENCE);
   if (!connected) throw new Error(`not connected: ${peer.connectionState}, ICE ${peer.iceConnectionState}`);
 }
 
@@ -48,7 +50,7 @@ async function publish(options, session) {
   const peer = new wrtc.RTCPeerConnection({ iceServers: [] });
   const sources = [new wrtc.nonstandard.RTCAudioSource(), new wrtc.nonstandard.RTCVideoSource()];
   for (const source of sources) preferCodec(peer.addTransceiver(source.createTrack(), { direction: 'sendonly' }), options.codec);
-  await connect(peer, session, options.seconds);
+  await connect(peer, session);
   const stops = [
     pace(100, (n) => sources[0].onData(tone(n))),
     pace(FRAMES_PER_SECOND, (n) => sources[1].onFrame({ width: WIDTH, height: HEIGHT, data: i420(n) })),
@@ -90,7 +92,7 @@ async function play(options, session) {
     if (read === null) video.unreadable++;
     else video.numbers.push(read);
   };
-  await connect(peer, session, options.seconds);
+  await connect(peer, session);
   // It shows no RTP packets: audio is counted by its own statistics, of which expected = received + lost.
   let audio;
   await waitFor(() => {
