@@ -15,6 +15,7 @@ mod open_files;
 mod plan;
 mod recv;
 mod recv_plain;
+mod refused_runs;
 mod send;
 mod sockaddr;
 mod socket;

@@ -3,10 +3,13 @@
 use crate::call::{Address, Call, MESSAGES};
 use crate::cmsg::{ControlBuffer, ControlWriter};
 use crate::plan::Plan;
+use crate::refused_runs::RefusedRuns;
 use crate::sockaddr::SockAddr;
 use sfu_rtc::net::{NetworkPath, Transmit, TransmitBatch};
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::RawFd;
+use std::time::{Duration, Instant};
 
 /// How far a send came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,12 +33,15 @@ pub struct SendStats {
     pub blocked: u64,
     /// Messages that the kernel refused, for instance since the destination is unreachable.
     pub refused: u64,
+    /// Runs that the kernel refused as such; their datagrams were sent one by one.
+    pub refused_runs: u64,
 }
 
 /// The sending side of a socket.
 #[derive(Debug)]
 pub(crate) struct Sender {
     gso: bool,
+    refused_runs: RefusedRuns,
     v6: bool,
     wildcard: bool,
     plan: Plan,
@@ -47,12 +53,19 @@ enum Outcome {
     Sent(usize),
     Blocked,
     Refused,
-    GsoRefused,
+    RunRefused,
 }
 
 impl Sender {
-    pub(crate) fn new(gso: bool, v6: bool, wildcard: bool) -> Self {
-        Self { gso, v6, wildcard, plan: Plan::default(), stats: SendStats::default() }
+    pub(crate) fn new(gso: bool, gso_retry: Duration, v6: bool, wildcard: bool) -> Self {
+        Self {
+            gso,
+            refused_runs: RefusedRuns::new(gso_retry),
+            v6,
+            wildcard,
+            plan: Plan::default(),
+            stats: SendStats::default(),
+        }
     }
 
     pub(crate) fn stats(&self) -> SendStats {
@@ -63,16 +76,32 @@ impl Sender {
         if from == 0 {
             self.plan.make(batch, self.gso);
         }
+        if !self.refused_runs.is_empty() {
+            self.refused_runs.expire(Instant::now());
+        }
         let mut next = from;
         while next < self.plan.messages().len() {
-            let outcome = if self.gso { self.send_runs(fd, batch, next) } else { self.send_singly(fd, batch, next) };
-            match outcome {
+            let singly = !self.gso || self.gets_no_run(batch, next);
+            match if singly { self.send_singly(fd, batch, next) } else { self.send_runs(fd, batch, next) } {
                 Outcome::Sent(count) => next += count,
                 Outcome::Refused => {
                     self.stats.refused += 1;
                     next += 1;
                 }
-                Outcome::GsoRefused => self.gso = false,
+                Outcome::RunRefused => {
+                    self.stats.refused_runs += 1;
+                    self.refused_runs.add(self.destination(batch, next), Instant::now());
+                    // The run that showed it goes singly, whatever is tried next.
+                    match self.send_singly(fd, batch, next) {
+                        Outcome::Blocked => {
+                            self.stats.blocked += 1;
+                            return SendProgress { next, blocked: true };
+                        }
+                        Outcome::Refused => self.stats.refused += 1,
+                        Outcome::Sent(_) | Outcome::RunRefused => {}
+                    }
+                    next += 1;
+                }
                 Outcome::Blocked => {
                     self.stats.blocked += 1;
                     return SendProgress { next, blocked: true };
@@ -82,11 +111,26 @@ impl Sender {
         SendProgress { next, blocked: false }
     }
 
+    fn destination(&self, batch: &TransmitBatch, message: usize) -> IpAddr {
+        let first = self.plan.messages()[message].pieces[0];
+        batch.transmits()[first as usize].path.remote.ip()
+    }
+
+    /// Whether a message is a run to somebody for whom the kernel takes none.
+    fn gets_no_run(&self, batch: &TransmitBatch, message: usize) -> bool {
+        !self.refused_runs.is_empty()
+            && self.plan.messages()[message].is_run()
+            && self.refused_runs.contains(self.destination(batch, message))
+    }
+
     /// As many messages from `from` on as one call takes.
     fn send_runs(&mut self, fd: RawFd, batch: &TransmitBatch, from: usize) -> Outcome {
         let entries = batch.transmits();
         let mut call = Call::default();
-        for message in self.plan.messages()[from..].iter().take(MESSAGES) {
+        for (index, message) in self.plan.messages().iter().enumerate().skip(from).take(MESSAGES) {
+            if index > from && self.gets_no_run(batch, index) {
+                break;
+            }
             let bytes = message.pieces.iter().map(|&piece| batch.bytes(&entries[piece as usize]));
             let segment_size = message.is_run().then_some(message.segment_size);
             if !call.add(bytes, self.address(&entries[message.pieces[0] as usize].path, segment_size)) {
@@ -148,7 +192,60 @@ fn refusal(error: &io::Error, is_run: bool) -> Outcome {
     match error.raw_os_error() {
         Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => Outcome::Blocked,
         Some(libc::EINTR) => Outcome::Sent(0),
-        Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE) if is_run => Outcome::GsoRefused,
+        Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE) if is_run => Outcome::RunRefused,
         _ => Outcome::Refused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::recv::set_option;
+    use crate::{RecvBatch, UdpConfig, UdpSocket};
+    use sfu_rtc::net::{NetworkPath, Protocol, TransmitBatch};
+    use std::convert::Infallible;
+    use std::os::fd::AsRawFd;
+    use std::time::Duration;
+
+    /// A socket that computes no checksums cannot have its runs split by the kernel, which says so for each.
+    fn refuse_runs(socket: &UdpSocket, refuse: bool) {
+        set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, refuse.into()).unwrap();
+    }
+
+    fn received(socket: &UdpSocket) -> usize {
+        let mut batch = RecvBatch::default();
+        let mut count = 0;
+        while socket.recv(&mut batch).is_ok() {
+            count += batch.iter_mut().count();
+        }
+        count
+    }
+
+    #[test]
+    fn a_refused_run_is_sent_singly_and_runs_are_tried_again_later() {
+        for (gso_retry, messages_later) in [(Duration::from_secs(3_600), 6), (Duration::ZERO, 1)] {
+            let loopback = "127.0.0.1:0".parse().unwrap();
+            let mut sender = UdpSocket::bind(loopback, &UdpConfig { gso_retry, ..UdpConfig::default() }).unwrap();
+            let receiver = UdpSocket::bind(loopback, &UdpConfig::default()).unwrap();
+            let (remote, local) = (receiver.local_addr(), sender.local_addr().ip());
+            let path = NetworkPath { remote, local, protocol: Protocol::Udp };
+            let mut batch = TransmitBatch::default();
+            for n in 0..6 {
+                let Ok(()) = batch.push(path, |buf| {
+                    buf.resize(buf.len() + 1_000, n);
+                    Ok::<_, Infallible>(())
+                });
+            }
+            refuse_runs(&sender, true);
+            assert!(!sender.send(&batch, 0).blocked);
+            let stats = sender.send_stats();
+            assert_eq!((stats.datagrams, stats.refused_runs, stats.refused), (6, 1, 0));
+            assert_eq!(received(&receiver), 6, "each arrives, once");
+            refuse_runs(&sender, false);
+            assert!(!sender.send(&batch, 0).blocked);
+            let later = sender.send_stats();
+            assert_eq!((later.datagrams, later.refused_runs), (12, 1));
+            assert_eq!(later.messages - stats.messages, messages_later);
+            assert_eq!(received(&receiver), 6);
+        }
     }
 }

@@ -8,6 +8,7 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
+use std::time::Duration;
 
 /// How to set up a socket.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,6 +21,8 @@ pub struct UdpConfig {
     pub gro: bool,
     /// Let the kernel split runs of equal size on sending (UDP_SEGMENT).
     pub gso: bool,
+    /// After so long a destination for which the kernel refused such a run is tried again.
+    pub gso_retry: Duration,
     /// Let the kernel tell when datagrams came, for [`RecvBatch::age`].
     pub timestamps: bool,
 }
@@ -27,7 +30,14 @@ pub struct UdpConfig {
 impl Default for UdpConfig {
     fn default() -> Self {
         // 4 MiB hold 40 ms of 100,000 packets/s; a worker that is later than that is overloaded anyway.
-        Self { recv_buffer: 4 << 20, send_buffer: 4 << 20, gro: true, gso: true, timestamps: false }
+        Self {
+            recv_buffer: 4 << 20,
+            send_buffer: 4 << 20,
+            gro: true,
+            gso: true,
+            gso_retry: Duration::from_secs(30),
+            timestamps: false,
+        }
     }
 }
 
@@ -52,6 +62,7 @@ impl UdpSocket {
         }
         socket.set_nonblocking(true)?;
         grow_buffers(&socket, config);
+        ignore_path_mtu(socket.as_raw_fd(), addr.is_ipv6());
         socket.bind(&addr.into())?;
         let fd = socket.as_raw_fd();
         let wildcard = addr.ip().is_unspecified();
@@ -65,7 +76,7 @@ impl UdpSocket {
             recv::enable_timestamps(fd);
         }
         let local = socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("not an IP socket"))?;
-        let sender = Sender::new(config.gso, addr.is_ipv6(), wildcard);
+        let sender = Sender::new(config.gso, config.gso_retry, addr.is_ipv6(), wildcard);
         Ok(Self { socket, local, sender })
     }
 
@@ -132,6 +143,16 @@ impl UdpSocket {
 impl AsRawFd for UdpSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
+    }
+}
+
+/// Sets the don't-fragment bit and heeds no path MTU that ICMP tells: our packets fit every usual path, and anybody who
+/// forges a "fragmentation needed" could otherwise have them refused (RFC 8899 section 1.1; quinn-udp does the same).
+fn ignore_path_mtu(fd: RawFd, is_ipv6: bool) {
+    // A kernel without it works as before; a socket for both families has both options.
+    let _ = recv::set_option(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE);
+    if is_ipv6 {
+        let _ = recv::set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE);
     }
 }
 

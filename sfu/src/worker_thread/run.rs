@@ -310,6 +310,15 @@ impl<'a> WorkerThread<'a> {
         stats.udp_send_calls.set(sent.calls);
         stats.udp_blocked.set(sent.blocked);
         stats.udp_refused.set(sent.refused);
+        if sent.refused_runs > stats.udp_refused_runs.get() {
+            let (worker, refused_runs) = (self.parts.index, sent.refused_runs);
+            tracing::warn!(
+                worker,
+                refused_runs,
+                "the kernel refused UDP_SEGMENT to a destination, which costs more now"
+            );
+        }
+        stats.udp_refused_runs.set(sent.refused_runs);
         let tcp = self.tcp.stats();
         stats.tcp_open.set(tcp.open);
         stats.tcp_refused.set(tcp.refused);

@@ -33,6 +33,9 @@ thread_stats! {
     udp_blocked: "sfu_udp_send_blocked_total", "counter", "Times the UDP send buffer was full.";
     /// Sends that the kernel refused.
     udp_refused: "sfu_udp_send_refused_total", "counter", "UDP sends that the kernel refused.";
+    /// Runs that the kernel refused.
+    udp_refused_runs: "sfu_udp_send_refused_runs_total", "counter",
+        "Runs of datagrams that the kernel refused to split; they were sent one by one.";
     /// Open ICE-TCP connections.
     tcp_open: "sfu_tcp_connections", "gauge", "ICE-TCP connections that are open.";
     /// ICE-TCP connections turned away.
