@@ -32,7 +32,10 @@ from shared.session import (  # noqa: E402
 RAW = f"video/x-raw,format=I420,width={pattern.WIDTH},height={pattern.HEIGHT},framerate={FRAMES_PER_SECOND}/1"
 ENCODE = {
     "vp8": "vp8enc deadline=1 target-bitrate=300000 ! rtpvp8pay picture-id-mode=15-bit",
-    "h264": "x264enc tune=zerolatency speed-preset=ultrafast bitrate=300 ! video/x-h264,profile=constrained-baseline"
+    # With several threads a frame has several slices, before each of which rtph264pay puts SPS and PPS; rtph264depay
+    # takes those for the beginning of another frame.
+    "h264": "x264enc threads=1 tune=zerolatency speed-preset=ultrafast bitrate=300"
+    " ! video/x-h264,profile=constrained-baseline"
     " ! rtph264pay aggregate-mode=zero-latency config-interval=-1",
 }
 DECODE = {"VP8": "rtpvp8depay ! vp8dec", "H264": "rtph264depay ! h264parse ! openh264dec", "OPUS": "rtpopusdepay ! opusdec"}
