@@ -2,12 +2,8 @@
 
 use super::Fingerprint;
 use crate::time::{Duration, Instant};
-use aws_lc_rs::digest;
 use std::fmt;
 use std::sync::Arc;
-
-/// Hash that every WebRTC endpoint knows (RFC 8122 section 5, RFC 8827 section 6.5).
-pub(super) const SHA_256: &str = "sha-256";
 
 /// Time of the first retransmission; it doubles. Far below the second that RFC 6347 proposes, as browsers have it:
 /// a lost flight would show as a late first picture, and a needless one costs a packet or two.
@@ -25,10 +21,14 @@ pub struct DtlsCertificate {
     shared: Arc<Shared>,
 }
 
+/// Makes an endpoint of certain versions.
+pub(super) type Make = fn(Arc<dimpl::Config>, dimpl::DtlsCertificate, std::time::Instant) -> dimpl::Dtls;
+
 struct Shared {
     certificate: dimpl::DtlsCertificate,
     fingerprint: Fingerprint,
     config: Arc<dimpl::Config>,
+    make: Make,
     origin: std::time::Instant,
 }
 
@@ -39,7 +39,11 @@ impl DtlsCertificate {
     /// Where the system gives no randomness.
     pub fn generate() -> Self {
         let certificate = dimpl::certificate::generate_self_signed_certificate().expect("randomness for a key");
-        let config = dimpl::Config::builder()
+        Self::with(certificate, dimpl::Config::builder(), dimpl::Dtls::new_auto)
+    }
+
+    pub(super) fn with(certificate: dimpl::DtlsCertificate, config: dimpl::ConfigBuilder, make: Make) -> Self {
+        let config = config
             // Addresses are validated by ICE before DTLS is read, so a cookie would only cost a round trip.
             .use_server_cookie(false)
             .flight_start_rto(FIRST_RETRANSMISSION)
@@ -48,8 +52,8 @@ impl DtlsCertificate {
             .max_queue_rx(MAX_WAITING)
             .build()
             .expect("the constants above are valid");
-        let fingerprint = fingerprint_of(&certificate.certificate);
-        Self { shared: Arc::new(Shared { certificate, fingerprint, config: Arc::new(config), origin: origin() }) }
+        let fingerprint = Fingerprint::sha_256(&certificate.certificate);
+        Self { shared: Arc::new(Shared { certificate, fingerprint, config: Arc::new(config), make, origin: origin() }) }
     }
 
     /// What a=fingerprint says of it.
@@ -57,8 +61,14 @@ impl DtlsCertificate {
         &self.shared.fingerprint
     }
 
+    #[cfg(test)]
+    pub(super) fn der(&self) -> &[u8] {
+        &self.shared.certificate.certificate
+    }
+
+    /// A DTLS endpoint of the version that the peer has, 1.3 or 1.2.
     pub(super) fn endpoint(&self, now: Instant) -> dimpl::Dtls {
-        dimpl::Dtls::new_12(Arc::clone(&self.shared.config), self.shared.certificate.clone(), self.std_time(now))
+        (self.shared.make)(Arc::clone(&self.shared.config), self.shared.certificate.clone(), self.std_time(now))
     }
 
     /// Our time as dimpl wants it.
@@ -77,12 +87,6 @@ impl fmt::Debug for DtlsCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DtlsCertificate({})", self.shared.fingerprint)
     }
-}
-
-/// SHA-256 fingerprint of a certificate in DER.
-pub(super) fn fingerprint_of(der: &[u8]) -> Fingerprint {
-    let hash = digest::digest(&digest::SHA256, der);
-    Fingerprint { algorithm: SHA_256.to_owned(), bytes: hash.as_ref().to_vec() }
 }
 
 /// The point of dimpl's time line that stands for our [`Instant::ZERO`]. It has an opaque time type, of which only

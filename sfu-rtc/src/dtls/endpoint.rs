@@ -1,11 +1,11 @@
 //! One side of a DTLS association.
 
 use super::Fingerprint;
-use super::certificate::{DtlsCertificate, SHA_256, fingerprint_of};
+use super::certificate::DtlsCertificate;
 use crate::drop_reason::DropReason;
 use crate::srtp::{KeyingMaterial, SrtpProfile};
 use crate::time::Instant;
-use dimpl::{Dtls, Output};
+use dimpl::{Dtls, Error, Output, SecurityError};
 use std::fmt;
 
 /// Why an association ended.
@@ -43,7 +43,7 @@ pub enum DtlsRole {
     Server,
 }
 
-/// DTLS 1.2 for the keys of SRTP (RFC 5764), server or client.
+/// DTLS 1.3 or 1.2 for the keys of SRTP (RFC 5764), server or client.
 ///
 /// It carries no data, and takes what comes from the peer only until it has ended.
 pub struct DtlsEndpoint {
@@ -52,6 +52,8 @@ pub struct DtlsEndpoint {
     is_client: bool,
     peer_fingerprints: Vec<Fingerprint>,
     progress: Progress,
+    /// Whether the peer's certificate is one that was signalled. It counts once the peer has proven to have the key.
+    peer_verified: bool,
     /// Why it ended, until that has been told.
     ended: Option<DtlsClosed>,
     timeout: Option<Instant>,
@@ -60,8 +62,6 @@ pub struct DtlsEndpoint {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Progress {
     Handshaking,
-    /// The peer's certificate is one that was signalled.
-    PeerVerified,
     /// Keys were given out.
     Connected,
     Ended,
@@ -87,6 +87,7 @@ impl DtlsEndpoint {
             is_client,
             peer_fingerprints,
             progress: Progress::Handshaking,
+            peer_verified: false,
             ended: None,
             timeout: None,
         };
@@ -104,12 +105,21 @@ impl DtlsEndpoint {
         if self.progress == Progress::Ended {
             return Err(DropReason::DtlsRefused);
         }
-        let at = self.certificate.std_time(now);
-        let handled = self.dtls.handle_timeout(at).and_then(|()| self.dtls.handle_packet(packet));
-        handled.map_err(|_| {
-            self.end(DtlsClosed::Failed);
+        let timely = self.dtls.handle_timeout(self.certificate.std_time(now));
+        let handled = timely.and_then(|()| self.dtls.handle_packet(packet));
+        handled.map_err(|error| {
+            if self.is_over(&error) {
+                self.end(DtlsClosed::Failed);
+            }
             DropReason::DtlsRefused
         })
+    }
+
+    /// Whether an error ends the association, and is not only that a datagram was refused: anybody can send one.
+    fn is_over(&self, error: &Error) -> bool {
+        // An alert is an error only if the peer has sealed it.
+        let told = matches!(error, Error::Timeout(_) | Error::SecurityError(SecurityError::FatalAlert { .. }));
+        told || self.dtls.is_closing() || self.dtls.is_closed()
     }
 
     /// Retransmits, or gives up.
@@ -164,8 +174,8 @@ impl DtlsEndpoint {
                 Step::Idle
             }
             Output::PeerCert(der) => {
-                let verified = is_signalled(der, &self.peer_fingerprints);
-                self.verified(verified)
+                self.peer_verified = self.peer_fingerprints.iter().any(|fingerprint| fingerprint.fits(der));
+                Step::Continue
             }
             Output::KeyingMaterial(exported, profile) => self.keyed(profile, &exported),
             Output::CloseNotify => {
@@ -177,17 +187,12 @@ impl DtlsEndpoint {
         }
     }
 
-    fn verified(&mut self, verified: bool) -> Step {
-        match (verified, self.progress) {
-            (true, Progress::Handshaking) => self.progress = Progress::PeerVerified,
-            (false, Progress::Handshaking) => self.abort(DtlsClosed::WrongFingerprint),
-            _ => {}
-        }
-        Step::Continue
-    }
-
     fn keyed(&mut self, profile: dimpl::SrtpProfile, exported: &[u8]) -> Step {
-        if self.progress != Progress::PeerVerified {
+        if self.progress != Progress::Handshaking {
+            return Step::Continue;
+        }
+        if !self.peer_verified {
+            self.abort(DtlsClosed::WrongFingerprint);
             return Step::Continue;
         }
         let keys = ours(profile).and_then(|profile| KeyingMaterial::from_export(profile, exported, self.is_client));
@@ -230,12 +235,6 @@ impl fmt::Debug for DtlsEndpoint {
         let role = if self.is_client { "client" } else { "server" };
         write!(f, "DtlsEndpoint({role}, {:?})", self.progress)
     }
-}
-
-/// Whether a certificate has one of the signalled fingerprints (RFC 8122 section 6.2).
-fn is_signalled(der: &[u8], fingerprints: &[Fingerprint]) -> bool {
-    let own = fingerprint_of(der);
-    fingerprints.iter().any(|fingerprint| fingerprint.algorithm == SHA_256 && fingerprint.bytes == own.bytes)
 }
 
 fn ours(profile: dimpl::SrtpProfile) -> Option<SrtpProfile> {

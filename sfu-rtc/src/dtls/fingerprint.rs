@@ -1,5 +1,6 @@
 //! Certificate fingerprints (RFC 8122 section 5).
 
+use aws_lc_rs::digest;
 use std::fmt;
 use std::str::FromStr;
 
@@ -10,6 +11,40 @@ pub struct Fingerprint {
     pub algorithm: String,
     /// The hash.
     pub bytes: Vec<u8>,
+}
+
+impl Fingerprint {
+    /// SHA-256 of a certificate in DER, which every WebRTC endpoint knows (RFC 8122 section 5, RFC 8827 section 6.5).
+    pub(super) fn sha_256(der: &[u8]) -> Self {
+        Self { algorithm: "sha-256".to_owned(), bytes: digest::digest(&digest::SHA256, der).as_ref().to_vec() }
+    }
+
+    /// Hash of a certificate in DER by another algorithm.
+    #[cfg(test)]
+    pub(super) fn of(algorithm: &str, der: &[u8]) -> Option<Self> {
+        let named = Self { algorithm: algorithm.to_owned(), bytes: Vec::new() };
+        let bytes = digest::digest(named.hash()?, der).as_ref().to_vec();
+        Some(Self { bytes, ..named })
+    }
+
+    /// Whether it can vouch for a certificate. SHA-1 and older hashes cannot (RFC 8122 section 5).
+    pub fn is_usable(&self) -> bool {
+        self.hash().is_some()
+    }
+
+    /// Whether it is that of a certificate in DER.
+    pub(super) fn fits(&self, der: &[u8]) -> bool {
+        self.hash().is_some_and(|hash| digest::digest(hash, der).as_ref() == self.bytes)
+    }
+
+    fn hash(&self) -> Option<&'static digest::Algorithm> {
+        match self.algorithm.as_str() {
+            "sha-256" => Some(&digest::SHA256),
+            "sha-384" => Some(&digest::SHA384),
+            "sha-512" => Some(&digest::SHA512),
+            _ => None,
+        }
+    }
 }
 
 /// The text is no fingerprint.
@@ -45,6 +80,25 @@ impl fmt::Display for Fingerprint {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sha_2_vouches_and_sha_1_does_not() {
+        let der = b"a certificate";
+        let of = |algorithm: &str, hash| Fingerprint {
+            algorithm: algorithm.to_owned(),
+            bytes: digest::digest(hash, der).as_ref().to_vec(),
+        };
+        for (algorithm, hash) in
+            [("sha-256", &digest::SHA256), ("sha-384", &digest::SHA384), ("sha-512", &digest::SHA512)]
+        {
+            let fingerprint = of(algorithm, hash);
+            assert!(fingerprint.is_usable() && fingerprint.fits(der) && !fingerprint.fits(b"another"));
+            assert!(!Fingerprint { bytes: fingerprint.bytes[1..].to_vec(), ..fingerprint }.fits(der));
+        }
+        let sha_1 = of("sha-1", &digest::SHA1_FOR_LEGACY_USE_ONLY);
+        assert!(!sha_1.is_usable() && !sha_1.fits(der));
+        assert_eq!(Fingerprint::sha_256(der), of("sha-256", &digest::SHA256));
+    }
 
     #[test]
     fn text_and_back() {

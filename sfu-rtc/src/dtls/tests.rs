@@ -1,5 +1,8 @@
 //! A client and a server of ours in memory, over a link that loses, repeats and reorders.
 
+mod forged;
+mod peers;
+
 use super::*;
 use crate::drop_reason::DropReason;
 use crate::srtp::{KeyingMaterial, SrtpProfile};
@@ -17,6 +20,7 @@ fn certificates() -> &'static [DtlsCertificate; 2] {
 }
 
 /// One endpoint and what it told.
+#[derive(Debug)]
 struct Side {
     endpoint: DtlsEndpoint,
     keys: Option<KeyingMaterial>,
@@ -24,6 +28,7 @@ struct Side {
 }
 
 /// A client, a server, and the datagrams between them: (arrival, to the client, bytes).
+#[derive(Debug)]
 struct Pair {
     now: Instant,
     sides: [Side; 2],
@@ -56,6 +61,19 @@ impl Pair {
         }
     }
 
+    /// We in a role against a peer with a certificate of its own.
+    fn ours_and(peer: &DtlsCertificate, role: usize) -> Self {
+        let ours = &certificates()[0];
+        let now = Instant::from_millis(5_000);
+        let side = |at: usize| {
+            let dtls_role = if at == CLIENT { DtlsRole::Client } else { DtlsRole::Server };
+            let (own, other) = if at == role { (ours, peer) } else { (peer, ours) };
+            let endpoint = DtlsEndpoint::new(dtls_role, own, vec![other.fingerprint().clone()], now);
+            Side { endpoint, keys: None, closed: None }
+        };
+        Self { now, sides: [side(CLIENT), side(SERVER)], link: VecDeque::new(), buf: Vec::new() }
+    }
+
     fn poll(&mut self, at: usize, mut send: impl FnMut(&mut VecDeque<(Instant, usize, Vec<u8>)>, usize, Vec<u8>)) {
         while let Some(output) = self.sides[at].endpoint.poll_output(&mut self.buf) {
             match output {
@@ -73,20 +91,40 @@ impl Pair {
     /// often it arrives and how much later than others.
     fn run(&mut self, limit: Duration, mut fate: impl FnMut() -> (usize, Duration)) {
         let end = self.now + limit;
-        loop {
-            for side in [CLIENT, SERVER] {
-                let now = self.now;
-                self.poll(side, |link, to, packet| {
-                    let (copies, late) = fate();
-                    (0..copies).for_each(|_| link.push_back((now + DELAY + late, to, packet.clone())));
-                });
+        while self.advance(end, &mut fate) {}
+    }
+
+    /// Runs until both have keys; after how long.
+    fn connect(&mut self, limit: Duration, mut fate: impl FnMut() -> (usize, Duration)) -> Option<Duration> {
+        let start = self.now;
+        while self.sides.iter().any(|side| side.keys.is_none()) {
+            if !self.advance(start + limit, &mut fate) {
+                return None;
             }
-            let arrival = self.link.iter().map(|(at, ..)| *at).min();
-            let timers = self.sides.iter().filter_map(|side| side.endpoint.poll_timeout());
-            let Some(next) = timers.chain(arrival).min().filter(|next| *next <= end) else { return };
-            self.now = next.max(self.now);
-            self.deliver();
         }
+        Some(self.now.saturating_since(start))
+    }
+
+    fn send(&mut self, fate: &mut impl FnMut() -> (usize, Duration)) {
+        for side in [CLIENT, SERVER] {
+            let now = self.now;
+            self.poll(side, |link, to, packet| {
+                let (copies, late) = fate();
+                (0..copies).for_each(|_| link.push_back((now + DELAY + late, to, packet.clone())));
+            });
+        }
+    }
+
+    /// Sends what is to be sent and lets the next thing happen, if there is one until `end`.
+    fn advance(&mut self, end: Instant, fate: &mut impl FnMut() -> (usize, Duration)) -> bool {
+        self.send(fate);
+        let arrival = self.link.iter().map(|(at, ..)| *at).min();
+        let timers = self.sides.iter().filter_map(|side| side.endpoint.poll_timeout());
+        let Some(next) = timers.chain(arrival).min().filter(|next| *next <= end) else { return false };
+        self.now = next.max(self.now);
+        self.deliver();
+        self.send(fate);
+        true
     }
 
     fn deliver(&mut self) {
@@ -125,12 +163,15 @@ fn both_sides_get_the_same_keys() {
 }
 
 #[test]
-fn a_handshake_takes_two_round_trips() {
-    let mut pair = Pair::new();
-    let start = pair.now;
-    pair.run(4 * DELAY, || (1, Duration::ZERO));
-    pair.assert_same_keys();
-    assert_eq!(pair.now, start + 4 * DELAY);
+fn a_handshake_takes_two_round_trips_in_1_2_and_one_and_a_half_in_1_3() {
+    for (version, ways) in [(peers::Version::Dtls12, 4), (peers::Version::Dtls13, 3)] {
+        for role in [CLIENT, SERVER] {
+            let mut pair = Pair::ours_and(&peers::p256(version), role);
+            let took = pair.connect(Duration::from_secs(1), || (1, Duration::ZERO));
+            pair.assert_same_keys();
+            assert_eq!(took, Some(ways * DELAY), "{version:?}");
+        }
+    }
 }
 
 #[test]
@@ -171,6 +212,11 @@ fn any_of_several_fingerprints_is_enough_and_none_is_not() {
     let other = Fingerprint { algorithm: "sha-512".into(), bytes: vec![1; 64] };
     let mut pair =
         Pair::expecting(vec![other.clone(), server.fingerprint().clone()], vec![other, client.fingerprint().clone()]);
+    pair.run_clean();
+    pair.assert_same_keys();
+    // Of the same certificates by stronger hashes.
+    let by = |certificate: &DtlsCertificate, algorithm| Fingerprint::of(algorithm, certificate.der()).unwrap();
+    let mut pair = Pair::expecting(vec![by(server, "sha-384")], vec![by(client, "sha-512")]);
     pair.run_clean();
     pair.assert_same_keys();
     let mut pair = Pair::expecting(vec![server.fingerprint().clone()], vec![]);

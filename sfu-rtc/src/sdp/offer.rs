@@ -263,6 +263,9 @@ impl<'a> TransportPart<'a> {
         if fingerprints.is_empty() {
             return Err(SdpError::Missing { what: "a=fingerprint" });
         }
+        if !fingerprints.iter().any(Fingerprint::is_usable) {
+            return Err(SdpError::Unsupported { what: "a=fingerprint without one of sha-256, sha-384 or sha-512" });
+        }
         Ok(fingerprints)
     }
 

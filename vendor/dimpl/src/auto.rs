@@ -26,7 +26,6 @@ use crate::dtls12::message::Cookie;
 use crate::dtls13::message::KeyShareClientHello;
 use crate::dtls13::message::KeyShareEntry;
 use crate::dtls13::message::Random;
-use crate::dtls13::message::SignatureAlgorithmsExtension;
 use crate::dtls13::message::SupportedGroupsExtension;
 use crate::dtls13::message::UseSrtpExtension;
 use crate::dtls13::message::{Extension, ExtensionType};
@@ -58,18 +57,22 @@ const EXT_RENEGOTIATION_INFO: u16 = 0xFF01;
 /// These buffers are temporary probe state created before an engine exists.
 /// The selected engine copies the needed bytes into its own buffers; probe
 /// buffers are retained through ServerHello and never returned to the engine's pool.
+#[derive(Clone)]
 pub(crate) struct HybridClientHello {
     /// Client random used in the ClientHello.
     pub random: Random,
 
     /// ECDHE private key from the key_share extension.
-    pub active_key_exchange: Option<Box<dyn ActiveKeyExchange>>,
+    pub active_key_exchange: Option<Arc<dyn ActiveKeyExchange>>,
 
     cipher_suites: ArrayVec<u16, 16>,
     cookie: Cookie,
     extensions: ArrayVec<Extension, 10>,
     extension_data: Buf,
     mtu: usize,
+
+    /// Records that carried it.
+    pub records_sent: u64,
 
     /// TLS-style transcript bytes: msg_type(1) + length(3) + CH body.
     /// Does not include DTLS message_seq/fragment_offset/fragment_length.
@@ -152,8 +155,14 @@ impl HybridClientHello {
 
         // 4. signature_algorithms
         let start = ext_buf.len();
-        let sa = SignatureAlgorithmsExtension::default();
-        sa.serialize(&mut ext_buf);
+        // ECDSA, PKCS #1 for a DTLS 1.2 server, PSS for a DTLS 1.3 server.
+        let schemes: [u16; 8] = [
+            0x0403, 0x0503, 0x0401, 0x0501, 0x0601, 0x0804, 0x0805, 0x0806,
+        ];
+        ext_buf.extend_from_slice(&(2 * schemes.len() as u16).to_be_bytes());
+        for scheme in schemes {
+            ext_buf.extend_from_slice(&scheme.to_be_bytes());
+        }
         ext_entries.push((EXT_SIGNATURE_ALGORITHMS, start, ext_buf.len()));
 
         // 5. use_srtp
@@ -190,6 +199,7 @@ impl HybridClientHello {
                 .collect(),
             extension_data: ext_buf,
             mtu: config.mtu(),
+            records_sent: 0,
             transcript_bytes: Buf::new(),
             handshake_fragment: Buf::new(),
         };
@@ -317,6 +327,8 @@ pub(crate) struct ClientPending {
     hybrid: HybridClientHello,
     config: Arc<Config>,
     certificate: DtlsCertificate,
+    /// Times that it was sent, each under a record number of its own.
+    sent: u64,
     /// Pre-built wire packet (record header + handshake fragment).
     wire_packet: Buf,
     /// Whether the wire_packet hasn't been polled yet.
@@ -343,6 +355,7 @@ impl ClientPending {
             hybrid,
             config,
             certificate,
+            sent: 0,
             wire_packet,
             needs_send: true,
             last_now: now,
@@ -381,6 +394,10 @@ impl ClientPending {
             }
             self.needs_send = false;
             buf[..len].copy_from_slice(&self.wire_packet);
+            // A peer drops a record number that it has seen (RFC 6347 4.1.2.6).
+            buf[5..11].copy_from_slice(&self.sent.to_be_bytes()[2..]);
+            self.sent += 1;
+            self.hybrid.records_sent = self.sent;
             self.timers.start_handshake(self.last_now);
             self.timers.flight_sent(self.last_now);
             return Output::Packet(&buf[..len]);
@@ -398,6 +415,22 @@ impl ClientPending {
         self.needs_send = false;
         self.timers.stop();
         Ok(())
+    }
+
+    /// The same client, as it is now, to begin anew with.
+    pub fn duplicate(&self) -> Self {
+        ClientPending {
+            hybrid: self.hybrid.clone(),
+            config: Arc::clone(&self.config),
+            certificate: self.certificate.clone(),
+            sent: self.sent,
+            wire_packet: self.wire_packet.clone(),
+            needs_send: self.needs_send,
+            last_now: self.last_now,
+            timers: self.timers.clone(),
+            rng: SeededRng::new(self.config.rng_seed()),
+            closed: self.closed,
+        }
     }
 
     pub fn into_parts(

@@ -96,6 +96,13 @@ impl Buf {
     }
 }
 
+impl Clone for Buf {
+    /// The copy belongs to no pool.
+    fn clone(&self) -> Self {
+        Buf { data: self.data.clone(), from_pool: false }
+    }
+}
+
 // aws-lc-rs AEAD operations require Extend<&u8> for appending authentication tags
 impl<'a> Extend<&'a u8> for Buf {
     fn extend<T: IntoIterator<Item = &'a u8>>(&mut self, iter: T) {

@@ -69,6 +69,8 @@ pub enum UnexpectedMessageError {
     UnrecognizedAutoServerResponse,
     /// A record from a handshake epoch remained when entering application data.
     UnexpectedEpoch,
+    /// A handshake message came that its state does not expect.
+    OutOfOrder,
     /// A DTLS 1.2 `ServerKeyExchange` omitted its required signature.
     ServerKeyExchangeWithoutSignature,
     /// A PSK `ServerKeyExchange` was received while processing an ECDHE suite.
@@ -797,6 +799,7 @@ impl fmt::Display for UnexpectedMessageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnrecognizedAutoServerResponse => write!(f, "unrecognized response from server"),
+            Self::OutOfOrder => write!(f, "handshake message out of order"),
             Self::UnexpectedEpoch => {
                 write!(
                     f,

@@ -276,6 +276,7 @@ pub use crypto::{KeyingMaterial, SrtpProfile};
 
 mod timer;
 
+mod restart;
 mod rng;
 pub(crate) use rng::SeededRng;
 
@@ -308,6 +309,12 @@ impl fmt::Debug for DtlsCertificate {
 /// [`handle_timeout`](Self::handle_timeout).
 pub struct Dtls {
     inner: Option<Inner>,
+    /// To begin anew where what came was forged.
+    restart: Option<Box<restart::Restart>>,
+    /// An alert in plaintext that waits to leave.
+    alert: Option<u8>,
+    /// The time of the last [`Self::handle_timeout`].
+    last_now: Option<Instant>,
 }
 
 enum Inner {
@@ -482,8 +489,9 @@ impl Dtls {
     /// [`Output::PeerCert`]. It is up to the application to validate that
     /// certificate according to its security policy.
     pub fn new_12(config: Arc<Config>, certificate: DtlsCertificate, now: Instant) -> Self {
+        let restart = restart::Restart::server(restart::Version::Server12, &config, &certificate);
         let inner = Inner::Server12(Server12::new(config, certificate, now));
-        Dtls { inner: Some(inner) }
+        Dtls::with(inner).restarting(restart)
     }
 
     /// Create a new DTLS 1.2 PSK-only instance (no certificate).
@@ -503,7 +511,7 @@ impl Dtls {
              set one via ConfigBuilder::with_psk_client or with_psk_server"
         );
         let inner = Inner::Server12(Server12::new_psk(config, now));
-        Dtls { inner: Some(inner) }
+        Dtls::with(inner)
     }
 
     /// Create a new DTLS 1.3 instance in the server role.
@@ -515,8 +523,9 @@ impl Dtls {
     /// [`Output::PeerCert`]. It is up to the application to validate that
     /// certificate according to its security policy.
     pub fn new_13(config: Arc<Config>, certificate: DtlsCertificate, now: Instant) -> Self {
+        let restart = restart::Restart::server(restart::Version::Server13, &config, &certificate);
         let inner = Inner::Server13(Server13::new(config, certificate, now));
-        Dtls { inner: Some(inner) }
+        Dtls::with(inner).restarting(restart)
     }
 
     /// Create a new DTLS instance that auto‑senses the version.
@@ -534,12 +543,13 @@ impl Dtls {
     /// server responds. If the configuration only enables PSK DTLS 1.2
     /// suites, `new_auto` delegates to the DTLS 1.2 PSK state machine.
     pub fn new_auto(config: Arc<Config>, certificate: DtlsCertificate, now: Instant) -> Self {
+        let restart = restart::Restart::server(restart::Version::Auto, &config, &certificate);
         let inner = if is_dtls12_psk_only(config.as_ref()) {
             Inner::Server12(Server12::new_psk(config, now))
         } else {
             Inner::Server13(Server13::new_auto(config, certificate, now))
         };
-        Dtls { inner: Some(inner) }
+        Dtls::with(inner).restarting(restart)
     }
 
     /// Returns the negotiated DTLS protocol version.
@@ -630,6 +640,9 @@ impl Dtls {
     /// and 1.3. The version is determined from the server's first
     /// response.
     pub fn set_active(&mut self, active: bool) {
+        if self.is_active() != active {
+            self.restart = None;
+        }
         match (self.is_active(), active) {
             (true, false) => {
                 let inner = self.inner.take().unwrap();
@@ -678,7 +691,15 @@ impl Dtls {
     /// valid ClientHello fragment is accepted. Later body validation failures do
     /// not reset this peer's deadline. Unrelated input does not start the deadline.
     /// Poll until [`Output::Timeout`] after each mutation.
+    ///
+    /// An error says that the datagram was refused. The handshake has ended only if
+    /// [`Self::is_closed`] or [`Self::is_closing`] says so, or the error is
+    /// [`SecurityError::FatalAlert`]; else it goes on as if the datagram had not come.
     pub fn handle_packet(&mut self, packet: &[u8]) -> Result<(), Error> {
+        self.handle_guarded(packet)
+    }
+
+    fn handle_datagram(&mut self, packet: &[u8]) -> Result<(), Error> {
         // unwrap is ok. The inner is only Option to work around borrowing
         // issues when doing auto-sensing of DTLS version.
         let inner = self.inner.as_mut().unwrap();
@@ -734,6 +755,7 @@ impl Dtls {
         let Inner::ClientPending(cp) = inner else {
             unreachable!()
         };
+        self.restart = Some(Box::new(restart::Restart::Client(cp.duplicate())));
         let (hybrid, config, certificate, now, timers) = cp.into_parts();
         match version {
             auto::DetectedVersion::Dtls12 => {
@@ -793,7 +815,7 @@ impl Dtls {
         self.inner = Some(Inner::Server12(server12));
 
         for p in &buffered {
-            self.handle_packet(p)?;
+            self.handle_datagram(p)?;
         }
         Ok(())
     }
@@ -806,6 +828,9 @@ impl Dtls {
     /// time has advanced. Caller-side transport delays are outside dimpl.
     /// Continue polling until [`Output::Timeout`].
     pub fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> Output<'a> {
+        if let Some(description) = self.alert.take() {
+            return restart::plaintext_alert(description, buf);
+        }
         match self.inner.as_mut().unwrap() {
             Inner::Client12(client) => client.poll_output(buf),
             Inner::Server12(server) => server.poll_output(buf),
@@ -823,6 +848,14 @@ impl Dtls {
     /// after each mutation. See [`ConfigBuilder::handshake_timeout`] for the
     /// overall deadline and retry policy.
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        self.last_now = Some(now);
+        if self.is_stalled() {
+            self.begin_anew();
+        }
+        self.handle_inner_timeout(now)
+    }
+
+    fn handle_inner_timeout(&mut self, now: Instant) -> Result<(), Error> {
         match self.inner.as_mut().unwrap() {
             Inner::Client12(client) => client.handle_timeout(now),
             Inner::Server12(server) => server.handle_timeout(now),

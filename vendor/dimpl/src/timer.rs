@@ -5,6 +5,7 @@ use crate::{Config, SeededRng, TimeoutError};
 const JITTER_RANGE: f32 = 0.5;
 const IDLE_INTERVAL: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
+#[derive(Clone)]
 pub struct HandshakeTimers {
     handshake_timeout: Duration,
     handshake: Timeout,
@@ -19,6 +20,7 @@ pub enum Timeout {
     Armed(Instant),
 }
 
+#[derive(Clone)]
 pub struct ExponentialBackoff {
     start_rto: Duration,
     retries: usize,

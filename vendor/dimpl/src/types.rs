@@ -364,6 +364,9 @@ impl SignatureAlgorithm {
     /// ECDSA signatures.
     pub const ECDSA: Self = Self(3);
 
+    /// RSA-PSS, of DTLS 1.3. It has no value on the wire.
+    pub const RSA_PSS: Self = Self(u8::MAX - 1);
+
     pub(crate) const UNKNOWN_DERIVED: Self = Self(u8::MAX);
 
     /// Convert an 8-bit value into a `SignatureAlgorithm`.
@@ -609,14 +612,14 @@ impl SignatureScheme {
     const SUPPORTED: &[SignatureScheme] = &[
         SignatureScheme::ECDSA_SECP256R1_SHA256,
         SignatureScheme::ECDSA_SECP384R1_SHA384,
+        SignatureScheme::RSA_PSS_RSAE_SHA256,
+        SignatureScheme::RSA_PSS_RSAE_SHA384,
+        SignatureScheme::RSA_PSS_RSAE_SHA512,
     ];
 
     /// Supported signature schemes in preference order.
-    pub fn supported() -> ArrayVec<SignatureScheme, 2> {
-        let mut schemes = ArrayVec::new();
-        schemes.push(SignatureScheme::ECDSA_SECP256R1_SHA256);
-        schemes.push(SignatureScheme::ECDSA_SECP384R1_SHA384);
-        schemes
+    pub fn supported() -> ArrayVec<SignatureScheme, 5> {
+        Self::SUPPORTED.iter().copied().collect()
     }
 
     /// Returns the named group (EC curve) implied by this signature scheme, if any.

@@ -419,7 +419,7 @@ fn a_receiver_gets_its_own_payload_type_of_the_same_profile() {
 #[test]
 fn the_dtls_role_is_the_opposite_of_the_offered_and_stays() {
     let offer = |setup: &str| offer_with("", "").replace("actpass", setup);
-    for (first, role) in [("passive", DtlsRole::Client), ("active", DtlsRole::Server), ("actpass", DtlsRole::Server)] {
+    for (first, role) in [("passive", DtlsRole::Client), ("active", DtlsRole::Server), ("actpass", DtlsRole::Client)] {
         let mut session = Session::new();
         let (_, answer) = session.answer(&offer(first)).unwrap();
         assert_eq!(answer.dtls_role, role);
@@ -452,6 +452,10 @@ fn what_cannot_be_answered_says_why() {
     );
     assert_eq!(message(&good.replace("a=fingerprint:sha-256 0A:0B\r\n", "")), "a=fingerprint is missing");
     assert_eq!(message(&good.replace("a=mid:0\r\n", "")), "a=mid is missing");
+    let sha_1 = good.replace("sha-256 0A", "sha-1 0A");
+    assert_eq!(message(&sha_1), "not supported: a=fingerprint without one of sha-256, sha-384 or sha-512");
+    assert!(Session::new().answer(&good.replace("a=setup", "a=fingerprint:sha-1 0A\r\na=setup")).is_ok());
+    assert!(Session::new().answer(&good.replace("sha-256 0A", "SHA-512 0A")).is_ok());
     let lite = offer_with("a=ice-lite\r\n", "");
     assert_eq!(message(&lite), "not supported: an ICE-lite peer, for we are ICE-lite");
     let twice = format!("{good}m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n");

@@ -144,7 +144,7 @@
 
 use std::fmt::Debug;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::buffer::{Buf, TmpBuf};
 use crate::crypto::{Aad, Nonce};
@@ -237,7 +237,9 @@ pub trait ActiveKeyExchange: CryptoSafe {
     fn pub_key(&self) -> &[u8];
 
     /// Complete exchange with peer's public key, returning shared secret.
-    fn complete(self: Box<Self>, peer_pub: &[u8], out: &mut Buf) -> Result<(), CryptoError>;
+    ///
+    /// May be called again: what claimed to be the peer's key may have been forged.
+    fn complete(&self, peer_pub: &[u8], out: &mut Buf) -> Result<(), CryptoError>;
 
     /// Get the named group for this exchange.
     fn group(&self) -> NamedGroup;
@@ -287,7 +289,7 @@ pub trait SupportedKxGroup: CryptoSafe {
 
     /// Start a new key exchange, generating ephemeral keypair.
     /// The provided `buf` will be used to store the public key.
-    fn start_exchange(&self, buf: Buf) -> Result<Box<dyn ActiveKeyExchange>, CryptoError>;
+    fn start_exchange(&self, buf: Buf) -> Result<Arc<dyn ActiveKeyExchange>, CryptoError>;
 }
 
 /// Signature verification against certificates.

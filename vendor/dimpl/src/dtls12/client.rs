@@ -155,7 +155,7 @@ impl Client {
         };
         let mut engine = Engine::new(config, auth);
         engine.set_client(true);
-        engine.inject_hybrid_client_hello(&hybrid.handshake_fragment, timers);
+        engine.inject_hybrid_client_hello(&hybrid.handshake_fragment, hybrid.records_sent, timers);
         let extension_data = engine.pop_buffer();
         let defragment_buffer = engine.pop_buffer();
 
@@ -201,11 +201,36 @@ impl Client {
         match self.engine.parse_packet(packet).and_then(|_| {
             let result = self.make_progress();
             self.engine.discard_undecryptable();
-            result
+            result?;
+            if self.awaits_server_flight() && self.engine.has_unexpected_handshake() {
+                return Err(
+                    Error::UnexpectedMessage(crate::UnexpectedMessageError::OutOfOrder).into(),
+                );
+            }
+            Ok(())
         }) {
             Ok(()) => Ok(()),
             Err(e) => e.into_public_error().map_or(Ok(()), Err),
         }
+    }
+
+    /// Whether the server's first flight is awaited, of which nothing is authenticated yet.
+    pub fn awaits_server_flight(&self) -> bool {
+        matches!(
+            self.state,
+            State::SendClientHello
+                | State::AwaitHelloVerifyRequest
+                | State::AwaitServerHello
+                | State::AwaitCertificate
+                | State::AwaitServerKeyExchange
+                | State::AwaitCertificateRequest
+                | State::AwaitServerHelloDone
+        )
+    }
+
+    /// Whether nothing came for two resends.
+    pub fn is_stalled(&self) -> bool {
+        self.awaits_server_flight() && self.engine.idle_resends() >= 2
     }
 
     pub fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> Output<'a> {
@@ -497,7 +522,7 @@ impl State {
         let is_compatible = client
             .engine
             .crypto_context()
-            .is_cipher_suite_compatible(cs);
+            .can_verify_cipher_suite(cs);
 
         if !is_compatible {
             return Err(Error::SecurityError(
@@ -1250,7 +1275,7 @@ fn handshake_create_client_hello(
         .config()
         .dtls12_cipher_suites()
         .map(|cs| cs.suite())
-        .filter(|suite| engine.crypto_context().is_cipher_suite_compatible(*suite))
+        .filter(|suite| engine.crypto_context().can_verify_cipher_suite(*suite))
         .take(Dtls12CipherSuite::supported().len())
         .collect();
 

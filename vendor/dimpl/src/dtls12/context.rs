@@ -20,7 +20,7 @@ pub struct CryptoContext {
     config: Arc<crate::Config>,
 
     /// Key exchange mechanism
-    key_exchange: Option<Box<dyn crypto::ActiveKeyExchange>>,
+    key_exchange: Option<Arc<dyn crypto::ActiveKeyExchange>>,
 
     /// Our public key from the key exchange (stored for reuse)
     key_exchange_public_key: Option<Vec<u8>>,
@@ -142,7 +142,7 @@ impl CryptoContext {
     ) -> Result<(), CryptoError> {
         let ke = self
             .key_exchange
-            .take()
+            .as_ref()
             .ok_or(CryptoError::KeyExchangeNotInitialized)?;
         ke.complete(peer_public_key, &mut buf)?;
         self.pre_master_secret = Some(buf);
@@ -579,6 +579,18 @@ impl CryptoContext {
             (AuthMode::Psk, None) => true,
             // Mismatch: cert context + PSK suite, or PSK context + cert suite
             _ => false,
+        }
+    }
+
+    /// Check if a client can take what the server selected: its key may be of another kind
+    /// than ours.
+    pub fn can_verify_cipher_suite(&self, cipher_suite: Dtls12CipherSuite) -> bool {
+        match &self.auth {
+            AuthMode::Certificate { .. } => matches!(
+                cipher_suite.signature_algorithm(),
+                Some(SignatureAlgorithm::ECDSA | SignatureAlgorithm::RSA)
+            ),
+            AuthMode::Psk => self.is_cipher_suite_compatible(cipher_suite),
         }
     }
 

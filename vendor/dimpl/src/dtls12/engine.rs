@@ -105,6 +105,15 @@ pub struct Engine {
     ///   its handshake (the server's only proof the client received flight 6).
     peer_handshake_confirmed: bool,
 
+    /// Random of the ClientHello that the server has taken.
+    pub(crate) client_random: Option<[u8; 32]>,
+
+    /// Transcript length and expected peer message after our last flight.
+    mark: (usize, u16),
+
+    /// Timed resends since the peer's last message was taken or queued.
+    idle_resends: u8,
+
     /// Whether a close_notify alert has been received from the peer.
     close_notify_received: bool,
 
@@ -158,6 +167,9 @@ impl Engine {
             flight_dupe_timeout: Timeout::Disabled,
             release_app_data: false,
             peer_handshake_confirmed: false,
+            client_random: None,
+            mark: (0, 0),
+            idle_resends: 0,
             close_notify_received: false,
             close_notify_reported: false,
         }
@@ -171,12 +183,21 @@ impl Engine {
         self.timers.set_handshake_deadline(deadline);
     }
 
+    pub fn handshake_deadline(&self) -> Timeout {
+        self.timers.handshake_deadline()
+    }
+
     pub fn start_handshake(&mut self, now: Instant) {
         self.timers.start_handshake(now);
     }
 
     /// Restore an already emitted hybrid ClientHello and its outstanding timers.
-    pub fn inject_hybrid_client_hello(&mut self, fragment: &[u8], timers: HandshakeTimers) {
+    pub fn inject_hybrid_client_hello(
+        &mut self,
+        fragment: &[u8],
+        records_sent: u64,
+        timers: HandshakeTimers,
+    ) {
         self.timers = timers;
         self.transcript.extend_from_slice(fragment);
         let mut saved_fragment = self.pop_buffer();
@@ -187,7 +208,7 @@ impl Engine {
             fragment: saved_fragment,
         });
         self.next_handshake_seq_no = 1;
-        self.sequence_epoch_0.sequence_number += 1;
+        self.sequence_epoch_0.sequence_number = records_sent.max(1);
     }
 
     pub fn config(&self) -> &Config {
@@ -221,6 +242,59 @@ impl Engine {
     /// Get a mutable reference to the crypto context
     pub fn crypto_context_mut(&mut self) -> &mut CryptoContext {
         &mut self.crypto_context
+    }
+
+    /// Our flight is complete: what follows is taken back by [`Self::rewind`].
+    pub fn mark_flight(&mut self) {
+        self.mark = (self.transcript.len(), self.peer_handshake_seq_no);
+    }
+
+    /// Forgets what came since our last flight. It may have been forged; the peer repeats what it sent.
+    pub fn rewind(&mut self) {
+        let (transcript, peer_seq) = self.mark;
+        self.transcript.resize(transcript, 0);
+        self.peer_handshake_seq_no = peer_seq;
+        self.peer_encryption_enabled = false;
+        self.replay = ReplayWindow::new();
+        self.idle_resends = 0;
+        for incoming in std::mem::take(&mut *self.queue_rx) {
+            self.recycle_incoming(incoming);
+        }
+    }
+
+    /// Whether something came since our last flight and nothing more for two resends.
+    pub fn is_stalled(&self) -> bool {
+        let came = self.peer_handshake_seq_no != self.mark.1 || !self.queue_rx.is_empty();
+        came && self.idle_resends >= 2
+    }
+
+    /// Timed resends since the peer's last message was taken or queued.
+    pub fn idle_resends(&self) -> u8 {
+        self.idle_resends
+    }
+
+    /// Whether a complete message is next that the state cannot take.
+    pub fn has_unexpected_handshake(&self) -> bool {
+        let mut records = self.queue_rx.iter().flat_map(|i| i.records().iter());
+        let first = records
+            .find(|r| !r.is_handled())
+            .and_then(|r| r.handshakes().iter().find(|h| !h.is_handled()));
+        first.is_some_and(|h| {
+            h.header.message_seq == self.peer_handshake_seq_no
+                && h.header.fragment_length == h.header.length
+        })
+    }
+
+    /// Whether a repeated message asks for our flight. A ClientHello must be the one that was taken.
+    fn dupe_seq(&self, record: &Record) -> Option<u16> {
+        let handshake = record.first_handshake()?;
+        let seq = handshake.dupe_triggers_resend()?;
+        if handshake.header.msg_type == MessageType::ClientHello {
+            let body = handshake.fragment_bytes(record.buffer());
+            let known = self.client_random.as_ref()?;
+            return (body.get(2..34) == Some(known)).then_some(seq);
+        }
+        Some(seq)
     }
 
     /// Unconsumed records for protocol-state validation.
@@ -299,9 +373,7 @@ impl Engine {
         let maybe_dupe_seq = incoming
             .records()
             .iter()
-            .filter_map(|r| r.first_handshake())
-            .filter_map(|h| h.dupe_triggers_resend())
-            .next();
+            .find_map(|r| self.dupe_seq(r));
 
         // Some MessageType when resent, means we must trigger
         // an immediate resend of the entire flight. Once the peer is confirmed
@@ -354,7 +426,14 @@ impl Engine {
         match search_result {
             Err(index) => {
                 // Insert in order of handshake key
+                self.idle_resends = 0;
                 self.queue_rx.insert(index, incoming);
+            }
+            Ok(index) if !self.queue_rx[index].first().same_payload(incoming.first()) => {
+                // One of the two is forged or damaged. The peer repeats the true one,
+                // so that the newer replaces the older.
+                let replaced = mem::replace(&mut self.queue_rx[index], incoming);
+                self.recycle_incoming(replaced);
             }
             Ok(_) => {
                 // Exact duplicate handshake fragment
@@ -430,6 +509,7 @@ impl Engine {
             .handle_timeout(now, &mut self.rng)
             .map_err(Error::Timeout)?
         {
+            self.idle_resends = self.idle_resends.saturating_add(1);
             self.flight_resend("flight timeout")?;
             self.flight_dupe_timeout = Timeout::Unarmed;
         }
@@ -709,6 +789,8 @@ impl Engine {
             self.cipher_suite,
             Some(&mut self.transcript),
         )?;
+
+        self.idle_resends = 0;
 
         // Move the expected seq_no along
         self.peer_handshake_seq_no = handshake.header.message_seq + 1;
@@ -1186,9 +1268,28 @@ impl Engine {
         self.cipher_suite = Some(cipher_suite);
     }
 
+    /// Plaintext that was queued is nobody's: the peer now seals what it sends.
+    fn drop_plaintext(&mut self) {
+        for incoming in self.queue_rx.iter() {
+            for record in incoming.records().iter() {
+                if record.record().sequence.epoch != 0 || record.is_handled() {
+                    continue;
+                }
+                if record.handshakes().is_empty() {
+                    record.set_handled();
+                }
+                for handshake in record.handshakes() {
+                    handshake.set_handled();
+                }
+            }
+        }
+        self.purge_handled_queue_rx();
+    }
+
     pub fn enable_peer_encryption(&mut self) -> Result<(), InternalError> {
         debug!("Peer encryption enabled");
         self.peer_encryption_enabled = true;
+        self.drop_plaintext();
 
         let maybe_index_epoch1 = self
             .queue_rx
@@ -1297,6 +1398,18 @@ impl RecordHandler for Engine {
     fn classify_record(&mut self, record: Record) -> Result<Option<Record>, Error> {
         let epoch = record.record().sequence.epoch;
 
+        if epoch == 0
+            && !matches!(
+                record.record().content_type,
+                ContentType::Handshake | ContentType::ChangeCipherSpec
+            )
+        {
+            // Anybody can write a plaintext alert: it ends nothing (RFC 6347 4.1.2.7).
+            // Nothing else is sent in plaintext.
+            self.push_buffer(record.into_buffer());
+            return Ok(None);
+        }
+
         if record.record().content_type == ContentType::ChangeCipherSpec
             && epoch == 0
             && self.peer_encryption_enabled
@@ -1316,9 +1429,7 @@ impl RecordHandler for Engine {
         {
             // A stale plaintext handshake can request our previous flight, but
             // must not discard authenticated records alongside it in this datagram.
-            let dupe_seq = record
-                .first_handshake()
-                .and_then(|handshake| handshake.dupe_triggers_resend());
+            let dupe_seq = self.dupe_seq(&record);
             self.push_buffer(record.into_buffer());
             if dupe_seq.is_some_and(|seq| seq < self.peer_handshake_seq_no)
                 && !self.peer_handshake_confirmed
@@ -1329,28 +1440,6 @@ impl RecordHandler for Engine {
         }
 
         if record.record().content_type == ContentType::Alert {
-            if epoch == 0 {
-                if self.peer_encryption_enabled {
-                    // Post-handshake: epoch 0 alerts are unauthenticated, discard.
-                    self.push_buffer(record.into_buffer());
-                    return Ok(None);
-                }
-
-                let fatal_description = {
-                    let fragment = record.record().fragment(record.buffer());
-                    (fragment.len() >= 2 && fragment[0] == 2).then(|| fragment[1])
-                };
-                self.push_buffer(record.into_buffer());
-
-                if let Some(description) = fatal_description {
-                    return Err(Error::SecurityError(crate::SecurityError::FatalAlert {
-                        description,
-                    }));
-                }
-
-                return Ok(None);
-            }
-
             if !self.peer_encryption_enabled {
                 // A CCS earlier in this datagram may enable authentication.
                 // Otherwise discard_undecryptable() will discard this record.
@@ -1437,7 +1526,8 @@ impl RecordHandler for Engine {
     }
 
     fn can_discard_bad_protected_record(&self) -> bool {
-        self.release_app_data
+        // In the handshake too: it says nothing of the peer.
+        true
     }
 }
 

@@ -321,6 +321,11 @@ impl Record {
         Ok(Some(parsed))
     }
 
+    /// Whether both carry the same bytes, whatever their record numbers.
+    pub fn same_payload(&self, other: &Record) -> bool {
+        self.record().fragment(&self.buffer) == other.record().fragment(&other.buffer)
+    }
+
     pub fn record(&self) -> &DTLSRecord {
         &self.parsed.record
     }

@@ -213,11 +213,68 @@ impl Server {
                 }
                 let result = self.make_progress();
                 self.engine.discard_undecryptable();
-                result
+                result?;
+                let handshaking = self.awaits_client_hello() || self.awaits_client_flight();
+                if handshaking && self.engine.has_unexpected_handshake() {
+                    return Err(Error::UnexpectedMessage(
+                        crate::UnexpectedMessageError::OutOfOrder,
+                    )
+                    .into());
+                }
+                Ok(())
             }) {
             Ok(()) => Ok(()),
             Err(e) => e.into_public_error().map_or(Ok(()), Err),
         }
+    }
+
+    /// Whether the first flight has not left, so that all can begin anew.
+    pub fn awaits_client_hello(&self) -> bool {
+        matches!(
+            self.state,
+            State::AwaitClientHello
+                | State::SendServerHello
+                | State::SendCertificate
+                | State::SendServerKeyExchange
+                | State::SendCertificateRequest
+                | State::SendServerHelloDone
+        )
+    }
+
+    /// Whether the client's flight is awaited, of which nothing is authenticated yet.
+    pub fn awaits_client_flight(&self) -> bool {
+        matches!(
+            self.state,
+            State::AwaitCertificate
+                | State::AwaitClientKeyExchange
+                | State::AwaitCertificateVerify
+                | State::AwaitChangeCipherSpec
+                | State::AwaitFinished
+        )
+    }
+
+    pub fn is_stalled(&self) -> bool {
+        self.awaits_client_flight() && self.engine.is_stalled()
+    }
+
+    pub fn handshake_deadline(&self) -> Timeout {
+        self.engine.handshake_deadline()
+    }
+
+    /// Back to after our flight.
+    pub fn rewind(&mut self) {
+        self.engine.rewind();
+        self.client_certificates.clear();
+        self.captured_session_hash = None;
+        self.psk_valid = None;
+        self.local_events.clear();
+        let psk = self.engine.cipher_suite().is_some_and(|cs| cs.is_psk());
+        let certificate = !psk && self.engine.config().require_client_certificate();
+        self.state = if certificate {
+            State::AwaitCertificate
+        } else {
+            State::AwaitClientKeyExchange
+        };
     }
 
     pub fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> Output<'a> {
@@ -432,6 +489,7 @@ impl State {
 
         server.engine.set_cipher_suite(cs);
         server.client_random = Some(client_random);
+        server.engine.client_random = Some(client_random.bytes);
 
         debug!("Selected cipher suite: {:?}", cs);
 
@@ -661,6 +719,7 @@ impl State {
         server
             .engine
             .create_handshake(MessageType::ServerHelloDone, |_, _| Ok(()))?;
+        server.engine.mark_flight();
 
         let cs = server.engine.cipher_suite().ok_or(Error::InvalidState(
             crate::InvalidStateError::NoCipherSuiteSelected,
@@ -702,15 +761,6 @@ impl State {
         drop(maybe);
 
         if cert_ranges.is_empty() {
-            // The handshake has no key material yet, so send a fatal alert in epoch 0.
-            server.engine.abort();
-            server
-                .engine
-                .create_record(ContentType::Alert, 0, false, |body| {
-                    body.push(2); // fatal
-                    body.push(40); // handshake_failure
-                })?;
-            server.state = State::Closed;
             return Err(Error::CertificateError(
                 crate::CertificateError::NoClientCertificateReceived,
             )
@@ -918,6 +968,13 @@ impl State {
 
         // Now access the buffer
         let signature_bytes = &server.defragment_buffer[signature_range];
+
+        if !signature_algorithm.is_supported() {
+            return Err(Error::CryptoError(
+                crate::CryptoError::UnsupportedSignatureAlgorithm(signature_algorithm.signature),
+            )
+            .into());
+        }
 
         if server.client_certificates.is_empty() {
             return Err(Error::CertificateError(
@@ -1321,9 +1378,7 @@ fn handshake_serialize_certificate_request(
     body: &mut Buf,
     sig_algs: &SignatureAndHashAlgorithmVec,
 ) -> Result<(), Error> {
-    // Only advertise ECDSA_SIGN (the only supported client cert type)
-    let mut cert_types = CertificateTypeVec::new();
-    cert_types.push(ClientCertificateType::ECDSA_SIGN);
+    let cert_types = CertificateTypeVec::from(*ClientCertificateType::supported());
 
     // If intersection is empty (e.g., client didn't advertise), fall back to our supported set
     // Build the selected list with the capacity expected by CertificateRequest
@@ -1410,6 +1465,7 @@ fn select_certificate_request_sig_algs(
             if ours
                 .iter()
                 .any(|a| a.hash == alg.hash && a.signature == alg.signature)
+                && !out.contains(alg)
             {
                 out.push(*alg);
             }

@@ -20,6 +20,7 @@
 // This implementation is a Sans-IO DTLS 1.3 client.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use arrayvec::ArrayVec;
@@ -109,7 +110,7 @@ pub struct Client {
     pending_key_update_response: bool,
 
     /// Active key exchange state (ECDHE)
-    active_key_exchange: Option<Box<dyn ActiveKeyExchange>>,
+    active_key_exchange: Option<Arc<dyn ActiveKeyExchange>>,
 
     /// Whether we received a HelloRetryRequest
     hello_retry: bool,
@@ -188,6 +189,7 @@ impl Client {
         engine.inject_hybrid_client_hello(
             &hybrid.transcript_bytes,
             &hybrid.handshake_fragment,
+            hybrid.records_sent,
             timers,
         );
         let extension_data = engine.pop_buffer();
@@ -244,10 +246,48 @@ impl Client {
         match self.engine.parse_packet(packet).and_then(|_| {
             let result = self.make_progress();
             self.engine.discard_undecryptable();
-            result
+            result?;
+            if self.state == State::AwaitServerHello && self.engine.has_unexpected_handshake() {
+                return Err(
+                    Error::UnexpectedMessage(crate::UnexpectedMessageError::OutOfOrder).into(),
+                );
+            }
+            Ok(())
         }) {
             Ok(()) => Ok(()),
             Err(e) => e.into_public_error().map_or(Ok(()), Err),
+        }
+    }
+
+    /// Whether nothing that the server sealed has come.
+    pub fn awaits_server_flight(&self) -> bool {
+        matches!(
+            self.state,
+            State::SendClientHello | State::AwaitServerHello | State::AwaitEncryptedExtensions
+        )
+    }
+
+    /// Whether nothing came for two resends.
+    pub fn is_stalled(&self) -> bool {
+        self.awaits_server_flight() && self.engine.idle_resends() >= 2
+    }
+
+    /// What the peer sealed makes a handshake impossible: says so and ends.
+    pub fn fail(&mut self, description: u8) {
+        if matches!(
+            self.state,
+            State::AwaitCertificateRequest
+                | State::AwaitCertificate
+                | State::AwaitCertificateVerify
+                | State::AwaitFinished
+        ) {
+            self.engine.abort();
+            let _ = self
+                .engine
+                .create_ciphertext_record(ContentType::Alert, 2, false, |body| {
+                    body.extend_from_slice(&[2, description]);
+                });
+            self.state = State::Closed;
         }
     }
 
@@ -848,7 +888,7 @@ impl State {
         signed_content.extend_from_slice(&transcript_hash);
 
         // Copy signature data since we need to drop handshake reference
-        let mut signature_copy = ArrayVec::<u8, 512>::new();
+        let mut signature_copy = ArrayVec::<u8, 1024>::new();
         signature_copy
             .try_extend_from_slice(signature)
             .map_err(|_| Error::SecurityError(crate::SecurityError::SignatureTooLarge))?;
@@ -1439,17 +1479,17 @@ pub(crate) fn signature_scheme_to_components(
             crate::SecurityError::UnsupportedSignatureScheme(scheme),
         )),
         SignatureScheme::RSA_PSS_RSAE_SHA256 => {
-            Ok((HashAlgorithm::SHA256, SignatureAlgorithm::RSA))
+            Ok((HashAlgorithm::SHA256, SignatureAlgorithm::RSA_PSS))
         }
         SignatureScheme::RSA_PSS_RSAE_SHA384 => {
-            Ok((HashAlgorithm::SHA384, SignatureAlgorithm::RSA))
+            Ok((HashAlgorithm::SHA384, SignatureAlgorithm::RSA_PSS))
         }
         SignatureScheme::RSA_PSS_RSAE_SHA512 => {
-            Ok((HashAlgorithm::SHA512, SignatureAlgorithm::RSA))
+            Ok((HashAlgorithm::SHA512, SignatureAlgorithm::RSA_PSS))
         }
-        SignatureScheme::RSA_PSS_PSS_SHA256 => Ok((HashAlgorithm::SHA256, SignatureAlgorithm::RSA)),
-        SignatureScheme::RSA_PSS_PSS_SHA384 => Ok((HashAlgorithm::SHA384, SignatureAlgorithm::RSA)),
-        SignatureScheme::RSA_PSS_PSS_SHA512 => Ok((HashAlgorithm::SHA512, SignatureAlgorithm::RSA)),
+        SignatureScheme::RSA_PSS_PSS_SHA256 => Ok((HashAlgorithm::SHA256, SignatureAlgorithm::RSA_PSS)),
+        SignatureScheme::RSA_PSS_PSS_SHA384 => Ok((HashAlgorithm::SHA384, SignatureAlgorithm::RSA_PSS)),
+        SignatureScheme::RSA_PSS_PSS_SHA512 => Ok((HashAlgorithm::SHA512, SignatureAlgorithm::RSA_PSS)),
         SignatureScheme::RSA_PKCS1_SHA256
         | SignatureScheme::RSA_PKCS1_SHA384
         | SignatureScheme::RSA_PKCS1_SHA512 => Err(Error::SecurityError(
@@ -1524,7 +1564,7 @@ mod tests {
             &[]
         }
 
-        fn complete(self: Box<Self>, _peer_pub: &[u8], _out: &mut Buf) -> Result<(), CryptoError> {
+        fn complete(&self, _peer_pub: &[u8], _out: &mut Buf) -> Result<(), CryptoError> {
             unreachable!("mismatched server key share should fail before completing ECDHE")
         }
 
@@ -1795,7 +1835,7 @@ mod tests {
     #[test]
     fn server_key_share_group_mismatch_reports_expected_and_actual_groups() {
         let mut client = client();
-        client.active_key_exchange = Some(Box::new(TestKeyExchange {
+        client.active_key_exchange = Some(Arc::new(TestKeyExchange {
             group: NamedGroup::X25519,
         }));
 

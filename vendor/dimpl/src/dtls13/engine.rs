@@ -136,6 +136,19 @@ pub struct Engine {
 
     timers: HandshakeTimers,
 
+    /// Random of the ClientHello that the server has taken.
+    pub(crate) client_random: Option<[u8; 32]>,
+
+    /// Timed resends since the peer's last message was queued.
+    idle_resends: u8,
+
+    /// Whether a handshake record came since the last acknowledgement within the handshake.
+    /// Without a new one there is nothing new to say, or else a gap is told without pause.
+    handshake_ack_news: bool,
+
+    /// Cooldown for resends that a repeated message asks for, as in DTLS 1.2.
+    flight_dupe_timeout: Timeout,
+
     /// Whether we are ready to release application data from poll_output.
     release_app_data: bool,
 
@@ -247,6 +260,10 @@ impl Engine {
             datagram_sealed: false,
             flight_saved_records: ArrayVec::new(),
             timers,
+            client_random: None,
+            idle_resends: 0,
+            handshake_ack_news: false,
+            flight_dupe_timeout: Timeout::Disabled,
             release_app_data: false,
             exporter_master_secret: None,
             app_send_record_count: 0,
@@ -287,6 +304,7 @@ impl Engine {
         &mut self,
         transcript_bytes: &[u8],
         fragment: &[u8],
+        records_sent: u64,
         timers: HandshakeTimers,
     ) {
         self.timers = timers;
@@ -296,17 +314,14 @@ impl Engine {
         self.flight_saved_records.push(Entry {
             content_type: ContentType::Handshake,
             epoch: 0,
-            send_seq: 0,
+            send_seq: records_sent.max(1) - 1,
             fragment_len: fragment.len(),
             fragment: saved_fragment,
             acked: false,
         });
         self.next_handshake_seq_no = 1;
         // Advance past the record sequence used by the hybrid CH.
-        // Defense-in-depth: guard against epoch-0 sequence overflow.
-        if self.sequence_epoch_0.sequence_number < MAX_SEQUENCE_NUMBER {
-            self.sequence_epoch_0.sequence_number += 1;
-        }
+        self.sequence_epoch_0.sequence_number = records_sent.max(1);
     }
 
     pub fn config(&self) -> &Config {
@@ -360,6 +375,48 @@ impl Engine {
             .iter()
             .flat_map(|incoming| incoming.records().iter())
             .filter(|record| !record.is_handled())
+    }
+
+    /// Timed resends since the peer's last message was queued.
+    pub fn idle_resends(&self) -> u8 {
+        self.idle_resends
+    }
+
+    pub fn handshake_deadline(&self) -> Timeout {
+        self.timers.handshake_deadline()
+    }
+
+    pub fn set_handshake_deadline(&mut self, deadline: Timeout) {
+        self.timers.set_handshake_deadline(deadline);
+    }
+
+    /// Whether a plaintext message is next that the state cannot take.
+    pub fn has_unexpected_handshake(&self) -> bool {
+        let mut records = self.queue_rx.iter().flat_map(|i| i.records().iter());
+        let first = records.find(|r| !r.is_handled());
+        first.is_some_and(|r| {
+            let next = r.handshakes().iter().find(|h| !h.is_handled());
+            r.record().sequence.epoch == 0
+                && next.is_some_and(|h| {
+                    h.header.message_seq == self.peer_handshake_seq_no
+                        && h.header.fragment_length == h.header.length
+                })
+        })
+    }
+
+    /// Whether a repeated message asks for our flight. In plaintext that is only the
+    /// ClientHello that was taken.
+    fn dupe_seq(&self, record: &Record) -> Option<u16> {
+        let handshake = record.first_handshake()?;
+        let seq = handshake.dupe_triggers_resend()?;
+        if record.record().sequence.epoch == 0 {
+            let body = handshake.fragment_bytes(record.buffer());
+            let known = self.client_random.as_ref()?;
+            let same = handshake.header.msg_type == MessageType::ClientHello
+                && body.get(2..34) == Some(known);
+            return same.then_some(seq);
+        }
+        Some(seq)
     }
 
     /// Queue a datagram and report whether it contains the first ClientHello fragment.
@@ -426,23 +483,22 @@ impl Engine {
             handshake.header.fragment_offset,
         );
 
+        if first_record.record().sequence.epoch >= 2 {
+            self.handshake_ack_news = true;
+        }
+
         let maybe_dupe_seq = incoming
             .records()
             .iter()
-            .filter_map(|r| r.first_handshake())
-            .filter_map(|h| h.dupe_triggers_resend())
-            .next();
+            .find_map(|r| self.dupe_seq(r));
 
         if let Some(dupe_seq) = maybe_dupe_seq {
             // Only answer an already processed flight when we have a saved response.
-            if dupe_seq < self.peer_handshake_seq_no && !self.flight_saved_records.is_empty() {
-                // Reserve a resend and advance backoff using the same budget as
-                // timed retries, so duplicates cannot bypass flight_retries.
-                let resend_requested = self.timers.request_resend(&mut self.rng);
-                if resend_requested && let Err(error) = self.flight_resend("dupe triggers resend") {
-                    self.recycle_incoming(incoming);
-                    return Err(error);
-                }
+            if dupe_seq < self.peer_handshake_seq_no
+                && let Err(error) = self.flight_resend_on_dupe()
+            {
+                self.recycle_incoming(incoming);
+                return Err(error);
             }
         }
 
@@ -494,6 +550,7 @@ impl Engine {
                             .try_push((seq.epoch as u64, seq.sequence_number));
                     }
                 }
+                self.idle_resends = 0;
                 self.queue_rx.insert(index, incoming);
             }
             Ok(index) => {
@@ -504,7 +561,11 @@ impl Engine {
                 //     differs from `fragment_length` while the new entry's match,
                 //     indicating the retransmission corrected a bit-flip.
                 let existing = &self.queue_rx[index];
-                let should_replace = existing.first().is_handled() || {
+                // (c) both are plaintext and differ: one is forged, and the peer repeats
+                //     the true one.
+                let plaintext = existing.first().record().sequence.epoch == 0;
+                let differs = plaintext && !existing.first().same_payload(incoming.first());
+                let should_replace = existing.first().is_handled() || differs || {
                     let existing_corrupt = existing
                         .first()
                         .first_handshake()
@@ -566,11 +627,17 @@ impl Engine {
     }
 
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        if let Timeout::Armed(deadline) = self.flight_dupe_timeout
+            && now >= deadline
+        {
+            self.flight_dupe_timeout = Timeout::Disabled;
+        }
         if self
             .timers
             .handle_timeout(now, &mut self.rng)
             .map_err(Error::Timeout)?
         {
+            self.idle_resends = self.idle_resends.saturating_add(1);
             self.flight_resend("flight timeout")?;
         }
 
@@ -598,6 +665,9 @@ impl Engine {
                     self.timers.start_handshake(now);
                 }
                 self.timers.flight_sent(now);
+                if self.flight_dupe_timeout == Timeout::Unarmed {
+                    self.flight_dupe_timeout = Timeout::Armed(deadline(now, self.timers.rto()));
+                }
                 return Output::Packet(p);
             }
             PollOutput::BufferTooSmall { needed } => return Output::BufferTooSmall { needed },
@@ -700,6 +770,7 @@ impl Engine {
         debug!("Begin flight {}", flight_no);
         self.timers.begin_flight(&mut self.rng);
         self.flight_clear_resends();
+        self.flight_dupe_timeout = Timeout::Disabled;
     }
 
     pub fn flight_stop_resend_timers(&mut self) {
@@ -711,6 +782,22 @@ impl Engine {
         for entry in self.flight_saved_records.drain(..) {
             self.buffers_free.push(entry.fragment);
         }
+    }
+
+    /// Reserves a resend and advances backoff using the same budget as timed retries, so
+    /// duplicates cannot bypass flight_retries. Two peers that both resend must not drive
+    /// each other.
+    fn flight_resend_on_dupe(&mut self) -> Result<(), Error> {
+        let cooling = self.flight_dupe_timeout != Timeout::Disabled;
+        if cooling
+            || self.flight_saved_records.is_empty()
+            || !self.timers.request_resend(&mut self.rng)
+        {
+            return Ok(());
+        }
+        self.flight_resend("dupe triggers resend")?;
+        self.flight_dupe_timeout = Timeout::Unarmed;
+        Ok(())
     }
 
     pub fn flight_resend(&mut self, reason: &str) -> Result<(), Error> {
@@ -1595,7 +1682,7 @@ impl Engine {
             return;
         }
 
-        if self.handshake_ack_deadline.is_some() {
+        if self.handshake_ack_deadline.is_some() || !self.handshake_ack_news {
             return;
         }
 
@@ -1638,6 +1725,7 @@ impl Engine {
         }
 
         self.handshake_ack_deadline = None;
+        self.handshake_ack_news = false;
 
         if record_numbers.is_empty() {
             return Ok(());
@@ -2209,9 +2297,28 @@ impl Engine {
     // Peer Encryption Management
     // =========================================================================
 
+    /// Plaintext that was queued is nobody's: the peer now seals what it sends.
+    fn drop_plaintext(&mut self) {
+        for incoming in self.queue_rx.iter() {
+            for record in incoming.records().iter() {
+                if record.record().sequence.epoch != 0 || record.is_handled() {
+                    continue;
+                }
+                if record.handshakes().is_empty() {
+                    record.set_handled();
+                }
+                for handshake in record.handshakes() {
+                    handshake.set_handled();
+                }
+            }
+        }
+        self.purge_handled_queue_rx();
+    }
+
     pub fn enable_peer_encryption(&mut self) -> Result<(), InternalError> {
         debug!("Peer encryption enabled");
         self.peer_encryption_enabled = true;
+        self.drop_plaintext();
 
         // Re-parse any buffered epoch 2+ records
         let maybe_index = self
@@ -2431,28 +2538,17 @@ impl RecordHandler for Engine {
         {
             // Preserve duplicate-flight responses while discarding only the
             // plaintext record, including when protected records follow it.
-            let dupe_seq = record
-                .first_handshake()
-                .and_then(|handshake| handshake.dupe_triggers_resend());
+            let dupe_seq = self.dupe_seq(&record);
             self.push_buffer(record.into_buffer());
-            if dupe_seq.is_some_and(|seq| seq < self.peer_handshake_seq_no)
-                && !self.flight_saved_records.is_empty()
-                && self.timers.request_resend(&mut self.rng)
-            {
-                self.flight_resend("dupe triggers resend")?;
+            if dupe_seq.is_some_and(|seq| seq < self.peer_handshake_seq_no) {
+                self.flight_resend_on_dupe()?;
             }
             return Ok(None);
         }
 
-        if epoch == 0
-            && self.peer_encryption_enabled
-            && matches!(
-                record.record().content_type,
-                ContentType::Ack | ContentType::Alert
-            )
-        {
-            // Plaintext ACKs and alerts after peer encryption is enabled are
-            // unauthenticated and must not be acted on. Mirrors DTLS 1.2.
+        if epoch == 0 && record.record().content_type != ContentType::Handshake {
+            // Anybody can write a plaintext alert or acknowledgement: it ends nothing and
+            // stops no retransmission (RFC 9147 4.5.2). Nothing else is sent in plaintext.
             self.push_buffer(record.into_buffer());
             return Ok(None);
         }

@@ -110,7 +110,7 @@ pub struct Server {
     queued_data: Vec<Buf>,
 
     /// Active key exchange state (ECDHE).
-    active_key_exchange: Option<Box<dyn ActiveKeyExchange>>,
+    active_key_exchange: Option<Arc<dyn ActiveKeyExchange>>,
 
     /// Saved shared secret for deriving application secrets later.
     shared_secret: Option<Buf>,
@@ -270,6 +270,7 @@ impl Server {
             self.retained_hello.push_back(packet.to_buf());
         }
 
+        let transcript = self.engine.transcript.len();
         match self
             .engine
             .parse_packet(packet)
@@ -279,10 +280,21 @@ impl Server {
                 }
                 let result = self.make_progress();
                 self.engine.discard_undecryptable();
-                result
+                result?;
+                if self.state == State::AwaitClientHello && self.engine.has_unexpected_handshake() {
+                    return Err(Error::UnexpectedMessage(
+                        crate::UnexpectedMessageError::OutOfOrder,
+                    )
+                    .into());
+                }
+                Ok(())
             }) {
             Ok(()) => {}
             Err(e) => {
+                if self.state == State::AwaitClientHello {
+                    // After a HelloRetryRequest the true ClientHello may still come.
+                    self.engine.transcript.resize(transcript, 0);
+                }
                 if let Some(err) = e.into_public_error() {
                     return Err(err);
                 }
@@ -297,6 +309,45 @@ impl Server {
         }
 
         Ok(())
+    }
+
+    /// Whether the first flight has not left, so that all can begin anew.
+    pub fn awaits_client_hello(&self) -> bool {
+        let sending = matches!(
+            self.state,
+            State::SendServerHello
+                | State::SendEncryptedExtensions
+                | State::SendCertificateRequest
+                | State::SendCertificate
+                | State::SendCertificateVerify
+                | State::SendFinished
+        );
+        sending || (self.state == State::AwaitClientHello && !self.hello_retry)
+    }
+
+    pub fn handshake_deadline(&self) -> Timeout {
+        self.engine.handshake_deadline()
+    }
+
+    pub fn set_handshake_deadline(&mut self, deadline: Timeout) {
+        self.engine.set_handshake_deadline(deadline);
+    }
+
+    /// What the peer sealed makes a handshake impossible: says so and ends.
+    pub fn fail(&mut self, description: u8) {
+        if matches!(
+            self.state,
+            State::AwaitCertificate | State::AwaitCertificateVerify | State::AwaitFinished
+        ) {
+            self.engine.abort();
+            let epoch = self.engine.app_send_epoch();
+            let _ = self
+                .engine
+                .create_ciphertext_record(ContentType::Alert, epoch, false, |body| {
+                    body.extend_from_slice(&[2, description]);
+                });
+            self.state = State::Closed;
+        }
     }
 
     pub fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> Output<'a> {
@@ -532,6 +583,7 @@ impl State {
 
         // Save the client random and session_id early so HRR can use them
         let client_random = client_hello.random;
+        server.engine.client_random = Some(client_random.bytes);
         server.client_session_id = Some(client_hello.legacy_session_id);
 
         // Cookie-based DoS protection
@@ -717,13 +769,14 @@ impl State {
         // Per RFC 5764 Section 4.1.1, the server MUST select a profile that
         // both sides support.
         if let Some(profiles) = client_srtp_profiles {
-            for profile_id in profiles {
-                let profile: SrtpProfile = (*profile_id).into();
-                if SrtpProfile::ALL.contains(&profile) {
-                    server.negotiated_srtp_profile = Some(profile);
-                    break;
-                }
-            }
+            // By our preference, as in DTLS 1.2.
+            server.negotiated_srtp_profile = [
+                SrtpProfile::AEAD_AES_256_GCM,
+                SrtpProfile::AEAD_AES_128_GCM,
+                SrtpProfile::AES128_CM_SHA1_80,
+            ]
+            .into_iter()
+            .find(|preferred| profiles.iter().any(|id| *preferred == (*id).into()));
         }
 
         // Store selected group and public key range for ServerHello
@@ -1045,7 +1098,7 @@ impl State {
         signed_content.extend_from_slice(&transcript_hash);
 
         // Copy signature data since we need to drop handshake reference
-        let mut signature_copy = ArrayVec::<u8, 512>::new();
+        let mut signature_copy = ArrayVec::<u8, 1024>::new();
         signature_copy
             .try_extend_from_slice(signature)
             .map_err(|_| Error::SecurityError(crate::SecurityError::SignatureTooLarge))?;

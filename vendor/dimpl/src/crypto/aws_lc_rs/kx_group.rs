@@ -1,7 +1,9 @@
 //! Key exchange group implementations using aws-lc-rs.
 
+use std::sync::Arc;
+
 use aws_lc_rs::agreement::{ECDH_P256, ECDH_P384, UnparsedPublicKey, X25519};
-use aws_lc_rs::agreement::{EphemeralPrivateKey, agree_ephemeral};
+use aws_lc_rs::agreement::{PrivateKey, agree};
 
 use super::super::{ActiveKeyExchange, SupportedKxGroup};
 use crate::buffer::Buf;
@@ -11,7 +13,7 @@ use crate::{CryptoError, CryptoOperation};
 /// ECDHE key exchange implementation.
 struct EcdhKeyExchange {
     group: NamedGroup,
-    private_key: EphemeralPrivateKey,
+    private_key: PrivateKey,
     public_key: Buf,
 }
 
@@ -33,8 +35,7 @@ impl EcdhKeyExchange {
             _ => return Err(CryptoError::UnsupportedKeyExchangeGroup(group)),
         };
 
-        let rng = aws_lc_rs::rand::SystemRandom::new();
-        let private_key = EphemeralPrivateKey::generate(algorithm, &rng)
+        let private_key = PrivateKey::generate(algorithm)
             .map_err(|_| CryptoError::OperationFailed(CryptoOperation::GenerateEphemeralKey))?;
 
         let pk = private_key
@@ -66,13 +67,13 @@ impl ActiveKeyExchange for EcdhKeyExchange {
         &self.public_key
     }
 
-    fn complete(self: Box<Self>, peer_pub: &[u8], out: &mut Buf) -> Result<(), CryptoError> {
+    fn complete(&self, peer_pub: &[u8], out: &mut Buf) -> Result<(), CryptoError> {
         let algorithm = self.algorithm();
         let peer_key = UnparsedPublicKey::new(algorithm, peer_pub);
 
-        // RFC 7748 §6.1: agree_ephemeral rejects non-contributory shared secrets internally
-        agree_ephemeral(
-            self.private_key,
+        // RFC 7748 §6.1: agree rejects non-contributory shared secrets internally
+        agree(
+            &self.private_key,
             peer_key,
             "ECDH agreement failed",
             |secret| {
@@ -98,8 +99,8 @@ impl SupportedKxGroup for X25519Kx {
         NamedGroup::X25519
     }
 
-    fn start_exchange(&self, buf: Buf) -> Result<Box<dyn ActiveKeyExchange>, CryptoError> {
-        Ok(Box::new(EcdhKeyExchange::new(NamedGroup::X25519, buf)?))
+    fn start_exchange(&self, buf: Buf) -> Result<Arc<dyn ActiveKeyExchange>, CryptoError> {
+        Ok(Arc::new(EcdhKeyExchange::new(NamedGroup::X25519, buf)?))
     }
 }
 
@@ -112,8 +113,8 @@ impl SupportedKxGroup for P256 {
         NamedGroup::Secp256r1
     }
 
-    fn start_exchange(&self, buf: Buf) -> Result<Box<dyn ActiveKeyExchange>, CryptoError> {
-        Ok(Box::new(EcdhKeyExchange::new(NamedGroup::Secp256r1, buf)?))
+    fn start_exchange(&self, buf: Buf) -> Result<Arc<dyn ActiveKeyExchange>, CryptoError> {
+        Ok(Arc::new(EcdhKeyExchange::new(NamedGroup::Secp256r1, buf)?))
     }
 }
 
@@ -126,8 +127,8 @@ impl SupportedKxGroup for P384 {
         NamedGroup::Secp384r1
     }
 
-    fn start_exchange(&self, buf: Buf) -> Result<Box<dyn ActiveKeyExchange>, CryptoError> {
-        Ok(Box::new(EcdhKeyExchange::new(NamedGroup::Secp384r1, buf)?))
+    fn start_exchange(&self, buf: Buf) -> Result<Arc<dyn ActiveKeyExchange>, CryptoError> {
+        Ok(Arc::new(EcdhKeyExchange::new(NamedGroup::Secp384r1, buf)?))
     }
 }
 

@@ -191,6 +191,12 @@ impl SignatureVerifier for AwsLcSignatureVerifier {
         hash_alg: HashAlgorithm,
         sig_alg: SignatureAlgorithm,
     ) -> Result<(), CryptoError> {
+        if matches!(
+            sig_alg,
+            SignatureAlgorithm::RSA | SignatureAlgorithm::RSA_PSS
+        ) {
+            return verify_rsa(cert_der, data, signature, hash_alg, sig_alg);
+        }
         if sig_alg != SignatureAlgorithm::ECDSA {
             return Err(CryptoError::UnsupportedSignatureAlgorithm(sig_alg));
         }
@@ -245,6 +251,45 @@ impl SignatureVerifier for AwsLcSignatureVerifier {
                 group,
             })
     }
+}
+
+/// Verifies with an RSA key of 2048 to 8192 bits.
+fn verify_rsa(
+    cert_der: &[u8],
+    data: &[u8],
+    signature: &[u8],
+    hash_alg: HashAlgorithm,
+    sig_alg: SignatureAlgorithm,
+) -> Result<(), CryptoError> {
+    use aws_lc_rs::signature as s;
+    const OID_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+
+    let cert =
+        X509Certificate::from_der(cert_der).map_err(|_| CryptoError::CertificateParseFailed)?;
+    let spki = cert.tbs_certificate().subject_public_key_info();
+    if spki.algorithm.oid != OID_RSA {
+        return Err(CryptoError::UnsupportedPublicKeyAlgorithm);
+    }
+    let public_key = spki
+        .subject_public_key
+        .as_bytes()
+        .ok_or(CryptoError::InvalidSubjectPublicKey)?;
+    let algorithm: &s::RsaParameters = match (sig_alg, hash_alg) {
+        (SignatureAlgorithm::RSA, HashAlgorithm::SHA256) => &s::RSA_PKCS1_2048_8192_SHA256,
+        (SignatureAlgorithm::RSA, HashAlgorithm::SHA384) => &s::RSA_PKCS1_2048_8192_SHA384,
+        (SignatureAlgorithm::RSA, HashAlgorithm::SHA512) => &s::RSA_PKCS1_2048_8192_SHA512,
+        (_, HashAlgorithm::SHA256) => &s::RSA_PSS_2048_8192_SHA256,
+        (_, HashAlgorithm::SHA384) => &s::RSA_PSS_2048_8192_SHA384,
+        (_, HashAlgorithm::SHA512) => &s::RSA_PSS_2048_8192_SHA512,
+        _ => return Err(CryptoError::UnsupportedSignatureAlgorithm(sig_alg)),
+    };
+    UnparsedPublicKey::new(algorithm, public_key)
+        .verify(data, signature)
+        .map_err(|_| CryptoError::SignatureVerificationFailed {
+            signature: sig_alg,
+            hash: hash_alg,
+            group: NamedGroup::default(),
+        })
 }
 
 /// Static instance of the key provider.

@@ -1,5 +1,7 @@
 //! Key exchange group implementations using RustCrypto.
 
+use std::sync::Arc;
+
 use p256::{PublicKey as P256PublicKey, ecdh::EphemeralSecret, elliptic_curve::Generate};
 use p384::{PublicKey as P384PublicKey, ecdh::EphemeralSecret as P384EphemeralSecret};
 
@@ -92,8 +94,8 @@ impl ActiveKeyExchange for EcdhKeyExchange {
         }
     }
 
-    fn complete(self: Box<Self>, peer_pub: &[u8], out: &mut Buf) -> Result<(), CryptoError> {
-        match *self {
+    fn complete(&self, peer_pub: &[u8], out: &mut Buf) -> Result<(), CryptoError> {
+        match self {
             EcdhKeyExchange::X25519 { secret, .. } => {
                 let peer_bytes: [u8; 32] = peer_pub
                     .try_into()
@@ -145,8 +147,8 @@ impl SupportedKxGroup for X25519Kx {
         NamedGroup::X25519
     }
 
-    fn start_exchange(&self, buf: Buf) -> Result<Box<dyn ActiveKeyExchange>, CryptoError> {
-        Ok(Box::new(EcdhKeyExchange::new(NamedGroup::X25519, buf)?))
+    fn start_exchange(&self, buf: Buf) -> Result<Arc<dyn ActiveKeyExchange>, CryptoError> {
+        Ok(Arc::new(EcdhKeyExchange::new(NamedGroup::X25519, buf)?))
     }
 }
 
@@ -159,8 +161,8 @@ impl SupportedKxGroup for P256 {
         NamedGroup::Secp256r1
     }
 
-    fn start_exchange(&self, buf: Buf) -> Result<Box<dyn ActiveKeyExchange>, CryptoError> {
-        Ok(Box::new(EcdhKeyExchange::new(NamedGroup::Secp256r1, buf)?))
+    fn start_exchange(&self, buf: Buf) -> Result<Arc<dyn ActiveKeyExchange>, CryptoError> {
+        Ok(Arc::new(EcdhKeyExchange::new(NamedGroup::Secp256r1, buf)?))
     }
 }
 
@@ -173,8 +175,8 @@ impl SupportedKxGroup for P384 {
         NamedGroup::Secp384r1
     }
 
-    fn start_exchange(&self, buf: Buf) -> Result<Box<dyn ActiveKeyExchange>, CryptoError> {
-        Ok(Box::new(EcdhKeyExchange::new(NamedGroup::Secp384r1, buf)?))
+    fn start_exchange(&self, buf: Buf) -> Result<Arc<dyn ActiveKeyExchange>, CryptoError> {
+        Ok(Arc::new(EcdhKeyExchange::new(NamedGroup::Secp384r1, buf)?))
     }
 }
 

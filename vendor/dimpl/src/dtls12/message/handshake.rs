@@ -302,6 +302,14 @@ impl Handshake {
         })
     }
 
+    /// The bytes of this fragment in the buffer that it was parsed from.
+    pub fn fragment_bytes<'b>(&self, buffer: &'b [u8]) -> &'b [u8] {
+        match &self.body {
+            Body::Fragment(range) => &buffer[range.clone()],
+            _ => &[],
+        }
+    }
+
     // These are (unencrypted) handshakes that, when detected as
     // duplicates, trigger a resend of the entire flight.
     pub fn dupe_triggers_resend(&self) -> Option<u16> {

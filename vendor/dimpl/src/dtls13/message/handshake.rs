@@ -314,6 +314,14 @@ impl Handshake {
         qualifies.then_some(self.header.message_seq)
     }
 
+    /// The bytes of this fragment in the buffer that it was parsed from.
+    pub fn fragment_bytes<'b>(&self, buffer: &'b [u8]) -> &'b [u8] {
+        match &self.body {
+            Body::Fragment(range) => &buffer[range.clone()],
+            _ => &[],
+        }
+    }
+
     pub fn is_handled(&self) -> bool {
         self.handled.load(Ordering::Relaxed)
     }
