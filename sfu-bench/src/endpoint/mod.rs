@@ -34,6 +34,8 @@ pub struct EndpointParams {
     pub remote_ice: IceCredentials,
     /// The server's certificate.
     pub fingerprints: Vec<Fingerprint>,
+    /// Our side of DTLS.
+    pub dtls_role: DtlsRole,
     /// The way to the server.
     pub path: NetworkPath,
 }
@@ -55,7 +57,7 @@ impl Endpoint {
     pub fn new(params: EndpointParams, certificate: &DtlsCertificate, now: Instant) -> Self {
         Self {
             ice: IceClient::new(params.local_ice, params.remote_ice, now),
-            dtls: DtlsEndpoint::new(DtlsRole::Client, certificate, params.fingerprints, now),
+            dtls: DtlsEndpoint::new(params.dtls_role, certificate, params.fingerprints, now),
             dtls_started: false,
             dtls_pending: false,
             keys: None,

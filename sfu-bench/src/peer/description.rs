@@ -3,12 +3,12 @@
 use crate::endpoint::EndpointParams;
 use crate::media::VideoCodec;
 use anyhow::{Context, Result, bail};
-use sfu_rtc::dtls::Fingerprint;
+use sfu_rtc::dtls::{DtlsRole, Fingerprint};
 use sfu_rtc::ice::{Candidate, CandidateProtocol, IceCredentials};
 use sfu_rtc::ids::Ssrc;
 use sfu_rtc::net::{NetworkPath, Protocol};
 use sfu_rtc::rtp::extension::ExtensionKind;
-use sfu_rtc::sdp::Offer as Description;
+use sfu_rtc::sdp::{Offer as Description, Setup};
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -163,7 +163,9 @@ pub fn read_answer(sdp: &str, local_ice: IceCredentials) -> Result<ServerAnswer>
     let repairs = sources.filter_map(|pair| Some((pair.rtx?, pair.media))).collect();
     let extensions = answer.media.iter().flat_map(|media| &media.extensions);
     let transport_cc = extensions.into_iter().find(|e| e.kind == ExtensionKind::TransportCc).map(|e| e.id);
-    let params = EndpointParams { local_ice, remote_ice: answer.ice, fingerprints: answer.fingerprints, path };
+    let dtls_role = if answer.setup == Setup::Active { DtlsRole::Server } else { DtlsRole::Client };
+    let (remote_ice, fingerprints) = (answer.ice, answer.fingerprints);
+    let params = EndpointParams { local_ice, remote_ice, fingerprints, dtls_role, path };
     Ok(ServerAnswer { params, repairs, transport_cc })
 }
 

@@ -110,7 +110,8 @@ fn dtls_role(offered: Setup, before: Option<DtlsRole>) -> Result<DtlsRole, SdpEr
     let role = match offered {
         Setup::Passive => DtlsRole::Client,
         Setup::Active => DtlsRole::Server,
-        Setup::ActPass => before.unwrap_or(DtlsRole::Server),
+        // Our ClientHello leaves with the answer to the first check, a round trip before the peer's would come.
+        Setup::ActPass => before.unwrap_or(DtlsRole::Client),
     };
     match before {
         Some(before) if before != role => Err(SdpError::Unsupported { what: "a change of DTLS roles in mid-call" }),

@@ -102,11 +102,10 @@ impl Connection {
 impl Transport {
     pub(super) fn handle_stun(&mut self, now: Instant, path: &NetworkPath, message: &[u8]) -> Result<(), DropReason> {
         let outcome = self.connection.ice.handle_stun(now, path, message);
+        // Before a ClientHello, for which the peer has a path once it has the answer.
+        let queued = outcome.reply.map_or(Ok(()), |reply| self.connection.queue(*path, reply, self.config.max_control));
         self.after_ice(now);
-        if let Some(reply) = outcome.reply {
-            self.connection.queue(*path, reply, self.config.max_control)?;
-        }
-        outcome.drop.map_or(Ok(()), Err)
+        queued.and(outcome.drop.map_or(Ok(()), Err))
     }
 
     pub(super) fn handle_dtls(&mut self, now: Instant, path: &NetworkPath, packet: &[u8]) -> Result<(), DropReason> {

@@ -16,7 +16,7 @@ async fn a_join_takes_one_round_trip() {
     let server = Server::dev();
     let (_client, joined) = server.join("demo", json!({})).await;
     let sdp = joined["answer"]["sdp"].as_str().unwrap();
-    for part in ["a=ice-lite", "a=setup:passive", "a=fingerprint:sha-256 ", "typ host", "a=simulcast:recv"] {
+    for part in ["a=ice-lite", "a=setup:active", "a=fingerprint:sha-256 ", "typ host", "a=simulcast:recv"] {
         assert!(sdp.contains(part), "{part} in {sdp}");
     }
     let publications = joined["answer"]["publications"].as_array().unwrap();
@@ -111,7 +111,7 @@ async fn bad_offers_are_refused_and_change_nothing() {
     let server = Server::dev();
     let (mut client, joined) = server.join("demo", json!({})).await;
     let before = ufrag(joined["answer"]["sdp"].as_str().unwrap()).to_owned();
-    for sdp in ["", "v=0", "garbage", &OFFER.replace("a=setup:actpass", "a=setup:passive"), &"a=b\r\n".repeat(30_000)] {
+    for sdp in ["", "v=0", "garbage", &OFFER.replace("a=setup:actpass", "a=setup:active"), &"a=b\r\n".repeat(30_000)] {
         assert_eq!(client.refusal(json!({ "offer": { "sdp": sdp } })).await, "ERROR_CODE_BAD_SDP");
     }
     let again = client.request(json!({ "offer": { "sdp": OFFER } })).await;

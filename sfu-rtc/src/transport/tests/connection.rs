@@ -18,6 +18,14 @@ fn as_dtls_client_it_begins_once_there_is_a_path() {
     pair.pass(5_000);
     pair.server.poll_transmit(pair.now, &mut batch);
     assert_eq!(batch.transmits().len(), 0);
+    // The answer to the check leaves first, and the ClientHello with it.
+    pair.check_only();
+    let mut batch = TransmitBatch::default();
+    pair.server.poll_transmit(pair.now, &mut batch);
+    let kinds: Vec<u8> = batch.transmits().iter().map(|transmit| batch.bytes(transmit)[0]).collect();
+    assert_eq!(kinds, [1, 22], "STUN, DTLS handshake");
+    // That one is lost, and sent again.
+    pair.pass(200);
     pair.connect();
     let events = pair.events();
     let second = Duration::from_secs(1);

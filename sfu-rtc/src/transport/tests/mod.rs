@@ -157,6 +157,11 @@ impl Pair {
 
     /// One connectivity check on the client's path; whether it was answered.
     fn check(&mut self) -> bool {
+        self.check_only();
+        self.drain().checks == 1
+    }
+
+    fn check_only(&mut self) {
         let request = StunWriter::new(StunClass::Request, &[7; 12])
             .username(&self.client.remote.ufrag, &self.client.local.ufrag)
             .priority(1)
@@ -164,7 +169,6 @@ impl Pair {
             .use_candidate()
             .finish(&StunKey::new(&self.client.remote.pwd));
         self.give(request);
-        self.drain().checks == 1
     }
 
     fn pump_dtls(&mut self) {
