@@ -9,8 +9,10 @@ mod clock;
 mod config;
 mod control;
 mod http;
+mod log;
 mod net;
 mod random;
+mod text;
 mod worker_thread;
 
 pub use cli::main;

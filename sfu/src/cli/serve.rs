@@ -2,7 +2,7 @@
 
 use super::{ConfigArgs, announce};
 use crate::clock::Clock;
-use crate::config::{Config, LogConfig, LogFormat};
+use crate::config::Config;
 use crate::control::Control;
 use crate::http::tls::Tls;
 use crate::http::{self, Connections, Proxies, Site};
@@ -13,18 +13,12 @@ use clap::Args;
 use sfu_core::config::WorkerConfig;
 use sfu_rtc::dtls::DtlsCertificate;
 use sfu_rtc::time::Duration;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tracing::Level;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::filter_fn;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 /// Reports of workers that wait for the control plane; more wait in the workers.
 const REPORT_QUEUE: usize = 16_384;
@@ -41,7 +35,7 @@ pub(super) struct ServeArgs {
 
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mut config = args.config.load()?;
-    start_log(&config.log)?;
+    crate::log::start(&config.log)?;
     fit_to_open_files(&mut config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
@@ -229,25 +223,4 @@ impl Signals {
             _ = self.interrupt.recv() => Duration::ZERO,
         }
     }
-}
-
-fn start_log(config: &LogConfig) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.level)
-        .with_context(|| format!("log.level `{}` is neither a level nor directives per module", config.level))?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    let discreet = filter_fn(|metadata| is_discreet(metadata.target(), *metadata.level()));
-    match config.format {
-        LogFormat::Text => log.with_target(false).finish().with(discreet).init(),
-        LogFormat::Json => log.json().finish().with(discreet).init(),
-    }
-    Ok(())
-}
-
-/// Whether no token and no session's secret can be in it. Our own code logs none. Libraries do where they are asked for
-/// details: the WebSocket's every message, HTTP's heads.
-fn is_discreet(target: &str, level: Level) -> bool {
-    level <= Level::INFO || target.split("::").next().is_some_and(|of| of == "sfu" || of.starts_with("sfu_"))
 }

@@ -7,6 +7,7 @@
 
 use crate::config::AuthConfig;
 use crate::control::error::ControlError;
+use crate::text::misleads;
 use crate::random;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
@@ -15,11 +16,11 @@ use std::collections::HashMap;
 
 /// Clocks of those who make tokens may be off by this much.
 const LEEWAY_SECONDS: u64 = 5;
-/// Longest identity; it stands in every roster.
+/// Most characters of an identity; it stands in every roster.
 pub(crate) const MAX_IDENTITY: usize = 128;
 /// Longest name to show.
 pub(crate) const MAX_NAME: usize = 128;
-/// Longest room name.
+/// Most characters of a room's name.
 pub(crate) const MAX_ROOM: usize = 128;
 /// Most bytes of metadata of a participant or room.
 pub(crate) const MAX_METADATA: usize = 4 * 1024;
@@ -119,6 +120,10 @@ impl Authenticator {
     /// Admits the bearer of `token` to `room`. `identity` is what an open server calls somebody without a token.
     pub(crate) fn admit(&self, token: &str, room: &str, identity: Option<&str>) -> Result<Permit, ControlError> {
         check_room_name(room)?;
+        if let Some(identity) = identity {
+            check_length("name", identity, MAX_IDENTITY)?;
+            check_text("name", identity)?;
+        }
         if token.is_empty() && self.open {
             return Ok(open_permit(identity));
         }
@@ -175,26 +180,26 @@ pub(crate) fn sign(claims: &Claims, secret: &str) -> Result<String, jsonwebtoken
 }
 
 fn permit(claims: Claims) -> Result<Permit, ControlError> {
-    if claims.sub.len() > MAX_IDENTITY {
-        return Err(ControlError::unauthenticated(format!(
-            "The token's identity (sub) has more than {MAX_IDENTITY} bytes."
-        )));
-    }
+    check_length("token's identity (sub)", &claims.sub, MAX_IDENTITY)?;
+    check_text("token's identity (sub)", &claims.sub)?;
+    check_text("token's name", claims.name.as_deref().unwrap_or_default())?;
     if claims.metadata.as_ref().is_some_and(|m| m.len() > MAX_METADATA) {
-        return Err(ControlError::unauthenticated(format!("The token's metadata has more than {MAX_METADATA} bytes.")));
+        return Err(ControlError::bad_message(format!("The token's metadata has more than {MAX_METADATA} bytes.")));
     }
+    let room_options = claims.room_options.unwrap_or_default();
+    check_room_options(&room_options)?;
     Ok(Permit {
         identity: if claims.sub.is_empty() { made_up_identity() } else { claims.sub },
         name: claims.name.map(|name| clip(&name, MAX_NAME)),
         metadata: claims.metadata,
         grants: claims.grants,
-        room_options: claims.room_options.unwrap_or_default(),
+        room_options,
     })
 }
 
 fn open_permit(identity: Option<&str>) -> Permit {
     Permit {
-        identity: identity.map_or_else(made_up_identity, |name| clip(name, MAX_IDENTITY)),
+        identity: identity.map_or_else(made_up_identity, str::to_owned),
         name: None,
         metadata: None,
         grants: GrantClaims { publish: true, subscribe: true, data: true, moderate: true, admin: false, create: true },
@@ -206,13 +211,44 @@ fn made_up_identity() -> String {
     format!("guest-{}", random::text(8))
 }
 
-pub(crate) fn check_room_name(room: &str) -> Result<(), ControlError> {
-    let fine = !room.is_empty() && room.len() <= MAX_ROOM && !room.chars().any(|c| c.is_control() || c == '/');
-    if fine {
-        return Ok(());
+/// Checks what somebody wants to call a room, and what it shall be like.
+pub(crate) fn check_room(name: &str, options: &RoomOptions) -> Result<(), ControlError> {
+    check_room_name(name)?;
+    check_room_options(options)
+}
+
+fn check_room_name(room: &str) -> Result<(), ControlError> {
+    if room.is_empty() || room.contains('/') {
+        return Err(ControlError::bad_message("A room's name has at least one character, and no slash."));
     }
-    let text = format!("A room's name has 1 to {MAX_ROOM} bytes, without slashes and control characters.");
-    Err(ControlError::bad_message(text))
+    check_length("room's name", room, MAX_ROOM)?;
+    check_text("room's name", room)
+}
+
+fn check_room_options(options: &RoomOptions) -> Result<(), ControlError> {
+    if options.metadata.as_ref().is_some_and(|metadata| metadata.len() > MAX_METADATA) {
+        return Err(ControlError::bad_message(format!("The room's metadata has more than {MAX_METADATA} bytes.")));
+    }
+    Ok(())
+}
+
+/// Refuses a name that is too long.
+fn check_length(what: &str, text: &str, max: usize) -> Result<(), ControlError> {
+    if text.chars().nth(max).is_some() {
+        return Err(ControlError::bad_message(format!("The {what} has more than {max} characters.")));
+    }
+    Ok(())
+}
+
+/// Refuses a name that a terminal, a log or a page would show as something else.
+pub(crate) fn check_text(what: &str, text: &str) -> Result<(), ControlError> {
+    match text.chars().find(|c| misleads(*c)) {
+        Some(c) => {
+            let text = format!("The {what} has the control character {}, which no name may have.", c.escape_unicode());
+            Err(ControlError::bad_message(text))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The longest beginning of `text` that has at most `max` bytes.
@@ -268,7 +304,7 @@ mod tests {
         assert!(refusal(&claims(), "another secret").message.contains("signature"));
         assert!(refusal(&Claims { iss: "other".into(), ..claims() }, SECRET).message.contains("API key"));
         assert_eq!(refusal(&Claims { room: "other".into(), ..claims() }, SECRET).code, ErrorCode::Forbidden);
-        assert_eq!(refusal(&Claims { sub: "x".repeat(129), ..claims() }, SECRET).code, ErrorCode::Unauthenticated);
+        assert_eq!(refusal(&Claims { sub: "x".repeat(129), ..claims() }, SECRET).code, ErrorCode::BadMessage);
         for garbage in ["", "x", "a.b.c", "🦀.🦀.🦀"] {
             let error = authenticator().admit(garbage, "demo", None).unwrap_err();
             assert_eq!(error.code, ErrorCode::Unauthenticated, "{garbage}");

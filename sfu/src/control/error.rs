@@ -1,5 +1,6 @@
 //! Why the control plane refuses a request: a code for programs, a sentence for people.
 
+use crate::text::escape;
 use sfu_proto::v1::{Error, ErrorCode};
 
 /// A refusal.
@@ -7,13 +8,16 @@ use sfu_proto::v1::{Error, ErrorCode};
 #[error("{message}")]
 pub(crate) struct ControlError {
     pub(crate) code: ErrorCode,
+    /// What the peer said stands in it escaped.
     pub(crate) message: String,
+    /// Whether the same may be asked again in a moment.
+    pub(crate) retry: bool,
 }
 
 macro_rules! constructors {
     ($($name:ident = $code:ident),+ $(,)?) => {
         $(pub(crate) fn $name(message: impl Into<String>) -> Self {
-            Self { code: ErrorCode::$code, message: message.into() }
+            Self { code: ErrorCode::$code, message: escape(&message.into()).into_owned(), retry: false }
         })+
     };
 }
@@ -30,6 +34,11 @@ impl ControlError {
         unavailable = Unavailable,
         internal = Internal,
     );
+
+    /// What is asked for comes too fast.
+    pub(crate) fn too_fast(message: impl Into<String>) -> Self {
+        Self { retry: true, ..Self::limit(message) }
+    }
 }
 
 impl From<ControlError> for Error {

@@ -147,7 +147,7 @@ impl Room {
             state.set_speakers(&heard);
         }
         self.replan(state);
-        tracing::info!(room = self.name, participant = %id, identity = %participant.identity, ?reason, "left");
+        tracing::info!(room = self.name, participant = %id, identity = &*participant.identity, ?reason, "left");
         Some(participant)
     }
 }

@@ -73,7 +73,7 @@ async fn make_room(
     request: Body<MakeRoom>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let request = body(request)?;
-    crate::control::auth::check_room_name(&request.name)?;
+    crate::control::auth::check_room(&request.name, &request.options)?;
     if let Some(room) = control.room(&request.name) {
         return Ok((StatusCode::OK, Json(room_json(&room, &room.lock()))));
     }

@@ -1,6 +1,7 @@
 //! Refusals over HTTP: a status, and a JSON body with a code for programs and a sentence for people (RFC 9457).
 
 use crate::control::ControlError;
+use crate::text::escape;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sfu_proto::v1::ErrorCode;
@@ -10,11 +11,14 @@ use sfu_proto::v1::ErrorCode;
 pub(crate) struct Problem {
     status: StatusCode,
     detail: String,
+    /// Whether the same may be asked again in a moment.
+    retry: bool,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into() }
+        let retry = status == StatusCode::SERVICE_UNAVAILABLE;
+        Self { status, detail: escape(&detail.into()).into_owned(), retry }
     }
 }
 
@@ -25,11 +29,13 @@ impl From<ControlError> for Problem {
             ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
             ErrorCode::Forbidden => StatusCode::FORBIDDEN,
             ErrorCode::NotFound => StatusCode::NOT_FOUND,
-            ErrorCode::RoomFull | ErrorCode::Limit | ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            ErrorCode::BadSdp => StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorCode::RoomFull | ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::Limit if error.retry => StatusCode::TOO_MANY_REQUESTS,
+            ErrorCode::BadSdp | ErrorCode::Limit => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        Self { status, detail: error.message }
+        let retry = error.retry || status == StatusCode::SERVICE_UNAVAILABLE;
+        Self { status, detail: error.message, retry }
     }
 }
 
@@ -46,7 +52,7 @@ impl IntoResponse for Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if self.retry {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
         }
         response

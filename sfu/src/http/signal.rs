@@ -355,7 +355,7 @@ impl Connection {
 }
 
 fn too_fast() -> ControlError {
-    ControlError::limit("Too many messages or too much data in a short time; slow down.")
+    ControlError::too_fast("Too many messages or too much data in a short time; slow down.")
 }
 
 fn handle(session: &Session, request: &ClientMessage) -> Result<Option<Reply>, ControlError> {

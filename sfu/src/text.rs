@@ -1,0 +1,38 @@
+//! Text of peers where people and programs read it: names, error texts, logs.
+
+use std::borrow::Cow;
+
+/// Whether a terminal, a log or a page would show something else for this than what stands there: control characters
+/// (line ends, ESC), and what breaks lines or turns the order of what is around (Unicode UAX #9, section 2).
+pub(crate) fn misleads(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// `text` with such characters written out, as in Rust's sources.
+pub(crate) fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(misleads) {
+        return text.into();
+    }
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if misleads(c) { escaped.extend(c.escape_default()) } else { escaped.push(c) }
+    }
+    escaped.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_misleads_is_written_out_and_nothing_else() {
+        for (text, expected) in [
+            ("Zoë עברית 👩‍💻 `x`\\n", "Zoë עברית 👩‍💻 `x`\\n"),
+            ("a\nb\r\tc", "a\\nb\\r\\tc"),
+            ("\u{1b}[2J\0\u{7f}\u{9b}", "\\u{1b}[2J\\u{0}\\u{7f}\\u{9b}"),
+            ("gnp\u{202e}.exe\u{2066}\u{2028}", "gnp\\u{202e}.exe\\u{2066}\\u{2028}"),
+        ] {
+            assert_eq!(escape(text), expected);
+        }
+    }
+}
