@@ -92,7 +92,8 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     /// What a peer might call itself to look like another line, drive a terminal or turn the text around.
-    const HOSTILE: &str = "eve\n2026-01-01T00:00:00Z  INFO left identity=\"ann\"\r\u{1b}[2J\u{1b}[8m\0\u{9b}1m\u{202e}\u{2028}x";
+    const HOSTILE: &str =
+        "eve\n2026-01-01T00:00:00Z  INFO left identity=\"ann\"\r\u{1b}[2J\u{1b}[8m\0\u{9b}1m\u{202e}\u{2028}x";
 
     #[derive(Clone, Default)]
     struct Sink(Arc<Mutex<Vec<u8>>>);

@@ -7,8 +7,8 @@
 
 use crate::config::AuthConfig;
 use crate::control::error::ControlError;
-use crate::text::misleads;
 use crate::random;
+use crate::text::misleads;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};

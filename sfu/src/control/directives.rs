@@ -1,5 +1,6 @@
 //! Encoder directives: what a publication's sender is asked to encode, and what it said to that.
 
+use super::auth::clip;
 use super::ids::publication_text;
 use super::lock;
 use super::outbox::Outgoing;
@@ -12,9 +13,11 @@ use std::sync::Mutex;
 
 /// A directive that names no time to live holds this long.
 const DEFAULT_TTL_MS: u32 = 10_000;
+/// Longest detail of an answer that is kept.
+const MAX_DETAIL: usize = 1_024;
 
 /// The latest directive of each publication.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Directives(Mutex<HashMap<PublicationId, Latest>>);
 
 /// The latest directive of one publication.
@@ -42,7 +45,7 @@ impl Directives {
                 outcome = ack.outcome,
                 "directive"
             );
-            latest.ack = Some(ack.clone());
+            latest.ack = Some(EncoderDirectiveAck { detail: clip(&ack.detail, MAX_DETAIL), ..ack.clone() });
         }
     }
 

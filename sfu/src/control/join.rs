@@ -1,15 +1,16 @@
 //! Entering a room: one step from a checked token and an offer to media that flows.
 
-use super::auth::{MAX_METADATA, MAX_NAME, Permit, clip};
+use super::Control;
+use super::auth::{MAX_METADATA, MAX_NAME, Permit, RoomOptions, check_text, clip};
 use super::error::ControlError;
 use super::ids::ParticipantId;
 use super::negotiation::{Negotiated, parse_offer};
 use super::outbox::Outbox;
-use super::participant::{Access, Participant};
+use super::participant::{Access, Participant, Publication};
+use super::publish::{self, PublishPlan};
 use super::requests::Session;
 use super::room::{Room, RoomState};
 use super::slots::Wish;
-use super::{Control, publish};
 use crate::random;
 use crate::worker_thread::WorkerHandle;
 use sfu_core::ids::TransportId;
@@ -41,34 +42,62 @@ pub(crate) struct Entered {
     pub(crate) joined: Joined,
 }
 
+/// What a join will lead to. Making it changes nothing.
+struct JoinPlan {
+    worker: WorkerHandle,
+    media: Option<(Negotiated, PublishPlan)>,
+}
+
 impl Control {
-    /// Lets the bearer of `permit` enter.
+    /// Lets the bearer of `permit` enter. Where that is refused, all is as before.
     pub(crate) fn join(self: &Arc<Self>, permit: &Permit, request: JoinRequest) -> Result<Entered, ControlError> {
         self.check_admission(None)?;
-        if self.sessions.len() >= self.config.limits.participants {
-            let text = "The server has its maximum of participants (limits.participants); try later.";
-            return Err(ControlError::unavailable(text));
-        }
-        if request.metadata.len() > MAX_METADATA {
-            return Err(ControlError::limit(format!("The metadata has more than {MAX_METADATA} bytes.")));
-        }
+        check_request(permit, &request)?;
         let offer = request.offer.as_ref().map(|offer| parse_offer(&offer.sdp)).transpose()?;
-        // A room may be closed between finding and locking it; the next attempt makes a new one.
+        // A room may be opened or closed between planning and locking it; the next attempt sees it as it is then.
         loop {
-            let room = self.open_room(&request.room, &permit.room_options, permit.grants.create)?;
-            let worker = self.place_participant(&room);
+            let known = self.room(&request.room);
+            let worker = match &known {
+                Some(room) => self.place_participant(room),
+                None => {
+                    self.check_may_open(&request.room, permit.grants.create)?;
+                    self.check_full(&self.room_options(&permit.room_options), 0)?;
+                    self.place_room()
+                }
+            };
             self.check_admission(Some(&worker))?;
-            let grants = (permit.grants.publish, permit.grants.subscribe);
-            let negotiated = offer
-                .as_ref()
-                .map(|offer| self.negotiator.negotiate(offer, None, grants, &worker, &self.ids))
-                .transpose()?;
+            let plan = self.plan_join(permit, &request, offer.as_ref(), worker)?;
+            let replaced = known.as_ref().and_then(|room| room.lock().of_identity(&permit.identity));
+            self.check_server_full(replaced.is_some())?;
+            let room =
+                known.unwrap_or_else(|| self.open_room(&request.room, &permit.room_options, plan.worker.clone()));
             let mut state = room.lock();
             if state.closed {
                 continue;
             }
-            return self.enter(&room, &mut state, permit, &request, (worker, negotiated));
+            return self.enter(&room, &mut state, permit, &request, plan);
         }
+    }
+
+    fn plan_join(
+        &self,
+        permit: &Permit,
+        request: &JoinRequest,
+        offer: Option<&sfu_rtc::sdp::Offer>,
+        worker: WorkerHandle,
+    ) -> Result<JoinPlan, ControlError> {
+        let grants = (permit.grants.publish, permit.grants.subscribe);
+        let negotiated = offer.map(|offer| self.negotiator.negotiate(offer, None, grants, &worker, &self.ids));
+        let Some(negotiated) = negotiated.transpose()? else { return Ok(JoinPlan { worker, media: None }) };
+        let sections = &negotiated.media.sections;
+        let wanted = match &request.offer {
+            _ if !permit.grants.publish => Vec::new(),
+            _ if request.access == Access::Whip => publish::everything(sections),
+            Some(offer) => offer.publish.clone(),
+            None => Vec::new(),
+        };
+        let publications = self.plan_publications(sections, &[], &wanted)?;
+        Ok(JoinPlan { worker, media: Some((negotiated, publications)) })
     }
 
     fn enter(
@@ -77,29 +106,31 @@ impl Control {
         state: &mut RoomState,
         permit: &Permit,
         request: &JoinRequest,
-        (worker, negotiated): (WorkerHandle, Option<Negotiated>),
+        plan: JoinPlan,
     ) -> Result<Entered, ControlError> {
-        let replaced = state.participants.values().find(|p| *p.identity == *permit.identity).map(|p| p.id);
-        self.check_full(state, replaced.is_some())?;
+        let replaced = state.of_identity(&permit.identity);
+        self.check_full(&state.options, state.participants.len() - usize::from(replaced.is_some()))?;
+        // Nothing is refused from here on.
         if let Some(older) = replaced {
             let text = "The same identity joined again; the newer session goes on.";
             self.end_session(room, state, older, LeaveReason::Replaced, text);
         }
         let id = self.ids.participant();
-        room.spread().enter(&worker);
-        let participant = new_participant(id, permit, request, worker);
+        room.spread().enter(&plan.worker);
+        let participant = new_participant(id, permit, request, plan.worker);
         let (outbox, secret) = (Arc::clone(&participant.outbox), participant.secret.clone());
+        let client = participant.client.clone();
         state.participants.insert(id, participant);
         state.empty_since = None;
         self.sessions.insert(secret, (Arc::clone(room), id));
-        let answer = negotiated.map(|negotiated| self.enter_media(room, state, id, negotiated, request)).transpose()?;
+        let answer =
+            plan.media.map(|(media, publications)| self.enter_media(room, state, id, request, media, publications));
         state.announce(id);
         room.replan(state);
         let attachment = outbox.attach();
         let joined = self.joined(room, state, id, answer);
         tracing::info!(
-            room = room.name, participant = %id, identity = permit.identity, access = ?request.access,
-            client = request.client, "joined"
+            room = room.name, participant = %id, identity = permit.identity, access = ?request.access, client, "joined"
         );
         let session = Session::new(Arc::clone(self), Arc::clone(room), id, outbox, attachment);
         Ok(Entered { session, joined })
@@ -111,28 +142,19 @@ impl Control {
         room: &Arc<Room>,
         state: &mut RoomState,
         id: ParticipantId,
-        negotiated: Negotiated,
         request: &JoinRequest,
-    ) -> Result<Answer, ControlError> {
-        let sdp = negotiated.answer.clone();
-        let wanted = request.offer.as_ref().map(|offer| offer.publish.as_slice()).unwrap_or_default();
+        negotiated: Negotiated,
+        plan: PublishPlan,
+    ) -> Answer {
         let participant = state.participants.get_mut(&id).expect("it was just put in");
         self.remember_transport(negotiated.media.transport, room, id);
         negotiated.media.command(room.id, negotiated.change, &participant.worker);
-        participant.slots = negotiated.media.slots(&[]);
-        for slot in &mut participant.slots {
-            slot.wish = if request.manual_subscribe { Wish::Nothing } else { request.wish.clone() };
-        }
+        let wish = if request.manual_subscribe { &Wish::Nothing } else { &request.wish };
+        participant.slots = negotiated.media.slots(&[], wish);
         participant.media = Some(negotiated.media);
-        let mut publications = Vec::new();
-        if participant.grants.publish {
-            let everything = publish::everything(participant);
-            let wanted = if request.access == Access::Whip { &everything } else { wanted };
-            for publish in wanted {
-                publications.push(self.publish_on(room, participant, publish)?.info());
-            }
-        }
-        Ok(Answer { sdp, publications })
+        let publications = plan.named.iter().map(Publication::info).collect();
+        self.carry_out(room, participant, plan);
+        Answer { sdp: negotiated.answer, publications }
     }
 
     /// What a client is told that has joined or resumed.
@@ -164,10 +186,10 @@ impl Control {
         self.config.ice_servers.iter().map(server).collect()
     }
 
-    fn check_full(&self, state: &RoomState, replaces: bool) -> Result<(), ControlError> {
-        let here = state.participants.len() - usize::from(replaces);
+    /// Refuses one more where `here` are in a room with these options.
+    fn check_full(&self, options: &RoomOptions, here: usize) -> Result<(), ControlError> {
         let limit = self.config.limits.participants_per_room;
-        if let Some(max) = state.options.max_participants.filter(|max| *max > 0)
+        if let Some(max) = options.max_participants.filter(|max| *max > 0)
             && here >= usize::try_from(max).unwrap_or(usize::MAX)
         {
             let text = format!("The room is full: it admits {max} participants. Try again when somebody has left.");
@@ -179,9 +201,28 @@ impl Control {
         Ok(())
     }
 
+    fn check_server_full(&self, replaces: bool) -> Result<(), ControlError> {
+        if self.sessions.len() - usize::from(replaces).min(self.sessions.len()) >= self.config.limits.participants {
+            let text = "The server has its maximum of participants (limits.participants); try later.";
+            return Err(ControlError::unavailable(text));
+        }
+        Ok(())
+    }
+
     pub(super) fn remember_transport(&self, transport: TransportId, room: &Arc<Room>, id: ParticipantId) {
         self.transports.insert(transport, (Arc::clone(room), id));
     }
+}
+
+/// Refuses what is the client's mistake whatever the server is like.
+fn check_request(permit: &Permit, request: &JoinRequest) -> Result<(), ControlError> {
+    if request.metadata.len() > MAX_METADATA {
+        return Err(ControlError::limit(format!("The metadata has more than {MAX_METADATA} bytes.")));
+    }
+    if permit.name.is_none() {
+        check_text("name", &request.name)?;
+    }
+    Ok(())
 }
 
 fn new_participant(id: ParticipantId, permit: &Permit, request: &JoinRequest, worker: WorkerHandle) -> Participant {

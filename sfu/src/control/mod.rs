@@ -18,6 +18,8 @@ mod placement;
 mod publish;
 mod quality;
 mod rate;
+#[cfg(test)]
+mod refusal_tests;
 mod requests;
 mod room;
 mod slots;
@@ -120,36 +122,50 @@ impl Control {
         self.sessions.get(secret).map(|session| session.clone())
     }
 
-    /// The room `name`, which is made where it is not there and `may_create`.
-    pub(crate) fn open_room(
-        &self,
-        name: &str,
-        options: &RoomOptions,
-        may_create: bool,
-    ) -> Result<Arc<Room>, ControlError> {
-        if let Some(room) = self.room(name) {
-            return Ok(room);
-        }
+    /// Refuses to make the room `name` where `may_create` or the number of rooms forbids it.
+    pub(super) fn check_may_open(&self, name: &str, may_create: bool) -> Result<(), ControlError> {
         if !may_create {
             return Err(ControlError::not_found(format!("There is no room `{name}`, and the token may not make it.")));
         }
         if self.rooms.len() >= self.config.limits.rooms {
-            return Err(ControlError::limit("The server has its maximum of rooms (limits.rooms); try later."));
+            let text = "The server has its maximum of rooms (limits.rooms); try later.";
+            return Err(ControlError::unavailable(text));
         }
-        let worker = self.place_room();
+        Ok(())
+    }
+
+    /// Makes the room `name` on `worker`, or gives the one that is there.
+    pub(crate) fn open_room(&self, name: &str, options: &RoomOptions, worker: WorkerHandle) -> Arc<Room> {
         match self.rooms.entry(name.to_owned()) {
-            Entry::Occupied(entry) => Ok(Arc::clone(entry.get())),
+            Entry::Occupied(entry) => Arc::clone(entry.get()),
             Entry::Vacant(entry) => {
-                let options = with_defaults(options, &self.config);
+                let options = self.room_options(options);
                 let id = self.ids.room();
                 let worker_index = worker.index();
                 let room = Arc::new(Room::open(id, name.to_owned(), options, worker, self.clock.now()));
                 self.rooms_by_id.insert(id, Arc::clone(&room));
                 entry.insert(Arc::clone(&room));
                 tracing::info!(room = name, worker = worker_index, "room opened");
-                Ok(room)
+                room
             }
         }
+    }
+
+    /// What a room gets that is made with `options`.
+    pub(super) fn room_options(&self, options: &RoomOptions) -> RoomOptions {
+        let room = &self.config.room;
+        RoomOptions {
+            max_participants: Some(options.max_participants.unwrap_or(room.max_participants)),
+            empty_timeout_seconds: Some(options.empty_timeout_seconds.unwrap_or(room.empty_timeout_seconds)),
+            metadata: options.metadata.clone(),
+        }
+    }
+
+    /// The admin API makes a room that was not there.
+    pub(crate) fn make_room(&self, name: &str, options: &RoomOptions) -> Result<Arc<Room>, ControlError> {
+        auth::check_room(name, options)?;
+        self.check_may_open(name, true)?;
+        Ok(self.open_room(name, options, self.place_room()))
     }
 
     /// Refuses newcomers while the server goes down or the worker of their room has too much to do.
@@ -162,14 +178,6 @@ impl Control {
             return Err(ControlError::unavailable("The server has too much to do; try again in a moment."));
         }
         Ok(())
-    }
-}
-
-fn with_defaults(options: &RoomOptions, config: &Config) -> RoomOptions {
-    RoomOptions {
-        max_participants: Some(options.max_participants.unwrap_or(config.room.max_participants)),
-        empty_timeout_seconds: Some(options.empty_timeout_seconds.unwrap_or(config.room.empty_timeout_seconds)),
-        metadata: options.metadata.clone(),
     }
 }
 

@@ -120,11 +120,6 @@ pub(crate) fn parse_offer(sdp: &str) -> Result<Offer, ControlError> {
 }
 
 impl Media {
-    /// The section `mid`.
-    pub(crate) fn section(&self, mid: &Mid) -> Option<&MediaSection> {
-        self.sections.iter().find(|section| section.mid == *mid)
-    }
-
     /// Tells the worker what `change` made of this.
     pub(crate) fn command(&self, room: RoomId, change: Change, worker: &WorkerHandle) {
         let (transport, sections) = (self.transport, self.sections.clone());
@@ -156,8 +151,9 @@ impl Media {
         worker.send(Command::RestartIce { transport: self.transport, local, remote });
     }
 
-    /// The slots of these sections; those that were there before, in `old`, stay as they are.
-    pub(crate) fn slots(&self, old: &[Slot]) -> Vec<Slot> {
+    /// The slots of these sections; those that were there before, in `old`, stay as they are, and new ones get
+    /// `new_wish`.
+    pub(crate) fn slots(&self, old: &[Slot], new_wish: &Wish) -> Vec<Slot> {
         let mut slots: Vec<Slot> = Vec::new();
         for section in self.sections.iter().filter(|section| section.direction == Direction::Send) {
             let ordinal = slots.iter().filter(|slot| slot.kind == section.kind).count();
@@ -167,7 +163,7 @@ impl Media {
                     mid: section.mid,
                     kind: section.kind,
                     ordinal,
-                    wish: Wish::Auto,
+                    wish: new_wish.clone(),
                     preference: LayerPreference::default(),
                     current: None,
                 },

@@ -17,6 +17,7 @@ const MAX_BYTES: usize = 384 * 1024;
 const LOSSY_BYTES: usize = 64 * 1024;
 
 /// A message on its way to one or many clients.
+#[derive(Debug)]
 pub(crate) struct Outgoing {
     message: ServerMessage,
     size: usize,
@@ -61,13 +62,13 @@ pub(crate) enum Next {
 }
 
 /// The queue of one session.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Outbox {
     state: Mutex<State>,
     notify: Notify,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     queue: VecDeque<Arc<Outgoing>>,
     bytes: usize,

@@ -27,6 +27,7 @@ pub(crate) enum Access {
 }
 
 /// One session.
+#[derive(Debug)]
 pub(crate) struct Participant {
     pub(crate) id: ParticipantId,
     pub(crate) identity: Arc<str>,

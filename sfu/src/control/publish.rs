@@ -16,61 +16,93 @@ use sfu_rtc::media::{Direction, MediaSection};
 /// Longest label of a publication.
 const MAX_LABEL: usize = 256;
 
+/// What somebody will publish, once a request is carried out. Making it changes nothing.
+#[derive(Clone, Debug)]
+pub(super) struct PublishPlan {
+    /// All publications afterwards.
+    after: Vec<Publication>,
+    /// Those that the request names, in its order.
+    pub(super) named: Vec<Publication>,
+}
+
 /// Every sending section, as a WHIP client means it.
-pub(super) fn everything(participant: &Participant) -> Vec<Publish> {
-    let sections = participant.media.iter().flat_map(|media| &media.sections);
+pub(super) fn everything(sections: &[MediaSection]) -> Vec<Publish> {
     sections
+        .iter()
         .filter(|section| section.direction == Direction::Receive)
         .map(|section| Publish { mid: section.mid.to_string(), ..Publish::default() })
         .collect()
 }
 
 impl Control {
-    /// Publishes on one section. Publishing again changes source and label.
-    pub(super) fn publish_on(
+    /// Plans to publish `wanted` where `sections` are negotiated and `known` is published. Publications whose section
+    /// carries nothing any more end. Publishing again changes source and label.
+    pub(super) fn plan_publications(
         &self,
-        room: &Room,
-        participant: &mut Participant,
-        publish: &Publish,
-    ) -> Result<Publication, ControlError> {
-        if !participant.grants.publish {
-            return Err(ControlError::forbidden("The token does not allow publishing."));
+        sections: &[MediaSection],
+        known: &[Publication],
+        wanted: &[Publish],
+    ) -> Result<PublishPlan, ControlError> {
+        let alive = |publication: &&Publication| receiving(sections, &publication.mid).is_some();
+        let mut after: Vec<Publication> = known.iter().filter(alive).cloned().collect();
+        let mut named: Vec<Publication> = Vec::new();
+        for publish in wanted {
+            let section = Mid::new(&publish.mid).and_then(|mid| receiving(sections, &mid)).ok_or_else(|| {
+                ControlError::not_found(format!("No section with mid `{}` that sends was negotiated.", publish.mid))
+            })?;
+            if named.iter().any(|publication| publication.mid == section.mid) {
+                let text = format!("The section with mid `{}` is to be published twice.", section.mid);
+                return Err(ControlError::bad_message(text));
+            }
+            let source = translate::source_in(publish.source(), section.kind);
+            let label = clip(&publish.label, MAX_LABEL);
+            if let Some(known) = after.iter_mut().find(|known| known.mid == section.mid) {
+                (known.source, known.label) = (source, label);
+                named.push(known.clone());
+                continue;
+            }
+            let limit = self.config.limits.publications_per_participant;
+            if after.len() >= limit {
+                let text = format!(
+                    "A participant may publish {limit} things (limits.publications_per_participant); unpublish one first."
+                );
+                return Err(ControlError::limit(text));
+            }
+            let publication = Publication {
+                id: self.ids.publication(),
+                mid: section.mid,
+                kind: section.kind,
+                source,
+                label,
+                muted: publish.muted,
+                codec: None,
+                rids: section.rids.clone(),
+            };
+            after.push(publication.clone());
+            named.push(publication);
         }
-        let (transport, section) = receiving_section(participant, &publish.mid)?;
-        let (mid, kind, rids) = (section.mid, section.kind, section.rids.clone());
-        let source = translate::source_in(publish.source(), kind);
-        let label = clip(&publish.label, MAX_LABEL);
-        if let Some(known) = participant.publications.iter_mut().find(|known| known.mid == mid) {
-            (known.source, known.label) = (source, label);
-            return Ok(known.clone());
-        }
-        let limit = self.config.limits.publications_per_participant;
-        if participant.publications.len() >= limit {
-            return Err(ControlError::limit(format!("A participant may publish {limit} things; unpublish one first.")));
-        }
-        let id = self.ids.publication();
-        let origin = participant.worker.index();
-        room.spread().publish(Source { id, origin, transport, mid, kind, rids: rids.clone() });
-        if publish.muted {
-            room.spread().set_muted(id, true);
-        }
-        let publication = Publication { id, mid, kind, source, label, muted: publish.muted, codec: None, rids };
-        participant.publications.push(publication.clone());
-        Ok(publication)
+        Ok(PublishPlan { after, named })
     }
 
-    /// Ends publications whose section carries nothing any more. Whether there were any.
-    pub(super) fn unpublish_dead(&self, room: &Room, participant: &mut Participant) -> bool {
-        let before = participant.publications.len();
-        let Some(media) = &participant.media else { return false };
-        participant.publications.retain(|publication| {
-            let alive = media.section(&publication.mid).is_some_and(|s| s.direction == Direction::Receive);
-            if !alive {
-                room.spread().unpublish(publication.id);
+    /// Carries a plan out. Whether others have to be told.
+    pub(super) fn carry_out(&self, room: &Room, participant: &mut Participant, plan: PublishPlan) -> bool {
+        let Some(transport) = participant.media.as_ref().map(|media| media.transport) else { return false };
+        let mut changed = !plan.named.is_empty();
+        let mut spread = room.spread();
+        for ended in participant.publications.iter().filter(|old| plan.after.iter().all(|p| p.id != old.id)) {
+            spread.unpublish(ended.id);
+            self.directives.forget(ended.id);
+            changed = true;
+        }
+        for new in plan.after.iter().filter(|new| participant.publication(new.id).is_none()) {
+            let Publication { id, mid, kind, rids, muted, .. } = new.clone();
+            spread.publish(Source { id, origin: participant.worker.index(), transport, mid, kind, rids });
+            if muted {
+                spread.set_muted(id, true);
             }
-            alive
-        });
-        participant.publications.len() != before
+        }
+        participant.publications = plan.after;
+        changed
     }
 
     /// Ends a publication of `owner`.
@@ -116,16 +148,15 @@ pub(super) fn no_publication() -> ControlError {
     ControlError::not_found("There is no such publication; it may have ended.")
 }
 
-fn receiving_section<'a>(
-    participant: &'a Participant,
-    mid: &str,
-) -> Result<(sfu_core::ids::TransportId, &'a MediaSection), ControlError> {
-    let media = participant
-        .media
-        .as_ref()
-        .ok_or_else(|| ControlError::bad_message("Nothing is negotiated yet; send an Offer first."))?;
-    let section = Mid::new(mid).and_then(|mid| media.section(&mid)).filter(|s| s.direction == Direction::Receive);
-    let section = section
-        .ok_or_else(|| ControlError::not_found(format!("No section with mid `{mid}` that sends was negotiated.")))?;
-    Ok((media.transport, section))
+/// The section `mid`, where its peer sends on it.
+fn receiving<'a>(sections: &'a [MediaSection], mid: &Mid) -> Option<&'a MediaSection> {
+    sections.iter().find(|section| section.mid == *mid && section.direction == Direction::Receive)
+}
+
+pub(super) fn may_publish(participant: &Participant) -> Result<(), ControlError> {
+    if participant.grants.publish {
+        Ok(())
+    } else {
+        Err(ControlError::forbidden("The token does not allow publishing."))
+    }
 }

@@ -1,18 +1,20 @@
 //! What a client may ask for once it is in a room.
 
-use super::Control;
 use super::error::ControlError;
 use super::ids::{ParticipantId, parse_participant, parse_publication};
 use super::negotiation::{Change, parse_offer};
 use super::outbox::{Next, Outbox, Outgoing};
+use super::participant::Publication;
 use super::publish::no_publication;
 use super::room::{Room, RoomState};
+use super::{Control, Wish, publish};
 use sfu_proto::v1::client_message::Body as Request;
 use sfu_proto::v1::moderate::Action;
 use sfu_proto::v1::server_message::Body as Reply;
 use sfu_proto::v1::{
     Answer, Data, Done, LeaveReason, Moderate, Muted, Offer, Pong, Publish, Published, SendData, SetMuted, Unpublish,
 };
+use std::collections::BTreeSet;
 use std::sync::{Arc, MutexGuard};
 
 /// Most bytes of one data message.
@@ -117,31 +119,29 @@ impl Session {
         let parsed = parse_offer(&offer.sdp)?;
         let control = &self.control;
         let mut state = self.state()?;
-        let me = state.participants.get_mut(&self.id).expect("state() checked it");
+        let me = &state.participants[&self.id];
         let grants = (me.grants.publish, me.grants.subscribe);
         let negotiated = control.negotiator.negotiate(&parsed, me.media.as_ref(), grants, &me.worker, &control.ids)?;
+        if !offer.publish.is_empty() {
+            publish::may_publish(me)?;
+        }
+        // What an earlier transport carried ends with it.
+        let known = if negotiated.change == Change::New { &[] } else { me.publications.as_slice() };
+        let plan = control.plan_publications(&negotiated.media.sections, known, &offer.publish)?;
+        let publications = plan.named.iter().map(Publication::info).collect();
+        // Nothing is refused from here on.
         let ended = negotiated.change == Change::New && control.end_media(&self.room, &mut state, self.id);
         let me = state.participants.get_mut(&self.id).expect("state() checked it");
         if negotiated.change == Change::New {
             control.remember_transport(negotiated.media.transport, &self.room, self.id);
         }
         negotiated.media.command(self.room.id, negotiated.change, &me.worker);
-        let manual = me.manual_subscribe;
-        let known: Vec<_> = me.slots.iter().map(|slot| slot.mid).collect();
-        me.slots = negotiated.media.slots(&me.slots);
-        if manual {
-            let new = me.slots.iter_mut().filter(|slot| !known.contains(&slot.mid));
-            new.for_each(|slot| slot.wish = super::Wish::Nothing);
-        }
+        let new_wish = if me.manual_subscribe { Wish::Nothing } else { Wish::Auto };
+        me.slots = negotiated.media.slots(&me.slots, &new_wish);
         me.media = Some(negotiated.media);
         me.media_lost = None;
-        let mut changed = control.unpublish_dead(&self.room, me) || ended;
-        let mut publications = Vec::with_capacity(offer.publish.len());
-        for publish in &offer.publish {
-            publications.push(control.publish_on(&self.room, me, publish)?.info());
-            changed = true;
-        }
-        if changed {
+        let changed = control.carry_out(&self.room, me, plan);
+        if changed || ended {
             state.announce(self.id);
         }
         self.room.replan(&mut state);
@@ -151,10 +151,16 @@ impl Session {
     fn publish(&self, publish: &Publish) -> Result<Published, ControlError> {
         let mut state = self.state()?;
         let me = state.participants.get_mut(&self.id).expect("state() checked it");
-        let publication = self.control.publish_on(&self.room, me, publish)?;
+        publish::may_publish(me)?;
+        let media = me.media.as_ref();
+        let media =
+            media.ok_or_else(|| ControlError::bad_message("Nothing is negotiated yet; send an Offer first."))?;
+        let plan = self.control.plan_publications(&media.sections, &me.publications, std::slice::from_ref(publish))?;
+        let publication = plan.named.first().map(Publication::info);
+        self.control.carry_out(&self.room, me, plan);
         state.announce(self.id);
         self.room.replan(&mut state);
-        Ok(Published { publication: Some(publication.info()) })
+        Ok(Published { publication })
     }
 
     fn unpublish(&self, unpublish: &Unpublish) -> Result<(), ControlError> {
@@ -180,14 +186,13 @@ impl Session {
         if !me.grants.data {
             return Err(ControlError::forbidden("The token does not allow data messages."));
         }
-        let to: Vec<ParticipantId> = data.to.iter().filter_map(|name| parse_participant(name)).collect();
-        if to.len() != data.to.len() {
-            return Err(ControlError::not_found("One of the receivers is not in the room."));
-        }
+        let unknown = || ControlError::not_found("One of the receivers is not in the room.");
+        let to: BTreeSet<ParticipantId> =
+            data.to.iter().map(|name| parse_participant(name).ok_or_else(unknown)).collect::<Result<_, _>>()?;
         let body = Data { from: self.id.to_string(), payload: data.payload.clone(), topic: data.topic.clone() };
         let message = Outgoing::new(Reply::Data(body));
-        let everybody = to.is_empty();
-        for other in state.participants.values().filter(|p| p.id != self.id && (everybody || to.contains(&p.id))) {
+        let others = state.participants.values().filter(|other| other.id != self.id);
+        for other in others.filter(|other| to.is_empty() || to.contains(&other.id)) {
             if data.lossy {
                 other.outbox.push_lossy(Arc::clone(&message));
             } else {

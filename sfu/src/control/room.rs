@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 const RECENT_SPEAKERS: usize = 32;
 
 /// A room on its workers.
+#[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) id: RoomId,
     pub(crate) name: String,
@@ -32,6 +33,7 @@ pub(crate) struct Room {
 }
 
 /// What changes.
+#[derive(Debug)]
 pub(crate) struct RoomState {
     pub(crate) options: RoomOptions,
     pub(crate) participants: BTreeMap<ParticipantId, Participant>,
@@ -180,6 +182,11 @@ impl RoomState {
     pub(crate) fn slots_of(&self, id: ParticipantId) -> Vec<SlotAssignment> {
         let publishers = self.publishers();
         self.participants.get(&id).map(|p| slot_infos(p, &publishers)).unwrap_or_default()
+    }
+
+    /// The session of this identity.
+    pub(super) fn of_identity(&self, identity: &str) -> Option<ParticipantId> {
+        self.participants.values().find(|participant| *participant.identity == *identity).map(|found| found.id)
     }
 
     /// Whose publication this is.

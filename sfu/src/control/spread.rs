@@ -14,6 +14,7 @@ use sfu_rtc::media::MediaKind;
 pub(crate) type Heard = Vec<(PublicationId, f32)>;
 
 /// Where one room is.
+#[derive(Debug)]
 pub(crate) struct Spread {
     room: RoomId,
     /// The home first; never empty.
@@ -22,6 +23,7 @@ pub(crate) struct Spread {
 }
 
 /// A room on one worker.
+#[derive(Debug)]
 struct OnWorker {
     handle: WorkerHandle,
     participants: usize,

@@ -73,11 +73,10 @@ async fn make_room(
     request: Body<MakeRoom>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let request = body(request)?;
-    crate::control::auth::check_room(&request.name, &request.options)?;
     if let Some(room) = control.room(&request.name) {
         return Ok((StatusCode::OK, Json(room_json(&room, &room.lock()))));
     }
-    let room = control.open_room(&request.name, &request.options, true)?;
+    let room = control.make_room(&request.name, &request.options)?;
     let shown = room_json(&room, &room.lock());
     Ok((StatusCode::CREATED, Json(shown)))
 }

@@ -29,7 +29,7 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::{io, thread};
+use std::{fmt, io, thread};
 use tokio::sync::mpsc::Sender;
 
 /// What a worker thread tells the control plane.
@@ -104,6 +104,12 @@ impl Count {
     }
 }
 
+impl fmt::Debug for WorkerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "worker {}", self.index())
+    }
+}
+
 /// Token of the waker.
 const WAKER: Token = Token(0);
 /// Token of the UDP socket.
@@ -173,6 +179,32 @@ impl WorkerHandle {
     /// Ends the thread, after what was ordered before.
     pub(crate) fn stop(&self) {
         self.push(Input::Stop);
+    }
+
+    /// One without a thread: what it is told waits, for a test to look at.
+    #[cfg(test)]
+    pub(crate) fn idle(index: usize) -> Self {
+        let poll = Poll::new().unwrap();
+        Self(Arc::new(Shared {
+            index,
+            candidates: Vec::new(),
+            queue: Mutex::default(),
+            waker: Waker::new(poll.registry(), WAKER).unwrap(),
+            stats: ThreadStats::default(),
+            placed: Placed::default(),
+        }))
+    }
+
+    /// What waits, as a text, and what is placed on the worker.
+    #[cfg(test)]
+    pub(crate) fn shown(&self) -> String {
+        format!("{:?} {:?}", lock(&self.0.queue), self.0.placed)
+    }
+
+    /// Forgets what waits.
+    #[cfg(test)]
+    pub(crate) fn forget_waiting(&self) {
+        lock(&self.0.queue).clear();
     }
 
     fn push(&self, input: Input) {

@@ -113,7 +113,7 @@ async fn limits_of_the_server_hold() {
     assert_eq!(server.client().await.refusal(too_many_sections).await, "ERROR_CODE_BAD_SDP");
     let (mut alice, mut bob) = (server.client().await, server.client().await);
     assert!(alice.request(join("a", "one")).await.get("joined").is_some());
-    assert_eq!(server.client().await.refusal(join("b", "two")).await, "ERROR_CODE_LIMIT");
+    assert_eq!(server.client().await.refusal(join("b", "two")).await, "ERROR_CODE_UNAVAILABLE");
     assert!(bob.request(join("b", "one")).await.get("joined").is_some());
     assert_eq!(server.client().await.refusal(join("c", "one")).await, "ERROR_CODE_UNAVAILABLE");
     let mut join = join_with_media("one");
@@ -130,4 +130,55 @@ async fn connections_are_counted() {
     while server.connect("sfu.v1.json").await.is_err() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test]
+async fn a_refused_join_changes_nothing() {
+    let server = Server::configured("[limits]\npublications_per_participant = 2");
+    let (mut older, first) = server.join("demo", json!({ "token": token(json!({})) })).await;
+    let with = |room: &str, publish: serde_json::Value| {
+        let mut join = join_with_media(room);
+        join["token"] = token(json!({ "room": room })).into();
+        join["offer"]["publish"] = publish;
+        json!({ "join": join })
+    };
+    let unknown = with("demo", json!([{ "mid": "0" }, { "mid": "9" }]));
+    assert_eq!(server.client().await.refusal(unknown).await, "ERROR_CODE_NOT_FOUND");
+    let twice = with("demo", json!([{ "mid": "0" }, { "mid": "0" }]));
+    assert_eq!(server.client().await.refusal(twice).await, "ERROR_CODE_BAD_MESSAGE");
+    let elsewhere = with("new", json!([{ "mid": "9" }]));
+    assert_eq!(server.client().await.refusal(elsewhere).await, "ERROR_CODE_NOT_FOUND");
+    assert!(older.request(json!({ "ping": {} })).await.get("pong").is_some(), "the older session goes on");
+    let admin = format!("Bearer {}", crate::harness::admin_token());
+    let rooms = server.request("GET", "/v1/admin/rooms", &[("Authorization", &admin)], "").json();
+    assert_eq!(rooms["rooms"].as_array().unwrap().len(), 1, "a refused join makes no room: {rooms}");
+    let here = server.request("GET", "/v1/admin/rooms/demo/participants", &[("Authorization", &admin)], "").json();
+    let here = here["participants"].as_array().unwrap().clone();
+    assert_eq!(here.iter().map(|one| &one["id"]).collect::<Vec<_>>(), [&first["participantId"]], "nor a ghost");
+}
+
+#[tokio::test]
+async fn names_with_control_characters_are_refused() {
+    let server = Server::configured("");
+    for (claims, room, name) in [
+        (json!({ "sub": "eve\nroot" }), "demo", ""),
+        (json!({ "name": "\u{1b}[2J" }), "demo", ""),
+        (json!({ "room": "*" }), "a\u{202e}b", ""),
+        (json!({}), "demo", "gnp\u{202e}.exe"),
+        (json!({}), "demo", "nul\0"),
+    ] {
+        let join = json!({ "join": { "token": token(claims), "room": room, "name": name } });
+        let reply = server.client().await.request(join).await;
+        assert_eq!(reply["error"]["code"], "ERROR_CODE_BAD_MESSAGE", "{reply}");
+        assert!(reply["error"]["message"].as_str().unwrap().contains("control character"), "{reply}");
+    }
+    let bearer = format!("Bearer {}", token(json!({ "room": "*" })));
+    let headers = [("Content-Type", "application/sdp"), ("Authorization", bearer.as_str())];
+    for path in ["/whip/demo/eve%0Aroot", "/whip/de%1Bmo/eve", "/whep/de%E2%80%AEmo"] {
+        let refused = server.request("POST", path, &headers, crate::harness::PUBLISHER);
+        assert_eq!(refused.status, 400, "{path}: {refused:?}");
+    }
+    // What an error quotes is escaped.
+    let nobody = server.request("POST", "/whep/demo/eve%E2%80%AE", &headers, crate::harness::PLAYER);
+    assert!(nobody.detail().contains("\\u{202e}"), "{nobody:?}");
 }

@@ -129,3 +129,27 @@ async fn whip_publishers_are_seen_and_whep_players_are_not() {
         "the newer publisher wins; the player was never seen"
     );
 }
+
+/// A publisher's offer with so many sections of sound.
+fn sounds(count: usize) -> String {
+    let (session, media) = PUBLISHER.split_once("m=").unwrap();
+    let sound = media.split("m=").find(|section| section.starts_with("audio")).unwrap();
+    let mid = sound.lines().find(|line| line.starts_with("a=mid:")).unwrap();
+    let bundle = session.lines().find(|line| line.starts_with("a=group:BUNDLE")).unwrap();
+    let mids: Vec<String> = (0..count).map(|i| i.to_string()).collect();
+    let session = session.replace(bundle, &format!("a=group:BUNDLE {}", mids.join(" ")));
+    session + &(0..count).map(|i| format!("m={sound}").replace(mid, &format!("a=mid:{i}"))).collect::<String>()
+}
+
+#[test]
+fn an_offer_of_too_much_is_refused_and_the_older_session_goes_on() {
+    let server = Server::dev();
+    let post = |offer: &str| server.request("POST", "/whip/demo/cam", &[("Content-Type", "application/sdp")], offer);
+    let older = post(PUBLISHER);
+    assert_eq!(older.status, 201);
+    let refused = post(&sounds(17));
+    assert_eq!((refused.status, refused.header("retry-after")), (422, None), "{refused:?}");
+    assert!(refused.detail().contains("16"), "the limit is named: {refused:?}");
+    assert_eq!(server.request("DELETE", older.header("location").unwrap(), &[], "").status, 200);
+    assert_eq!(post(&sounds(16)).status, 201);
+}
