@@ -66,7 +66,7 @@ def arguments():
     parser.add_argument("--packets", type=int, default=250, help="audio packets that each player waits for")
     parser.add_argument("--seconds", type=int, default=40, help="give up on a player after so many")
     parser.add_argument("--json", metavar="FILE", help="the table as JSON as well")
-    parser.add_argument("--keep", metavar="FOLDER", help="keep logs, offers and results there")
+    parser.add_argument("--keep", metavar="FOLDER", help="keep logs and results there")
     parser.add_argument("--server", default="target/debug/sfu", help="the server's program")
     parser.add_argument("--clients", action="store_true", help="list the clients")
     return parser.parse_args()
