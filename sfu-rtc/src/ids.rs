@@ -47,8 +47,9 @@ impl SeqNo {
     }
 }
 
-/// Longest MID or RID kept; the one-byte header extension carries at most 16 bytes (RFC 8285).
-const MAX_ID_LEN: usize = 16;
+/// Longest MID or RID kept. The one-byte header extension carries at most 16 bytes (RFC 8285 section 4.2), but some peers
+/// name sections by a UUID of 36, in the two-byte form or in the description alone.
+const MAX_ID_LEN: usize = 48;
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -57,7 +58,7 @@ macro_rules! text_id {
         pub struct $name(ArrayString<MAX_ID_LEN>);
 
         impl $name {
-            /// `None` where `text` is empty, longer than 16 bytes or holds anything but visible ASCII.
+            /// `None` where `text` is empty, longer than 48 bytes or holds anything but visible ASCII.
             pub fn new(text: &str) -> Option<Self> {
                 let fits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
                 fits.then(|| ArrayString::from(text).ok().map(Self)).flatten()
@@ -115,7 +116,8 @@ mod tests {
     fn text_ids_refuse_what_cannot_be_one() {
         assert_eq!(Mid::new("0").unwrap().as_str(), "0");
         assert!(Mid::new("").is_none());
-        assert!(Mid::new("seventeen-letters").is_none());
+        assert!(Mid::new("8f14e45f-ceea-467f-a830-5d43b1f2c0d9").is_some());
+        assert!(Mid::new(&"x".repeat(49)).is_none());
         assert!(Rid::from_bytes(b"a b").is_none());
         assert!(Rid::from_bytes(&[0xff]).is_none());
     }

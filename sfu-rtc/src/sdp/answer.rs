@@ -47,11 +47,16 @@ pub struct Answer {
     pub sections: Vec<MediaSection>,
     /// Our side of DTLS.
     pub dtls_role: DtlsRole,
+    /// Sections that the peer wants and that cannot be used, by their place in the offer, with the reason.
+    pub refused: Vec<(usize, &'static str)>,
 }
 
 /// Answers an offer. `new_ssrc` gives random numbers; one that is taken already is not used.
 ///
-/// A section that cannot be served is rejected and does not make the answer fail.
+/// A section that cannot be served is rejected, with the reason in its i= line, and does not make the answer fail.
+///
+/// # Errors
+/// [`SdpError::NothingUsable`] where that is so of all of them; else what is wrong with the offer, or our arguments.
 pub fn answer(
     offer: &Offer,
     params: &AnswerParams<'_>,
@@ -63,22 +68,37 @@ pub fn answer(
     let mut settled = Vec::with_capacity(offer.media.len());
     for media in &offer.media {
         settled.push(match carried(offer, media) {
-            Some((mid, kind)) => settle(media, mid, kind, params, &mut sources)?,
-            None => Settled::Rejected,
+            Ok((mid, kind)) => settle(media, mid, kind, params, &mut sources)?,
+            Err(why) => Settled::Rejected(why),
         });
+    }
+    let refused: Vec<_> = offer
+        .media
+        .iter()
+        .zip(&settled)
+        .enumerate()
+        .filter_map(|(at, (media, settled))| match settled {
+            Settled::Rejected(why) if !media.stopped => Some((at, *why)),
+            _ => None,
+        })
+        .collect();
+    if let Some((_, what)) = refused.first()
+        && settled.iter().all(|settled| matches!(settled, Settled::Rejected(_)))
+    {
+        return Err(SdpError::NothingUsable { what });
     }
     let sdp = write::answer(offer, params, dtls_role, &settled)?;
     let sections = offer.media.iter().zip(settled).filter_map(|(media, settled)| match settled {
         Settled::Live(live) => Some(live.section),
-        Settled::Rejected => Some(stopped_section(media.mid?, kind(media)?, params)),
+        Settled::Rejected(_) => Some(stopped_section(media.mid?, kind(media)?, params)),
     });
-    Ok(Answer { sdp, sections: sections.collect(), dtls_role })
+    Ok(Answer { sdp, sections: sections.collect(), dtls_role, refused })
 }
 
 /// What became of an offered section.
 pub(super) enum Settled {
-    /// Answered with port 0.
-    Rejected,
+    /// Answered with port 0; why.
+    Rejected(&'static str),
     /// Part of the transport.
     Live(Box<Live>),
 }
@@ -132,12 +152,22 @@ fn kind(media: &OfferedMedia) -> Option<MediaKind> {
     }
 }
 
-/// Mid and kind of a section that our transport can carry.
-fn carried(offer: &Offer, media: &OfferedMedia) -> Option<(Mid, MediaKind)> {
+/// Mid and kind of a section that our transport can carry; else why it cannot.
+fn carried(offer: &Offer, media: &OfferedMedia) -> Result<(Mid, MediaKind), &'static str> {
     const PROTOCOLS: [&str; 4] = ["UDP/TLS/RTP/SAVPF", "TCP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "RTP/SAVPF"];
-    let mid = media.mid.filter(|mid| offer.bundle.contains(mid))?;
-    let ours = !media.stopped && media.rtcp_mux && PROTOCOLS.contains(&media.protocol.as_str());
-    ours.then_some((mid, kind(media)?))
+    if media.stopped {
+        return Err("it is stopped");
+    }
+    if !PROTOCOLS.contains(&media.protocol.as_str()) {
+        return Err("its protocol is not UDP/TLS/RTP/SAVPF");
+    }
+    let kind = kind(media).ok_or("it is neither audio nor video")?;
+    let mid = media.mid.filter(|mid| offer.bundle.contains(mid)).ok_or("it is not in the BUNDLE group")?;
+    // What the section says that stands for the bundle is so of all in it.
+    if !media.rtcp_mux && !offer.rtcp_mux {
+        return Err("it has no a=rtcp-mux, and RTCP on a port of its own is not supported");
+    }
+    Ok((mid, kind))
 }
 
 fn settle(
@@ -151,7 +181,7 @@ fn settle(
     let mut accepted = select::formats(media, policy);
     accepted.retain(|a| a.format.codec.kind() == kind);
     if accepted.is_empty() {
-        return Ok(Settled::Rejected);
+        return Ok(Settled::Rejected("none of its formats is one that this server forwards"));
     }
     let direction = match media.direction {
         offered if offered.sends() && policy.publish => Direction::Receive,

@@ -48,6 +48,12 @@ pub enum SdpError {
         /// What.
         what: &'static str,
     },
+    /// None of its sections can be used; why not the first.
+    #[error("nothing of the offer can be used: {what}")]
+    NothingUsable {
+        /// What is wrong with a section.
+        what: &'static str,
+    },
     /// Parts of it contradict each other.
     #[error("the description contradicts itself: {what}")]
     Contradiction {

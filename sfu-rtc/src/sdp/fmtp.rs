@@ -16,6 +16,16 @@ pub(super) fn h264_profile_idc(fmtp: &str) -> Option<u8> {
     u8::from_str_radix(idc, 16).ok()
 }
 
+/// The packetization mode of H.264 (RFC 6184 section 8.1), 0 where none is named; `None` for the interleaved one, which
+/// real-time media does not use.
+pub(super) fn h264_mode(fmtp: &str) -> Option<u8> {
+    match parameter(fmtp, "packetization-mode") {
+        None | Some("0") => Some(0),
+        Some("1") => Some(1),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -28,5 +38,6 @@ mod tests {
         assert_eq!(h264_profile_idc(fmtp), Some(0x64));
         assert_eq!(h264_profile_idc(""), Some(0x42));
         assert_eq!(h264_profile_idc("profile-level-id=é001f"), None);
+        assert_eq!((h264_mode(fmtp), h264_mode("a=b"), h264_mode("packetization-mode=2")), (Some(1), Some(0), None));
     }
 }

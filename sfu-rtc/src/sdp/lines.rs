@@ -134,6 +134,8 @@ fn lines(text: &str) -> Result<impl Iterator<Item = Result<(usize, char, &str), 
     if text.len() > MAX_BYTES {
         return Err(SdpError::TooLarge { bytes: text.len(), limit: MAX_BYTES });
     }
+    // A byte order mark is how some editors begin a file.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let numbered = text.split('\n').enumerate().map(|(i, line)| (i + 1, line.trim_end()));
     Ok(numbered.filter(|(_, text)| !text.is_empty()).map(|(line, text)| {
         // What is read here may be written into an answer, where a control character would begin a line of its own.

@@ -34,6 +34,10 @@ pub struct Offer {
     pub setup: Setup,
     /// Sections that share one transport (`a=group:BUNDLE`, RFC 9143).
     pub bundle: Vec<Mid>,
+    /// Whether the peer named them in a group; a single section needs none.
+    pub grouped: bool,
+    /// RTP and RTCP on one port, as the section says that stands for the bundle (RFC 5761; RFC 9143 section 7.1.3).
+    pub rtcp_mux: bool,
     /// All sections in their order.
     pub media: Vec<OfferedMedia>,
 }
@@ -133,8 +137,10 @@ pub struct OfferedExtension {
 /// One offered section.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OfferedMedia {
-    /// Its a=mid. A stopped section may have none.
+    /// Its a=mid. A stopped section may have none; a single section that has none is called "0" among us.
     pub mid: Option<Mid>,
+    /// Whether the peer gave it its a=mid.
+    pub mid_given: bool,
     /// What it carries.
     pub kind: OfferedKind,
     /// Protocol in the m= line.
@@ -169,7 +175,9 @@ impl Offer {
         let description = Description::parse(text)?;
         let session = &description.session;
         let media = description.media.iter().map(|part| OfferedMedia::parse(part, session));
-        let media = media.collect::<Result<Vec<_>, _>>()?;
+        let mut media = media.collect::<Result<Vec<_>, _>>()?;
+        let grouped = session.iter().any(is_bundle);
+        name_single(&mut media, grouped)?;
         check_mids(&media)?;
         if media.iter().all(|section| section.stopped) {
             return Err(SdpError::Missing { what: "a section that is not stopped" });
@@ -183,10 +191,33 @@ impl Offer {
             ice_lite: find(session, "ice-lite").is_some(),
             fingerprints: transport.fingerprints()?,
             setup: transport.setup()?,
+            grouped,
+            rtcp_mux: transport.attribute("rtcp-mux").is_some(),
             bundle,
             media,
         })
     }
+}
+
+/// Older peers do not name the only section that they have.
+fn name_single(media: &mut [OfferedMedia], grouped: bool) -> Result<(), SdpError> {
+    let mut live = media.iter_mut().filter(|section| !section.stopped);
+    let (first, several) = (live.next(), live.next().is_some());
+    if let Some(first) = first
+        && first.mid.is_none()
+        && !several
+        && !grouped
+    {
+        first.mid = Mid::new("0");
+    }
+    if media.iter().any(|section| !section.stopped && section.mid.is_none()) {
+        return Err(SdpError::Missing { what: "a=mid" });
+    }
+    Ok(())
+}
+
+fn is_bundle(attribute: &Attribute<'_>) -> bool {
+    attribute.name == "group" && attribute.value.split_ascii_whitespace().next() == Some("BUNDLE")
 }
 
 fn check_mids(media: &[OfferedMedia]) -> Result<(), SdpError> {
@@ -200,9 +231,7 @@ fn check_mids(media: &[OfferedMedia]) -> Result<(), SdpError> {
 
 /// The first BUNDLE group; a single section needs none.
 fn bundle(session: &[Attribute<'_>], media: &[OfferedMedia]) -> Result<Vec<Mid>, SdpError> {
-    let groups = session.iter().filter(|attribute| attribute.name == "group");
-    let bundle = groups.filter_map(|group| group.value.strip_prefix("BUNDLE")).next();
-    let Some(bundle) = bundle else {
+    let Some(bundle) = session.iter().find(|attribute| is_bundle(attribute)) else {
         let mut live = media.iter().filter(|section| !section.stopped).filter_map(|section| section.mid);
         let only = live.next();
         return match live.next() {
@@ -210,7 +239,8 @@ fn bundle(session: &[Attribute<'_>], media: &[OfferedMedia]) -> Result<Vec<Mid>,
             None => Ok(only.into_iter().collect()),
         };
     };
-    let mids: Vec<_> = bundle.split_ascii_whitespace().filter_map(Mid::new).take(MAX_SECTIONS).collect();
+    let words = bundle.value.split_ascii_whitespace().skip(1);
+    let mids: Vec<_> = words.filter_map(Mid::new).take(MAX_SECTIONS).collect();
     if mids.iter().any(|&mid| media.iter().all(|section| section.mid != Some(mid))) {
         return Err(SdpError::Contradiction { what: "a=group:BUNDLE names a section that is not there" });
     }
@@ -297,9 +327,8 @@ impl OfferedMedia {
     fn parse(part: &MediaPart<'_>, session: &[Attribute<'_>]) -> Result<Self, SdpError> {
         let stopped = part.port == 0 && part.attribute("bundle-only").is_none();
         let mid = match part.attribute("mid") {
-            Some(line) => Some(Mid::new(line.value).ok_or(line.wrong("a=mid has 1 to 16 visible characters"))?),
-            None if stopped => None,
-            None => return Err(SdpError::Missing { what: "a=mid" }),
+            Some(line) => Some(Mid::new(line.value).ok_or(line.wrong("a=mid has 1 to 48 visible characters"))?),
+            None => None,
         };
         let kind = match part.media {
             "audio" => OfferedKind::Audio,
@@ -312,6 +341,7 @@ impl OfferedMedia {
         let stream = part.attribute("msid").and_then(|line| line.value.split_ascii_whitespace().next());
         Ok(Self {
             mid,
+            mid_given: mid.is_some(),
             kind,
             protocol: part.proto.to_owned(),
             first_format: part.formats.first().copied().unwrap_or("0").to_owned(),
@@ -341,7 +371,9 @@ fn formats(part: &MediaPart<'_>) -> Vec<OfferedFormat> {
         let mut fields = map.trim().split('/');
         let (Some(name), Some(Ok(clock_rate))) = (fields.next(), fields.next().map(str::parse)) else { continue };
         let channels = fields.next().and_then(|field| field.parse().ok()).unwrap_or(1);
-        let fmtp = part.all("fmtp").find_map(|line| of_payload_type(line.value, payload_type)).unwrap_or("");
+        // Some peers spread the parameters over several lines.
+        let fmtp = part.all("fmtp").filter_map(|line| of_payload_type(line.value, payload_type));
+        let fmtp = fmtp.map(|text| text.trim_end_matches(';')).collect::<Vec<_>>().join(";");
         if fmtp.len() > MAX_FMTP {
             continue;
         }
@@ -354,7 +386,7 @@ fn formats(part: &MediaPart<'_>) -> Vec<OfferedFormat> {
             name: name.to_owned(),
             clock_rate,
             channels,
-            fmtp: fmtp.to_owned(),
+            fmtp,
             feedback: feedback.take(MAX_FEEDBACK).collect(),
         });
     }

@@ -1,9 +1,9 @@
 //! Which of the offered formats and header extensions are taken.
 
-use super::fmtp::{h264_profile_idc, parameter};
+use super::fmtp::{h264_mode, h264_profile_idc, parameter};
 use super::offer::{OfferedDirection, OfferedFormat, OfferedMedia};
 use super::policy::MediaPolicy;
-use crate::media::{Codec, Direction, PayloadFormat};
+use crate::media::{Codec, Direction, MediaKind, PayloadFormat};
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 
 /// Feedback messages that we understand or send.
@@ -38,7 +38,9 @@ pub(super) fn formats(media: &OfferedMedia, policy: &MediaPolicy) -> Vec<Accepte
             rtx,
         };
         let feedback = FEEDBACK.into_iter().filter(|feedback| offered.has_feedback(feedback)).collect();
-        accepted.push(Accepted { format, feedback, channels: offered.channels });
+        // RFC 7587 section 7: always two, also where the peer leaves them out.
+        let channels = if codec.kind() == MediaKind::Audio { 2 } else { offered.channels };
+        accepted.push(Accepted { format, feedback, channels });
     }
     // Redundancy without the format that it carries twice means nothing.
     let opus: Vec<_> =
@@ -61,8 +63,8 @@ fn codec(offered: &OfferedFormat) -> Option<Codec> {
     let is = |codec: Codec| offered.name.eq_ignore_ascii_case(codec.name());
     let default_is = |name, value| parameter(&offered.fmtp, name).unwrap_or(value) == value;
     match offered.clock_rate {
-        48_000 if offered.channels == 2 && is(Codec::Opus) => Some(Codec::Opus),
-        48_000 if offered.channels == 2 && is(Codec::OpusRed) => Some(Codec::OpusRed),
+        48_000 if is(Codec::Opus) => Some(Codec::Opus),
+        48_000 if is(Codec::OpusRed) => Some(Codec::OpusRed),
         90_000 if is(Codec::Vp8) => Some(Codec::Vp8),
         90_000 if is(Codec::Vp9) => default_is("profile-id", "0").then_some(Codec::Vp9),
         90_000 if is(Codec::H264) => h264(&offered.fmtp).then_some(Codec::H264),
@@ -74,12 +76,12 @@ fn codec(offered: &OfferedFormat) -> Option<Codec> {
     }
 }
 
-/// H.264 in packetization mode 1 (a packet may be a fragment) and a 4:2:0 profile of eight bits:
+/// H.264 in packetization mode 0 (a packet is a NAL unit) or 1 (it may be a fragment), and a 4:2:0 profile of eight bits:
 /// Baseline, Main or High.
 fn h264(fmtp: &str) -> bool {
     const PROFILES: [u8; 3] = [66, 77, 100];
     let profile = h264_profile_idc(fmtp);
-    parameter(fmtp, "packetization-mode") == Some("1") && profile.is_some_and(|idc| PROFILES.contains(&idc))
+    h264_mode(fmtp).is_some() && profile.is_some_and(|idc| PROFILES.contains(&idc))
 }
 
 /// The header extensions that are taken on a section of which media flows in `direction`.
@@ -114,10 +116,14 @@ fn fits(offered: OfferedDirection, direction: Direction) -> bool {
     }
 }
 
-/// The format among `formats` with which a receiver can be sent what arrives as `source`: the same codec, and for
-/// H.264 the same profile where there is one.
+/// The format among `formats` with which a receiver can be sent what arrives as `source`: the same codec, for H.264 the
+/// same packetization mode, and the same profile where there is one.
 pub fn matching_format<'a>(formats: &'a [PayloadFormat], source: &PayloadFormat) -> Option<&'a PayloadFormat> {
-    let same_codec = || formats.iter().filter(|format| format.codec == source.codec);
+    let mode = |format: &PayloadFormat| match format.codec {
+        Codec::H264 => h264_mode(&format.fmtp),
+        _ => None,
+    };
+    let same_codec = || formats.iter().filter(|format| format.codec == source.codec && mode(format) == mode(source));
     let profile = |format: &PayloadFormat| match format.codec {
         Codec::H264 => h264_profile_idc(&format.fmtp),
         _ => None,

@@ -38,7 +38,7 @@ pub(super) fn answer(
     text.line("t=0 0");
     let live =
         || settled.iter().filter_map(|settled| if let Settled::Live(live) = settled { Some(live) } else { None });
-    if live().next().is_some() {
+    if offer.grouped && live().next().is_some() {
         let mids = live().fold(String::new(), |mids, live| format!("{mids} {}", live.section.mid));
         text.attribute("group", format_args!("BUNDLE{mids}"));
     }
@@ -46,7 +46,7 @@ pub(super) fn answer(
     let first = live().next().map(|live| live.section.mid);
     for (media, settled) in offer.media.iter().zip(settled) {
         match settled {
-            Settled::Rejected => rejected(&mut text, media),
+            Settled::Rejected(why) => rejected(&mut text, media, why),
             Settled::Live(live) => {
                 media_line(&mut text, media, live);
                 transport(&mut text, offer, params, dtls_role, first == Some(live.section.mid));
@@ -60,15 +60,18 @@ pub(super) fn answer(
     Ok(text.0)
 }
 
-fn rejected(text: &mut Text, media: &OfferedMedia) {
+fn rejected(text: &mut Text, media: &OfferedMedia, why: &str) {
     let kind = match &media.kind {
         OfferedKind::Audio => "audio",
         OfferedKind::Video => "video",
         OfferedKind::Other(kind) => kind,
     };
     text.line(format_args!("m={kind} 0 {} {}", media.protocol, media.first_format));
+    if !media.stopped {
+        text.line(format_args!("i=not used: {why}"));
+    }
     text.line("c=IN IP4 0.0.0.0");
-    if let Some(mid) = media.mid {
+    if let Some(mid) = media.mid.filter(|_| media.mid_given) {
         text.attribute("mid", mid);
     }
     text.line("a=inactive");
@@ -84,7 +87,9 @@ fn media_line(text: &mut Text, media: &OfferedMedia, live: &Live) {
     // Port 9 and no address: they are in the candidates.
     text.line(format_args!("m={kind} 9 {}{payload_types}", media.protocol));
     text.line("c=IN IP4 0.0.0.0");
-    text.attribute("mid", live.section.mid);
+    if media.mid_given {
+        text.attribute("mid", live.section.mid);
+    }
 }
 
 /// What concerns the one transport. Every section repeats it, for not every peer looks into the session part.

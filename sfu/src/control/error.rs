@@ -30,6 +30,7 @@ impl ControlError {
         not_found = NotFound,
         room_full = RoomFull,
         bad_sdp = BadSdp,
+        nothing_usable = NothingUsable,
         limit = Limit,
         unavailable = Unavailable,
         internal = Internal,

@@ -100,6 +100,9 @@ impl Negotiator {
         };
         // The low half of a random number is a random number.
         let answer = sdp::answer(offer, &params, &mut || Ssrc(random::number() as u32)).map_err(refusal)?;
+        for (section, why) in &answer.refused {
+            tracing::info!(section, why, "a media section of an offer cannot be used");
+        }
         let media = Media {
             transport: previous.map_or_else(|| ids.transport(), |media| media.transport),
             local,
@@ -210,6 +213,9 @@ fn stream_names(offer: &Offer, policy: &MediaPolicy) -> Vec<(Mid, String)> {
 
 fn refusal(error: SdpError) -> ControlError {
     match error.fault() {
+        _ if matches!(error, SdpError::NothingUsable { .. }) => {
+            ControlError::nothing_usable(format!("The offer cannot be answered: {error}."))
+        }
         Fault::Peer => ControlError::bad_sdp(format!("The offer cannot be answered: {error}.")),
         Fault::Ours => ControlError::internal(format!("The answer could not be made: {error}.")),
     }

@@ -32,6 +32,7 @@ impl From<ControlError> for Problem {
             ErrorCode::RoomFull | ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             ErrorCode::Limit if error.retry => StatusCode::TOO_MANY_REQUESTS,
             ErrorCode::BadSdp | ErrorCode::Limit => StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorCode::NothingUsable => StatusCode::NOT_ACCEPTABLE,
             ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let retry = error.retry || status == StatusCode::SERVICE_UNAVAILABLE;

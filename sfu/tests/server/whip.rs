@@ -59,6 +59,31 @@ fn what_is_no_offer_is_refused() {
     assert_eq!(server.request("DELETE", "/whip/demo/cam/nobody", &[], "").status, 404);
 }
 
+/// Shapes of offers that users of other servers reported; those that can be used are, and for the rest there is a reason.
+#[test]
+fn offers_of_others_get_what_they_should() {
+    let server = Server::dev();
+    let post = |stream: &str, offer: &str| {
+        let bearer = ("Authorization", "Bearer streamkey");
+        server.request("POST", &format!("/whip/shapes/{stream}"), &[SDP, bearer], offer)
+    };
+    let ours = post("whole", PUBLISHER);
+    assert_eq!(ours.status, 201, "a bearer token that is not ours is ignored by an open server: {ours:?}");
+    let marked = post("marked", &format!("\u{feff}{PUBLISHER}"));
+    assert_eq!(marked.status, 201, "{marked:?}");
+    let passive = post("passive", &PUBLISHER.replace("a=setup:actpass", "a=setup:passive"));
+    assert!(passive.status == 201 && passive.body.contains("a=setup:active"), "{passive:?}");
+    let mono = post("mono", &PUBLISHER.replace("opus/48000/2", "opus/48000"));
+    assert!(mono.status == 201 && !mono.body.contains("m=audio 0"), "{mono:?}");
+    let foreign = PUBLISHER.replace("opus/", "speex/").replace("VP8/", "theora/").replace("H264/", "H261/");
+    let nothing = post("nothing", &foreign);
+    assert_eq!(nothing.status, 406, "{nothing:?}");
+    assert!(nothing.detail().contains("formats"), "{nothing:?}");
+    let broken = post("broken", &PUBLISHER.replace("a=mid:0", "a=mid:"));
+    assert_eq!(broken.status, 422);
+    assert!(broken.detail().contains("line "), "the line is named: {broken:?}");
+}
+
 #[test]
 fn options_tell_what_may_be_posted_and_where_turn_is() {
     let server =
