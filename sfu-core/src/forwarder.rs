@@ -52,7 +52,7 @@ pub(crate) struct Forwarder {
     carried: Option<LayerIndex>,
     /// By layer: follows the newest packet sent.
     sent_until: [SeqNo; MAX_LAYERS],
-    selector: LayerSelector,
+    pub(crate) selector: LayerSelector,
     pub(crate) formats: PayloadMap,
     rewriter: Rewriter,
     history: RtxHistory,

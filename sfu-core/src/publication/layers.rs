@@ -1,5 +1,6 @@
 //! Which layers are alive, and which each subscriber shall get.
 
+use super::fan_out::CATCH_UP;
 use super::{Publication, Source};
 use crate::context::Context;
 use crate::layer_selector::{LayerTarget, MAX_LAYERS, highest_layer};
@@ -130,6 +131,17 @@ impl Publication {
         }
         if let Some(layer) = self.forwarders.get(index).and_then(|forwarder| forwarder.awaits_keyframe()) {
             self.request_keyframe(layer, ctx);
+        }
+    }
+
+    /// Asks for the keyframe with which a subscriber's stream can begin, while its handshake is still under way: a far
+    /// publisher's answer then is there in time, and is held for it.
+    pub(crate) fn foresee(&mut self, index: usize, ctx: &mut Context<'_>) {
+        let Some(forwarder) = self.forwarders.get(index).filter(|forwarder| !forwarder.paused) else { return };
+        let Some(layer) = forwarder.selector.awaits_keyframe().filter(|_| !self.muted) else { return };
+        let stream = &self.streams[usize::from(layer)];
+        if self.kind == MediaKind::Video && stream.recent_keyframe(ctx.now, CATCH_UP / 2).is_none() {
+            self.wish_keyframe(layer, ctx);
         }
     }
 

@@ -2,9 +2,11 @@
 
 use super::Worker;
 use crate::command::LayerPreference;
+use crate::context::Context;
 use crate::forwarder::Forwarder;
 use crate::ids::{PublicationId, TransportId};
 use crate::peer::{Place, Slot};
+use crate::publication::Publication;
 use crate::slab::Key;
 use sfu_rtc::ids::{Mid, SeqNo};
 use sfu_rtc::media::{Direction, MediaSection, SsrcPair};
@@ -189,6 +191,15 @@ impl Worker {
 
     /// A subscriber's connection is up: what it waits for may come now.
     pub(super) fn begin_slots(&mut self, now: Instant, key: Key) {
+        self.for_slots(now, key, Publication::begin);
+    }
+
+    /// A subscriber will soon be connected.
+    pub(super) fn foresee_slots(&mut self, now: Instant, key: Key) {
+        self.for_slots(now, key, Publication::foresee);
+    }
+
+    fn for_slots(&mut self, now: Instant, key: Key, each: impl Fn(&mut Publication, usize, &mut Context<'_>)) {
         let Some(peer) = self.peers.get(key) else { return };
         let router = peer.router;
         let places: Vec<_> = peer.slots.iter().flatten().filter_map(|slot| slot.place.carried()).collect();
@@ -196,7 +207,7 @@ impl Worker {
         let Some(router) = routers.get_mut(router) else { return };
         for (publication, index) in places {
             if let Some(publication) = router.publications.get_mut(publication) {
-                publication.begin(index as usize, &mut ctx);
+                each(publication, index as usize, &mut ctx);
             }
         }
     }

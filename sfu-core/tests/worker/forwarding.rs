@@ -1,7 +1,7 @@
 //! Media from publishers to subscribers, through the whole worker.
 
 use crate::support::media::*;
-use crate::support::{World, id, mid};
+use crate::support::{ROOM, World, id, mid};
 use sfu_core::command::{Command, Quality};
 use sfu_core::event::Event;
 use sfu_rtc::drop_reason::DropReason;
@@ -347,6 +347,29 @@ fn what_is_paused_or_muted_is_not_sent_and_resumes_at_a_keyframe() {
     assert_eq!(play(&mut world, false), 0);
     assert_eq!(play(&mut world, true), 2);
     assert_continuous(&world.clients[viewer].rtp);
+}
+
+#[test]
+fn the_keyframe_is_asked_for_while_the_handshake_is_under_way() {
+    let mut world = World::new();
+    let camera = world.join(vec![published("0", Video)]);
+    let publication = world.publish(camera, "0");
+    let mut source = Vp8Source::new("0", 10);
+    world.send(camera, &source.picture(true));
+    world.pass(1_000);
+    let viewer = world.announce(ROOM, vec![slot("v", Video, SLOT)]);
+    world.assign(viewer, "v", Some(publication));
+    world.pass(100);
+    assert_eq!(world.keyframe_requests(camera), 0, "nobody has been heard");
+    world.check(viewer);
+    world.pass(10);
+    assert_eq!(world.keyframe_requests(camera), 1);
+    world.send(camera, &source.picture(true));
+    world.connect(viewer);
+    world.drain();
+    assert_eq!((world.clients[viewer].rtp.len(), world.keyframe_requests(camera)), (1, 1));
+    world.send(camera, &source.picture(false));
+    assert_eq!(world.clients[viewer].rtp.len(), 2);
 }
 
 #[test]

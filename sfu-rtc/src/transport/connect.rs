@@ -170,7 +170,10 @@ impl Transport {
         while let Some(event) = self.connection.ice.poll_event() {
             match event {
                 IceEvent::Connected(_) => {
-                    self.connection.ice_connected.get_or_insert(now);
+                    if self.connection.ice_connected.is_none() {
+                        self.connection.ice_connected = Some(now);
+                        self.connection.events.push_back(TransportEvent::Reached);
+                    }
                     self.announce();
                     self.drive_dtls(now);
                 }

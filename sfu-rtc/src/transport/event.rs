@@ -6,6 +6,8 @@ use crate::time::Duration;
 /// One thing that happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TransportEvent {
+    /// The first check has come: the peer is there, and keys will follow within about a round trip. At most once.
+    Reached,
     /// ICE and DTLS are done; media flows.
     Connected {
         /// Path that ICE chose.
