@@ -89,6 +89,25 @@ const joinClock = {
   },
 };
 
+/** Notes in `window.answerClock` how long after the answer was set the connection and the first frame were there. */
+const answerClock = {
+  script: () => {
+    const clock = (window.answerClock = { connected: 0, frame: 0 });
+    const Original = window.RTCPeerConnection;
+    window.RTCPeerConnection = class extends Original {
+      setRemoteDescription(description) {
+        const start = performance.now();
+        const since = () => performance.now() - start;
+        this.addEventListener('connectionstatechange', () => {
+          if (this.connectionState === 'connected') clock.connected ||= since();
+        });
+        document.getElementById('video').requestVideoFrameCallback(() => (clock.frame ||= since()));
+        return super.setRemoteDescription(description);
+      }
+    };
+  },
+};
+
 /** Instead of the camera, a painted person; `index` chooses who. The microphone stays as it is. */
 const paintedCamera = (index) => ({
   argument: index,
@@ -143,7 +162,7 @@ const paintedCamera = (index) => ({
   },
 });
 
-export const inject = { rememberPeers, pulse, rememberNotices, tcpOnly, throughRelay, joinClock, paintedCamera };
+export const inject = { rememberPeers, pulse, rememberNotices, tcpOnly, throughRelay, joinClock, answerClock, paintedCamera };
 
 /**
  * In the page: what it sends and receives, with the participant whose picture each receiver shows, and how long it was

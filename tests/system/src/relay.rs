@@ -34,6 +34,11 @@ impl Relay {
         Ok(Relay { child, control, address })
     }
 
+    /// From now on every packet takes so many milliseconds more, each way.
+    pub fn delay(&mut self, milliseconds: u32) -> Result<()> {
+        writeln!(self.control, "set --delay {milliseconds}ms").context("the relay has ended")
+    }
+
     /// Where clients send to.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -2,10 +2,10 @@
 //
 // `publisher` and `player` are 'chromium', 'firefox' or 'none' (then a program does that part).
 
-import { createServer } from 'node:http';
 import { readFileSync } from 'node:fs';
 import { CAPTURE } from '../call.mjs';
 import { inject, readCounters } from '../inject.mjs';
+import { serve } from '../serve.mjs';
 
 const SETTLE = 2000;
 
@@ -61,11 +61,4 @@ async function read(sending, playing) {
 
 function pause(milliseconds) {
   return new Promise((resolve) => setTimeout(resolve, milliseconds));
-}
-
-/** Serves one page on a port of its own. */
-async function serve(html) {
-  const http = createServer((_, response) => response.writeHead(200, { 'content-type': 'text/html' }).end(html));
-  await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve));
-  return { url: `http://127.0.0.1:${http.address().port}/`, close: () => http.close() };
 }
