@@ -6,8 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use sfu_rtc::codec::{av1, frame_facts, h264, h265, opus, red, vp8, vp9};
 use sfu_rtc::media::Codec;
 
-const CODECS: [Codec; 7] =
-    [Codec::Opus, Codec::OpusRed, Codec::Vp8, Codec::Vp9, Codec::H264, Codec::H265, Codec::Av1];
+const CODECS: [Codec; 7] = [Codec::Opus, Codec::OpusRed, Codec::Vp8, Codec::Vp9, Codec::H264, Codec::H265, Codec::Av1];
 
 fuzz_target!(|data: &[u8]| {
     let Some((&choice, payload)) = data.split_first() else { return };

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sfu_rtc::rtp::extension::video_layers_allocation::VideoLayersAllocation;
 use sfu_rtc::rtp::extension::sdes;
+use sfu_rtc::rtp::extension::video_layers_allocation::VideoLayersAllocation;
 use sfu_rtc::rtp::{HeaderWriter, RtpHeader, RtpView, SealedHeader, is_rtcp};
 
 fuzz_target!(|data: &[u8]| {
