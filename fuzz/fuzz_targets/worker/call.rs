@@ -4,6 +4,7 @@ use crate::client::{Client, path, worker_of};
 use crate::workers::{MAX_PACKETS, WORKERS, Workers};
 use sfu_core::command::Command;
 use sfu_core::ids::{PublicationId, RoomId, WorkerId};
+use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::dtls::DtlsCertificate;
 use sfu_rtc::ids::{Mid, PayloadType, SeqNo, Ssrc};
 use sfu_rtc::media::MediaKind;
@@ -234,6 +235,7 @@ impl Call {
     pub(crate) fn close(&mut self) {
         for stats in self.workers.stats(self.now) {
             assert!(stats.pool_packets <= MAX_PACKETS, "{stats:?}");
+            assert_eq!(stats.drops.of(DropReason::SrtpIndexReused), 0, "no number is to be used twice");
         }
         for room in 0..ROOMS {
             (0..WORKERS).for_each(|worker| self.command(worker, Command::CloseRoom { room: RoomId(room) }));

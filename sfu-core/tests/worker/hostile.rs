@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use sfu_core::command::{Command, LayerPreference, Quality};
 use sfu_core::config::WorkerConfig;
 use sfu_core::ids::PublicationId;
+use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::{PayloadType, Ssrc};
 use sfu_rtc::media::MediaKind::*;
 use sfu_rtc::media::{Direction, MediaSection};
@@ -65,6 +66,12 @@ enum Step {
         client: usize,
         without: usize,
     },
+    /// A section stops, goes on and carries what it carried or something else.
+    Toggle {
+        client: usize,
+        slot: usize,
+        source: u64,
+    },
     Remove(usize),
     Join,
 }
@@ -93,6 +100,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0_u64..6).prop_map(Step::Unpublish),
         2 => (0_u64..6, any::<bool>()).prop_map(|(publication, muted)| Step::Mute(publication, muted)),
         1 => (client.clone(), 0_usize..8).prop_map(|(client, without)| Step::Sections { client, without }),
+        3 => (client.clone(), 0_usize..3, 0_u64..3)
+            .prop_map(|(client, slot, source)| Step::Toggle { client, slot, source }),
         1 => client.prop_map(Step::Remove),
         1 => Just(Step::Join),
     ]
@@ -161,6 +170,16 @@ impl Attack {
                 }
                 world.command(Command::UpdateSections { transport: id(client), sections });
             }
+            Step::Toggle { client, slot, source } => {
+                let stopped = sections().into_iter().map(|section| match section.mid == mid(SLOTS[slot]) {
+                    true => MediaSection { direction: Direction::Inactive, ..section },
+                    false => section,
+                });
+                world.command(Command::UpdateSections { transport: id(client), sections: stopped.collect() });
+                world.command(Command::UpdateSections { transport: id(client), sections: sections() });
+                world.assign(client, SLOTS[slot], Some(PublicationId(source)));
+                self.send(Step::Media { client: source as usize, layer: 0, key: true, leap: 0 });
+            }
             Step::Remove(client) => world.command(Command::RemoveTransport { transport: id(client) }),
             Step::Join if world.clients.len() < CLIENTS + 2 => {
                 world.announce(ROOM, sections());
@@ -225,6 +244,7 @@ proptest! {
         }
         let stats = attack.world.stats();
         prop_assert!(stats.pool_packets <= 4_096 && stats.transports.len() <= 4);
+        prop_assert_eq!(stats.drops.of(DropReason::SrtpIndexReused), 0, "no number is to be used twice");
         for client in &attack.world.clients {
             // Whoever is over gets nothing, and repair never more than doubles what is sent.
             prop_assert!(client.rtp.len() < 100_000);
