@@ -90,17 +90,8 @@ impl Sender {
                 }
                 Outcome::RunRefused => {
                     self.stats.refused_runs += 1;
+                    // It stands until the next batch at least, so the same message goes singly now.
                     self.refused_runs.add(self.destination(batch, next), Instant::now());
-                    // The run that showed it goes singly, whatever is tried next.
-                    match self.send_singly(fd, batch, next) {
-                        Outcome::Blocked => {
-                            self.stats.blocked += 1;
-                            return SendProgress { next, blocked: true };
-                        }
-                        Outcome::Refused => self.stats.refused += 1,
-                        Outcome::Sent(_) | Outcome::RunRefused => {}
-                    }
-                    next += 1;
                 }
                 Outcome::Blocked => {
                     self.stats.blocked += 1;
