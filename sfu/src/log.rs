@@ -1,7 +1,7 @@
 //! The log: one line per event, whatever peers call themselves.
 
 use crate::config::{LogConfig, LogFormat};
-use crate::text::misleads;
+use crate::text;
 use anyhow::Context;
 use std::io::{self, Write};
 use tracing::Level;
@@ -73,15 +73,12 @@ impl<W: Write> Write for Escaped<W> {
 
 /// `line` with its end, and without any other control character.
 fn escape(line: &str, format: LogFormat) -> String {
-    let mut escaped = String::with_capacity(line.len() + 1);
-    for c in line.chars() {
-        match format {
-            _ if !misleads(c) => escaped.push(c),
-            LogFormat::Text => escaped.extend(c.escape_default()),
-            // They stand in JSON's strings only (RFC 8259 section 7), and all of them are in plane 0.
-            LogFormat::Json => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
-        }
+    let mut escaped = match format {
+        LogFormat::Text => text::escape(line),
+        // They stand in JSON's strings only (RFC 8259 section 7), and all of them are in plane 0.
+        LogFormat::Json => text::escape_with(line, |c, out| out.push_str(&format!("\\u{:04x}", u32::from(c)))),
     }
+    .into_owned();
     escaped.push('\n');
     escaped
 }
@@ -89,6 +86,7 @@ fn escape(line: &str, format: LogFormat) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::misleads;
     use std::sync::{Arc, Mutex};
 
     /// What a peer might call itself to look like another line, drive a terminal or turn the text around.

@@ -10,12 +10,17 @@ pub(crate) fn misleads(c: char) -> bool {
 
 /// `text` with such characters written out, as in Rust's sources.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
+    escape_with(text, |c, escaped| escaped.extend(c.escape_default()))
+}
+
+/// `text` with such characters written as `write` does.
+pub(crate) fn escape_with(text: &str, write: impl Fn(char, &mut String)) -> Cow<'_, str> {
     if !text.contains(misleads) {
         return text.into();
     }
     let mut escaped = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if misleads(c) { escaped.extend(c.escape_default()) } else { escaped.push(c) }
+        if misleads(c) { write(c, &mut escaped) } else { escaped.push(c) }
     }
     escaped.into()
 }
