@@ -52,7 +52,7 @@ pub(crate) struct Forwarder {
     carried: Option<LayerIndex>,
     /// By layer: follows the newest packet sent.
     sent_until: [SeqNo; MAX_LAYERS],
-    pub(crate) selector: LayerSelector,
+    selector: LayerSelector,
     pub(crate) formats: PayloadMap,
     rewriter: Rewriter,
     history: RtxHistory,
@@ -186,6 +186,11 @@ impl Forwarder {
     /// Stream of which a keyframe is needed.
     pub(crate) fn awaits_keyframe(&self) -> Option<LayerIndex> {
         if !self.is_active() || self.kind == MediaKind::Audio { None } else { self.selector.awaits_keyframe() }
+    }
+
+    /// Stream of which a keyframe will be needed as soon as the subscriber is connected.
+    pub(crate) fn will_await_keyframe(&self) -> Option<LayerIndex> {
+        if self.paused || self.kind == MediaKind::Audio { None } else { self.selector.awaits_keyframe() }
     }
 
     /// Stream that is sent now.

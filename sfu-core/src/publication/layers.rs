@@ -3,6 +3,7 @@
 use super::fan_out::CATCH_UP;
 use super::{Publication, Source};
 use crate::context::Context;
+use crate::forwarder::Forwarder;
 use crate::layer_selector::{LayerTarget, MAX_LAYERS, highest_layer};
 use crate::overload::{Level, Shed};
 use sfu_rtc::media::MediaKind;
@@ -136,11 +137,11 @@ impl Publication {
 
     /// Asks for the keyframe with which a subscriber's stream can begin, while its handshake is still under way: a far
     /// publisher's answer then is there in time, and is held for it.
-    pub(crate) fn foresee(&mut self, index: usize, ctx: &mut Context<'_>) {
-        let Some(forwarder) = self.forwarders.get(index).filter(|forwarder| !forwarder.paused) else { return };
-        let Some(layer) = forwarder.selector.awaits_keyframe().filter(|_| !self.muted) else { return };
-        let stream = &self.streams[usize::from(layer)];
-        if self.kind == MediaKind::Video && stream.recent_keyframe(ctx.now, CATCH_UP / 2).is_none() {
+    pub(crate) fn prepare(&mut self, index: usize, ctx: &mut Context<'_>) {
+        let layer = self.forwarders.get(index).and_then(Forwarder::will_await_keyframe);
+        let Some(layer) = layer.filter(|_| !self.muted) else { return };
+        let Some(stream) = self.streams.get(usize::from(layer)) else { return };
+        if stream.recent_keyframe(ctx.now, CATCH_UP / 2).is_none() {
             self.wish_keyframe(layer, ctx);
         }
     }

@@ -57,7 +57,7 @@ impl Worker {
             let Some(event) = peer.transport.poll_event() else { return };
             let transport = peer.id;
             match event {
-                TransportEvent::Reached => self.foresee_slots(now, key),
+                TransportEvent::Reached => self.prepare_slots(now, key),
                 TransportEvent::Connected { path, ice, dtls } => {
                     self.events.push(Event::Connected { transport, path, ice, dtls });
                     self.begin_slots(now, key);

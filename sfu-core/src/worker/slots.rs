@@ -195,8 +195,8 @@ impl Worker {
     }
 
     /// A subscriber will soon be connected.
-    pub(super) fn foresee_slots(&mut self, now: Instant, key: Key) {
-        self.for_slots(now, key, Publication::foresee);
+    pub(super) fn prepare_slots(&mut self, now: Instant, key: Key) {
+        self.for_slots(now, key, Publication::prepare);
     }
 
     fn for_slots(&mut self, now: Instant, key: Key, each: impl Fn(&mut Publication, usize, &mut Context<'_>)) {
