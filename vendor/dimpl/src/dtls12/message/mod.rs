@@ -388,16 +388,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rsa_signature_algorithms_are_recognized_but_not_supported() {
-        let rsa_sha256 =
-            SignatureAndHashAlgorithm::new(HashAlgorithm::SHA256, SignatureAlgorithm::RSA);
-
-        assert!(SignatureAndHashAlgorithm::all().contains(&rsa_sha256));
-        assert!(!rsa_sha256.is_supported());
-        assert_eq!(SignatureAndHashAlgorithm::supported().len(), 2);
-    }
-
-    #[test]
     fn dtls12_cipher_suite_newtype_shape() {
         assert_eq!(std::mem::size_of::<Dtls12CipherSuite>(), 2);
         assert_eq!(Dtls12CipherSuite::default().as_u16(), 0);

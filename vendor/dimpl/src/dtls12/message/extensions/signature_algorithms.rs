@@ -73,54 +73,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn test_signature_algorithms_extension() {
-        let mut algorithms = SignatureAndHashAlgorithmVec::new();
-        algorithms.push(SignatureAndHashAlgorithm::new(
-            HashAlgorithm::SHA256,
-            SignatureAlgorithm::ECDSA,
-        ));
-        algorithms.push(SignatureAndHashAlgorithm::new(
-            HashAlgorithm::SHA256,
-            SignatureAlgorithm::RSA,
-        ));
-
-        let ext = SignatureAlgorithmsExtension {
-            supported_signature_algorithms: algorithms.clone(),
-        };
-
-        let mut serialized = Buf::new();
-        ext.serialize(&mut serialized);
-
-        let expected = [
-            0x00, 0x04, // Length (4 bytes)
-            0x04, 0x03, // SHA256/ECDSA
-            0x04, 0x01, // SHA256/RSA
-        ];
-
-        assert_eq!(&*serialized, expected);
-
-        let (_, parsed) = SignatureAlgorithmsExtension::parse(&serialized).unwrap();
-
-        assert_eq!(parsed.supported_signature_algorithms.len(), 1);
-        assert_eq!(
-            parsed.supported_signature_algorithms[0],
-            SignatureAndHashAlgorithm::new(HashAlgorithm::SHA256, SignatureAlgorithm::ECDSA,)
-        );
-    }
-
-    #[test]
-    fn default_does_not_advertise_rsa() {
-        let extension = SignatureAlgorithmsExtension::default();
-
-        assert!(
-            extension
-                .supported_signature_algorithms
-                .iter()
-                .all(|algorithm| algorithm.signature != SignatureAlgorithm::RSA)
-        );
-    }
-
-    #[test]
     fn capacity_matches_supported() {
         let extension = SignatureAlgorithmsExtension::default();
 
