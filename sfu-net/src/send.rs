@@ -139,8 +139,9 @@ impl Sender {
         Outcome::Sent(sent)
     }
 
-    /// One message, datagram by datagram.
+    /// One message, datagram by datagram: one that is refused keeps none of the others.
     fn send_singly(&mut self, fd: RawFd, batch: &TransmitBatch, from: usize) -> Outcome {
+        let mut outcome = Outcome::Sent(1);
         for &piece in &self.plan.messages()[from].pieces {
             let entry = &batch.transmits()[piece as usize];
             for range in entry.segments() {
@@ -155,11 +156,14 @@ impl Sender {
                     }
                     // What was sent of the message is sent again when the socket is writable; SRTP's replay window
                     // drops it.
-                    Err(error) => return refusal(&error, false),
+                    Err(error) => match refusal(&error, false) {
+                        Outcome::Refused => outcome = Outcome::Refused,
+                        again => return again,
+                    },
                 }
             }
         }
-        Outcome::Sent(1)
+        outcome
     }
 
     /// Where a message goes, and how.
