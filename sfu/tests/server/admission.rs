@@ -1,6 +1,6 @@
 //! Who may enter.
 
-use crate::harness::{Server, join_with_media, sign, token};
+use crate::harness::{Server, eventually, join_with_media, sign, token};
 use serde_json::json;
 
 #[tokio::test]
@@ -127,9 +127,7 @@ async fn connections_are_counted() {
     let held = (server.client().await, server.client().await);
     assert!(server.connect("sfu.v1.json").await.is_err(), "no more connections");
     drop(held);
-    while server.connect("sfu.v1.json").await.is_err() {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    eventually("there is room again", async || server.connect("sfu.v1.json").await.is_ok()).await;
 }
 
 #[tokio::test]

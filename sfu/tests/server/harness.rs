@@ -15,6 +15,16 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 /// Long enough for a busy machine; a test that waits so long fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Waits until it holds, however fast or slow this machine is.
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let asking = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, asking).await.is_ok(), "{what} in time");
+}
+
 /// API key and secret of servers that ask for tokens.
 pub(crate) const KEY: &str = "key";
 pub(crate) const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/fixtures");

@@ -1,6 +1,6 @@
 //! The command line: what it says when something is wrong, and how the server stops.
 
-use crate::harness::{SECRET, Server, TempFile, program, token};
+use crate::harness::{SECRET, Server, TempFile, eventually, program, token};
 use serde_json::json;
 use std::process::Output;
 
@@ -112,9 +112,7 @@ async fn a_draining_server_waits_for_those_who_are_here_and_refuses_newcomers() 
     let server = Server::configured("[http]\ndrain_seconds = 600");
     let (mut alice, _) = server.join("demo", json!({ "token": token(json!({})) })).await;
     server.signal("TERM");
-    while server.get("/healthz").status != 503 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    eventually("the server drains", async || server.get("/healthz").status == 503).await;
     let mut bob = server.client().await;
     let code = bob.refusal(json!({ "join": { "token": token(json!({ "sub": "bob" })), "room": "demo" } })).await;
     assert_eq!(code, "ERROR_CODE_UNAVAILABLE");

@@ -1,6 +1,6 @@
 //! One client's session: messages, offers, and how it ends or goes on.
 
-use crate::harness::{AFTER_RESTART, BEFORE_RESTART, OFFER, Server};
+use crate::harness::{AFTER_RESTART, BEFORE_RESTART, OFFER, Server, eventually};
 use futures_util::{SinkExt, StreamExt};
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -145,8 +145,8 @@ async fn a_lost_connection_is_resumed() {
     let (mut bob, _) = server.join("demo", json!({})).await;
     alice.vanish();
     // What is said before the server knows of the loss goes down with the connection.
-    let noticed = || server.get("/metrics").body.contains("sfu_signalling_connections 1\n");
-    assert!((0..2_000).any(|_| noticed()), "the loss was never noticed");
+    let connections = || server.get("/metrics").body;
+    eventually("the loss is noticed", async || connections().contains("sfu_signalling_connections 1\n")).await;
     let to = json!([joined["participantId"]]);
     // Bob's word waits for her.
     bob.request(json!({ "sendData": { "payload": "aGk=", "topic": "chat", "to": to } })).await;

@@ -1,6 +1,6 @@
 //! HTTPS: whom it serves, and with which certificate.
 
-use crate::harness::{FIXTURES, Server, TempFile};
+use crate::harness::{FIXTURES, Server, TempFile, eventually};
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -57,16 +57,13 @@ async fn a_new_certificate_comes_into_force_without_an_end_of_connections() {
     assert!(connect(&server, &fixture("cert.pem")).await.is_ok());
     std::fs::write(cert.path(), fixture("other-cert.pem")).unwrap();
     server.signal("HUP");
-    while connect(&server, &fixture("other-cert.pem")).await.is_err() {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    eventually("the new certificate is shown", async || connect(&server, &fixture("other-cert.pem")).await.is_ok())
+        .await;
     assert_eq!(ask(&mut before).await, "HTTP/1.1 200 OK");
     // Without a signal the files are looked at from time to time.
     std::fs::write(cert.path(), fixture("cert.pem")).unwrap();
     std::fs::write(key.path(), fixture("key.pem")).unwrap();
-    while connect(&server, &fixture("cert.pem")).await.is_err() {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    eventually("the old one again", async || connect(&server, &fixture("cert.pem")).await.is_ok()).await;
     assert_eq!(ask(&mut before).await, "HTTP/1.1 200 OK");
 }
 
