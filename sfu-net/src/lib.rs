@@ -13,6 +13,7 @@ pub mod interfaces;
 pub mod memory;
 mod open_files;
 mod plan;
+pub mod priority;
 mod recv;
 mod recv_plain;
 mod refused_runs;

@@ -37,10 +37,16 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mut config = args.config.load()?;
     crate::log::start(&config.log)?;
     fit_to_open_files(&mut config);
+    let niceness = config.http.niceness;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
         .enable_all()
+        .on_thread_start(move || {
+            if let Err(error) = sfu_net::priority::set_niceness(niceness) {
+                tracing::warn!(%error, niceness, "http.niceness");
+            }
+        })
         .build()
         .context("cannot start the control plane's threads")?;
     runtime.block_on(serve(Arc::new(config)))?;
@@ -61,7 +67,6 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     let control = Control::new(Arc::clone(&config), clock, &certificate, workers.clone());
     tokio::spawn(Arc::clone(&control).handle_reports(from_workers));
     tokio::spawn(Arc::clone(&control).sweep());
-    tokio::spawn(Arc::clone(&control).tell_news());
     tokio::spawn(Arc::clone(&control).watch_quality());
     if let Some(listener) = tcp {
         tokio::spawn(net::accept_tcp(listener, workers.clone()));

@@ -60,6 +60,8 @@ pub(crate) struct HttpConfig {
     pub(crate) idle_timeout_seconds: u64,
     /// How old the answers of /metrics and /healthz may be.
     pub(crate) metrics_interval_millis: u64,
+    pub(crate) metrics_per_second: u32,
+    pub(crate) niceness: u8,
 }
 
 impl Default for HttpConfig {
@@ -78,6 +80,8 @@ impl Default for HttpConfig {
             request_timeout_seconds: 30,
             idle_timeout_seconds: 60,
             metrics_interval_millis: 1_000,
+            metrics_per_second: 50,
+            niceness: 5,
         }
     }
 }
@@ -174,13 +178,11 @@ pub(crate) struct SignalConfig {
     pub(crate) ping_interval_seconds: u64,
     /// How long a lost connection can be resumed.
     pub(crate) resume_seconds: u64,
-    /// How long changes of a room are gathered before all are told; longer in large rooms.
-    pub(crate) news_interval_millis: u64,
 }
 
 impl Default for SignalConfig {
     fn default() -> Self {
-        Self { ping_interval_seconds: 20, resume_seconds: 30, news_interval_millis: 50 }
+        Self { ping_interval_seconds: 20, resume_seconds: 30 }
     }
 }
 
@@ -228,14 +230,6 @@ pub(crate) struct LimitsConfig {
     pub(crate) messages_per_second: u32,
     /// Bytes of data messages per second of one participant, over time.
     pub(crate) data_bytes_per_second: u32,
-    /// The same with each copy to a receiver counted.
-    pub(crate) data_copies_bytes_per_second: u32,
-    /// Bytes of data messages per second to all participants of a room together, over time.
-    pub(crate) room_data_bytes_per_second: u32,
-    /// Changes per second of one participant, over time: joins, offers, publications, mutes.
-    pub(crate) changes_per_second: u32,
-    /// Bytes per second of what a room is told of such changes, to all its participants together.
-    pub(crate) room_bytes_per_second: u32,
 }
 
 impl Default for LimitsConfig {
@@ -256,10 +250,6 @@ impl Default for LimitsConfig {
             body_bytes: 32 * 1024,
             messages_per_second: 50,
             data_bytes_per_second: 1_000_000,
-            data_copies_bytes_per_second: 4_000_000,
-            room_data_bytes_per_second: 16_000_000,
-            changes_per_second: 4,
-            room_bytes_per_second: 16_000_000,
         }
     }
 }

@@ -20,10 +20,10 @@ const FRAMING: usize = 4 * 1024;
 
 /// Whom a connection counts for: an IPv4 address, or an IPv6 network of 64 bits, since one host has a whole one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-struct Neighbourhood(IpAddr);
+pub(super) struct Neighbourhood(IpAddr);
 
 impl Neighbourhood {
-    fn of(ip: IpAddr) -> Self {
+    pub(super) fn of(ip: IpAddr) -> Self {
         Self(match ip.to_canonical() {
             IpAddr::V4(ip) => IpAddr::V4(ip),
             IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64))),

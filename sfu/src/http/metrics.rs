@@ -2,16 +2,18 @@
 
 use super::cached::Cached;
 use super::connections::Connections;
-use crate::control::{Control, HANDSHAKE_BUCKETS, Histogram};
+use super::problem::Problem;
+use crate::control::{Control, HANDSHAKE_BUCKETS, Histogram, Rate, lock};
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use sfu_core::event::{TrafficStats, WorkerStats};
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// A counter of traffic: its name, what it counts, and where it stands.
 type TrafficMetric = (&'static str, &'static str, fn(&TrafficStats) -> u64);
@@ -29,16 +31,32 @@ const TRAFFIC: [TrafficMetric; 10] = [
     ("sfu_rtx_sent_packets_total", "Retransmissions sent.", |t| t.rtx_out),
 ];
 
-/// The text of all metrics.
-pub(super) type Answer = Cached<Bytes>;
+/// The text of all metrics, and how often it may be asked for.
+#[derive(Debug)]
+pub(super) struct Answer {
+    text: Cached<Bytes>,
+    rate: Mutex<Rate>,
+}
+
+impl Answer {
+    pub(super) fn new(control: &Control) -> Self {
+        let http = &control.config.http;
+        let text = Cached::new(Duration::from_millis(http.metrics_interval_millis));
+        Self { text, rate: Mutex::new(Rate::new(http.metrics_per_second, control.clock.now())) }
+    }
+}
 
 pub(super) async fn metrics(
     State(control): State<Arc<Control>>,
     Extension(connections): Extension<Arc<Connections>>,
     Extension(answer): Extension<Arc<Answer>>,
-) -> impl IntoResponse {
-    let text = answer.get(render(&control, &connections)).await;
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+) -> Result<impl IntoResponse, Problem> {
+    // A text of many kilobytes, sealed for whoever asks, costs more than its making.
+    if !lock(&answer.rate).take(1, control.clock.now()) {
+        return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "asked for too often"));
+    }
+    let text = answer.text.get(render(&control, &connections)).await;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }
 
 async fn render(control: &Control, connections: &Connections) -> Bytes {

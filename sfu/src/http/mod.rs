@@ -16,6 +16,7 @@ mod resource;
 mod serve;
 mod signal;
 pub(crate) mod tls;
+mod turns;
 mod whep;
 mod whip;
 
@@ -70,7 +71,7 @@ fn finish(routes: Router<Arc<Control>>, control: &Arc<Control>, connections: &Ar
         .layer(DefaultBodyLimit::max(limits.body_bytes))
         .layer(Extension(Arc::clone(connections)))
         .layer(Extension(Arc::new(health::Answer::new(life))))
-        .layer(Extension(Arc::new(metrics::Answer::new(life))))
+        .layer(Extension(Arc::new(metrics::Answer::new(control))))
         .layer(map_response(harden));
     let routes = if control.config.auth.open { routes.layer(from_fn(local_only::check)) } else { routes };
     routes.with_state(Arc::clone(control))

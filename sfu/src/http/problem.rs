@@ -17,7 +17,7 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        let retry = status == StatusCode::SERVICE_UNAVAILABLE;
+        let retry = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
         Self { status, detail: escape(&detail.into()).into_owned(), retry }
     }
 }

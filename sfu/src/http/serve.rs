@@ -3,10 +3,11 @@
 //! Nothing is waited for before the next connection is accepted: TLS handshakes and heads that do not come hold a seat
 //! in the table of [`Connections`], and nothing else.
 
-use super::connections::{Connections, RequestUnderWay, Ticket};
+use super::connections::{Connections, Neighbourhood, RequestUnderWay, Ticket};
 use super::metered::Metered;
 use super::proxy::{self, ClientAddr, Proxies};
 use super::tls::Tls;
+use super::turns::Turns;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use hyper::body::{Frame, Incoming, SizeHint};
@@ -49,7 +50,8 @@ pub(crate) async fn serve(site: Site, mut stop: watch::Receiver<bool>) {
     let mut builder = http1::Builder::new();
     // The table of connections keeps the time.
     builder.header_read_timeout(None).max_buf_size(BUFFER);
-    let door = Arc::new(Door { tls, app: TowerToHyperService::new(app), proxies, builder, stop: stop.clone() });
+    let (app, handshakes) = (TowerToHyperService::new(app), Arc::default());
+    let door = Arc::new(Door { tls, handshakes, app, proxies, builder, stop: stop.clone() });
     let mut open = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -82,6 +84,7 @@ pub(crate) async fn serve(site: Site, mut stop: watch::Receiver<bool>) {
 /// What every connection of a site needs.
 struct Door {
     tls: Option<Arc<Tls>>,
+    handshakes: Arc<Turns>,
     app: TowerToHyperService<Router>,
     proxies: Proxies,
     builder: http1::Builder,
@@ -112,7 +115,8 @@ impl Door {
                 let limit = |connection: &mut tokio_rustls::rustls::ServerConnection| {
                     connection.set_buffer_limit(Some(TLS_BUFFER));
                 };
-                match TlsAcceptor::from(tls.current()).accept_with(stream, limit).await {
+                let handshake = TlsAcceptor::from(tls.current()).accept_with(stream, limit);
+                match self.handshakes.drive(Neighbourhood::of(client.0), handshake).await {
                     Ok(stream) => self.speak(stream, client, ticket).await,
                     Err(error) => tracing::debug!(%error, "TLS handshake"),
                 }
