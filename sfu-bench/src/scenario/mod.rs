@@ -168,8 +168,8 @@ impl Group {
         if !(1.0..=120.0).contains(&self.fps) {
             bail!("fps is {}; 1 to 120 are possible", self.fps);
         }
-        if self.bitrate < 10_000 || self.bitrate > 50_000_000 {
-            bail!("bitrate is {}; 10000 to 50000000 are possible", self.bitrate);
+        if self.bitrate < 10_000 || self.bitrate > 200_000_000 {
+            bail!("bitrate is {}; 10000 to 200000000 are possible", self.bitrate);
         }
         if self.rooms == 0 || self.publishers + self.subscribers == 0 || !(self.video || self.audio) {
             bail!("a group needs rooms, participants, and sound or picture");
