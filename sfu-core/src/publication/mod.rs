@@ -43,9 +43,6 @@ pub(crate) struct Publication {
     pub(crate) kind: MediaKind,
     muted: bool,
     codec: Option<Codec>,
-    /// The codec that the control plane was told of, and when it may be told of another.
-    told_codec: Option<Codec>,
-    codec_due: Instant,
     formats: Vec<PayloadFormat>,
     /// Lowest layer first; never empty.
     streams: Vec<ReceiveStream>,
@@ -111,8 +108,6 @@ impl Publication {
             kind,
             muted: false,
             codec: None,
-            told_codec: None,
-            codec_due: Instant::ZERO,
             formats: Vec::new(),
             routes: streams.iter().map(|_| Vec::new()).collect(),
             streams,

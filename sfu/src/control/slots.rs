@@ -88,8 +88,7 @@ impl Candidates {
         self.of(kind).get(place)
     }
 
-    /// Whose publication this is.
-    pub(super) fn publisher(&self, publication: PublicationId) -> Option<ParticipantId> {
+    fn publisher(&self, publication: PublicationId) -> Option<ParticipantId> {
         Some(self.find(publication)?.publisher)
     }
 }
