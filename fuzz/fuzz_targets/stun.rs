@@ -3,19 +3,26 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunMessage, StunWriter};
-use sfu_rtc::ice::{IceAgent, IceConfig, IceCredentials, ufrag_of};
+use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunMessage, StunWriter, answer_to};
+use sfu_rtc::ice::{IceAgent, IceConfig, IceCredentials, IceSecret, is_answer, ufrag_of};
 use sfu_rtc::net::{NetworkPath, Protocol};
 use sfu_rtc::time::{Duration, Instant};
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 fuzz_target!(|data: &[u8]| {
     let credentials = IceCredentials { ufrag: "local".into(), pwd: "a password of 22 chars".into() };
     let key = StunKey::new(&credentials.pwd);
-    let mut agent = IceAgent::new(IceConfig::default(), credentials, Instant::ZERO);
+    let remote = IceCredentials { ufrag: "remote".into(), pwd: "another one, also of 22".into() };
+    let remote_key = StunKey::new(&remote.pwd);
+    let mut agent = IceAgent::new(IceConfig::default(), credentials, &IceSecret::from_seed(1), Instant::ZERO);
+    agent.set_remote(remote);
+    // What went where and was not answered there.
+    let mut asked: HashMap<NetworkPath, Vec<u8>> = HashMap::new();
+    let mut answered = HashSet::new();
     let mut now = Instant::from_millis(1);
 
-    let _ = ufrag_of(data);
+    let _ = (ufrag_of(data), is_answer(data), answer_to(data, path(1, 0).remote, &key));
     if let Some(message) = StunMessage::parse(data) {
         message.fingerprint_fits();
         message.is_authentic(&key);
@@ -42,11 +49,20 @@ fuzz_target!(|data: &[u8]| {
             check[at] ^= step[7];
         }
         match step[4] >> 5 {
-            0 => agent.path_closed(&path),
+            0 => agent.path_closed(now, &path),
             1 => agent.handle_timeout(now),
+            2 => {
+                if let Some(answer) = asked.get(&path).and_then(|check| answer_to(check, path.remote, &remote_key)) {
+                    agent.handle_stun(now, &path, &answer);
+                    answered.insert(path);
+                }
+            }
             _ => drop(agent.handle_stun(now, &path, &check)),
         }
-        assert!(agent.selected().is_none_or(|path| agent.is_validated(&path)));
+        while let Some((path, check)) = agent.poll_check(now) {
+            asked.insert(path, check);
+        }
+        assert!(agent.selected().is_none_or(|path| agent.is_known(&path) && answered.contains(&path)));
         while agent.poll_event().is_some() {}
     }
 });

@@ -46,7 +46,7 @@ impl IdlePeers {
         for _ in 0..IDLE {
             world.join(vec![subscriber_slot()]);
         }
-        let checks = world.clients.iter().map(|client| client.check()).collect();
+        let checks = world.clients.iter_mut().map(|client| client.check()).collect();
         Self { world, checks, next: 0, batch: TransmitBatch::default() }
     }
 

@@ -25,7 +25,7 @@ macro_rules! drop_reasons {
 drop_reasons! {
     /// Neither STUN, DTLS, RTP nor RTCP (RFC 7983).
     Unclassified = "unclassified",
-    /// From an address that no ICE check has validated.
+    /// From an address that no ICE check came from.
     UnvalidatedAddress = "unvalidated_address",
     /// STUN that is malformed.
     StunMalformed = "stun_malformed",
@@ -33,6 +33,14 @@ drop_reasons! {
     StunUnknownUser = "stun_unknown_user",
     /// STUN whose message integrity or fingerprint is wrong.
     StunIntegrity = "stun_integrity",
+    /// A STUN check that came before from elsewhere: recorded and sent again.
+    StunReplay = "stun_replay",
+    /// A STUN response to no check of ours.
+    StunUnknownAnswer = "stun_unknown_answer",
+    /// A STUN check from the path of another peer that is heard there.
+    PathTaken = "path_taken",
+    /// Not sent: the peer has not shown that it receives there, and got already what it may have until then.
+    UnprovenPath = "unproven_path",
     /// DTLS that the handshake refused.
     DtlsRefused = "dtls_refused",
     /// SRTP or SRTCP before the handshake gave keys.

@@ -229,6 +229,11 @@ impl Call {
             }
         });
         while workers.poll_event().is_some() {}
+        for who in 0..self.clients.len() {
+            for answer in std::mem::take(&mut self.clients[who].answers) {
+                self.give(who, answer);
+            }
+        }
     }
 
     /// Ends the rooms; nothing may stay.
@@ -252,6 +257,10 @@ impl Call {
 /// A datagram of a worker, for whom it may concern.
 fn take_datagram(now: Instant, to: &NetworkPath, datagram: &[u8], clients: &mut [Client], sent: &mut SentNumbers) {
     match datagram.first() {
+        Some(0..=3) => {
+            let client = clients.iter_mut().find(|client| client.path == *to);
+            client.into_iter().for_each(|client| client.handle_stun(datagram));
+        }
         Some(20..=63) => {
             let client = clients.iter_mut().find(|client| client.path == *to);
             client.into_iter().for_each(|client| client.handle_dtls(now, datagram));

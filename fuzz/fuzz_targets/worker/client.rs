@@ -3,8 +3,8 @@
 use sfu_core::command::{Command, TransportParams};
 use sfu_core::ids::{RoomId, TransportId};
 use sfu_rtc::dtls::{DtlsCertificate, DtlsEndpoint, DtlsOutput, DtlsRole};
-use sfu_rtc::ice::IceCredentials;
-use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunWriter};
+use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunWriter, answer_to};
+use sfu_rtc::ice::{IceCredentials, is_answer};
 use sfu_rtc::ids::SeqNo;
 use sfu_rtc::media::MediaSection;
 use sfu_rtc::net::{NetworkPath, Protocol};
@@ -21,6 +21,10 @@ pub(crate) struct Client {
     pub(crate) sender: Option<SrtpSender>,
     pub(crate) local: IceCredentials,
     pub(crate) remote: IceCredentials,
+    /// What it answers to the worker's checks.
+    pub(crate) answers: Vec<Vec<u8>>,
+    /// Checks sent.
+    checks: u64,
     certificate: DtlsCertificate,
     dtls: DtlsEndpoint,
 }
@@ -49,6 +53,8 @@ impl Client {
             sender: None,
             local: credentials(&format!("client-{id}")),
             remote: credentials(&format!("server-{id}")),
+            answers: Vec::new(),
+            checks: 0,
             certificate: certificate.clone(),
             dtls: DtlsEndpoint::new(DtlsRole::Client, certificate, vec![server.fingerprint().clone()], now),
         }
@@ -67,13 +73,22 @@ impl Client {
     }
 
     /// A connectivity check that nominates.
-    pub(crate) fn check(&self) -> Vec<u8> {
-        StunWriter::new(StunClass::Request, &[7; 12])
+    pub(crate) fn check(&mut self) -> Vec<u8> {
+        self.checks += 1;
+        let mut transaction = [7; 12];
+        transaction[..8].copy_from_slice(&self.checks.to_be_bytes());
+        StunWriter::new(StunClass::Request, &transaction)
             .username(&self.remote.ufrag, &self.local.ufrag)
             .priority(1)
             .role(IceRole::Controlling(1))
             .use_candidate()
             .finish(&StunKey::new(&self.remote.pwd))
+    }
+
+    pub(crate) fn handle_stun(&mut self, datagram: &[u8]) {
+        if !is_answer(datagram) {
+            self.answers.extend(answer_to(datagram, self.path.remote, &StunKey::new(&self.local.pwd)));
+        }
     }
 
     pub(crate) fn handle_dtls(&mut self, now: Instant, datagram: &[u8]) {

@@ -1,8 +1,10 @@
-//! The checking side of ICE towards one address (RFC 8445): a load tester knows where its server is.
+//! The checking side of ICE towards one address (RFC 8445): a load tester knows where its server is. It answers the
+//! server's checks too, as browsers do.
 
-use sfu_rtc::ice::IceCredentials;
-use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunMessage, StunWriter};
+use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunMessage, StunWriter, answer_to};
+use sfu_rtc::ice::{IceCredentials, is_answer};
 use sfu_rtc::time::{Duration, Instant};
+use std::net::SocketAddr;
 
 /// Time between checks until one is answered; RFC 8445 section 14.3 has 500 ms, but on the way we test nothing is slow.
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
@@ -16,6 +18,10 @@ pub(super) struct IceClient {
     local: IceCredentials,
     remote: IceCredentials,
     key: StunKey,
+    /// Of our password, for answers.
+    own_key: StunKey,
+    /// The answer to the server's latest check.
+    answer: Option<Vec<u8>>,
     transaction: [u8; 12],
     next_check: Instant,
     nominated: bool,
@@ -23,8 +29,8 @@ pub(super) struct IceClient {
 
 impl IceClient {
     pub(super) fn new(local: IceCredentials, remote: IceCredentials, now: Instant) -> Self {
-        let key = StunKey::new(&remote.pwd);
-        Self { local, remote, key, transaction: [0; 12], next_check: now, nominated: false }
+        let (key, own_key) = (StunKey::new(&remote.pwd), StunKey::new(&local.pwd));
+        Self { local, remote, key, own_key, answer: None, transaction: [0; 12], next_check: now, nominated: false }
     }
 
     pub(super) fn is_nominated(&self) -> bool {
@@ -50,8 +56,21 @@ impl IceClient {
         self.next_check
     }
 
-    /// Takes an answer. A refusal shows as a check that is never answered.
-    pub(super) fn handle(&mut self, datagram: &[u8]) {
+    /// The answer to a check of the server, which waits to leave.
+    pub(super) fn take_answer(&mut self) -> Option<Vec<u8>> {
+        self.answer.take()
+    }
+
+    pub(super) fn has_answer(&self) -> bool {
+        self.answer.is_some()
+    }
+
+    /// Takes a check or an answer of the server at `server`. A refusal shows as a check that is never answered.
+    pub(super) fn handle(&mut self, server: SocketAddr, datagram: &[u8]) {
+        if !is_answer(datagram) {
+            self.answer = answer_to(datagram, server, &self.own_key);
+            return;
+        }
         let Some(message) = StunMessage::parse(datagram) else { return };
         let ours = message.transaction == self.transaction && message.is_authentic(&self.key);
         self.nominated |= ours && message.class == StunClass::Success;

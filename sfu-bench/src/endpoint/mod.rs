@@ -78,14 +78,14 @@ impl Endpoint {
 
     /// Whether what came is to be answered at once.
     pub fn wants_service(&self) -> bool {
-        self.dtls_pending || (self.ice.is_nominated() && !self.dtls_started)
+        self.dtls_pending || self.ice.has_answer() || (self.ice.is_nominated() && !self.dtls_started)
     }
 
     /// Handles a datagram of the server; media is opened in place.
     pub fn handle_datagram<'a>(&mut self, now: Instant, datagram: &'a mut [u8]) -> Incoming<'a> {
         match datagram.first() {
             // RFC 7983 section 7.
-            Some(0..=3) => self.ice.handle(datagram),
+            Some(0..=3) => self.ice.handle(self.path.remote, datagram),
             Some(20..=63) => {
                 self.dtls_pending = true;
                 // Refused handshakes end by the endpoint's own verdict.
@@ -110,6 +110,9 @@ impl Endpoint {
 
     /// Writes what ICE and DTLS have to say.
     pub fn poll_transmit(&mut self, now: Instant, batch: &mut TransmitBatch) {
+        if let Some(answer) = self.ice.take_answer() {
+            push(batch, self.path, &answer);
+        }
         if let Some(check) = self.ice.poll(now) {
             push(batch, self.path, &check);
         }

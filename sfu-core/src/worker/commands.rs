@@ -102,6 +102,7 @@ impl Worker {
         let params = transport::TransportParams {
             local_ice: params.local_ice,
             remote_ice: params.remote_ice,
+            ice_secret: self.ice_secret.clone(),
             remote_fingerprints: params.remote_fingerprints,
             dtls_role: params.dtls_role,
             sections: params.sections,

@@ -1,7 +1,7 @@
 //! From a datagram to the transport that it is for.
 //!
 //! Checks of connectivity name their transport, so they are found by user name fragment; everything else counts only
-//! from a path that such a check has validated, and is found by the path.
+//! from a path that such a check came from, and is found by the path. A path that a peer has proven is its own.
 
 use super::Worker;
 use crate::hash::{SeededMap, SeededState};
@@ -79,45 +79,60 @@ impl Worker {
     pub(super) fn dispatch(&mut self, now: Instant, path: &NetworkPath, data: &mut [u8]) -> Result<(), DropReason> {
         let first = *data.first().ok_or(DropReason::Unclassified)?;
         let is_stun = STUN.contains(&first);
-        let key = if is_stun { self.find_by_check(data)? } else { self.find_by_path(path)? };
+        let is_check = is_stun && !ice::is_answer(data);
+        let key = if is_check { self.find_by_check(now, path, data)? } else { self.find_by_path(path)? };
         let peer = self.peers.get_mut(key).filter(|peer| !peer.closing).ok_or(DropReason::UnvalidatedAddress)?;
         self.at_work = Some(peer.router);
         let received = peer.transport.handle_datagram(now, path, data);
         self.dirty.add(key, peer);
-        match received {
-            Received::Rtp(received) => return self.on_media(now, key, &received),
-            Received::Rtcp(compound) => self.on_feedback(now, key, compound),
-            Received::Nothing => {}
-            Received::Dropped(reason) => return Err(reason),
+        // Media may be what proves a path.
+        let follow = !RTP.contains(&first) || peer.transport.has_event();
+        let handled = match received {
+            Received::Rtp(received) => self.on_media(now, key, &received),
+            Received::Rtcp(compound) => {
+                self.on_feedback(now, key, compound);
+                Ok(())
+            }
+            Received::Nothing => Ok(()),
+            Received::Dropped(reason) => Err(reason),
+        };
+        if is_check {
+            self.follow_path(now, path, key);
         }
-        if is_stun {
-            self.follow_path(path, key);
-        }
-        if !RTP.contains(&first) {
+        if follow {
             self.follow_transport(now, key);
         }
-        Ok(())
+        handled
     }
 
-    fn find_by_check(&self, data: &[u8]) -> Result<Key, DropReason> {
+    fn find_by_check(&self, now: Instant, path: &NetworkPath, data: &[u8]) -> Result<Key, DropReason> {
         let ufrag = ice::ufrag_of(data).ok_or(DropReason::StunMalformed)?;
-        self.demux.by_ufrag(ufrag).ok_or(DropReason::StunUnknownUser)
+        let key = self.demux.by_ufrag(ufrag).ok_or(DropReason::StunUnknownUser)?;
+        match self.demux.look_up(path).filter(|holder| *holder != key).and_then(|holder| self.peers.get(holder)) {
+            Some(holder) if holder.transport.holds(now, path) => Err(DropReason::PathTaken),
+            _ => Ok(key),
+        }
     }
 
     fn find_by_path(&mut self, path: &NetworkPath) -> Result<Key, DropReason> {
         self.demux.by_path(path).ok_or(DropReason::UnvalidatedAddress)
     }
 
-    /// After a check: the path leads to the peer if the check validated it.
-    fn follow_path(&mut self, path: &NetworkPath, key: Key) {
+    /// After a check: the path leads to the peer if the check was authentic.
+    fn follow_path(&mut self, now: Instant, path: &NetworkPath, key: Key) {
         let limit = self.config.max_paths.max(1);
+        let Some(peer) = self.peers.get(key).filter(|peer| peer.transport.is_known(path)) else { return };
+        let holder = self.demux.look_up(path);
+        if holder == Some(key) {
+            return;
+        }
+        let router = peer.router;
+        if holder.is_some() {
+            // Another peer's check came from there, and no proof.
+            self.close_path(now, path);
+            self.at_work = Some(router);
+        }
         let Some(peer) = self.peers.get_mut(key) else { return };
-        if !peer.transport.is_validated(path) {
-            return;
-        }
-        if self.demux.by_path.get(path) == Some(&key) {
-            return;
-        }
         if peer.paths.len() >= limit {
             let selected = peer.transport.path();
             let oldest = peer.paths.iter().position(|path| Some(*path) != selected).unwrap_or(0);

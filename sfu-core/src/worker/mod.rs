@@ -31,6 +31,7 @@ use demux::Demux;
 use fan_outs::FanOutList;
 use sfu_rtc::drop_reason::DropCounts;
 use sfu_rtc::dtls::DtlsCertificate;
+use sfu_rtc::ice::IceSecret;
 use sfu_rtc::net::NetworkPath;
 use sfu_rtc::packet::PacketPool;
 use sfu_rtc::time::{Duration, Instant, WallClock};
@@ -46,6 +47,7 @@ pub struct Worker {
     certificate: Arc<DtlsCertificate>,
     clock: WallClock,
     random: Random,
+    ice_secret: IceSecret,
     peers: Slab<Peer>,
     routers: Slab<Router>,
     rooms: SeededMap<RoomId, Key>,
@@ -76,10 +78,12 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker without rooms. `seed` feeds everything that has to be unpredictable or spread but is no secret of the
-    /// cryptography: first sequence numbers, hash tables.
+    /// A worker without rooms. `seed`, which nobody may be able to guess, feeds everything that has to be unpredictable or
+    /// spread but is no key of the cryptography: first sequence numbers, hash tables, names of STUN checks.
     pub fn new(config: WorkerConfig, certificate: Arc<DtlsCertificate>, clock: WallClock, seed: u64) -> Self {
-        let mut random = Random::new(seed);
+        let ice_secret = IceSecret::from_seed(seed);
+        // Peers see numbers of this kind, and must not learn the seed from them.
+        let mut random = Random::new(ice_secret.public_seed());
         let state = SeededState(random.next());
         Self {
             certificate,
@@ -106,6 +110,7 @@ impl Worker {
             past_traffic: TrafficStats::default(),
             at_work: None,
             random,
+            ice_secret,
             config,
         }
     }
@@ -116,6 +121,11 @@ impl Worker {
             self.drops.count(reason);
         }
         self.at_work = None;
+    }
+
+    /// When something authentic last came over `path`; `None` where nothing ever did, or too long ago.
+    pub fn heard(&self, path: &NetworkPath) -> Option<Instant> {
+        self.peers.get(self.demux.look_up(path)?)?.transport.heard(path)
     }
 
     /// The connection below `path` is gone (ICE-TCP).

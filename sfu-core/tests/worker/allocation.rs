@@ -3,6 +3,7 @@
 use crate::support::World;
 use crate::support::media::*;
 use crate::support::pair::Pair;
+use sfu_core::config::WorkerConfig;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::Ssrc;
 use sfu_rtc::media::MediaKind::*;
@@ -38,7 +39,11 @@ struct Script(Vec<(Instant, Side, usize, Vec<u8>)>);
 impl Meeting {
     /// Every so manieth subscriber is on the worker of the publisher, the others on another one.
     fn new(here: usize) -> Self {
-        let mut pair = Pair::new();
+        // Consent is renewed between the scripts, which is no part of forwarding.
+        let mut config = WorkerConfig::default();
+        config.transport.ice.consent_interval = Duration::from_secs(1_000_000);
+        config.transport.ice.consent_timeout = Duration::from_secs(1_000_000);
+        let mut pair = Pair::with(config);
         let publisher = pair.here.join(vec![published("0", Audio), simulcast("1", &["q", "f"])]);
         let publications = [
             pair.publish(publisher, "0", Audio, &[]),
@@ -151,7 +156,6 @@ fn allocate_nothing(mut meeting: Meeting, least: usize) -> [usize; 2] {
     meeting.play(&mut warm_up, &mut batch);
     let mut datagrams = [0; 2];
     while datagrams.iter().sum::<usize>() < least {
-        // Consent is renewed, which is no part of forwarding.
         for world in [&mut meeting.pair.here, &mut meeting.pair.there] {
             (0..world.clients.len()).for_each(|client| world.check(client));
         }

@@ -102,7 +102,8 @@ fn a_loss_on_the_way_in_is_repaired_and_keeps_its_place() {
             |packet| if let Ok(RtcpView::Nack(nack)) = packet { Some(nack.seqs().collect::<Vec<_>>()) } else { None },
         )
         .collect();
-    assert_eq!(nacked, [vec![lost.seq as u16]]);
+    // Once in each of its round trips, which are short.
+    assert!(!nacked.is_empty() && nacked.iter().all(|seqs| *seqs == [lost.seq as u16]), "{nacked:?}");
     world.send(camera, &lost.again(Ssrc(11), 500).with(sfu_rtc::rtp::extension::ExtensionKind::Mid, b"0"));
     world.send(camera, &lost);
     assert_eq!(world.drops(DropReason::Duplicate), 1);

@@ -125,7 +125,7 @@ fn a_loss_on_the_way_in_is_repaired_at_the_origin_and_keeps_its_place() {
     let lost = source.picture(false);
     pair.send(camera, &source.picture(false));
     pair.pass(60);
-    assert_eq!(pair.here.stats().totals.nacks_sent, 1, "though nobody here gets it");
+    assert!(pair.here.stats().totals.nacks_sent > 0, "though nobody here gets it");
     pair.send(camera, &lost.again(Ssrc(11), 500).with(sfu_rtc::rtp::extension::ExtensionKind::Mid, b"0"));
     let mut got = pair.there.clients[viewer].rtp.clone();
     got.sort_by_key(|packet| packet.seq);

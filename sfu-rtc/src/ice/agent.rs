@@ -1,7 +1,10 @@
 //! The agent of one transport.
 
 use super::credentials::IceCredentials;
-use super::stun::{IceRole, StunClass, StunKey, StunMessage, StunWriter};
+use super::path::{Path, Proof};
+use super::secret::IceSecret;
+use super::seen::{Freshness, SeenChecks};
+use super::stun::{self, IceRole, StunClass, StunKey, StunMessage, StunWriter, TransactionId};
 use crate::drop_reason::DropReason;
 use crate::net::NetworkPath;
 use crate::time::{Duration, Instant};
@@ -10,24 +13,47 @@ use arrayvec::ArrayVec;
 /// Limits of an [`IceAgent`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IceConfig {
-    /// How long a path is used without a valid check: consent expires after 30 s (RFC 7675 section 5.1).
+    /// How long a path is used without the peer's consent: 30 s (RFC 7675 section 5.1).
     pub consent_timeout: Duration,
+    /// Time between our checks on a path whose last was answered, give or take a fifth: 5 s (RFC 7675 section 5.1).
+    pub consent_interval: Duration,
+    /// So many times the bytes that came from a path are sent there while no check of ours is answered. 3, as
+    /// RFC 9000 section 8 has it.
+    pub amplification: u64,
+    /// Bytes that a transport may send in addition, once in its life: a handshake's flight, so that it need not wait for
+    /// the answer to our first check. Less than it takes to make a transport.
+    pub credit: u64,
+    /// The path must stay the same for so long until the change is told: peers that nominate by turns are not news.
+    pub settle: Duration,
 }
 
 impl Default for IceConfig {
     fn default() -> Self {
-        Self { consent_timeout: Duration::from_secs(30) }
+        Self {
+            consent_timeout: Duration::from_secs(30),
+            consent_interval: Duration::from_secs(5),
+            amplification: 3,
+            credit: 1_200,
+            settle: Duration::from_secs(1),
+        }
+    }
+}
+
+impl IceConfig {
+    /// Time to the next check: 0.8 to 1.2 intervals, so that the checks of many peers spread (RFC 7675 section 5.1).
+    pub(super) fn consent_wait(&self, spread: u8) -> Duration {
+        self.consent_interval / 5 * 4 + self.consent_interval * 2 / 5 * u32::from(spread) / 255
     }
 }
 
 /// What became of the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum IceEvent {
-    /// A first path was found, or one after all had expired.
+    /// A first path is proven, or one after all had expired.
     Connected(NetworkPath),
-    /// The peer moved to another path.
+    /// The peer has moved to another path, and stays there.
     PathChanged(NetworkPath),
-    /// No path has had a valid check for the time of consent.
+    /// The peer's consent has expired on all paths, or no check came at all.
     Disconnected,
 }
 
@@ -42,76 +68,121 @@ pub struct StunOutcome {
 
 /// Paths kept per peer. A browser has a handful (address families, interfaces, UDP and TCP).
 const MAX_PATHS: usize = 16;
+/// Checks of ours that an answer may still come to.
+const MAX_PENDING: usize = 16;
+/// Priority of a peer-reflexive candidate (RFC 8445 section 5.1.2): type preference 110, component 1.
+const PRIORITY: u32 = (110 << 24) | (0xffff << 8) | 255;
 
-/// ICE-lite agent with one component: it answers checks, and the peer nominates (RFC 8445 sections 2.5 and 7.3).
+/// ICE agent with one component. It says that it is lite, since it has one address, gathers nothing, and leaves it to
+/// the peer to begin and to nominate (RFC 8445 sections 2.5 and 7.3). But it sends checks of its own:
 ///
-/// Only checks with the right credentials have an effect. A path on which one arrived is validated; the path that
-/// the peer nominated last is selected, and before any nomination the path that was validated first.
+/// A check that comes proves only that somebody knows the password, not that the peer receives where it says that it
+/// comes from. So media goes to a path only when the peer has answered a check that we sent there. Where a peer answers
+/// none, as lite ones do, authentic media from the path counts, but no more than [`IceConfig::amplification`] times the
+/// bytes that came from there are sent. Of the paths that are proven, the one nominated last is selected, or else the
+/// one proven first. Our checks also keep consent (RFC 7675), and measure the round trip.
 #[derive(Debug)]
 pub struct IceAgent {
     config: IceConfig,
+    secret: IceSecret,
     current: Generation,
-    /// Credentials from before a restart, valid until the new ones are used.
+    /// Credentials from before a restart, valid until a path is proven with the new ones.
     previous: Option<Generation>,
-    paths: ArrayVec<ValidatedPath, MAX_PATHS>,
+    /// The selected one first.
+    paths: ArrayVec<Path, MAX_PATHS>,
+    nominated: Option<NetworkPath>,
     selected: Option<NetworkPath>,
+    limited: bool,
     reported: Option<NetworkPath>,
+    /// When a changed path has stayed for long enough to be told, and whether it has.
+    settles: Option<Instant>,
+    settled: bool,
     /// When the wait for a first path ends.
     connect_by: Option<Instant>,
     gave_up: bool,
+    credit: u64,
+    seen: SeenChecks,
+    pending: ArrayVec<PendingCheck, MAX_PENDING>,
+    sent_checks: u64,
+    rtt: Option<Duration>,
 }
 
 #[derive(Debug)]
 struct Generation {
+    number: u64,
     local: IceCredentials,
-    remote: Option<IceCredentials>,
+    remote: Option<(IceCredentials, StunKey)>,
     key: StunKey,
 }
 
+/// A check of ours that is not answered yet.
 #[derive(Clone, Copy, Debug)]
-struct ValidatedPath {
+struct PendingCheck {
+    transaction: TransactionId,
     path: NetworkPath,
-    last_check: Instant,
+    generation: u64,
+    sent: Instant,
+    spread: u8,
 }
 
 impl Generation {
-    fn new(local: IceCredentials, remote: Option<IceCredentials>) -> Self {
+    fn new(number: u64, local: IceCredentials, remote: Option<IceCredentials>) -> Self {
         let key = StunKey::new(&local.pwd);
-        Self { local, remote, key }
+        let mut this = Self { number, local, remote: None, key };
+        this.set_remote(remote);
+        this
+    }
+
+    fn set_remote(&mut self, remote: Option<IceCredentials>) {
+        self.remote = remote.map(|remote| {
+            let key = StunKey::new(&remote.pwd);
+            (remote, key)
+        });
     }
 
     /// Whether a check with this user name is for these credentials.
     fn is_named(&self, username: &str) -> bool {
         username.split_once(':').is_some_and(|(checked, checking)| {
-            checked == self.local.ufrag && self.remote.as_ref().is_none_or(|remote| remote.ufrag == checking)
+            checked == self.local.ufrag && self.remote.as_ref().is_none_or(|(remote, _)| remote.ufrag == checking)
         })
     }
 }
 
 impl IceAgent {
-    /// An agent that waits for checks.
-    pub fn new(config: IceConfig, local: IceCredentials, now: Instant) -> Self {
+    /// An agent that waits for checks. Its own have transaction ids out of `secret`.
+    pub fn new(config: IceConfig, local: IceCredentials, secret: &IceSecret, now: Instant) -> Self {
         Self {
             config,
-            current: Generation::new(local, None),
+            secret: secret.for_transport(&local),
+            current: Generation::new(0, local, None),
             previous: None,
             paths: ArrayVec::new(),
+            nominated: None,
             selected: None,
+            limited: false,
             reported: None,
+            settles: None,
+            settled: false,
             connect_by: Some(now + config.consent_timeout),
             gave_up: false,
+            credit: config.credit,
+            seen: SeenChecks::default(),
+            pending: ArrayVec::new(),
+            sent_checks: 0,
+            rtt: None,
         }
     }
 
-    /// Tells the peer's credentials. Before, checks are accepted from whoever knows ours.
+    /// Tells the peer's credentials. Before, checks are accepted from whoever knows ours, and none are sent.
     pub fn set_remote(&mut self, remote: IceCredentials) {
-        self.current.remote = Some(remote);
+        self.current.set_remote(Some(remote));
     }
 
     /// New credentials on both sides (RFC 8445 section 9). The old ones, and the path selected by them, stay in use
-    /// until a check with the new ones arrives.
+    /// until a path is proven with the new ones.
     pub fn restart(&mut self, local: IceCredentials, remote: IceCredentials) {
-        let current = std::mem::replace(&mut self.current, Generation::new(local, Some(remote)));
+        let renewed = Generation::new(self.current.number + 1, local, Some(remote));
+        let current = std::mem::replace(&mut self.current, renewed);
         // After a restart whose credentials were never used, the ones before are those in use.
         self.previous.get_or_insert(current);
     }
@@ -129,15 +200,80 @@ impl IceAgent {
 
     /// Handles a STUN message that arrived on `path`.
     pub fn handle_stun(&mut self, now: Instant, path: &NetworkPath, message: &[u8]) -> StunOutcome {
-        match self.check(now, path, message) {
+        match self.handle_message(now, path, message) {
             Ok(reply) => StunOutcome { reply, drop: None },
             Err(reason) => StunOutcome { reply: None, drop: Some(reason) },
         }
     }
 
-    /// Whether a check with our credentials has arrived on `path`, and not too long ago.
-    pub fn is_validated(&self, path: &NetworkPath) -> bool {
-        self.paths.iter().any(|validated| validated.path == *path)
+    /// The next check of ours that is due, to be sent on its path.
+    pub fn poll_check(&mut self, now: Instant) -> Option<(NetworkPath, Vec<u8>)> {
+        while let Some(index) = self.paths.iter().position(|path| path.next_check <= now) {
+            let number = self.sent_checks;
+            self.sent_checks += 1;
+            let (transaction, spread) = self.secret.transaction(number);
+            let Self { paths, current, previous, config, credit, .. } = self;
+            let path = paths.get_mut(index)?;
+            path.schedule(now, config, spread);
+            let generation = std::iter::once(&*current).chain(&*previous).find(|g| g.number == path.generation);
+            // Of a path from before a restart that has taken effect nobody answers any more.
+            let Some((generation, (remote, key))) = generation.and_then(|g| Some((g, g.remote.as_ref()?))) else {
+                continue;
+            };
+            let check = StunWriter::new(StunClass::Request, &transaction)
+                .username(&remote.ufrag, &generation.local.ufrag)
+                .priority(PRIORITY)
+                .role(IceRole::Controlled(number))
+                .finish(key);
+            if !path.spend(check.len(), config, credit) {
+                continue;
+            }
+            let pending = PendingCheck { transaction, path: path.path, generation: path.generation, sent: now, spread };
+            if self.pending.is_full() {
+                self.pending.remove(0);
+            }
+            self.pending.push(pending);
+            return Some((pending.path, check));
+        }
+        None
+    }
+
+    /// A datagram of so many bytes came on `path`. `None` where the peer has sent no check there, and so nothing else
+    /// counts; otherwise what [`Self::on_authentic`] wants.
+    pub fn on_datagram(&mut self, path: &NetworkPath, bytes: usize) -> Option<KnownPath> {
+        let index = self.paths.iter().position(|known| known.path == *path)?;
+        self.paths[index].on_received(bytes);
+        Some(KnownPath(index))
+    }
+
+    /// The datagram that [`Self::on_datagram`] was asked of last was authentic: a packet of SRTP or SRTCP, or the end of
+    /// a handshake. True where that proves the path, so that there may be an event.
+    pub fn on_authentic(&mut self, now: Instant, path: KnownPath) -> bool {
+        let Some(path) = self.paths.get_mut(path.0) else { return false };
+        let renews = self.previous.is_some() && path.generation == self.current.number;
+        let proves = path.prove(Proof::Media, now) || renews;
+        if proves {
+            let generation = path.generation;
+            self.proven(now, generation);
+        }
+        proves
+    }
+
+    /// Whether the peer has sent a check on `path`, and not too long ago.
+    pub fn is_known(&self, path: &NetworkPath) -> bool {
+        self.find(path).is_some()
+    }
+
+    /// Whether it is proven that the peer is at `path`, and several checks of ours are not in vain since. After a peer
+    /// that vanished, another may come from the same address and port.
+    pub fn holds(&self, now: Instant, path: &NetworkPath) -> bool {
+        let doubted = |path: &Path| path.heard() + self.config.consent_interval * 3 <= now;
+        self.find(path).is_some_and(|path| path.is_usable() && !doubted(path))
+    }
+
+    /// When something authentic last came on `path`.
+    pub fn heard(&self, path: &NetworkPath) -> Option<Instant> {
+        self.find(path).map(|path| path.heard().max(path.checked))
     }
 
     /// Where [`Self::selected`] is kept.
@@ -145,111 +281,218 @@ impl IceAgent {
         &self.selected
     }
 
-    /// The path to send on.
+    /// The path to send media on.
     pub fn selected(&self) -> Option<NetworkPath> {
         self.selected
     }
 
-    /// The path no longer exists: its TCP connection is closed.
-    pub fn path_closed(&mut self, path: &NetworkPath) {
-        self.paths.retain(|validated| validated.path != *path);
-        self.reselect();
+    /// Where a handshake may begin: also on a path that is not proven yet, within what [`Self::may_send`] allows.
+    pub fn handshake_path(&self) -> Option<NetworkPath> {
+        let nominated = self.nominated.filter(|path| self.is_known(path));
+        self.selected.or(nominated).or_else(|| self.paths.first().map(|path| path.path))
+    }
+
+    /// Whether no check of ours is answered on the selected path, so that [`Self::may_send`] has to be asked.
+    pub fn is_limited(&self) -> bool {
+        self.limited
+    }
+
+    /// Whether so many bytes may leave on `path` now; they count as sent.
+    pub fn may_send(&mut self, path: &NetworkPath, bytes: usize) -> bool {
+        let Self { paths, config, credit, .. } = self;
+        let path = paths.iter_mut().find(|known| known.path == *path);
+        path.is_some_and(|path| path.spend(bytes, config, credit))
+    }
+
+    /// The path no longer exists: its TCP connection is closed, or it is another peer's now.
+    pub fn path_closed(&mut self, now: Instant, path: &NetworkPath) {
+        self.paths.retain(|known| known.path != *path);
+        self.reselect(now);
+    }
+
+    /// The round trip on the selected path that the latest answer showed, once.
+    pub fn take_rtt(&mut self) -> Option<Duration> {
+        self.rtt.take()
     }
 
     /// What happened since the last call.
     pub fn poll_event(&mut self) -> Option<IceEvent> {
-        let selected = self.selected();
-        if self.reported == selected {
-            return std::mem::take(&mut self.gave_up).then_some(IceEvent::Disconnected);
+        match (self.reported, self.selected) {
+            (Some(before), Some(path)) if before == path || !self.settled => None,
+            (Some(_), Some(path)) => {
+                self.reported = Some(path);
+                Some(IceEvent::PathChanged(path))
+            }
+            (None, Some(path)) => {
+                self.reported = Some(path);
+                Some(IceEvent::Connected(path))
+            }
+            (Some(_), None) => {
+                self.reported = None;
+                Some(IceEvent::Disconnected)
+            }
+            (None, None) => std::mem::take(&mut self.gave_up).then_some(IceEvent::Disconnected),
         }
-        let before = std::mem::replace(&mut self.reported, selected);
-        Some(match (before, selected) {
-            (None, Some(path)) => IceEvent::Connected(path),
-            (Some(_), Some(path)) => IceEvent::PathChanged(path),
-            (_, None) => IceEvent::Disconnected,
-        })
     }
 
-    /// Lets paths expire.
+    /// Lets paths expire. Checks of ours that are due are to be polled.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let timeout = self.config.consent_timeout;
-        self.paths.retain(|validated| validated.last_check + timeout > now);
-        self.reselect();
+        let config = self.config;
+        self.paths.retain(|path| path.expires(&config) > now);
+        self.reselect(now);
+        if self.settles.is_some_and(|at| at <= now) {
+            self.settles = None;
+            self.settled = true;
+        }
         if self.connect_by.is_some_and(|at| at <= now) {
             self.connect_by = None;
             self.gave_up = true;
         }
     }
 
-    /// When [`Self::handle_timeout`] is due.
+    /// When [`Self::handle_timeout`] and [`Self::poll_check`] are due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let expiries = self.paths.iter().map(|validated| validated.last_check + self.config.consent_timeout);
-        expiries.chain(self.connect_by).min()
+        let paths = self.paths.iter().map(|path| path.expires(&self.config).min(path.next_check));
+        paths.chain(self.connect_by).chain(self.settles).min()
     }
 
-    /// The response to a message, or why it is dropped. Whoever does not know our password gets no response, so that
-    /// we cannot be used to reflect traffic.
-    fn check(&mut self, now: Instant, path: &NetworkPath, message: &[u8]) -> Result<Option<Vec<u8>>, DropReason> {
-        let check = StunMessage::parse(message).ok_or(DropReason::StunMalformed)?;
-        match check.class {
-            StunClass::Request => {}
-            StunClass::Indication => return Ok(None),
-            // We send no requests that these could answer.
-            StunClass::Success | StunClass::Error => return Err(DropReason::StunMalformed),
-        }
-        if !check.fingerprint_fits() {
+    fn find(&self, path: &NetworkPath) -> Option<&Path> {
+        self.paths.iter().find(|known| known.path == *path)
+    }
+
+    fn handle_message(
+        &mut self,
+        now: Instant,
+        path: &NetworkPath,
+        message: &[u8],
+    ) -> Result<Option<Vec<u8>>, DropReason> {
+        let bytes = message.len();
+        let message = StunMessage::parse(message).ok_or(DropReason::StunMalformed)?;
+        if !message.fingerprint_fits() {
             return Err(DropReason::StunIntegrity);
         }
+        match message.class {
+            StunClass::Request => self.handle_check(now, path, &message, bytes).map(Some),
+            StunClass::Indication => Ok(None),
+            StunClass::Success | StunClass::Error => self.handle_answer(now, path, &message).map(|()| None),
+        }
+    }
+
+    /// The response to a check, or why it is dropped. Whoever does not know our password gets no response, so that we
+    /// cannot be used to reflect traffic.
+    fn handle_check(
+        &mut self,
+        now: Instant,
+        path: &NetworkPath,
+        check: &StunMessage<'_>,
+        bytes: usize,
+    ) -> Result<Vec<u8>, DropReason> {
         let username = check.username.ok_or(DropReason::StunUnknownUser)?;
-        let renewed = self.current.is_named(username);
         let generation = std::iter::once(&self.current).chain(&self.previous).find(|g| g.is_named(username));
-        let key = &generation.ok_or(DropReason::StunUnknownUser)?.key;
-        if !check.is_authentic(key) {
+        let generation = generation.ok_or(DropReason::StunUnknownUser)?;
+        if !check.is_authentic(&generation.key) {
             return Err(DropReason::StunIntegrity);
         }
-        if let Some(refusal) = refuse(&check, key) {
-            return Ok(Some(refusal));
+        let freshness = self.seen.note(&check.transaction, path);
+        if freshness == Freshness::Replayed {
+            return Err(DropReason::StunReplay);
         }
-        let reply = StunWriter::new(StunClass::Success, &check.transaction).mapped(path.remote).finish(key);
-        if renewed {
-            self.previous = None;
+        let number = generation.number;
+        let refusal = refuse(check, &generation.key);
+        let refused = refusal.is_some();
+        let reply = refusal.unwrap_or_else(|| stun::response(&check.transaction, path.remote, &generation.key));
+        if freshness == Freshness::New && !refused {
+            self.checked(now, path, number, check.use_candidate);
         }
-        self.validated(now, path, check.use_candidate);
-        Ok(Some(reply))
+        if let Some(known) = self.paths.iter_mut().find(|known| known.path == *path) {
+            known.on_received(bytes);
+            // Less than the check, so it needs no leave.
+            known.on_reply(reply.len());
+        }
+        Ok(reply)
     }
 
-    fn validated(&mut self, now: Instant, path: &NetworkPath, nominated: bool) {
+    /// An answer to a check of ours is proof if it comes from where the check went (RFC 8445 section 7.2.5.2.1).
+    fn handle_answer(&mut self, now: Instant, path: &NetworkPath, answer: &StunMessage<'_>) -> Result<(), DropReason> {
+        let ours = |check: &PendingCheck| check.transaction == answer.transaction && check.path == *path;
+        let index = self.pending.iter().position(ours).ok_or(DropReason::StunUnknownAnswer)?;
+        let check = self.pending[index];
+        let generation = std::iter::once(&self.current).chain(&self.previous).find(|g| g.number == check.generation);
+        let key = generation.and_then(|generation| generation.remote.as_ref()).map(|(_, key)| key);
+        if !answer.is_authentic(key.ok_or(DropReason::StunUnknownAnswer)?) {
+            return Err(DropReason::StunIntegrity);
+        }
+        self.pending.remove(index);
+        let Self { paths, config, .. } = self;
+        let known = paths.iter_mut().find(|known| known.path == *path);
+        let known = known.filter(|_| answer.class == StunClass::Success).ok_or(DropReason::StunUnknownAnswer)?;
+        known.prove(Proof::Answered, now);
+        known.on_answer(now, config, check.generation, check.spread);
+        self.proven(now, check.generation);
+        if self.selected == Some(*path) {
+            self.rtt = Some(now.saturating_since(check.sent));
+        }
+        Ok(())
+    }
+
+    /// The peer sent a new check on `path`.
+    fn checked(&mut self, now: Instant, path: &NetworkPath, generation: u64, nominated: bool) {
         self.connect_by = None;
         self.gave_up = false;
-        match self.paths.iter_mut().find(|validated| validated.path == *path) {
-            Some(validated) => validated.last_check = now,
-            None => self.add(ValidatedPath { path: *path, last_check: now }),
+        match self.paths.iter_mut().find(|known| known.path == *path) {
+            Some(known) => known.on_check(generation, now),
+            None => self.add(Path::new(*path, generation, now)),
         }
-        if nominated || self.selected.is_none() {
-            self.selected = Some(*path);
+        if nominated {
+            self.nominated = Some(*path);
+            self.reselect(now);
         }
     }
 
-    /// Adds a path; where there is no room, the one without a check for the longest time goes.
-    fn add(&mut self, validated: ValidatedPath) {
+    /// A path got a better proof, or proved credentials.
+    fn proven(&mut self, now: Instant, generation: u64) {
+        if generation == self.current.number {
+            self.previous = None;
+        }
+        self.reselect(now);
+    }
+
+    /// Adds a path; where there is no room, the one least proven and not heard for the longest time goes.
+    fn add(&mut self, path: Path) {
         if self.paths.is_full() {
-            let spare = self.paths.iter().enumerate().filter(|(_, v)| Some(v.path) != self.selected);
-            if let Some((stalest, _)) = spare.min_by_key(|(_, v)| v.last_check) {
+            let spare = self.paths.iter().enumerate().filter(|(_, path)| Some(path.path) != self.selected);
+            if let Some((stalest, _)) = spare.min_by_key(|(_, path)| (path.proof, path.heard())) {
                 self.paths.swap_remove(stalest);
             }
         }
-        self.paths.push(validated);
+        self.paths.push(path);
     }
 
-    /// Where the selected path is gone, the one with the latest check takes its place.
-    fn reselect(&mut self) {
-        if self.selected.is_some_and(|selected| self.is_validated(&selected)) {
-            return;
+    /// Selects among the proven paths: the better proof first, then what the peer wants, then what is in use, then the
+    /// path heard last.
+    fn reselect(&mut self, now: Instant) {
+        let usable = self.paths.iter().enumerate().filter(|(_, path)| path.is_usable());
+        let best = usable.max_by_key(|(_, path)| {
+            let named = Some(path.path);
+            (path.proof, named == self.nominated, named == self.selected, path.heard())
+        });
+        let best = best.map(|(index, path)| (index, path.path, path.proof));
+        if let Some((index, _, proof)) = best {
+            self.limited = proof < Proof::Answered;
+            self.paths.swap(0, index);
         }
-        let freshest = self.paths.iter().max_by_key(|validated| validated.last_check);
-        self.selected = freshest.map(|validated| validated.path);
+        let before = std::mem::replace(&mut self.selected, best.map(|(_, path, _)| path));
+        if before != self.selected {
+            self.settled = false;
+            let changed = self.reported.is_some() && self.selected.is_some() && self.reported != self.selected;
+            self.settles = changed.then_some(now + self.config.settle);
+        }
     }
 }
+
+/// A path as [`IceAgent::on_datagram`] found it.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownPath(usize);
 
 /// Error response to an authentic check that cannot be served.
 fn refuse(check: &StunMessage<'_>, key: &StunKey) -> Option<Vec<u8>> {

@@ -1,11 +1,15 @@
-//! ICE-lite (RFC 8445): we answer connectivity checks and never send our own.
+//! ICE (RFC 8445) of a server: the peer begins, checks and nominates, and we check whether it is where it says.
 
 mod agent;
 mod candidate;
 mod credentials;
+mod path;
+mod secret;
+mod seen;
 pub mod stun;
 
-pub use agent::{IceAgent, IceConfig, IceEvent, StunOutcome};
+pub use agent::{IceAgent, IceConfig, IceEvent, KnownPath, StunOutcome};
 pub use candidate::{Candidate, CandidateProtocol, UnusableCandidate};
 pub use credentials::{ICE_ENTROPY, IceCredentials, ice_char};
-pub use stun::ufrag_of;
+pub use secret::IceSecret;
+pub use stun::{is_answer, ufrag_of};

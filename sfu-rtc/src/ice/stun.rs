@@ -167,6 +167,23 @@ impl<'a> StunMessage<'a> {
     }
 }
 
+/// The positive response to a check that came from `from`.
+pub(super) fn response(transaction: &TransactionId, from: SocketAddr, key: &StunKey) -> Vec<u8> {
+    StunWriter::new(StunClass::Success, transaction).mapped(from).finish(key)
+}
+
+/// What a full agent whose password is that of `key` answers to a datagram from `from`: `None` where that is no check of
+/// somebody who knows it.
+pub fn answer_to(datagram: &[u8], from: SocketAddr, key: &StunKey) -> Option<Vec<u8>> {
+    let check = StunMessage::parse(datagram).filter(|message| message.class == StunClass::Request)?;
+    check.is_authentic(key).then(|| response(&check.transaction, from, key))
+}
+
+/// Whether a STUN message is a response, which names no user and is found by its path.
+pub fn is_answer(stun: &[u8]) -> bool {
+    matches!(parse_header(stun), Some((StunClass::Success | StunClass::Error, _)))
+}
+
 /// The user name fragment of the agent that a binding request is for: what stands before the colon of USERNAME.
 pub fn ufrag_of(stun: &[u8]) -> Option<&str> {
     let (StunClass::Request, _) = parse_header(stun)? else { return None };

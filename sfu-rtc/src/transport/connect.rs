@@ -3,7 +3,7 @@
 use super::{CloseReason, Transport, TransportEvent};
 use crate::drop_reason::DropReason;
 use crate::dtls::{DtlsClosed, DtlsEndpoint, DtlsOutput, DtlsRole};
-use crate::ice::{IceAgent, IceEvent};
+use crate::ice::{IceAgent, IceEvent, KnownPath};
 use crate::media::SsrcPair;
 use crate::net::{NetworkPath, TransmitBatch};
 use crate::srtp::{KeyingMaterial, SrtpReceiver, SrtpSender};
@@ -19,8 +19,8 @@ pub(super) struct Connection {
     pub(super) dtls: Box<DtlsEndpoint>,
     pub(super) keys: Option<Keys>,
     pub(super) events: VecDeque<TransportEvent>,
-    /// Answers of STUN and DTLS that wait to leave.
-    control: VecDeque<(NetworkPath, Vec<u8>)>,
+    /// STUN and DTLS that wait to leave.
+    control: VecDeque<Control>,
     /// Where DTLS last came from: its answers go there, since nothing may be selected yet.
     dtls_path: Option<NetworkPath>,
     started: Instant,
@@ -31,6 +31,15 @@ pub(super) struct Connection {
     announced: bool,
     closed: bool,
     scratch: Vec<u8>,
+}
+
+/// A datagram of STUN or DTLS.
+#[derive(Debug)]
+struct Control {
+    path: NetworkPath,
+    datagram: Vec<u8>,
+    /// It waits until as much may be sent to the path. What ICE sends is counted there already.
+    asks: bool,
 }
 
 /// Both directions of SRTP.
@@ -73,10 +82,19 @@ impl Connection {
         [self.ice.poll_timeout(), self.dtls.poll_timeout(), self.deadline].into_iter().flatten().min()
     }
 
+    /// Appends what may leave; the rest stays, in order. What is for a path that is gone goes with it.
     pub(super) fn flush_control(&mut self, batch: &mut TransmitBatch) {
-        while let Some((path, datagram)) = self.control.pop_front() {
-            let Ok(()) = batch.push(path, |out| {
-                out.extend_from_slice(&datagram);
+        for _ in 0..self.control.len() {
+            let Some(control) = self.control.pop_front() else { return };
+            let Control { path, datagram, asks } = &control;
+            if *asks && !self.ice.may_send(path, datagram.len()) {
+                if self.ice.is_known(path) {
+                    self.control.push_back(control);
+                }
+                continue;
+            }
+            let Ok(()) = batch.push(*path, |out| {
+                out.extend_from_slice(datagram);
                 Ok::<_, Infallible>(())
             });
         }
@@ -90,11 +108,11 @@ impl Connection {
             .for_each(|ssrc| keys.sender.retire(ssrc));
     }
 
-    fn queue(&mut self, path: NetworkPath, datagram: Vec<u8>, limit: usize) -> Result<(), DropReason> {
+    fn queue(&mut self, control: Control, limit: usize) -> Result<(), DropReason> {
         if self.control.len() >= limit {
             return Err(DropReason::QueueFull);
         }
-        self.control.push_back((path, datagram));
+        self.control.push_back(control);
         Ok(())
     }
 }
@@ -102,17 +120,43 @@ impl Connection {
 impl Transport {
     pub(super) fn handle_stun(&mut self, now: Instant, path: &NetworkPath, message: &[u8]) -> Result<(), DropReason> {
         let outcome = self.connection.ice.handle_stun(now, path, message);
-        // Before a ClientHello, for which the peer has a path once it has the answer.
-        let queued = outcome.reply.map_or(Ok(()), |reply| self.connection.queue(*path, reply, self.config.max_control));
+        if let Some(rtt) = self.connection.ice.take_rtt() {
+            self.path_state.on_rtt(now, rtt);
+        }
+        // Our check goes first, so that its answer is here before the ClientHello that our response allows.
+        self.queue_checks(now);
+        let limit = self.config.max_control;
+        let reply = |datagram| Control { path: *path, datagram, asks: false };
+        let queued = outcome.reply.map_or(Ok(()), |datagram| self.connection.queue(reply(datagram), limit));
         self.after_ice(now);
         queued.and(outcome.drop.map_or(Ok(()), Err))
     }
 
-    pub(super) fn handle_dtls(&mut self, now: Instant, path: &NetworkPath, packet: &[u8]) -> Result<(), DropReason> {
+    /// Queues the checks of ours that are due.
+    pub(super) fn queue_checks(&mut self, now: Instant) {
+        while let Some((path, datagram)) = self.connection.ice.poll_check(now) {
+            let check = Control { path, datagram, asks: false };
+            if let Err(reason) = self.connection.queue(check, self.config.max_control) {
+                self.drop_packet(reason);
+            }
+        }
+    }
+
+    pub(super) fn handle_dtls(
+        &mut self,
+        now: Instant,
+        (path, known): (&NetworkPath, KnownPath),
+        packet: &[u8],
+    ) -> Result<(), DropReason> {
         self.connection.dtls_path = Some(*path);
         self.connection.dtls_started.get_or_insert(now);
+        let was_keyed = self.connection.keys.is_some();
         let handled = self.connection.dtls.handle_packet(now, packet);
         self.drive_dtls(now);
+        if !was_keyed && self.connection.keys.is_some() {
+            self.connection.ice.on_authentic(now, known);
+            self.after_ice(now);
+        }
         handled
     }
 
@@ -120,7 +164,7 @@ impl Transport {
     pub(super) fn drive_dtls(&mut self, now: Instant) {
         let connection = &mut self.connection;
         if connection.dtls.role() == DtlsRole::Client {
-            if connection.ice.selected().is_none() {
+            if connection.ice.handshake_path().is_none() {
                 return;
             }
             if connection.dtls_started.is_none() {
@@ -147,10 +191,11 @@ impl Transport {
 
     fn queue_dtls(&mut self, datagram: Vec<u8>) {
         // After a change of path the old one may be dead.
-        let selected = self.connection.ice.selected();
-        let last = self.connection.dtls_path.filter(|path| self.connection.ice.is_validated(path));
-        let Some(path) = last.or(selected) else { return };
-        if let Err(reason) = self.connection.queue(path, datagram, self.config.max_control) {
+        let ice = &self.connection.ice;
+        let last = self.connection.dtls_path.filter(|path| ice.is_known(path));
+        let Some(path) = last.or(ice.handshake_path()) else { return };
+        let control = Control { path, datagram, asks: true };
+        if let Err(reason) = self.connection.queue(control, self.config.max_control) {
             self.drop_packet(reason);
         }
     }
@@ -167,16 +212,14 @@ impl Transport {
 
     /// Takes what ICE has to say.
     pub(super) fn after_ice(&mut self, now: Instant) {
+        if self.connection.ice_connected.is_none() && self.connection.ice.handshake_path().is_some() {
+            self.connection.ice_connected = Some(now);
+            self.connection.events.push_back(TransportEvent::Reached);
+            self.drive_dtls(now);
+        }
         while let Some(event) = self.connection.ice.poll_event() {
             match event {
-                IceEvent::Connected(_) => {
-                    if self.connection.ice_connected.is_none() {
-                        self.connection.ice_connected = Some(now);
-                        self.connection.events.push_back(TransportEvent::Reached);
-                    }
-                    self.announce();
-                    self.drive_dtls(now);
-                }
+                IceEvent::Connected(_) => self.announce(),
                 IceEvent::PathChanged(path) if self.connection.announced => {
                     self.connection.events.push_back(TransportEvent::PathChanged { path });
                 }

@@ -3,6 +3,7 @@
 use super::rtt::RttMeter;
 use super::{RtcpCompound, Transport, TransportConfig};
 use crate::bwe::{BandwidthEstimator, LossReport, PacketResult};
+use crate::drop_reason::DropReason;
 use crate::ids::Ssrc;
 use crate::net::{NetworkPath, TransmitBatch};
 use crate::rtcp::{ReportBlock, RtcpView, SenderInfo, TwccFeedback, TwccView};
@@ -98,6 +99,13 @@ impl PathState {
         }
     }
 
+    /// An answer to a check of ours took so long. The only measure for a peer that only sends.
+    pub(super) fn on_rtt(&mut self, now: Instant, rtt: Duration) {
+        if self.rtt.on_measured(rtt) {
+            self.estimator.on_rtt(now, rtt);
+        }
+    }
+
     fn on_loss(&mut self, now: Instant, sum: &LossSum) {
         if sum.expected > 0 {
             self.loss = (sum.lost / sum.expected as f64) as f32;
@@ -170,6 +178,9 @@ impl Transport {
             Some(section.cname.as_str())
         };
         rtcp.flush(config.max_rtcp, cname, |packet| {
+            if !connection.ice.may_send(&path, packet.len()) {
+                return drops.count(DropReason::UnprovenPath);
+            }
             let sealed = batch.push(path, |out| {
                 let start = out.len();
                 out.extend_from_slice(packet);

@@ -32,7 +32,7 @@ pub use stats::{TransportCounters, TransportFigures};
 use crate::bwe::BandwidthEstimator;
 use crate::drop_reason::{DropCounts, DropReason};
 use crate::dtls::{DtlsCertificate, DtlsEndpoint, DtlsRole, Fingerprint};
-use crate::ice::{IceAgent, IceCredentials};
+use crate::ice::{IceAgent, IceCredentials, IceSecret};
 use crate::media::{Direction, MediaSection};
 use crate::net::{NetworkPath, TransmitBatch};
 use crate::pacer::Pacer;
@@ -74,6 +74,8 @@ pub struct TransportParams {
     pub local_ice: IceCredentials,
     /// The peer's ICE credentials.
     pub remote_ice: IceCredentials,
+    /// What no peer knows.
+    pub ice_secret: IceSecret,
     /// Fingerprints of the peer's certificate, of which one must match.
     pub remote_fingerprints: Vec<Fingerprint>,
     /// Our side of DTLS.
@@ -83,9 +85,9 @@ pub struct TransportParams {
 }
 
 impl Transport {
-    /// A transport that waits for its peer: ICE-lite. As DTLS client it begins once ICE has a path.
+    /// A transport that waits for its peer's checks. As DTLS client it begins once the first has come.
     pub fn new(config: TransportConfig, params: TransportParams, certificate: &DtlsCertificate, now: Instant) -> Self {
-        let mut ice = IceAgent::new(config.ice, params.local_ice, now);
+        let mut ice = IceAgent::new(config.ice, params.local_ice, &params.ice_secret, now);
         ice.set_remote(params.remote_ice);
         let dtls = DtlsEndpoint::new(params.dtls_role, certificate, params.remote_fingerprints, now);
         let estimator = config.estimator.build(now);
@@ -141,7 +143,7 @@ impl Transport {
         &self.sections
     }
 
-    /// ICE restart: media goes on over the old path until a check with the new credentials succeeds.
+    /// ICE restart: media goes on over the old path until another is proven with the new credentials.
     pub fn restart_ice(&mut self, local: IceCredentials, remote: IceCredentials) {
         self.connection.ice.restart(local, remote);
     }
@@ -151,14 +153,24 @@ impl Transport {
         self.connection.ice.ufrags()
     }
 
-    /// Whether the peer has proven that it receives on `path`.
-    pub fn is_validated(&self, path: &NetworkPath) -> bool {
-        self.connection.ice.is_validated(path)
+    /// Whether the peer has sent a check on `path`: what comes from elsewhere is not taken.
+    pub fn is_known(&self, path: &NetworkPath) -> bool {
+        self.connection.ice.is_known(path)
     }
 
-    /// The connection below `path` is gone (TCP).
+    /// Whether it is proven that the peer is at `path`, and nothing makes one doubt that it still is.
+    pub fn holds(&self, now: Instant, path: &NetworkPath) -> bool {
+        !self.is_closed() && self.connection.ice.holds(now, path)
+    }
+
+    /// When something authentic last came on `path`.
+    pub fn heard(&self, path: &NetworkPath) -> Option<Instant> {
+        self.connection.ice.heard(path)
+    }
+
+    /// The connection below `path` is gone (TCP), or the path is another peer's now.
     pub fn path_closed(&mut self, now: Instant, path: &NetworkPath) {
-        self.connection.ice.path_closed(path);
+        self.connection.ice.path_closed(now, path);
         self.after_ice(now);
     }
 
@@ -210,6 +222,11 @@ impl Transport {
         &mut self.rtcp
     }
 
+    /// Whether something happened.
+    pub fn has_event(&self) -> bool {
+        !self.connection.events.is_empty()
+    }
+
     /// What happened, oldest first.
     pub fn poll_event(&mut self) -> Option<TransportEvent> {
         self.connection.events.pop_front()
@@ -240,6 +257,7 @@ impl Transport {
             return;
         }
         self.connection.ice.handle_timeout(now);
+        self.queue_checks(now);
         self.after_ice(now);
         if self.connection.dtls.poll_timeout().is_some_and(|at| at <= now) {
             self.connection.dtls.handle_timeout(now);

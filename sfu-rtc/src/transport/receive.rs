@@ -4,6 +4,7 @@ use super::demux::{self, Route};
 use super::extensions::InboundExtensions;
 use super::{Received, ReceivedRtp, RtcpCompound, RtxOrigin, Transport};
 use crate::drop_reason::DropReason;
+use crate::ice::KnownPath;
 use crate::ids::{SeqNo, Ssrc};
 use crate::net::NetworkPath;
 use crate::packet::MAX_PACKET;
@@ -32,32 +33,49 @@ impl Transport {
         }
         // RFC 7983 section 7.
         let first = *datagram.first().ok_or(DropReason::Unclassified)?;
-        match first {
-            0..=3 => {
-                self.handle_stun(now, path, datagram)?;
-                return Ok(Received::Nothing);
-            }
-            20..=63 | 128..=191 if !self.is_validated(path) => return Err(DropReason::UnvalidatedAddress),
-            20..=63 => {
-                self.handle_dtls(now, path, datagram)?;
-                return Ok(Received::Nothing);
-            }
-            128..=191 => {}
-            _ => return Err(DropReason::Unclassified),
+        if let 0..=3 = first {
+            self.handle_stun(now, path, datagram)?;
+            return Ok(Received::Nothing);
         }
-        if is_rtcp(datagram) { self.receive_rtcp(now, datagram) } else { self.receive_rtp(now, datagram) }
+        if !matches!(first, 20..=63 | 128..=191) {
+            return Err(DropReason::Unclassified);
+        }
+        let known = self.connection.ice.on_datagram(path, datagram.len()).ok_or(DropReason::UnvalidatedAddress)?;
+        if first < 128 {
+            self.handle_dtls(now, (path, known), datagram)?;
+            return Ok(Received::Nothing);
+        }
+        if is_rtcp(datagram) { self.receive_rtcp(now, known, datagram) } else { self.receive_rtp(now, known, datagram) }
     }
 
-    fn receive_rtcp<'d>(&mut self, now: Instant, datagram: &'d mut [u8]) -> Result<Received<'d>, DropReason> {
+    /// Something authentic came on `path`: it may be proven by that.
+    fn on_authentic(&mut self, now: Instant, path: KnownPath) {
+        if self.connection.ice.on_authentic(now, path) {
+            self.after_ice(now);
+        }
+    }
+
+    fn receive_rtcp<'d>(
+        &mut self,
+        now: Instant,
+        path: KnownPath,
+        datagram: &'d mut [u8],
+    ) -> Result<Received<'d>, DropReason> {
         let keys = self.connection.keys.as_mut().ok_or(DropReason::NoKeys)?;
         let len = keys.receiver.open_rtcp(datagram)?;
         self.counters.rtcp_in += 1;
+        self.on_authentic(now, path);
         let compound = RtcpCompound::new(datagram.get(..len).ok_or(DropReason::RtcpMalformed)?);
         self.handle_rtcp(now, compound);
         Ok(Received::Rtcp(compound))
     }
 
-    fn receive_rtp<'d>(&mut self, now: Instant, datagram: &'d mut [u8]) -> Result<Received<'d>, DropReason> {
+    fn receive_rtp<'d>(
+        &mut self,
+        now: Instant,
+        path: KnownPath,
+        datagram: &'d mut [u8],
+    ) -> Result<Received<'d>, DropReason> {
         let keys = self.connection.keys.as_mut().ok_or(DropReason::NoKeys)?;
         if datagram.len() > MAX_PACKET {
             return Err(DropReason::TooLarge);
@@ -65,6 +83,7 @@ impl Transport {
         let sealed = SealedHeader::parse(datagram)?;
         let opened = keys.receiver.open_rtp(datagram, sealed.header_len, sealed.ssrc, sealed.seq)?;
         self.counters.rtp_in += 1;
+        self.on_authentic(now, path);
         let packet: &'d [u8] = datagram.get(..opened.len).ok_or(DropReason::RtpMalformed)?;
         let view = RtpView::parse(packet)?;
         let extensions = self.extension_ids.read(&view);

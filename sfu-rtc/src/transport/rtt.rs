@@ -1,4 +1,5 @@
-//! Round trip between us and the peer, from our sender reports and the peer's answers (RFC 3550 section 6.4.1).
+//! Round trip between us and the peer, from our sender reports and the peer's answers (RFC 3550 section 6.4.1), and from
+//! our STUN checks.
 
 use crate::time::{Duration, Instant, NtpTime};
 use arrayvec::ArrayVec;
@@ -34,11 +35,19 @@ impl RttMeter {
     pub(super) fn on_block(&mut self, now: Instant, last_sr: u32, delay: u32) -> Option<Duration> {
         let (_, left) = self.sent.iter().find(|(middle, _)| last_sr != 0 && *middle == last_sr)?;
         let held = Duration::from_nanos((u64::from(delay) * 1_000_000_000) >> 16);
-        let rtt = now.saturating_since(*left).checked_sub(held).filter(|rtt| *rtt < MAX_RTT)?;
+        let rtt = now.saturating_since(*left).checked_sub(held)?;
+        self.on_measured(rtt).then_some(rtt)
+    }
+
+    /// The round trip was measured in another way. False where it is none.
+    pub(super) fn on_measured(&mut self, rtt: Duration) -> bool {
+        if rtt >= MAX_RTT {
+            return false;
+        }
         // An eighth of weight for the newest, as TCP smooths its round trip (RFC 6298).
         let smoothed = self.smoothed.map_or(rtt, |old| (old * 7 + rtt) / 8);
         self.smoothed = Some(smoothed);
-        Some(rtt)
+        true
     }
 
     /// The round trip, smoothed.

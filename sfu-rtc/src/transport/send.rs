@@ -1,5 +1,6 @@
 //! The way out: from a shared packet to a sealed datagram.
 
+use super::connect::Connection;
 use super::outbound::Waiting;
 use super::{Handover, RtpOut, Transport};
 use crate::drop_reason::DropReason;
@@ -162,7 +163,11 @@ impl Transport {
         (packet, out): (&Packet, &RtpOut),
         batch: &mut TransmitBatch,
     ) -> Result<(), DropReason> {
-        let keys = self.connection.keys.as_mut().ok_or(DropReason::NoKeys)?;
+        let Connection { ice, keys, .. } = &mut self.connection;
+        let keys = keys.as_mut().ok_or(DropReason::NoKeys)?;
+        if ice.is_limited() && !ice.may_send(&path, size_of(packet, out).as_bytes() as usize) {
+            return Err(DropReason::UnprovenPath);
+        }
         let section = self.sections.get(out.section).filter(|section| section.direction == Direction::Send);
         let section = section.ok_or(DropReason::UnknownStream)?;
         let sender = self.senders.get_mut(out.section).ok_or(DropReason::UnknownStream)?;

@@ -6,8 +6,6 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-const TRANSACTION: [u8; 12] = *b"transaction.";
-
 /// What an answer says of our transport.
 struct Remote {
     ufrag: String,
@@ -34,9 +32,9 @@ impl Remote {
         }
     }
 
-    /// A check that the transport answers.
-    fn check(&self) -> Vec<u8> {
-        StunWriter::new(StunClass::Request, &TRANSACTION)
+    /// A check that the transport answers. No two have the same number.
+    fn check(&self, number: u8) -> Vec<u8> {
+        StunWriter::new(StunClass::Request, &[number; 12])
             .username(&self.ufrag, "Qw3x")
             .role(IceRole::Controlling(1))
             .priority(1)
@@ -45,9 +43,17 @@ impl Remote {
     }
 }
 
-fn assert_answered(bytes: &[u8], from: SocketAddr) {
-    let answer = StunMessage::parse(bytes).expect("STUN");
-    assert_eq!((answer.class, answer.transaction, answer.mapped), (StunClass::Success, TRANSACTION, Some(from)));
+/// Waits until the check with this number, which came from `from`, is answered. The server's own checks and its
+/// ClientHello come too, and again.
+fn until_answered(number: u8, from: SocketAddr, mut next: impl FnMut() -> Vec<u8>) {
+    loop {
+        let datagram = next();
+        if let Some(answer) = StunMessage::parse(&datagram).filter(|message| message.class != StunClass::Request) {
+            let told = (answer.class, answer.transaction, answer.mapped);
+            assert_eq!(told, (StunClass::Success, [number; 12], Some(from)));
+            return;
+        }
+    }
 }
 
 fn frame(datagram: &[u8]) -> Vec<u8> {
@@ -68,25 +74,22 @@ fn checks_are_answered_over_udp_and_tcp() {
     let remote = Remote::new(&server);
     let udp = UdpSocket::bind((remote.udp.ip(), 0)).unwrap();
     udp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    udp.send_to(&remote.check(), remote.udp).unwrap();
+    udp.send_to(&remote.check(1), remote.udp).unwrap();
     let mut buf = [0; 2_000];
-    let (len, from) = udp.recv_from(&mut buf).unwrap();
-    assert_eq!(from, remote.udp, "the answer comes from where the check went");
-    assert_answered(&buf[..len], udp.local_addr().unwrap());
+    until_answered(1, udp.local_addr().unwrap(), || {
+        let (len, from) = udp.recv_from(&mut buf).unwrap();
+        assert_eq!(from, remote.udp, "the answer comes from where the check went");
+        buf[..len].to_vec()
+    });
 
     let mut tcp = TcpStream::connect(remote.tcp).unwrap();
     tcp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     // In two parts, as TCP may cut it.
-    let check = frame(&remote.check());
+    let check = frame(&remote.check(2));
     tcp.write_all(&check[..7]).unwrap();
     tcp.write_all(&check[7..]).unwrap();
     for _ in 0..2 {
-        let mut body = next_frame(&mut tcp);
-        // The server's ClientHello comes too, and again.
-        while (20..64).contains(&body[0]) {
-            body = next_frame(&mut tcp);
-        }
-        assert_answered(&body, tcp.local_addr().unwrap());
+        until_answered(2, tcp.local_addr().unwrap(), || next_frame(&mut tcp));
         tcp.write_all(&check).unwrap();
     }
 }
@@ -95,7 +98,7 @@ fn checks_are_answered_over_udp_and_tcp() {
 fn tcp_connections_that_belong_to_nobody_are_closed() {
     let server = Server::dev();
     let remote = Remote::new(&server);
-    let unknown = StunWriter::new(StunClass::Request, &TRANSACTION).username("????", "x").finish(&StunKey::new("pwd"));
+    let unknown = StunWriter::new(StunClass::Request, &[1; 12]).username("????", "x").finish(&StunKey::new("pwd"));
     for first in [frame(b"GET / HTTP/1.1"), frame(&[0; 20]), frame(&unknown), vec![0xff; 5_000], frame(&[])] {
         let mut tcp = TcpStream::connect(remote.tcp).unwrap();
         tcp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -114,7 +117,7 @@ fn a_million_forged_packets_leave_no_trace() {
     let wrong = Remote { pwd: "0123456789012345678901".into(), ..Remote::new(&server) };
     let socket = UdpSocket::bind((remote.udp.ip(), 0)).unwrap();
     let mut kinds = [
-        wrong.check(),
+        wrong.check(1),
         b"\x16\xfe\xfd\x00\x00\x00\x00\x00\x00\x00\x00\x00\x30\x01\x00\x00\x24".repeat(4),
         [&[0x80, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9][..], &[7; 1_000]].concat(),
         [&[0x80, 200, 0, 6, 0, 0, 0, 9][..], &[7; 20]].concat(),

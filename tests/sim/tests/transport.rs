@@ -4,7 +4,7 @@
 
 use sfu_rtc::codec::FrameFacts;
 use sfu_rtc::dtls::{DtlsCertificate, DtlsRole};
-use sfu_rtc::ice::{Candidate, CandidateProtocol, ICE_ENTROPY, IceCredentials};
+use sfu_rtc::ice::{Candidate, CandidateProtocol, ICE_ENTROPY, IceCredentials, IceSecret};
 use sfu_rtc::ids::{Rid, SeqNo, Ssrc};
 use sfu_rtc::media::{Direction, MediaSection};
 use sfu_rtc::net::{NetworkPath, Protocol, TransmitBatch};
@@ -62,6 +62,7 @@ impl Echo {
         let params = sfu_rtc::transport::TransportParams {
             local_ice: ice,
             remote_ice: parsed.ice.clone(),
+            ice_secret: IceSecret::from_seed(1),
             remote_fingerprints: parsed.fingerprints.clone(),
             dtls_role: DtlsRole::Server,
             sections: sections.clone(),

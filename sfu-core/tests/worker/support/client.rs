@@ -2,8 +2,8 @@
 
 use super::media::{MEDIA_EXTENSIONS, Rtp};
 use sfu_rtc::dtls::{DtlsCertificate, DtlsEndpoint, DtlsOutput, DtlsRole, Fingerprint};
-use sfu_rtc::ice::IceCredentials;
-use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunWriter};
+use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunWriter, answer_to};
+use sfu_rtc::ice::{IceCredentials, is_answer};
 use sfu_rtc::ids::{PayloadType, SeqNo, Ssrc};
 use sfu_rtc::net::{NetworkPath, Protocol};
 use sfu_rtc::rtp::{HeaderWriter, RtpHeader, RtpView, SealedHeader, is_rtcp};
@@ -28,6 +28,11 @@ pub(crate) struct Client {
     pub(crate) remote: IceCredentials,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) path: NetworkPath,
+    /// Whether it answers the server's checks, and what it has to send.
+    pub(crate) answers: bool,
+    pub(crate) outbox: Vec<Vec<u8>>,
+    /// Checks sent.
+    checks: u64,
     dtls: DtlsEndpoint,
     sender: Option<SrtpSender>,
     master: Option<MasterKey>,
@@ -47,6 +52,9 @@ impl Client {
             remote: credentials("server", number),
             fingerprint: certificate.fingerprint().clone(),
             path: path(5_000 + number as u16),
+            answers: true,
+            outbox: Vec::new(),
+            checks: 0,
             dtls: DtlsEndpoint::new(DtlsRole::Client, &certificate, vec![server.fingerprint().clone()], now),
             sender: None,
             master: None,
@@ -62,8 +70,11 @@ impl Client {
     }
 
     /// A connectivity check that nominates.
-    pub(crate) fn check(&self) -> Vec<u8> {
-        StunWriter::new(StunClass::Request, &[7; 12])
+    pub(crate) fn check(&mut self) -> Vec<u8> {
+        self.checks += 1;
+        let mut transaction = [7; 12];
+        transaction[..8].copy_from_slice(&self.checks.to_be_bytes());
+        StunWriter::new(StunClass::Request, &transaction)
             .username(&self.remote.ufrag, &self.local.ufrag)
             .priority(1)
             .role(IceRole::Controlling(1))
@@ -129,6 +140,10 @@ impl Client {
     pub(crate) fn take(&mut self, now: Instant, datagram: &[u8]) {
         let mut datagram = datagram.to_vec();
         match datagram[0] {
+            0..=3 if self.answers && !is_answer(&datagram) => {
+                // None to checks that are for somebody else.
+                self.outbox.extend(answer_to(&datagram, self.path.remote, &StunKey::new(&self.local.pwd)));
+            }
             0..=3 => {}
             20..=63 => {
                 let _ = self.dtls.handle_packet(now, &datagram);

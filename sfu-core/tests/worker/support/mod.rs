@@ -147,7 +147,7 @@ impl World {
         self.drain();
     }
 
-    /// Delivers all that the worker has to send.
+    /// Delivers all that the worker has to send, and what the clients answer at once.
     pub(crate) fn drain(&mut self) {
         loop {
             self.batch.clear();
@@ -160,6 +160,11 @@ impl World {
                     if let Some(client) = self.clients.iter_mut().find(|client| client.path == transmit.path) {
                         client.take(self.now, datagram);
                     }
+                }
+            }
+            for client in 0..self.clients.len() {
+                for datagram in std::mem::take(&mut self.clients[client].outbox) {
+                    self.give(client, datagram);
                 }
             }
         }

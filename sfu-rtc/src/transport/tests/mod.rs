@@ -3,12 +3,14 @@
 mod connection;
 mod forged;
 mod media;
+mod paths;
 mod reports;
 
 use super::*;
 use crate::codec::FrameFacts;
 use crate::dtls::{DtlsOutput, DtlsRole};
-use crate::ice::stun::{IceRole, StunClass, StunKey, StunMessage, StunWriter};
+use crate::ice::is_answer;
+use crate::ice::stun::{IceRole, StunClass, StunKey, StunMessage, StunWriter, answer_to};
 use crate::ids::{Mid, PayloadType, Rid, SeqNo, Ssrc};
 use crate::media::{Codec, MediaKind, PayloadFormat, SsrcPair};
 use crate::net::Protocol;
@@ -16,6 +18,7 @@ use crate::packet::{CarriedExtensions, Packet, PacketPool};
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 use crate::rtp::{HeaderWriter, RtpHeader, RtpView, SealedHeader, is_rtcp};
 use crate::srtp::{SrtpReceiver, SrtpSender};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 const MEDIA: Ssrc = Ssrc(0x1111);
@@ -86,6 +89,8 @@ struct Answers {
     rtp: Vec<(Vec<u8>, SeqNo)>,
     rtcp: Vec<Vec<u8>>,
     closed: bool,
+    /// What left, by path.
+    bytes: HashMap<NetworkPath, usize>,
 }
 
 struct Client {
@@ -95,6 +100,11 @@ struct Client {
     path: NetworkPath,
     sender: Option<SrtpSender>,
     receiver: Option<SrtpReceiver>,
+    /// Checks sent.
+    checks: u64,
+    /// Whether it answers the transport's checks, and what it has to send.
+    answers: bool,
+    outbox: Vec<Vec<u8>>,
 }
 
 /// A client and its transport.
@@ -130,9 +140,13 @@ impl Pair {
             path: path(5_000),
             sender: None,
             receiver: None,
+            checks: 0,
+            answers: true,
+            outbox: Vec::new(),
         };
         let remote_fingerprints = vec![theirs.fingerprint().clone()];
-        let params = TransportParams { local_ice, remote_ice, remote_fingerprints, dtls_role, sections };
+        let ice_secret = IceSecret::from_seed(1);
+        let params = TransportParams { local_ice, remote_ice, ice_secret, remote_fingerprints, dtls_role, sections };
         let server = Transport::new(config, params, &ours, now);
         Self { client, server, now, pool: PacketPool::new(256), fingerprint: ours.fingerprint().clone() }
     }
@@ -162,12 +176,7 @@ impl Pair {
     }
 
     fn check_only(&mut self) {
-        let request = StunWriter::new(StunClass::Request, &[7; 12])
-            .username(&self.client.remote.ufrag, &self.client.local.ufrag)
-            .priority(1)
-            .role(IceRole::Controlling(1))
-            .use_candidate()
-            .finish(&StunKey::new(&self.client.remote.pwd));
+        let request = self.client.check();
         self.give(request);
     }
 
@@ -214,18 +223,29 @@ impl Pair {
         packet
     }
 
-    /// Takes all that the transport sends.
+    /// Takes all that the transport sends, and hands over what the client answers at once.
     fn drain(&mut self) -> Answers {
-        let mut batch = TransmitBatch::default();
-        self.server.poll_transmit(self.now, &mut batch);
         let mut answers = Answers::default();
-        for transmit in batch.transmits() {
-            assert!(self.server.is_closed() || self.server.is_validated(&transmit.path));
-            for datagram in batch.bytes(transmit).chunks(transmit.segment_size) {
-                self.client.take(self.now, datagram, &mut answers);
+        loop {
+            let mut batch = TransmitBatch::default();
+            self.server.poll_transmit(self.now, &mut batch);
+            for transmit in batch.transmits() {
+                assert!(self.server.is_closed() || self.server.is_known(&transmit.path));
+                for datagram in batch.bytes(transmit).chunks(transmit.segment_size) {
+                    *answers.bytes.entry(transmit.path).or_default() += datagram.len();
+                    // What goes elsewhere does not reach it.
+                    if transmit.path == self.client.path {
+                        self.client.take(self.now, datagram, &mut answers);
+                    }
+                }
+            }
+            if self.client.outbox.is_empty() {
+                return answers;
+            }
+            for datagram in std::mem::take(&mut self.client.outbox) {
+                self.give(datagram);
             }
         }
-        answers
     }
 
     /// Lets time pass and timers run.
@@ -287,13 +307,36 @@ impl Answers {
         self.rtp.extend(other.rtp);
         self.rtcp.extend(other.rtcp);
         self.closed |= other.closed;
+        other.bytes.into_iter().for_each(|(path, bytes)| *self.bytes.entry(path).or_default() += bytes);
     }
 }
 
 impl Client {
+    /// A connectivity check that nominates.
+    fn check(&mut self) -> Vec<u8> {
+        self.checks += 1;
+        let mut transaction = [7; 12];
+        transaction[..8].copy_from_slice(&self.checks.to_be_bytes());
+        StunWriter::new(StunClass::Request, &transaction)
+            .username(&self.remote.ufrag, &self.local.ufrag)
+            .priority(1)
+            .role(IceRole::Controlling(1))
+            .use_candidate()
+            .finish(&StunKey::new(&self.remote.pwd))
+    }
+
     fn take(&mut self, now: Instant, datagram: &[u8], answers: &mut Answers) {
         let mut datagram = datagram.to_vec();
         match datagram[0] {
+            0..=3 if !is_answer(&datagram) => {
+                let check = StunMessage::parse(&datagram).unwrap();
+                let username = format!("{}:{}", self.local.ufrag, self.remote.ufrag);
+                assert_eq!(check.username, Some(username.as_str()));
+                assert!(matches!(check.role, Some(IceRole::Controlled(_))) && check.fingerprint_fits());
+                let key = StunKey::new(&self.local.pwd);
+                let answer = answer_to(&datagram, self.path.remote, &key).expect("an authentic check");
+                self.outbox.extend(self.answers.then_some(answer));
+            }
             0..=3 => {
                 let reply = StunMessage::parse(&datagram).unwrap();
                 assert_eq!((reply.class, reply.mapped), (StunClass::Success, Some(self.path.remote)));
@@ -362,4 +405,9 @@ impl ClientRtp {
         client.sender.as_mut().unwrap().seal_rtp(&mut packet, 0, header_len, SeqNo(self.seq)).unwrap();
         packet
     }
+}
+
+/// What is in a batch, datagram by datagram.
+fn datagrams(batch: &TransmitBatch) -> impl Iterator<Item = &[u8]> {
+    batch.transmits().iter().flat_map(|transmit| batch.bytes(transmit).chunks(transmit.segment_size))
 }
