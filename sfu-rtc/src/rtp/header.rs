@@ -66,15 +66,11 @@ pub struct RtpView<'a> {
 }
 
 impl<'a> RtpView<'a> {
-    /// Checks version, CSRCs, extension elements and padding.
+    /// Checks version, CSRCs, the block of extensions and padding. Of a broken block, what precedes the break counts.
     pub fn parse(buf: &'a [u8]) -> Result<Self, DropReason> {
         let layout = Layout::parse(buf).ok_or(DropReason::RtpMalformed)?;
         let padding_len = padding_len(buf, layout.header_len).ok_or(DropReason::RtpMalformed)?;
-        let view = Self { buf, layout, padding_len };
-        if view.elements().any(|element| element.is_none()) {
-            return Err(DropReason::RtpMalformed);
-        }
-        Ok(view)
+        Ok(Self { buf, layout, padding_len })
     }
 
     /// Payload type.
@@ -129,13 +125,13 @@ impl<'a> RtpView<'a> {
 
     /// Where the value of the header extension with this id stands.
     pub fn extension_range(&self, id: u8) -> Option<Range<usize>> {
-        self.elements().flatten().find(|(found, _)| *found == id).map(|(_, range)| range)
+        self.elements().find(|(found, _)| *found == id).map(|(_, range)| range)
     }
 
     /// Every header extension: id and value.
     pub fn extensions(&self) -> impl Iterator<Item = (u8, &'a [u8])> + use<'a> {
         let buf = self.buf;
-        self.elements().flatten().map(move |(id, range)| (id, &buf[range]))
+        self.elements().map(move |(id, range)| (id, &buf[range]))
     }
 
     fn elements(&self) -> Elements<'a> {
@@ -213,7 +209,10 @@ fn padding_len(buf: &[u8], header_len: usize) -> Option<usize> {
     (padding != 0 && padding <= buf.len() - header_len).then_some(padding)
 }
 
-/// Walks the elements: id and where the value stands; `None`, and the end, at one that leaves the block.
+/// Walks the elements: id and where the value stands.
+///
+/// It ends at one that leaves the block, and what follows in the block is not read. The payload's place does not depend
+/// on it, and a receiver may ignore header extensions (RFC 3550 section 5.3.1), so no media is lost by it.
 struct Elements<'a> {
     buf: &'a [u8],
     at: usize,
@@ -221,32 +220,28 @@ struct Elements<'a> {
 }
 
 impl Iterator for Elements<'_> {
-    type Item = Option<(u8, Range<usize>)>;
+    type Item = (u8, Range<usize>);
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.buf.get(self.at) == Some(&0) {
             self.at += 1;
         }
+        let element = self.element();
+        self.at = element.as_ref().map_or(self.buf.len(), |(_, range)| range.end);
+        element
+    }
+}
+
+impl Elements<'_> {
+    fn element(&self) -> Option<(u8, Range<usize>)> {
         let head = *self.buf.get(self.at)?;
         let (id, start, len) = if self.two_byte {
-            let Some(len) = self.buf.get(self.at + 1) else {
-                self.at = self.buf.len();
-                return Some(None);
-            };
-            (head, self.at + 2, usize::from(*len))
+            (head, self.at + 2, usize::from(*self.buf.get(self.at + 1)?))
         } else {
             (head >> 4, self.at + 1, usize::from(head & 0x0f) + 1)
         };
-        if !self.two_byte && (id == 0 || id == 15) {
-            // RFC 8285 section 4.2: what begins here is reserved, and so is all that follows.
-            self.at = self.buf.len();
-            return None;
-        }
-        if self.buf.len() - start < len {
-            self.at = self.buf.len();
-            return Some(None);
-        }
-        self.at = start + len;
-        Some(Some((id, start..start + len)))
+        // RFC 8285 section 4.2: what begins with these in the one-byte form is reserved, and so is all that follows.
+        let reserved = !self.two_byte && (id == 0 || id == 15);
+        (!reserved && start + len <= self.buf.len()).then_some((id, start..start + len))
     }
 }

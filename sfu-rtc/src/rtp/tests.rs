@@ -74,9 +74,19 @@ fn refuses_what_is_cut_short() {
     let mut version = whole.clone();
     version[0] &= 0x3f;
     assert!(RtpView::parse(&version).is_err());
-    let mut element = whole;
-    element[16] |= 0x0f;
-    assert!(RtpView::parse(&element).is_err(), "an element leaves its block");
+}
+
+#[test]
+fn an_element_that_leaves_its_block_is_ignored_and_the_media_is_not() {
+    let mut one_byte = packet(&[(1, &[1, 2, 3]), (2, &[4])], &[9, 9], 0);
+    one_byte[20] |= 0x0f;
+    let mut two_bytes = packet(&[(1, &[1, 2, 3]), (200, &[4])], &[9, 9], 0);
+    two_bytes[22] = 0xff;
+    for broken in [one_byte, two_bytes] {
+        let view = RtpView::parse(&broken).unwrap();
+        assert_eq!(view.extensions().collect::<Vec<_>>(), [(1, &[1, 2, 3][..])]);
+        assert_eq!((view.extension(2), view.payload()), (None, &[9, 9][..]));
+    }
 }
 
 #[test]
