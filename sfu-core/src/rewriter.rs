@@ -19,6 +19,10 @@ const MAX_EPOCHS: usize = 64;
 /// A larger step in a source's numbers is a restart of the source, not a loss: receivers give up at a few hundred.
 const MAX_SEQ_STEP: u64 = 3_000;
 
+/// A switch follows the clocks of the sources where they agree with the times of arrival that far: layers of one source
+/// differ by the jitter of their ways and by how long an encoder holds a frame, and wrong sender reports by anything.
+const MAX_MISALIGNMENT: Duration = Duration::from_secs(1);
+
 /// What changes in a packet on its way to one subscriber.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Rewritten {
@@ -189,8 +193,10 @@ impl Rewriter {
 
     fn timestamp_at_switch(&self, packet: &PacketData, aligned: Option<u32>, timing: Timing) -> u32 {
         let Some(last) = self.last else { return aligned.unwrap_or(packet.timestamp) };
-        let elapsed = packet.arrival - last.arrival;
-        let wanted = aligned.unwrap_or_else(|| last.timestamp.wrapping_add(timing.ticks(elapsed)));
+        let by_arrival = last.timestamp.wrapping_add(timing.ticks(packet.arrival - last.arrival));
+        let misalignment = |aligned: u32| (aligned.wrapping_sub(by_arrival) as i32).unsigned_abs();
+        let aligned = aligned.filter(|aligned| misalignment(*aligned) <= timing.ticks(MAX_MISALIGNMENT));
+        let wanted = aligned.unwrap_or(by_arrival);
         let least = last.timestamp.wrapping_add(timing.ticks(timing.least_step));
         if wanted.wrapping_sub(least) as i32 >= 0 { wanted } else { least }
     }

@@ -62,10 +62,22 @@ fn a_switch_continues_all_numbers() {
 fn clocks_decide_over_arrival_but_time_never_stands_still() {
     let mut rewriter = started(0, &picture(10, 0));
     let last = rewriter.forward(&picture(10, 0)).unwrap();
-    rewriter.switch(&picture(50, 0), Some(last.timestamp + 123), VIDEO);
-    assert_eq!(rewriter.forward(&picture(50, 0)).unwrap().timestamp, last.timestamp + 123);
-    rewriter.switch(&picture(90, 0), Some(last.timestamp + 100), VIDEO);
-    assert_eq!(rewriter.forward(&picture(90, 0)).unwrap().timestamp, last.timestamp + 123 + 90, "1 ms at least");
+    rewriter.switch(&picture(20, 0), Some(last.timestamp + 123), VIDEO);
+    assert_eq!(rewriter.forward(&picture(20, 0)).unwrap().timestamp, last.timestamp + 123);
+    rewriter.switch(&picture(40, 0), Some(last.timestamp + 100), VIDEO);
+    assert_eq!(rewriter.forward(&picture(40, 0)).unwrap().timestamp, last.timestamp + 123 + 90, "1 ms at least");
+}
+
+#[test]
+fn clocks_that_contradict_arrival_are_not_followed() {
+    for wrong in [-(1_i64 << 31), -3_600 * 90_000, -2 * 90_000, 2 * 90_000, 3_600 * 90_000, (1 << 31) - 1] {
+        let mut rewriter = started(0, &picture(10, 0));
+        let last = rewriter.forward(&picture(10, 0)).unwrap();
+        let other = picture(110, 0);
+        let by_arrival = last.timestamp + 100 * 33 * 90;
+        rewriter.switch(&other, Some(by_arrival.wrapping_add(wrong as u32)), VIDEO);
+        assert_eq!(rewriter.forward(&other).unwrap().timestamp, by_arrival, "wrong by {wrong}");
+    }
 }
 
 #[test]
