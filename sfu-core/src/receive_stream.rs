@@ -9,6 +9,7 @@ use crate::relay::RelayedPacket;
 use crate::rtx_history::PacketHistory;
 use crate::sender_report::{NewestTimestamp, StreamClock};
 use crate::stream_tracker::StreamTracker;
+use arrayvec::ArrayVec;
 use sfu_rtc::codec::{self, FrameFacts};
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::{Rid, SeqNo, Ssrc};
@@ -24,6 +25,14 @@ use sfu_rtc::units::Bitrate;
 
 /// A stream is taken to have begun anew where its numbers leap further than loss explains.
 const MAX_LEAP: u64 = 3_000;
+
+/// So many former sources of a stream are remembered: a publisher seldom replaces one, and late packets are late by a
+/// second at most.
+const MAX_FORMER: usize = 4;
+
+/// A former source is followed again once the present one has been silent for so long: its late packets are over then, and
+/// whoever does return loses no more than this.
+const FORMER_RETURNS: Duration = Duration::from_millis(500);
 
 /// What another worker tells of a bitrate holds so long: it tells it twice a second while packets arrive there.
 const TOLD_RATE_HOLDS: Duration = Duration::from_secs(2);
@@ -45,6 +54,8 @@ pub(crate) struct ReceiveStream {
     /// How many spatial layers it was seen to have inside.
     pub(crate) spatial_layers: u8,
     source: Option<Source>,
+    /// Whose place the present source took: packets of theirs may still be on the way.
+    former: ArrayVec<Ssrc, MAX_FORMER>,
     repairs: bool,
     /// Its bitrate and when it was told, where another worker receives it.
     told_rate: Option<(Bitrate, Instant)>,
@@ -59,6 +70,8 @@ struct Source {
     nack: NackGenerator,
     structure: DependencyStructure,
     newest: NewestTimestamp,
+    /// When its last packet arrived.
+    heard: Instant,
     /// First packet of the newest keyframe.
     keyframe: Option<SeqNo>,
     /// What is older belongs to a time in which nobody was to get it.
@@ -92,6 +105,7 @@ impl ReceiveStream {
             history: PacketHistory::new(config.history, config.max_history),
             spatial_layers: 1,
             source: None,
+            former: ArrayVec::new(),
             repairs,
             told_rate: None,
         }
@@ -282,6 +296,7 @@ impl ReceiveStream {
             // What is sent again never begins a stream.
             return Err(DropReason::OutOfWindow);
         }
+        self.leave_former(received)?;
         let newest = NewestTimestamp {
             timestamp: received.timestamp,
             arrival: received.arrival,
@@ -293,6 +308,20 @@ impl ReceiveStream {
         (self.clock, self.report) = (None, None);
         self.epoch = self.epoch.wrapping_add(u32::from(before.is_some()));
         Ok(before.is_some())
+    }
+
+    /// Where a packet is of another source than the stream's: refused if late, else its source takes the stream over.
+    fn leave_former(&mut self, received: &ReceivedRtp<'_>) -> Result<(), DropReason> {
+        let Some(source) = self.source.as_ref().filter(|source| source.ssrc != received.ssrc) else { return Ok(()) };
+        if self.former.contains(&received.ssrc) && received.arrival - source.heard < FORMER_RETURNS {
+            return Err(DropReason::OutOfWindow);
+        }
+        self.former.retain(|former| *former != received.ssrc);
+        if self.former.is_full() {
+            self.former.remove(0);
+        }
+        self.former.push(source.ssrc);
+        Ok(())
     }
 
     fn note(&mut self, packet: &Packet) {
@@ -310,6 +339,7 @@ impl Source {
             nack: NackGenerator::new(config.nack.clone()),
             structure: DependencyStructure::default(),
             newest,
+            heard: newest.arrival,
             keyframe: None,
             open_from: SeqNo(0),
         }
@@ -324,6 +354,7 @@ impl Source {
 
     fn note(&mut self, packet: &Packet, clock_rate: u32) {
         self.codec = packet.codec;
+        self.heard = packet.arrival;
         if packet.timestamp.wrapping_sub(self.newest.timestamp) as i32 > 0 {
             self.newest = NewestTimestamp { timestamp: packet.timestamp, arrival: packet.arrival, clock_rate };
         }

@@ -8,4 +8,5 @@ mod overload;
 mod peers;
 mod relay;
 mod sections;
+mod sources;
 mod support;

@@ -1,0 +1,55 @@
+//! Sources of a publisher that come, go, and are replaced.
+
+use crate::support::World;
+use crate::support::media::*;
+use sfu_rtc::drop_reason::DropReason;
+use sfu_rtc::media::MediaKind::*;
+
+const SLOT: u32 = 0x7000;
+
+/// A camera, and a viewer of it.
+fn pair(world: &mut World) -> (usize, usize) {
+    let camera = world.join(vec![published("0", Video)]);
+    let viewer = world.join(vec![slot("v", Video, SLOT)]);
+    let publication = world.publish(camera, "0");
+    world.assign(viewer, "v", Some(publication));
+    (camera, viewer)
+}
+
+#[test]
+fn late_packets_of_a_former_source_do_not_bring_it_back() {
+    let mut world = World::new();
+    let (camera, viewer) = pair(&mut world);
+    let (mut before, mut after) = (Vp8Source::new("0", 10), Vp8Source::new("0", 20));
+    world.send(camera, &before.picture(true));
+    world.pass(33);
+    let late: Vec<_> = (0..3).map(|_| before.picture(false)).collect();
+    for n in 0..10 {
+        world.send(camera, &after.picture(n == 0));
+        if let Some(late) = late.get(n) {
+            world.send(camera, late);
+        }
+        world.pass(33);
+    }
+    assert_eq!(world.drops(DropReason::OutOfWindow), 3);
+    assert_eq!(world.clients[viewer].rtp.len(), 11);
+    assert_continuous(&world.clients[viewer].rtp);
+    assert_eq!(world.keyframe_requests(camera), 0, "nothing began anew without one");
+}
+
+#[test]
+fn a_source_that_returns_is_followed_once_the_other_is_silent() {
+    let mut world = World::new();
+    let (camera, viewer) = pair(&mut world);
+    let (mut first, mut second) = (Vp8Source::new("0", 10), Vp8Source::new("0", 20));
+    world.send(camera, &first.picture(true));
+    world.pass(33);
+    world.send(camera, &second.picture(true));
+    world.pass(600);
+    for n in 0..5 {
+        world.send(camera, &first.picture(n == 0));
+        world.pass(33);
+    }
+    assert_eq!(world.clients[viewer].rtp.len(), 7);
+    assert_continuous(&world.clients[viewer].rtp);
+}
