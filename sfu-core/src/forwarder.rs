@@ -2,7 +2,7 @@
 
 use crate::command::LayerPreference;
 use crate::config::WorkerConfig;
-use crate::keyframes::ReceiverBudget;
+use crate::keyframes::{KeyframeConfig, ReceiverBudget};
 use crate::layer_selector::{
     LayerIndex, LayerSelector, LayerTarget, MAX_LAYERS, SimulcastSelector, SingleSelector, SvcSelector, Verdict,
 };
@@ -64,8 +64,8 @@ pub(crate) struct Forwarder {
     pub(crate) preference: LayerPreference,
     /// How many layers the bandwidth allows; `None` without a limit.
     pub(crate) granted: Option<usize>,
-    /// When the newest keyframe began to go out.
-    keyframe_at: Option<Instant>,
+    /// The newest keyframe: its timestamp, and when its newest packet went out.
+    keyframe: Option<(u32, Instant)>,
     wishes: ReceiverBudget,
     /// What is left out, since the worker has no time for it.
     pub(crate) shed: Shed,
@@ -110,7 +110,7 @@ impl Forwarder {
             resent_bytes: RateMeter::default(),
             preference: LayerPreference::default(),
             granted: None,
-            keyframe_at: None,
+            keyframe: None,
             wishes: ReceiverBudget::default(),
             shed: Shed::Nothing,
         }
@@ -281,10 +281,15 @@ impl Forwarder {
         Ok((packet, out))
     }
 
-    /// Whether the subscriber's wish for a keyframe is heard: it has not just been sent one, nor wished too often.
-    pub(crate) fn admits_wish(&mut self, now: Instant, rtt: Duration, config: &WorkerConfig) -> bool {
-        let answered = self.keyframe_at.is_some_and(|at| now - at < config.keyframes.answer_window(rtt));
-        !answered && self.is_active() && self.wishes.admit(now, &config.keyframes)
+    /// When the subscriber's request for a keyframe counts; `None` where it has just been sent one.
+    pub(crate) fn admit_wish(&self, now: Instant, rtt: Duration, config: &KeyframeConfig) -> Option<Instant> {
+        let answered = self.keyframe.is_some_and(|(_, at)| now - at < config.answer_window(rtt));
+        (!answered && self.is_active()).then(|| self.wishes.next(now, config))
+    }
+
+    /// A publisher is asked at `at` because of the subscriber.
+    pub(crate) fn count_wish(&mut self, at: Instant, config: &KeyframeConfig) {
+        self.wishes.count(at, config);
     }
 
     /// What a timestamp of stream `layer` is on the slot, if the slot carries that stream.
@@ -337,8 +342,9 @@ impl Forwarder {
         let sent_until = &mut self.sent_until[usize::from(layer)];
         *sent_until = packet.seq.next().max(*sent_until);
         self.bytes.add(now, u32::try_from(packet.payload().len()).unwrap_or(0));
-        if packet.frame.keyframe && packet.frame.start_of_frame {
-            self.keyframe_at = Some(now);
+        let begins = packet.frame.keyframe && packet.frame.start_of_frame;
+        if begins || self.keyframe.is_some_and(|(timestamp, _)| timestamp == sent.timestamp) {
+            self.keyframe = Some((sent.timestamp, now));
         }
         if self.ssrcs.rtx.is_some() {
             self.history.record(now, layer, packet.seq, marker, sent);

@@ -1,8 +1,9 @@
 //! When a publisher is asked for a keyframe.
 //!
-//! A keyframe costs the publisher several frames' worth of bits, and every subscriber's path a burst, so wishes are
-//! merged. The first goes out at once; wishes that come while one is out are met by the same keyframe; a request that
-//! is not answered is repeated as long as someone needs it.
+//! A keyframe costs the publisher several frames' worth of bits, and every subscriber's path a burst. So one serves all:
+//! whoever needs one while a request is out waits for the same answer. A need goes out at once, unless the source was
+//! asked just before, or more often than it may be on average; one subscriber who asks again and again waits longer, but
+//! no request of its is lost. What is not answered is repeated, ever more rarely, as long as someone needs it.
 
 use sfu_rtc::time::{Duration, Instant};
 
@@ -12,38 +13,68 @@ pub struct KeyframeConfig {
     /// Shortest time between two requests to one source: an encoder at a few hundred kbit/s needs that long to get
     /// one keyframe through.
     pub source_interval: Duration,
+    /// Time between two requests to one source on average: others' servers allow one a second.
+    pub source_average: Duration,
+    /// So many may come at [`Self::source_interval`] before the average counts: several who join one after the other.
+    pub source_burst: u32,
     /// Longest time between two requests while a need is not met.
     pub max_retry_interval: Duration,
     /// After so many requests without an answer the source is taken not to answer.
     pub max_attempts: u32,
-    /// A subscriber's wish is met by a keyframe that was sent to it less than one round trip and this ago.
+    /// Such a source is asked so often as long as someone waits.
+    pub unanswered_interval: Duration,
+    /// A subscriber's request is met by a keyframe whose last packet was sent to it less than one round trip and this
+    /// ago.
     pub answer_slack: Duration,
-    /// The round trip counts up to this much there, so that a stale measurement does not hide a real wish.
+    /// The round trip counts up to this much there, so that a stale measurement does not hide a real need.
     pub max_answer_window: Duration,
-    /// A subscriber has so many wishes ...
-    pub receiver_wishes: usize,
-    /// ... in this time: one whose path loses every keyframe must not spoil the picture of the others.
-    pub receiver_window: Duration,
+    /// Time between two keyframes that are asked for because of the same subscriber's requests, on average: one whose
+    /// path loses every keyframe must not spoil the picture of the others.
+    pub receiver_average: Duration,
+    /// So many may come faster: a subscriber who lost something waits for no more than the publisher's answer.
+    pub receiver_burst: u32,
 }
 
 impl Default for KeyframeConfig {
     fn default() -> Self {
         Self {
             source_interval: Duration::from_millis(300),
+            source_average: Duration::from_secs(1),
+            source_burst: 5,
             max_retry_interval: Duration::from_secs(1),
             max_attempts: 20,
+            unanswered_interval: Duration::from_secs(10),
             answer_slack: Duration::from_millis(10),
             max_answer_window: Duration::from_millis(200),
-            receiver_wishes: 3,
-            receiver_window: Duration::from_secs(10),
+            receiver_average: Duration::from_secs(2),
+            receiver_burst: 5,
         }
     }
 }
 
 impl KeyframeConfig {
-    /// How long after a keyframe went to a subscriber its wishes are taken to be from before it.
+    /// How long after a keyframe went to a subscriber its requests are taken to be from before it.
     pub(crate) fn answer_window(&self, rtt: Duration) -> Duration {
         (rtt + self.answer_slack).min(self.max_answer_window)
+    }
+}
+
+/// Lets a burst through, and after it one per interval (the generic cell rate algorithm of ITU-T I.371).
+#[derive(Clone, Copy, Default, Debug)]
+struct Spacing {
+    /// When all that was let through is paid for.
+    paid: Instant,
+}
+
+impl Spacing {
+    /// When the next is let through: at `now` or later.
+    fn next(&self, now: Instant, average: Duration, burst: u32) -> Instant {
+        now.max(self.paid - average * burst.saturating_sub(1))
+    }
+
+    /// One is let through at `at`.
+    fn count(&mut self, at: Instant, average: Duration) {
+        self.paid = self.paid.max(at) + average;
     }
 }
 
@@ -54,32 +85,46 @@ pub(crate) struct KeyframeRequester {
     /// A subscriber asked for it, who may hear nothing else until it comes.
     wished: bool,
     sent_at: Option<Instant>,
+    sent: Spacing,
+    /// Requests since the last keyframe.
     attempts: u32,
+    /// The newest of them may be answered until then.
+    patient_until: Instant,
     /// When the next request goes out; [`Instant::NEVER`] where none does.
     due: Instant,
 }
 
 impl Default for KeyframeRequester {
     fn default() -> Self {
-        Self { wanted: false, wished: false, sent_at: None, attempts: 0, due: Instant::NEVER }
+        Self {
+            wanted: false,
+            wished: false,
+            sent_at: None,
+            sent: Spacing::default(),
+            attempts: 0,
+            patient_until: Instant::ZERO,
+            due: Instant::NEVER,
+        }
     }
 }
 
 impl KeyframeRequester {
-    /// Someone needs a keyframe.
-    pub(crate) fn request(&mut self, now: Instant, config: &KeyframeConfig) {
-        if self.wanted {
-            return;
+    /// Someone needs a keyframe from `at` on. Whether a request goes out for that: not where one is out, or goes out
+    /// before.
+    pub(crate) fn request(&mut self, at: Instant, config: &KeyframeConfig) -> bool {
+        let at = self.earliest(at, config).max(self.patient_until);
+        let sooner = !self.wanted || at < self.due;
+        if sooner {
+            self.due = at;
         }
         self.wanted = true;
-        self.attempts = 0;
-        self.due = self.sent_at.map_or(now, |sent| now.max(sent + config.source_interval));
+        sooner
     }
 
-    /// A subscriber asks for a keyframe.
-    pub(crate) fn wish(&mut self, now: Instant, config: &KeyframeConfig) {
-        self.request(now, config);
+    /// Like [`Self::request`] for a subscriber who asks, and may not ask again.
+    pub(crate) fn wish(&mut self, at: Instant, config: &KeyframeConfig) -> bool {
         self.wished = true;
+        self.request(at, config)
     }
 
     /// Whether a subscriber asked for the keyframe that is wanted.
@@ -87,8 +132,19 @@ impl KeyframeRequester {
         self.wished
     }
 
-    /// A keyframe began to arrive, or nobody needs one any more.
-    pub(crate) fn met(&mut self) {
+    /// A keyframe began to arrive.
+    pub(crate) fn arrived(&mut self) {
+        self.cancel();
+        self.forget_attempts();
+    }
+
+    /// What the source did not answer so far says nothing any more.
+    pub(crate) fn forget_attempts(&mut self) {
+        (self.attempts, self.patient_until) = (0, Instant::ZERO);
+    }
+
+    /// Nobody needs one any more. Whoever does next finds the source as it is: asked, answering or not.
+    pub(crate) fn cancel(&mut self) {
         (self.wanted, self.wished) = (false, false);
         self.due = Instant::NEVER;
     }
@@ -98,17 +154,20 @@ impl KeyframeRequester {
         if now < self.due {
             return false;
         }
-        if self.attempts >= config.max_attempts {
-            self.met();
-            return false;
-        }
         // An answer takes a round trip and the encoder's next frame; waiting doubles, since a source that does not
         // answer may be short of bandwidth.
         let patience = (rtt * 2 + Duration::from_millis(100)).max(config.source_interval);
-        let retry = (patience * (1 << self.attempts.min(4))).min(config.max_retry_interval);
-        self.attempts += 1;
+        let mut retry = (patience * (1 << self.attempts.min(4))).min(config.max_retry_interval);
+        self.attempts = self.attempts.saturating_add(1);
+        if self.attempts >= config.max_attempts {
+            // Subscribers who asked will have asked again, or be gone.
+            self.wished = false;
+            retry = config.unanswered_interval;
+        }
         self.sent_at = Some(now);
-        self.due = now + retry.max(config.source_interval);
+        self.sent.count(now, config.source_average);
+        self.patient_until = now + retry;
+        self.due = self.earliest(self.patient_until, config);
         true
     }
 
@@ -116,29 +175,26 @@ impl KeyframeRequester {
     pub(crate) fn due(&self) -> Instant {
         self.due
     }
+
+    fn earliest(&self, at: Instant, config: &KeyframeConfig) -> Instant {
+        let apart = self.sent_at.map_or(at, |sent| at.max(sent + config.source_interval));
+        self.sent.next(apart, config.source_average, config.source_burst)
+    }
 }
 
-/// Most wishes that a [`ReceiverBudget`] can count.
-const MAX_WISHES: usize = 8;
-
-/// How many keyframes one subscriber may wish for.
+/// How many keyframes one subscriber may ask for.
 #[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct ReceiverBudget {
-    wishes: [Option<Instant>; MAX_WISHES],
-    next: u8,
-}
+pub(crate) struct ReceiverBudget(Spacing);
 
 impl ReceiverBudget {
-    /// Whether a wish is heard; counts it if so.
-    pub(crate) fn admit(&mut self, now: Instant, config: &KeyframeConfig) -> bool {
-        let allowed = config.receiver_wishes.clamp(1, MAX_WISHES);
-        let place = usize::from(self.next) % allowed;
-        let spent = self.wishes[place].is_some_and(|at| now - at < config.receiver_window);
-        if !spent {
-            self.wishes[place] = Some(now);
-            self.next = self.next.wrapping_add(1) % allowed as u8;
-        }
-        !spent
+    /// When a request of the subscriber counts: at once, or later where it asks too often.
+    pub(crate) fn next(&self, now: Instant, config: &KeyframeConfig) -> Instant {
+        self.0.next(now, config.receiver_average, config.receiver_burst)
+    }
+
+    /// A request goes out at `at` because of the subscriber.
+    pub(crate) fn count(&mut self, at: Instant, config: &KeyframeConfig) {
+        self.0.count(at, config.receiver_average);
     }
 }
 
@@ -147,65 +203,98 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const RTT: Duration = Duration::from_millis(50);
+
     fn ms(ms: u64) -> Instant {
         Instant::from_millis(ms)
     }
 
     #[test]
-    fn the_first_wish_goes_out_at_once_and_others_join_it() {
+    fn the_first_need_goes_out_at_once_and_others_join_it() {
         let config = KeyframeConfig::default();
         let mut requester = KeyframeRequester::default();
-        requester.request(ms(1_000), &config);
-        assert!(requester.take_due(ms(1_000), Duration::from_millis(50), &config));
-        requester.request(ms(1_020), &config);
-        assert!(!requester.take_due(ms(1_100), Duration::from_millis(50), &config));
-        requester.met();
+        assert!(requester.request(ms(1_000), &config));
+        assert!(requester.take_due(ms(1_000), RTT, &config));
+        assert!(!requester.wish(ms(1_020), &config), "one keyframe serves all");
+        assert!(!requester.take_due(ms(1_100), RTT, &config));
+        requester.arrived();
         assert_eq!(requester.due(), Instant::NEVER);
-        requester.request(ms(1_150), &config);
+        assert!(requester.request(ms(1_150), &config));
         assert_eq!(requester.due(), ms(1_300), "one source is asked every 300 ms at most");
     }
 
     #[test]
-    fn an_unmet_need_is_repeated_and_then_given_up() {
+    fn an_unmet_need_is_repeated_and_then_rarely() {
         let config = KeyframeConfig::default();
         let mut requester = KeyframeRequester::default();
-        requester.request(ms(0), &config);
         let mut sent = Vec::new();
         for now in (0..60_000).map(ms) {
+            // Who waits says so again and again.
+            if now.as_millis().is_multiple_of(100) {
+                requester.request(now, &config);
+            }
             if requester.take_due(now, Duration::from_millis(20), &config) {
                 sent.push(now.as_millis());
             }
         }
         assert_eq!(sent[..4], [0, 300, 900, 1_900]);
-        assert_eq!(sent.len(), config.max_attempts as usize);
+        let (often, rarely) = sent.split_at(config.max_attempts as usize);
+        assert!(often.windows(2).all(|pair| pair[1] - pair[0] <= 1_000));
+        assert_eq!(rarely.len(), 4, "every 10 s: {rarely:?}");
+        requester.cancel();
+        requester.request(ms(60_000), &config);
+        assert!(requester.due() > ms(61_000), "that it does not answer is not forgotten");
+        requester.arrived();
+        requester.request(ms(60_000), &config);
+        assert_eq!(requester.due(), ms(60_000));
+    }
+
+    #[test]
+    fn a_need_that_comes_sooner_does_not_wait_for_one_that_is_put_off() {
+        let config = KeyframeConfig::default();
+        let mut requester = KeyframeRequester::default();
+        assert!(requester.wish(ms(5_000), &config));
+        assert!(requester.wish(ms(1_000), &config));
+        assert!(!requester.wish(ms(3_000), &config));
+        assert_eq!(requester.due(), ms(1_000));
     }
 
     proptest! {
         #[test]
-        fn no_pattern_of_wishes_exceeds_the_bounds(
+        fn no_pattern_of_needs_exceeds_the_bounds(
             steps in prop::collection::vec((0_u64..400, any::<bool>(), any::<bool>()), 1..400),
             rtt in 0_u64..2_000,
         ) {
             let config = KeyframeConfig::default();
             let (mut requester, mut budget) = (KeyframeRequester::default(), ReceiverBudget::default());
-            let (mut now, mut last_sent) = (Instant::from_millis(1), None::<Instant>);
-            let mut heard: Vec<Instant> = Vec::new();
-            for (step, wish, keyframe) in steps {
+            let mut now = Instant::from_millis(100_000);
+            let mut sent: Vec<Instant> = Vec::new();
+            let mut counted: Vec<Instant> = Vec::new();
+            for (step, asks, keyframe) in steps {
                 now += Duration::from_millis(step);
-                if wish && budget.admit(now, &config) {
-                    heard.push(now);
-                    requester.request(now, &config);
+                let at = budget.next(now, &config);
+                if asks && requester.wish(at, &config) {
+                    budget.count(at, &config);
+                    counted.push(at);
                 }
                 if requester.take_due(now, Duration::from_millis(rtt), &config) {
-                    prop_assert!(last_sent.is_none_or(|last| now - last >= config.source_interval));
-                    last_sent = Some(now);
+                    prop_assert!(sent.last().is_none_or(|last| now - *last >= config.source_interval));
+                    sent.push(now);
                 }
                 if keyframe {
-                    requester.met();
+                    requester.arrived();
                 }
+                prop_assert!(!asks || requester.is_wished() || keyframe, "no request is lost");
             }
-            for wishes in heard.windows(config.receiver_wishes + 1) {
-                prop_assert!(wishes[config.receiver_wishes] - wishes[0] >= config.receiver_window);
+            for (times, average, burst) in [
+                (sent, config.source_average, config.source_burst),
+                (counted, config.receiver_average, config.receiver_burst),
+            ] {
+                for window in 1..times.len() as u32 {
+                    for pair in times.windows(window as usize + 1) {
+                        prop_assert!(pair[window as usize] - pair[0] >= average * (window + 1).saturating_sub(burst));
+                    }
+                }
             }
         }
     }

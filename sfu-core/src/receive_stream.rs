@@ -34,6 +34,9 @@ const MAX_FORMER: usize = 4;
 /// whoever does return loses no more than this.
 const FORMER_RETURNS: Duration = Duration::from_millis(500);
 
+/// A source that was silent for so long was away, and may not have heard what it was asked.
+const WAS_AWAY: Duration = Duration::from_secs(2);
+
 /// What another worker tells of a bitrate holds so long: it tells it twice a second while packets arrive there.
 const TOLD_RATE_HOLDS: Duration = Duration::from_secs(2);
 
@@ -121,6 +124,9 @@ impl ReceiveStream {
         let restarted = self.follow_source(received, config)?;
         let source = self.source.as_mut().ok_or(DropReason::UnknownStream)?;
         source.reception.admit(received.seq)?;
+        if received.arrival - source.heard > WAS_AWAY {
+            self.keyframes.forget_attempts();
+        }
         if self.repairs {
             source.nack.on_packet(received.arrival, received.seq);
         }
@@ -304,6 +310,10 @@ impl ReceiveStream {
         };
         let source = Source::new((received.ssrc, received.codec, received.seq), newest, config);
         let before = self.source.replace(source);
+        if before.is_some() {
+            // Whether the former source answered says nothing of this one.
+            self.keyframes.forget_attempts();
+        }
         self.history.clear();
         (self.clock, self.report) = (None, None);
         self.epoch = self.epoch.wrapping_add(u32::from(before.is_some()));

@@ -48,7 +48,7 @@ impl Publication {
                 if awaited || stream.keyframes.is_wished() {
                     stream.request_keyframe(now, rtt, config, out);
                 } else {
-                    stream.keyframes.met();
+                    stream.keyframes.cancel();
                 }
             }
         }
@@ -94,16 +94,20 @@ impl Publication {
 
     /// A subscriber wishes for a keyframe.
     pub(crate) fn on_keyframe_wish(&mut self, index: u32, rtt: Duration, ctx: &mut Context<'_>) {
-        let Some(forwarder) = self.forwarders.get_mut(index as usize) else { return };
+        let Some(forwarder) = self.forwarders.get(index as usize) else { return };
         if self.muted || self.kind == MediaKind::Audio {
             return;
         }
-        if !forwarder.admits_wish(ctx.now, rtt, ctx.config) {
+        let config = &ctx.config.keyframes;
+        let Some(at) = forwarder.admit_wish(ctx.now, rtt, config) else {
             ctx.drop_packet(DropReason::RateLimited);
             return;
-        }
-        if let Some(layer) = forwarder.current().or(forwarder.awaits_keyframe()) {
-            self.wish_keyframe(layer, ctx);
+        };
+        let Some(layer) = forwarder.current().or(forwarder.awaits_keyframe()) else { return };
+        if self.wish_keyframe(layer, at, ctx)
+            && let Some(forwarder) = self.forwarders.get_mut(index as usize)
+        {
+            forwarder.count_wish(at, config);
         }
     }
 }

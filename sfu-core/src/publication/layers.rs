@@ -7,7 +7,7 @@ use crate::forwarder::Forwarder;
 use crate::layer_selector::{LayerTarget, MAX_LAYERS, highest_layer};
 use crate::overload::{Level, Shed};
 use sfu_rtc::media::MediaKind;
-use sfu_rtc::time::Duration;
+use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::units::Bitrate;
 
 /// How often liveness is looked at while packets arrive: a fraction of the shortest silence that means death.
@@ -142,15 +142,17 @@ impl Publication {
         let Some(layer) = layer.filter(|_| !self.muted) else { return };
         let Some(stream) = self.streams.get(usize::from(layer)) else { return };
         if stream.recent_keyframe(ctx.now, CATCH_UP / 2).is_none() {
-            self.wish_keyframe(layer, ctx);
+            self.wish_keyframe(layer, ctx.now, ctx);
         }
     }
 
-    /// Asks for a keyframe of one stream, for someone who will not ask again soon.
-    pub(crate) fn wish_keyframe(&mut self, layer: u8, ctx: &mut Context<'_>) {
-        let Some(stream) = self.streams.get_mut(usize::from(layer)) else { return };
-        stream.keyframes.wish(ctx.now, &ctx.config.keyframes);
+    /// Asks for a keyframe of one stream at `at` or later, for someone who will not ask again soon. Whether a request goes
+    /// out because of it.
+    pub(crate) fn wish_keyframe(&mut self, layer: u8, at: Instant, ctx: &mut Context<'_>) -> bool {
+        let Some(stream) = self.streams.get_mut(usize::from(layer)) else { return false };
+        let asked = stream.keyframes.wish(at, &ctx.config.keyframes);
         self.wake_source(ctx);
+        asked
     }
 
     /// Asks for a keyframe of one stream, for as long as forwarders wait for it.

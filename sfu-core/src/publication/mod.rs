@@ -172,7 +172,7 @@ impl Publication {
             *place = index as u32;
         }
         if self.forwarders.is_empty() && self.relays.is_empty() {
-            self.streams.iter_mut().for_each(|stream| stream.keyframes.met());
+            self.streams.iter_mut().for_each(|stream| stream.keyframes.cancel());
         }
         Some(forwarder)
     }

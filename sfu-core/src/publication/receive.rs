@@ -59,7 +59,7 @@ impl Publication {
             self.relay(layer, &packet, received.clock_rate, ctx);
         }
         if packet.frame.keyframe && packet.frame.start_of_frame {
-            self.streams[usize::from(layer)].keyframes.met();
+            self.streams[usize::from(layer)].keyframes.arrived();
         }
         let level = packet.extensions.audio_level;
         self.hold(layer, Content::Packet(packet), ctx);

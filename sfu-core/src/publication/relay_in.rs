@@ -37,10 +37,10 @@ impl Publication {
             return Err(DropReason::Paused);
         }
         if packet.frame.keyframe && packet.frame.start_of_frame {
-            self.streams[usize::from(layer)].keyframes.met();
+            self.streams[usize::from(layer)].keyframes.arrived();
         } else if relayed.gap && self.kind == MediaKind::Video && self.is_sent(layer) {
             // What was dropped on the way here cannot be had again.
-            self.wish_keyframe(layer, ctx);
+            self.wish_keyframe(layer, ctx.now, ctx);
         }
         self.hold(layer, Content::Packet(Packet::clone(packet)), ctx);
         Ok(packet.extensions.audio_level)
@@ -67,7 +67,9 @@ impl Publication {
     ) -> Result<(), DropReason> {
         match body {
             RelayBody::Wanted(interest) => self.on_interest(from, interest, ctx),
-            RelayBody::Keyframe { layer } => self.wish_keyframe(layer, ctx),
+            RelayBody::Keyframe { layer } => {
+                self.wish_keyframe(layer, ctx.now, ctx);
+            }
             RelayBody::Left => self.on_left(from),
             _ if !self.is_relayed() => return Err(DropReason::NotPublished),
             RelayBody::Layer { layer, alive, rate } => self.on_layer(layer, alive, rate, ctx),
@@ -113,7 +115,12 @@ impl Publication {
     /// The next layer of which someone's decoder needs a keyframe that the origin is to be asked for now.
     pub(crate) fn take_keyframe_wish(&mut self, ctx: &Context<'_>) -> Option<LayerIndex> {
         let rtt = Duration::ZERO; // the origin minds that of the publisher
-        let due = |stream: &mut ReceiveStream| stream.keyframes.take_due(ctx.now, rtt, &ctx.config.keyframes);
+        let due = |stream: &mut ReceiveStream| {
+            if !stream.keyframes.is_wished() {
+                stream.keyframes.cancel();
+            }
+            stream.keyframes.take_due(ctx.now, rtt, &ctx.config.keyframes)
+        };
         self.streams.iter_mut().position(due).map(|layer| layer as LayerIndex)
     }
 

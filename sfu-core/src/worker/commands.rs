@@ -213,7 +213,7 @@ impl Worker {
         let publication = routers.get_mut(router)?.publications.get_mut(key)?;
         if publication.kind == MediaKind::Video {
             for layer in 0..publication.streams().len() {
-                publication.wish_keyframe(layer as u8, &mut ctx); // few, by construction
+                publication.wish_keyframe(layer as u8, now, &mut ctx); // few, by construction
             }
         }
         Some(())
