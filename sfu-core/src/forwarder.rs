@@ -20,7 +20,7 @@ use sfu_rtc::ids::{PayloadType, SeqNo};
 use sfu_rtc::media::{Codec, MediaKind, SsrcPair};
 use sfu_rtc::packet::Packet;
 use sfu_rtc::time::{Duration, Instant};
-use sfu_rtc::transport::{PacketClass, PayloadEdit, RtpOut};
+use sfu_rtc::transport::{PacketClass, PayloadEdit, Repeat, RtpOut};
 
 /// The least that timestamps advance at a switch. Two pictures must not share one; of sound, a frame of the usual
 /// length was sent last.
@@ -233,7 +233,10 @@ impl Forwarder {
         self.note(now, layer, packet, marker, &sent);
         let announce = switch && std::mem::take(&mut self.announce);
         let class = if self.kind == MediaKind::Audio { PacketClass::Audio } else { PacketClass::Video };
-        let out = self.packet_out(packet, format.media, marker, &sent, class);
+        let mut out = self.packet_out(packet, format.media, marker, &sent, class);
+        if self.formats.nack && self.ssrcs.rtx.and(format.rtx).is_none() {
+            out.repeat = Repeat::Kept;
+        }
         Ok(Forwarded { out, switch, announce })
     }
 
@@ -249,8 +252,8 @@ impl Forwarder {
         }
     }
 
-    /// The packet that was sent as `seq`, to be sent again, with the stream that it is of. Not twice within
-    /// `interval`.
+    /// The packet that was sent as `seq`, to be sent again: as a retransmission (RFC 4588), or itself where the subscriber
+    /// takes none. Not twice within `interval`.
     pub(crate) fn resend<'s>(
         &mut self,
         now: Instant,
@@ -258,7 +261,6 @@ impl Forwarder {
         interval: Duration,
         streams: &'s [ReceiveStream],
     ) -> Result<(&'s Packet, RtpOut), DropReason> {
-        let rtx_ssrc = self.ssrcs.rtx.ok_or(DropReason::CodecNotNegotiated)?;
         if self.shed != Shed::Nothing {
             return Err(DropReason::Overload);
         }
@@ -267,9 +269,12 @@ impl Forwarder {
         let stream = streams.get(usize::from(record.layer)).ok_or(DropReason::NotInHistory)?;
         let packet = stream.history.get(record.in_seq(stream.highest())).ok_or(DropReason::NotInHistory)?;
         let format = self.formats.get(packet.payload_type).ok_or(DropReason::CodecNotNegotiated)?;
-        let payload_type = format.rtx.ok_or(DropReason::CodecNotNegotiated)?;
         self.charge_repair(now, packet.payload().len())?;
         let sent = record.rewritten(seq);
+        let Some((rtx_ssrc, payload_type)) = self.ssrcs.rtx.zip(format.rtx) else {
+            let itself = self.packet_out(packet, format.media, record.marker(), &sent, PacketClass::Rtx);
+            return Ok((packet, RtpOut { repeat: Repeat::Again, ..itself }));
+        };
         let mut out = self.packet_out(packet, payload_type, record.marker(), &sent, PacketClass::Rtx);
         // RFC 4588 section 4: the original sequence number, then the payload as it was.
         let mut prefix = ArrayVec::from_iter(seq.wire().to_be_bytes());
@@ -346,7 +351,7 @@ impl Forwarder {
         if begins || self.keyframe.is_some_and(|(timestamp, _)| timestamp == sent.timestamp) {
             self.keyframe = Some((sent.timestamp, now));
         }
-        if self.ssrcs.rtx.is_some() {
+        if self.ssrcs.rtx.is_some() || self.formats.nack {
             self.history.record(now, layer, packet.seq, marker, sent);
         }
     }
@@ -370,6 +375,7 @@ impl Forwarder {
             frame_number: sent.frame_number.filter(|number| packet.frame.frame_number != Some(*number)),
             padding: 0,
             class,
+            repeat: Repeat::Never,
         }
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct PayloadMap {
     formats: ArrayVec<MappedFormat, MAX_FORMATS>,
     /// The one used last: a stream rarely changes.
     last: usize,
+    /// The subscriber asks for lost packets again.
+    pub(crate) nack: bool,
     /// Redundant audio is not understood, but what it carries is.
     pub(crate) strips_red: bool,
 }
@@ -40,7 +42,7 @@ impl PayloadMap {
             .collect();
         let understands = |codec| subscriber.formats.iter().any(|format| format.codec == codec);
         let strips_red = !understands(Codec::OpusRed) && understands(Codec::Opus);
-        Self { formats, last: 0, strips_red }
+        Self { formats, last: 0, nack: subscriber.nack, strips_red }
     }
 
     /// What `input` becomes; `None` where the subscriber does not understand it.

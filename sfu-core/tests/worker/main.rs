@@ -7,6 +7,7 @@ mod hostile;
 mod overload;
 mod peers;
 mod relay;
+mod repair;
 mod sections;
 mod sources;
 mod support;

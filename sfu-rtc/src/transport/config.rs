@@ -17,6 +17,9 @@ pub struct TransportConfig {
     /// Most sources that a peer may send at once; beyond, the one silent for longest is forgotten. A browser with
     /// camera, screen and sound at three layers each sends 16, retransmissions included.
     pub max_streams: usize,
+    /// Most sealed packets that are kept for a peer that asks for packets again and takes no retransmissions (RFC 4588):
+    /// two seconds of 2.5 Mbit/s, 600 kB.
+    pub max_sealed: usize,
     /// Most datagrams of STUN and DTLS waiting to leave: a DTLS flight with a long certificate chain is below ten.
     pub max_control: usize,
     /// ICE and DTLS must be done so long after the transport was made. Browsers give up after 30 s at most.
@@ -45,6 +48,7 @@ impl Default for TransportConfig {
             ice: IceConfig::default(),
             max_sources: 512,
             max_streams: 64,
+            max_sealed: 512,
             max_control: 64,
             connect_timeout: Duration::from_secs(30),
             mid_packets: 60,

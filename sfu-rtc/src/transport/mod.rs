@@ -16,6 +16,7 @@ mod outbound;
 mod receive;
 mod rtcp_queue;
 mod rtt;
+mod sealed_history;
 mod send;
 mod stats;
 #[cfg(test)]
@@ -25,7 +26,7 @@ pub use crate::pacer::PacketClass;
 pub use config::TransportConfig;
 pub use event::{CloseReason, TransportEvent};
 pub use inbound::{Received, ReceivedRtp, RtcpCompound, RtxOrigin};
-pub use outbound::{Handover, PayloadEdit, RtpOut};
+pub use outbound::{Handover, PayloadEdit, Repeat, RtpOut};
 pub use rtcp_queue::{RtcpQueue, RtcpQueueStats};
 pub use stats::{TransportCounters, TransportFigures};
 
@@ -45,6 +46,7 @@ use demux::StreamTable;
 use extensions::ExtensionIds;
 use feedback::PathState;
 use outbound::Waiting;
+use sealed_history::SealedHistory;
 use send::SectionSender;
 
 /// One peer.
@@ -63,6 +65,7 @@ pub struct Transport {
     rtcp: RtcpQueue,
     pacer: Pacer<Waiting>,
     senders: Vec<SectionSender>,
+    sealed: SealedHistory,
     counters: TransportCounters,
     drops: DropCounts,
 }
@@ -103,6 +106,7 @@ impl Transport {
             rtcp: RtcpQueue::new(config.max_rtcp_queue),
             pacer: Pacer::new(config.pacer.clone()),
             senders: Vec::new(),
+            sealed: SealedHistory::default(),
             counters: TransportCounters::default(),
             drops: DropCounts::default(),
             config,

@@ -28,6 +28,20 @@ pub struct RtpOut {
     pub padding: u8,
     /// In which order it leaves.
     pub class: PacketClass,
+    /// Whether it may be asked for again itself.
+    pub repeat: Repeat,
+}
+
+/// How a packet stands to being sent again under its own number, for a peer without retransmissions (RFC 4588).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Repeat {
+    /// It never is.
+    #[default]
+    Never,
+    /// It may be: it is kept as it was sealed.
+    Kept,
+    /// It is, exactly as it was sealed.
+    Again,
 }
 
 /// What became of a packet that was handed over.

@@ -2,7 +2,7 @@
 
 use super::connect::Connection;
 use super::outbound::Waiting;
-use super::{Handover, RtpOut, Transport};
+use super::{Handover, Repeat, RtpOut, Transport};
 use crate::drop_reason::DropReason;
 use crate::ids::Ssrc;
 use crate::media::{Direction, MediaSection, SsrcPair};
@@ -168,6 +168,13 @@ impl Transport {
         if ice.is_limited() && !ice.may_send(&path, size_of(packet, out).as_bytes() as usize) {
             return Err(DropReason::UnprovenPath);
         }
+        if out.repeat == Repeat::Again {
+            let sealed = self.sealed.find(out.ssrc, out.seq).ok_or(DropReason::NotInHistory)?;
+            return batch.push(path, |buf| {
+                buf.extend_from_slice(sealed);
+                Ok(())
+            });
+        }
         let section = self.sections.get(out.section).filter(|section| section.direction == Direction::Send);
         let section = section.ok_or(DropReason::UnknownStream)?;
         let sender = self.senders.get_mut(out.section).ok_or(DropReason::UnknownStream)?;
@@ -175,9 +182,15 @@ impl Transport {
         let transport_seq =
             section.extensions.id(ExtensionKind::TransportCc).map(|id| (id, self.path_state.next_seq()));
         let before = batch.len();
+        let (history, limit) = (&mut self.sealed, self.config.max_sealed);
         batch.push(path, |buf| {
+            let start = buf.len();
             let header = Header { now, section, packet, out, with_mid, transport_seq };
-            seal_packet(buf, &header, &mut keys.sender)
+            seal_packet(buf, &header, &mut keys.sender)?;
+            if out.repeat == Repeat::Kept {
+                history.keep(limit, (out.ssrc, out.seq), &buf[start..]);
+            }
+            Ok(())
         })?;
         if transport_seq.is_some() {
             self.path_state.on_sent(now, batch.len() - before);

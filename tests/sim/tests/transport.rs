@@ -12,7 +12,9 @@ use sfu_rtc::packet::PacketPool;
 use sfu_rtc::rtcp::RtcpView;
 use sfu_rtc::sdp::{self, AnswerParams, MediaPolicy, Offer};
 use sfu_rtc::time::{Duration, Instant, WallClock};
-use sfu_rtc::transport::{PacketClass, PayloadEdit, Received, RtpOut, Transport, TransportConfig, TransportEvent};
+use sfu_rtc::transport::{
+    PacketClass, PayloadEdit, Received, Repeat, RtpOut, Transport, TransportConfig, TransportEvent,
+};
 use sfu_sim::clock::Clock;
 use sfu_sim::peer::{Peer, PeerConfig};
 use sfu_sim::rng::Rng;
@@ -170,6 +172,7 @@ impl Echo {
                     frame_number: None,
                     padding: 0,
                     class: PacketClass::Video,
+                    repeat: Repeat::Never,
                 };
                 self.transport.queue_rtp(&packet, out).unwrap();
             }

@@ -40,6 +40,9 @@ pub(crate) struct Client {
     /// What it got, for the test to take.
     pub(crate) rtp: Vec<ReceivedPacket>,
     pub(crate) rtcp: Vec<Vec<u8>>,
+    /// Whether RTP is lost on the way to it, and what was: as it was sealed.
+    pub(crate) loses: bool,
+    pub(crate) lost: Vec<Vec<u8>>,
     /// The server said goodbye.
     pub(crate) closed: bool,
 }
@@ -61,6 +64,8 @@ impl Client {
             receiver: None,
             rtp: Vec::new(),
             rtcp: Vec::new(),
+            loses: false,
+            lost: Vec::new(),
             closed: false,
         }
     }
@@ -156,6 +161,7 @@ impl Client {
                 datagram.truncate(len);
                 self.rtcp.push(datagram);
             }
+            _ if self.loses => self.lost.push(datagram),
             _ => self.take_rtp(now, datagram),
         }
     }

@@ -297,6 +297,7 @@ impl Pair {
             frame_number: None,
             padding: 0,
             class: PacketClass::Video,
+            repeat: Repeat::Never,
         }
     }
 }
