@@ -60,6 +60,18 @@ pub enum Event {
         /// What it carries.
         publication: PublicationId,
     },
+    /// A slot can carry nothing of its publication, which is sent in a format that the subscriber does not have; or it can
+    /// again, which it is taken to unless this was told.
+    SlotPlayable {
+        /// Subscriber.
+        transport: TransportId,
+        /// Its slot.
+        mid: Mid,
+        /// What it would carry.
+        publication: PublicationId,
+        /// Whether it can be carried.
+        playable: bool,
+    },
     /// The worker is past its limit and leaves something out, or more than before, or nothing any longer.
     Shedding {
         /// What.

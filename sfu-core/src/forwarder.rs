@@ -44,6 +44,8 @@ pub(crate) struct Forwarder {
     pub(crate) paused: bool,
     /// The subscriber can be sent to.
     pub(crate) connected: bool,
+    /// The subscriber has the format that its publication is sent in, as far as known. Nothing is asked for else.
+    pub(crate) playable: bool,
     kind: MediaKind,
     ssrcs: SsrcPair,
     /// Its source has not been heard yet.
@@ -95,6 +97,7 @@ impl Forwarder {
             section,
             paused: false,
             connected: false,
+            playable: true,
             kind,
             ssrcs,
             announce: false,
@@ -120,6 +123,7 @@ impl Forwarder {
     pub(crate) fn attach(&mut self, formats: PayloadMap, layers: usize, codec: Option<Codec>) {
         self.formats = formats;
         self.announce = true;
+        self.playable = true;
         self.carried = None;
         self.sent_until = [SeqNo(0); MAX_LAYERS];
         self.granted = None;
@@ -185,12 +189,13 @@ impl Forwarder {
 
     /// Stream of which a keyframe is needed.
     pub(crate) fn awaits_keyframe(&self) -> Option<LayerIndex> {
-        if !self.is_active() || self.kind == MediaKind::Audio { None } else { self.selector.awaits_keyframe() }
+        if self.is_active() { self.will_await_keyframe() } else { None }
     }
 
     /// Stream of which a keyframe will be needed as soon as the subscriber is connected.
     pub(crate) fn will_await_keyframe(&self) -> Option<LayerIndex> {
-        if self.paused || self.kind == MediaKind::Audio { None } else { self.selector.awaits_keyframe() }
+        let asks = !self.paused && self.playable && self.kind == MediaKind::Video;
+        if asks { self.selector.awaits_keyframe() } else { None }
     }
 
     /// Stream that is sent now.

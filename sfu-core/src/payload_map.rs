@@ -45,6 +45,16 @@ impl PayloadMap {
         Self { formats, last: 0, nack: subscriber.nack, strips_red }
     }
 
+    /// Whether the subscriber understands `input`.
+    pub(crate) fn understands(&self, input: PayloadType) -> bool {
+        self.formats.iter().any(|format| format.input == input)
+    }
+
+    /// Whether it understands nothing at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.formats.is_empty()
+    }
+
     /// What `input` becomes; `None` where the subscriber does not understand it.
     pub(crate) fn get(&mut self, input: PayloadType) -> Option<MappedFormat> {
         if let Some(format) = self.formats.get(self.last).filter(|format| format.input == input) {

@@ -38,7 +38,7 @@ impl Publication {
             stream.take_missing(now, rtt, missing);
             // What nobody gets is not worth the publisher's uplink.
             let index = layer as LayerIndex;
-            let wanted = || forwarders.iter().any(|forwarder| forwarder.is_interested(index));
+            let wanted = || forwarders.iter().any(|forwarder| forwarder.playable && forwarder.is_interested(index));
             if !missing.is_empty() && (wanted() || relays.iter().any(|relay| relay.wants(index))) {
                 stream.request_repair(missing, out);
             }
@@ -95,7 +95,7 @@ impl Publication {
     /// A subscriber wishes for a keyframe.
     pub(crate) fn on_keyframe_wish(&mut self, index: u32, rtt: Duration, ctx: &mut Context<'_>) {
         let Some(forwarder) = self.forwarders.get(index as usize) else { return };
-        if self.muted || self.kind == MediaKind::Audio {
+        if self.muted || self.kind == MediaKind::Audio || !forwarder.playable {
             return;
         }
         let config = &ctx.config.keyframes;

@@ -126,7 +126,7 @@ impl Publication {
         }
     }
 
-    fn request_keyframe_for(&mut self, index: usize, ctx: &mut Context<'_>) {
+    pub(super) fn request_keyframe_for(&mut self, index: usize, ctx: &mut Context<'_>) {
         if self.muted || self.kind == MediaKind::Audio {
             return;
         }

@@ -2,6 +2,7 @@
 
 mod fan_out;
 mod feedback;
+mod formats;
 mod layers;
 mod pending;
 mod receive;
@@ -20,8 +21,8 @@ use crate::sender_report::PublisherClock;
 use crate::slab::Key;
 use pending::PendingPackets;
 use relay_out::Downstream;
-use sfu_rtc::ids::Rid;
-use sfu_rtc::media::{Codec, MediaKind, MediaSection, PayloadFormat, SsrcPair};
+use sfu_rtc::ids::{PayloadType, Rid};
+use sfu_rtc::media::{Codec, MediaKind, MediaSection, PayloadFormat};
 use sfu_rtc::time::Instant;
 
 /// Where a publication's packets come from.
@@ -44,6 +45,9 @@ pub(crate) struct Publication {
     muted: bool,
     codec: Option<Codec>,
     formats: Vec<PayloadFormat>,
+    /// Format that it is sent in, as it was last judged who understands it; and when that may be judged anew.
+    sent_in: Option<PayloadType>,
+    judged_again: Instant,
     /// Lowest layer first; never empty.
     streams: Vec<ReceiveStream>,
     /// One after the other, so that a packet goes through them without a look-up.
@@ -109,6 +113,8 @@ impl Publication {
             muted: false,
             codec: None,
             formats: Vec::new(),
+            sent_in: None,
+            judged_again: Instant::ZERO,
             routes: streams.iter().map(|_| Vec::new()).collect(),
             streams,
             forwarders: Vec::new(),
@@ -135,6 +141,7 @@ impl Publication {
         forwarder.attach(formats, self.streams.len(), self.codec);
         let index = self.forwarders.len();
         self.forwarders.push(forwarder);
+        self.judge_format(index, ctx);
         self.begin(index, ctx);
     }
 
@@ -184,29 +191,6 @@ impl Publication {
         let mut forwarders = std::mem::take(&mut self.forwarders);
         forwarders.iter_mut().for_each(Forwarder::detach);
         forwarders
-    }
-
-    /// The section was negotiated anew, here or at the origin.
-    pub(crate) fn update_formats(&mut self, formats: &[PayloadFormat], ctx: &mut Context<'_>) {
-        if self.formats == formats {
-            return;
-        }
-        self.formats = formats.to_vec();
-        for forwarder in &mut self.forwarders {
-            let peer = ctx.peers.get(forwarder.subscriber);
-            if let Some(slot) = peer.and_then(|p| p.transport.sections().get(usize::from(forwarder.section))) {
-                forwarder.formats = PayloadMap::new(&self.formats, slot);
-            }
-        }
-        self.relay_formats(ctx);
-    }
-
-    /// Formats of a subscriber's slot changed.
-    pub(crate) fn update_slot(&mut self, index: u32, slot: &MediaSection, ssrcs: SsrcPair) {
-        if let Some(forwarder) = self.forwarders.get_mut(index as usize) {
-            forwarder.formats = PayloadMap::new(&self.formats, slot);
-            forwarder.set_sources(ssrcs);
-        }
     }
 
     pub(crate) fn forwarders(&self) -> &[Forwarder] {

@@ -9,6 +9,7 @@ use crate::receive_stream::{ReceiveStream, Taken};
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::SeqNo;
 use sfu_rtc::media::{Codec, MediaKind};
+use sfu_rtc::packet::PacketData;
 use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::Instant;
 use sfu_rtc::transport::ReceivedRtp;
@@ -46,7 +47,7 @@ impl Publication {
         if restarted {
             self.restart(layer, ctx);
         }
-        self.follow_content(layer, spatial_layers, packet.codec, ctx);
+        self.follow_content(layer, spatial_layers, &packet, ctx);
         // A layer that begins is told at once, so that its first keyframe serves those who want it.
         if ctx.now >= self.liveness_due || !self.is_alive(layer) {
             self.check_liveness(ctx);
@@ -67,10 +68,11 @@ impl Publication {
     }
 
     /// What a packet shows of its source's content: its codec, and layers inside that were not known.
-    pub(super) fn follow_content(&mut self, layer: LayerIndex, known: u8, codec: Codec, ctx: &mut Context<'_>) {
-        if self.codec != Some(codec) {
-            self.follow_codec(codec, ctx);
+    pub(super) fn follow_content(&mut self, layer: LayerIndex, known: u8, packet: &PacketData, ctx: &mut Context<'_>) {
+        if self.codec != Some(packet.codec) {
+            self.follow_codec(packet.codec, ctx);
         }
+        self.follow_format(packet.payload_type, ctx);
         if self.streams[usize::from(layer)].spatial_layers != known {
             self.retarget_all(ctx);
         }

@@ -32,7 +32,7 @@ impl Publication {
         let stream = self.streams.get_mut(usize::from(layer)).ok_or(DropReason::UnknownStream)?;
         let spatial_layers = stream.spatial_layers;
         stream.receive_relayed(relayed, ctx.config)?;
-        self.follow_content(layer, spatial_layers, packet.codec, ctx);
+        self.follow_content(layer, spatial_layers, packet, ctx);
         if self.is_silenced(layer, packet.seq) {
             return Err(DropReason::Paused);
         }

@@ -48,7 +48,7 @@ impl Worker {
         };
         if let Some(slot) = current.filter(|slot| slot.ssrc == ssrcs.media) {
             slot.mid = section.mid;
-            self.refresh_slot(key, index, section, ssrcs);
+            self.refresh_slot(now, key, index, section, ssrcs);
             return;
         }
         // The forwarder of a source that is over goes with its slot.
@@ -66,16 +66,17 @@ impl Worker {
     }
 
     /// Takes over what was negotiated anew for a slot whose source stays.
-    fn refresh_slot(&mut self, key: Key, index: usize, section: &MediaSection, ssrcs: SsrcPair) {
+    fn refresh_slot(&mut self, now: Instant, key: Key, index: usize, section: &MediaSection, ssrcs: SsrcPair) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         let Some(Some(slot)) = peer.slots.get_mut(index) else { return };
         match &mut slot.place {
             Place::Idle(forwarder) => forwarder.set_sources(ssrcs),
             Place::Carrying { publication, index } => {
-                let router = self.routers.get_mut(peer.router);
-                let publication = router.and_then(|router| router.publications.get_mut(*publication));
+                let (router, key, index) = (peer.router, *publication, *index);
+                let (mut ctx, routers) = self.split(now);
+                let publication = routers.get_mut(router).and_then(|router| router.publications.get_mut(key));
                 if let Some(publication) = publication {
-                    publication.update_slot(*index, section, ssrcs);
+                    publication.update_slot(index, section, ssrcs, &mut ctx);
                 }
             }
             Place::Moving => {}

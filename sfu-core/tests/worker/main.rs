@@ -2,6 +2,7 @@
 
 mod allocation;
 mod feedback;
+mod formats;
 mod forwarding;
 mod hostile;
 mod overload;

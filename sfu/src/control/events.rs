@@ -81,6 +81,12 @@ impl Control {
             Event::SlotSwitched { transport, mid, publication } => {
                 tracing::debug!(?transport, %mid, ?publication, "slot switched");
             }
+            Event::SlotPlayable { transport, mid, publication, playable } => {
+                let owner = self.transports.get(&transport).map(|owner| owner.clone());
+                if let Some((room, id)) = owner {
+                    room.set_playable(&mut room.lock(), id, (&mid, publication), playable);
+                }
+            }
             Event::Shedding { stage } => self.tell_overload(worker, stage),
             Event::Stats { token, stats } => self.stats.answer(token, *stats),
         }

@@ -15,6 +15,7 @@ use crate::random;
 use crate::worker_thread::WorkerHandle;
 use sfu_core::ids::TransportId;
 use sfu_proto::v1::{Answer, IceServer, Joined, LeaveReason, Offer};
+use sfu_rtc::media::{Codec, Direction};
 use std::sync::Arc;
 
 /// Letters in a session's secret: 24 are worth 142 bits.
@@ -110,6 +111,7 @@ impl Control {
     ) -> Result<Entered, ControlError> {
         let replaced = state.of_identity(&permit.identity);
         self.check_full(&state.options, state.participants.len() - usize::from(replaced.is_some()))?;
+        check_playable(state, request, &plan)?;
         // Nothing is refused from here on.
         if let Some(older) = replaced {
             let text = "The same identity joined again; the newer session goes on.";
@@ -223,6 +225,21 @@ fn check_request(permit: &Permit, request: &JoinRequest) -> Result<(), ControlEr
         check_text("name", &request.name)?;
     }
     Ok(())
+}
+
+/// Refuses a player that has none of the codecs of the stream that it wants, as far as those are known.
+fn check_playable(state: &RoomState, request: &JoinRequest, plan: &JoinPlan) -> Result<(), ControlError> {
+    let (Wish::Identity(stream), Some((negotiated, _))) = (&request.wish, &plan.media) else { return Ok(()) };
+    let publisher = state.of_identity(stream).and_then(|id| state.participants.get(&id));
+    let codecs: Vec<Codec> = publisher.map(Participant::codecs).unwrap_or_default();
+    let slots = negotiated.media.sections.iter().filter(|section| section.direction == Direction::Send);
+    let mut formats = slots.flat_map(|section| &section.formats);
+    if codecs.is_empty() || formats.any(|format| codecs.contains(&format.codec)) {
+        return Ok(());
+    }
+    let names: Vec<&str> = codecs.iter().map(|codec| codec.name()).collect();
+    let text = format!("The offer has none of the codecs that `{stream}` publishes in: {}.", names.join(", "));
+    Err(ControlError::nothing_usable(text))
 }
 
 fn new_participant(id: ParticipantId, permit: &Permit, request: &JoinRequest, worker: WorkerHandle) -> Participant {

@@ -87,7 +87,7 @@ impl Control {
             participant.worker.send(Command::RemoveTransport { transport });
             room.spread().transport_gone(transport);
         }
-        participant.slots.iter_mut().for_each(|slot| slot.current = None);
+        participant.slots.iter_mut().for_each(|slot| (slot.current, slot.unplayable) = (None, false));
         let ended = std::mem::take(&mut participant.publications);
         ended.iter().for_each(|publication| self.directives.forget(publication.id));
         !ended.is_empty()

@@ -169,6 +169,7 @@ impl Media {
                     wish: new_wish.clone(),
                     preference: LayerPreference::default(),
                     current: None,
+                    unplayable: false,
                 },
             };
             slots.push(slot);

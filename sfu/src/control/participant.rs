@@ -78,6 +78,8 @@ pub(crate) struct Slot {
     pub(crate) wish: Wish,
     pub(crate) preference: LayerPreference,
     pub(crate) current: Option<PublicationId>,
+    /// Nothing of it can be sent, since the subscriber does not have its codec.
+    pub(crate) unplayable: bool,
 }
 
 impl Participant {
@@ -103,6 +105,22 @@ impl Participant {
             metadata: self.metadata.clone(),
             publications: self.publications.iter().map(Publication::info).collect(),
         }
+    }
+
+    /// The codecs that it publishes in: seen in its packets, or negotiated, before the first.
+    pub(crate) fn codecs(&self) -> Vec<Codec> {
+        let sections = self.media.as_ref().map_or(&[][..], |media| &media.sections);
+        let negotiated = |mid: Mid| sections.iter().filter(move |section| section.mid == mid).flat_map(|s| &s.formats);
+        let mut codecs: Vec<Codec> = Vec::new();
+        for publication in &self.publications {
+            match publication.codec {
+                Some(codec) => codecs.push(codec),
+                None => codecs.extend(negotiated(publication.mid).map(|format| format.codec)),
+            }
+        }
+        codecs.sort_unstable();
+        codecs.dedup();
+        codecs
     }
 
     pub(crate) fn grants_info(&self) -> Grants {
@@ -136,6 +154,7 @@ impl Slot {
             participant_id: publisher.map(|id| id.to_string()).unwrap_or_default(),
             quality: translate::quality_out(self.preference.quality).into(),
             paused: self.preference.paused,
+            unplayable: self.unplayable,
         }
     }
 }

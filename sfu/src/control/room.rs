@@ -2,11 +2,11 @@
 //! together with the commands to its worker, so that the worker sees changes in the order in which they were made.
 
 use super::auth::RoomOptions;
-use super::ids::ParticipantId;
+use super::ids::{ParticipantId, publication_text};
 use super::lock;
 use super::negotiation::Media;
 use super::outbox::Outgoing;
-use super::participant::{Participant, Publication};
+use super::participant::{Participant, Publication, Slot};
 use super::slots::{self, Candidate, Candidates, Rank, SlotView};
 use super::spread::Spread;
 use crate::worker_thread::WorkerHandle;
@@ -16,6 +16,7 @@ use sfu_proto::v1::server_message::Body;
 use sfu_proto::v1::{
     ActiveSpeakers, LeaveReason, ParticipantInfo, RoomInfo, RosterUpdate, SlotAssignment, Slots, Source, Speaker,
 };
+use sfu_rtc::ids::Mid;
 use sfu_rtc::time::Instant;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -90,6 +91,28 @@ impl Room {
         }
     }
 
+    /// A worker tells whether a subscriber has the codec of what a slot carries.
+    pub(crate) fn set_playable(
+        &self,
+        state: &mut RoomState,
+        id: ParticipantId,
+        (mid, publication): (&Mid, PublicationId),
+        playable: bool,
+    ) {
+        let Some(participant) = state.participants.get_mut(&id) else { return };
+        let carries = |slot: &&mut Slot| slot.mid == *mid && slot.current == Some(publication);
+        let Some(slot) = participant.slots.iter_mut().find(carries) else { return };
+        slot.unplayable = !playable;
+        if !playable {
+            let publication = publication_text(publication);
+            tracing::info!(room = self.name, participant = %id, %mid, publication, "the subscriber lacks its codec");
+        }
+        let slots = state.slots_of(id);
+        if let Some(participant) = state.participants.get(&id) {
+            participant.outbox.push(Outgoing::new(Body::Slots(Slots { slots })));
+        }
+    }
+
     /// Whether anything changed.
     fn replan_one(&self, participant: &mut Participant, candidates: &Candidates) -> bool {
         let Some(media) = &participant.media else { return false };
@@ -109,6 +132,7 @@ impl Room {
             }
             changed = true;
             slot.current = source;
+            slot.unplayable = false;
             participant.worker.send(Command::AssignSlot {
                 transport: media.transport,
                 mid: slot.mid,

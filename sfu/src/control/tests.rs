@@ -11,6 +11,7 @@ use sfu_core::event::{CloseReason, Event};
 use sfu_core::ids::PublicationId;
 use sfu_proto::v1::server_message::Body;
 use sfu_proto::v1::{Joined, LeaveReason, Offer, Publish, ServerMessage};
+use sfu_rtc::ids::Mid;
 use sfu_rtc::media::Codec;
 use tokio::sync::mpsc::{Sender, channel};
 
@@ -149,6 +150,25 @@ async fn the_codec_that_is_seen_is_told() {
             roster.participants.iter().flat_map(|p| &p.publications).find(|p| p.codec == "VP8").map(|_| ())
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_slot_whose_codec_the_subscriber_lacks_says_so() {
+    let (control, reports) = control();
+    let (watcher, other) = (Member::join(&control, Access::Signal), Member::join(&control, Access::Signal));
+    let (transport, publication) = (watcher.transport(), other.publication(1));
+    let slots = |body| if let Body::Slots(slots) = body { Some(slots.slots) } else { None };
+    let carried = publication_text(publication);
+    let of_picture = |body| slots(body).and_then(|slots| slots.into_iter().find(|slot| slot.publication_id == carried));
+    let slot = watcher.expect(of_picture).await;
+    assert!(!slot.unplayable);
+    let mid = Mid::new(&slot.mid).unwrap();
+    let playable = |publication, playable| event(Event::SlotPlayable { transport, mid, publication, playable });
+    reports.send(playable(other.publication(0), false)).await.unwrap(); // what it carried before
+    reports.send(playable(publication, false)).await.unwrap();
+    assert!(watcher.expect(of_picture).await.unplayable);
+    reports.send(playable(publication, true)).await.unwrap();
+    assert!(!watcher.expect(of_picture).await.unplayable);
 }
 
 #[tokio::test]

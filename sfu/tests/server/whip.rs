@@ -137,6 +137,24 @@ fn whep_plays_a_stream_or_whoever_speaks() {
     }
 }
 
+/// Else the player would see nothing, and nobody would know why.
+#[test]
+fn a_player_without_any_of_the_codecs_is_refused() {
+    let server = Server::dev();
+    let foreign = |offer: &str, codecs: &[&str]| {
+        codecs.iter().fold(offer.to_owned(), |offer, codec| offer.replace(&format!("{codec}/"), "unknown/"))
+    };
+    let h264 = foreign(PUBLISHER, &["opus"]);
+    let published = server.request("POST", "/whip/demo/cam", &[SDP], &h264);
+    assert_eq!(published.status, 201, "{published:?}");
+    let refused = server.request("POST", "/whep/demo/cam", &[SDP], &foreign(PLAYER, &["H264"]));
+    assert_eq!(refused.status, 406, "{refused:?}");
+    assert!(refused.detail().contains("`cam`") && refused.detail().contains("H264"), "{refused:?}");
+    assert_eq!(server.request("POST", "/whep/demo/cam", &[SDP], PLAYER).status, 201);
+    let speaker = server.request("POST", "/whep/demo", &[SDP], &foreign(PLAYER, &["H264"]));
+    assert_eq!(speaker.status, 201, "whoever speaks next may publish in another: {speaker:?}");
+}
+
 #[tokio::test]
 async fn whip_publishers_are_seen_and_whep_players_are_not() {
     let server = Server::dev();

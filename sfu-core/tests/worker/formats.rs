@@ -1,0 +1,112 @@
+//! Publishers and subscribers whose formats differ.
+
+use crate::support::media::*;
+use crate::support::{World, id, mid};
+use sfu_core::event::Event;
+use sfu_core::ids::PublicationId;
+use sfu_rtc::ids::{PayloadType, Ssrc};
+use sfu_rtc::media::{Codec, MediaKind::*, MediaSection, PayloadFormat};
+use sfu_rtc::rtcp;
+
+const SLOT: u32 = 0x7000;
+const H264: PayloadType = PayloadType(102);
+
+fn h264() -> PayloadFormat {
+    let fmtp = "packetization-mode=1;profile-level-id=42e01f".to_owned();
+    PayloadFormat { payload_type: H264, codec: Codec::H264, clock_rate: 90_000, fmtp, rtx: None }
+}
+
+fn playable(world: &mut World) -> Vec<(PublicationId, bool)> {
+    let told = world.events().into_iter().filter_map(|event| match event {
+        Event::SlotPlayable { transport, mid: slot, publication, playable } => {
+            assert_eq!((transport, slot), (id(1), mid("v")));
+            Some((publication, playable))
+        }
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn who_has_none_of_the_codecs_is_told_and_nothing_is_asked_for() {
+    let mut world = World::new();
+    let camera = world.join(vec![published("0", Video)]);
+    let viewer = world.join(vec![MediaSection { formats: vec![h264()], ..slot("v", Video, SLOT) }]);
+    let publication = world.publish(camera, "0");
+    world.assign(viewer, "v", Some(publication));
+    assert_eq!(playable(&mut world), [(publication, false)], "known before the first packet");
+    let mut source = Vp8Source::new("0", 10);
+    for n in 0..150 {
+        if n % 30 == 10 {
+            world.send_rtcp(viewer, |out| rtcp::write_pli(out, Ssrc(1), Ssrc(SLOT)));
+        }
+        if n != 50 {
+            world.send(camera, &source.picture(n == 0));
+        } else {
+            source.picture(false);
+        }
+        world.pass(33);
+    }
+    assert_eq!(world.keyframe_requests(camera), 0);
+    assert_eq!(world.stats().totals.nacks_sent, 0);
+    assert_eq!(playable(&mut world), []);
+    assert!(world.clients[viewer].rtp.is_empty());
+    // Somebody else does understand it.
+    let other = world.join(vec![slot("v", Video, SLOT)]);
+    world.assign(other, "v", Some(publication));
+    assert_eq!(world.keyframe_requests(camera), 0);
+    world.send(camera, &source.picture(false));
+    assert_eq!(world.keyframe_requests(camera), 1);
+}
+
+#[test]
+fn a_publisher_that_changes_its_codec_is_followed() {
+    let mut world = World::new();
+    let mut section = published("0", Video);
+    section.formats.push(h264());
+    let camera = world.join(vec![section]);
+    let viewer = world.join(vec![slot("v", Video, SLOT)]);
+    let publication = world.publish(camera, "0");
+    world.assign(viewer, "v", Some(publication));
+    assert_eq!(playable(&mut world), [], "one of them it understands");
+    let mut source = Vp8Source::new("0", 10);
+    let mut play = |world: &mut World, payload_type: PayloadType| {
+        let before = world.keyframe_requests(camera);
+        for _ in 0..90 {
+            let mut packet = source.picture(false);
+            packet.payload_type = payload_type;
+            if payload_type == H264 {
+                packet.payload = vec![0x41; 500]; // RFC 6184 section 5.6: a slice of no keyframe
+            }
+            world.send(camera, &packet);
+            world.pass(33);
+        }
+        world.keyframe_requests(camera) - before
+    };
+    assert_eq!(play(&mut world, H264), 0);
+    assert_eq!(playable(&mut world), [(publication, false)]);
+    assert!(play(&mut world, VP8) > 0);
+    assert_eq!(playable(&mut world), [(publication, true)]);
+}
+
+/// Formats that alternate from packet to packet are told of once a second.
+#[test]
+fn alternating_formats_are_not_told_of_packet_by_packet() {
+    let mut world = World::new();
+    let mut section = published("0", Video);
+    section.formats.push(h264());
+    let camera = world.join(vec![section]);
+    let viewer = world.join(vec![slot("v", Video, SLOT)]);
+    let publication = world.publish(camera, "0");
+    world.assign(viewer, "v", Some(publication));
+    let mut source = Vp8Source::new("0", 10);
+    for n in 0..500 {
+        let mut packet = source.picture(false);
+        if n % 2 == 0 {
+            (packet.payload_type, packet.payload) = (H264, vec![0x41; 500]);
+        }
+        world.send(camera, &packet);
+        world.pass(10);
+    }
+    assert!(playable(&mut world).len() <= 6);
+}
