@@ -2,7 +2,7 @@
 
 use super::{ConfigArgs, announce};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, MediaConfig};
 use crate::control::Control;
 use crate::http::tls::Tls;
 use crate::http::{self, Connections, Proxies, Site};
@@ -69,7 +69,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     tokio::spawn(Arc::clone(&control).sweep());
     tokio::spawn(Arc::clone(&control).watch_quality());
     if let Some(listener) = tcp {
-        tokio::spawn(net::accept_tcp(listener, workers.clone()));
+        tokio::spawn(net::accept_tcp(listener, workers.clone(), Connections::of_ice_tcp(&config.limits)));
     }
     // Before anybody learns that we are here, and may tell us to stop.
     let mut signals = Signals::listen()?;
@@ -126,6 +126,10 @@ struct Media {
     tcp: Option<TcpListener>,
 }
 
+fn worker_count(media: &MediaConfig, cpus: usize) -> usize {
+    if media.workers == 0 { cpus.clamp(1, MAX_WORKERS) } else { media.workers }
+}
+
 fn start_media(
     config: &Config,
     certificate: &Arc<DtlsCertificate>,
@@ -134,7 +138,7 @@ fn start_media(
 ) -> anyhow::Result<Media> {
     let media = &config.media;
     let cpus = sfu_net::affinity::allowed_cpus();
-    let count = if media.workers == 0 { cpus.len().clamp(1, MAX_WORKERS) } else { media.workers };
+    let count = worker_count(media, cpus.len());
     let ips = net::advertised(media, &sfu_net::interfaces::local_addresses().unwrap_or_default());
     let tcp = media.tcp.then(|| bind_media_tcp(media)).transpose()?;
     let tcp = tcp.map(TcpListener::from_std).transpose().context("cannot listen for ICE-TCP")?;
@@ -154,6 +158,7 @@ fn start_media(
             clock,
             reports: reports.clone(),
             relays: Arc::clone(&relays),
+            max_tcp: config.limits.tcp_connections,
         };
         let (worker, thread) = worker_thread::spawn(parts).context("cannot start a worker")?;
         workers.push(worker);
@@ -194,6 +199,10 @@ fn fit_to_open_files(config: &mut Config) {
             "fewer connections than configured, since only so many files may be open (ulimit -Hn, LimitNOFILE=)"
         );
     }
+    // Of ICE-TCP, those that proved nothing are at the workers soon.
+    limits.unauthenticated_tcp_connections = limits.unauthenticated_tcp_connections.min(files / 16).max(1);
+    let workers = worker_count(&config.media, sfu_net::affinity::allowed_cpus().len());
+    limits.tcp_connections = limits.tcp_connections.min(files / 4 / workers).max(1);
 }
 
 /// SIGHUP: certificate and key are read again. Without HTTPS there is nothing to do, least of all to end.

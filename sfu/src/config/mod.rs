@@ -220,6 +220,14 @@ pub(crate) struct LimitsConfig {
     pub(crate) unauthenticated_connections: usize,
     /// Those of one IPv4 address or IPv6 network of 64 bits.
     pub(crate) unauthenticated_connections_per_address: usize,
+    /// ICE-TCP connections of one worker.
+    pub(crate) tcp_connections: usize,
+    /// ICE-TCP connections that no authentic check came from yet.
+    pub(crate) unauthenticated_tcp_connections: usize,
+    /// Those of one IPv4 address or IPv6 network of 64 bits.
+    pub(crate) unauthenticated_tcp_connections_per_address: usize,
+    /// How long an ICE-TCP connection may take for an authentic check.
+    pub(crate) tcp_check_seconds: u64,
     /// Bytes of one signalling message.
     pub(crate) message_bytes: usize,
     /// Bytes of the first signalling message, which comes before anybody is known.
@@ -244,6 +252,11 @@ impl Default for LimitsConfig {
             connections: 20_000,
             unauthenticated_connections: 4_096,
             unauthenticated_connections_per_address: 2_048,
+            tcp_connections: 2_048,
+            unauthenticated_tcp_connections: 1_024,
+            unauthenticated_tcp_connections_per_address: 512,
+            // Clients check at once.
+            tcp_check_seconds: 5,
             message_bytes: 256 * 1024,
             // An offer of ten sections of a browser with all codecs has 45 kB; with what reads it, 64 kB are not passed.
             join_bytes: 56 * 1024,

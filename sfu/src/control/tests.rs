@@ -44,6 +44,7 @@ fn control_of(workers: usize) -> (Arc<Control>, Sender<Report>) {
             clock,
             reports: reports.clone(),
             relays: Arc::clone(&relays),
+            max_tcp: 8,
         };
         spawn(parts).unwrap().0
     };

@@ -1,4 +1,5 @@
-//! The connections of those who have not joined: bounded in number, together and per address, and in time.
+//! The connections of those who have not joined: bounded in number, together and per address, and in time. Those of
+//! ICE-TCP have a table of their own: one that no authentic check came from is as little known.
 //!
 //! Where a limit is met the oldest gives way, so that no number of connections that say nothing keeps a newcomer out:
 //! first one that waits idle between two requests, which costs its owner nothing, then one that never finished
@@ -68,7 +69,7 @@ struct Patience {
     idle: Duration,
 }
 
-/// The table. One per process.
+/// The table. One per process and kind of listener.
 #[derive(Debug)]
 pub(crate) struct Connections {
     most: usize,
@@ -132,16 +133,37 @@ impl Connections {
         Arc::new(Self {
             most: limits.unauthenticated_connections,
             most_per_address: limits.unauthenticated_connections_per_address,
+            ..Self::empty(
+                limits,
+                Patience {
+                    head: Duration::from_secs(http.header_timeout_seconds),
+                    request: Duration::from_secs(http.request_timeout_seconds),
+                    idle: Duration::from_secs(http.idle_timeout_seconds),
+                },
+            )
+        })
+    }
+
+    /// The table of ICE-TCP: all that a connection has to show is an authentic check.
+    pub(crate) fn of_ice_tcp(limits: &LimitsConfig) -> Arc<Self> {
+        let check = Duration::from_secs(limits.tcp_check_seconds);
+        Arc::new(Self {
+            most: limits.unauthenticated_tcp_connections,
+            most_per_address: limits.unauthenticated_tcp_connections_per_address,
+            ..Self::empty(limits, Patience { head: check, request: check, idle: check })
+        })
+    }
+
+    fn empty(limits: &LimitsConfig, patience: Patience) -> Self {
+        Self {
+            most: 0,
+            most_per_address: 0,
             join_bytes: limits.join_bytes,
-            patience: Patience {
-                head: Duration::from_secs(http.header_timeout_seconds),
-                request: Duration::from_secs(http.request_timeout_seconds),
-                idle: Duration::from_secs(http.idle_timeout_seconds),
-            },
+            patience,
             table: Mutex::default(),
             gave_way: AtomicU64::new(0),
             timed_out: AtomicU64::new(0),
-        })
+        }
     }
 
     /// A seat for a new connection. `address` is `None` for a trusted proxy's, which counts for its clients.
@@ -273,6 +295,15 @@ impl Ticket {
                     _ = fate.changed() => {}
                 },
             }
+        }
+    }
+
+    /// Whether the connection must end, for who cannot wait for it.
+    pub(crate) fn is_over(&self) -> bool {
+        match *self.0.fate.borrow() {
+            Fate::GivesWay => true,
+            Fate::Free => false,
+            Fate::Until(deadline) => deadline <= Instant::now(),
         }
     }
 
@@ -414,6 +445,18 @@ mod tests {
         asks.over().await;
         assert_eq!(began.elapsed().as_secs(), HttpConfig::default().idle_timeout_seconds);
         assert_eq!(table.closed(), (0, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ice_tcp_has_a_table_of_its_own() {
+        let limits = LimitsConfig { unauthenticated_tcp_connections_per_address: 1, ..LimitsConfig::default() };
+        let table = Connections::of_ice_tcp(&limits);
+        let (first, second) = (table.seat(ip("192.0.2.1")), table.seat(ip("192.0.2.1")));
+        assert!(first.is_over() && !second.is_over());
+        let third = table.seat(ip("192.0.2.2"));
+        third.join();
+        tokio::time::sleep(Duration::from_secs(limits.tcp_check_seconds)).await;
+        assert!(second.is_over() && !third.is_over());
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod turns;
 mod whep;
 mod whip;
 
-pub(crate) use connections::Connections;
+pub(crate) use connections::{Connections, Ticket};
 pub(crate) use listen::{bind, bind_admin, bind_tcp, ipv4_instead};
 pub(crate) use proxy::Proxies;
 pub(crate) use serve::{Site, serve};

@@ -1,8 +1,9 @@
 //! Accepting ICE-TCP connections (RFC 6544): the first frame must be a STUN binding request; its user name fragment
-//! names the worker that gets the connection.
+//! names the worker that gets the connection, and that authenticates it.
 
 use super::frame::{self, HEADER, MAX_FRAME};
 use super::tcp::Accepted;
+use crate::http::{Connections, Ticket};
 use crate::worker_thread::WorkerHandle;
 use sfu_rtc::ice::{ice_char, ufrag_of};
 use std::io;
@@ -10,33 +11,31 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 
-/// Connections that have not shown yet to whom they belong.
-const MAX_PENDING: usize = 512;
-/// How long they may take for it. Clients check at once.
-const FIRST_FRAME_TIMEOUT: Duration = Duration::from_secs(5);
 /// Wait after a failed accept, for instance when file descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections for as long as the server runs.
-pub(crate) async fn accept_tcp(listener: TcpListener, workers: Vec<WorkerHandle>) {
-    let pending = Arc::new(Semaphore::new(MAX_PENDING));
+/// Accepts connections for as long as the server runs. Each has a seat among `connections` until an authentic check
+/// came from it; the worker takes the seat over with the connection.
+pub(crate) async fn accept_tcp(listener: TcpListener, workers: Vec<WorkerHandle>, connections: Arc<Connections>) {
     let workers: Arc<[WorkerHandle]> = workers.into();
     loop {
-        let Ok(permit) = Arc::clone(&pending).acquire_owned().await else { return };
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%error, "ICE-TCP connection not accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
+        let ticket = connections.seat(Some(address.ip()));
         let workers = Arc::clone(&workers);
         tokio::spawn(async move {
-            let _permit = permit;
-            if let Ok(Err(error)) = tokio::time::timeout(FIRST_FRAME_TIMEOUT, hand_over(stream, &workers)).await {
+            let handed_over = tokio::select! {
+                handed_over = hand_over(stream, ticket.clone(), &workers) => handed_over,
+                () = ticket.over() => Err(io::ErrorKind::TimedOut.into()),
+            };
+            if let Err(error) = handed_over {
                 tracing::debug!(%error, "ICE-TCP connection refused");
             }
         });
@@ -44,7 +43,7 @@ pub(crate) async fn accept_tcp(listener: TcpListener, workers: Vec<WorkerHandle>
 }
 
 /// Reads the first frame and gives the connection, with what was read, to its worker.
-async fn hand_over(mut stream: TcpStream, workers: &[WorkerHandle]) -> io::Result<()> {
+async fn hand_over(mut stream: TcpStream, ticket: Ticket, workers: &[WorkerHandle]) -> io::Result<()> {
     let mut read = Vec::with_capacity(HEADER + MAX_FRAME);
     let len = loop {
         let invalid = || io::Error::from(io::ErrorKind::InvalidData);
@@ -58,7 +57,7 @@ async fn hand_over(mut stream: TcpStream, workers: &[WorkerHandle]) -> io::Resul
     let worker = worker_of(&read[HEADER..HEADER + len], workers)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the first frame names no worker"))?;
     stream.set_nodelay(true)?;
-    worker.take_connection(Accepted { stream: stream.into_std()?, read });
+    worker.take_connection(Accepted { stream: stream.into_std()?, read, ticket });
     Ok(())
 }
 

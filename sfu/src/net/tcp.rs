@@ -1,6 +1,10 @@
-//! The ICE-TCP connections of one worker: framed datagrams in and out (RFC 4571), bounded in number and memory.
+//! The ICE-TCP connections of one worker: framed datagrams in and out (RFC 4571), bounded in number, memory and time.
+//!
+//! Only what is authentic keeps a connection: the first check within the time that its seat has, and later anything of
+//! the peer whose path it is.
 
 use super::frame::{self, HEADER, MAX_FRAME};
+use crate::http::Ticket;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use sfu_rtc::net::{NetworkPath, Protocol};
@@ -8,11 +12,9 @@ use sfu_rtc::time::{Duration, Instant};
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind, Read, Write};
 
-/// Connections of one worker.
-const MAX_CONNECTIONS: usize = 2_048;
 /// Bytes that wait for a connection that does not take them; then frames are dropped, as a full network path would.
 const MAX_WAITING: usize = 256 * 1024;
-/// A peer sends checks every few seconds; one that is silent for so long is gone.
+/// A peer sends or answers checks every few seconds; one of which nothing authentic comes for so long is gone.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
 /// Bytes read at once from one connection, so that others get their turn.
 const READ_LIMIT: usize = 64 * 1024;
@@ -23,6 +25,8 @@ pub(crate) struct Accepted {
     pub(crate) stream: std::net::TcpStream,
     /// What was read so far.
     pub(crate) read: Vec<u8>,
+    /// Its seat among those that no authentic check came from.
+    pub(crate) ticket: Ticket,
 }
 
 /// Counts of a pool.
@@ -30,7 +34,7 @@ pub(crate) struct Accepted {
 pub(crate) struct TcpStats {
     /// Connections that are open.
     pub(crate) open: u64,
-    /// Connections turned away since there were too many.
+    /// Connections turned away since there were too many, or closed before an authentic check came.
     pub(crate) refused: u64,
     /// Frames dropped since their connection was full or gone.
     pub(crate) dropped: u64,
@@ -39,6 +43,9 @@ pub(crate) struct TcpStats {
 /// The connections of one worker.
 pub(crate) struct TcpPool {
     connections: HashMap<u32, Connection>,
+    most: usize,
+    /// Connections that no authentic check came from, the oldest first, and some that are not among them any more.
+    strangers: VecDeque<u32>,
     next: u32,
     first_token: usize,
     /// Connections that may have something to read.
@@ -53,14 +60,19 @@ struct Connection {
     path: NetworkPath,
     inbound: Vec<u8>,
     outbound: Vec<u8>,
+    /// Held until an authentic check came.
+    ticket: Option<Ticket>,
+    /// When it came to us, or something authentic came over it.
     last_heard: Instant,
 }
 
 impl TcpPool {
-    /// An empty pool, whose connections poll with tokens from `first_token` on.
-    pub(crate) fn new(first_token: usize) -> Self {
+    /// An empty pool of at most so many connections, which poll with tokens from `first_token` on.
+    pub(crate) fn new(first_token: usize, most: usize) -> Self {
         Self {
             connections: HashMap::new(),
+            most,
+            strangers: VecDeque::new(),
             next: 0,
             first_token,
             ready: VecDeque::new(),
@@ -69,21 +81,37 @@ impl TcpPool {
         }
     }
 
-    /// Takes a connection over.
+    /// Takes a connection over. Where there are too many, the oldest that has shown nothing gives way.
     pub(crate) fn add(&mut self, accepted: Accepted, registry: &Registry, now: Instant) {
-        if self.connections.len() >= MAX_CONNECTIONS {
+        if self.connections.len() >= self.most {
             self.stats.refused += 1;
-            return;
+            match self.oldest_stranger() {
+                Some(id) => self.close(id),
+                None => return,
+            }
         }
         self.next = self.next.wrapping_add(1);
         match Connection::new(accepted, self.next, self.first_token, registry, now) {
             Ok(connection) => {
                 self.connections.insert(self.next, connection);
                 self.ready.push_back(self.next);
+                // So that the list does not grow with those that are not strangers any more.
+                self.oldest_stranger();
+                self.strangers.push_back(self.next);
                 self.stats.open += 1;
             }
             Err(error) => tracing::debug!(%error, "ICE-TCP connection lost before it began"),
         }
+    }
+
+    fn oldest_stranger(&mut self) -> Option<u32> {
+        while let Some(id) = self.strangers.front() {
+            if self.connections.get(id).is_some_and(|connection| connection.ticket.is_some()) {
+                return Some(*id);
+            }
+            self.strangers.pop_front();
+        }
+        None
     }
 
     /// The kernel says that something can be read or written.
@@ -103,8 +131,8 @@ impl TcpPool {
         !self.ready.is_empty()
     }
 
-    /// Gives every datagram that came to `handle`.
-    pub(crate) fn receive(&mut self, now: Instant, mut handle: impl FnMut(&NetworkPath, &mut [u8])) {
+    /// Gives every datagram that came to `handle`, which tells whether the path is known for that of a peer.
+    pub(crate) fn receive(&mut self, now: Instant, mut handle: impl FnMut(&NetworkPath, &mut [u8]) -> bool) {
         // One at a time: should `handle` panic, the others still have their turn.
         for _ in 0..self.ready.len() {
             let Some(id) = self.ready.pop_front() else { return };
@@ -130,10 +158,21 @@ impl TcpPool {
         }
     }
 
-    /// Closes connections that have been silent for too long.
-    pub(crate) fn sweep(&mut self, now: Instant) {
-        let idle = self.connections.iter().filter(|(_, c)| now - c.last_heard > IDLE_LIMIT).map(|(id, _)| *id);
-        for id in idle.collect::<Vec<_>>() {
+    /// Closes connections that prove nothing in time, that are no peer's path any more, or that nothing authentic came
+    /// over for too long. `heard` tells when it last did.
+    pub(crate) fn sweep(&mut self, now: Instant, heard: impl Fn(&NetworkPath) -> Option<Instant>) {
+        let mut over = Vec::new();
+        for (id, connection) in &mut self.connections {
+            let ends = match &connection.ticket {
+                Some(ticket) => ticket.is_over(),
+                None => connection.is_idle(now, heard(&connection.path)),
+            };
+            if ends {
+                self.stats.refused += u64::from(connection.ticket.is_some());
+                over.push(*id);
+            }
+        }
+        for id in over {
             self.close(id);
         }
     }
@@ -177,13 +216,25 @@ impl Connection {
         let mut stream = TcpStream::from_std(accepted.stream);
         let token = Token(first_token + usize::try_from(id).map_err(io::Error::other)?);
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { stream, path, inbound: accepted.read, outbound: Vec::new(), last_heard: now })
+        let (inbound, ticket) = (accepted.read, Some(accepted.ticket));
+        Ok(Self { stream, path, inbound, outbound: Vec::new(), ticket, last_heard: now })
     }
 
-    fn receive(&mut self, now: Instant, handle: &mut impl FnMut(&NetworkPath, &mut [u8])) -> io::Result<Drained> {
+    /// Whether it is of no use: nothing authentic came for too long, or the path is no peer's and nothing is under way,
+    /// such as the last words to a peer that was removed.
+    fn is_idle(&mut self, now: Instant, heard: Option<Instant>) -> bool {
+        self.last_heard = heard.unwrap_or(self.last_heard);
+        now - self.last_heard > IDLE_LIMIT || (heard.is_none() && self.outbound.is_empty())
+    }
+
+    fn receive(
+        &mut self,
+        now: Instant,
+        handle: &mut impl FnMut(&NetworkPath, &mut [u8]) -> bool,
+    ) -> io::Result<Drained> {
         let mut total = 0;
         // What was read before the connection came to us counts too.
-        self.take_frames(handle)?;
+        self.take_frames(now, handle)?;
         loop {
             let start = self.inbound.len();
             self.inbound.resize(HEADER + MAX_FRAME, 0);
@@ -193,8 +244,7 @@ impl Connection {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(count) => {
                     total += count;
-                    self.last_heard = now;
-                    self.take_frames(handle)?;
+                    self.take_frames(now, handle)?;
                     if total >= READ_LIMIT {
                         return Ok(Drained::Part);
                     }
@@ -207,12 +257,20 @@ impl Connection {
     }
 
     /// Handles every whole frame and keeps the rest.
-    fn take_frames(&mut self, handle: &mut impl FnMut(&NetworkPath, &mut [u8])) -> io::Result<()> {
+    fn take_frames(
+        &mut self,
+        now: Instant,
+        handle: &mut impl FnMut(&NetworkPath, &mut [u8]) -> bool,
+    ) -> io::Result<()> {
         let mut at = 0;
         while let Some(len) = frame::first(&self.inbound[at..]).map_err(|_| ErrorKind::InvalidData)? {
             let start = at + HEADER;
-            if len > 0 {
-                handle(&self.path, &mut self.inbound[start..start + len]);
+            if len > 0
+                && handle(&self.path, &mut self.inbound[start..start + len])
+                && let Some(ticket) = self.ticket.take()
+            {
+                ticket.join();
+                self.last_heard = now;
             }
             at = start + len;
         }
@@ -260,16 +318,30 @@ fn unmapped(addr: std::net::SocketAddr) -> std::net::SocketAddr {
 mod tests {
     use super::*;
     use mio::{Events, Poll};
+    use std::sync::Arc;
+
+    use crate::config::LimitsConfig;
+    use crate::http::Connections;
+
+    fn limits() -> LimitsConfig {
+        LimitsConfig { tcp_check_seconds: 3_600, ..LimitsConfig::default() }
+    }
+
+    /// A connection that has sent so much, and its other end.
+    fn connection(table: &Arc<Connections>, read: &[u8]) -> (Accepted, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, address) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        (Accepted { stream, read: read.to_vec(), ticket: table.seat(Some(address.ip())) }, peer)
+    }
 
     /// A pool with one connection, and its other end.
     fn pair() -> (TcpPool, Poll, std::net::TcpStream) {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (stream, _) = listener.accept().unwrap();
-        stream.set_nonblocking(true).unwrap();
         let poll = Poll::new().unwrap();
-        let mut pool = TcpPool::new(2);
-        pool.add(Accepted { stream, read: vec![0, 3, 1, 2] }, poll.registry(), Instant::ZERO);
+        let mut pool = TcpPool::new(2, 8);
+        let (accepted, peer) = connection(&Connections::of_ice_tcp(&limits()), &[0, 3, 1, 2]);
+        pool.add(accepted, poll.registry(), Instant::ZERO);
         (pool, poll, peer)
     }
 
@@ -279,7 +351,10 @@ mod tests {
         while got.len() < until && !pool.is_empty() {
             poll.poll(&mut events, Some(std::time::Duration::from_millis(200))).unwrap();
             events.iter().for_each(|event| pool.note(event.token(), event.is_readable(), event.is_writable()));
-            pool.receive(Instant::from_millis(1), |_, datagram| got.push(datagram.to_vec()));
+            pool.receive(Instant::from_millis(1), |_, datagram| {
+                got.push(datagram.to_vec());
+                true
+            });
         }
         got
     }
@@ -305,18 +380,78 @@ mod tests {
     }
 
     #[test]
-    fn garbage_and_silence_end_a_connection() {
+    fn garbage_ends_a_connection() {
         let (mut pool, mut poll, mut peer) = pair();
         peer.write_all(&[3, 0xff, 0xff]).unwrap();
         receive(&mut pool, &mut poll, 2);
         assert!(pool.is_empty());
         assert_eq!(pool.poll_closed().map(|path| path.protocol), Some(Protocol::Tcp(1)));
         assert_eq!(pool.poll_closed(), None);
-        let (mut pool, _poll, _peer) = pair();
-        pool.sweep(Instant::ZERO + IDLE_LIMIT);
+    }
+
+    /// Takes what came. Of the datagrams, those that begin with a 7 are authentic.
+    fn take(pool: &mut TcpPool, now: Instant) {
+        pool.receive(now, |_, datagram| datagram[0] == 7);
+    }
+
+    #[test]
+    fn only_what_is_authentic_keeps_a_connection() {
+        let poll = Poll::new().unwrap();
+        let table = Connections::of_ice_tcp(&limits());
+        let mut pool = TcpPool::new(2, 8);
+        let (accepted, mut peer) = connection(&table, &[0, 1, 7]);
+        pool.add(accepted, poll.registry(), Instant::ZERO);
+        take(&mut pool, Instant::ZERO);
+        assert_eq!(table.unauthenticated(), 0, "its seat is free again");
+        // Whatever else comes: what was heard last is what counts.
+        peer.write_all(&[0, 1, 9]).unwrap();
+        let heard = Instant::from_millis(500);
+        pool.sweep(heard + IDLE_LIMIT, |_| Some(heard));
+        take(&mut pool, heard + IDLE_LIMIT);
         assert!(!pool.is_empty());
-        pool.sweep(Instant::ZERO + IDLE_LIMIT + IDLE_LIMIT);
+        pool.sweep(heard + IDLE_LIMIT + Duration::from_millis(1), |_| Some(heard));
         assert!(pool.is_empty());
+        // A path that is no peer's any more ends at once.
+        let (accepted, _peer) = connection(&table, &[0, 1, 7]);
+        pool.add(accepted, poll.registry(), Instant::ZERO);
+        take(&mut pool, Instant::ZERO);
+        pool.sweep(Instant::ZERO, |_| None);
+        assert!(pool.is_empty());
+    }
+
+    #[test]
+    fn a_connection_that_proves_nothing_ends_in_time() {
+        let table = Connections::of_ice_tcp(&LimitsConfig { tcp_check_seconds: 0, ..limits() });
+        let poll = Poll::new().unwrap();
+        let mut pool = TcpPool::new(2, 8);
+        let (accepted, _peer) = connection(&table, &[0, 1, 9]);
+        pool.add(accepted, poll.registry(), Instant::ZERO);
+        take(&mut pool, Instant::ZERO);
+        pool.sweep(Instant::ZERO, |_| Some(Instant::ZERO));
+        assert!(pool.is_empty());
+        assert_eq!((pool.stats().refused, table.unauthenticated()), (1, 0));
+    }
+
+    #[test]
+    fn the_oldest_stranger_gives_way_and_peers_stay() {
+        let table = Connections::of_ice_tcp(&limits());
+        let poll = Poll::new().unwrap();
+        let mut pool = TcpPool::new(2, 4);
+        let add = |pool: &mut TcpPool, read: &[u8]| {
+            let (accepted, peer) = connection(&table, read);
+            pool.add(accepted, poll.registry(), Instant::ZERO);
+            take(pool, Instant::ZERO);
+            peer
+        };
+        let (peer, stranger) = ([0, 1, 7], [0, 1, 9]);
+        let mut held = vec![add(&mut pool, &peer)];
+        held.extend((0..20).map(|_| add(&mut pool, &stranger)));
+        assert_eq!((pool.stats().open, pool.stats().refused), (4, 17));
+        assert!(pool.strangers.len() <= 4);
+        held.extend((0..3).map(|_| add(&mut pool, &peer)));
+        assert_eq!((pool.stats().open, table.unauthenticated()), (4, 0));
+        held.push(add(&mut pool, &peer));
+        assert_eq!((pool.stats().open, pool.connections.contains_key(&1)), (4, true), "no peer gives way");
     }
 
     #[test]

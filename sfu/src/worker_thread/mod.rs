@@ -64,6 +64,8 @@ pub(crate) struct WorkerParts {
     pub(crate) reports: Sender<Report>,
     /// Passages to the other workers.
     pub(crate) relays: Arc<RelayHub>,
+    /// Most ICE-TCP connections.
+    pub(crate) max_tcp: usize,
 }
 
 /// The control plane's end of a worker thread.

@@ -82,10 +82,10 @@ impl<'a> WorkerThread<'a> {
             pace: Pace::new(parts.config.coalescing),
             relays: RelayPort::new(&parts.relays, parts.index),
             relays_full: false,
+            tcp: TcpPool::new(FIRST_TCP, parts.max_tcp),
             parts,
             shared,
             poll,
-            tcp: TcpPool::new(FIRST_TCP),
             inbound: RecvBatch::default(),
             outbound: TransmitBatch::with_capacity(BATCH_BYTES),
             next_unsent: 0,
@@ -202,7 +202,12 @@ impl<'a> WorkerThread<'a> {
     /// while a large fan-out is under way, sound above all, does not wait for its end.
     fn receive(&mut self, now: Instant) {
         if self.tcp.is_ready() {
-            self.contained(|this| this.tcp.receive(now, |path, data| this.worker.handle_datagram(now, path, data)));
+            self.contained(|this| {
+                this.tcp.receive(now, |path, data| {
+                    this.worker.handle_datagram(now, path, data);
+                    this.worker.heard(path).is_some()
+                });
+            });
         }
         if !self.udp_readable {
             return;
@@ -303,7 +308,7 @@ impl<'a> WorkerThread<'a> {
             return;
         }
         self.next_housekeeping = now + HOUSEKEEPING;
-        self.tcp.sweep(now);
+        self.tcp.sweep(now, |path| self.worker.heard(path));
         let sent = self.parts.udp.send_stats();
         stats.udp_sent.set(sent.datagrams);
         stats.udp_send_runs.set(sent.messages);

@@ -39,7 +39,7 @@ thread_stats! {
     /// Open ICE-TCP connections.
     tcp_open: "sfu_tcp_connections", "gauge", "ICE-TCP connections that are open.";
     /// ICE-TCP connections turned away.
-    tcp_refused: "sfu_tcp_refused_connections_total", "counter", "ICE-TCP connections turned away.";
+    tcp_refused: "sfu_tcp_refused_connections_total", "counter", "ICE-TCP connections turned away, or closed before an authentic check.";
     /// Frames dropped.
     tcp_dropped: "sfu_tcp_dropped_frames_total", "counter", "Frames that an ICE-TCP connection did not take.";
     /// Messages of other workers.

@@ -25,6 +25,7 @@ pub(super) fn parts() -> (WorkerParts, SocketAddr, Receiver<Report>) {
         clock: Clock::start(),
         reports,
         relays: RelayHub::new(1),
+        max_tcp: 8,
     };
     (parts, addr, from_worker)
 }

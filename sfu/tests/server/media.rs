@@ -1,6 +1,7 @@
 //! The media ports: ICE checks over UDP and TCP, and strangers.
 
-use crate::harness::{PUBLISHER, Server};
+use crate::harness::{PUBLISHER, Server, token};
+use serde_json::json;
 use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunMessage, StunWriter};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -17,7 +18,9 @@ struct Remote {
 impl Remote {
     /// Of a new WHIP session.
     fn new(server: &Server) -> Self {
-        let answer = server.request("POST", "/whip/demo/cam", &[("Content-Type", "application/sdp")], PUBLISHER).body;
+        let bearer = format!("Bearer {}", token(json!({ "sub": "cam" })));
+        let headers = [("Content-Type", "application/sdp"), ("Authorization", &bearer)];
+        let answer = server.request("POST", "/whip/demo/cam", &headers, PUBLISHER).body;
         let value = |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
         let candidate = |protocol: &str| {
             let line = answer.lines().find(|l| l.starts_with("a=candidate:") && l.contains(protocol)).unwrap();
@@ -30,6 +33,11 @@ impl Remote {
             udp: candidate(" udp "),
             tcp: candidate(" tcp "),
         }
+    }
+
+    /// The same, with a password that is not the transport's.
+    fn guessed(&self) -> Self {
+        Self { pwd: "0123456789012345678901".into(), ufrag: self.ufrag.clone(), ..*self }
     }
 
     /// A check that the transport answers. No two have the same number.
@@ -109,12 +117,56 @@ fn tcp_connections_that_belong_to_nobody_are_closed() {
     }
 }
 
+/// They name a worker by the letter of a real user name fragment, and no more.
+#[test]
+fn tcp_connections_that_prove_nothing_keep_nobody_out() {
+    let server = Server::configured("[limits]\ntcp_connections = 64\n");
+    let remote = Remote::new(&server);
+    let knock = frame(&remote.guessed().check(1));
+    let connect = |_| {
+        let mut tcp = TcpStream::connect(remote.tcp).unwrap();
+        tcp.write_all(&knock).unwrap();
+        tcp
+    };
+    let _held: Vec<TcpStream> = (0..200).map(connect).collect();
+    let open = || {
+        let metrics = server.get("/metrics").body;
+        let values = metrics.lines().filter_map(|line| line.strip_prefix("sfu_tcp_connections{"));
+        values.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum::<u64>()
+    };
+    while open() < 64 {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let mut tcp = TcpStream::connect(remote.tcp).unwrap();
+    tcp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    tcp.write_all(&frame(&remote.check(2))).unwrap();
+    until_answered(2, tcp.local_addr().unwrap(), || next_frame(&mut tcp));
+}
+
+#[test]
+fn tcp_connections_that_prove_nothing_are_closed_in_time_whatever_they_send() {
+    let server = Server::configured("[limits]\ntcp_check_seconds = 1\n");
+    let guessed = Remote::new(&server).guessed();
+    let mut tcp = TcpStream::connect(guessed.tcp).unwrap();
+    tcp.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    loop {
+        // Until the server has closed it; then writing or reading fails.
+        let wrote = tcp.write_all(&frame(&guessed.check(1)));
+        let read = tcp.read(&mut [0; 100]);
+        let waits = matches!(&read, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
+        if wrote.is_err() || !waits {
+            assert!(!matches!(read, Ok(1..)), "it was answered");
+            return;
+        }
+    }
+}
+
 /// Forged packets of every kind leave nothing behind: the process does not grow, and goes on serving.
 #[test]
 fn a_million_forged_packets_leave_no_trace() {
     let server = Server::dev();
     let remote = Remote::new(&server);
-    let wrong = Remote { pwd: "0123456789012345678901".into(), ..Remote::new(&server) };
+    let wrong = remote.guessed();
     let socket = UdpSocket::bind((remote.udp.ip(), 0)).unwrap();
     let mut kinds = [
         wrong.check(1),
