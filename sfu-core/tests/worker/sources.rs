@@ -1,7 +1,8 @@
 //! Sources of a publisher that come, go, and are replaced.
 
-use crate::support::World;
 use crate::support::media::*;
+use crate::support::{World, id};
+use sfu_core::command::Command;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::media::MediaKind::*;
 
@@ -52,4 +53,24 @@ fn a_source_that_returns_is_followed_once_the_other_is_silent() {
     }
     assert_eq!(world.clients[viewer].rtp.len(), 7);
     assert_continuous(&world.clients[viewer].rtp);
+}
+
+/// Screen shares come and go all call long, each on a section of its own.
+#[test]
+fn sections_that_ended_give_their_sources_back() {
+    let mut world = World::new();
+    let camera = world.join(vec![]);
+    let viewer = world.join(vec![slot("v", Video, SLOT)]);
+    for n in 0..600 {
+        let mid = format!("s{n}");
+        world.command(Command::UpdateSections { transport: id(camera), sections: vec![published(&mid, Video)] });
+        let publication = world.publish(camera, &mid);
+        world.assign(viewer, "v", Some(publication));
+        let mut source = Vp8Source { seq: 0, ..Vp8Source::new(&mid, 100 + n) };
+        world.send(camera, &source.picture(true));
+        world.pass(2);
+        world.command(Command::Unpublish { publication });
+    }
+    assert_eq!(world.drops(DropReason::TooManyStreams), 0);
+    assert_eq!(world.clients[viewer].rtp.len(), 600);
 }

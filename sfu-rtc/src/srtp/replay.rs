@@ -28,6 +28,11 @@ impl ReplayWindow {
         window
     }
 
+    /// A window in which all up to `highest` count as seen.
+    fn closed_at(highest: u64) -> Self {
+        Self { highest, seen: [u64::MAX; WORDS] }
+    }
+
     /// The highest index seen.
     pub(super) fn highest(&self) -> u64 {
         self.highest
@@ -76,6 +81,7 @@ impl ReplayWindow {
 }
 
 /// Replay windows by source. A peer has few, so that a search through a dense list beats hashing.
+#[derive(Default)]
 pub(super) struct SourceWindows {
     sources: Vec<Ssrc>,
     windows: Vec<ReplayWindow>,
@@ -112,14 +118,19 @@ impl SourceWindows {
         }
     }
 
-    /// Forgets the window of `ssrc`; false where there was none.
-    pub(super) fn remove(&mut self, ssrc: Ssrc) -> bool {
-        let found = self.find(ssrc);
-        if let Some(at) = found {
-            self.sources.swap_remove(at);
-            self.windows.swap_remove(at);
-        }
-        found.is_some()
+    /// Gives a window to `ssrc`, which has none: all up to `closed` counts as seen, and `index` is.
+    pub(super) fn resume(&mut self, ssrc: Ssrc, closed: u64, index: u64) {
+        let mut window = ReplayWindow::closed_at(closed);
+        window.record(index);
+        self.sources.push(ssrc);
+        self.windows.push(window);
+    }
+
+    /// Forgets the window of `ssrc`, which ended with the index that is returned; `None` where there was none.
+    pub(super) fn remove(&mut self, ssrc: Ssrc) -> Option<u64> {
+        let at = self.find(ssrc)?;
+        self.sources.swap_remove(at);
+        Some(self.windows.swap_remove(at).highest)
     }
 
     /// Fetches what a search and the first windows need.

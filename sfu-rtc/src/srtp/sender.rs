@@ -58,7 +58,7 @@ impl SrtpSender {
 
     /// Nothing more is sent with `ssrc`, which gives the memory of its window back.
     pub fn retire(&mut self, ssrc: Ssrc) {
-        if self.sent.remove(ssrc) {
+        if self.sent.remove(ssrc).is_some() {
             self.retired.push(ssrc);
         }
     }

@@ -201,6 +201,34 @@ fn profiles() -> impl Strategy<Value = SrtpProfile> {
     prop::sample::select(PROFILES.to_vec())
 }
 
+/// Sources come and go all call long. What one has sent is not taken again, also after it gave its window back.
+#[test]
+fn sources_that_ended_give_their_windows_back_and_are_not_replayed() {
+    for profile in [SrtpProfile::AeadAes128Gcm, SrtpProfile::Aes128CmHmacSha1_80] {
+        let (mut sender, mut receiver) = pair(profile);
+        let mut old = Vec::new();
+        for ssrc in (0..1_000).map(Ssrc) {
+            let packets: Vec<_> = [65_534, 65_535, 65_537].map(|seq| sealed(&mut sender, ssrc, SeqNo(seq))).into();
+            for packet in [&packets[0], &packets[2]] {
+                open(&mut receiver, packet.clone()).unwrap();
+            }
+            receiver.retire(ssrc);
+            assert_eq!(receiver.streams(), 0);
+            old.extend(packets);
+        }
+        for packet in old {
+            assert_eq!(open(&mut receiver, packet), Err(DropReason::SrtpReplay), "even one that never came");
+        }
+        // One that goes on after all does so with its rollover counter, and its past stays closed.
+        let again = sealed(&mut sender, Ssrc(7), SeqNo(65_540));
+        assert_eq!(open(&mut receiver, again.clone()), Ok(SeqNo(65_540)));
+        assert_eq!(open(&mut receiver, again), Err(DropReason::SrtpReplay));
+        let between = [65_536, 65_538].map(|seq| sealed(&mut sender, Ssrc(7), SeqNo(seq)));
+        assert_eq!(between.map(|packet| open(&mut receiver, packet)), [Err(DropReason::SrtpReplay), Ok(SeqNo(65_538))]);
+        assert_eq!(receiver.streams(), 1);
+    }
+}
+
 proptest! {
     /// However the payload is divided between the packet and the shared rest, the same packet results; it opens to
     /// what was sealed, and what precedes it in the buffer stays.

@@ -11,8 +11,8 @@ use crate::twcc::{ArrivalConfig, SendHistoryConfig};
 pub struct TransportConfig {
     /// How long a path lasts without consent.
     pub ice: IceConfig,
-    /// Most sources for which replay protection is kept. It cannot forget one while the keys last, so this is what a
-    /// peer may use in a whole call: each publication takes up to six.
+    /// Most sources that have a replay window at once: each publication takes up to six. Those of a section that ended
+    /// give theirs back.
     pub max_sources: usize,
     /// Most sources that a peer may send at once; beyond, the one silent for longest is forgotten. A browser with
     /// camera, screen and sound at three layers each sends 16, retransmissions included.

@@ -42,11 +42,13 @@ pub(super) struct StreamTable {
     ssrcs: Vec<Ssrc>,
     streams: Vec<Stream>,
     limit: usize,
+    /// Sources that were forgotten, for [`Self::take_gone`].
+    gone: Vec<Ssrc>,
 }
 
 impl StreamTable {
     pub(super) fn new(limit: usize) -> Self {
-        Self { ssrcs: Vec::new(), streams: Vec::new(), limit: limit.max(1) }
+        Self { ssrcs: Vec::new(), streams: Vec::new(), limit: limit.max(1), gone: Vec::new() }
     }
 
     pub(super) fn prefetch(&self) {
@@ -87,9 +89,15 @@ impl StreamTable {
     pub(super) fn retain_sections(&mut self, keep: impl Fn(usize) -> bool) {
         for at in (0..self.streams.len()).rev() {
             if !keep(self.streams[at].route.section) {
+                self.gone.push(self.ssrcs[at]);
                 self.remove(at);
             }
         }
+    }
+
+    /// The sources that were forgotten since the last call.
+    pub(super) fn take_gone(&mut self) -> impl Iterator<Item = Ssrc> + '_ {
+        self.gone.drain(..)
     }
 
     #[cfg(test)]
@@ -101,6 +109,7 @@ impl StreamTable {
         if self.ssrcs.len() >= self.limit {
             let silent = self.streams.iter().enumerate().min_by_key(|(_, stream)| stream.last_seen);
             if let Some((at, _)) = silent {
+                self.gone.push(self.ssrcs[at]);
                 self.remove(at);
             }
         }

@@ -124,6 +124,9 @@ impl Transport {
             _ => false,
         };
         self.streams.retain_sections(|index| stays(index) && self.sections[index].direction == Direction::Receive);
+        if let Some(keys) = &mut self.connection.keys {
+            self.streams.take_gone().for_each(|ssrc| keys.receiver.retire(ssrc));
+        }
         let mut senders = std::mem::take(&mut self.senders);
         // Never shorter: a source must not begin anew while the keys last.
         senders.resize_with(self.sections.len().max(senders.len()), SectionSender::default);

@@ -84,6 +84,7 @@ impl Transport {
         let opened = keys.receiver.open_rtp(datagram, sealed.header_len, sealed.ssrc, sealed.seq)?;
         self.counters.rtp_in += 1;
         self.on_authentic(now, path);
+        let keys = self.connection.keys.as_mut().ok_or(DropReason::NoKeys)?;
         let packet: &'d [u8] = datagram.get(..opened.len).ok_or(DropReason::RtpMalformed)?;
         let view = RtpView::parse(packet)?;
         let extensions = self.extension_ids.read(&view);
@@ -92,7 +93,13 @@ impl Transport {
             self.media_source = view.ssrc();
         }
         let identity = (view.ssrc(), view.payload_type(), opened.seq);
-        let route = self.streams.route(now, &self.sections, identity, &extensions.hints)?;
+        let route = self.streams.route(now, &self.sections, identity, &extensions.hints);
+        if route.is_err() {
+            // One that belongs nowhere keeps no window, or such sources would use them up.
+            keys.receiver.retire(view.ssrc());
+        }
+        self.streams.take_gone().for_each(|ssrc| keys.receiver.retire(ssrc));
+        let route = route?;
         // Padding among the media has a number there, which whoever counts them has to know.
         if view.payload_range().is_empty() && route.rtx {
             return Err(DropReason::Padding);
