@@ -37,6 +37,11 @@ pub enum Event {
         /// Why.
         reason: CloseReason,
     },
+    /// The peer sends more than it may, and what is over that is dropped. Told every 5 s at most.
+    IngressLimited {
+        /// Which.
+        transport: TransportId,
+    },
     /// Who speaks in a room changed: loudest first, empty when nobody does.
     ActiveSpeakers {
         /// Where.

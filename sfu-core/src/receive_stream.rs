@@ -188,6 +188,15 @@ impl ReceiveStream {
         Ok(())
     }
 
+    /// A packet that came and is dropped counts as lost, but need not be sent again.
+    pub(crate) fn refuse(&mut self, received: &ReceivedRtp<'_>) {
+        if self.repairs
+            && let Some(source) = self.source.as_mut().filter(|source| source.ssrc == received.ssrc)
+        {
+            source.nack.on_packet(received.arrival, received.seq);
+        }
+    }
+
     /// The publisher's report on this stream, if it is on this stream.
     pub(crate) fn on_sender_report(&mut self, now: Instant, report: &SenderReport<'_>) -> bool {
         let Some(source) = self.source.as_mut().filter(|source| source.ssrc == report.info.ssrc) else { return false };

@@ -95,6 +95,8 @@ drop_reasons! {
     ResentTooRecently = "resent_too_recently",
     /// The peer sends more of this than it may.
     RateLimited = "rate_limited",
+    /// The peer sends more media than it may.
+    IngressLimit = "ingress_limit",
     /// The worker has a limit that was met.
     LimitReached = "limit_reached",
     /// The worker is past its limit and leaves this out.

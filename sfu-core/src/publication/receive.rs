@@ -67,6 +67,13 @@ impl Publication {
         Ok(level)
     }
 
+    /// A packet came and is dropped: it is not to be asked for again.
+    pub(crate) fn refuse(&mut self, received: &ReceivedRtp<'_>) {
+        if let Some(stream) = self.streams.iter_mut().find(|stream| stream.rid == received.rid) {
+            stream.refuse(received);
+        }
+    }
+
     /// What a packet shows of its source's content: its codec, and layers inside that were not known.
     pub(super) fn follow_content(&mut self, layer: LayerIndex, known: u8, packet: &PacketData, ctx: &mut Context<'_>) {
         if self.codec != Some(packet.codec) {

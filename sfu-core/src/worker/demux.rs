@@ -89,6 +89,10 @@ impl Worker {
         let follow = !RTP.contains(&first) || peer.transport.has_event();
         let handled = match received {
             Received::Rtp(received) => self.on_media(now, key, &received),
+            Received::OverLimit(received) => {
+                self.on_over_limit(key, &received);
+                Err(DropReason::IngressLimit)
+            }
             Received::Rtcp(compound) => {
                 self.on_feedback(now, key, compound);
                 Ok(())

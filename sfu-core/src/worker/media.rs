@@ -28,6 +28,16 @@ impl Worker {
         self.follow_publication(now, (router_key, key), loudness)
     }
 
+    /// A packet of `publisher` that is dropped, since it sends too much.
+    pub(super) fn on_over_limit(&mut self, publisher: Key, received: &ReceivedRtp<'_>) {
+        let Some(peer) = self.peers.get(publisher) else { return };
+        let Some(key) = peer.inbound.get(received.section).copied().flatten() else { return };
+        let publication = self.routers.get_mut(peer.router).and_then(|router| router.publications.get_mut(key));
+        if let Some(publication) = publication {
+            publication.refuse(received);
+        }
+    }
+
     /// After a publication took something in: it may wait to be forwarded, and say how loud it is.
     pub(super) fn follow_publication(
         &mut self,
@@ -62,6 +72,7 @@ impl Worker {
                     self.events.push(Event::Connected { transport, path, ice, dtls });
                     self.begin_slots(now, key);
                 }
+                TransportEvent::IngressLimited => self.events.push(Event::IngressLimited { transport }),
                 TransportEvent::PathChanged { path } => self.events.push(Event::PathChanged { transport, path }),
                 TransportEvent::Closed(reason) => {
                     if let Some(reason) = close_reason(reason) {

@@ -3,6 +3,7 @@
 use crate::support::media::*;
 use crate::support::{World, id};
 use sfu_core::command::Command;
+use sfu_core::event::Event;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::media::MediaKind::*;
 
@@ -73,4 +74,27 @@ fn sections_that_ended_give_their_sources_back() {
     }
     assert_eq!(world.drops(DropReason::TooManyStreams), 0);
     assert_eq!(world.clients[viewer].rtp.len(), 600);
+}
+
+/// Of a publisher that sends more than it may, the rest is dropped: it is told of now and then, and not asked for again.
+#[test]
+fn a_flood_is_dropped_and_told() {
+    let mut world = World::new();
+    let (camera, viewer) = pair(&mut world);
+    let mut source = Vp8Source { seq: 0, ..Vp8Source::new("0", 10) };
+    world.events();
+    // 80 Mbit/s for 6 s; a megabyte each 100 ms.
+    for n in 0..60 {
+        for packet in source.packets(n == 0, 1_000) {
+            let sealed = world.clients[camera].seal(&packet);
+            world.give(camera, sealed);
+        }
+        world.pass(100);
+    }
+    let (dropped, got) = (world.drops(DropReason::IngressLimit), world.clients[viewer].rtp.len() as u64);
+    assert!((41_000..=45_000).contains(&dropped), "{dropped} of 60,000");
+    assert!(got <= 60_000 - dropped, "{got}");
+    assert_eq!(world.stats().totals.nacks_sent, 0);
+    let told = world.events().iter().filter(|event| matches!(event, Event::IngressLimited { .. })).count();
+    assert_eq!(told, 2, "once in 5 s");
 }

@@ -1,5 +1,6 @@
 //! Limits of one peer, each with its reason.
 
+use super::IngressConfig;
 use crate::bwe::EstimatorConfig;
 use crate::ice::IceConfig;
 use crate::pacer::PacerConfig;
@@ -30,6 +31,8 @@ pub struct TransportConfig {
     pub max_rtcp: usize,
     /// Most bytes of RTCP waiting to leave; what comes on top is dropped, since the next report says it again.
     pub max_rtcp_queue: usize,
+    /// How much the peer may send.
+    pub ingress: IngressConfig,
     /// Round trip assumed before one is measured.
     pub initial_rtt: Duration,
     /// Feedback to the peer on what it sends.
@@ -54,6 +57,7 @@ impl Default for TransportConfig {
             mid_packets: 60,
             max_rtcp: 1_180,
             max_rtcp_queue: 16_384,
+            ingress: IngressConfig::default(),
             initial_rtt: Duration::from_millis(100),
             arrivals: ArrivalConfig::default(),
             send_history: SendHistoryConfig::default(),

@@ -22,6 +22,8 @@ pub enum TransportEvent {
         /// Path from now on.
         path: NetworkPath,
     },
+    /// The peer sends more than it may, and what is over that is dropped. Told every 5 s at most.
+    IngressLimited,
     /// The transport is over; nothing more comes or goes.
     Closed(CloseReason),
 }

@@ -14,6 +14,8 @@ use std::ops::Range;
 pub enum Received<'a> {
     /// Media.
     Rtp(ReceivedRtp<'a>),
+    /// Media beyond what the peer may send: dropped, and not to be asked for again.
+    OverLimit(ReceivedRtp<'a>),
     /// Reports and feedback. Those on congestion were heeded already.
     Rtcp(RtcpCompound<'a>),
     /// Something that the transport dealt with by itself.

@@ -12,6 +12,7 @@ mod event;
 mod extensions;
 mod feedback;
 mod inbound;
+mod ingress;
 mod outbound;
 mod receive;
 mod rtcp_queue;
@@ -26,6 +27,7 @@ pub use crate::pacer::PacketClass;
 pub use config::TransportConfig;
 pub use event::{CloseReason, TransportEvent};
 pub use inbound::{Received, ReceivedRtp, RtcpCompound, RtxOrigin};
+pub use ingress::IngressConfig;
 pub use outbound::{Handover, PayloadEdit, Repeat, RtpOut};
 pub use rtcp_queue::{RtcpQueue, RtcpQueueStats};
 pub use stats::{TransportCounters, TransportFigures};
@@ -45,6 +47,7 @@ use connect::Connection;
 use demux::StreamTable;
 use extensions::ExtensionIds;
 use feedback::PathState;
+use ingress::Ingress;
 use outbound::Waiting;
 use sealed_history::SealedHistory;
 use send::SectionSender;
@@ -57,6 +60,7 @@ pub struct Transport {
     sections: Vec<MediaSection>,
     extension_ids: ExtensionIds,
     streams: StreamTable,
+    ingress: Ingress,
     arrivals: ArrivalRecorder,
     feedback_count: u8,
     /// A source that the peer sends, for feedback that has to name one.
@@ -99,6 +103,7 @@ impl Transport {
             sections: Vec::new(),
             extension_ids: ExtensionIds::new(&[]),
             streams: StreamTable::new(config.max_streams),
+            ingress: Ingress::new(config.ingress),
             arrivals: ArrivalRecorder::new(config.arrivals.clone()),
             feedback_count: 0,
             media_source: crate::ids::Ssrc(0),
@@ -293,6 +298,7 @@ impl Transport {
         prefetch(&self.connection.keys);
         prefetch(&self.extension_ids);
         prefetch(&self.streams);
+        prefetch(&self.ingress);
         prefetch(&self.arrivals);
         prefetch(&self.counters);
         prefetch(&self.sections);

@@ -2,7 +2,7 @@
 
 use super::demux::{self, Route};
 use super::extensions::InboundExtensions;
-use super::{Received, ReceivedRtp, RtcpCompound, RtxOrigin, Transport};
+use super::{Received, ReceivedRtp, RtcpCompound, RtxOrigin, Transport, TransportEvent};
 use crate::drop_reason::DropReason;
 use crate::ice::KnownPath;
 use crate::ids::{SeqNo, Ssrc};
@@ -65,6 +65,10 @@ impl Transport {
         let len = keys.receiver.open_rtcp(datagram)?;
         self.counters.rtcp_in += 1;
         self.on_authentic(now, path);
+        if !self.ingress.admits_rtcp(now) {
+            self.tell_ingress(now);
+            return Err(DropReason::IngressLimit);
+        }
         let compound = RtcpCompound::new(datagram.get(..len).ok_or(DropReason::RtcpMalformed)?);
         self.handle_rtcp(now, compound);
         Ok(Received::Rtcp(compound))
@@ -84,27 +88,37 @@ impl Transport {
         let opened = keys.receiver.open_rtp(datagram, sealed.header_len, sealed.ssrc, sealed.seq)?;
         self.counters.rtp_in += 1;
         self.on_authentic(now, path);
-        let keys = self.connection.keys.as_mut().ok_or(DropReason::NoKeys)?;
         let packet: &'d [u8] = datagram.get(..opened.len).ok_or(DropReason::RtpMalformed)?;
         let view = RtpView::parse(packet)?;
         let extensions = self.extension_ids.read(&view);
-        if let Some(seq) = extensions.transport_seq {
+        let admitted = self.ingress.admits_rtp(now, packet.len());
+        if !admitted {
+            self.tell_ingress(now);
+        // What is over the limit is not reported as arrived, so that the peer's congestion control makes room.
+        } else if let Some(seq) = extensions.transport_seq {
             self.arrivals.on_packet(now, seq);
             self.media_source = view.ssrc();
         }
         let identity = (view.ssrc(), view.payload_type(), opened.seq);
         let route = self.streams.route(now, &self.sections, identity, &extensions.hints);
-        if route.is_err() {
+        if let Some(keys) = &mut self.connection.keys {
             // One that belongs nowhere keeps no window, or such sources would use them up.
-            keys.receiver.retire(view.ssrc());
+            let lost = route.is_err().then_some(view.ssrc());
+            self.streams.take_gone().chain(lost).for_each(|ssrc| keys.receiver.retire(ssrc));
         }
-        self.streams.take_gone().for_each(|ssrc| keys.receiver.retire(ssrc));
         let route = route?;
         // Padding among the media has a number there, which whoever counts them has to know.
         if view.payload_range().is_empty() && route.rtx {
             return Err(DropReason::Padding);
         }
-        self.hand_up(now, packet, &view, opened.seq, route, extensions).map(Received::Rtp)
+        let received = self.hand_up(now, packet, &view, opened.seq, route, extensions)?;
+        Ok(if admitted { Received::Rtp(received) } else { Received::OverLimit(received) })
+    }
+
+    fn tell_ingress(&mut self, now: Instant) {
+        if self.ingress.tells(now) {
+            self.connection.events.push_back(TransportEvent::IngressLimited);
+        }
     }
 
     fn hand_up<'d>(

@@ -13,6 +13,8 @@ use clap::Args;
 use sfu_core::config::WorkerConfig;
 use sfu_rtc::dtls::DtlsCertificate;
 use sfu_rtc::time::Duration;
+use sfu_rtc::transport::{IngressConfig, TransportConfig};
+use sfu_rtc::units::Bitrate;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -170,7 +172,13 @@ fn start_media(
 /// The control plane refuses with a reason what is past the limits; the workers hold to them all the same.
 fn worker_config(config: &Config) -> WorkerConfig {
     let limits = &config.limits;
+    let ingress = IngressConfig {
+        bitrate: Bitrate::from_bps(limits.media_bits_per_second),
+        packets: limits.media_packets_per_second,
+        ..IngressConfig::default()
+    };
     WorkerConfig {
+        transport: TransportConfig { ingress, ..TransportConfig::default() },
         coalescing: Duration::from_micros(config.media.coalescing_micros),
         max_rooms: limits.rooms,
         // A transport may be replaced while its successor is there already.

@@ -182,6 +182,9 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
                 .into(),
         );
     }
+    if config.limits.media_bits_per_second == 0 || config.limits.media_packets_per_second == 0 {
+        return invalid("limits.media_bits_per_second and media_packets_per_second must be at least 1".into());
+    }
     if config.signal.ping_interval_seconds == 0 {
         return invalid("signal.ping_interval_seconds must be at least 1".into());
     }

@@ -238,6 +238,10 @@ pub(crate) struct LimitsConfig {
     pub(crate) messages_per_second: u32,
     /// Bytes of data messages per second of one participant, over time.
     pub(crate) data_bytes_per_second: u32,
+    /// Bits of media per second that one participant may send; what is over that is dropped.
+    pub(crate) media_bits_per_second: u64,
+    /// Packets of media per second that one participant may send.
+    pub(crate) media_packets_per_second: u32,
 }
 
 impl Default for LimitsConfig {
@@ -263,6 +267,8 @@ impl Default for LimitsConfig {
             body_bytes: 32 * 1024,
             messages_per_second: 50,
             data_bytes_per_second: 1_000_000,
+            media_bits_per_second: 20_000_000,
+            media_packets_per_second: 5_000,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What workers report.
 
+use super::error::ControlError;
 use super::outbox::Outgoing;
 use super::participant::{Access, Participant};
 use super::room::Room;
@@ -54,6 +55,14 @@ impl Control {
                     tracing::info!(room = room.name, participant = %participant.id, remote = %path.remote, "path changed");
                 });
             }
+            Event::IngressLimited { transport } => self.with_participant(transport, |room, participant| {
+                tracing::warn!(
+                    room = room.name, participant = %participant.id, identity = &*participant.identity,
+                    "sends more media than limits.media_bits_per_second or media_packets_per_second; the rest is dropped"
+                );
+                let text = "You send more than this server takes; the rest is dropped. Lower your bitrate.";
+                participant.outbox.push(Outgoing::new(Body::Error(ControlError::limit(text).into())));
+            }),
             Event::Closed { transport, reason } => self.media_closed(transport, reason),
             Event::ActiveSpeakers { room, speakers } => {
                 let room = self.rooms_by_id.get(&room).map(|room| Arc::clone(&room));

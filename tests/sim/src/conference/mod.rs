@@ -214,7 +214,10 @@ impl Conference {
             }
             Event::SlotSwitched { transport, mid, publication } => self.check_switch(transport, mid, publication),
             Event::Stats { stats, .. } => self.stats.push(*stats),
-            Event::PublicationCodec { .. } | Event::SlotPlayable { .. } | Event::Shedding { .. } => {}
+            Event::PublicationCodec { .. }
+            | Event::IngressLimited { .. }
+            | Event::SlotPlayable { .. }
+            | Event::Shedding { .. } => {}
         }
     }
 
