@@ -16,7 +16,9 @@ impl Worker {
             let Some(key) = self.dirty.pop_urgent() else { break };
             self.flush_urgent(now, key, batch);
         }
-        while batch.len() < FULL_BATCH {
+        // Pictures that are due have their share of each batch, however many peers ask again for packets.
+        let share = if self.fan_outs.due(Urgency::Picture) <= now { FULL_BATCH / 2 } else { FULL_BATCH };
+        while batch.len() < share {
             let Some(key) = self.dirty.pop_normal() else { break };
             if let Some(peer) = self.peers.get_mut(key) {
                 peer.dirty.normal = false;
@@ -34,10 +36,14 @@ impl Worker {
             return;
         }
         let mut waiting = self.fan_outs.take(urgency);
-        let mut left = 0;
+        let (mut left, mut filled) = (0, None);
         for index in 0..waiting.len() {
             self.look_ahead_of_fan_out(&waiting[index..]);
+            let had_room = batch.len() < FULL_BATCH;
             let due = self.fan_out_of(now, waiting[index], batch);
+            if had_room && batch.len() >= FULL_BATCH {
+                filled = Some(waiting[index].0);
+            }
             if due != Instant::NEVER {
                 self.fan_outs.note(urgency, due);
                 waiting[left] = waiting[index];
@@ -45,7 +51,7 @@ impl Worker {
             }
         }
         waiting.truncate(left);
-        self.fan_outs.give_back(urgency, waiting);
+        self.fan_outs.give_back(urgency, waiting, filled);
     }
 
     /// Forwards what one publication holds, as far as the batch has room. When the rest is due.

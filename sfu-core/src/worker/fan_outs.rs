@@ -27,16 +27,18 @@ pub(super) struct FanOutList {
     picture: Waiting,
 }
 
-/// Router and publication of each, in the order in which they began to wait.
+/// Router and publication of each, in the order of their turns.
 #[derive(Debug)]
 struct Waiting {
     publications: Vec<(Key, Key)>,
+    /// Those whose room has had its turn; empty but in [`FanOutList::give_back`].
+    behind: Vec<(Key, Key)>,
     due: Instant,
 }
 
 impl Default for Waiting {
     fn default() -> Self {
-        Self { publications: Vec::new(), due: Instant::NEVER }
+        Self { publications: Vec::new(), behind: Vec::new(), due: Instant::NEVER }
     }
 }
 
@@ -81,9 +83,22 @@ impl FanOutList {
         std::mem::take(&mut waiting.publications)
     }
 
-    /// Those that still wait, in the vector that was taken, so that its memory is kept.
-    pub(super) fn give_back(&mut self, urgency: Urgency, publications: Vec<(Key, Key)>) {
-        self.of(urgency).publications = publications;
+    /// Those that still wait, in the vector that was taken, so that its memory is kept. Those of the room that has filled
+    /// a batch go behind the others: a batch is a turn, so that no room waits for more than one of each other room.
+    pub(super) fn give_back(&mut self, urgency: Urgency, mut publications: Vec<(Key, Key)>, filled: Option<Key>) {
+        let waiting = self.of(urgency);
+        if let Some(room) = filled {
+            let behind = &mut waiting.behind;
+            publications.retain(|publication| {
+                let stays = publication.0 != room;
+                if !stays {
+                    behind.push(*publication);
+                }
+                stays
+            });
+            publications.append(behind);
+        }
+        waiting.publications = publications;
     }
 
     fn of(&mut self, urgency: Urgency) -> &mut Waiting {
