@@ -123,6 +123,7 @@ impl Authenticator {
         if let Some(identity) = identity {
             check_length("name", identity, MAX_IDENTITY)?;
             check_text("name", identity)?;
+            check_segment("name", identity)?;
         }
         if self.open && !self.is_ours(token) {
             return Ok(open_permit(identity));
@@ -229,7 +230,16 @@ fn check_room_name(room: &str) -> Result<(), ControlError> {
         return Err(ControlError::bad_message("A room's name has at least one character, and no slash."));
     }
     check_length("room's name", room, MAX_ROOM)?;
-    check_text("room's name", room)
+    check_text("room's name", room)?;
+    check_segment("room's name", room)
+}
+
+/// Refuses what a client would take out of a URL, escaped or not (RFC 3986 section 5.2.4).
+fn check_segment(what: &str, text: &str) -> Result<(), ControlError> {
+    if matches!(text, "." | "..") {
+        return Err(ControlError::bad_message(format!("The {what} cannot be `{text}`, which cannot stand in a URL.")));
+    }
+    Ok(())
 }
 
 fn check_room_options(options: &RoomOptions) -> Result<(), ControlError> {

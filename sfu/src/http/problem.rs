@@ -2,7 +2,7 @@
 
 use crate::control::ControlError;
 use crate::text::escape;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sfu_proto::v1::ErrorCode;
 
@@ -13,12 +13,19 @@ pub(crate) struct Problem {
     detail: String,
     /// Whether the same may be asked again in a moment.
     retry: bool,
+    /// A further header field.
+    field: Option<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let retry = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
-        Self { status, detail: escape(&detail.into()).into_owned(), retry }
+        Self { status, detail: escape(&detail.into()).into_owned(), retry, field: None }
+    }
+
+    /// With a further header field.
+    pub(crate) fn with(self, name: HeaderName, value: HeaderValue) -> Self {
+        Self { field: Some((name, value)), ..self }
     }
 }
 
@@ -36,7 +43,7 @@ impl From<ControlError> for Problem {
             ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let retry = error.retry || status == StatusCode::SERVICE_UNAVAILABLE;
-        Self { status, detail: error.message, retry }
+        Self { status, detail: error.message, retry, field: None }
     }
 }
 
@@ -52,6 +59,9 @@ impl IntoResponse for Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some((name, value)) = self.field {
+            headers.insert(name, value);
         }
         if self.retry {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));

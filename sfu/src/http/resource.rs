@@ -6,9 +6,11 @@ use super::problem::Problem;
 use crate::config::IceServerConfig;
 use crate::control::{Access, Control, ControlError, Entered, JoinRequest, Wish, negotiation::Media};
 use crate::worker_thread::WorkerHandle;
+use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
 use sfu_proto::v1::Offer;
@@ -25,7 +27,7 @@ const CORS: [(HeaderName, HeaderValue); 4] = [
     (header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Authorization, Content-Type, If-Match")),
     (
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("Location, ETag, Link, Accept-Patch, Accept-Post"),
+        HeaderValue::from_static("Location, ETag, Link, Accept-Patch, Accept-Post, Retry-After, WWW-Authenticate"),
     ),
 ];
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
@@ -42,10 +44,20 @@ pub(super) struct Target {
     pub(super) base: String,
 }
 
-/// Adds what lets pages of other origins read the response.
-pub(super) async fn allow_all_origins(mut response: Response) -> Response {
-    response.headers_mut().extend(CORS.map(|(name, value)| (Some(name), value)));
+/// Lets pages of other origins read whatever WHIP and WHEP answer, also where there is no such URL (RFC 9725 section 4.1).
+pub(super) async fn allow_all_origins(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let ours = path.starts_with("/whip/") || path.starts_with("/whep/");
+    let mut response = next.run(request).await;
+    if ours {
+        response.headers_mut().extend(CORS.map(|(name, value)| (Some(name), value)));
+    }
     response
+}
+
+/// `routes` with `at` under this path, with and without a slash at its end.
+pub(super) fn route(routes: Router<Arc<Control>>, path: &str, at: &MethodRouter<Arc<Control>>) -> Router<Arc<Control>> {
+    routes.route(path, at.clone()).route(&format!("{path}/"), at.clone())
 }
 
 /// OPTIONS: what can be posted, and where STUN and TURN are.
@@ -73,7 +85,7 @@ pub(super) fn begin(
     body: &Bytes,
     target: Target,
 ) -> Result<Response, Problem> {
-    require_type(headers, SDP)?;
+    require_type(headers, SDP, ACCEPT_POST)?;
     let sdp = std::str::from_utf8(body).map_err(|_| ControlError::bad_sdp("The offer is not UTF-8."))?;
     let mut permit = control.auth.admit(&bearer.0, &target.room, target.identity.as_deref())?;
     match target.access {
@@ -128,17 +140,17 @@ fn patch(
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<Response, Problem> {
-    require_type(headers, FRAGMENT)?;
+    require_type(headers, FRAGMENT, ACCEPT_PATCH)?;
     let text = std::str::from_utf8(body).map_err(|_| ControlError::bad_sdp("The fragment is not UTF-8."))?;
     let fragment = TrickleFragment::parse(text)
         .map_err(|error| ControlError::bad_sdp(format!("The fragment cannot be read: {error}.")))?;
     let (room, id) = find(control, access, secret)?;
-    let condition = headers.get(header::IF_MATCH).and_then(|value| value.to_str().ok());
+    let condition = Condition::read(headers);
     with_media(&room, id, |media, worker| {
         let current = etag(media);
         let restart = fragment.ice.as_ref().filter(|ice| **ice != media.remote);
         match (restart, condition) {
-            (_, Some(tag)) if tag != "*" && tag != current => {
+            (_, Some(condition)) if !condition.holds(&current) => {
                 let text = "If-Match names another ICE session; use the ETag of the last 200 or 201.";
                 Err(Problem::new(StatusCode::PRECONDITION_FAILED, text))
             }
@@ -217,13 +229,53 @@ fn restart_fragment(media: &Media, candidates: &[Candidate]) -> String {
     text
 }
 
-fn require_type(headers: &HeaderMap, wanted: &str) -> Result<(), Problem> {
+/// What a request's If-Match header fields name (RFC 9110 section 13.1.1).
+enum Condition {
+    /// Whatever is current. RFC 9725 section 4.3.3 writes it in quotes, RFC 9110 without.
+    Any,
+    /// These entity tags.
+    Tags(Vec<String>),
+}
+
+impl Condition {
+    /// `None` without such a field.
+    fn read(headers: &HeaderMap) -> Option<Self> {
+        let fields = headers.get_all(header::IF_MATCH);
+        fields.iter().next()?;
+        let tags: Vec<_> =
+            fields.iter().flat_map(|field| entity_tags(&String::from_utf8_lossy(field.as_bytes()))).collect();
+        let any = tags.iter().any(|tag| tag == "*" || tag == "\"*\"");
+        Some(if any { Self::Any } else { Self::Tags(tags) })
+    }
+
+    fn holds(&self, current: &str) -> bool {
+        match self {
+            Self::Any => true,
+            // A weak tag (`W/"..."`) is equal to no strong one.
+            Self::Tags(tags) => tags.iter().any(|tag| tag == current),
+        }
+    }
+}
+
+/// The members of a list, in which a comma may stand in quotes.
+fn entity_tags(list: &str) -> Vec<String> {
+    let mut quoted = false;
+    let members = list.split(|c| {
+        quoted ^= c == '"';
+        c == ',' && !quoted
+    });
+    members.map(|member| member.trim().to_owned()).filter(|member| !member.is_empty()).collect()
+}
+
+/// Refuses a body of another type, or of none; `accept` says which one would do.
+fn require_type(headers: &HeaderMap, wanted: &'static str, accept: HeaderName) -> Result<(), Problem> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case(wanted) {
         return Ok(());
     }
-    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("The body's Content-Type must be {wanted}.")))
+    let text = format!("The body's Content-Type must be {wanted}.");
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text).with(accept, HeaderValue::from_static(wanted)))
 }
 
 fn user_agent(headers: &HeaderMap) -> String {
@@ -281,6 +333,31 @@ mod tests {
                 "<turn:t.example?transport=udp>; rel=\"ice-server\"; username=\"u\"; credential=\"p\\\"q\""
             )
         );
+    }
+
+    #[test]
+    fn conditions_are_lists_of_entity_tags() {
+        let holds = |fields: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            fields.iter().for_each(|field| {
+                headers.append(header::IF_MATCH, HeaderValue::from_static(field));
+            });
+            Condition::read(&headers).map(|condition| condition.holds("\"now\""))
+        };
+        assert_eq!(holds(&[]), None);
+        for fields in [
+            &["*"][..],
+            &["\"*\""],
+            &["\"now\""],
+            &[" \"old\" ,\"now\""],
+            &["\"a,b\", \"now\""],
+            &["\"old\"", "\"now\""],
+        ] {
+            assert_eq!(holds(fields), Some(true), "{fields:?}");
+        }
+        for fields in [&["\"old\""][..], &["now"], &["W/\"now\""], &["\"old,now\""], &[""], &["\"x\", \"y\""]] {
+            assert_eq!(holds(fields), Some(false), "{fields:?}");
+        }
     }
 
     #[test]

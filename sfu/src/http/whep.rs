@@ -11,17 +11,14 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::post;
 use std::sync::Arc;
 
 pub(super) fn routes() -> Router<Arc<Control>> {
-    Router::new()
-        .route("/whep/{room}", post(begin_speaker).options(resource::options))
-        .route("/whep/{room}/{stream}", post(begin_stream).options(resource::options))
-        .route("/whep/{room}/{stream}/{session}", resource::session_routes(Access::Whep))
-        .layer(map_response(resource::allow_all_origins))
+    let routes = resource::route(Router::new(), "/whep/{room}", &post(begin_speaker).options(resource::options));
+    let routes = resource::route(routes, "/whep/{room}/{stream}", &post(begin_stream).options(resource::options));
+    resource::route(routes, "/whep/{room}/{stream}/{session}", &resource::session_routes(Access::Whep))
 }
 
 async fn begin_speaker(
@@ -44,8 +41,8 @@ async fn begin_stream(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let base = format!("/whep/{}/{}", resource::segment(&room), resource::segment(&stream));
-    // Who may not enter shall not learn who is there.
-    control.auth.admit(&bearer.0, &room, None)?;
+    // Who may not enter shall not learn who is there; a name that nobody can have is the client's mistake.
+    control.auth.admit(&bearer.0, &room, Some(&stream))?;
     let here = control.room(&room).is_some_and(|room| {
         room.lock()
             .participants

@@ -8,16 +8,13 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::post;
 use std::sync::Arc;
 
 pub(super) fn routes() -> Router<Arc<Control>> {
-    Router::new()
-        .route("/whip/{room}/{stream}", post(begin).options(resource::options))
-        .route("/whip/{room}/{stream}/{session}", resource::session_routes(Access::Whip))
-        .layer(map_response(resource::allow_all_origins))
+    let routes = resource::route(Router::new(), "/whip/{room}/{stream}", &post(begin).options(resource::options));
+    resource::route(routes, "/whip/{room}/{stream}/{session}", &resource::session_routes(Access::Whip))
 }
 
 async fn begin(
