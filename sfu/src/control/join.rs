@@ -15,7 +15,7 @@ use crate::random;
 use crate::worker_thread::WorkerHandle;
 use sfu_core::ids::TransportId;
 use sfu_proto::v1::{Answer, IceServer, Joined, LeaveReason, Offer};
-use sfu_rtc::media::{Codec, Direction};
+use sfu_rtc::media::{Codec, Direction, MediaSection};
 use std::sync::Arc;
 
 /// Letters in a session's secret: 24 are worth 142 bits.
@@ -91,6 +91,7 @@ impl Control {
         let negotiated = offer.map(|offer| self.negotiator.negotiate(offer, None, grants, &worker, &self.ids));
         let Some(negotiated) = negotiated.transpose()? else { return Ok(JoinPlan { worker, media: None }) };
         let sections = &negotiated.media.sections;
+        check_useful(request.access, sections)?;
         let wanted = match &request.offer {
             _ if !permit.grants.publish => Vec::new(),
             _ if request.access == Access::Whip => publish::everything(sections),
@@ -240,6 +241,20 @@ fn check_playable(state: &RoomState, request: &JoinRequest, plan: &JoinPlan) -> 
     let names: Vec<&str> = codecs.iter().map(|codec| codec.name()).collect();
     let text = format!("The offer has none of the codecs that `{stream}` publishes in: {}.", names.join(", "));
     Err(ControlError::nothing_usable(text))
+}
+
+/// Refuses an offer of WHIP or WHEP that comes to nothing: there is no later one that could change it.
+fn check_useful(access: Access, sections: &[MediaSection]) -> Result<(), ControlError> {
+    let (needed, text) = match access {
+        Access::Whip => (Direction::Receive, "No section of the offer sends (a=sendonly or a=sendrecv)."),
+        Access::Whep => (Direction::Send, "No section of the offer receives (a=recvonly or a=sendrecv)."),
+        Access::Signal => return Ok(()),
+    };
+    if sections.iter().any(|section| section.direction == needed) {
+        Ok(())
+    } else {
+        Err(ControlError::nothing_usable(text))
+    }
 }
 
 fn new_participant(id: ParticipantId, permit: &Permit, request: &JoinRequest, worker: WorkerHandle) -> Participant {
