@@ -90,6 +90,16 @@ pub struct SsrcPair {
     pub rtx: Option<Ssrc>,
 }
 
+/// A source that the peer announced.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RemoteSource {
+    /// Its numbers.
+    pub ssrcs: SsrcPair,
+    /// The simulcast layer that it carries, where the peer tells layers apart by source (`a=ssrc-group:SIM`) and not in
+    /// its packets.
+    pub rid: Option<Rid>,
+}
+
 /// One negotiated media section.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MediaSection {
@@ -103,10 +113,11 @@ pub struct MediaSection {
     pub formats: Vec<PayloadFormat>,
     /// Header extensions with their ids.
     pub extensions: ExtensionMap,
-    /// Simulcast layers that the peer sends, lowest first (a=simulcast); empty without simulcast.
+    /// Simulcast layers that the peer sends, lowest first (a=simulcast, or names of ours for those of
+    /// `a=ssrc-group:SIM`); empty without simulcast.
     pub rids: Vec<Rid>,
     /// Sources that the peer announced by a=ssrc; empty where it relies on MID and RID.
-    pub remote_ssrcs: Vec<SsrcPair>,
+    pub remote_ssrcs: Vec<RemoteSource>,
     /// Our source, for [`Direction::Send`].
     pub local_ssrcs: Option<SsrcPair>,
     /// CNAME that we announced for our source.

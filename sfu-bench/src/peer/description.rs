@@ -160,7 +160,7 @@ pub fn read_answer(sdp: &str, local_ice: IceCredentials) -> Result<ServerAnswer>
     let path =
         NetworkPath { remote: server.address, local: IpAddr::V4(Ipv4Addr::UNSPECIFIED), protocol: Protocol::Udp };
     let sources = answer.media.iter().flat_map(|media| &media.ssrcs);
-    let repairs = sources.filter_map(|pair| Some((pair.rtx?, pair.media))).collect();
+    let repairs = sources.filter_map(|source| Some((source.ssrcs.rtx?, source.ssrcs.media))).collect();
     let extensions = answer.media.iter().flat_map(|media| &media.extensions);
     let transport_cc = extensions.into_iter().find(|e| e.kind == ExtensionKind::TransportCc).map(|e| e.id);
     let dtls_role = if answer.setup == Setup::Active { DtlsRole::Server } else { DtlsRole::Client };
@@ -205,7 +205,7 @@ mod tests {
         assert_eq!(offer.ice, plan.ice);
         let single = OfferPlan { video: vec![Ssrc(2)], audio: None, ..plan };
         let offer = Description::parse(&single.to_sdp()).unwrap();
-        let pair = offer.media[0].ssrcs[0];
+        let pair = offer.media[0].ssrcs[0].ssrcs;
         assert_eq!((pair.media, pair.rtx), (Ssrc(2), Some(rtx_of(Ssrc(2)))));
     }
 

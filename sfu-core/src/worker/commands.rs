@@ -95,7 +95,7 @@ impl Worker {
     fn add_transport(&mut self, now: Instant, room: RoomId, id: TransportId, params: TransportParams) -> Option<()> {
         let router = *self.rooms.get(&room)?;
         self.at_work = Some(router);
-        let full = self.peers.len() >= self.config.max_transports || params.sections.len() > self.config.max_sections;
+        let full = self.peers.len() >= self.config.max_transports || live(&params.sections) > self.config.max_sections;
         if full || self.transports.contains_key(&id) {
             return None;
         }
@@ -133,7 +133,7 @@ impl Worker {
 
     fn update_sections(&mut self, now: Instant, transport: TransportId, sections: Vec<MediaSection>) -> Option<()> {
         let key = self.begin_work(transport)?;
-        if sections.len() > self.config.max_sections {
+        if live(&sections) > self.config.max_sections {
             return None;
         }
         self.peers.get_mut(key)?.transport.update_sections(sections);
@@ -268,4 +268,9 @@ impl Worker {
             self.dirty.add(key, peer);
         }
     }
+}
+
+/// How many of the sections are not stopped: those that were stopped have no formats, and cost nothing.
+fn live(sections: &[MediaSection]) -> usize {
+    sections.iter().filter(|section| !section.formats.is_empty()).count()
 }

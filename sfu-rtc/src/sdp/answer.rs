@@ -8,8 +8,8 @@ use super::simulcast::OfferedRid;
 use super::write;
 use crate::dtls::{DtlsRole, Fingerprint};
 use crate::ice::{Candidate, IceCredentials};
-use crate::ids::{Mid, Ssrc};
-use crate::media::{Direction, MediaKind, MediaSection, SsrcPair};
+use crate::ids::{Mid, Rid, Ssrc};
+use crate::media::{Direction, MediaKind, MediaSection, RemoteSource, SsrcPair};
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 use std::collections::HashSet;
 
@@ -82,10 +82,10 @@ pub fn answer(
             _ => None,
         })
         .collect();
-    if let Some((_, what)) = refused.first()
+    if let Some((first, what)) = refused.first()
         && settled.iter().all(|settled| matches!(settled, Settled::Rejected(_)))
     {
-        return Err(SdpError::NothingUsable { what });
+        return Err(SdpError::NothingUsable { line: offer.media[*first].line, what });
     }
     let sdp = write::answer(offer, params, dtls_role, &settled)?;
     let sections = offer.media.iter().zip(settled).filter_map(|(media, settled)| match settled {
@@ -112,9 +112,10 @@ pub(super) struct Live {
 }
 
 fn check(offer: &Offer, params: &AnswerParams<'_>) -> Result<(), SdpError> {
+    // Stopped sections stay in the description for as long as the call goes on (RFC 8829 section 5.2.2), and cost nothing.
     let limit = params.policy.max_sections;
-    if offer.media.len() > limit {
-        return Err(SdpError::TooMany { what: "media sections", limit });
+    if offer.media.iter().filter(|media| !media.stopped).count() > limit {
+        return Err(SdpError::TooMany { what: "media sections that are not stopped", limit });
     }
     if offer.ice_lite {
         return Err(SdpError::Unsupported { what: "an ICE-lite peer, for we are ICE-lite" });
@@ -154,14 +155,25 @@ fn kind(media: &OfferedMedia) -> Option<MediaKind> {
 
 /// Mid and kind of a section that our transport can carry; else why it cannot.
 fn carried(offer: &Offer, media: &OfferedMedia) -> Result<(Mid, MediaKind), &'static str> {
-    const PROTOCOLS: [&str; 4] = ["UDP/TLS/RTP/SAVPF", "TCP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "RTP/SAVPF"];
+    // RFC 8829 section 5.1.2: all of these mean the same, and an older name of the one over TCP.
+    const PROTOCOLS: [&str; 9] = [
+        "UDP/TLS/RTP/SAVPF",
+        "UDP/TLS/RTP/SAVP",
+        "TCP/DTLS/RTP/SAVPF",
+        "TCP/DTLS/RTP/SAVP",
+        "TCP/TLS/RTP/SAVPF",
+        "RTP/SAVPF",
+        "RTP/SAVP",
+        "RTP/AVPF",
+        "RTP/AVP",
+    ];
     if media.stopped {
         return Err("it is stopped");
     }
+    let kind = kind(media).ok_or("it is neither audio nor video")?;
     if !PROTOCOLS.contains(&media.protocol.as_str()) {
         return Err("its protocol is not UDP/TLS/RTP/SAVPF");
     }
-    let kind = kind(media).ok_or("it is neither audio nor video")?;
     let mid = media.mid.filter(|mid| offer.bundle.contains(mid)).ok_or("it is not in the BUNDLE group")?;
     // What the section says that stands for the bundle is so of all in it.
     if !media.rtcp_mux && !offer.rtcp_mux {
@@ -194,6 +206,8 @@ fn settle(
     let extensions = select::extensions(media, &accepted, direction);
     // An inactive section names its layers too: a browser drops for good what one answer leaves out.
     let rids = if direction == Direction::Send { vec![] } else { taken_rids(media, &accepted, &extensions, policy) };
+    let remote_ssrcs = if direction == Direction::Receive { media.ssrcs.clone() } else { Vec::new() };
+    let (layers, remote_ssrcs) = layers(&rids, remote_ssrcs, policy.max_rids);
     let rtx = accepted.iter().any(|a| a.format.rtx.is_some());
     let section = MediaSection {
         mid,
@@ -201,14 +215,28 @@ fn settle(
         direction,
         formats: accepted.iter().map(|a| a.format.clone()).collect(),
         extensions,
-        rids: rids.iter().map(|rid| rid.rid).collect(),
-        remote_ssrcs: if direction == Direction::Receive { media.ssrcs.clone() } else { Vec::new() },
+        rids: layers,
+        remote_ssrcs,
         local_ssrcs: sources.of(mid, direction, rtx)?,
         cname: params.cname.to_owned(),
         rtx_time: policy.rtx_time,
         nack: accepted.iter().any(|a| a.feedback.contains(&"nack")),
     };
     Ok(Settled::Live(Box::new(Live { section, accepted, rids })))
+}
+
+/// The layers of a section: those that its packets name, or else those of its sources. Of these, sources beyond `max`
+/// layers lose their name, and their packets are not taken.
+fn layers(named: &[OfferedRid], mut sources: Vec<RemoteSource>, max: usize) -> (Vec<Rid>, Vec<RemoteSource>) {
+    if !named.is_empty() {
+        sources.iter_mut().for_each(|source| source.rid = None);
+        return (named.iter().map(|rid| rid.rid).collect(), sources);
+    }
+    let rids: Vec<_> = sources.iter().filter_map(|source| source.rid).take(max).collect();
+    for source in &mut sources {
+        source.rid = source.rid.filter(|rid| rids.contains(rid));
+    }
+    (rids, sources)
 }
 
 /// The simulcast streams that we take; none where packets could not name theirs.
@@ -255,7 +283,7 @@ struct Sources<'a> {
 
 impl<'a> Sources<'a> {
     fn new(offer: &Offer, params: &AnswerParams<'a>, new_ssrc: &'a mut dyn FnMut() -> Ssrc) -> Self {
-        let theirs = offer.media.iter().flat_map(|media| media.ssrcs.iter().copied());
+        let theirs = offer.media.iter().flat_map(|media| media.ssrcs.iter().map(|source| source.ssrcs));
         let ours = params.previous.iter().filter_map(|section| section.local_ssrcs);
         let taken = theirs.chain(ours).flat_map(|pair| [Some(pair.media), pair.rtx]).flatten().collect();
         Self { previous: params.previous, taken, new_ssrc }

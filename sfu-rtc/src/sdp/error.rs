@@ -21,10 +21,12 @@ pub enum SdpError {
         limit: usize,
     },
     /// A line that cannot be read.
-    #[error("line {line}: {what}")]
+    #[error("line {line} (`{text}`): {what}")]
     Syntax {
         /// Its number, from 1.
         line: usize,
+        /// How it begins, as the peer wrote it.
+        text: Box<str>,
         /// What is wrong with it.
         what: &'static str,
     },
@@ -49,15 +51,11 @@ pub enum SdpError {
         what: &'static str,
     },
     /// None of its sections can be used; why not the first.
-    #[error("nothing of the offer can be used: {what}")]
+    #[error("nothing of the offer can be used (line {line}): {what}")]
     NothingUsable {
+        /// Number of the section's m= line, from 1.
+        line: usize,
         /// What is wrong with a section.
-        what: &'static str,
-    },
-    /// Parts of it contradict each other.
-    #[error("the description contradicts itself: {what}")]
-    Contradiction {
-        /// How.
         what: &'static str,
     },
     /// Our own side asked for an answer that cannot be written.
@@ -68,7 +66,15 @@ pub enum SdpError {
     },
 }
 
+/// Longest beginning of a line that an error quotes, in characters.
+const MAX_QUOTED: usize = 80;
+
 impl SdpError {
+    /// That line number `line` cannot be read.
+    pub(super) fn syntax(line: usize, text: &str, what: &'static str) -> Self {
+        Self::Syntax { line, text: text.chars().take(MAX_QUOTED).collect(), what }
+    }
+
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {

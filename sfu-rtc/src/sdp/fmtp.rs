@@ -26,9 +26,70 @@ pub(super) fn h264_mode(fmtp: &str) -> Option<u8> {
     }
 }
 
+/// Names of parameters that carry parameter sets: of H.264 (RFC 6184 section 8.1), and of H.265 (RFC 7798 section 7.1) in
+/// the order in which a decoder needs them.
+const PARAMETER_SETS: [&str; 4] = ["sprop-parameter-sets", "sprop-vps", "sprop-sps", "sprop-pps"];
+
+/// NAL units of parameter sets that a sender announces in its description, where its stream may never carry them.
+///
+/// They are as the sender wrote them: whoever uses them looks at their types. What is no base64 is left out.
+pub fn parameter_sets(fmtp: &str) -> Vec<Vec<u8>> {
+    let lists = PARAMETER_SETS.iter().filter_map(|name| parameter(fmtp, name));
+    lists.flat_map(|list| list.split(',')).filter_map(base64).filter(|unit| !unit.is_empty()).collect()
+}
+
+/// Format parameters for an answer: what was offered, but for parameter sets, which are those of who sends.
+pub(super) fn without_parameter_sets(fmtp: &str) -> String {
+    let ours = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default().trim();
+        !PARAMETER_SETS.iter().any(|known| known.eq_ignore_ascii_case(name))
+    };
+    fmtp.split(';').filter(ours).collect::<Vec<_>>().join(";")
+}
+
+/// RFC 4648 section 4, with padding or without.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let (mut bits, mut count) = (0u32, 0u32);
+    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
+    for letter in text.trim().trim_end_matches('=').bytes() {
+        let value = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6) | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8); // the low eight bits
+        }
+    }
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parameter_sets_are_read_and_not_sent_back() {
+        let h264 =
+            "packetization-mode=1;sprop-parameter-sets=Z0LAHtkDxWhAAAADAEAAAAwDxYuS,aMuMsg==;profile-level-id=42c01e";
+        let sets = parameter_sets(h264);
+        assert_eq!(sets.iter().map(|unit| unit[0] & 0x1f).collect::<Vec<_>>(), [7, 8]);
+        assert_eq!(sets[1], [0x68, 0xcb, 0x8c, 0xb2]);
+        assert_eq!(without_parameter_sets(h264), "packetization-mode=1;profile-level-id=42c01e");
+        let h265 = "sprop-pps=RAHA8vA8kA==; sprop-sps=QgEBAWAAAAMA; sprop-vps=QAEMAf//";
+        let kinds: Vec<_> = parameter_sets(h265).iter().map(|unit| (unit[0] >> 1) & 0x3f).collect();
+        assert_eq!(kinds, [32, 33, 34], "in the order of decoding");
+        assert_eq!(without_parameter_sets(h265), "");
+        for none in ["", "sprop-parameter-sets=", "sprop-parameter-sets=%%%%,é", "sprop-parameter-sets"] {
+            assert!(parameter_sets(none).is_empty(), "{none}");
+        }
+    }
 
     #[test]
     fn parameters_by_name() {

@@ -14,8 +14,9 @@ use super::error::SdpError;
 
 /// Most bytes of a description. Chromium spends 5 kB on each slot for video: this is a gallery of 49.
 pub(super) const MAX_BYTES: usize = 256 * 1024;
-/// Most media sections that are read at all; a policy may allow fewer.
-pub(super) const MAX_SECTIONS: usize = 256;
+/// Most media sections that are read at all, stopped ones too, of which a long call collects many; a policy limits the
+/// live ones.
+pub(super) const MAX_SECTIONS: usize = 1024;
 /// Most attributes of one section; Chromium has about 140, and a host with many addresses some candidates more.
 const MAX_ATTRIBUTES: usize = 1024;
 /// Most formats in one section: there are no more payload types.
@@ -29,17 +30,19 @@ pub(super) struct Attribute<'a> {
     pub(super) name: &'a str,
     /// Empty for a property attribute.
     pub(super) value: &'a str,
+    /// All that follows `a=`.
+    text: &'a str,
 }
 
 impl<'a> Attribute<'a> {
     fn parse(line: usize, text: &'a str) -> Self {
         let (name, value) = text.split_once(':').unwrap_or((text, ""));
-        Self { line, name: name.trim(), value: value.trim() }
+        Self { line, name: name.trim(), value: value.trim(), text }
     }
 
     /// The error that this line cannot be read.
     pub(super) fn wrong(&self, what: &'static str) -> SdpError {
-        SdpError::Syntax { line: self.line, what }
+        SdpError::syntax(self.line, &format!("a={}", self.text), what)
     }
 }
 
@@ -58,7 +61,8 @@ pub(super) struct MediaPart<'a> {
 impl<'a> MediaPart<'a> {
     /// `<media> <port>[/<ports>] <proto> <fmt> ...`
     fn parse(line: usize, text: &'a str) -> Result<Self, SdpError> {
-        let wrong = SdpError::Syntax { line, what: "m= needs a media type, a port, a protocol and formats" };
+        let what = "m= needs a media type, a port, a protocol and formats";
+        let wrong = SdpError::syntax(line, &format!("m={text}"), what);
         let mut words = text.split_ascii_whitespace();
         let (Some(media), Some(port), Some(proto)) = (words.next(), words.next(), words.next()) else {
             return Err(wrong);
@@ -98,10 +102,12 @@ pub(super) struct Description<'a> {
 impl<'a> Description<'a> {
     /// A whole description, which begins with `v=0`.
     pub(super) fn parse(text: &'a str) -> Result<Self, SdpError> {
-        if lines(text)?.next().transpose()?.is_none_or(|(_, kind, value)| (kind, value) != ('v', "0")) {
-            return Err(SdpError::Syntax { line: 1, what: "a description begins with v=0" });
+        const WHAT: &str = "a description begins with v=0";
+        match lines(text)?.next().transpose()? {
+            Some((_, 'v', "0")) => Self::parse_fragment(text),
+            Some((line, kind, value)) => Err(SdpError::syntax(line, &format!("{kind}={value}"), WHAT)),
+            None => Err(SdpError::syntax(1, "", WHAT)),
         }
-        Self::parse_fragment(text)
     }
 
     /// A part of a description (RFC 8840), which may begin with anything.
@@ -134,17 +140,17 @@ fn lines(text: &str) -> Result<impl Iterator<Item = Result<(usize, char, &str), 
     if text.len() > MAX_BYTES {
         return Err(SdpError::TooLarge { bytes: text.len(), limit: MAX_BYTES });
     }
-    // A byte order mark is how some editors begin a file.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let numbered = text.split('\n').enumerate().map(|(i, line)| (i + 1, line.trim_end()));
+    // A byte order mark is how some editors begin a file, and a zero how some programs in C end a text.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim_end_matches('\0');
+    let numbered = text.split('\n').enumerate().map(|(i, line)| (i + 1, line.trim()));
     Ok(numbered.filter(|(_, text)| !text.is_empty()).map(|(line, text)| {
         // What is read here may be written into an answer, where a control character would begin a line of its own.
         if text.chars().any(char::is_control) {
-            return Err(SdpError::Syntax { line, what: "control characters" });
+            return Err(SdpError::syntax(line, text, "control characters"));
         }
         match text.split_once('=') {
             Some((kind, value)) if kind.len() == 1 => Ok((line, char::from(kind.as_bytes()[0]), value)),
-            _ => Err(SdpError::Syntax { line, what: "a line is one letter, '=' and a value" }),
+            _ => Err(SdpError::syntax(line, text, "a line is one letter, '=' and a value")),
         }
     }))
 }
@@ -157,7 +163,7 @@ mod tests {
     fn sections_own_the_attributes_that_follow() {
         let text = "v=0\r\na=x:1\r\nm=audio 9/2 UDP/TLS/RTP/SAVPF 0 8\r\na=mid: 0\na=y\r\n\r\nm=video 0 P 1\r\n";
         let description = Description::parse(text).unwrap();
-        assert_eq!(description.session, [Attribute { line: 2, name: "x", value: "1" }]);
+        assert_eq!(description.session, [Attribute { line: 2, name: "x", value: "1", text: "x:1" }]);
         let [audio, video] = description.media.as_slice() else { panic!("two sections") };
         assert_eq!((audio.media, audio.port, audio.formats.as_slice()), ("audio", 9, ["0", "8"].as_slice()));
         assert_eq!(audio.attribute("mid").unwrap().value, "0");

@@ -21,6 +21,7 @@ mod write;
 
 pub use answer::{Answer, AnswerParams, answer};
 pub use error::{Fault, SdpError};
+pub use fmtp::parameter_sets;
 pub use offer::{Offer, OfferedDirection, OfferedExtension, OfferedFormat, OfferedKind, OfferedMedia, Setup};
 pub use policy::MediaPolicy;
 pub use select::matching_format;

@@ -7,8 +7,9 @@ use super::sources;
 use crate::dtls::Fingerprint;
 use crate::ice::IceCredentials;
 use crate::ids::{Mid, PayloadType};
-use crate::media::SsrcPair;
+use crate::media::RemoteSource;
 use crate::rtp::extension::ExtensionKind;
+use std::collections::HashSet;
 
 /// Most fingerprints that are kept.
 const MAX_FINGERPRINTS: usize = 8;
@@ -137,6 +138,8 @@ pub struct OfferedExtension {
 /// One offered section.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OfferedMedia {
+    /// Number of its m= line, from 1.
+    pub line: usize,
     /// Its a=mid. A stopped section may have none; a single section that has none is called "0" among us.
     pub mid: Option<Mid>,
     /// Whether the peer gave it its a=mid.
@@ -158,7 +161,7 @@ pub struct OfferedMedia {
     /// Simulcast streams that it sends.
     pub rids: Vec<OfferedRid>,
     /// Sources that it announces.
-    pub ssrcs: Vec<SsrcPair>,
+    pub ssrcs: Vec<RemoteSource>,
     /// Identifier of the media stream to which it belongs (a=msid), which sound and picture of one camera share.
     pub stream: Option<String>,
     /// RTP and RTCP on one port (RFC 5761).
@@ -178,9 +181,10 @@ impl Offer {
         let mut media = media.collect::<Result<Vec<_>, _>>()?;
         let grouped = session.iter().any(is_bundle);
         name_single(&mut media, grouped)?;
-        check_mids(&media)?;
+        check_mids(&description)?;
         if media.iter().all(|section| section.stopped) {
-            return Err(SdpError::Missing { what: "a section that is not stopped" });
+            let line = media.first().map_or(1, |section| section.line);
+            return Err(SdpError::NothingUsable { line, what: "it has no media section that is not stopped" });
         }
         let bundle = bundle(session, &media)?;
         let transport = TransportPart::of(&description, &media, &bundle);
@@ -192,7 +196,7 @@ impl Offer {
             fingerprints: transport.fingerprints()?,
             setup: transport.setup()?,
             grouped,
-            rtcp_mux: transport.attribute("rtcp-mux").is_some(),
+            rtcp_mux: transport.attribute("rtcp-mux").or_else(|| transport.attribute("rtcp-mux-only")).is_some(),
             bundle,
             media,
         })
@@ -220,13 +224,11 @@ fn is_bundle(attribute: &Attribute<'_>) -> bool {
     attribute.name == "group" && attribute.value.split_ascii_whitespace().next() == Some("BUNDLE")
 }
 
-fn check_mids(media: &[OfferedMedia]) -> Result<(), SdpError> {
-    let mut mids: Vec<_> = media.iter().filter_map(|section| section.mid).collect();
-    mids.sort_unstable();
-    if mids.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(SdpError::Contradiction { what: "two sections have the same a=mid" });
-    }
-    Ok(())
+fn check_mids(description: &Description<'_>) -> Result<(), SdpError> {
+    let mut seen = HashSet::new();
+    let mut mids = description.media.iter().filter_map(|part| part.attribute("mid"));
+    mids.find(|line| !seen.insert(line.value))
+        .map_or(Ok(()), |line| Err(line.wrong("two sections have the same a=mid")))
 }
 
 /// The first BUNDLE group; a single section needs none.
@@ -242,28 +244,33 @@ fn bundle(session: &[Attribute<'_>], media: &[OfferedMedia]) -> Result<Vec<Mid>,
     let words = bundle.value.split_ascii_whitespace().skip(1);
     let mids: Vec<_> = words.filter_map(Mid::new).take(MAX_SECTIONS).collect();
     if mids.iter().any(|&mid| media.iter().all(|section| section.mid != Some(mid))) {
-        return Err(SdpError::Contradiction { what: "a=group:BUNDLE names a section that is not there" });
+        return Err(bundle.wrong("a=group:BUNDLE names a section that is not there"));
     }
     Ok(mids)
 }
 
-/// Where the attributes of the one transport stand: in the first live section of the bundle, or in the session part.
+/// Where the attributes of the one transport stand: in the first live section of the bundle, or in the session part
+/// (RFC 9143 section 7.1.3), or, as some peers have it, in a later section.
 struct TransportPart<'a> {
     section: Option<&'a MediaPart<'a>>,
+    later: Vec<&'a MediaPart<'a>>,
     session: &'a [Attribute<'a>],
 }
 
 impl<'a> TransportPart<'a> {
     fn of(description: &'a Description<'a>, media: &[OfferedMedia], bundle: &[Mid]) -> Self {
-        let tagged = bundle.iter().find_map(|&mid| {
+        let mut live = bundle.iter().filter_map(|&mid| {
             let index = media.iter().position(|section| section.mid == Some(mid) && !section.stopped)?;
             description.media.get(index)
         });
-        Self { section: tagged.or(description.media.first()), session: &description.session }
+        let section = live.next().or(description.media.first());
+        Self { section, later: live.collect(), session: &description.session }
     }
 
     fn attribute(&self, name: &str) -> Option<Attribute<'a>> {
-        self.section.and_then(|section| section.attribute(name)).or_else(|| find(self.session, name))
+        let in_section = self.section.and_then(|section| section.attribute(name));
+        let in_session = in_section.or_else(|| find(self.session, name));
+        in_session.or_else(|| self.later.iter().find_map(|section| section.attribute(name)))
     }
 
     fn words(&self, name: &str) -> Vec<String> {
@@ -280,8 +287,12 @@ impl<'a> TransportPart<'a> {
     fn fingerprints(&self) -> Result<Vec<Fingerprint>, SdpError> {
         let in_section = self.section.into_iter().flat_map(|section| section.all("fingerprint"));
         let in_session = self.session.iter().copied().filter(|attribute| attribute.name == "fingerprint");
+        let mut lines: Vec<_> = in_section.chain(in_session).collect();
+        if lines.is_empty() {
+            lines.extend(self.later.iter().flat_map(|section| section.all("fingerprint")));
+        }
         let mut fingerprints: Vec<Fingerprint> = Vec::new();
-        for line in in_section.chain(in_session) {
+        for &line in &lines {
             let fingerprint = line.value.parse().map_err(|_| line.wrong("no fingerprint"))?;
             if !fingerprints.contains(&fingerprint) {
                 fingerprints.push(fingerprint);
@@ -290,11 +301,9 @@ impl<'a> TransportPart<'a> {
                 return Err(SdpError::TooMany { what: "fingerprints", limit: MAX_FINGERPRINTS });
             }
         }
-        if fingerprints.is_empty() {
-            return Err(SdpError::Missing { what: "a=fingerprint" });
-        }
+        let Some(first) = lines.first() else { return Err(SdpError::Missing { what: "a=fingerprint" }) };
         if !fingerprints.iter().any(Fingerprint::is_usable) {
-            return Err(SdpError::Unsupported { what: "a=fingerprint without one of sha-256, sha-384 or sha-512" });
+            return Err(first.wrong("a=fingerprint without one of sha-256, sha-384 or sha-512"));
         }
         Ok(fingerprints)
     }
@@ -340,6 +349,7 @@ impl OfferedMedia {
         let allow_mixed = part.attribute("extmap-allow-mixed").or_else(|| find(session, "extmap-allow-mixed"));
         let stream = part.attribute("msid").and_then(|line| line.value.split_ascii_whitespace().next());
         Ok(Self {
+            line: part.line,
             mid,
             mid_given: mid.is_some(),
             kind,
@@ -352,7 +362,8 @@ impl OfferedMedia {
             rids: simulcast::offered_rids(part),
             ssrcs: sources::announced(part),
             stream: stream.filter(|&stream| stream != "-").map(str::to_owned),
-            rtcp_mux: part.attribute("rtcp-mux").is_some(),
+            // RFC 8858: nothing but one port is the same to us, who have no other.
+            rtcp_mux: part.attribute("rtcp-mux").or_else(|| part.attribute("rtcp-mux-only")).is_some(),
             rtcp_rsize: part.attribute("rtcp-rsize").is_some(),
             extmap_allow_mixed: allow_mixed.is_some(),
         })

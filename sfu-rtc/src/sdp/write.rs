@@ -2,6 +2,7 @@
 
 use super::answer::{AnswerParams, Live, Settled, is_token};
 use super::error::SdpError;
+use super::fmtp;
 use super::offer::{Offer, OfferedDirection, OfferedKind, OfferedMedia};
 use super::select::Accepted;
 use crate::dtls::DtlsRole;
@@ -152,8 +153,9 @@ fn format(text: &mut Text, accepted: &Accepted, live: &Live) {
     for feedback in &accepted.feedback {
         text.attribute("rtcp-fb", format_args!("{pt} {feedback}"));
     }
-    if !format.fmtp.is_empty() {
-        text.attribute("fmtp", format_args!("{pt} {}", format.fmtp));
+    let fmtp = fmtp::without_parameter_sets(&format.fmtp);
+    if !fmtp.is_empty() {
+        text.attribute("fmtp", format_args!("{pt} {fmtp}"));
     }
     if let Some(rtx) = format.rtx {
         let rtx_time = live.section.rtx_time.as_millis();

@@ -5,7 +5,7 @@
 
 use crate::drop_reason::DropReason;
 use crate::ids::{Mid, PayloadType, Rid, SeqNo, Ssrc};
-use crate::media::{Direction, MediaSection, PayloadFormat};
+use crate::media::{Direction, MediaSection, PayloadFormat, RemoteSource};
 use crate::prefetch::prefetch;
 use crate::time::Instant;
 
@@ -142,12 +142,17 @@ fn learn(sections: &[MediaSection], ssrc: Ssrc, payload_type: PayloadType, hints
     }
     // Browsers put the RID of the repaired stream into retransmissions; some older ones its plain RID.
     let rid = if rtx { hints.repaired_rid.or(hints.rid) } else { hints.rid };
-    let rid = rid.filter(|rid| section.rids.contains(rid))?;
+    let rid = rid.or_else(|| announced(section, ssrc)?.rid).filter(|rid| section.rids.contains(rid))?;
     Some(Route { section: index, rid: Some(rid), rtx })
 }
 
 fn by_ssrc(sections: &[MediaSection], ssrc: Ssrc) -> Option<usize> {
-    sections.iter().position(|s| s.remote_ssrcs.iter().any(|pair| pair.media == ssrc || pair.rtx == Some(ssrc)))
+    sections.iter().position(|section| announced(section, ssrc).is_some())
+}
+
+/// What the peer said of a source, or of the source that it repairs.
+fn announced(section: &MediaSection, ssrc: Ssrc) -> Option<&RemoteSource> {
+    section.remote_ssrcs.iter().find(|source| source.ssrcs.media == ssrc || source.ssrcs.rtx == Some(ssrc))
 }
 
 /// The only receiving section that has the payload type, if it is the only one.
@@ -248,7 +253,8 @@ mod tests {
     #[test]
     fn announced_sources_and_unambiguous_payload_types_do_without_extensions() {
         let mut sections = [section("0", 96, &[]), section("1", 98, &[]), section("2", 98, &[])];
-        sections[2].remote_ssrcs = vec![SsrcPair { media: Ssrc(20), rtx: Some(Ssrc(21)) }];
+        let ssrcs = SsrcPair { media: Ssrc(20), rtx: Some(Ssrc(21)) };
+        sections[2].remote_ssrcs = vec![RemoteSource { ssrcs, rid: None }];
         let none = StreamHints::default();
         let mut table = StreamTable::new(8);
         assert_eq!(table.route(NOW, &sections, packet(20, 98), &none), route(2, None, false));
@@ -257,6 +263,23 @@ mod tests {
         assert_eq!(table.route(NOW, &sections, packet(6, 98), &none), UNKNOWN, "two sections have it");
         sections[0].direction = Direction::Send;
         assert_eq!(table.route(NOW, &sections, packet(7, 96), &none), UNKNOWN);
+    }
+
+    #[test]
+    fn layers_are_told_apart_by_announced_sources() {
+        let mut sections = [section("0", 96, &["0", "1"])];
+        let source = |at: u32, rid: &str| {
+            let ssrcs = SsrcPair { media: Ssrc(20 + at), rtx: Some(Ssrc(30 + at)) };
+            RemoteSource { ssrcs, rid: Rid::new(rid) }
+        };
+        sections[0].remote_ssrcs = vec![source(0, "0"), source(1, "1"), source(2, "")];
+        let mut table = StreamTable::new(8);
+        let none = StreamHints::default();
+        for hints in [none, mid("0")] {
+            assert_eq!(table.route(NOW, &sections, packet(20, 96), &hints), route(0, Some("0"), false));
+            assert_eq!(table.route(NOW, &sections, packet(31, 97), &hints), route(0, Some("1"), true));
+        }
+        assert_eq!(table.route(NOW, &sections, packet(22, 96), &none), UNKNOWN, "a layer too many");
     }
 
     #[test]

@@ -111,7 +111,8 @@ async fn bad_offers_are_refused_and_change_nothing() {
     let server = Server::dev();
     let (mut client, joined) = server.join("demo", json!({})).await;
     let before = ufrag(joined["answer"]["sdp"].as_str().unwrap()).to_owned();
-    for sdp in ["", "v=0", "garbage", &OFFER.replace("a=setup:actpass", "a=setup:active"), &"a=b\r\n".repeat(30_000)] {
+    assert_eq!(client.refusal(json!({ "offer": { "sdp": "v=0" } })).await, "ERROR_CODE_NOTHING_USABLE");
+    for sdp in ["", "garbage", &OFFER.replace("a=setup:actpass", "a=setup:active"), &"a=b\r\n".repeat(30_000)] {
         assert_eq!(client.refusal(json!({ "offer": { "sdp": sdp } })).await, "ERROR_CODE_BAD_SDP");
     }
     let again = client.request(json!({ "offer": { "sdp": OFFER } })).await;
