@@ -6,6 +6,7 @@ mod admission;
 mod files;
 mod harness;
 mod media;
+mod offers;
 mod program;
 mod rooms;
 mod sessions;
