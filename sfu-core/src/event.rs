@@ -49,8 +49,10 @@ pub enum Event {
         /// Publications with their loudness from 0 to 1.
         speakers: Vec<(PublicationId, f32)>,
     },
-    /// A publication's first packet of a codec arrived.
+    /// A publication's first packet of a codec arrived. Told at most once a second, the newest wins.
     PublicationCodec {
+        /// Its publisher's.
+        transport: TransportId,
         /// Which.
         publication: PublicationId,
         /// Its codec.

@@ -17,6 +17,7 @@ impl Publication {
     /// Notes which streams are alive; subscribers of one that died, or came back, get another target.
     pub(super) fn check_liveness(&mut self, ctx: &mut Context<'_>) {
         self.liveness_due = ctx.now + LIVENESS_INTERVAL;
+        self.tell_codec(ctx);
         let mut alive = 0;
         for (layer, stream) in self.streams.iter_mut().enumerate() {
             alive |= u8::from(stream.tracker.is_alive(ctx.now)) << layer;

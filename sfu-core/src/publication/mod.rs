@@ -44,6 +44,9 @@ pub(crate) struct Publication {
     pub(crate) kind: MediaKind,
     muted: bool,
     codec: Option<Codec>,
+    /// The codec that the control plane was told of, and when it may be told of another.
+    told_codec: Option<Codec>,
+    codec_due: Instant,
     formats: Vec<PayloadFormat>,
     /// Format that it is sent in, as it was last judged who understands it; and when that may be judged anew.
     sent_in: Option<PayloadType>,
@@ -112,6 +115,8 @@ impl Publication {
             kind,
             muted: false,
             codec: None,
+            told_codec: None,
+            codec_due: Instant::ZERO,
             formats: Vec::new(),
             sent_in: None,
             judged_again: Instant::ZERO,

@@ -11,8 +11,11 @@ use sfu_rtc::ids::SeqNo;
 use sfu_rtc::media::{Codec, MediaKind};
 use sfu_rtc::packet::PacketData;
 use sfu_rtc::prefetch::prefetch;
-use sfu_rtc::time::Instant;
+use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::transport::ReceivedRtp;
+
+/// A codec is told so often at most: a publisher may change it with every packet, and a whole room hears of it.
+const CODEC_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Publication {
     /// Fetches what [`Self::receive`] and the fan-out after it need.
@@ -131,10 +134,6 @@ impl Publication {
     fn follow_codec(&mut self, codec: Codec, ctx: &mut Context<'_>) {
         let selects_alike =
             |codec: Option<Codec>| codec.map(|codec| (codec.kind(), matches!(codec, Codec::Vp9 | Codec::Av1)));
-        let is_origin = matches!(self.source, Source::Peer(_));
-        if is_origin && self.codec.is_none_or(|before| before.kind() == MediaKind::Video) {
-            ctx.events.push(Event::PublicationCodec { publication: self.id, codec });
-        }
         if selects_alike(self.codec) != selects_alike(Some(codec)) {
             self.settle(ctx);
             let layers = self.streams.len();
@@ -143,5 +142,18 @@ impl Publication {
             self.retarget_all(ctx);
         }
         self.codec = Some(codec);
+        self.tell_codec(ctx);
+    }
+
+    /// Tells which codec the publisher uses, unless it is known or was told a moment ago.
+    pub(super) fn tell_codec(&mut self, ctx: &mut Context<'_>) {
+        let Some(codec) = self.codec.filter(|codec| self.told_codec != Some(*codec)) else { return };
+        // Sound changes between Opus and RED as it goes.
+        let is_news = self.told_codec.is_none_or(|told| told.kind() == MediaKind::Video);
+        if is_news && ctx.now >= self.codec_due && matches!(self.source, Source::Peer(_)) {
+            ctx.events.push(Event::PublicationCodec { transport: self.sender, publication: self.id, codec });
+            self.told_codec = Some(codec);
+            self.codec_due = ctx.now + CODEC_INTERVAL;
+        }
     }
 }

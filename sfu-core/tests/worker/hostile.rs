@@ -9,7 +9,7 @@ use sfu_core::ids::PublicationId;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::{PayloadType, Ssrc};
 use sfu_rtc::media::MediaKind::*;
-use sfu_rtc::media::{Direction, MediaSection};
+use sfu_rtc::media::{Codec, Direction, MediaSection};
 use sfu_rtc::rtp::extension::ExtensionKind;
 
 const CLIENTS: usize = 3;
@@ -277,4 +277,29 @@ fn repair_is_bounded_whatever_is_asked() {
     let (media, repair): (Vec<_>, Vec<_>) = world.clients[viewer].rtp.iter().partition(|p| p.ssrc == Ssrc(0x7000));
     assert_eq!(media.len(), 300);
     assert!(repair.len() < 300 + 10 * 66, "{}", repair.len());
+}
+
+#[test]
+fn a_codec_that_changes_with_every_packet_is_told_once_a_second_and_the_last_one_stays() {
+    let mut world = World::new();
+    let camera = world.join(vec![with_h264(published("v", Video))]);
+    world.connect(camera);
+    world.publish(camera, "v");
+    let mut source = Vp8Source::new("v", 10);
+    let mut told = Vec::new();
+    for n in 0..400 {
+        let mut packet = source.picture(n == 0);
+        if n % 2 == 1 || n > 300 {
+            packet.payload_type = H264;
+        }
+        world.send(camera, &packet);
+        world.pass(10);
+        told.extend(world.events().into_iter().filter_map(|event| match event {
+            sfu_core::event::Event::PublicationCodec { codec, .. } => Some(codec),
+            _ => None,
+        }));
+    }
+    // In four seconds: the first at once.
+    assert!((2..=5).contains(&told.len()), "{told:?}");
+    assert_eq!((told.first(), told.last()), (Some(&Codec::Vp8), Some(&Codec::H264)));
 }

@@ -53,7 +53,7 @@ fn picture_crosses_over_and_its_keyframe_is_asked_for_at_once() {
     assert!(got.iter().all(|packet| (packet.ssrc, packet.payload_type) == (Ssrc(SLOT), VP8)));
     assert_continuous(got);
     assert_eq!(pair.here.keyframe_requests(camera), 1);
-    let codec = Event::PublicationCodec { publication, codec: Codec::Vp8 };
+    let codec = Event::PublicationCodec { transport: id(camera), publication, codec: Codec::Vp8 };
     assert!(pair.here.events().contains(&codec));
     let events = pair.there.events();
     assert!(!events.contains(&codec), "its origin tells it, nobody else");

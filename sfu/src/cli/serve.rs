@@ -69,6 +69,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     let control = Control::new(Arc::clone(&config), clock, &certificate, workers.clone());
     tokio::spawn(Arc::clone(&control).handle_reports(from_workers));
     tokio::spawn(Arc::clone(&control).sweep());
+    tokio::spawn(Arc::clone(&control).tell_news());
     tokio::spawn(Arc::clone(&control).watch_quality());
     if let Some(listener) = tcp {
         tokio::spawn(net::accept_tcp(listener, workers.clone(), Connections::of_ice_tcp(&config.limits)));

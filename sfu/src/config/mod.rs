@@ -178,11 +178,13 @@ pub(crate) struct SignalConfig {
     pub(crate) ping_interval_seconds: u64,
     /// How long a lost connection can be resumed.
     pub(crate) resume_seconds: u64,
+    /// How long changes of a room are gathered before all are told; longer in large rooms.
+    pub(crate) news_interval_millis: u64,
 }
 
 impl Default for SignalConfig {
     fn default() -> Self {
-        Self { ping_interval_seconds: 20, resume_seconds: 30 }
+        Self { ping_interval_seconds: 20, resume_seconds: 30, news_interval_millis: 50 }
     }
 }
 
@@ -238,6 +240,14 @@ pub(crate) struct LimitsConfig {
     pub(crate) messages_per_second: u32,
     /// Bytes of data messages per second of one participant, over time.
     pub(crate) data_bytes_per_second: u32,
+    /// The same with each copy to a receiver counted.
+    pub(crate) data_copies_bytes_per_second: u32,
+    /// Bytes of data messages per second to all participants of a room together, over time.
+    pub(crate) room_data_bytes_per_second: u32,
+    /// Changes per second of one participant, over time: joins, offers, publications, mutes.
+    pub(crate) changes_per_second: u32,
+    /// Bytes per second of what a room is told of such changes, to all its participants together.
+    pub(crate) room_bytes_per_second: u32,
     /// Bits of media per second that one participant may send; what is over that is dropped.
     pub(crate) media_bits_per_second: u64,
     /// Packets of media per second that one participant may send.
@@ -267,6 +277,10 @@ impl Default for LimitsConfig {
             body_bytes: 32 * 1024,
             messages_per_second: 50,
             data_bytes_per_second: 1_000_000,
+            data_copies_bytes_per_second: 4_000_000,
+            room_data_bytes_per_second: 16_000_000,
+            changes_per_second: 4,
+            room_bytes_per_second: 16_000_000,
             media_bits_per_second: 20_000_000,
             media_packets_per_second: 5_000,
         }

@@ -78,7 +78,9 @@ impl Control {
         let state = room.lock();
         let owner = state.publisher(publication).ok_or_else(super::publish::no_publication)?;
         let directive = self.directives.record(publication, directive);
-        owner.outbox.push(Outgoing::new(Body::EncoderDirective(directive.clone())));
+        if owner.is_told() {
+            owner.outbox.push(Outgoing::new(Body::EncoderDirective(directive.clone())));
+        }
         Ok(directive)
     }
 }

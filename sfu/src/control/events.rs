@@ -75,16 +75,14 @@ impl Control {
                     }
                 }
             }
-            Event::PublicationCodec { publication, codec } => {
-                // The event names no room; a publication's first packet is rare enough to look.
-                for room in self.all_rooms().iter().filter(|room| room.spread().is_on(worker)) {
-                    let mut state = room.lock();
-                    let Some(owner) = state.publisher_mut(publication) else { continue };
-                    let id = owner.id;
-                    if let Some(publication) = owner.publication_mut(publication) {
-                        publication.codec = Some(codec);
-                    }
+            Event::PublicationCodec { transport, publication, codec } => {
+                let Some((room, id)) = self.transports.get(&transport).map(|owner| owner.clone()) else { return };
+                let mut state = room.lock();
+                let owner = state.participants.get_mut(&id);
+                if let Some(publication) = owner.and_then(|owner| owner.publication_mut(publication)) {
+                    publication.codec = Some(codec);
                     state.announce(id);
+                    room.tell(&mut state);
                 }
             }
             Event::SlotSwitched { transport, mid, publication } => {
@@ -111,7 +109,7 @@ impl Control {
         let message = Outgoing::new(Body::Overload(Overload { stage: translate::stage(stage).into() }));
         for room in self.all_rooms().iter().filter(|room| room.spread().is_on(worker)) {
             let state = room.lock();
-            for participant in state.participants.values().filter(|p| p.worker.index() == worker) {
+            for participant in state.participants.values().filter(|p| p.is_told() && p.worker.index() == worker) {
                 participant.outbox.push(Arc::clone(&message));
             }
         }

@@ -2,6 +2,7 @@
 
 use super::Control;
 use super::auth::{MAX_METADATA, MAX_NAME, Permit, RoomOptions, check_text, clip};
+use super::budget::Budget;
 use super::error::ControlError;
 use super::ids::ParticipantId;
 use super::negotiation::{Negotiated, parse_offer};
@@ -16,10 +17,19 @@ use crate::worker_thread::WorkerHandle;
 use sfu_core::ids::TransportId;
 use sfu_proto::v1::{Answer, IceServer, Joined, LeaveReason, Offer};
 use sfu_rtc::media::{Codec, Direction, MediaSection};
+use sfu_rtc::time::Duration;
 use std::sync::Arc;
 
 /// Letters in a session's secret: 24 are worth 142 bits.
 const SECRET_LEN: usize = 24;
+
+/// What an entry costs in bytes of the room's budget: reading the offer, making keys and the answer is about as much
+/// work as sending so many.
+const ENTRY_COST: usize = 64 * 1024;
+/// And for each whom the newcomer is told of, or who is told of it.
+const ENTRY_COST_PER_PARTICIPANT: usize = 256;
+/// Longer than this nobody waits for an entry's turn.
+const ENTRY_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Longest name and version of a client's software that is kept.
 const MAX_CLIENT: usize = 128;
@@ -50,6 +60,27 @@ struct JoinPlan {
 }
 
 impl Control {
+    /// What an entry costs the room of this name: how long it has to wait for its turn.
+    pub(crate) fn pace_entry(&self, room: &str, identity: &str, access: Access) -> Result<Duration, ControlError> {
+        let Some(room) = self.room(room) else { return Ok(Duration::ZERO) };
+        let now = self.clock.now();
+        let mut state = room.lock();
+        if let Some(budget) = state.budget_of(identity) {
+            budget.change(now)?;
+        }
+        let cost = ENTRY_COST + state.told_at_entry(access) * ENTRY_COST_PER_PARTICIPANT;
+        state.entries.reserve(cost, ENTRY_PATIENCE, now).ok_or_else(|| {
+            ControlError::too_fast("Too many enter the room at once (limits.room_bytes_per_second); try again.")
+        })
+    }
+
+    /// The same for somebody who takes a session up again.
+    pub(crate) fn pace_resume(&self, secret: &str) -> Result<Duration, ControlError> {
+        let Some((room, id)) = self.session(secret) else { return Ok(Duration::ZERO) };
+        let identity = room.lock().participants.get(&id).map(|participant| Arc::clone(&participant.identity));
+        identity.map_or(Ok(Duration::ZERO), |identity| self.pace_entry(&room.name, &identity, Access::Signal))
+    }
+
     /// Lets the bearer of `permit` enter. Where that is refused, all is as before.
     pub(crate) fn join(self: &Arc<Self>, permit: &Permit, request: JoinRequest) -> Result<Entered, ControlError> {
         self.check_admission(None)?;
@@ -120,7 +151,9 @@ impl Control {
         }
         let id = self.ids.participant();
         room.spread().enter(&plan.worker);
-        let participant = new_participant(id, permit, request, plan.worker);
+        let budget = state.budget_of(&permit.identity).cloned();
+        let budget = budget.unwrap_or_else(|| Arc::new(Budget::new(&self.config.limits, self.clock.now())));
+        let participant = new_participant(id, permit, request, plan.worker, budget);
         let (outbox, secret) = (Arc::clone(&participant.outbox), participant.secret.clone());
         let client = participant.client.clone();
         state.participants.insert(id, participant);
@@ -128,14 +161,15 @@ impl Control {
         self.sessions.insert(secret, (Arc::clone(room), id));
         let answer =
             plan.media.map(|(media, publications)| self.enter_media(room, state, id, request, media, publications));
+        room.fill_newcomers_slots(state, id);
         state.announce(id);
         room.replan(state);
-        let attachment = outbox.attach();
+        let (attachment, budget) = (outbox.attach(), Arc::clone(&state.participants[&id].budget));
         let joined = self.joined(room, state, id, answer);
         tracing::info!(
             room = room.name, participant = %id, identity = permit.identity, access = ?request.access, client, "joined"
         );
-        let session = Session::new(Arc::clone(self), Arc::clone(room), id, outbox, attachment);
+        let session = Session::new(Arc::clone(self), Arc::clone(room), id, (outbox, attachment), budget);
         Ok(Entered { session, joined })
     }
 
@@ -169,7 +203,7 @@ impl Control {
             identity: me.identity.to_string(),
             session: me.secret.clone(),
             room: Some(room.info(state)),
-            participants: state.others(id),
+            participants: if me.is_told() { state.others(id) } else { Vec::new() },
             answer,
             ice_servers: self.ice_servers(),
             grants: Some(me.grants_info()),
@@ -257,7 +291,13 @@ fn check_useful(access: Access, sections: &[MediaSection]) -> Result<(), Control
     }
 }
 
-fn new_participant(id: ParticipantId, permit: &Permit, request: &JoinRequest, worker: WorkerHandle) -> Participant {
+fn new_participant(
+    id: ParticipantId,
+    permit: &Permit,
+    request: &JoinRequest,
+    worker: WorkerHandle,
+    budget: Arc<Budget>,
+) -> Participant {
     let name = permit.name.clone().unwrap_or_else(|| clip(request.name.trim(), MAX_NAME));
     Participant {
         id,
@@ -270,12 +310,14 @@ fn new_participant(id: ParticipantId, permit: &Permit, request: &JoinRequest, wo
         worker,
         secret: random::text(SECRET_LEN),
         outbox: Arc::new(Outbox::default()),
+        budget,
         detached: None,
         manual_subscribe: request.manual_subscribe,
         media: None,
         media_lost: None,
         publications: Vec::new(),
         slots: Vec::new(),
+        candidates: Arc::default(),
         quality: None,
     }
 }

@@ -25,11 +25,13 @@ impl Control {
         let me = state.participants.get_mut(&id).filter(|p| p.access == Access::Signal).ok_or_else(gone)?;
         me.detached = None;
         let outbox = Arc::clone(&me.outbox);
+        let budget = Arc::clone(&me.budget);
         let attachment = outbox.attach();
+        room.fill_newcomers_slots(&mut state, id);
         let joined = self.joined(&room, &state, id, None);
         drop(state);
         tracing::info!(room = room.name, participant = %id, "resumed");
-        Ok((Session::new(Arc::clone(self), room, id, outbox, attachment), joined))
+        Ok((Session::new(Arc::clone(self), room, id, (outbox, attachment), budget), joined))
     }
 
     /// The connection of `session` was lost; it may come back.
@@ -124,6 +126,7 @@ impl Control {
                 "The connection was lost for too long.",
             );
         }
+        state.sweep_budgets(now);
         let timeout = Duration::from_secs(state.options.empty_timeout_seconds.unwrap_or(0));
         if state.empty_since.is_some_and(|since| now - since >= timeout) {
             self.close_room(room, &mut state, LeaveReason::RoomClosed, "The room was empty.");

@@ -4,7 +4,9 @@
 //! Lock order: a room's lock is taken alone; its spread's, an outbox's or the worker queue's may be taken below it. No map entry is
 //! held while a room's lock is waited for.
 
+mod agenda;
 pub(crate) mod auth;
+mod budget;
 mod directives;
 mod error;
 mod events;
@@ -12,6 +14,7 @@ mod ids;
 mod join;
 mod lifecycle;
 pub(crate) mod negotiation;
+mod news;
 mod outbox;
 mod participant;
 mod placement;
@@ -45,11 +48,13 @@ pub(crate) use stats::{HANDSHAKE_BUCKETS, Histogram, StatsCollector};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::worker_thread::WorkerHandle;
+use agenda::Agenda;
 use auth::{Authenticator, RoomOptions};
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use ids::Ids;
 use negotiation::Negotiator;
+use news::NewsPace;
 use sfu_core::ids::{RoomId, TransportId};
 use sfu_rtc::dtls::DtlsCertificate;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -69,6 +74,8 @@ pub(crate) struct Control {
     /// Signalling connections, joined or not.
     pub(crate) connections: AtomicUsize,
     negotiator: Negotiator,
+    agenda: Arc<Agenda>,
+    pace: NewsPace,
     ids: Ids,
     rooms: DashMap<String, Arc<Room>>,
     rooms_by_id: DashMap<RoomId, Arc<Room>>,
@@ -84,7 +91,10 @@ impl Control {
         certificate: &DtlsCertificate,
         workers: Vec<WorkerHandle>,
     ) -> Arc<Self> {
+        let agenda = Arc::<Agenda>::default();
         Arc::new(Self {
+            pace: NewsPace::new(&config, &agenda),
+            agenda,
             auth: Authenticator::new(&config.auth),
             negotiator: Negotiator::new(&config, certificate),
             config,
@@ -122,6 +132,17 @@ impl Control {
         self.sessions.get(secret).map(|session| session.clone())
     }
 
+    /// Tells rooms their news when it is time, for as long as the server runs.
+    pub(crate) async fn tell_news(self: Arc<Self>) {
+        loop {
+            let room = self.agenda.next(|| self.clock.now()).await;
+            let room = self.rooms_by_id.get(&room).map(|room| Arc::clone(&room));
+            if let Some(room) = room {
+                room.tell_in_turn();
+            }
+        }
+    }
+
     /// Refuses to make the room `name` where `may_create` or the number of rooms forbids it.
     pub(super) fn check_may_open(&self, name: &str, may_create: bool) -> Result<(), ControlError> {
         if !may_create {
@@ -142,7 +163,7 @@ impl Control {
                 let options = self.room_options(options);
                 let id = self.ids.room();
                 let worker_index = worker.index();
-                let room = Arc::new(Room::open(id, name.to_owned(), options, worker, self.clock.now()));
+                let room = Arc::new(Room::open(id, name.to_owned(), options, worker, (self.clock, self.pace.clone())));
                 self.rooms_by_id.insert(id, Arc::clone(&room));
                 entry.insert(Arc::clone(&room));
                 tracing::info!(room = name, worker = worker_index, "room opened");

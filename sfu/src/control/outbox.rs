@@ -38,6 +38,11 @@ impl Outgoing {
         Arc::new(Self { message, size, proto: OnceLock::new(), json: OnceLock::new() })
     }
 
+    /// Bytes as binary protobuf.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
     /// As binary protobuf.
     pub(crate) fn proto(&self) -> &[u8] {
         self.proto.get_or_init(|| self.message.encode_to_vec())

@@ -1,10 +1,11 @@
 //! One session of a participant, as the control plane holds it.
 
 use super::auth::GrantClaims;
+use super::budget::Budget;
 use super::ids::{ParticipantId, publication_text};
 use super::negotiation::Media;
 use super::outbox::Outbox;
-use super::slots::Wish;
+use super::slots::{Candidates, Wish};
 use super::translate;
 use crate::worker_thread::WorkerHandle;
 use sfu_core::command::LayerPreference;
@@ -41,6 +42,7 @@ pub(crate) struct Participant {
     /// Names the session to Resume, and to WHIP and WHEP as part of its URL.
     pub(crate) secret: String,
     pub(crate) outbox: Arc<Outbox>,
+    pub(crate) budget: Arc<Budget>,
     /// Since when no WebSocket is attached.
     pub(crate) detached: Option<Instant>,
     /// Leaves slots empty until asked.
@@ -50,6 +52,8 @@ pub(crate) struct Participant {
     pub(crate) media_lost: Option<Instant>,
     pub(crate) publications: Vec<Publication>,
     pub(crate) slots: Vec<Slot>,
+    /// What may go into them, as it has been told.
+    pub(crate) candidates: Arc<Candidates>,
     /// Last connection quality that the room was told.
     pub(crate) quality: Option<f32>,
 }
@@ -86,6 +90,11 @@ impl Participant {
     /// Whether others are told of it.
     pub(crate) fn is_visible(&self) -> bool {
         self.access != Access::Whep
+    }
+
+    /// Whether it is told anything: WHIP and WHEP have no way for it.
+    pub(crate) fn is_told(&self) -> bool {
+        self.access == Access::Signal
     }
 
     pub(crate) fn publication(&self, id: PublicationId) -> Option<&Publication> {

@@ -84,7 +84,8 @@ impl Control {
             return;
         }
         let message = Outgoing::new(Body::ConnectionQuality(ConnectionQualityUpdate { participants: changed }));
-        state.participants.values().for_each(|participant| participant.outbox.push_lossy(Arc::clone(&message)));
+        let told = state.participants.values().filter(|participant| participant.is_told());
+        told.for_each(|participant| participant.outbox.push_lossy(Arc::clone(&message)));
     }
 }
 

@@ -1,12 +1,12 @@
 //! A token bucket (as in RFC 2697, one rate): so much per second over time, with bursts of some seconds' worth.
 
-use sfu_rtc::time::Instant;
+use sfu_rtc::time::{Duration, Instant};
 
 /// A burst may be worth this many seconds of the rate.
 const BURST_SECONDS: f64 = 4.0;
 
 /// How fast something may happen.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rate {
     per_second: f64,
     tokens: f64,
@@ -20,17 +20,44 @@ impl Rate {
         Self { per_second, tokens: per_second * BURST_SECONDS, last: now }
     }
 
+    /// Whether `amount` may happen now. What is more than the largest burst may where nothing has been taken.
+    pub(crate) fn has(&self, amount: usize, now: Instant) -> bool {
+        self.earned(now) >= (amount as f64).min(self.burst())
+    }
+
     /// Takes `amount`; false, and nothing taken, where that would be too much.
     pub(crate) fn take(&mut self, amount: usize, now: Instant) -> bool {
-        let earned = (now - self.last).as_secs_f64() * self.per_second;
-        self.tokens = (self.tokens + earned).min(self.per_second * BURST_SECONDS);
-        self.last = now;
-        let amount = amount as f64;
-        let enough = self.tokens >= amount;
+        let enough = self.has(amount, now);
         if enough {
-            self.tokens -= amount;
+            self.spend(amount, now);
         }
         enough
+    }
+
+    /// Takes `amount` for when there is enough: how long that is from now. `None`, and nothing taken, where it would be
+    /// longer than `patience`.
+    pub(crate) fn reserve(&mut self, amount: usize, patience: Duration, now: Instant) -> Option<Duration> {
+        let missing = (amount as f64).min(self.burst()) - self.earned(now);
+        let wait = Duration::try_from_secs_f64(missing.max(0.0) / self.per_second).unwrap_or(Duration::MAX);
+        if wait > patience {
+            return None;
+        }
+        self.spend(amount, now);
+        Some(wait)
+    }
+
+    fn spend(&mut self, amount: usize, now: Instant) {
+        self.tokens = self.earned(now) - amount as f64;
+        self.last = now;
+    }
+
+    fn burst(&self) -> f64 {
+        self.per_second * BURST_SECONDS
+    }
+
+    /// What there is by now; less than nothing where more was taken than there was.
+    fn earned(&self, now: Instant) -> f64 {
+        (self.tokens + (now - self.last).as_secs_f64() * self.per_second).min(self.burst())
     }
 }
 
@@ -45,5 +72,24 @@ mod tests {
         assert_eq!(passed(&mut rate, Instant::ZERO), 40);
         assert_eq!(passed(&mut rate, Instant::from_millis(500)), 5);
         assert_eq!(passed(&mut rate, Instant::from_millis(3_600_000)), 40);
+    }
+
+    #[test]
+    fn what_is_larger_than_any_burst_passes_alone_and_is_paid_for() {
+        let mut rate = Rate::new(10, Instant::ZERO);
+        assert!(rate.take(100, Instant::ZERO));
+        assert!(!rate.take(1, Instant::from_millis(5_900)), "60 are owed");
+        assert!(rate.take(1, Instant::from_millis(6_200)));
+    }
+
+    #[test]
+    fn reservations_queue_and_have_an_end() {
+        let mut rate = Rate::new(10, Instant::ZERO);
+        let mut reserve = |amount, at| rate.reserve(amount, Duration::from_secs(2), Instant::from_millis(at));
+        assert_eq!(reserve(40, 0), Some(Duration::ZERO));
+        assert_eq!(reserve(10, 0), Some(Duration::from_secs(1)));
+        assert_eq!(reserve(10, 0), Some(Duration::from_secs(2)));
+        assert_eq!(reserve(1, 0), None);
+        assert_eq!(reserve(1, 1_000), Some(Duration::from_millis(1_100)));
     }
 }

@@ -37,6 +37,7 @@ fn control() -> Arc<Control> {
         participants_per_room: 3,
         publications_per_participant: 2,
         sections_per_participant: 18,
+        changes_per_second: 20,
         ..LimitsConfig::default()
     };
     let workers = (0..2).map(WorkerHandle::idle).collect();
@@ -54,7 +55,7 @@ fn state(control: &Control) -> String {
     show(control.rooms_by_id.iter().map(|entry| format!("{:?}", entry.key())).collect());
     show(control.transports.iter().map(|e| format!("{:?} {:?}", e.key(), (e.value().0.id, e.value().1))).collect());
     show(control.sessions.iter().map(|e| format!("{:?} {:?}", e.key(), (e.value().0.id, e.value().1))).collect());
-    show(vec![format!("{:?}", control.directives)]);
+    show(vec![format!("{:?}", control.directives), format!("{:?}", control.agenda)]);
     show(control.workers.iter().map(WorkerHandle::shown).collect());
     text
 }

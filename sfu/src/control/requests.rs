@@ -1,10 +1,11 @@
 //! What a client may ask for once it is in a room.
 
+use super::budget::Budget;
 use super::error::ControlError;
 use super::ids::{ParticipantId, parse_participant, parse_publication};
 use super::negotiation::{Change, parse_offer};
 use super::outbox::{Next, Outbox, Outgoing};
-use super::participant::Publication;
+use super::participant::{Participant, Publication};
 use super::publish::no_publication;
 use super::room::{Room, RoomState};
 use super::{Control, Wish, publish};
@@ -29,6 +30,7 @@ pub(crate) struct Session {
     pub(crate) id: ParticipantId,
     outbox: Arc<Outbox>,
     attachment: u64,
+    budget: Arc<Budget>,
 }
 
 impl Session {
@@ -36,10 +38,10 @@ impl Session {
         control: Arc<Control>,
         room: Arc<Room>,
         id: ParticipantId,
-        outbox: Arc<Outbox>,
-        attachment: u64,
+        (outbox, attachment): (Arc<Outbox>, u64),
+        budget: Arc<Budget>,
     ) -> Self {
-        Self { control, room, id, outbox, attachment }
+        Self { control, room, id, outbox, attachment, budget }
     }
 
     /// The next message for the client.
@@ -62,6 +64,10 @@ impl Session {
     /// Carries out one request. `Ok(None)` needs no reply.
     pub(crate) fn handle(&self, request: &Request) -> Result<Option<Reply>, ControlError> {
         let done = |()| Some(Reply::Done(Done {}));
+        // A moderator's may come in a row (all of a room are muted), and are told together as others are.
+        if let Request::Offer(_) | Request::Publish(_) | Request::Unpublish(_) | Request::SetMuted(_) = request {
+            self.budget.change(self.control.clock.now())?;
+        }
         match request {
             Request::Join(_) | Request::Resume(_) => {
                 Err(ControlError::bad_message("This connection has joined already; open another one."))
@@ -141,10 +147,11 @@ impl Session {
         me.media = Some(negotiated.media);
         me.media_lost = None;
         let changed = control.carry_out(&self.room, me, plan);
+        self.room.fill_own_slots(me);
         if changed || ended {
             state.announce(self.id);
+            self.room.replan(&mut state);
         }
-        self.room.replan(&mut state);
         Ok(Answer { sdp: negotiated.answer, publications })
     }
 
@@ -181,7 +188,7 @@ impl Session {
             let text = format!("A data message has at most {MAX_DATA} bytes and its topic at most {MAX_TOPIC}.");
             return Err(ControlError::limit(text));
         }
-        let state = self.state()?;
+        let state = &mut *self.state()?;
         let me = &state.participants[&self.id];
         if !me.grants.data {
             return Err(ControlError::forbidden("The token does not allow data messages."));
@@ -191,8 +198,11 @@ impl Session {
             data.to.iter().map(|name| parse_participant(name).ok_or_else(unknown)).collect::<Result<_, _>>()?;
         let body = Data { from: self.id.to_string(), payload: data.payload.clone(), topic: data.topic.clone() };
         let message = Outgoing::new(Reply::Data(body));
-        let others = state.participants.values().filter(|other| other.id != self.id);
-        for other in others.filter(|other| to.is_empty() || to.contains(&other.id)) {
+        let is_for =
+            |other: &&Participant| other.id != self.id && other.is_told() && (to.is_empty() || to.contains(&other.id));
+        let copies = state.participants.values().filter(is_for).count();
+        self.budget.data(message.size(), copies, &mut state.data, self.control.clock.now())?;
+        for other in state.participants.values().filter(is_for) {
             if data.lossy {
                 other.outbox.push_lossy(Arc::clone(&message));
             } else {
@@ -245,7 +255,7 @@ impl Control {
         id: sfu_core::ids::PublicationId,
     ) -> Result<(), ControlError> {
         self.set_muted(room, state, id, true)?;
-        if let Some(owner) = state.publisher(id) {
+        if let Some(owner) = state.publisher(id).filter(|owner| owner.is_told()) {
             let muted = Muted { publication_id: super::publication_text(id), muted: true };
             owner.outbox.push(Outgoing::new(Reply::Muted(muted)));
         }

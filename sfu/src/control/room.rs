@@ -2,20 +2,22 @@
 //! together with the commands to its worker, so that the worker sees changes in the order in which they were made.
 
 use super::auth::RoomOptions;
+use super::budget::{Budget, WHOLE_AGAIN};
 use super::ids::{ParticipantId, publication_text};
 use super::lock;
 use super::negotiation::Media;
+use super::news::{News, NewsPace};
 use super::outbox::Outgoing;
-use super::participant::{Participant, Publication, Slot};
+use super::participant::{Access, Participant, Publication, Slot};
+use super::rate::Rate;
 use super::slots::{self, Candidate, Candidates, Rank, SlotView};
 use super::spread::Spread;
+use crate::clock::Clock;
 use crate::worker_thread::WorkerHandle;
 use sfu_core::command::Command;
 use sfu_core::ids::{PublicationId, RoomId};
 use sfu_proto::v1::server_message::Body;
-use sfu_proto::v1::{
-    ActiveSpeakers, LeaveReason, ParticipantInfo, RoomInfo, RosterUpdate, SlotAssignment, Slots, Source, Speaker,
-};
+use sfu_proto::v1::{ActiveSpeakers, LeaveReason, ParticipantInfo, RoomInfo, SlotAssignment, Slots, Source, Speaker};
 use sfu_rtc::ids::Mid;
 use sfu_rtc::time::Instant;
 use std::collections::{BTreeMap, HashMap};
@@ -29,6 +31,8 @@ const RECENT_SPEAKERS: usize = 32;
 pub(crate) struct Room {
     pub(crate) id: RoomId,
     pub(crate) name: String,
+    pub(super) clock: Clock,
+    pub(super) pace: NewsPace,
     spread: Mutex<Spread>,
     state: Mutex<RoomState>,
 }
@@ -46,11 +50,27 @@ pub(crate) struct RoomState {
     speakers: Vec<(ParticipantId, f32)>,
     /// Who spoke last, latest first.
     recent_speakers: Vec<ParticipantId>,
+    /// What may go into slots, as everybody has been told of it.
+    candidates: Arc<Candidates>,
+    pub(super) news: News,
+    /// Of those who enter, in bytes of what that costs.
+    pub(super) entries: Rate,
+    /// Of data messages to all.
+    pub(super) data: Rate,
+    /// What those have left who went a moment ago, and when they went.
+    budgets: HashMap<Arc<str>, (Arc<Budget>, Instant)>,
 }
 
 impl Room {
     /// An empty room; tells its first worker.
-    pub(crate) fn open(id: RoomId, name: String, options: RoomOptions, worker: WorkerHandle, now: Instant) -> Self {
+    pub(crate) fn open(
+        id: RoomId,
+        name: String,
+        options: RoomOptions,
+        worker: WorkerHandle,
+        (clock, pace): (Clock, NewsPace),
+    ) -> Self {
+        let now = clock.now();
         let state = RoomState {
             options,
             participants: BTreeMap::new(),
@@ -58,8 +78,13 @@ impl Room {
             empty_since: Some(now),
             speakers: Vec::new(),
             recent_speakers: Vec::new(),
+            candidates: Arc::default(),
+            news: News::new(now),
+            entries: pace.rate(now),
+            data: pace.data_rate(now),
+            budgets: HashMap::new(),
         };
-        Self { id, name, spread: Mutex::new(Spread::open(id, worker)), state: Mutex::new(state) }
+        Self { id, name, clock, pace, spread: Mutex::new(Spread::open(id, worker)), state: Mutex::new(state) }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, RoomState> {
@@ -79,15 +104,31 @@ impl Room {
         }
     }
 
-    /// Fills the slots of everybody anew and tells worker and subscribers what changed.
+    /// The slots have to be filled anew; tells what has changed as [`Self::tell`] does.
     pub(crate) fn replan(&self, state: &mut RoomState) {
-        let candidates = state.candidates();
-        let publishers = state.publishers();
-        for participant in state.participants.values_mut() {
-            if self.replan_one(participant, &candidates) {
-                let slots = slot_infos(participant, &publishers);
-                participant.outbox.push(Outgoing::new(Body::Slots(Slots { slots })));
-            }
+        state.news.replan = true;
+        self.tell(state);
+    }
+
+    /// Fills the slots of everybody anew; tells worker and subscribers what changed. How many bytes that were.
+    pub(super) fn fill_slots(&self, state: &mut RoomState) -> usize {
+        state.candidates = Arc::new(state.gather_candidates());
+        let candidates = &state.candidates;
+        let fill = |participant: &mut Participant| {
+            participant.candidates = Arc::clone(candidates);
+            self.fill_own_slots(participant)
+        };
+        state.participants.values_mut().map(fill).sum()
+    }
+
+    /// Fills the slots of one who comes, or comes back, and is told of all that is there: more than the others have
+    /// been told, where news wait.
+    pub(super) fn fill_newcomers_slots(&self, state: &mut RoomState, id: ParticipantId) {
+        let candidates =
+            if state.news.replan { Arc::new(state.gather_candidates()) } else { Arc::clone(&state.candidates) };
+        if let Some(participant) = state.participants.get_mut(&id) {
+            participant.candidates = candidates;
+            self.replan_one(participant);
         }
     }
 
@@ -107,14 +148,27 @@ impl Room {
             let publication = publication_text(publication);
             tracing::info!(room = self.name, participant = %id, %mid, publication, "the subscriber lacks its codec");
         }
-        let slots = state.slots_of(id);
-        if let Some(participant) = state.participants.get(&id) {
-            participant.outbox.push(Outgoing::new(Body::Slots(Slots { slots })));
+        Self::tell_slots(participant);
+    }
+
+    /// Fills the slots of one whose own wishes have changed, with what it has been told of. How many bytes it was sent.
+    pub(super) fn fill_own_slots(&self, participant: &mut Participant) -> usize {
+        if self.replan_one(participant) { Self::tell_slots(participant) } else { 0 }
+    }
+
+    /// Tells a subscriber what its slots carry. How many bytes it was sent.
+    fn tell_slots(participant: &Participant) -> usize {
+        if !participant.is_told() {
+            return 0;
         }
+        let message = Outgoing::new(Body::Slots(Slots { slots: slot_infos(participant, &participant.candidates) }));
+        let bytes = message.size();
+        participant.outbox.push(message);
+        bytes
     }
 
     /// Whether anything changed.
-    fn replan_one(&self, participant: &mut Participant, candidates: &Candidates) -> bool {
+    fn replan_one(&self, participant: &mut Participant) -> bool {
         let Some(media) = &participant.media else { return false };
         if !participant.grants.subscribe {
             return false;
@@ -124,7 +178,7 @@ impl Room {
             .iter()
             .map(|slot| SlotView { kind: slot.kind, ordinal: slot.ordinal, wish: &slot.wish, current: slot.current })
             .collect();
-        let planned = slots::plan(participant.id, &views, candidates);
+        let planned = slots::plan(participant.id, &views, &participant.candidates);
         let mut changed = false;
         for (slot, source) in participant.slots.iter_mut().zip(planned) {
             if slot.current == source {
@@ -154,6 +208,7 @@ impl Room {
     ) -> Option<Participant> {
         let participant = state.participants.remove(&id)?;
         participant.outbox.close(reason, text);
+        state.budgets.insert(Arc::clone(&participant.identity), (Arc::clone(&participant.budget), now));
         let mut spread = self.spread();
         if let Some(Media { transport, .. }) = participant.media {
             participant.worker.send(Command::RemoveTransport { transport });
@@ -167,7 +222,7 @@ impl Room {
             state.empty_since = Some(now);
         }
         if participant.is_visible() {
-            state.broadcast(Body::Roster(RosterUpdate { participants: Vec::new(), left: vec![id.to_string()] }));
+            state.announce_left(id);
         }
         if let Some(heard) = heard {
             state.set_speakers(&heard);
@@ -179,24 +234,6 @@ impl Room {
 }
 
 impl RoomState {
-    /// Sends the same to everybody.
-    pub(crate) fn broadcast(&self, body: Body) {
-        let message = Outgoing::new(body);
-        for participant in self.participants.values() {
-            participant.outbox.push(Arc::clone(&message));
-        }
-    }
-
-    /// Tells everybody but itself what `id` is like now.
-    pub(crate) fn announce(&self, id: ParticipantId) {
-        let Some(participant) = self.participants.get(&id).filter(|p| p.is_visible()) else { return };
-        let roster = RosterUpdate { participants: vec![participant.info()], left: Vec::new() };
-        let message = Outgoing::new(Body::Roster(roster));
-        for other in self.participants.values().filter(|other| other.id != id) {
-            other.outbox.push(Arc::clone(&message));
-        }
-    }
-
     /// Everybody that `me` is told of.
     pub(crate) fn others(&self, me: ParticipantId) -> Vec<ParticipantInfo> {
         self.participants.values().filter(|p| p.id != me && p.is_visible()).map(Participant::info).collect()
@@ -204,8 +241,29 @@ impl RoomState {
 
     /// The slots of `id`, as it sees them.
     pub(crate) fn slots_of(&self, id: ParticipantId) -> Vec<SlotAssignment> {
-        let publishers = self.publishers();
-        self.participants.get(&id).map(|p| slot_infos(p, &publishers)).unwrap_or_default()
+        let candidates = self.gather_candidates();
+        self.participants.get(&id).map(|p| slot_infos(p, &candidates)).unwrap_or_default()
+    }
+
+    /// Of how many a newcomer is told, or how many are told of it, whichever is more.
+    pub(super) fn told_at_entry(&self, access: Access) -> usize {
+        let count = |is: fn(&Participant) -> bool| self.participants.values().filter(|p| is(p)).count();
+        match access {
+            Access::Signal => count(Participant::is_visible),
+            Access::Whip => count(Participant::is_told),
+            Access::Whep => 0,
+        }
+    }
+
+    /// What `identity` has left of an earlier session.
+    pub(super) fn budget_of(&self, identity: &str) -> Option<&Arc<Budget>> {
+        let here = self.participants.values().find(|participant| *participant.identity == *identity);
+        here.map(|participant| &participant.budget).or_else(|| self.budgets.get(identity).map(|(budget, _)| budget))
+    }
+
+    /// Forgets what is whole again.
+    pub(super) fn sweep_budgets(&mut self, now: Instant) {
+        self.budgets.retain(|_, (_, left)| now - *left < WHOLE_AGAIN);
     }
 
     /// The session of this identity.
@@ -239,7 +297,7 @@ impl RoomState {
         }
         self.recent_speakers.truncate(RECENT_SPEAKERS);
         let message = Outgoing::new(Body::ActiveSpeakers(self.active_speakers()));
-        for participant in self.participants.values() {
+        for participant in self.participants.values().filter(|participant| participant.is_told()) {
             participant.outbox.push_lossy(Arc::clone(&message));
         }
     }
@@ -255,7 +313,7 @@ impl RoomState {
         self.participants.values().flat_map(of).collect()
     }
 
-    fn candidates(&self) -> Candidates {
+    fn gather_candidates(&self) -> Candidates {
         let rank = |participant: &Participant, publication: &Publication| Rank {
             muted: publication.muted,
             not_screen: !matches!(publication.source, Source::Screen | Source::ScreenAudio),
@@ -278,7 +336,7 @@ impl RoomState {
     }
 }
 
-fn slot_infos(participant: &Participant, publishers: &HashMap<PublicationId, ParticipantId>) -> Vec<SlotAssignment> {
-    let publisher = |id: Option<PublicationId>| id.and_then(|id| publishers.get(&id).copied());
+fn slot_infos(participant: &Participant, candidates: &Candidates) -> Vec<SlotAssignment> {
+    let publisher = |id: Option<PublicationId>| id.and_then(|id| candidates.publisher(id));
     participant.slots.iter().map(|slot| slot.info(publisher(slot.current))).collect()
 }

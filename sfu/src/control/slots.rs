@@ -88,7 +88,8 @@ impl Candidates {
         self.of(kind).get(place)
     }
 
-    fn publisher(&self, publication: PublicationId) -> Option<ParticipantId> {
+    /// Whose publication this is.
+    pub(super) fn publisher(&self, publication: PublicationId) -> Option<ParticipantId> {
         Some(self.find(publication)?.publisher)
     }
 }

@@ -42,7 +42,7 @@ impl Control {
                 participant.worker.send(Command::SetPreference { transport: media.transport, mid, preference });
             }
         }
-        room.replan(state);
+        room.fill_own_slots(participant);
         Ok(())
     }
 }

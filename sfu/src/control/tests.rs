@@ -6,11 +6,12 @@ use crate::config::MediaConfig;
 use crate::net::bind_udp;
 use crate::worker_thread::{RelayHub, Report, WorkerParts, spawn};
 use auth::Permit;
+use prost::Message as _;
 use sfu_core::config::WorkerConfig;
 use sfu_core::event::{CloseReason, Event};
 use sfu_core::ids::PublicationId;
 use sfu_proto::v1::server_message::Body;
-use sfu_proto::v1::{Joined, LeaveReason, Offer, Publish, ServerMessage};
+use sfu_proto::v1::{Joined, LeaveReason, Offer, Publish, RosterUpdate, ServerMessage};
 use sfu_rtc::ids::Mid;
 use sfu_rtc::media::Codec;
 use tokio::sync::mpsc::{Sender, channel};
@@ -24,10 +25,16 @@ fn control() -> (Arc<Control>, Sender<Report>) {
 
 /// A control plane with so many workers, each of which takes two participants of a room before the next one does.
 fn control_of(workers: usize) -> (Arc<Control>, Sender<Report>) {
+    control_with(workers, |_| {})
+}
+
+/// The same, configured otherwise.
+fn control_with(workers: usize, configure: impl FnOnce(&mut Config)) -> (Arc<Control>, Sender<Report>) {
     let mut config = Config::default();
     config.limits.spread_at = 2;
     config.auth.open = true;
     config.signal.resume_seconds = 0;
+    configure(&mut config);
     let clock = Clock::start();
     let certificate = Arc::new(DtlsCertificate::generate());
     let (reports, from_workers) = channel(64);
@@ -50,6 +57,7 @@ fn control_of(workers: usize) -> (Arc<Control>, Sender<Report>) {
     };
     let control = Control::new(Arc::new(config), clock, &certificate, (0..workers).map(worker).collect());
     tokio::spawn(Arc::clone(&control).handle_reports(from_workers));
+    tokio::spawn(Arc::clone(&control).tell_news());
     (control, reports)
 }
 
@@ -100,6 +108,13 @@ impl Member {
     }
 }
 
+/// Waits until a room has been told all that has changed.
+async fn all_is_told(room: &Room) {
+    while room.lock().news.waits() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
 fn event(event: Event) -> Report {
     Report::Event { worker: 0, event }
 }
@@ -139,12 +154,118 @@ async fn slots_follow_who_speaks() {
         .await;
 }
 
+impl Member {
+    /// Mutes or unmutes the first publication, past any budget.
+    fn mute(&self, control: &Control, muted: bool) {
+        let room = &self.session.room;
+        control.set_muted(room, &mut room.lock(), self.publication(0), muted).unwrap();
+    }
+
+    /// All rosters that come before an answer that is asked for now.
+    async fn rosters(&self) -> Vec<RosterUpdate> {
+        all_is_told(&self.session.room).await;
+        self.session.send(Outgoing::new(Body::Pong(sfu_proto::v1::Pong { timestamp: 0 })));
+        let rosters = Mutex::new(Vec::new());
+        self.expect(|body| match body {
+            Body::Roster(roster) => {
+                lock(&rosters).push(roster);
+                None
+            }
+            Body::Pong(_) => Some(()),
+            _ => None,
+        })
+        .await;
+        rosters.into_inner().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn changes_that_come_fast_are_told_together_and_the_newest_wins() {
+    let (control, _reports) = control();
+    let watcher = Member::join(&control, Access::Signal);
+    let (one, two) = (Member::join(&control, Access::Signal), Member::join(&control, Access::Signal));
+    watcher.rosters().await;
+    for n in 0..1_000 {
+        one.mute(&control, n % 2 == 0);
+        two.mute(&control, n % 2 == 1);
+    }
+    let rosters = watcher.rosters().await;
+    // The first at once, the others in one.
+    assert!((1..=2).contains(&rosters.len()), "{rosters:?}");
+    let newest = rosters.last().unwrap();
+    let muted = |member: &Member| {
+        let id = member.session.id.to_string();
+        newest.participants.iter().find(|p| p.id == id).map(|p| p.publications[0].muted)
+    };
+    assert_eq!((muted(&one), muted(&two)), (Some(false), Some(true)));
+    // Whoever changed hears of the other, not of itself.
+    let ids: Vec<String> = one.rosters().await.into_iter().flat_map(|r| r.participants).map(|p| p.id).collect();
+    assert!(ids.contains(&two.session.id.to_string()) && !ids.contains(&one.session.id.to_string()), "{ids:?}");
+}
+
+#[tokio::test]
+async fn a_newcomer_is_told_of_all_and_nobody_misses_who_has_left() {
+    let (control, _reports) = control();
+    let watcher = Member::join(&control, Access::Signal);
+    let passers: Vec<Member> = (0..5).map(|_| Member::join(&control, Access::Signal)).collect();
+    // Nothing of this has been told when the last one comes.
+    assert!(watcher.session.room.lock().news.waits());
+    let newcomer = Member::join(&control, Access::Signal);
+    assert_eq!(newcomer.joined.participants.len(), 6);
+    let carried = newcomer.joined.slots.iter().filter(|slot| !slot.publication_id.is_empty()).count();
+    assert_eq!(carried, newcomer.joined.slots.len());
+    let mut gone: Vec<String> = passers.iter().map(|passer| passer.session.id.to_string()).collect();
+    passers.iter().for_each(|passer| passer.session.leave());
+    for member in [&watcher, &newcomer] {
+        let mut left: Vec<String> = member.rosters().await.into_iter().flat_map(|roster| roster.left).collect();
+        left.sort();
+        gone.sort();
+        assert_eq!(left, gone);
+    }
+}
+
+#[tokio::test]
+async fn more_news_than_a_room_may_get_come_later_and_all_come() {
+    let (control, _reports) = control_with(1, |config| config.limits.room_bytes_per_second = 20_000);
+    let members: Vec<Member> = (0..12).map(|_| Member::join(&control, Access::Signal)).collect();
+    let rosters = members[0].rosters().await;
+    let mut told: Vec<String> = rosters.iter().flat_map(|r| &r.participants).map(|p| p.id.clone()).collect();
+    told.dedup();
+    assert_eq!(told.len(), 11, "each once, in order");
+    // A quarter of a second's worth at a time, to eleven or twelve; one participant at least.
+    assert!(rosters.iter().all(|roster| roster.encoded_len() * 12 < 5_000 || roster.participants.len() == 1));
+}
+
+#[tokio::test]
+async fn an_entry_costs_what_is_told_because_of_it() {
+    let (control, _reports) = control();
+    let accesses = [Access::Signal, Access::Whip, Access::Whep];
+    let members = accesses.map(|access| Member::join(&control, access));
+    let state = members[0].session.room.lock();
+    // A viewer by WHEP is told of nobody, and nobody of it; one who publishes by WHIP is told nothing.
+    assert_eq!(accesses.map(|access| state.told_at_entry(access)), [2, 1, 0]);
+    assert_eq!(members.each_ref().map(|member| member.joined.participants.len()), [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn a_moderator_mutes_a_large_room_in_one_go() {
+    let (control, _reports) = control_with(1, |config| config.limits.changes_per_second = 1);
+    let members: Vec<Member> = (0..20).map(|_| Member::join(&control, Access::Signal)).collect();
+    for member in &members {
+        let publication_id = publication_text(member.publication(0));
+        let action = Some(sfu_proto::v1::moderate::Action::MutePublicationId(publication_id));
+        let moderate = sfu_proto::v1::client_message::Body::Moderate(sfu_proto::v1::Moderate { action });
+        members[0].session.handle(&moderate).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn the_codec_that_is_seen_is_told() {
     let (control, reports) = control();
     let (watcher, other) = (Member::join(&control, Access::Signal), Member::join(&control, Access::Signal));
     let publication = other.publication(1);
-    reports.send(event(Event::PublicationCodec { publication, codec: Codec::Vp8 })).await.unwrap();
+    let transport = other.transport();
+    reports.send(event(Event::PublicationCodec { transport, publication, codec: Codec::Vp8 })).await.unwrap();
     watcher
         .expect(|body| {
             let Body::Roster(roster) = body else { return None };
@@ -275,6 +396,7 @@ async fn what_is_published_later_and_what_ends_is_known_on_all_workers() {
         let state = member.session.room.lock();
         state.participants[&member.session.id].slots.iter().filter_map(|slot| slot.current).collect::<Vec<_>>()
     };
+    all_is_told(&first.session.room).await;
     assert!(carried(last).contains(&first.publication(1)) && carried(first).contains(&last.publication(1)));
     for (member, muted) in [(first, true), (last, true), (first, false)] {
         let publication_id = publication_text(member.publication(1));
@@ -289,6 +411,7 @@ async fn what_is_published_later_and_what_ends_is_known_on_all_workers() {
         let again = Publish { mid: "1".into(), muted: true, ..Publish::default() };
         assert!(member.session.handle(&sfu_proto::v1::client_message::Body::Publish(again)).is_ok());
     }
+    all_is_told(&first.session.room).await;
     // A transport that the worker gives up takes its publications with it, everywhere.
     let room = &first.session.room;
     control.end_media(room, &mut room.lock(), first.session.id);

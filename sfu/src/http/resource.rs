@@ -78,7 +78,7 @@ pub(super) fn session_routes(access: Access) -> MethodRouter<Arc<Control>> {
 }
 
 /// POST: a session begins.
-pub(super) fn begin(
+pub(super) async fn begin(
     control: &Arc<Control>,
     bearer: &Bearer,
     headers: &HeaderMap,
@@ -117,6 +117,7 @@ pub(super) fn begin(
         access: target.access,
         wish: target.wish,
     };
+    tokio::time::sleep(control.pace_entry(&request.room, &permit.identity, request.access)?).await;
     let Entered { session, joined } = control.join(&permit, request)?;
     let answer = joined.answer.map(|answer| answer.sdp).unwrap_or_default();
     let etag = with_media(&session.room, session.id, |media, _| Ok(etag(media)))?;

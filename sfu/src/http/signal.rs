@@ -18,7 +18,7 @@ use sfu_proto::v1::{ClientMessage, Join};
 use sfu_proto::{SUBPROTOCOL_JSON, SUBPROTOCOL_PROTO};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, sleep, timeout};
 
 /// How long a new connection may take to say what it wants.
 const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -142,7 +142,7 @@ impl Connection {
     /// From the first message to the session, and what the client is told of it. Whoever was refused has heard why.
     async fn begin(&mut self) -> Option<(Session, Arc<Outgoing>)> {
         let first = self.first().await?;
-        match self.enter(&first) {
+        match enter(&self.control, &first).await {
             Ok((session, joined)) => {
                 self.ticket.join();
                 Some((session, Outgoing::reply(first.id, joined)))
@@ -183,35 +183,6 @@ impl Connection {
         }
     }
 
-    fn enter(&self, first: &ClientMessage) -> Result<(Session, Reply), ControlError> {
-        match &first.body {
-            Some(Request::Join(join)) => {
-                let Entered { session, joined } = self.join(join)?;
-                Ok((session, Reply::Joined(joined)))
-            }
-            Some(Request::Resume(resume)) => {
-                let (session, joined) = self.control.resume(&resume.session)?;
-                Ok((session, Reply::Joined(joined)))
-            }
-            _ => Err(ControlError::bad_message("The first message must be Join or Resume.")),
-        }
-    }
-
-    fn join(&self, join: &Join) -> Result<Entered, ControlError> {
-        let permit = self.control.auth.admit(&join.token, &join.room, None)?;
-        let request = JoinRequest {
-            room: join.room.clone(),
-            name: join.name.clone(),
-            metadata: join.metadata.clone(),
-            client: join.client.clone(),
-            offer: join.offer.clone(),
-            manual_subscribe: join.manual_subscribe,
-            access: Access::Signal,
-            wish: Wish::Auto,
-        };
-        self.control.join(&permit, request)
-    }
-
     /// Carries messages both ways until the connection ends.
     async fn talk(&mut self, session: &Session) -> End {
         let control = Arc::clone(&self.control);
@@ -219,7 +190,6 @@ impl Connection {
         let limits = &control.config.limits;
         let now = control.clock.now();
         let mut messages = Rate::new(limits.messages_per_second, now);
-        let mut data = Rate::new(limits.data_bytes_per_second, now);
         let mut errors = 0;
         let deadline = tokio::time::sleep(silence);
         tokio::pin!(deadline);
@@ -239,13 +209,9 @@ impl Connection {
             }
             let (id, result) = match incoming {
                 Incoming::Request(request) => {
-                    let now = control.clock.now();
-                    let bytes = data_bytes(&request);
-                    if !messages.take(1, now) || (bytes > 0 && !data.take(bytes, now)) {
-                        (request.id, Err(too_fast()))
-                    } else {
-                        (request.id, handle(session, &request))
-                    }
+                    let result =
+                        if messages.take(1, control.clock.now()) { handle(session, &request) } else { Err(too_fast()) };
+                    (request.id, result)
                 }
                 Incoming::Unreadable(why) => (0, Err(ControlError::bad_message(why))),
                 Incoming::Control if messages.take(1, control.clock.now()) => continue,
@@ -354,8 +320,39 @@ impl Connection {
     }
 }
 
+async fn enter(control: &Arc<Control>, first: &ClientMessage) -> Result<(Session, Reply), ControlError> {
+    match &first.body {
+        Some(Request::Join(request)) => {
+            let Entered { session, joined } = join(control, request).await?;
+            Ok((session, Reply::Joined(joined)))
+        }
+        Some(Request::Resume(resume)) => {
+            sleep(control.pace_resume(&resume.session)?).await;
+            let (session, joined) = control.resume(&resume.session)?;
+            Ok((session, Reply::Joined(joined)))
+        }
+        _ => Err(ControlError::bad_message("The first message must be Join or Resume.")),
+    }
+}
+
+async fn join(control: &Arc<Control>, join: &Join) -> Result<Entered, ControlError> {
+    let permit = control.auth.admit(&join.token, &join.room, None)?;
+    let request = JoinRequest {
+        room: join.room.clone(),
+        name: join.name.clone(),
+        metadata: join.metadata.clone(),
+        client: join.client.clone(),
+        offer: join.offer.clone(),
+        manual_subscribe: join.manual_subscribe,
+        access: Access::Signal,
+        wish: Wish::Auto,
+    };
+    sleep(control.pace_entry(&join.room, &permit.identity, Access::Signal)?).await;
+    control.join(&permit, request)
+}
+
 fn too_fast() -> ControlError {
-    ControlError::too_fast("Too many messages or too much data in a short time; slow down.")
+    ControlError::too_fast("Too many messages in a short time (limits.messages_per_second); slow down.")
 }
 
 fn handle(session: &Session, request: &ClientMessage) -> Result<Option<Reply>, ControlError> {
@@ -371,12 +368,5 @@ fn reply(id: u32, result: Result<Option<Reply>, ControlError>) -> Option<Arc<Out
         Ok(Some(body)) if id != 0 || matches!(body, Reply::Pong(_)) => Some(Outgoing::reply(id, body)),
         Ok(_) => None,
         Err(error) => Some(Outgoing::reply(id, Reply::Error(error.into()))),
-    }
-}
-
-fn data_bytes(request: &ClientMessage) -> usize {
-    match &request.body {
-        Some(Request::SendData(data)) => data.payload.len(),
-        _ => 0,
     }
 }

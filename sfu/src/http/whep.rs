@@ -30,7 +30,7 @@ async fn begin_speaker(
 ) -> Result<Response, Problem> {
     let base = format!("/whep/{}/-", resource::segment(&room));
     let target = Target { room, identity: None, access: Access::Whep, wish: Wish::Auto, base };
-    resource::begin(&control, &bearer, &headers, &body, target)
+    resource::begin(&control, &bearer, &headers, &body, target).await
 }
 
 async fn begin_stream(
@@ -53,5 +53,5 @@ async fn begin_stream(
         return Err(ControlError::not_found(format!("Nobody named `{stream}` is in room `{room}`.")).into());
     }
     let target = Target { room, identity: None, access: Access::Whep, wish: Wish::Identity(stream), base };
-    resource::begin(&control, &bearer, &headers, &body, target)
+    resource::begin(&control, &bearer, &headers, &body, target).await
 }

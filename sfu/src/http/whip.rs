@@ -26,5 +26,5 @@ async fn begin(
 ) -> Result<Response, Problem> {
     let base = format!("/whip/{}/{}", resource::segment(&room), resource::segment(&stream));
     let target = Target { room, identity: Some(stream), access: Access::Whip, wish: Wish::Auto, base };
-    resource::begin(&control, &bearer, &headers, &body, target)
+    resource::begin(&control, &bearer, &headers, &body, target).await
 }

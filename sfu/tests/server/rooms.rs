@@ -130,3 +130,22 @@ async fn moderators_mute_remove_and_close() {
     let (_back, joined) = server.join("demo", json!({ "token": token(json!({ "sub": "bob" })) })).await;
     assert!(joined.get("participants").is_none(), "a new room of the same name");
 }
+
+#[tokio::test]
+async fn what_comes_too_fast_is_refused_and_joining_again_gains_nothing() {
+    let server = Server::configured("[limits]\nchanges_per_second = 1\nroom_data_bytes_per_second = 1000");
+    let (mut bob, _) = server.join("demo", json!({ "token": token(json!({ "sub": "bob" })) })).await;
+    let (mut alice, joined) = server.join("demo", json!({ "token": token(json!({})) })).await;
+    let mute = json!({ "setMuted": { "publicationId": joined["publications"][0]["id"], "muted": true } });
+    while alice.request(mute.clone()).await.get("done").is_some() {}
+    assert_eq!(alice.refusal(mute).await, "ERROR_CODE_LIMIT");
+    let again = json!({ "join": { "token": token(json!({})), "room": "demo" } });
+    assert_eq!(server.client().await.refusal(again).await, "ERROR_CODE_LIMIT");
+    // Who is refused stays, and the others have budgets of their own; but the room has one, too.
+    let data = json!({ "sendData": { "payload": "A".repeat(2_000) } });
+    assert!(bob.request(data.clone()).await.get("done").is_some());
+    while alice.request(data.clone()).await.get("done").is_some() {}
+    assert_eq!(bob.refusal(data).await, "ERROR_CODE_LIMIT");
+    let again = json!({ "setMuted": { "publicationId": "t_0", "muted": true } });
+    assert_eq!(bob.refusal(again).await, "ERROR_CODE_NOT_FOUND");
+}

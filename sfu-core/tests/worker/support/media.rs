@@ -9,6 +9,7 @@ use sfu_rtc::time::Duration;
 pub(crate) const VP8: PayloadType = PayloadType(96);
 pub(crate) const VP8_RTX: PayloadType = PayloadType(97);
 pub(crate) const OPUS: PayloadType = PayloadType(111);
+pub(crate) const H264: PayloadType = PayloadType(102);
 pub(crate) const RED: PayloadType = PayloadType(63);
 
 /// Ids of the header extensions on every section.
@@ -92,6 +93,12 @@ pub(crate) fn slot(mid: &str, kind: MediaKind, ssrc: u32) -> MediaSection {
 /// Redundant audio is understood, too.
 pub(crate) fn with_red(mut section: MediaSection) -> MediaSection {
     section.formats.insert(0, format(RED, Codec::OpusRed, 48_000, None));
+    section
+}
+
+/// H.264 is understood, too.
+pub(crate) fn with_h264(mut section: MediaSection) -> MediaSection {
+    section.formats.push(format(H264, Codec::H264, 90_000, None));
     section
 }
 
