@@ -109,13 +109,15 @@ impl Worker {
         handled
     }
 
-    fn find_by_check(&self, now: Instant, path: &NetworkPath, data: &[u8]) -> Result<Key, DropReason> {
+    fn find_by_check(&mut self, now: Instant, path: &NetworkPath, data: &[u8]) -> Result<Key, DropReason> {
         let ufrag = ice::ufrag_of(data).ok_or(DropReason::StunMalformed)?;
         let key = self.demux.by_ufrag(ufrag).ok_or(DropReason::StunUnknownUser)?;
-        match self.demux.look_up(path).filter(|holder| *holder != key).and_then(|holder| self.peers.get(holder)) {
-            Some(holder) if holder.transport.holds(now, path) => Err(DropReason::PathTaken),
-            _ => Ok(key),
-        }
+        let Some(holder_key) = self.demux.look_up(path).filter(|holder| *holder != key) else { return Ok(key) };
+        let holder = self.peers.get_mut(holder_key).filter(|holder| holder.transport.holds(now, path));
+        let Some(holder) = holder else { return Ok(key) };
+        holder.transport.challenge(now, path);
+        self.dirty.add(holder_key, holder);
+        Err(DropReason::PathTaken)
     }
 
     fn find_by_path(&mut self, path: &NetworkPath) -> Result<Key, DropReason> {

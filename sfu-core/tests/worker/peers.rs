@@ -142,8 +142,12 @@ fn a_path_whose_peer_is_gone_may_be_another_s() {
     world.clients[camera].path.remote.set_port(9);
     let check = world.clients[successor].check();
     world.give(successor, check);
-    assert_eq!(world.drops(DropReason::PathTaken), 1, "it may yet answer");
-    world.pass(15_000);
+    assert_eq!(world.drops(DropReason::PathTaken), 1, "it was heard just now");
+    world.pass(2_000);
+    let check = world.clients[successor].check();
+    world.give(successor, check);
+    assert_eq!(world.drops(DropReason::PathTaken), 2, "it is asked, and may yet answer");
+    world.pass(2_000);
     world.connect(successor);
 }
 

@@ -267,8 +267,14 @@ impl IceAgent {
     /// Whether it is proven that the peer is at `path`, and several checks of ours are not in vain since. After a peer
     /// that vanished, another may come from the same address and port.
     pub fn holds(&self, now: Instant, path: &NetworkPath) -> bool {
-        let doubted = |path: &Path| path.heard() + self.config.consent_interval * 3 <= now;
-        self.find(path).is_some_and(|path| path.is_usable() && !doubted(path))
+        self.find(path).is_some_and(|path| path.is_usable() && !path.is_doubted(now, &self.config))
+    }
+
+    /// Another peer's check came from `path`: checks whether this one is still there.
+    pub fn challenge(&mut self, now: Instant, path: &NetworkPath) {
+        if let Some(path) = self.paths.iter_mut().find(|known| known.path == *path) {
+            path.challenge(now);
+        }
     }
 
     /// When something authentic last came on `path`.

@@ -7,6 +7,9 @@ use crate::time::{Duration, Instant};
 /// First wait for an answer of ours before a check is sent again; it doubles (RFC 8489 section 6.2.1).
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 
+/// A peer whose path another one claims has so long to answer.
+const CHALLENGE: Duration = Duration::from_secs(2);
+
 /// How we know that the peer receives on a path. The better proof is greater.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Proof {
@@ -31,6 +34,8 @@ pub(super) struct Path {
     pub(super) checked: Instant,
     /// When the peer last answered or sent something authentic: its consent to get more.
     consent: Option<Instant>,
+    /// Since when another peer claims the path, and nothing authentic has come.
+    challenged: Option<Instant>,
     /// Bytes that came, and that we sent, while no check of ours is answered.
     received: u64,
     sent: u64,
@@ -48,6 +53,7 @@ impl Path {
             proof: Proof::Checked,
             checked: now,
             consent: None,
+            challenged: None,
             received: 0,
             sent: 0,
             last_check: None,
@@ -79,6 +85,7 @@ impl Path {
     /// Proof came, and with it consent. True where it is a better one than before.
     pub(super) fn prove(&mut self, proof: Proof, now: Instant) -> bool {
         self.consent = Some(now);
+        self.challenged = None;
         let better = proof > self.proof;
         self.proof = self.proof.max(proof);
         better
@@ -96,6 +103,21 @@ impl Path {
 
     pub(super) fn is_usable(&self) -> bool {
         self.proof > Proof::Checked
+    }
+
+    /// Another peer claims the path: whether this one is still there is asked at once, unless it was heard just now.
+    pub(super) fn challenge(&mut self, now: Instant) {
+        if self.challenged.is_none() && self.heard() + CHALLENGE <= now {
+            self.challenged = Some(now);
+            self.wait = FIRST_WAIT;
+            self.next_check = now;
+        }
+    }
+
+    /// Whether checks of ours are in vain: for some time, or for a short one while another peer claims the path.
+    pub(super) fn is_doubted(&self, now: Instant, config: &IceConfig) -> bool {
+        let challenged = self.challenged.is_some_and(|at| at + CHALLENGE <= now);
+        challenged || self.heard() + config.consent_interval * 3 <= now
     }
 
     pub(super) fn expires(&self, config: &IceConfig) -> Instant {
@@ -121,7 +143,8 @@ impl Path {
         self.last_check = Some(now);
         let wait = self.wait;
         self.wait = (self.wait * 2).min(config.consent_interval);
-        self.next_check = now + if self.is_confirmed() { config.consent_wait(spread) } else { wait };
+        self.next_check =
+            now + if self.is_confirmed() && self.challenged.is_none() { config.consent_wait(spread) } else { wait };
     }
 
     /// A check of ours with the credentials of this number was answered.

@@ -175,6 +175,12 @@ impl Transport {
         !self.is_closed() && self.connection.ice.holds(now, path)
     }
 
+    /// Another peer's check came from `path`, which this one [`Self::holds`]: checks whether it is still there. What that
+    /// takes leaves with the next [`Transport::poll_transmit`].
+    pub fn challenge(&mut self, now: Instant, path: &NetworkPath) {
+        self.connection.ice.challenge(now, path);
+    }
+
     /// When something authentic last came on `path`.
     pub fn heard(&self, path: &NetworkPath) -> Option<Instant> {
         self.connection.ice.heard(path)
