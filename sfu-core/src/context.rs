@@ -5,6 +5,7 @@ use crate::event::Event;
 use crate::peer::Peer;
 use crate::relay::Relays;
 use crate::slab::{Key, Slab};
+use crate::turns::Turn;
 use sfu_rtc::drop_reason::{DropCounts, DropReason};
 use sfu_rtc::net::TransmitBatch;
 use sfu_rtc::packet::{Packet, PacketPool};
@@ -94,7 +95,10 @@ impl Context<'_> {
 #[derive(Default, Debug)]
 pub(crate) struct DirtyList {
     urgent: VecDeque<Key>,
-    normal: VecDeque<Key>,
+    /// With their rooms, which take turns.
+    normal: VecDeque<(Key, Key)>,
+    spare: VecDeque<(Key, Key)>,
+    turn: Turn,
 }
 
 /// In which lists of the [`DirtyList`] a peer waits.
@@ -107,7 +111,7 @@ pub(crate) struct Dirty {
 impl DirtyList {
     pub(crate) fn add(&mut self, key: Key, peer: &mut Peer) {
         if !std::mem::replace(&mut peer.dirty.normal, true) {
-            self.normal.push_back(key);
+            self.normal.push_back((peer.router, key));
         }
     }
 
@@ -126,8 +130,24 @@ impl DirtyList {
         self.urgent.pop_front()
     }
 
-    pub(crate) fn pop_normal(&mut self) -> Option<Key> {
-        self.normal.pop_front()
+    /// The next peer, with its room.
+    pub(crate) fn pop_normal(&mut self) -> Option<(Key, Key)> {
+        let next = self.normal.pop_front();
+        if next.is_none() {
+            self.turn = Turn::default();
+        }
+        next
+    }
+
+    /// A peer of `room` that was popped has sent so much.
+    pub(crate) fn note_sent(&mut self, room: Key, bytes: usize) {
+        self.turn.note(room, bytes);
+    }
+
+    /// The batch is full.
+    pub(crate) fn end_batch(&mut self) {
+        self.spare.clear();
+        self.turn.end_batch(&mut self.normal, &mut self.spare);
     }
 }
 

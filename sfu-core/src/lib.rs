@@ -35,3 +35,4 @@ mod stream_tracker;
 #[cfg(test)]
 mod test_support;
 mod timers;
+mod turns;

@@ -16,18 +16,27 @@ impl Worker {
             let Some(key) = self.dirty.pop_urgent() else { break };
             self.flush_urgent(now, key, batch);
         }
-        // Pictures that are due have their share of each batch, however many peers ask again for packets.
-        let share = if self.fan_outs.due(Urgency::Picture) <= now { FULL_BATCH / 2 } else { FULL_BATCH };
-        while batch.len() < share {
-            let Some(key) = self.dirty.pop_normal() else { break };
-            if let Some(peer) = self.peers.get_mut(key) {
-                peer.dirty.normal = false;
-                self.flush(now, key, batch);
-            }
-        }
+        self.flush_normal(now, batch);
         self.fan_out(now, Urgency::Picture, batch);
         self.settle_relays(now);
         self.at_work = None;
+    }
+
+    /// Lets peers write what they have waiting, room by room, as far as the batch has room: half of it, where pictures wait
+    /// to be forwarded.
+    fn flush_normal(&mut self, now: Instant, batch: &mut TransmitBatch) {
+        let pictures_wait = self.fan_outs.due(Urgency::Picture) <= now;
+        let limit = if pictures_wait { FULL_BATCH.min(batch.len() + FULL_BATCH / 2) } else { FULL_BATCH };
+        while batch.len() < limit {
+            let Some((room, key)) = self.dirty.pop_normal() else { return };
+            if let Some(peer) = self.peers.get_mut(key) {
+                peer.dirty.normal = false;
+                let before = batch.len();
+                self.flush(now, key, batch);
+                self.dirty.note_sent(room, batch.len() - before);
+            }
+        }
+        self.dirty.end_batch();
     }
 
     /// Forwards what publications have received and need not hold any longer.
@@ -36,13 +45,13 @@ impl Worker {
             return;
         }
         let mut waiting = self.fan_outs.take(urgency);
-        let (mut left, mut filled) = (0, None);
+        let mut left = 0;
         for index in 0..waiting.len() {
             self.look_ahead_of_fan_out(&waiting[index..]);
-            let had_room = batch.len() < FULL_BATCH;
+            let before = batch.len();
             let due = self.fan_out_of(now, waiting[index], batch);
-            if had_room && batch.len() >= FULL_BATCH {
-                filled = Some(waiting[index].0);
+            if batch.len() != before {
+                self.fan_outs.note_sent(urgency, waiting[index].0, batch.len() - before);
             }
             if due != Instant::NEVER {
                 self.fan_outs.note(urgency, due);
@@ -51,7 +60,8 @@ impl Worker {
             }
         }
         waiting.truncate(left);
-        self.fan_outs.give_back(urgency, waiting, filled);
+        self.fan_outs.give_back(urgency, waiting);
+        self.fan_outs.end_batch(urgency, batch.len() >= FULL_BATCH);
     }
 
     /// Forwards what one publication holds, as far as the batch has room. When the rest is due.

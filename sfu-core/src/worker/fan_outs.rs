@@ -1,6 +1,7 @@
 //! Publications that hold packets back for a moment, and when the first of them is due.
 
 use crate::slab::Key;
+use crate::turns::Turn;
 use sfu_rtc::media::MediaKind;
 use sfu_rtc::time::Instant;
 
@@ -27,18 +28,18 @@ pub(super) struct FanOutList {
     picture: Waiting,
 }
 
-/// Router and publication of each, in the order of their turns.
+/// Router and publication of each, in the order in which they began to wait, but for rooms that had their turn.
 #[derive(Debug)]
 struct Waiting {
     publications: Vec<(Key, Key)>,
-    /// Those whose room has had its turn; empty but in [`FanOutList::give_back`].
-    behind: Vec<(Key, Key)>,
+    spare: Vec<(Key, Key)>,
+    turn: Turn,
     due: Instant,
 }
 
 impl Default for Waiting {
     fn default() -> Self {
-        Self { publications: Vec::new(), behind: Vec::new(), due: Instant::NEVER }
+        Self { publications: Vec::new(), spare: Vec::new(), turn: Turn::default(), due: Instant::NEVER }
     }
 }
 
@@ -83,22 +84,25 @@ impl FanOutList {
         std::mem::take(&mut waiting.publications)
     }
 
-    /// Those that still wait, in the vector that was taken, so that its memory is kept. Those of the room that has filled
-    /// a batch go behind the others: a batch is a turn, so that no room waits for more than one of each other room.
-    pub(super) fn give_back(&mut self, urgency: Urgency, mut publications: Vec<(Key, Key)>, filled: Option<Key>) {
-        let waiting = self.of(urgency);
-        if let Some(room) = filled {
-            let behind = &mut waiting.behind;
-            publications.retain(|publication| {
-                let stays = publication.0 != room;
-                if !stays {
-                    behind.push(*publication);
-                }
-                stays
-            });
-            publications.append(behind);
+    /// Those that still wait, in the vector that was taken, so that its memory is kept.
+    pub(super) fn give_back(&mut self, urgency: Urgency, publications: Vec<(Key, Key)>) {
+        self.of(urgency).publications = publications;
+    }
+
+    /// A publication of `room` has sent so much.
+    pub(super) fn note_sent(&mut self, urgency: Urgency, room: Key, bytes: usize) {
+        self.of(urgency).turn.note(room, bytes);
+    }
+
+    /// The batch is full, or had room for all. They have been given back.
+    pub(super) fn end_batch(&mut self, urgency: Urgency, is_full: bool) {
+        let Waiting { publications, spare, turn, .. } = self.of(urgency);
+        if !is_full {
+            *turn = Turn::default();
+            return;
         }
-        waiting.publications = publications;
+        spare.clear();
+        turn.end_batch(publications, spare);
     }
 
     fn of(&mut self, urgency: Urgency) -> &mut Waiting {
