@@ -17,6 +17,7 @@ pub mod worker;
 mod context;
 mod forwarder;
 mod hash;
+mod layer_order;
 mod layer_selector;
 pub mod overload;
 mod payload_map;

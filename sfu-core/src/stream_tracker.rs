@@ -8,6 +8,8 @@ use sfu_rtc::units::Bitrate;
 /// A layer is dead after so long without a packet, at least: encoders of layers of one source pause for a few frames
 /// when they change rate, and networks for a few hundred ms.
 const MIN_SILENCE: Duration = Duration::from_millis(700);
+/// So long after it began the bitrate of a stream is that of its beginning: encoders begin low.
+const BEGINNING: Duration = Duration::from_secs(2);
 /// A layer at a low frame rate is given so many frame times.
 const SILENT_FRAMES: f64 = 4.0;
 /// But never more than this.
@@ -19,6 +21,8 @@ pub(crate) struct StreamTracker {
     bytes: RateMeter,
     frames: RateMeter,
     last_packet: Option<Instant>,
+    /// When packets began to come, the last time.
+    began: Instant,
     newest_timestamp: Option<u32>,
     resolution: Option<(u16, u16)>,
     /// The last silence that the layer is forgiven, from its frame rate while it was last well.
@@ -30,6 +34,9 @@ impl StreamTracker {
     pub(crate) fn on_packet(&mut self, packet: &PacketData) {
         let now = packet.arrival;
         self.bytes.add(now, u32::try_from(packet.payload().len()).unwrap_or(0));
+        if self.last_packet.is_none_or(|last| now - last > MIN_SILENCE) {
+            self.began = now;
+        }
         self.last_packet = Some(now);
         let newer = self.newest_timestamp.is_none_or(|last| packet.timestamp.wrapping_sub(last) as i32 > 0);
         if newer {
@@ -53,6 +60,11 @@ impl StreamTracker {
     /// Bitrate over the last second.
     pub(crate) fn bitrate(&self, now: Instant) -> Bitrate {
         self.bytes.bitrate(now)
+    }
+
+    /// Bitrate over the last second, once it says something: zero while the stream begins.
+    pub(crate) fn steady_bitrate(&self, now: Instant) -> Bitrate {
+        if now - self.began < BEGINNING { Bitrate::ZERO } else { self.bitrate(now) }
     }
 
     /// Frames per second over the last second.

@@ -14,10 +14,11 @@ pub(crate) use single::SingleSelector;
 pub(crate) use svc::SvcSelector;
 
 use crate::command::Quality;
+use crate::layer_order::LayerRanks;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::packet::PacketData;
 
-/// Place of a received stream among a publication's simulcast layers, lowest first.
+/// Place of a received stream among a publication's simulcast layers, as `a=simulcast` names them.
 pub(crate) type LayerIndex = u8;
 
 /// Most simulcast layers of a publication.
@@ -46,11 +47,13 @@ pub(crate) struct LayerTarget {
     pub(crate) spatial: u8,
     /// Highest temporal layer.
     pub(crate) temporal: u8,
+    /// Which simulcast layers are below which.
+    pub(crate) ranks: LayerRanks,
 }
 
 impl LayerTarget {
     /// No layer is left out.
-    pub(crate) const ALL: Self = Self { layer: 0, spatial: u8::MAX, temporal: u8::MAX };
+    pub(crate) const ALL: Self = Self { layer: 0, spatial: u8::MAX, temporal: u8::MAX, ranks: LayerRanks::AS_NAMED };
 }
 
 /// The selector of one subscription.

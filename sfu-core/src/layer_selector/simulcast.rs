@@ -2,6 +2,7 @@
 
 use super::temporal::TemporalFilter;
 use super::{LayerIndex, LayerTarget, Verdict};
+use crate::layer_order::LayerRanks;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::packet::PacketData;
 
@@ -10,12 +11,18 @@ use sfu_rtc::packet::PacketData;
 pub(crate) struct SimulcastSelector {
     current: Option<LayerIndex>,
     target: LayerIndex,
+    ranks: LayerRanks,
     temporal: TemporalFilter,
 }
 
 impl SimulcastSelector {
     pub(crate) fn new(target: LayerTarget) -> Self {
-        Self { current: None, target: target.layer, temporal: TemporalFilter::new(target.temporal) }
+        Self {
+            current: None,
+            target: target.layer,
+            ranks: target.ranks,
+            temporal: TemporalFilter::new(target.temporal),
+        }
     }
 
     pub(super) fn select(&mut self, layer: LayerIndex, packet: &PacketData) -> Verdict {
@@ -39,14 +46,16 @@ impl SimulcastSelector {
     /// The target is switched to; until it comes, any lower layer is better than nothing, and a step towards the
     /// target better than none.
     fn welcomes(&self, layer: LayerIndex) -> bool {
+        let rank = |layer| self.ranks.of(layer);
         match self.current {
-            None => layer <= self.target,
-            Some(current) => layer == self.target || (current < layer && layer < self.target),
+            _ if layer == self.target => true,
+            None => rank(layer) < rank(self.target),
+            Some(current) => rank(current) < rank(layer) && rank(layer) < rank(self.target),
         }
     }
 
     pub(super) fn set_target(&mut self, target: LayerTarget) {
-        self.target = target.layer;
+        (self.target, self.ranks) = (target.layer, target.ranks);
         self.temporal.set_target(target.temporal);
     }
 

@@ -7,7 +7,7 @@ use sfu_rtc::media::Codec;
 use sfu_rtc::packet::Packet;
 
 fn target(layer: u8, spatial: u8, temporal: u8) -> LayerTarget {
-    LayerTarget { layer, spatial, temporal }
+    LayerTarget { layer, spatial, temporal, ..LayerTarget::ALL }
 }
 
 /// A packet of the frame at `time`.

@@ -4,8 +4,11 @@ use super::fan_out::CATCH_UP;
 use super::{Publication, Source};
 use crate::context::Context;
 use crate::forwarder::Forwarder;
+use crate::layer_order::Seen;
 use crate::layer_selector::{LayerTarget, MAX_LAYERS, highest_layer};
 use crate::overload::{Level, Shed};
+use crate::receive_stream::ReceiveStream;
+use arrayvec::ArrayVec;
 use sfu_rtc::media::MediaKind;
 use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::units::Bitrate;
@@ -22,7 +25,8 @@ impl Publication {
         for (layer, stream) in self.streams.iter_mut().enumerate() {
             alive |= u8::from(stream.tracker.is_alive(ctx.now)) << layer;
         }
-        let changed = alive != self.alive;
+        let reordered = self.judge_order(ctx);
+        let changed = alive != self.alive || reordered;
         self.alive = alive;
         if !self.relays.is_empty() && (changed || ctx.now >= self.layers_due) {
             self.relay_layers(ctx);
@@ -32,6 +36,19 @@ impl Publication {
         } else {
             self.request_keyframes(ctx);
         }
+    }
+
+    /// Looks at which layer is better than which. Whether that changed.
+    fn judge_order(&mut self, ctx: &Context<'_>) -> bool {
+        if self.streams.len() < 2 {
+            return false;
+        }
+        let seen = |stream: &ReceiveStream| Seen {
+            resolution: stream.tracker.resolution(),
+            rate: stream.tracker.steady_bitrate(ctx.now),
+        };
+        let seen: ArrayVec<Seen, MAX_LAYERS> = self.streams.iter().take(MAX_LAYERS).map(seen).collect();
+        self.order.judge(ctx.now, &seen)
     }
 
     pub(super) fn is_alive(&self, layer: u8) -> bool {
@@ -49,6 +66,7 @@ impl Publication {
     pub(crate) fn retarget(&mut self, index: usize, ctx: &mut Context<'_>) {
         let spatial_layers = self.streams[0].spatial_layers;
         let candidates = self.wanted_layers(index);
+        let ranks = self.order.ranks();
         let Some(forwarder) = self.forwarders.get_mut(index) else { return };
         let lowest = forwarder.shed >= Shed::UpperLayers;
         let allowed = forwarder.granted.unwrap_or(usize::MAX).min(if lowest { 1 } else { usize::MAX });
@@ -60,7 +78,7 @@ impl Publication {
         let top = candidates.len().min(allowed.max(1)).saturating_sub(1);
         let spatial = if lowest { 0 } else { highest_layer(forwarder.preference.quality, spatial_layers) };
         let target = if forwarder.is_simulcast() {
-            LayerTarget { layer: candidates.get(top).copied().unwrap_or(0), ..LayerTarget::ALL }
+            LayerTarget { layer: candidates.get(top).copied().unwrap_or(0), ranks, ..LayerTarget::ALL }
         } else {
             LayerTarget { spatial, ..LayerTarget::ALL }
         };
@@ -82,18 +100,19 @@ impl Publication {
 
     /// Streams that a subscriber may get, lowest first: those alive up to the quality it wants, or failing that the lowest
     /// one alive, or failing that all.
-    pub(crate) fn wanted_layers(&self, index: usize) -> arrayvec::ArrayVec<u8, MAX_LAYERS> {
+    pub(crate) fn wanted_layers(&self, index: usize) -> ArrayVec<u8, MAX_LAYERS> {
         let layers = self.streams.len() as u8; // at most 8, by construction
         let quality = self.forwarders.get(index).map(|forwarder| forwarder.preference.quality).unwrap_or_default();
         let highest = highest_layer(quality, layers);
         let is_alive = |layer: &u8| self.is_alive(*layer);
-        let wanted: arrayvec::ArrayVec<u8, MAX_LAYERS> = (0..=highest).filter(is_alive).collect();
+        let up_to_highest = self.order.ranks().lowest(highest + 1, layers);
+        let wanted: ArrayVec<u8, MAX_LAYERS> = up_to_highest.clone().filter(is_alive).collect();
         if !wanted.is_empty() {
             return wanted;
         }
-        match (0..layers).find(is_alive) {
-            Some(lowest) => arrayvec::ArrayVec::from_iter([lowest]),
-            None => (0..=highest).collect(),
+        match self.order.ranks().lowest(layers, layers).find(is_alive) {
+            Some(lowest) => ArrayVec::from_iter([lowest]),
+            None => up_to_highest.collect(),
         }
     }
 

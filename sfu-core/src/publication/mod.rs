@@ -13,6 +13,7 @@ use crate::config::WorkerConfig;
 use crate::context::Context;
 use crate::forwarder::Forwarder;
 use crate::ids::{PublicationId, TransportId};
+use crate::layer_order::LayerOrder;
 use crate::layer_selector::MAX_LAYERS;
 use crate::payload_map::PayloadMap;
 use crate::peer::Place;
@@ -51,7 +52,7 @@ pub(crate) struct Publication {
     /// Format that it is sent in, as it was last judged who understands it; and when that may be judged anew.
     sent_in: Option<PayloadType>,
     judged_again: Instant,
-    /// Lowest layer first; never empty.
+    /// As the publisher names its layers; never empty.
     streams: Vec<ReceiveStream>,
     /// One after the other, so that a packet goes through them without a look-up.
     forwarders: Vec<Forwarder>,
@@ -63,6 +64,8 @@ pub(crate) struct Publication {
     pending: PendingPackets,
     /// Bit per stream that is alive.
     alive: u8,
+    /// Which of them are better than which.
+    order: LayerOrder,
     /// When it is looked at again which streams are alive.
     liveness_due: Instant,
     clock: PublisherClock,
@@ -126,6 +129,7 @@ impl Publication {
             routes_stale: false,
             pending: PendingPackets::default(),
             alive: 0,
+            order: LayerOrder::default(),
             liveness_due: Instant::ZERO,
             clock: PublisherClock::default(),
             relays: Vec::new(),

@@ -4,6 +4,7 @@ use super::pending::Content;
 use super::{Publication, Source};
 use crate::context::Context;
 use crate::ids::WorkerId;
+use crate::layer_order::LayerRanks;
 use crate::layer_selector::LayerIndex;
 use crate::receive_stream::ReceiveStream;
 use crate::relay::{Interest, RelayBody, RelayedPacket};
@@ -72,7 +73,7 @@ impl Publication {
             }
             RelayBody::Left => self.on_left(from),
             _ if !self.is_relayed() => return Err(DropReason::NotPublished),
-            RelayBody::Layer { layer, alive, rate } => self.on_layer(layer, alive, rate, ctx),
+            RelayBody::Layer { layer, alive, ranks, rate } => self.on_layer((layer, rate), alive, ranks, ctx),
             RelayBody::Report { layer, epoch, clock_rate, rtp, ntp } => {
                 self.follow_epoch(layer, epoch, ctx)?;
                 if let Some(stream) = self.streams.get_mut(usize::from(layer)) {
@@ -88,12 +89,13 @@ impl Publication {
         Ok(())
     }
 
-    /// The origin tells which layers are alive, and the bitrate of one of them.
-    fn on_layer(&mut self, layer: LayerIndex, alive: u8, rate: Bitrate, ctx: &mut Context<'_>) {
+    /// The origin tells which layers are alive, their order, and the bitrate of one of them.
+    fn on_layer(&mut self, (layer, rate): (LayerIndex, Bitrate), alive: u8, ranks: LayerRanks, ctx: &mut Context<'_>) {
         if let Some(stream) = self.streams.get_mut(usize::from(layer)) {
             stream.on_told_rate(ctx.now, rate);
         }
-        if std::mem::replace(&mut self.alive, alive) != alive {
+        let reordered = self.order.follow(ranks);
+        if std::mem::replace(&mut self.alive, alive) != alive || reordered {
             self.retarget_all(ctx);
         }
     }

@@ -190,7 +190,8 @@ impl Publication {
     fn tell_layers(&self, to: WorkerId, ctx: &mut Context<'_>) {
         for (layer, stream) in self.streams.iter().enumerate() {
             let rate = stream.bitrate(ctx.now);
-            ctx.relays.push(to, self.id, RelayBody::Layer { layer: layer as LayerIndex, alive: self.alive, rate });
+            let (alive, ranks) = (self.alive, self.order.ranks());
+            ctx.relays.push(to, self.id, RelayBody::Layer { layer: layer as LayerIndex, alive, ranks, rate });
         }
     }
 

@@ -6,6 +6,7 @@ mod feedback;
 mod formats;
 mod forwarding;
 mod hostile;
+mod layers;
 mod overload;
 mod peers;
 mod relay;
