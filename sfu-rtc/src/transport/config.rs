@@ -23,6 +23,8 @@ pub struct TransportConfig {
     pub max_sealed: usize,
     /// Most datagrams of STUN and DTLS waiting to leave: a DTLS flight with a long certificate chain is below ten.
     pub max_control: usize,
+    /// ICE must have a path so long after the transport was made: who cannot be reached in ten seconds tries again.
+    pub ice_timeout: Duration,
     /// ICE and DTLS must be done so long after the transport was made. Browsers give up after 30 s at most.
     pub connect_timeout: Duration,
     /// A new source carries its MID in so many packets, or until the peer's first report on it.
@@ -53,6 +55,7 @@ impl Default for TransportConfig {
             max_streams: 64,
             max_sealed: 512,
             max_control: 64,
+            ice_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(30),
             mid_packets: 60,
             max_rtcp: 1_180,

@@ -214,6 +214,9 @@ impl Transport {
     pub(super) fn after_ice(&mut self, now: Instant) {
         if self.connection.ice_connected.is_none() && self.connection.ice.handshake_path().is_some() {
             self.connection.ice_connected = Some(now);
+            // The peer is there, and has the rest of the time for DTLS.
+            let deadline = self.connection.started + self.config.connect_timeout;
+            self.connection.deadline = self.connection.deadline.map(|_| deadline);
             self.connection.events.push_back(TransportEvent::Reached);
             self.drive_dtls(now);
         }

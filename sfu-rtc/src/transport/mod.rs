@@ -99,7 +99,7 @@ impl Transport {
         let dtls = DtlsEndpoint::new(params.dtls_role, certificate, params.remote_fingerprints, now);
         let estimator = config.estimator.build(now);
         let mut transport = Self {
-            connection: Connection::new(ice, dtls, now + config.connect_timeout, now),
+            connection: Connection::new(ice, dtls, now + config.ice_timeout.min(config.connect_timeout), now),
             sections: Vec::new(),
             extension_ids: ExtensionIds::new(&[]),
             streams: StreamTable::new(config.max_streams),

@@ -179,7 +179,11 @@ fn worker_config(config: &Config) -> WorkerConfig {
         ..IngressConfig::default()
     };
     WorkerConfig {
-        transport: TransportConfig { ingress, ..TransportConfig::default() },
+        transport: TransportConfig {
+            ingress,
+            ice_timeout: Duration::from_secs(limits.connect_seconds),
+            ..TransportConfig::default()
+        },
         coalescing: Duration::from_micros(config.media.coalescing_micros),
         max_rooms: limits.rooms,
         // A transport may be replaced while its successor is there already.

@@ -1,6 +1,6 @@
 //! Puts the configuration together from its sources and says clearly what is wrong with it.
 
-use super::Config;
+use super::{Config, LimitsConfig};
 use crate::net::MAX_WORKERS;
 use config::builder::DefaultState;
 use config::{ConfigBuilder, Environment, File, FileFormat};
@@ -15,6 +15,8 @@ const ENV_PREFIX: &str = "SFU_";
 const ENV_SEPARATOR: &str = "__";
 /// A frame's time at 60 pictures per second: a longer wait would mix frames.
 const MAX_COALESCING_MICROS: u64 = 16_000;
+/// ICE and DTLS together have so long.
+const MAX_CONNECT_SECONDS: u64 = 30;
 /// A name this near (strsim's normalised measure, 1 = equal) is worth suggesting.
 const SUGGEST: f64 = 0.6;
 
@@ -154,14 +156,39 @@ fn dotted_keys(value: &Value, prefix: &str, keys: &mut Vec<String>) {
     }
 }
 
+fn validate_limits(limits: &LimitsConfig) -> Result<(), ConfigError> {
+    let invalid = |text: String| Err(ConfigError::Invalid(text));
+    if limits.spread_at == 0 {
+        return invalid("limits.spread_at is 0, so that no worker could take anybody; 400 is the default".into());
+    }
+    if limits.unauthenticated_connections == 0 || limits.unauthenticated_connections_per_address == 0 {
+        return invalid(
+            "limits.unauthenticated_connections (and per address) must be at least 1: every client begins as one"
+                .into(),
+        );
+    }
+    if limits.media_bits_per_second == 0 || limits.media_packets_per_second == 0 {
+        return invalid("limits.media_bits_per_second and media_packets_per_second must be at least 1".into());
+    }
+    let most =
+        [limits.unconnected_sessions, limits.unconnected_sessions_per_address, limits.unconnected_sessions_per_token];
+    if most.contains(&0) {
+        return invalid(
+            "limits.unconnected_sessions (and per address and token) must be at least 1: every session begins as one"
+                .into(),
+        );
+    }
+    if !(1..=MAX_CONNECT_SECONDS).contains(&limits.connect_seconds) {
+        return invalid(format!("limits.connect_seconds must be from 1 to {MAX_CONNECT_SECONDS}"));
+    }
+    Ok(())
+}
+
 /// What the types alone cannot say.
 fn validate(config: &Config) -> Result<(), ConfigError> {
     let invalid = |text: String| Err(ConfigError::Invalid(text));
     if config.media.workers > MAX_WORKERS {
         return invalid(format!("media.workers is {}; at most {MAX_WORKERS} can be named", config.media.workers));
-    }
-    if config.limits.spread_at == 0 {
-        return invalid("limits.spread_at is 0, so that no worker could take anybody; 400 is the default".into());
     }
     if config.media.coalescing_micros > MAX_COALESCING_MICROS {
         return invalid(format!(
@@ -176,15 +203,7 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
     if !config.http.admin_listen.is_empty() && config.http.admin_addr().is_none() {
         return invalid(format!("http.admin_listen: `{}` is no address with port", config.http.admin_listen));
     }
-    if config.limits.unauthenticated_connections == 0 || config.limits.unauthenticated_connections_per_address == 0 {
-        return invalid(
-            "limits.unauthenticated_connections (and per address) must be at least 1: every client begins as one"
-                .into(),
-        );
-    }
-    if config.limits.media_bits_per_second == 0 || config.limits.media_packets_per_second == 0 {
-        return invalid("limits.media_bits_per_second and media_packets_per_second must be at least 1".into());
-    }
+    validate_limits(&config.limits)?;
     if config.signal.ping_interval_seconds == 0 {
         return invalid("signal.ping_interval_seconds must be at least 1".into());
     }

@@ -230,6 +230,14 @@ pub(crate) struct LimitsConfig {
     pub(crate) unauthenticated_tcp_connections_per_address: usize,
     /// How long an ICE-TCP connection may take for an authentic check.
     pub(crate) tcp_check_seconds: u64,
+    /// Sessions whose media have not connected yet.
+    pub(crate) unconnected_sessions: usize,
+    /// Those of one IPv4 address or IPv6 network of 64 bits.
+    pub(crate) unconnected_sessions_per_address: usize,
+    /// Those of one token.
+    pub(crate) unconnected_sessions_per_token: usize,
+    /// How long media may take to connect (ICE).
+    pub(crate) connect_seconds: u64,
     /// Bytes of one signalling message.
     pub(crate) message_bytes: usize,
     /// Bytes of the first signalling message, which comes before anybody is known.
@@ -271,6 +279,11 @@ impl Default for LimitsConfig {
             unauthenticated_tcp_connections_per_address: 512,
             // Clients check at once.
             tcp_check_seconds: 5,
+            unconnected_sessions: 2_048,
+            // An office behind one NAT may join at once; who connects counts no more.
+            unconnected_sessions_per_address: 512,
+            unconnected_sessions_per_token: 512,
+            connect_seconds: 10,
             message_bytes: 256 * 1024,
             // An offer of ten sections of a browser with all codecs has 45 kB; with what reads it, 64 kB are not passed.
             join_bytes: 56 * 1024,

@@ -13,6 +13,7 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
 /// Clocks of those who make tokens may be off by this much.
 const LEEWAY_SECONDS: u64 = 5;
@@ -96,6 +97,8 @@ pub(crate) struct Permit {
     pub(crate) metadata: Option<String>,
     pub(crate) grants: GrantClaims,
     pub(crate) room_options: RoomOptions,
+    /// Tells tokens apart; `None` without one.
+    pub(crate) token: Option<u64>,
 }
 
 /// Checks tokens.
@@ -103,6 +106,7 @@ pub(crate) struct Authenticator {
     keys: HashMap<String, DecodingKey>,
     validation: Validation,
     open: bool,
+    hasher: RandomState,
 }
 
 impl Authenticator {
@@ -114,7 +118,7 @@ impl Authenticator {
         validation.set_required_spec_claims(&["exp", "iss"]);
         let decoding = |secret: &String| DecodingKey::from_secret(secret.as_bytes());
         let keys = config.keys.iter().map(|(key, secret)| (key.clone(), decoding(secret))).collect();
-        Self { keys, validation, open: config.open }
+        Self { keys, validation, open: config.open, hasher: RandomState::new() }
     }
 
     /// Admits the bearer of `token` to `room`. `identity` is what an open server calls somebody without a token.
@@ -133,7 +137,7 @@ impl Authenticator {
             let for_room = if claims.room.is_empty() { "no room".into() } else { format!("room `{}`", claims.room) };
             return Err(ControlError::forbidden(format!("The token is for {for_room}, not for `{room}`.")));
         }
-        permit(claims)
+        Ok(Permit { token: Some(self.hasher.hash_one(token)), ..permit(claims)? })
     }
 
     /// Whether the token names a key of ours. An open server ignores all others: streaming software has a field for a
@@ -202,6 +206,7 @@ fn permit(claims: Claims) -> Result<Permit, ControlError> {
         metadata: claims.metadata,
         grants: claims.grants,
         room_options,
+        token: None,
     })
 }
 
@@ -212,6 +217,7 @@ fn open_permit(identity: Option<&str>) -> Permit {
         metadata: None,
         grants: GrantClaims { publish: true, subscribe: true, data: true, moderate: true, admin: false, create: true },
         room_options: RoomOptions::default(),
+        token: None,
     }
 }
 

@@ -44,6 +44,8 @@ impl Control {
             Event::Connected { transport, path, ice, dtls } => {
                 self.stats.connected(worker, ice, dtls);
                 self.with_participant(transport, |room, participant| {
+                    participant.has_connected = true;
+                    self.unconnected.leave(participant.id);
                     tracing::info!(
                         room = room.name, participant = %participant.id, remote = %path.remote,
                         protocol = ?path.protocol, ?ice, ?dtls, "media connected"

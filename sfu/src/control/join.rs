@@ -12,12 +12,14 @@ use super::publish::{self, PublishPlan};
 use super::requests::Session;
 use super::room::{Room, RoomState};
 use super::slots::Wish;
+use super::unconnected::{GAVE_WAY, GivesWay, Origin};
 use crate::random;
 use crate::worker_thread::WorkerHandle;
 use sfu_core::ids::TransportId;
 use sfu_proto::v1::{Answer, IceServer, Joined, LeaveReason, Offer};
 use sfu_rtc::media::{Codec, Direction, MediaSection};
 use sfu_rtc::time::Duration;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Letters in a session's secret: 24 are worth 142 bits.
@@ -28,9 +30,6 @@ const SECRET_LEN: usize = 24;
 const ENTRY_COST: usize = 64 * 1024;
 /// And for each whom the newcomer is told of, or who is told of it.
 const ENTRY_COST_PER_PARTICIPANT: usize = 256;
-/// Longer than this nobody waits for an entry's turn.
-const ENTRY_PATIENCE: Duration = Duration::from_secs(3);
-
 /// Longest name and version of a client's software that is kept.
 const MAX_CLIENT: usize = 128;
 
@@ -45,6 +44,8 @@ pub(crate) struct JoinRequest {
     pub(crate) access: Access,
     /// What all slots shall carry.
     pub(crate) wish: Wish,
+    /// Where the client is, as far as that is known.
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// Somebody has entered.
@@ -61,24 +62,33 @@ struct JoinPlan {
 
 impl Control {
     /// What an entry costs the room of this name: how long it has to wait for its turn.
-    pub(crate) fn pace_entry(&self, room: &str, identity: &str, access: Access) -> Result<Duration, ControlError> {
+    pub(crate) fn pace_entry(
+        &self,
+        room: &str,
+        identity: &str,
+        access: Access,
+        address: Option<IpAddr>,
+    ) -> Result<Duration, ControlError> {
         let Some(room) = self.room(room) else { return Ok(Duration::ZERO) };
         let now = self.clock.now();
         let mut state = room.lock();
         if let Some(budget) = state.budget_of(identity) {
-            budget.change(now)?;
+            budget.change(now).map_err(|error| self.count(error))?;
         }
         let cost = ENTRY_COST + state.told_at_entry(access) * ENTRY_COST_PER_PARTICIPANT;
-        state.entries.reserve(cost, ENTRY_PATIENCE, now).ok_or_else(|| {
-            ControlError::too_fast("Too many enter the room at once (limits.room_bytes_per_second); try again.")
+        let address = self.limited(address);
+        state.reserve_entry(&room.pace, address, cost, now).ok_or_else(|| {
+            let text = "Too many enter the room at once (limits.room_bytes_per_second); try again.";
+            self.count(ControlError::too_fast(text))
         })
     }
 
     /// The same for somebody who takes a session up again.
-    pub(crate) fn pace_resume(&self, secret: &str) -> Result<Duration, ControlError> {
+    pub(crate) fn pace_resume(&self, secret: &str, address: Option<IpAddr>) -> Result<Duration, ControlError> {
         let Some((room, id)) = self.session(secret) else { return Ok(Duration::ZERO) };
         let identity = room.lock().participants.get(&id).map(|participant| Arc::clone(&participant.identity));
-        identity.map_or(Ok(Duration::ZERO), |identity| self.pace_entry(&room.name, &identity, Access::Signal))
+        let again = |identity: Arc<str>| self.pace_entry(&room.name, &identity, Access::Signal, address);
+        identity.map_or(Ok(Duration::ZERO), again)
     }
 
     /// Lets the bearer of `permit` enter. Where that is refused, all is as before.
@@ -100,14 +110,17 @@ impl Control {
             self.check_admission(Some(&worker))?;
             let plan = self.plan_join(permit, &request, offer.as_ref(), worker)?;
             let replaced = known.as_ref().and_then(|room| room.lock().of_identity(&permit.identity));
-            self.check_server_full(replaced.is_some())?;
+            let gives_way = self.check_server_full(replaced.is_some(), request.address)?;
             let room =
                 known.unwrap_or_else(|| self.open_room(&request.room, &permit.room_options, plan.worker.clone()));
             let mut state = room.lock();
             if state.closed {
                 continue;
             }
-            return self.enter(&room, &mut state, permit, &request, plan);
+            let (entered, give_way) = self.enter(&room, &mut state, permit, &request, plan)?;
+            drop(state);
+            gives_way.into_iter().chain(give_way).for_each(|session| self.give_way(session));
+            return Ok(entered);
         }
     }
 
@@ -140,11 +153,21 @@ impl Control {
         permit: &Permit,
         request: &JoinRequest,
         plan: JoinPlan,
-    ) -> Result<Entered, ControlError> {
+    ) -> Result<(Entered, Vec<GivesWay>), ControlError> {
         let replaced = state.of_identity(&permit.identity);
-        self.check_full(&state.options, state.participants.len() - usize::from(replaced.is_some()))?;
+        let here = state.participants.len() - usize::from(replaced.is_some());
+        let mut gives_way = None;
+        if let Err(full) = self.check_full(&state.options, here) {
+            let first = self.unconnected.first(Some(room.id), self.limited(request.address), self.clock.now());
+            gives_way = first.map(|(_, first)| first).filter(|first| replaced != Some(*first));
+            self.check_full(&state.options, here - usize::from(gives_way.is_some())).map_err(|_| full)?;
+        }
         check_playable(state, request, &plan)?;
         // Nothing is refused from here on.
+        if let Some(first) = gives_way {
+            self.unconnected.count_gone();
+            self.end_session(room, state, first, LeaveReason::ConnectionLost, GAVE_WAY);
+        }
         if let Some(older) = replaced {
             let text = "The same identity joined again; the newer session goes on.";
             self.end_session(room, state, older, LeaveReason::Replaced, text);
@@ -153,7 +176,8 @@ impl Control {
         room.spread().enter(&plan.worker);
         let budget = state.budget_of(&permit.identity).cloned();
         let budget = budget.unwrap_or_else(|| Arc::new(Budget::new(&self.config.limits, self.clock.now())));
-        let participant = new_participant(id, permit, request, plan.worker, budget);
+        let origin = Origin { address: self.limited(request.address), token: permit.token };
+        let participant = new_participant(id, permit, request, plan.worker, budget, origin);
         let (outbox, secret) = (Arc::clone(&participant.outbox), participant.secret.clone());
         let client = participant.client.clone();
         state.participants.insert(id, participant);
@@ -161,6 +185,7 @@ impl Control {
         self.sessions.insert(secret, (Arc::clone(room), id));
         let answer =
             plan.media.map(|(media, publications)| self.enter_media(room, state, id, request, media, publications));
+        let give_way = if answer.is_some() { self.await_connection(room, state, id) } else { Vec::new() };
         room.fill_newcomers_slots(state, id);
         state.announce(id);
         room.replan(state);
@@ -170,7 +195,7 @@ impl Control {
             room = room.name, participant = %id, identity = permit.identity, access = ?request.access, client, "joined"
         );
         let session = Session::new(Arc::clone(self), Arc::clone(room), id, (outbox, attachment), budget);
-        Ok(Entered { session, joined })
+        Ok((Entered { session, joined }, give_way))
     }
 
     /// The transport of the first offer, with its publications and slots.
@@ -238,12 +263,16 @@ impl Control {
         Ok(())
     }
 
-    fn check_server_full(&self, replaces: bool) -> Result<(), ControlError> {
-        if self.sessions.len() - usize::from(replaces).min(self.sessions.len()) >= self.config.limits.participants {
-            let text = "The server has its maximum of participants (limits.participants); try later.";
-            return Err(ControlError::unavailable(text));
+    /// Who gives way where the server is full; refuses where nobody does.
+    fn check_server_full(&self, replaces: bool, address: Option<IpAddr>) -> Result<Option<GivesWay>, ControlError> {
+        if self.sessions.len().saturating_sub(usize::from(replaces)) < self.config.limits.participants {
+            return Ok(None);
         }
-        Ok(())
+        let first = self.unconnected.first(None, self.limited(address), self.clock.now());
+        first.map(Some).ok_or_else(|| {
+            let text = "The server has its maximum of participants (limits.participants); try later.";
+            ControlError::unavailable(text)
+        })
     }
 
     pub(super) fn remember_transport(&self, transport: TransportId, room: &Arc<Room>, id: ParticipantId) {
@@ -297,6 +326,7 @@ fn new_participant(
     request: &JoinRequest,
     worker: WorkerHandle,
     budget: Arc<Budget>,
+    origin: Origin,
 ) -> Participant {
     let name = permit.name.clone().unwrap_or_else(|| clip(request.name.trim(), MAX_NAME));
     Participant {
@@ -307,6 +337,8 @@ fn new_participant(
         client: clip(&request.client, MAX_CLIENT),
         grants: permit.grants,
         access: request.access,
+        origin,
+        has_connected: false,
         worker,
         secret: random::text(SECRET_LEN),
         outbox: Arc::new(Outbox::default()),

@@ -24,6 +24,9 @@ impl Control {
         let mut state = room.lock();
         let me = state.participants.get_mut(&id).filter(|p| p.access == Access::Signal).ok_or_else(gone)?;
         me.detached = None;
+        if me.media.is_none() {
+            self.unconnected.leave(id);
+        }
         let outbox = Arc::clone(&me.outbox);
         let budget = Arc::clone(&me.budget);
         let attachment = outbox.attach();
@@ -44,6 +47,9 @@ impl Control {
             me.detached = Some(self.clock.now());
             tracing::info!(room = session.room.name, participant = %session.id, "connection lost");
         }
+        let give_way = self.await_connection(&session.room, &state, session.id);
+        drop(state);
+        give_way.into_iter().for_each(|session| self.give_way(session));
     }
 
     /// Ends a participant's session with everything that belongs to it.
@@ -75,6 +81,7 @@ impl Control {
 
     fn forget(&self, participant: &Participant) {
         self.sessions.remove(&participant.secret);
+        self.unconnected.leave(participant.id);
         if let Some(media) = &participant.media {
             self.transports.remove(&media.transport);
         }

@@ -32,6 +32,7 @@ mod subscribe;
 #[cfg(test)]
 mod tests;
 mod translate;
+mod unconnected;
 
 pub(crate) use directives::Directives;
 pub(crate) use error::ControlError;
@@ -57,8 +58,9 @@ use negotiation::Negotiator;
 use news::NewsPace;
 use sfu_core::ids::{RoomId, TransportId};
 use sfu_rtc::dtls::DtlsCertificate;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use unconnected::Unconnected;
 
 /// A worker with more waiting commands than this takes no newcomers.
 const BUSY_QUEUE: usize = 4_096;
@@ -74,6 +76,9 @@ pub(crate) struct Control {
     /// Signalling connections, joined or not.
     pub(crate) connections: AtomicUsize,
     negotiator: Negotiator,
+    unconnected: Unconnected,
+    /// Requests that were refused since they came too fast.
+    too_fast: AtomicU64,
     agenda: Arc<Agenda>,
     pace: NewsPace,
     ids: Ids,
@@ -95,6 +100,8 @@ impl Control {
         Arc::new(Self {
             pace: NewsPace::new(&config, &agenda),
             agenda,
+            unconnected: Unconnected::new(&config.limits),
+            too_fast: AtomicU64::new(0),
             auth: Authenticator::new(&config.auth),
             negotiator: Negotiator::new(&config, certificate),
             config,
@@ -125,6 +132,24 @@ impl Control {
     /// All rooms.
     pub(crate) fn all_rooms(&self) -> Vec<Arc<Room>> {
         self.rooms.iter().map(|room| Arc::clone(&room)).collect()
+    }
+
+    /// Sessions whose media have not connected yet, and how many of them gave way so far.
+    pub(crate) fn unconnected(&self) -> (usize, u64) {
+        self.unconnected.figures()
+    }
+
+    /// How many requests were refused since they came too fast.
+    pub(crate) fn too_fast(&self) -> u64 {
+        self.too_fast.load(Ordering::Relaxed)
+    }
+
+    /// Counts a refusal where it is for speed.
+    pub(crate) fn count(&self, error: ControlError) -> ControlError {
+        if error.retry {
+            self.too_fast.fetch_add(1, Ordering::Relaxed);
+        }
+        error
     }
 
     /// The session with this secret.

@@ -46,6 +46,11 @@ impl NewsPace {
         Rate::new(self.bytes_per_second, now)
     }
 
+    /// What those of one address may take of it.
+    pub(super) fn rate_of_one_address(&self, now: Instant) -> Rate {
+        Rate::new(self.bytes_per_second / 4 * 3, now)
+    }
+
     pub(super) fn data_rate(&self, now: Instant) -> Rate {
         Rate::new(self.data_bytes_per_second, now)
     }

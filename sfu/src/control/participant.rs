@@ -7,6 +7,7 @@ use super::negotiation::Media;
 use super::outbox::Outbox;
 use super::slots::{Candidates, Wish};
 use super::translate;
+use super::unconnected::Origin;
 use crate::worker_thread::WorkerHandle;
 use sfu_core::command::LayerPreference;
 use sfu_core::ids::PublicationId;
@@ -37,6 +38,9 @@ pub(crate) struct Participant {
     pub(crate) client: String,
     pub(crate) grants: GrantClaims,
     pub(crate) access: Access,
+    pub(crate) origin: Origin,
+    /// Whether its media have connected, now or before.
+    pub(crate) has_connected: bool,
     /// Has its transport.
     pub(crate) worker: WorkerHandle,
     /// Names the session to Resume, and to WHIP and WHEP as part of its URL.

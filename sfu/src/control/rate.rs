@@ -34,16 +34,21 @@ impl Rate {
         enough
     }
 
-    /// Takes `amount` for when there is enough: how long that is from now. `None`, and nothing taken, where it would be
-    /// longer than `patience`.
-    pub(crate) fn reserve(&mut self, amount: usize, patience: Duration, now: Instant) -> Option<Duration> {
-        let missing = (amount as f64).min(self.burst()) - self.earned(now);
-        let wait = Duration::try_from_secs_f64(missing.max(0.0) / self.per_second).unwrap_or(Duration::MAX);
-        if wait > patience {
-            return None;
-        }
+    /// Whether [`Self::reserve`] would give no more than `patience`.
+    pub(crate) fn admits(&self, amount: usize, patience: Duration, now: Instant) -> bool {
+        self.wait(amount, now) <= patience
+    }
+
+    /// Takes `amount` for when there is enough: how long that is from now.
+    pub(crate) fn reserve(&mut self, amount: usize, now: Instant) -> Duration {
+        let wait = self.wait(amount, now);
         self.spend(amount, now);
-        Some(wait)
+        wait
+    }
+
+    fn wait(&self, amount: usize, now: Instant) -> Duration {
+        let missing = (amount as f64).min(self.burst()) - self.earned(now);
+        Duration::try_from_secs_f64(missing.max(0.0) / self.per_second).unwrap_or(Duration::MAX)
     }
 
     fn spend(&mut self, amount: usize, now: Instant) {
@@ -85,11 +90,9 @@ mod tests {
     #[test]
     fn reservations_queue_and_have_an_end() {
         let mut rate = Rate::new(10, Instant::ZERO);
-        let mut reserve = |amount, at| rate.reserve(amount, Duration::from_secs(2), Instant::from_millis(at));
-        assert_eq!(reserve(40, 0), Some(Duration::ZERO));
-        assert_eq!(reserve(10, 0), Some(Duration::from_secs(1)));
-        assert_eq!(reserve(10, 0), Some(Duration::from_secs(2)));
-        assert_eq!(reserve(1, 0), None);
-        assert_eq!(reserve(1, 1_000), Some(Duration::from_millis(1_100)));
+        let (seconds, at) = (Duration::from_secs, Instant::from_millis);
+        assert_eq!([40, 10, 10].map(|amount| rate.reserve(amount, at(0))), [seconds(0), seconds(1), seconds(2)]);
+        assert!(rate.admits(1, Duration::from_millis(2_100), at(0)) && !rate.admits(1, seconds(2), at(0)));
+        assert_eq!(rate.reserve(1, at(1_000)), Duration::from_millis(1_100));
     }
 }

@@ -204,6 +204,7 @@ fn carry_out(control: &Arc<Control>, sessions: &mut Vec<Session>, step: Step) ->
                 manual_subscribe: false,
                 access,
                 wish: Wish::Auto,
+                address: None,
             };
             sessions.push(control.join(&permit, request)?.session);
         }

@@ -63,6 +63,10 @@ impl Session {
 
     /// Carries out one request. `Ok(None)` needs no reply.
     pub(crate) fn handle(&self, request: &Request) -> Result<Option<Reply>, ControlError> {
+        self.carry_out(request).map_err(|error| self.control.count(error))
+    }
+
+    fn carry_out(&self, request: &Request) -> Result<Option<Reply>, ControlError> {
         let done = |()| Some(Reply::Done(Done {}));
         // A moderator's may come in a row (all of a room are muted), and are told together as others are.
         if let Request::Offer(_) | Request::Publish(_) | Request::Unpublish(_) | Request::SetMuted(_) = request {
@@ -136,6 +140,7 @@ impl Session {
         let plan = control.plan_publications(&negotiated.media.sections, known, &offer.publish)?;
         let publications = plan.named.iter().map(Publication::info).collect();
         // Nothing is refused from here on.
+        let give_way = control.await_connection(&self.room, &state, self.id);
         let ended = negotiated.change == Change::New && control.end_media(&self.room, &mut state, self.id);
         let me = state.participants.get_mut(&self.id).expect("state() checked it");
         if negotiated.change == Change::New {
@@ -152,6 +157,8 @@ impl Session {
             state.announce(self.id);
             self.room.replan(&mut state);
         }
+        drop(state);
+        give_way.into_iter().for_each(|session| control.give_way(session));
         Ok(Answer { sdp: negotiated.answer, publications })
     }
 

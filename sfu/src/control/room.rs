@@ -13,18 +13,22 @@ use super::rate::Rate;
 use super::slots::{self, Candidate, Candidates, Rank, SlotView};
 use super::spread::Spread;
 use crate::clock::Clock;
+use crate::net::Neighbourhood;
 use crate::worker_thread::WorkerHandle;
 use sfu_core::command::Command;
 use sfu_core::ids::{PublicationId, RoomId};
 use sfu_proto::v1::server_message::Body;
 use sfu_proto::v1::{ActiveSpeakers, LeaveReason, ParticipantInfo, RoomInfo, SlotAssignment, Slots, Source, Speaker};
 use sfu_rtc::ids::Mid;
-use sfu_rtc::time::Instant;
+use sfu_rtc::time::{Duration, Instant};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// So many participants are remembered as having spoken, for slots that follow speakers.
 const RECENT_SPEAKERS: usize = 32;
+
+/// Longer than this nobody waits for an entry's turn.
+const ENTRY_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A room on its workers.
 #[derive(Debug)]
@@ -55,6 +59,8 @@ pub(crate) struct RoomState {
     pub(super) news: News,
     /// Of those who enter, in bytes of what that costs.
     pub(super) entries: Rate,
+    /// Three quarters of it for those of each address, and when it was last used.
+    entries_by_address: HashMap<Neighbourhood, (Rate, Instant)>,
     /// Of data messages to all.
     pub(super) data: Rate,
     /// What those have left who went a moment ago, and when they went.
@@ -81,6 +87,7 @@ impl Room {
             candidates: Arc::default(),
             news: News::new(now),
             entries: pace.rate(now),
+            entries_by_address: HashMap::new(),
             data: pace.data_rate(now),
             budgets: HashMap::new(),
         };
@@ -261,9 +268,33 @@ impl RoomState {
         here.map(|participant| &participant.budget).or_else(|| self.budgets.get(identity).map(|(budget, _)| budget))
     }
 
+    /// Reserves the turn of an entry from `address` that costs so much: how long it has to wait.
+    pub(super) fn reserve_entry(
+        &mut self,
+        pace: &NewsPace,
+        address: Option<Neighbourhood>,
+        cost: usize,
+        now: Instant,
+    ) -> Option<Duration> {
+        let rates = &mut self.entries_by_address;
+        let own = address.map(|address| {
+            let (rate, used) = rates.entry(address).or_insert_with(|| (pace.rate_of_one_address(now), now));
+            *used = now;
+            rate
+        });
+        // Nothing is taken where either refuses.
+        let admits = |rate: &Rate| rate.admits(cost, ENTRY_PATIENCE, now);
+        if !admits(&self.entries) || own.as_deref().is_some_and(|own| !admits(own)) {
+            return None;
+        }
+        let wait = self.entries.reserve(cost, now);
+        Some(own.map_or(wait, |own| own.reserve(cost, now).max(wait)))
+    }
+
     /// Forgets what is whole again.
     pub(super) fn sweep_budgets(&mut self, now: Instant) {
         self.budgets.retain(|_, (_, left)| now - *left < WHOLE_AGAIN);
+        self.entries_by_address.retain(|_, (_, used)| now - *used < WHOLE_AGAIN);
     }
 
     /// The session of this identity.

@@ -14,6 +14,7 @@ use sfu_proto::v1::server_message::Body;
 use sfu_proto::v1::{Joined, LeaveReason, Offer, Publish, RosterUpdate, ServerMessage};
 use sfu_rtc::ids::Mid;
 use sfu_rtc::media::Codec;
+use std::net::IpAddr;
 use tokio::sync::mpsc::{Sender, channel};
 
 const OFFER: &str = include_str!("../../../sfu-rtc/src/sdp/fixtures/chromium-simulcast.sdp");
@@ -29,7 +30,7 @@ fn control_of(workers: usize) -> (Arc<Control>, Sender<Report>) {
 }
 
 /// The same, configured otherwise.
-fn control_with(workers: usize, configure: impl FnOnce(&mut Config)) -> (Arc<Control>, Sender<Report>) {
+pub(super) fn control_with(workers: usize, configure: impl FnOnce(&mut Config)) -> (Arc<Control>, Sender<Report>) {
     let mut config = Config::default();
     config.limits.spread_at = 2;
     config.auth.open = true;
@@ -61,14 +62,24 @@ fn control_with(workers: usize, configure: impl FnOnce(&mut Config)) -> (Arc<Con
     (control, reports)
 }
 
-struct Member {
-    session: Session,
-    joined: Joined,
+pub(super) struct Member {
+    pub(super) session: Session,
+    pub(super) joined: Joined,
 }
 
 impl Member {
-    fn join(control: &Arc<Control>, access: Access) -> Self {
-        let permit: Permit = control.auth.admit("", "demo", None).unwrap();
+    pub(super) fn join(control: &Arc<Control>, access: Access) -> Self {
+        Self::join_from(control, access, None, None).unwrap()
+    }
+
+    /// One with this token, or without one, at this address.
+    pub(super) fn join_from(
+        control: &Arc<Control>,
+        access: Access,
+        address: Option<IpAddr>,
+        token: Option<u64>,
+    ) -> Result<Self, ControlError> {
+        let permit = Permit { token, ..control.auth.admit("", "demo", None).unwrap() };
         let publish = |mid: &str| Publish { mid: mid.into(), ..Publish::default() };
         let request = JoinRequest {
             room: "demo".into(),
@@ -79,16 +90,16 @@ impl Member {
             manual_subscribe: false,
             access,
             wish: Wish::Auto,
+            address,
         };
-        let Entered { session, joined } = control.join(&permit, request).unwrap();
-        Self { session, joined }
+        control.join(&permit, request).map(|Entered { session, joined }| Self { session, joined })
     }
 
     fn publication(&self, i: usize) -> PublicationId {
         parse_publication(&self.joined.publications[i].id).unwrap()
     }
 
-    fn transport(&self) -> TransportId {
+    pub(super) fn transport(&self) -> TransportId {
         self.session.room.lock().participants[&self.session.id].media.as_ref().unwrap().transport
     }
 
@@ -103,7 +114,7 @@ impl Member {
         }
     }
 
-    async fn left(&self) -> LeaveReason {
+    pub(super) async fn left(&self) -> LeaveReason {
         self.expect(|body| if let Body::Left(left) = body { Some(left.reason()) } else { None }).await
     }
 }
@@ -115,7 +126,7 @@ async fn all_is_told(room: &Room) {
     }
 }
 
-fn event(event: Event) -> Report {
+pub(super) fn event(event: Event) -> Report {
     Report::Event { worker: 0, event }
 }
 

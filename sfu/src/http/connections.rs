@@ -7,8 +7,9 @@
 
 use crate::config::{HttpConfig, LimitsConfig};
 use crate::control::lock;
+use crate::net::Neighbourhood;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
@@ -18,19 +19,6 @@ use tokio::time::{Duration, Instant, sleep_until};
 const BEFORE_FIRST_REQUEST: usize = 48 * 1024;
 /// Bytes around the payload of a first message: frame headers, TLS records.
 const FRAMING: usize = 4 * 1024;
-
-/// Whom a connection counts for: an IPv4 address, or an IPv6 network of 64 bits, since one host has a whole one.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Neighbourhood(IpAddr);
-
-impl Neighbourhood {
-    pub(super) fn of(ip: IpAddr) -> Self {
-        Self(match ip.to_canonical() {
-            IpAddr::V4(ip) => IpAddr::V4(ip),
-            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64))),
-        })
-    }
-}
 
 /// Who gives way first: the smaller.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

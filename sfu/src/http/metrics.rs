@@ -99,6 +99,13 @@ fn process(text: &mut Text, control: &Control) {
     text.sample("sfu_participants", &[], control.participants());
     text.family("sfu_signalling_connections", "gauge", "Signalling connections, joined or not.");
     text.sample("sfu_signalling_connections", &[], control.connections.load(Ordering::Relaxed));
+    let (unconnected, gave_way) = control.unconnected();
+    text.family("sfu_unconnected_sessions", "gauge", "Sessions whose media have not connected yet.");
+    text.sample("sfu_unconnected_sessions", &[], unconnected);
+    text.family("sfu_sessions_gave_way_total", "counter", "Sessions that never connected and gave way to others.");
+    text.sample("sfu_sessions_gave_way_total", &[], gave_way);
+    text.family("sfu_too_fast_total", "counter", "Requests that were refused since they came too fast.");
+    text.sample("sfu_too_fast_total", &[], control.too_fast());
     text.family("sfu_draining", "gauge", "1 while the server goes down.");
     text.sample("sfu_draining", &[], u8::from(control.is_draining()));
 }

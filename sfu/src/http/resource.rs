@@ -3,6 +3,7 @@
 
 use super::bearer::Bearer;
 use super::problem::Problem;
+use super::proxy::ClientAddr;
 use crate::config::IceServerConfig;
 use crate::control::{Access, Control, ControlError, Entered, JoinRequest, Wish, negotiation::Media};
 use crate::worker_thread::WorkerHandle;
@@ -80,6 +81,7 @@ pub(super) fn session_routes(access: Access) -> MethodRouter<Arc<Control>> {
 /// POST: a session begins.
 pub(super) async fn begin(
     control: &Arc<Control>,
+    client: ClientAddr,
     bearer: &Bearer,
     headers: &HeaderMap,
     body: &Bytes,
@@ -116,8 +118,10 @@ pub(super) async fn begin(
         manual_subscribe: false,
         access: target.access,
         wish: target.wish,
+        address: Some(client.0),
     };
-    tokio::time::sleep(control.pace_entry(&request.room, &permit.identity, request.access)?).await;
+    let pace = control.pace_entry(&request.room, &permit.identity, request.access, request.address)?;
+    tokio::time::sleep(pace).await;
     let Entered { session, joined } = control.join(&permit, request)?;
     let answer = joined.answer.map(|answer| answer.sdp).unwrap_or_default();
     let etag = with_media(&session.room, session.id, |media, _| Ok(etag(media)))?;

@@ -4,6 +4,7 @@
 //! as lost and may be resumed.
 
 use super::connections::Ticket;
+use super::proxy::ClientAddr;
 use crate::control::{Access, Control, ControlError, Entered, JoinRequest, Next, Outgoing, Rate, Session, Wish};
 use axum::Extension;
 use axum::extract::State;
@@ -46,6 +47,7 @@ enum Encoding {
 pub(crate) async fn upgrade(
     State(control): State<Arc<Control>>,
     Extension(ticket): Extension<Ticket>,
+    Extension(client): Extension<ClientAddr>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     let limits = &control.config.limits;
@@ -72,7 +74,7 @@ pub(crate) async fn upgrade(
     ticket.upgrade(FIRST_MESSAGE_TIMEOUT);
     upgrade.on_upgrade(async move |socket| {
         let _counted = counted;
-        Connection { socket, encoding, control, ticket }.run().await;
+        Connection { socket, encoding, control, ticket, client }.run().await;
     })
 }
 
@@ -97,6 +99,7 @@ struct Connection {
     encoding: Encoding,
     control: Arc<Control>,
     ticket: Ticket,
+    client: ClientAddr,
 }
 
 /// What came in.
@@ -142,7 +145,7 @@ impl Connection {
     /// From the first message to the session, and what the client is told of it. Whoever was refused has heard why.
     async fn begin(&mut self) -> Option<(Session, Arc<Outgoing>)> {
         let first = self.first().await?;
-        match enter(&self.control, &first).await {
+        match enter(&self.control, &first, self.client).await {
             Ok((session, joined)) => {
                 self.ticket.join();
                 Some((session, Outgoing::reply(first.id, joined)))
@@ -209,8 +212,11 @@ impl Connection {
             }
             let (id, result) = match incoming {
                 Incoming::Request(request) => {
-                    let result =
-                        if messages.take(1, control.clock.now()) { handle(session, &request) } else { Err(too_fast()) };
+                    let result = if messages.take(1, control.clock.now()) {
+                        handle(session, &request)
+                    } else {
+                        Err(control.count(too_fast()))
+                    };
                     (request.id, result)
                 }
                 Incoming::Unreadable(why) => (0, Err(ControlError::bad_message(why))),
@@ -320,14 +326,18 @@ impl Connection {
     }
 }
 
-async fn enter(control: &Arc<Control>, first: &ClientMessage) -> Result<(Session, Reply), ControlError> {
+async fn enter(
+    control: &Arc<Control>,
+    first: &ClientMessage,
+    client: ClientAddr,
+) -> Result<(Session, Reply), ControlError> {
     match &first.body {
         Some(Request::Join(request)) => {
-            let Entered { session, joined } = join(control, request).await?;
+            let Entered { session, joined } = join(control, request, client).await?;
             Ok((session, Reply::Joined(joined)))
         }
         Some(Request::Resume(resume)) => {
-            sleep(control.pace_resume(&resume.session)?).await;
+            sleep(control.pace_resume(&resume.session, Some(client.0))?).await;
             let (session, joined) = control.resume(&resume.session)?;
             Ok((session, Reply::Joined(joined)))
         }
@@ -335,7 +345,7 @@ async fn enter(control: &Arc<Control>, first: &ClientMessage) -> Result<(Session
     }
 }
 
-async fn join(control: &Arc<Control>, join: &Join) -> Result<Entered, ControlError> {
+async fn join(control: &Arc<Control>, join: &Join, client: ClientAddr) -> Result<Entered, ControlError> {
     let permit = control.auth.admit(&join.token, &join.room, None)?;
     let request = JoinRequest {
         room: join.room.clone(),
@@ -346,8 +356,9 @@ async fn join(control: &Arc<Control>, join: &Join) -> Result<Entered, ControlErr
         manual_subscribe: join.manual_subscribe,
         access: Access::Signal,
         wish: Wish::Auto,
+        address: Some(client.0),
     };
-    sleep(control.pace_entry(&join.room, &permit.identity, Access::Signal)?).await;
+    sleep(control.pace_entry(&join.room, &permit.identity, Access::Signal, request.address)?).await;
     control.join(&permit, request)
 }
 

@@ -1,8 +1,8 @@
 //! Turns at work that costs the processor and that anybody may ask for, such as TLS handshakes: one address after the
 //! other, however many connections each has, so that a newcomer waits for one step of somebody else's and not for all.
 
-use super::connections::Neighbourhood;
 use crate::control::lock;
+use crate::net::Neighbourhood;
 use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};

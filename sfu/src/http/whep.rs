@@ -5,14 +5,15 @@
 
 use super::bearer::Bearer;
 use super::problem::Problem;
+use super::proxy::ClientAddr;
 use super::resource::{self, Target};
 use crate::control::{Access, Control, ControlError, Wish};
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::post;
+use axum::{Extension, Router};
 use std::sync::Arc;
 
 pub(super) fn routes() -> Router<Arc<Control>> {
@@ -24,18 +25,20 @@ pub(super) fn routes() -> Router<Arc<Control>> {
 async fn begin_speaker(
     State(control): State<Arc<Control>>,
     Path(room): Path<String>,
+    Extension(client): Extension<ClientAddr>,
     bearer: Bearer,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let base = format!("/whep/{}/-", resource::segment(&room));
     let target = Target { room, identity: None, access: Access::Whep, wish: Wish::Auto, base };
-    resource::begin(&control, &bearer, &headers, &body, target).await
+    resource::begin(&control, client, &bearer, &headers, &body, target).await
 }
 
 async fn begin_stream(
     State(control): State<Arc<Control>>,
     Path((room, stream)): Path<(String, String)>,
+    Extension(client): Extension<ClientAddr>,
     bearer: Bearer,
     headers: HeaderMap,
     body: Bytes,
@@ -53,5 +56,5 @@ async fn begin_stream(
         return Err(ControlError::not_found(format!("Nobody named `{stream}` is in room `{room}`.")).into());
     }
     let target = Target { room, identity: None, access: Access::Whep, wish: Wish::Identity(stream), base };
-    resource::begin(&control, &bearer, &headers, &body, target).await
+    resource::begin(&control, client, &bearer, &headers, &body, target).await
 }

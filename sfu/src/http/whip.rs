@@ -2,14 +2,15 @@
 
 use super::bearer::Bearer;
 use super::problem::Problem;
+use super::proxy::ClientAddr;
 use super::resource::{self, Target};
 use crate::control::{Access, Control, Wish};
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::post;
+use axum::{Extension, Router};
 use std::sync::Arc;
 
 pub(super) fn routes() -> Router<Arc<Control>> {
@@ -20,11 +21,12 @@ pub(super) fn routes() -> Router<Arc<Control>> {
 async fn begin(
     State(control): State<Arc<Control>>,
     Path((room, stream)): Path<(String, String)>,
+    Extension(client): Extension<ClientAddr>,
     bearer: Bearer,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let base = format!("/whip/{}/{}", resource::segment(&room), resource::segment(&stream));
     let target = Target { room, identity: Some(stream), access: Access::Whip, wish: Wish::Auto, base };
-    resource::begin(&control, &bearer, &headers, &body, target).await
+    resource::begin(&control, client, &bearer, &headers, &body, target).await
 }

@@ -4,10 +4,12 @@
 mod accept;
 mod candidates;
 mod frame;
+mod neighbourhood;
 mod tcp;
 
 pub(crate) use accept::accept_tcp;
 pub(crate) use candidates::{advertised, candidates};
+pub(crate) use neighbourhood::Neighbourhood;
 pub(crate) use tcp::{Accepted, TcpPool};
 
 use crate::config::MediaConfig;

@@ -113,8 +113,22 @@ fn the_peers_goodbye_ends_it() {
 #[test]
 fn without_a_check_it_ends() {
     let mut pair = Pair::new();
-    pair.pass(60_000);
+    pair.pass(9_999);
+    assert_eq!(pair.events(), []);
+    pair.pass(1);
     assert_eq!(pair.events(), [TransportEvent::Closed(CloseReason::IceTimeout)]);
+}
+
+#[test]
+fn who_is_reached_has_more_time_for_the_handshake() {
+    let mut pair = Pair::new();
+    pair.check();
+    for _ in 0..10 {
+        pair.pass(2_000);
+        pair.check();
+    }
+    pair.connect();
+    assert!(pair.server.is_connected());
 }
 
 #[test]
