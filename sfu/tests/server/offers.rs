@@ -118,15 +118,16 @@ fn offered(offer: &str) -> usize {
 #[test]
 fn whip_and_whep_take_what_others_offer() {
     let server = Server::dev();
-    for (name, sdp) in good_offers() {
-        let created = server.request("POST", "/whip/shapes/tv", &[SDP], &sdp);
+    for (n, (name, sdp)) in good_offers().into_iter().enumerate() {
+        // A stream of its own: one that begins anew so often is told to slow down.
+        let created = server.request("POST", &format!("/whip/shapes/tv-{n}"), &[SDP], &sdp);
         assert_eq!(created.status, 201, "an offer {name}: {created:?}");
         assert_eq!(live(&created.body), offered(&sdp), "an offer {name}: {created:?}");
         let setup = if sdp.contains("a=setup:active") { "a=setup:passive" } else { "a=setup:active" };
         assert!(created.body.contains(setup), "an offer {name}: {created:?}");
         assert!(!created.body.contains("sprop-parameter-sets"), "those are the sender's: {created:?}");
         let viewer = sdp.replace("a=sendonly", "a=recvonly");
-        let playing = server.request("POST", "/whep/shapes/tv", &[SDP], &viewer);
+        let playing = server.request("POST", &format!("/whep/shapes/tv-{n}"), &[SDP], &viewer);
         assert_eq!((playing.status, live(&playing.body)), (201, offered(&sdp)), "a viewer's {name}: {playing:?}");
     }
 }
