@@ -86,8 +86,14 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let connections = Connections::new(&config.http, &config.limits);
     let site = |listener, tls, app| {
-        let site =
-            Site { listener, tls, app, connections: Arc::clone(&connections), proxies: Proxies::new(&config.http) };
+        let site = Site {
+            listener,
+            tls,
+            app,
+            connections: Arc::clone(&connections),
+            proxies: Proxies::new(&config.http),
+            turns: Arc::clone(&control.turns),
+        };
         tokio::spawn(http::serve(site, stopped.clone()))
     };
     let server = site(listener, tls.clone(), http::router(&control, &connections));

@@ -32,6 +32,7 @@ mod subscribe;
 #[cfg(test)]
 mod tests;
 mod translate;
+mod turns;
 mod unconnected;
 
 pub(crate) use directives::Directives;
@@ -45,6 +46,7 @@ pub(crate) use requests::Session;
 pub(crate) use room::{Room, RoomState};
 pub(crate) use slots::Wish;
 pub(crate) use stats::{HANDSHAKE_BUCKETS, Histogram, StatsCollector};
+pub(crate) use turns::Turns;
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -75,6 +77,8 @@ pub(crate) struct Control {
     pub(crate) directives: Directives,
     /// Signalling connections, joined or not.
     pub(crate) connections: AtomicUsize,
+    /// At work that anybody may ask for.
+    pub(crate) turns: Arc<Turns>,
     negotiator: Negotiator,
     unconnected: Unconnected,
     /// Requests that were refused since they came too fast.
@@ -106,6 +110,7 @@ impl Control {
             negotiator: Negotiator::new(&config, certificate),
             config,
             clock,
+            turns: Arc::default(),
             stats: StatsCollector::new(workers.len()),
             workers,
             directives: Directives::default(),

@@ -16,7 +16,6 @@ mod resource;
 mod serve;
 mod signal;
 pub(crate) mod tls;
-mod turns;
 mod whep;
 mod whip;
 

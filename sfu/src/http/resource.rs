@@ -6,6 +6,7 @@ use super::problem::Problem;
 use super::proxy::ClientAddr;
 use crate::config::IceServerConfig;
 use crate::control::{Access, Control, ControlError, Entered, JoinRequest, Wish, negotiation::Media};
+use crate::net::Neighbourhood;
 use crate::worker_thread::WorkerHandle;
 use axum::Router;
 use axum::body::Bytes;
@@ -122,7 +123,8 @@ pub(super) async fn begin(
     };
     let pace = control.pace_entry(&request.room, &permit.identity, request.access, request.address)?;
     tokio::time::sleep(pace).await;
-    let Entered { session, joined } = control.join(&permit, request)?;
+    let join = async { control.join(&permit, request) };
+    let Entered { session, joined } = control.turns.drive(Neighbourhood::of(client.0), join).await?;
     let answer = joined.answer.map(|answer| answer.sdp).unwrap_or_default();
     let etag = with_media(&session.room, session.id, |media, _| Ok(etag(media)))?;
     let location = format!("{}/{}", target.base, joined.session);

@@ -7,7 +7,7 @@ use super::connections::{Connections, RequestUnderWay, Ticket};
 use super::metered::Metered;
 use super::proxy::{self, ClientAddr, Proxies};
 use super::tls::Tls;
-use super::turns::Turns;
+use crate::control::Turns;
 use crate::net::Neighbourhood;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -43,16 +43,17 @@ pub(crate) struct Site {
     pub(crate) app: Router,
     pub(crate) connections: Arc<Connections>,
     pub(crate) proxies: Proxies,
+    pub(crate) turns: Arc<Turns>,
 }
 
 /// Serves until `stop` turns true, and then until the requests under way are answered.
 pub(crate) async fn serve(site: Site, mut stop: watch::Receiver<bool>) {
-    let Site { listener, tls, app, connections, proxies } = site;
+    let Site { listener, tls, app, connections, proxies, turns } = site;
     let mut builder = http1::Builder::new();
     // The table of connections keeps the time.
     builder.header_read_timeout(None).max_buf_size(BUFFER);
-    let (app, handshakes) = (TowerToHyperService::new(app), Arc::default());
-    let door = Arc::new(Door { tls, handshakes, app, proxies, builder, stop: stop.clone() });
+    let app = TowerToHyperService::new(app);
+    let door = Arc::new(Door { tls, turns, app, proxies, builder, stop: stop.clone() });
     let mut open = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -85,7 +86,7 @@ pub(crate) async fn serve(site: Site, mut stop: watch::Receiver<bool>) {
 /// What every connection of a site needs.
 struct Door {
     tls: Option<Arc<Tls>>,
-    handshakes: Arc<Turns>,
+    turns: Arc<Turns>,
     app: TowerToHyperService<Router>,
     proxies: Proxies,
     builder: http1::Builder,
@@ -117,7 +118,7 @@ impl Door {
                     connection.set_buffer_limit(Some(TLS_BUFFER));
                 };
                 let handshake = TlsAcceptor::from(tls.current()).accept_with(stream, limit);
-                match self.handshakes.drive(Neighbourhood::of(client.0), handshake).await {
+                match self.turns.drive(Neighbourhood::of(client.0), handshake).await {
                     Ok(stream) => self.speak(stream, client, ticket).await,
                     Err(error) => tracing::debug!(%error, "TLS handshake"),
                 }

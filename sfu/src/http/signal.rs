@@ -6,6 +6,7 @@
 use super::connections::Ticket;
 use super::proxy::ClientAddr;
 use crate::control::{Access, Control, ControlError, Entered, JoinRequest, Next, Outgoing, Rate, Session, Wish};
+use crate::net::Neighbourhood;
 use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
@@ -359,7 +360,8 @@ async fn join(control: &Arc<Control>, join: &Join, client: ClientAddr) -> Result
         address: Some(client.0),
     };
     sleep(control.pace_entry(&join.room, &permit.identity, Access::Signal, request.address)?).await;
-    control.join(&permit, request)
+    // Many who enter at once shall not keep the others' messages waiting.
+    control.turns.drive(Neighbourhood::of(client.0), async { control.join(&permit, request) }).await
 }
 
 fn too_fast() -> ControlError {

@@ -1,7 +1,7 @@
-//! Turns at work that costs the processor and that anybody may ask for, such as TLS handshakes: one address after the
+//! Turns at work that costs the processor and that anybody may ask for, such as TLS handshakes and joins: one address after the
 //! other, however many connections each has, so that a newcomer waits for one step of somebody else's and not for all.
 
-use crate::control::lock;
+use super::lock;
 use crate::net::Neighbourhood;
 use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 /// Whose turn it is, and who waits.
 #[derive(Debug, Default)]
-pub(super) struct Turns(Mutex<State>);
+pub(crate) struct Turns(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -59,7 +59,7 @@ impl Turns {
     }
 
     /// Drives `work`, each step of which is a turn of `address`.
-    pub(super) async fn drive<F: Future>(self: &Arc<Self>, address: Neighbourhood, work: F) -> F::Output {
+    pub(crate) async fn drive<F: Future>(self: &Arc<Self>, address: Neighbourhood, work: F) -> F::Output {
         let mut work = pin!(work);
         loop {
             let turn = self.turn(address).await;
