@@ -4,18 +4,20 @@ use crate::config::WorkerConfig;
 use crate::event::ReceiveStreamStats;
 use crate::ids::PublicationId;
 use crate::keyframes::KeyframeRequester;
+use crate::numbering::Numbering;
+use crate::parameter_sets::{MAX_SETS, ParameterSets};
 use crate::reception::Reception;
 use crate::relay::RelayedPacket;
 use crate::rtx_history::PacketHistory;
 use crate::sender_report::{NewestTimestamp, StreamClock};
 use crate::stream_tracker::StreamTracker;
 use arrayvec::ArrayVec;
-use sfu_rtc::codec::{self, FrameFacts};
+use sfu_rtc::codec::{self, FrameFacts, h264};
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::{Rid, SeqNo, Ssrc};
-use sfu_rtc::media::Codec;
+use sfu_rtc::media::{Codec, PayloadFormat};
 use sfu_rtc::nack::NackGenerator;
-use sfu_rtc::packet::{Packet, PacketPool};
+use sfu_rtc::packet::{CarriedExtensions, Packet, PacketData, PacketPool};
 use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::rtcp::SenderReport;
 use sfu_rtc::rtp::extension::dependency_descriptor::DependencyStructure;
@@ -36,6 +38,10 @@ const FORMER_RETURNS: Duration = Duration::from_millis(500);
 
 /// A source that was silent for so long was away, and may not have heard what it was asked.
 const WAS_AWAY: Duration = Duration::from_secs(2);
+
+/// So many packets before its first slice are looked at to know what a picture brings: a delimiter, supplemental
+/// information and parameter sets.
+const MAX_BEFORE_SLICES: u64 = 8;
 
 /// What another worker tells of a bitrate holds so long: it tells it twice a second while packets arrive there.
 const TOLD_RATE_HOLDS: Duration = Duration::from_secs(2);
@@ -60,6 +66,7 @@ pub(crate) struct ReceiveStream {
     /// Whose place the present source took: packets of theirs may still be on the way.
     former: ArrayVec<Ssrc, MAX_FORMER>,
     repairs: bool,
+    parameter_sets: ParameterSets,
     /// Its bitrate and when it was told, where another worker receives it.
     told_rate: Option<(Bitrate, Instant)>,
 }
@@ -79,11 +86,18 @@ struct Source {
     keyframe: Option<SeqNo>,
     /// What is older belongs to a time in which nobody was to get it.
     open_from: SeqNo,
+    /// From its numbers to those of the packets that we make of it: what it lacks comes in between.
+    numbering: Numbering,
 }
+
+/// Packets that a stream lacks.
+pub(crate) type Inserted = ArrayVec<Packet, MAX_SETS>;
 
 /// What a received packet turned out to be.
 #[derive(Debug)]
 pub(crate) struct Taken {
+    /// What is to come before the packet, since the stream does not bring it.
+    pub(crate) inserted: Inserted,
     pub(crate) packet: Packet,
     /// The stream began anew with it: nothing that was sent before fits.
     pub(crate) restarted: bool,
@@ -110,8 +124,14 @@ impl ReceiveStream {
             source: None,
             former: ArrayVec::new(),
             repairs,
+            parameter_sets: ParameterSets::default(),
             told_rate: None,
         }
+    }
+
+    /// What its formats say, where they are described for this stream alone.
+    pub(crate) fn describe(&mut self, formats: &[PayloadFormat]) {
+        self.parameter_sets.describe(formats);
     }
 
     /// Takes in a packet: refuses what came before, reads what it says of its frame, and shares it.
@@ -134,11 +154,74 @@ impl ReceiveStream {
             source.reception.on_timing(received.arrival, received.timestamp, received.clock_rate);
         }
         let facts = source.facts(received)?;
-        let packet = pool.take(|data| received.fill(facts, data)).ok_or(DropReason::LimitReached)?;
-        source.note(&packet, received.clock_rate);
-        self.tracker.on_packet(&packet);
-        self.note(&packet);
-        Ok(Taken { packet, restarted })
+        let inserted = self.complete_keyframe(received, &facts, pool);
+        let seq = self.number(received.seq)?;
+        let fill = |data: &mut PacketData| {
+            received.fill(facts, data)?;
+            data.seq = seq;
+            Some(())
+        };
+        let packet = pool.take(fill).ok_or(DropReason::LimitReached)?;
+        for packet in inserted.iter().chain([&packet]) {
+            self.tracker.on_packet(packet);
+            self.note(packet, received.clock_rate);
+        }
+        Ok(Taken { inserted, packet, restarted })
+    }
+
+    /// The parameter sets that a picture lacks from which decoding could begin otherwise, as packets of their own: a single
+    /// unit each, which every packetization mode allows (RFC 6184 section 5.4).
+    fn complete_keyframe(&mut self, received: &ReceivedRtp<'_>, facts: &FrameFacts, pool: &mut PacketPool) -> Inserted {
+        let mut inserted = Inserted::new();
+        // Who sends a dependency descriptor may encrypt the rest, and knows what receivers need.
+        let described = received.extensions.dependency_descriptor.is_some();
+        if received.codec != Codec::H264 || !facts.keyframe || described {
+            return inserted;
+        }
+        let (payload, timestamp) = (received.payload(), received.timestamp);
+        self.parameter_sets.learn(received.payload_type, received.seq, timestamp, payload);
+        if !h264::begins_idr(payload) || !self.is_whole_before(received) {
+            return inserted;
+        }
+        let Some(source) = &mut self.source else { return inserted };
+        let Some(first) = source.numbering.number(received.seq) else { return inserted };
+        for unit in self.parameter_sets.lacking(timestamp) {
+            let packet = pool.take(|data| {
+                let facts = codec::frame_facts(Codec::H264, unit, false, None).ok()?;
+                received.fill(facts, data)?;
+                data.set_bytes(unit, 0..unit.len())?;
+                data.extensions = CarriedExtensions::default();
+                data.marker = false;
+                data.seq = SeqNo(first.0 + inserted.len() as u64);
+                Some(())
+            });
+            let Some(packet) = packet else { return Inserted::new() };
+            inserted.push(packet);
+        }
+        source.numbering.make_room(received.seq, inserted.len());
+        inserted
+    }
+
+    /// Whether nothing of the packet's picture is missing before it, nor came after it: only then it is known what the
+    /// picture lacks, and there is room before it.
+    fn is_whole_before(&self, received: &ReceivedRtp<'_>) -> bool {
+        let Some(source) = self.source.as_ref().filter(|source| source.reception.highest() == received.seq) else {
+            return false;
+        };
+        if source.reception.received() == 1 && self.epoch == 0 {
+            return true;
+        }
+        let Ok(seq) = self.number(received.seq) else { return false };
+        let before = (1..=MAX_BEFORE_SLICES).map(|n| self.history.get(SeqNo(seq.0.saturating_sub(n))));
+        // Found where the picture before ends; `None` where something is missing.
+        let other = |packet: &&Packet| packet.timestamp != received.timestamp;
+        before.map_while(|packet| packet).any(|packet| other(&packet))
+    }
+
+    /// The number that a packet of the present source has among us.
+    pub(crate) fn number(&self, seq: SeqNo) -> Result<SeqNo, DropReason> {
+        let source = self.source.as_ref().ok_or(DropReason::UnknownStream)?;
+        source.numbering.number(seq).ok_or(DropReason::OutOfWindow)
     }
 
     /// Takes in a packet that another worker received.
@@ -148,8 +231,7 @@ impl ReceiveStream {
         let begin = || Source::new((packet.ssrc, packet.codec, packet.seq), newest, config);
         let source = self.source.get_or_insert_with(begin);
         source.reception.admit(packet.seq)?;
-        source.note(packet, clock_rate);
-        self.note(packet);
+        self.note(packet, clock_rate);
         Ok(())
     }
 
@@ -177,15 +259,15 @@ impl ReceiveStream {
         }
     }
 
-    /// A packet of padding: it has a number, but nothing to forward.
-    pub(crate) fn receive_padding(&mut self, received: &ReceivedRtp<'_>) -> Result<(), DropReason> {
+    /// A packet of padding: it has a number, which is told, but nothing to forward.
+    pub(crate) fn receive_padding(&mut self, received: &ReceivedRtp<'_>) -> Result<SeqNo, DropReason> {
         let source = self.source.as_mut().filter(|source| source.ssrc == received.ssrc);
         let source = source.ok_or(DropReason::Padding)?;
         source.reception.admit(received.seq)?;
         if self.repairs {
             source.nack.on_packet(received.arrival, received.seq);
         }
-        Ok(())
+        self.number(received.seq)
     }
 
     /// A packet that came and is dropped counts as lost, but need not be sent again.
@@ -252,16 +334,16 @@ impl ReceiveStream {
         source.nack.poll_timeout().unwrap_or(Instant::NEVER).min(self.keyframes.due())
     }
 
-    /// Highest number received.
+    /// Highest number received, as [`Self::number`] has it.
     pub(crate) fn highest(&self) -> SeqNo {
-        self.source.as_ref().map_or(SeqNo(0), |source| source.reception.highest())
+        self.source.as_ref().map_or(SeqNo(0), Source::highest)
     }
 
     /// Nobody was to get what was received so far: nothing of it goes out late or again.
     pub(crate) fn close_past(&mut self) {
         self.history.clear();
         if let Some(source) = &mut self.source {
-            source.open_from = source.reception.highest().next();
+            source.open_from = source.highest().next();
         }
     }
 
@@ -280,7 +362,7 @@ impl ReceiveStream {
         let source = self.source.as_ref()?;
         let first = source.keyframe?;
         let recent = self.history.get(first).is_some_and(|packet| now - packet.arrival <= age);
-        let complete = || (first.0..=source.reception.highest().0).all(|n| self.history.get(SeqNo(n)).is_some());
+        let complete = || (first.0..=source.highest().0).all(|n| self.history.get(SeqNo(n)).is_some());
         (recent && complete()).then_some(first)
     }
 
@@ -319,6 +401,7 @@ impl ReceiveStream {
         };
         let source = Source::new((received.ssrc, received.codec, received.seq), newest, config);
         let before = self.source.replace(source);
+        self.parameter_sets.restart();
         if before.is_some() {
             // Whether the former source answered says nothing of this one.
             self.keyframes.forget_attempts();
@@ -343,7 +426,10 @@ impl ReceiveStream {
         Ok(())
     }
 
-    fn note(&mut self, packet: &Packet) {
+    fn note(&mut self, packet: &Packet, clock_rate: u32) {
+        if let Some(source) = &mut self.source {
+            source.note(packet, clock_rate);
+        }
         self.history.insert(packet);
         self.spatial_layers = self.spatial_layers.max(packet.frame.spatial.saturating_add(1));
     }
@@ -361,7 +447,14 @@ impl Source {
             heard: newest.arrival,
             keyframe: None,
             open_from: SeqNo(0),
+            numbering: Numbering::default(),
         }
+    }
+
+    /// Highest number received, as packets have it among us.
+    fn highest(&self) -> SeqNo {
+        let highest = self.reception.highest();
+        self.numbering.number(highest).unwrap_or(highest)
     }
 
     fn facts(&mut self, received: &ReceivedRtp<'_>) -> Result<FrameFacts, DropReason> {

@@ -19,6 +19,7 @@ impl Publication {
             return;
         }
         self.formats = formats.to_vec();
+        self.describe();
         for forwarder in &mut self.forwarders {
             let peer = ctx.peers.get(forwarder.subscriber);
             if let Some(slot) = peer.and_then(|p| p.transport.sections().get(usize::from(forwarder.section))) {
@@ -27,6 +28,13 @@ impl Publication {
         }
         self.judge_formats(ctx);
         self.relay_formats(ctx);
+    }
+
+    /// Tells the stream what its description says; layers of one source would need one each.
+    pub(super) fn describe(&mut self) {
+        if let [stream] = self.streams.as_mut_slice() {
+            stream.describe(&self.formats);
+        }
     }
 
     /// Formats of a subscriber's slot changed.

@@ -87,10 +87,12 @@ impl Publication {
     ) -> Self {
         let stream = |rid| ReceiveStream::new(rid, media.nack, config);
         let streams = streams_of(&media.rids, config, stream);
-        Self {
+        let mut publication = Self {
             formats: media.formats.clone(),
             ..Self::with_streams(id, (Source::Peer(publisher), sender), media.kind, streams)
-        }
+        };
+        publication.describe();
+        publication
     }
 
     /// A source that comes by `relay`, which will tell its formats.

@@ -9,7 +9,7 @@ use crate::receive_stream::{ReceiveStream, Taken};
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::SeqNo;
 use sfu_rtc::media::{Codec, MediaKind};
-use sfu_rtc::packet::PacketData;
+use sfu_rtc::packet::{Packet, PacketData};
 use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::transport::ReceivedRtp;
@@ -40,13 +40,13 @@ impl Publication {
         let layer = layer.ok_or(DropReason::UnknownStream)? as LayerIndex;
         let stream = &mut self.streams[usize::from(layer)];
         if received.payload.is_empty() {
-            stream.receive_padding(received)?;
-            self.relay_padding(layer, received.seq, ctx);
-            self.hold(layer, Content::Padding(received.seq), ctx);
+            let seq = stream.receive_padding(received)?;
+            self.relay_padding(layer, seq, ctx);
+            self.hold((layer, self.streams[usize::from(layer)].highest()), Content::Padding(seq), ctx);
             return Err(DropReason::Padding);
         }
         let spatial_layers = stream.spatial_layers;
-        let Taken { packet, restarted } = stream.receive(received, ctx.pool, ctx.config)?;
+        let Taken { inserted, packet, restarted } = stream.receive(received, ctx.pool, ctx.config)?;
         if restarted {
             self.restart(layer, ctx);
         }
@@ -58,16 +58,31 @@ impl Publication {
         if self.is_silenced(layer, packet.seq) {
             return Err(DropReason::Paused);
         }
+        let level = packet.extensions.audio_level;
+        let highest = self.streams[usize::from(layer)].highest();
+        for packet in inserted {
+            self.pass_on((layer, packet.seq), packet, received.clock_rate, ctx);
+        }
+        self.pass_on((layer, highest), packet, received.clock_rate, ctx);
+        Ok(level)
+    }
+
+    /// Relays a packet and lets it wait to be forwarded. `highest` is the stream's highest number so far.
+    fn pass_on(
+        &mut self,
+        (layer, highest): (LayerIndex, SeqNo),
+        packet: Packet,
+        clock_rate: u32,
+        ctx: &mut Context<'_>,
+    ) {
         // To other workers at once, which then work at the same time.
         if !self.relays.is_empty() {
-            self.relay(layer, &packet, received.clock_rate, ctx);
+            self.relay(layer, &packet, clock_rate, ctx);
         }
         if packet.frame.keyframe && packet.frame.start_of_frame {
             self.streams[usize::from(layer)].keyframes.arrived();
         }
-        let level = packet.extensions.audio_level;
-        self.hold(layer, Content::Packet(packet), ctx);
-        Ok(level)
+        self.hold((layer, highest), Content::Packet(packet), ctx);
     }
 
     /// A packet came and is dropped: it is not to be asked for again.
@@ -88,8 +103,8 @@ impl Publication {
         }
     }
 
-    pub(super) fn hold(&mut self, layer: LayerIndex, content: Content, ctx: &mut Context<'_>) {
-        let highest = self.streams[usize::from(layer)].highest();
+    /// Lets something wait to be forwarded, of a stream whose highest number is `highest`.
+    pub(super) fn hold(&mut self, (layer, highest): (LayerIndex, SeqNo), content: Content, ctx: &mut Context<'_>) {
         let complete = match &content {
             // One that fills a gap has been waited for long enough.
             Content::Packet(packet) => packet.marker || packet.seq < highest || self.kind == MediaKind::Audio,

@@ -8,6 +8,7 @@ mod forwarding;
 mod hostile;
 mod layers;
 mod overload;
+mod parameter_sets;
 mod peers;
 mod relay;
 mod repair;

@@ -90,6 +90,56 @@ pub(super) fn frame_facts(payload: &[u8], marker: bool) -> Option<FrameFacts> {
     })
 }
 
+/// Which parameter set a unit is, in the order of decoding.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum ParameterSetId {
+    /// A sequence parameter set, with its seq_parameter_set_id (H.264 section 7.3.2.1.1).
+    Sequence(u32),
+    /// A picture parameter set, with its pic_parameter_set_id (H.264 section 7.3.2.2).
+    Picture(u32),
+}
+
+impl ParameterSetId {
+    /// `None` where the unit is no parameter set, or cut short.
+    fn of(unit: &[u8]) -> Option<Self> {
+        let (&head, content) = unit.split_first()?;
+        match head & 0x1f {
+            SPS => {
+                let content = nal::unescaped(content);
+                let mut bits = BitReader::new(&content);
+                bits.skip(24)?; // profile, constraint flags, level
+                Some(Self::Sequence(bits.exp_golomb()?))
+            }
+            PPS => Some(Self::Picture(BitReader::new(&nal::unescaped(content)).exp_golomb()?)),
+            _ => None,
+        }
+    }
+}
+
+/// The parameter sets in a payload, each a whole unit.
+pub fn parameter_sets(payload: &[u8]) -> impl Iterator<Item = (ParameterSetId, &[u8])> {
+    whole_units(payload).filter_map(|unit| Some((ParameterSetId::of(unit)?, unit)))
+}
+
+/// Whether a payload has the beginning of an IDR picture: its first slice, or the first fragment of that.
+pub fn begins_idr(payload: &[u8]) -> bool {
+    let is_first = |head: u8, slice: &[u8]| head & 0x1f == IDR_SLICE && begins_picture(slice);
+    match payload {
+        [head, fragment, part @ ..] if head & 0x1f == FU_A => fragment & 0x80 != 0 && is_first(*fragment, part),
+        _ => whole_units(payload).any(|unit| unit.split_first().is_some_and(|(head, slice)| is_first(*head, slice))),
+    }
+}
+
+/// The unit of a payload, or those that it aggregates; none of a fragment.
+fn whole_units(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (single, aggregate) = match payload {
+        [head, ..] if matches!(head & 0x1f, 1..=23) => (Some(payload), &[][..]),
+        [head, rest @ ..] if head & 0x1f == STAP_A => (None, rest),
+        _ => (None, &[][..]),
+    };
+    single.into_iter().chain(nal::aggregated(aggregate).map_while(|unit| unit))
+}
+
 /// Size in a sequence parameter set (H.264 section 7.3.2.1.1).
 pub fn resolution(sps: &[u8]) -> Option<(u16, u16)> {
     let content = nal::unescaped(sps);
@@ -186,7 +236,7 @@ fn skip_picture_order(bits: &mut BitReader<'_>) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{FrameFacts, frame_facts};
+    use super::{FrameFacts, ParameterSetId, begins_idr, frame_facts, parameter_sets};
     use crate::codec::bits::BitWriter;
     use proptest::prelude::*;
 
@@ -235,6 +285,25 @@ mod tests {
         assert!(!facts(&[0x5c, 0x01, 0x88]).start_of_frame, "not its first fragment");
         assert!(frame_facts(&[0x5c], false).is_none());
         assert!(facts(&[0x1c, 0x81, 0x88]).discardable);
+    }
+
+    #[test]
+    fn parameter_sets_and_beginnings_of_pictures_are_found() {
+        let ids = |payload: &[u8]| parameter_sets(payload).map(|(id, _)| id).collect::<Vec<_>>();
+        assert_eq!(ids(&SPS), [ParameterSetId::Sequence(0)]);
+        assert_eq!(ids(&[0x68, 0x60]), [ParameterSetId::Picture(2)]);
+        let aggregate = [&[0x78, 0, SPS.len() as u8][..], &SPS, &[0, 4], &PPS, &[0, 2, 0x65, 0x88]].concat();
+        assert_eq!(ids(&aggregate), [ParameterSetId::Sequence(0), ParameterSetId::Picture(0)]);
+        assert!(begins_idr(&aggregate));
+        for begins in [&[0x65, 0x88][..], &[0x7c, 0x85, 0x88]] {
+            assert!(begins_idr(begins) && ids(begins).is_empty());
+        }
+        for other in [&[][..], &[0x65], &[0x65, 0x48], &[0x7c, 0x05, 0x88], &[0x7c, 0x81, 0x88], &[0x61, 0x88], &SPS] {
+            assert!(!begins_idr(other), "{other:02x?}");
+        }
+        for cut in [&[0x67, 0x42, 0xc0][..], &[0x68], &[0x78, 0, 9, 0x68]] {
+            assert!(ids(cut).is_empty(), "{cut:02x?}");
+        }
     }
 
     #[test]

@@ -1,0 +1,186 @@
+//! Parameter sets of H.264 that a stream does not bring with each of its keyframes.
+//!
+//! Cameras announce them in their description (sprop-parameter-sets, RFC 6184 section 8.1) or send them once, and whoever
+//! comes later can decode nothing. So the newest are kept, to come again before each IDR picture that lacks them.
+
+use sfu_rtc::codec::h264::{self, ParameterSetId};
+use sfu_rtc::ids::{PayloadType, SeqNo};
+use sfu_rtc::media::{Codec, PayloadFormat};
+use sfu_rtc::sdp;
+
+/// Most sets that are kept; encoders have one of each kind, or a few for pictures.
+pub(crate) const MAX_SETS: usize = 8;
+/// Longest set that is kept, in bytes; with scaling matrices and usability information it has about 300.
+const MAX_LEN: usize = 512;
+
+/// What is known of one stream.
+#[derive(Default, Debug)]
+pub(crate) struct ParameterSets {
+    /// By payload type, what the description announces.
+    described: Vec<(PayloadType, Sets)>,
+    /// What the sets are of.
+    payload_type: Option<PayloadType>,
+    newest: Sets,
+    /// The newest packet that brought one.
+    learned_from: SeqNo,
+    seen: Seen,
+}
+
+/// Which kinds the stream brought with one picture.
+#[derive(Default, Debug)]
+struct Seen {
+    timestamp: u32,
+    sequence: bool,
+    picture: bool,
+}
+
+impl ParameterSets {
+    /// The description of the stream's formats.
+    pub(crate) fn describe(&mut self, formats: &[PayloadFormat]) {
+        let h264 = formats.iter().filter(|format| format.codec == Codec::H264);
+        let described = h264.map(|format| (format.payload_type, Sets::described(&format.fmtp)));
+        let described: Vec<_> = described.filter(|(_, sets)| !sets.0.is_empty()).collect();
+        if self.described != described {
+            self.described = described;
+            self.payload_type = None;
+        }
+    }
+
+    /// The stream's numbers began anew; its sets still hold.
+    pub(crate) fn restart(&mut self) {
+        self.learned_from = SeqNo(0);
+        self.seen = Seen::default();
+    }
+
+    /// A packet of a keyframe.
+    pub(crate) fn learn(&mut self, payload_type: PayloadType, seq: SeqNo, timestamp: u32, payload: &[u8]) {
+        if self.payload_type != Some(payload_type) {
+            let described = self.described.iter().find(|(described, _)| *described == payload_type);
+            self.newest = described.map(|(_, sets)| sets.clone()).unwrap_or_default();
+            self.payload_type = Some(payload_type);
+        }
+        if seq < self.learned_from {
+            return;
+        }
+        for (id, unit) in h264::parameter_sets(payload) {
+            self.learned_from = seq;
+            if self.seen.timestamp != timestamp {
+                self.seen = Seen { timestamp, ..Seen::default() };
+            }
+            match id {
+                ParameterSetId::Sequence(_) => self.seen.sequence = true,
+                ParameterSetId::Picture(_) => self.seen.picture = true,
+            }
+            self.newest.keep(id, unit);
+        }
+    }
+
+    /// The sets that the picture at `timestamp` lacks, in the order of decoding; empty where it lacks none, or they are not
+    /// known.
+    pub(crate) fn lacking(&self, timestamp: u32) -> impl Iterator<Item = &[u8]> {
+        let brought = self.seen.timestamp == timestamp && self.seen.sequence && self.seen.picture;
+        let known = if brought || !self.newest.is_complete() { &[][..] } else { &self.newest.0 };
+        known.iter().map(|(_, unit)| unit.as_slice())
+    }
+}
+
+/// Sets by kind and id, in the order of decoding.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+struct Sets(Vec<(ParameterSetId, Vec<u8>)>);
+
+impl Sets {
+    fn described(fmtp: &str) -> Self {
+        let mut sets = Self::default();
+        for unit in sdp::parameter_sets(fmtp) {
+            h264::parameter_sets(&unit).for_each(|(id, unit)| sets.keep(id, unit));
+        }
+        sets
+    }
+
+    /// Keeps a set instead of that of its id. Where that is too much nothing is kept: a part of them is of no use.
+    fn keep(&mut self, id: ParameterSetId, unit: &[u8]) {
+        match self.0.binary_search_by_key(&id, |(id, _)| *id) {
+            Ok(at) if self.0[at].1 == unit => return,
+            Ok(at) => {
+                self.0[at].1.clear();
+                self.0[at].1.extend_from_slice(unit);
+            }
+            Err(at) => self.0.insert(at, (id, unit.to_vec())),
+        }
+        if unit.len() > MAX_LEN || self.0.len() > MAX_SETS {
+            self.0.clear();
+        }
+    }
+
+    /// Whether there is one of each kind.
+    fn is_complete(&self) -> bool {
+        let is_sequence = |(id, _): &(ParameterSetId, Vec<u8>)| matches!(id, ParameterSetId::Sequence(_));
+        self.0.first().is_some_and(is_sequence) && self.0.last().is_some_and(|last| !is_sequence(last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPS: [u8; 8] = [0x67, 0x42, 0xc0, 0x1f, 0xda, 0x01, 0x40, 0x16];
+    const PPS: [u8; 4] = [0x68, 0xce, 0x3c, 0x80];
+    const TYPE: PayloadType = PayloadType(102);
+
+    fn described(fmtp: &str) -> ParameterSets {
+        let fmtp = fmtp.to_owned();
+        let format = PayloadFormat { payload_type: TYPE, codec: Codec::H264, clock_rate: 90_000, fmtp, rtx: None };
+        let mut sets = ParameterSets::default();
+        sets.describe(&[format]);
+        sets
+    }
+
+    fn lacking(sets: &ParameterSets, timestamp: u32) -> Vec<u8> {
+        sets.lacking(timestamp).map(|unit| unit[0] & 0x1f).collect()
+    }
+
+    #[test]
+    fn the_newest_of_each_id_are_kept_and_an_incomplete_lot_is_of_no_use() {
+        let mut sets = described("");
+        sets.learn(TYPE, SeqNo(1), 10, &PPS);
+        assert!(lacking(&sets, 20).is_empty());
+        sets.learn(TYPE, SeqNo(2), 10, &SPS);
+        assert_eq!((lacking(&sets, 10), lacking(&sets, 20)), (vec![], vec![7, 8]));
+        let newer = [&PPS[..], &[0xff]].concat();
+        sets.learn(TYPE, SeqNo(5), 20, &newer);
+        sets.learn(TYPE, SeqNo(4), 20, &PPS);
+        assert_eq!(sets.lacking(30).last(), Some(newer.as_slice()), "what comes late is not newer");
+        assert_eq!(lacking(&sets, 20), [7, 8], "only one of the two kinds came with it");
+        sets.learn(PayloadType(96), SeqNo(6), 30, &[0x65, 0x88]);
+        assert!(lacking(&sets, 40).is_empty(), "they are of another format");
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut sets = described("");
+        sets.learn(TYPE, SeqNo(1), 10, &SPS);
+        // Picture parameter sets 0 to 6, in Exp-Golomb codes.
+        let codes = [0x80, 0x40, 0x60, 0x20, 0x28, 0x30, 0x38];
+        codes.iter().for_each(|code| sets.learn(TYPE, SeqNo(2), 10, &[0x68, *code]));
+        assert_eq!(lacking(&sets, 20).len(), MAX_SETS);
+        sets.learn(TYPE, SeqNo(3), 10, &[0x68, 0x10, 0xff]);
+        assert!(lacking(&sets, 20).is_empty());
+        sets.learn(TYPE, SeqNo(4), 10, &SPS);
+        sets.learn(TYPE, SeqNo(5), 10, &PPS);
+        assert_eq!(lacking(&sets, 20), [7, 8]);
+        sets.learn(TYPE, SeqNo(6), 10, &[&PPS[..], &[0xff; MAX_LEN]].concat());
+        assert!(lacking(&sets, 20).is_empty());
+    }
+
+    #[test]
+    fn descriptions_tell_them_too() {
+        let mut sets = described("packetization-mode=1;sprop-parameter-sets=Z0LAHtkDxWhAAAADAEAAAAwDxYuS,aMuMsg==");
+        sets.learn(TYPE, SeqNo(1), 10, &[0x65, 0x88]);
+        assert_eq!(lacking(&sets, 10), [7, 8]);
+        sets.learn(TYPE, SeqNo(2), 20, &SPS);
+        assert_eq!(sets.lacking(30).next(), Some(&SPS[..]), "what the stream brings is newer");
+        sets.describe(&[]);
+        sets.learn(TYPE, SeqNo(3), 30, &[0x65, 0x88]);
+        assert!(lacking(&sets, 30).is_empty(), "negotiated anew");
+    }
+}
