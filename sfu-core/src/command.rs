@@ -6,6 +6,7 @@ use sfu_rtc::dtls::{DtlsRole, Fingerprint};
 use sfu_rtc::ice::IceCredentials;
 use sfu_rtc::ids::{Mid, Rid};
 use sfu_rtc::media::{MediaKind, MediaSection};
+use sfu_rtc::transport::RtcpSource;
 
 /// One order to a worker.
 #[derive(Clone, Debug)]
@@ -147,6 +148,8 @@ pub struct TransportParams {
     pub dtls_role: DtlsRole,
     /// All sections.
     pub sections: Vec<MediaSection>,
+    /// Whom our RTCP is from: random, and none of the peer's sources.
+    pub rtcp: RtcpSource,
 }
 
 /// What a subscriber wants to get in a slot.

@@ -37,7 +37,7 @@ pub(crate) fn section(mid: &str, kind: MediaKind, direction: Direction) -> Media
         rids: Vec::new(),
         remote_ssrcs: Vec::new(),
         local_ssrcs: None,
-        cname: "cname".to_owned(),
+        reduced_rtcp: true,
         rtx_time: Duration::from_millis(200),
         nack: true,
     }

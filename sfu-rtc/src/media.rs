@@ -120,12 +120,12 @@ pub struct MediaSection {
     pub remote_ssrcs: Vec<RemoteSource>,
     /// Our source, for [`Direction::Send`].
     pub local_ssrcs: Option<SsrcPair>,
-    /// CNAME that we announced for our source.
-    pub cname: String,
     /// How long the sender of retransmissions keeps packets (`rtx-time`).
     pub rtx_time: Duration,
     /// Whether the peer takes NACK and retransmissions on this section.
     pub nack: bool,
+    /// RTCP of reduced size was negotiated (`a=rtcp-rsize`, RFC 5506).
+    pub reduced_rtcp: bool,
 }
 
 impl MediaSection {

@@ -68,6 +68,7 @@ impl Client {
             remote_fingerprints: vec![self.certificate.fingerprint().clone()],
             dtls_role: DtlsRole::Server,
             sections,
+            rtcp: sfu_rtc::transport::RtcpSource { ssrc: sfu_rtc::ids::Ssrc(0x0a11_ce00), cname: "fuzz".to_owned() },
         };
         Command::AddTransport { room, transport: self.transport, params: Box::new(params) }
     }

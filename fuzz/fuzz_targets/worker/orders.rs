@@ -77,7 +77,7 @@ fn section(mid: &str, kind: MediaKind, direction: Direction, ssrc: u32) -> Media
         rids: Vec::new(),
         remote_ssrcs: Vec::new(),
         local_ssrcs: (direction == Direction::Send).then_some(pair),
-        cname: "fuzz".into(),
+        reduced_rtcp: true,
         rtx_time: Duration::from_millis(200),
         nack: true,
     }

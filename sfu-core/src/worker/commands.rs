@@ -106,6 +106,7 @@ impl Worker {
             remote_fingerprints: params.remote_fingerprints,
             dtls_role: params.dtls_role,
             sections: params.sections,
+            rtcp: params.rtcp,
         };
         let transport = Transport::new(self.config.transport.clone(), params, &self.certificate, now);
         let key = self.peers.insert(Peer {

@@ -29,6 +29,7 @@ fn fill(worker: &mut Worker, n: u64) {
         remote_fingerprints: Vec::new(),
         dtls_role: sfu_rtc::dtls::DtlsRole::Server,
         sections: vec![section("0", MediaKind::Audio, Direction::Receive)],
+        rtcp: sfu_rtc::transport::RtcpSource { ssrc: sfu_rtc::ids::Ssrc(0x0a11_ce00), cname: "test".to_owned() },
     });
     let (room, transport, publication) = (RoomId(n), TransportId(n), PublicationId(n));
     worker.handle_command(NOW, Command::OpenRoom { room });

@@ -218,7 +218,7 @@ fn settle(
         rids: layers,
         remote_ssrcs,
         local_ssrcs: sources.of(mid, direction, rtx)?,
-        cname: params.cname.to_owned(),
+        reduced_rtcp: media.rtcp_rsize,
         rtx_time: policy.rtx_time,
         nack: accepted.iter().any(|a| a.feedback.contains(&"nack")),
     };
@@ -268,7 +268,7 @@ fn stopped_section(mid: Mid, kind: MediaKind, params: &AnswerParams<'_>) -> Medi
         rids: Vec::new(),
         remote_ssrcs: Vec::new(),
         local_ssrcs: None,
-        cname: params.cname.to_owned(),
+        reduced_rtcp: false,
         rtx_time: params.policy.rtx_time,
         nack: false,
     }

@@ -199,7 +199,7 @@ mod tests {
             rids: rids.iter().map(|rid| Rid::new(rid).unwrap()).collect(),
             remote_ssrcs: Vec::new(),
             local_ssrcs: None,
-            cname: String::new(),
+            reduced_rtcp: true,
             rtx_time: Duration::ZERO,
             nack: true,
         }

@@ -4,7 +4,6 @@ use super::rtt::RttMeter;
 use super::{RtcpCompound, Transport, TransportConfig};
 use crate::bwe::{BandwidthEstimator, LossReport, PacketResult};
 use crate::drop_reason::DropReason;
-use crate::ids::Ssrc;
 use crate::net::{NetworkPath, TransmitBatch};
 use crate::rtcp::{ReportBlock, RtcpView, SenderInfo, TwccFeedback, TwccView};
 use crate::time::{Duration, Instant, NtpTime};
@@ -159,10 +158,9 @@ impl Transport {
     pub(super) fn report_arrivals(&mut self, now: Instant) {
         let Self { arrivals, rtcp, feedback_count, media_source, .. } = self;
         arrivals.report(now, |base_seq, arrivals| {
-            let feedback =
-                TwccFeedback { sender: Ssrc(0), media: *media_source, base_seq, fb_count: *feedback_count, arrivals };
+            let (sender, media, fb_count) = (rtcp.sender(), *media_source, *feedback_count);
             *feedback_count = feedback_count.wrapping_add(1);
-            rtcp.transport_feedback(feedback)
+            rtcp.transport_feedback(&TwccFeedback { sender, media, base_seq, fb_count, arrivals })
         });
     }
 
@@ -170,14 +168,10 @@ impl Transport {
         if self.rtcp.is_empty() {
             return;
         }
-        let Self { rtcp, sections, connection, path_state, counters, drops, config, .. } = self;
+        let Self { rtcp, connection, path_state, counters, drops, config, .. } = self;
         let Some(keys) = connection.keys.as_mut() else { return };
         rtcp.reports().for_each(|info| path_state.rtt.on_report_sent(now, info.ntp));
-        let cname = |ssrc: Ssrc| {
-            let section = sections.iter().find(|s| s.local_ssrcs.is_some_and(|pair| pair.media == ssrc))?;
-            Some(section.cname.as_str())
-        };
-        rtcp.flush(config.max_rtcp, cname, |packet| {
+        rtcp.flush(config.max_rtcp, |packet| {
             if !connection.ice.may_send(&path, packet.len()) {
                 return drops.count(DropReason::UnprovenPath);
             }

@@ -29,7 +29,7 @@ pub use event::{CloseReason, TransportEvent};
 pub use inbound::{Received, ReceivedRtp, RtcpCompound, RtxOrigin};
 pub use ingress::IngressConfig;
 pub use outbound::{Handover, PayloadEdit, Repeat, RtpOut};
-pub use rtcp_queue::{RtcpQueue, RtcpQueueStats};
+pub use rtcp_queue::{RtcpQueue, RtcpQueueStats, RtcpSource};
 pub use stats::{TransportCounters, TransportFigures};
 
 use crate::bwe::BandwidthEstimator;
@@ -89,6 +89,8 @@ pub struct TransportParams {
     pub dtls_role: DtlsRole,
     /// All sections.
     pub sections: Vec<MediaSection>,
+    /// Whom our RTCP is from.
+    pub rtcp: RtcpSource,
 }
 
 impl Transport {
@@ -108,7 +110,7 @@ impl Transport {
             feedback_count: 0,
             media_source: crate::ids::Ssrc(0),
             path_state: PathState::new(estimator, &config),
-            rtcp: RtcpQueue::new(config.max_rtcp_queue),
+            rtcp: RtcpQueue::new(params.rtcp, config.max_rtcp_queue),
             pacer: Pacer::new(config.pacer.clone()),
             senders: Vec::new(),
             sealed: SealedHistory::default(),
@@ -147,7 +149,17 @@ impl Transport {
         }
         self.senders = senders;
         self.extension_ids = ExtensionIds::new(&self.sections);
-        self.rtcp.set_sender(self.sections.iter().find_map(|section| section.local_ssrcs.map(|pair| pair.media)));
+        self.rtcp_negotiated();
+    }
+
+    fn rtcp_negotiated(&mut self) {
+        let Self { sections, rtcp, .. } = self;
+        let first = sections.iter().find_map(|section| section.local_ssrcs.map(|pair| pair.media));
+        let announced = sections.iter().flat_map(|section| &section.remote_ssrcs);
+        let theirs = |ssrc| announced.clone().any(|known| known.ssrcs.media == ssrc || known.ssrcs.rtx == Some(ssrc));
+        let mut live = sections.iter().filter(|section| !section.formats.is_empty());
+        let reduced_size = live.all(|section| section.reduced_rtcp);
+        rtcp.negotiated(first, theirs, reduced_size);
     }
 
     /// All sections, in the order of the session description.

@@ -1,17 +1,29 @@
 //! RTCP waiting to leave, and how it is put together (RFC 3550 section 6.1, RFC 5506).
 //!
 //! Reports make a compound packet: sender reports, receiver report, names, then feedback. Feedback alone leaves as
-//! a reduced-size packet.
+//! a reduced-size packet where that was negotiated (a=rtcp-rsize), else behind an empty report and a name.
 
 use crate::ids::Ssrc;
 use crate::rtcp::{self, ReportBlock, SenderInfo, TwccFeedback};
 use crate::units::Bitrate;
 
+/// Whom our RTCP is from, beside the sources that send media.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RtcpSource {
+    /// A random number (RFC 3550 section 8.1), used where no media is sent.
+    pub ssrc: Ssrc,
+    /// Its canonical name, random for each peer (RFC 7022 section 4.2).
+    pub cname: String,
+}
+
 /// Feedback and reports of one transport.
 #[derive(Debug)]
 pub struct RtcpQueue {
+    own: RtcpSource,
     /// Source that our feedback names as its sender.
     sender: Ssrc,
+    /// Feedback may leave without a report before it (RFC 5506).
+    reduced_size: bool,
     max_bytes: usize,
     sender_reports: Vec<SenderInfo>,
     blocks: Vec<ReportBlock>,
@@ -36,23 +48,25 @@ pub struct RtcpQueueStats {
     pub overflowed: u64,
 }
 
-/// What libwebrtc uses for feedback of a peer that sends nothing.
-const FALLBACK_SENDER: Ssrc = Ssrc(1);
 /// Most report blocks in one receiver report: the count has five bits.
 const MAX_BLOCKS: usize = 31;
 /// Most reports waiting; beyond, the newest are dropped and the next round reports again.
 const MAX_REPORTS: usize = 256;
 /// Most sequence numbers in one NACK, so that scattered ones, at four bytes each, still fit one datagram.
 const MAX_NACKED: usize = 250;
+/// From a source that is taken to one that is not: odd, so that all are tried.
+const OTHER_SOURCE: u32 = 0x9e37_79b9;
 /// Bytes of one report block.
 const BLOCK_BYTES: usize = 24;
 /// An upper bound of a sender report without blocks and of a name item's framing.
 const REPORT_BYTES: usize = 28 + 16;
 
 impl RtcpQueue {
-    pub(super) fn new(max_bytes: usize) -> Self {
+    pub(super) fn new(own: RtcpSource, max_bytes: usize) -> Self {
         Self {
-            sender: FALLBACK_SENDER,
+            sender: own.ssrc,
+            own,
+            reduced_size: false,
             max_bytes,
             sender_reports: Vec::new(),
             blocks: Vec::new(),
@@ -112,8 +126,15 @@ impl RtcpQueue {
         self.ends.is_empty() && self.blocks.is_empty() && self.sender_reports.is_empty()
     }
 
-    pub(super) fn set_sender(&mut self, sender: Option<Ssrc>) {
-        self.sender = sender.unwrap_or(FALLBACK_SENDER);
+    /// What was negotiated: our first source of media, which sends the feedback too; the sources that the peer announced;
+    /// and whether feedback may leave without a report.
+    pub(super) fn negotiated(&mut self, first: Option<Ssrc>, theirs: impl Fn(Ssrc) -> bool, reduced_size: bool) {
+        // A peer that takes our number keeps it (RFC 3550 section 8.2).
+        while theirs(self.own.ssrc) {
+            self.own.ssrc.0 = self.own.ssrc.0.wrapping_add(OTHER_SOURCE);
+        }
+        self.sender = first.unwrap_or(self.own.ssrc);
+        self.reduced_size = reduced_size;
     }
 
     pub(super) fn sender_report(&mut self, info: SenderInfo) {
@@ -124,10 +145,15 @@ impl RtcpQueue {
         }
     }
 
+    /// Source that our feedback names as its sender.
+    pub(super) fn sender(&self) -> Ssrc {
+        self.sender
+    }
+
     /// How many of the arrivals one feedback packet covers.
-    pub(super) fn transport_feedback(&mut self, feedback: TwccFeedback<'_>) -> usize {
+    pub(super) fn transport_feedback(&mut self, feedback: &TwccFeedback<'_>) -> usize {
         let mut covered = 0;
-        self.add(|sender, out| covered = rtcp::write_twcc(out, &TwccFeedback { sender, ..feedback }));
+        self.add(|_, out| covered = rtcp::write_twcc(out, feedback));
         covered
     }
 
@@ -136,17 +162,17 @@ impl RtcpQueue {
         self.sender_reports.iter()
     }
 
-    /// Hands all that waits to `emit`, as datagrams of at most `max` bytes. `cname` gives the name of our sources.
-    pub(super) fn flush<'c>(&mut self, max: usize, cname: impl Fn(Ssrc) -> Option<&'c str>, emit: impl FnMut(&[u8])) {
+    /// Hands all that waits to `emit`, as datagrams of at most `max` bytes.
+    pub(super) fn flush(&mut self, max: usize, emit: impl FnMut(&[u8])) {
+        // All sources of one peer have one name (RFC 3550 section 6.5.1).
+        let name = self.own.cname.as_str();
         let mut out = Datagrams { max, datagram: &mut self.datagram, names: &mut self.names, emit };
         for info in self.sender_reports.drain(..) {
-            let name = cname(info.ssrc).unwrap_or_default();
             out.make_room(REPORT_BYTES + name.len());
             rtcp::write_sender_report(out.datagram, &info, &[]);
             rtcp::write_sdes_cname(out.names, info.ssrc, name);
         }
         for blocks in self.blocks.chunks(MAX_BLOCKS) {
-            let name = cname(self.sender).unwrap_or_default();
             out.make_room(REPORT_BYTES + name.len() + blocks.len() * BLOCK_BYTES);
             rtcp::write_receiver_report(out.datagram, self.sender, blocks);
             if out.names.is_empty() {
@@ -158,6 +184,10 @@ impl RtcpQueue {
         let mut start = 0;
         for end in self.ends.drain(..) {
             out.make_room(end - start);
+            if out.datagram.is_empty() && !self.reduced_size {
+                rtcp::write_receiver_report(out.datagram, self.sender, &[]);
+                rtcp::write_sdes_cname(out.datagram, self.sender, name);
+            }
             out.datagram.extend_from_slice(&self.feedback[start..end]);
             start = end;
         }

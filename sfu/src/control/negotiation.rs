@@ -15,6 +15,7 @@ use sfu_rtc::ice::{ICE_ENTROPY, IceCredentials, ice_char};
 use sfu_rtc::ids::{Mid, Ssrc};
 use sfu_rtc::media::{Direction, MediaSection};
 use sfu_rtc::sdp::{self, AnswerParams, Fault, MediaPolicy, Offer, OfferedKind, SdpError};
+use sfu_rtc::transport::RtcpSource;
 
 /// What was negotiated with a participant.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub(crate) struct Media {
     pub(crate) fingerprints: Vec<Fingerprint>,
     dtls_role: DtlsRole,
     pub(crate) sections: Vec<MediaSection>,
+    /// Whom our RTCP is from.
+    rtcp: RtcpSource,
     /// Of the answers' o= line.
     session: u64,
     version: u64,
@@ -86,6 +89,7 @@ impl Negotiator {
         let session = previous.map_or_else(|| random::number() >> 2, |media| media.session);
         let version = previous.map_or(1, |media| media.version + 1);
         let streams = stream_names(offer, &policy);
+        let rtcp = previous.map_or_else(|| new_source(offer), |media| media.rtcp.clone());
         let params = AnswerParams {
             ice: &local,
             fingerprint: &self.fingerprint,
@@ -95,11 +99,10 @@ impl Negotiator {
             version,
             previous: previous.map_or(&[], |media| &media.sections),
             dtls_role: previous.map(|media| media.dtls_role),
-            cname: "sfu",
+            cname: &rtcp.cname,
             streams: &|mid| streams.iter().find(|(m, _)| m == mid).map_or_else(|| "-".into(), |(_, name)| name.clone()),
         };
-        // The low half of a random number is a random number.
-        let answer = sdp::answer(offer, &params, &mut || Ssrc(random::number() as u32)).map_err(refusal)?;
+        let answer = sdp::answer(offer, &params, &mut || other_than(rtcp.ssrc)).map_err(refusal)?;
         for (section, why) in &answer.refused {
             tracing::info!(section, why, "a media section of an offer cannot be used");
         }
@@ -110,11 +113,40 @@ impl Negotiator {
             fingerprints: offer.fingerprints.clone(),
             dtls_role: answer.dtls_role,
             sections: answer.sections,
+            rtcp,
             session,
             version,
         };
         Ok(Negotiated { media, answer: answer.sdp, change })
     }
+}
+
+/// Letters of a canonical name: RFC 7022 section 4.2 wants 96 bits, and these are worth 5.9 each.
+const CNAME_LEN: usize = 17;
+
+/// Whom our RTCP to the peer is from that makes this offer.
+fn new_source(offer: &Offer) -> RtcpSource {
+    let announced = offer.media.iter().flat_map(|media| &media.ssrcs).map(|source| source.ssrcs);
+    let theirs: Vec<_> = announced.flat_map(|pair| [Some(pair.media), pair.rtx]).flatten().collect();
+    let mut ssrc = random_ssrc();
+    while theirs.contains(&ssrc) {
+        ssrc = random_ssrc();
+    }
+    RtcpSource { ssrc, cname: random::text(CNAME_LEN) }
+}
+
+/// A source for media, where `taken` is another of ours.
+fn other_than(taken: Ssrc) -> Ssrc {
+    let mut ssrc = random_ssrc();
+    while ssrc == taken {
+        ssrc = random_ssrc();
+    }
+    ssrc
+}
+
+fn random_ssrc() -> Ssrc {
+    // The low half of a random number is a random number.
+    Ssrc(random::number() as u32)
 }
 
 /// Reads an offer.
@@ -134,6 +166,7 @@ impl Media {
                     remote_fingerprints: self.fingerprints.clone(),
                     dtls_role: self.dtls_role,
                     sections,
+                    rtcp: self.rtcp.clone(),
                 };
                 worker.send(Command::AddTransport { room, transport, params: Box::new(params) });
             }

@@ -107,6 +107,7 @@ fn what_a_worker_relays_reaches_another_that_sleeps() {
         remote_fingerprints: offer.fingerprints.clone(),
         dtls_role: sfu_rtc::dtls::DtlsRole::Server,
         sections: answer(&offer),
+        rtcp: sfu_rtc::transport::RtcpSource { ssrc: sfu_rtc::ids::Ssrc(0x0a11_ce00), cname: "test".to_owned() },
     };
     let mid = params.sections[0].mid;
     here.send(Command::AddTransport { room, transport, params: Box::new(params) });

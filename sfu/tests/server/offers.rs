@@ -320,3 +320,25 @@ async fn stopped_sections_count_for_nothing() {
     let refused = client.request(json!({ "offer": { "sdp": sections } })).await;
     assert!(refused["error"]["message"].as_str().unwrap().contains("128"), "the limit is named: {refused}");
 }
+
+/// The name of our sources is random for each peer (RFC 7022), and stays for as long as its transport.
+#[tokio::test]
+async fn each_peer_is_told_another_name() {
+    let server = Server::dev();
+    let name = |sdp: &str| {
+        let (_, name) = sdp.lines().find(|line| line.starts_with("a=ssrc:")).unwrap().split_once("cname:").unwrap();
+        name.trim().to_owned()
+    };
+    let viewer = both(&transport("actpass", SHA_256), OPUS, VP8).replace("a=sendonly", "a=recvonly");
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        let (mut client, _) = server.join("shapes", json!({})).await;
+        let offer = json!({ "offer": { "sdp": viewer } });
+        let answers = [client.request(offer.clone()).await, client.request(offer).await];
+        let [first, second] = answers.map(|answer| name(answer["answer"]["sdp"].as_str().unwrap()));
+        assert_eq!(first, second);
+        assert!(first.len() >= 16, "{first}");
+        names.push(first);
+    }
+    assert_ne!(names[0], names[1]);
+}

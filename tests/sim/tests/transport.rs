@@ -68,6 +68,7 @@ impl Echo {
             remote_fingerprints: parsed.fingerprints.clone(),
             dtls_role: DtlsRole::Server,
             sections: sections.clone(),
+            rtcp: sfu_rtc::transport::RtcpSource { ssrc: sfu_rtc::ids::Ssrc(0x0a11_ce00), cname: "sim".to_owned() },
         };
         let transport = Transport::new(TransportConfig::default(), params, &certificate, now);
         peer.accept(&answer);

@@ -68,7 +68,7 @@ fn section(mid: &str, kind: MediaKind, direction: Direction) -> MediaSection {
         rids: Vec::new(),
         remote_ssrcs: Vec::new(),
         local_ssrcs: None,
-        cname: "server".to_owned(),
+        reduced_rtcp: true,
         rtx_time: Duration::from_millis(200),
         nack: kind == MediaKind::Video,
     }

@@ -13,13 +13,17 @@ use sfu_core::ids::{PublicationId, RoomId, TransportId};
 use sfu_core::worker::Worker;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::dtls::{DtlsCertificate, DtlsRole};
-use sfu_rtc::ids::Mid;
+use sfu_rtc::ids::{Mid, Ssrc};
 use sfu_rtc::media::MediaSection;
 use sfu_rtc::net::TransmitBatch;
 use sfu_rtc::rtcp::{self, RtcpView};
 use sfu_rtc::time::{Duration, Instant, WallClock};
+use sfu_rtc::transport::RtcpSource;
 use std::sync::Arc;
 
+/// Whom the RTCP of all transports is from that send no media.
+pub(crate) const OWN: Ssrc = Ssrc(0x0a11_ce00);
+pub(crate) const CNAME: &str = "a-name-of-ours";
 pub(crate) const ROOM: RoomId = RoomId(1);
 /// Wall-clock time at the monotonic clock's start.
 pub(crate) const UNIX_START: Duration = Duration::from_secs(1_800_000_000);
@@ -73,6 +77,7 @@ impl World {
             remote_fingerprints: vec![client.fingerprint.clone()],
             dtls_role: DtlsRole::Server,
             sections,
+            rtcp: RtcpSource { ssrc: OWN, cname: CNAME.to_owned() },
         };
         self.clients.push(client);
         self.command(Command::AddTransport { room, transport: id(number), params: Box::new(params) });

@@ -76,7 +76,7 @@ fn section(mid: &str, direction: Direction) -> MediaSection {
         rids: Vec::new(),
         remote_ssrcs: Vec::new(),
         local_ssrcs: (direction == Direction::Send).then_some(SLOT),
-        cname: "server".into(),
+        reduced_rtcp: true,
         rtx_time: Duration::from_millis(200),
         nack: true,
     }
@@ -117,6 +117,11 @@ struct Pair {
     fingerprint: Fingerprint,
 }
 
+/// Whom the server's RTCP is from.
+fn own() -> RtcpSource {
+    RtcpSource { ssrc: Ssrc(0x0a11_ce00), cname: "a-name-of-ours".to_owned() }
+}
+
 impl Pair {
     /// Publishes one video section and subscribes to one.
     fn new() -> Self {
@@ -146,7 +151,15 @@ impl Pair {
         };
         let remote_fingerprints = vec![theirs.fingerprint().clone()];
         let ice_secret = IceSecret::from_seed(1);
-        let params = TransportParams { local_ice, remote_ice, ice_secret, remote_fingerprints, dtls_role, sections };
+        let params = TransportParams {
+            local_ice,
+            remote_ice,
+            ice_secret,
+            remote_fingerprints,
+            dtls_role,
+            sections,
+            rtcp: own(),
+        };
         let server = Transport::new(config, params, &ours, now);
         Self { client, server, now, pool: PacketPool::new(256), fingerprint: ours.fingerprint().clone() }
     }

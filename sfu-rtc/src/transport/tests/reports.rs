@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::bwe::{EstimatorConfig, RembConfig};
+use crate::media::RemoteSource;
 use crate::rtcp::{self, ReportBlock, RtcpView};
 use crate::time::NtpTime;
 
@@ -66,6 +67,65 @@ fn requests_leave_with_the_reports() {
     assert!(nack.seqs().eq([1, 2, 9]) && nack.media == MEDIA && pli.media == MEDIA);
     let requests = pair.server.counters().requests;
     assert_eq!((requests.nacked, requests.keyframe_requests, requests.overflowed), (3, 1, 0));
+}
+
+/// Datagrams with a keyframe request and more feedback than one holds, to a peer that only sends.
+fn feedback_alone(reduced_rtcp: bool) -> Answers {
+    let sections = vec![MediaSection { reduced_rtcp, ..section("0", Direction::Receive) }];
+    let mut pair = Pair::with(TransportConfig::default(), sections);
+    pair.connect();
+    pair.drain();
+    let scattered: Vec<u16> = (0..250).map(|n| n * 20).collect();
+    pair.server.feedback().pli(MEDIA);
+    for _ in 0..3 {
+        pair.server.feedback().nack(MEDIA, &scattered);
+    }
+    pair.drain()
+}
+
+#[test]
+fn feedback_leaves_behind_a_report_and_a_name_unless_reduced_size_was_negotiated() {
+    for reduced in [false, true] {
+        let answers = feedback_alone(reduced);
+        assert!(answers.rtcp.len() >= 3);
+        for datagram in &answers.rtcp {
+            let views: Vec<_> = rtcp::compound(datagram).map(Result::unwrap).collect();
+            if reduced {
+                assert!(views.iter().all(|view| matches!(view, RtcpView::Nack(_) | RtcpView::Pli(_))), "{views:?}");
+                continue;
+            }
+            let [RtcpView::ReceiverReport(report), RtcpView::Sdes(names), rest @ ..] = views.as_slice() else {
+                panic!("{views:?}")
+            };
+            assert_eq!((report.ssrc, report.blocks().count()), (own().ssrc, 0));
+            assert_eq!(names.cnames().collect::<Vec<_>>(), [(own().ssrc, own().cname.as_bytes())]);
+            assert!(!rest.is_empty());
+        }
+    }
+}
+
+#[test]
+fn our_rtcp_is_from_none_of_the_peers_sources() {
+    let announced = |ssrc| RemoteSource { ssrcs: SsrcPair { media: ssrc, rtx: None }, rid: None };
+    let mut sections = vec![section("0", Direction::Receive)];
+    let mut pair = Pair::with(TransportConfig::default(), sections.clone());
+    pair.connect();
+    let sender = |pair: &mut Pair| {
+        pair.server.feedback().pli(MEDIA);
+        let answers = pair.drain();
+        let pli =
+            views(&answers).into_iter().find_map(|view| if let RtcpView::Pli(pli) = view { Some(pli) } else { None });
+        pli.unwrap().sender
+    };
+    assert_eq!(sender(&mut pair), own().ssrc);
+    // The peer takes up that very number.
+    sections[0].remote_ssrcs = vec![announced(own().ssrc)];
+    pair.server.update_sections(sections.clone());
+    let other = sender(&mut pair);
+    assert_ne!(other, own().ssrc);
+    sections.push(section("1", Direction::Send));
+    pair.server.update_sections(sections);
+    assert_eq!(sender(&mut pair), SLOT.media, "it is from whoever sends media");
 }
 
 #[test]

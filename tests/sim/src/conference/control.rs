@@ -38,6 +38,7 @@ impl Conference {
             remote_fingerprints: parsed.fingerprints,
             dtls_role: DtlsRole::Server,
             sections: member.sections.clone(),
+            rtcp: sfu_rtc::transport::RtcpSource { ssrc: sfu_rtc::ids::Ssrc(0x0a11_ce00), cname: "sim".to_owned() },
         };
         member.local_ice = Some(local_ice);
         let transport = member.transport;
