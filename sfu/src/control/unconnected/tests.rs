@@ -1,3 +1,5 @@
+//! Sessions that never connect: who gives way, and who is not hurt.
+
 use crate::control::error::ControlError;
 use crate::control::participant::Access;
 use crate::control::tests::{Member, control_with, event};
