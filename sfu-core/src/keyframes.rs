@@ -5,6 +5,7 @@
 //! asked just before, or more often than it may be on average; one subscriber who asks again and again waits longer, but
 //! no request of its is lost. What is not answered is repeated, ever more rarely, as long as someone needs it.
 
+use sfu_rtc::spacing::Spacing;
 use sfu_rtc::time::{Duration, Instant};
 
 /// Limits of keyframe requests.
@@ -59,23 +60,9 @@ impl KeyframeConfig {
     }
 }
 
-/// Lets a burst through, and after it one per interval (the generic cell rate algorithm of ITU-T I.371).
-#[derive(Clone, Copy, Default, Debug)]
-struct Spacing {
-    /// When all that was let through is paid for.
-    paid: Instant,
-}
-
-impl Spacing {
-    /// When the next is let through: at `now` or later.
-    fn next(&self, now: Instant, average: Duration, burst: u32) -> Instant {
-        now.max(self.paid - average * burst.saturating_sub(1))
-    }
-
-    /// One is let through at `at`.
-    fn count(&mut self, at: Instant, average: Duration) {
-        self.paid = self.paid.max(at) + average;
-    }
+/// Of events that are so far apart on average, how far those of a burst are ahead.
+fn ahead(average: Duration, burst: u32) -> Duration {
+    average * burst.saturating_sub(1)
 }
 
 /// Requests to one source.
@@ -178,7 +165,7 @@ impl KeyframeRequester {
 
     fn earliest(&self, at: Instant, config: &KeyframeConfig) -> Instant {
         let apart = self.sent_at.map_or(at, |sent| at.max(sent + config.source_interval));
-        self.sent.next(apart, config.source_average, config.source_burst)
+        self.sent.next(apart, ahead(config.source_average, config.source_burst))
     }
 }
 
@@ -189,7 +176,7 @@ pub(crate) struct ReceiverBudget(Spacing);
 impl ReceiverBudget {
     /// When a request of the subscriber counts: at once, or later where it asks too often.
     pub(crate) fn next(&self, now: Instant, config: &KeyframeConfig) -> Instant {
-        self.0.next(now, config.receiver_average, config.receiver_burst)
+        self.0.next(now, ahead(config.receiver_average, config.receiver_burst))
     }
 
     /// A request goes out at `at` because of the subscriber.

@@ -3,6 +3,7 @@
 //! What one peer sends is multiplied by all who get it, so it is bounded: in bits, and in packets, which cost more than
 //! their bits. Only what has been authenticated counts, or anybody could use a peer's share up.
 
+use crate::spacing::Spacing;
 use crate::time::{Duration, Instant};
 use crate::units::{Bitrate, DataSize};
 
@@ -30,22 +31,21 @@ impl Default for IngressConfig {
 #[derive(Debug)]
 pub(super) struct Ingress {
     config: IngressConfig,
-    /// When the bits that came are paid for, and when the packets.
-    bits: Instant,
-    packets: Instant,
+    bits: Spacing,
+    packets: Spacing,
     told: Option<Instant>,
 }
 
 impl Ingress {
     pub(super) fn new(config: IngressConfig) -> Self {
-        Self { config, bits: Instant::ZERO, packets: Instant::ZERO, told: None }
+        Self { config, bits: Spacing::default(), packets: Spacing::default(), told: None }
     }
 
     /// Whether a packet of RTP may come; counts it if so.
     pub(super) fn admits_rtp(&mut self, now: Instant, bytes: usize) -> bool {
-        let admitted = self.bits <= now + self.config.burst && self.admits_rtcp(now);
+        let admitted = self.bits.next(now, self.config.burst) == now && self.admits_rtcp(now);
         if admitted {
-            self.bits = self.bits.max(now) + self.config.bitrate.time_for(DataSize::from_bytes(bytes as u64));
+            self.bits.count(now, self.config.bitrate.time_for(DataSize::from_bytes(bytes as u64)));
         }
         admitted
     }
@@ -53,9 +53,9 @@ impl Ingress {
     /// Whether a packet of RTCP may come; counts it if so. Its bits are free, so that whoever sends too much video still
     /// says what it receives.
     pub(super) fn admits_rtcp(&mut self, now: Instant) -> bool {
-        let admitted = self.packets <= now + self.config.burst;
+        let admitted = self.packets.next(now, self.config.burst) == now;
         if admitted {
-            self.packets = self.packets.max(now) + Duration::from_secs(1) / self.config.packets.max(1);
+            self.packets.count(now, Duration::from_secs(1) / self.config.packets.max(1));
         }
         admitted
     }
