@@ -1,7 +1,7 @@
 //! The checking side of ICE towards one address (RFC 8445): a load tester knows where its server is. It answers the
 //! server's checks too, as browsers do.
 
-use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunMessage, StunWriter, answer_to};
+use sfu_rtc::ice::stun::{IceRole, PEER_REFLEXIVE, StunClass, StunKey, StunMessage, StunWriter, answer_to};
 use sfu_rtc::ice::{IceCredentials, is_answer};
 use sfu_rtc::time::{Duration, Instant};
 use std::net::SocketAddr;
@@ -10,8 +10,6 @@ use std::net::SocketAddr;
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// Time between consent checks (RFC 7675 section 5.1).
 const CONSENT_INTERVAL: Duration = Duration::from_secs(5);
-/// Priority of a peer-reflexive candidate (RFC 8445 section 5.1.2): type preference 110, component 1.
-const PRIORITY: u32 = (110 << 24) | (0xffff << 8) | 255;
 
 /// Checks one path, nominates it, and keeps consent.
 pub(super) struct IceClient {
@@ -46,7 +44,7 @@ impl IceClient {
         self.transaction[..8].copy_from_slice(&now.as_nanos().to_be_bytes());
         let request = StunWriter::new(StunClass::Request, &self.transaction)
             .username(&self.remote.ufrag, &self.local.ufrag)
-            .priority(PRIORITY)
+            .priority(PEER_REFLEXIVE)
             .role(IceRole::Controlling(1))
             .use_candidate();
         Some(request.finish(&self.key))

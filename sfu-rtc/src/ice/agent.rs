@@ -70,8 +70,6 @@ pub struct StunOutcome {
 const MAX_PATHS: usize = 16;
 /// Checks of ours that an answer may still come to.
 const MAX_PENDING: usize = 16;
-/// Priority of a peer-reflexive candidate (RFC 8445 section 5.1.2): type preference 110, component 1.
-const PRIORITY: u32 = (110 << 24) | (0xffff << 8) | 255;
 
 /// ICE agent with one component. It says that it is lite, since it has one address, gathers nothing, and leaves it to
 /// the peer to begin and to nominate (RFC 8445 sections 2.5 and 7.3). But it sends checks of its own:
@@ -222,7 +220,7 @@ impl IceAgent {
             };
             let check = StunWriter::new(StunClass::Request, &transaction)
                 .username(&remote.ufrag, &generation.local.ufrag)
-                .priority(PRIORITY)
+                .priority(stun::PEER_REFLEXIVE)
                 .role(IceRole::Controlled(number))
                 .finish(key);
             if !path.spend(check.len(), config, credit) {

@@ -15,6 +15,10 @@ use arrayvec::ArrayVec;
 use aws_lc_rs::hmac;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+/// Priority of a peer-reflexive candidate (RFC 8445 section 5.1.2), which a check announces: type preference 110,
+/// component 1.
+pub const PEER_REFLEXIVE: u32 = (110 << 24) | (0xffff << 8) | 255;
+
 const HEADER: usize = 20;
 const MAGIC_COOKIE: u32 = 0x2112_a442;
 /// Attribute type and length.
