@@ -13,6 +13,7 @@ use super::requests::Session;
 use super::room::{Room, RoomState};
 use super::slots::Wish;
 use super::unconnected::{GAVE_WAY, GivesWay, Origin};
+use crate::net::Neighbourhood;
 use crate::random;
 use crate::worker_thread::WorkerHandle;
 use sfu_core::ids::TransportId;
@@ -62,7 +63,7 @@ struct JoinPlan {
 
 impl Control {
     /// What an entry costs the room of this name: how long it has to wait for its turn.
-    pub(crate) fn pace_entry(
+    fn pace_entry(
         &self,
         room: &str,
         identity: &str,
@@ -89,6 +90,21 @@ impl Control {
         let identity = room.lock().participants.get(&id).map(|participant| Arc::clone(&participant.identity));
         let again = |identity: Arc<str>| self.pace_entry(&room.name, &identity, Access::Signal, address);
         identity.map_or(Ok(Duration::ZERO), again)
+    }
+
+    /// Lets the bearer of `permit` enter in turn: when the room can be told, and one address after the other, so that many
+    /// who enter at once do not keep the others' messages waiting.
+    pub(crate) async fn join_in_turn(
+        self: &Arc<Self>,
+        permit: &Permit,
+        request: JoinRequest,
+    ) -> Result<Entered, ControlError> {
+        let pace = self.pace_entry(&request.room, &permit.identity, request.access, request.address)?;
+        tokio::time::sleep(pace).await;
+        match request.address.map(Neighbourhood::of) {
+            Some(address) => self.turns.drive(address, async { self.join(permit, request) }).await,
+            None => self.join(permit, request),
+        }
     }
 
     /// Lets the bearer of `permit` enter. Where that is refused, all is as before.

@@ -6,7 +6,6 @@ use super::problem::Problem;
 use super::proxy::ClientAddr;
 use crate::config::IceServerConfig;
 use crate::control::{Access, Control, ControlError, Entered, JoinRequest, Wish, negotiation::Media};
-use crate::net::Neighbourhood;
 use crate::worker_thread::WorkerHandle;
 use axum::Router;
 use axum::body::Bytes;
@@ -121,10 +120,7 @@ pub(super) async fn begin(
         wish: target.wish,
         address: Some(client.0),
     };
-    let pace = control.pace_entry(&request.room, &permit.identity, request.access, request.address)?;
-    tokio::time::sleep(pace).await;
-    let join = async { control.join(&permit, request) };
-    let Entered { session, joined } = control.turns.drive(Neighbourhood::of(client.0), join).await?;
+    let Entered { session, joined } = control.join_in_turn(&permit, request).await?;
     let answer = joined.answer.map(|answer| answer.sdp).unwrap_or_default();
     let etag = with_media(&session.room, session.id, |media, _| Ok(etag(media)))?;
     let location = format!("{}/{}", target.base, joined.session);

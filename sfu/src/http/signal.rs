@@ -6,7 +6,6 @@
 use super::connections::Ticket;
 use super::proxy::ClientAddr;
 use crate::control::{Access, Control, ControlError, Entered, JoinRequest, Next, Outgoing, Rate, Session, Wish};
-use crate::net::Neighbourhood;
 use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
@@ -359,9 +358,7 @@ async fn join(control: &Arc<Control>, join: &Join, client: ClientAddr) -> Result
         wish: Wish::Auto,
         address: Some(client.0),
     };
-    sleep(control.pace_entry(&join.room, &permit.identity, Access::Signal, request.address)?).await;
-    // Many who enter at once shall not keep the others' messages waiting.
-    control.turns.drive(Neighbourhood::of(client.0), async { control.join(&permit, request) }).await
+    control.join_in_turn(&permit, request).await
 }
 
 fn too_fast() -> ControlError {
