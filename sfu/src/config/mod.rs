@@ -60,7 +60,9 @@ pub(crate) struct HttpConfig {
     pub(crate) idle_timeout_seconds: u64,
     /// How old the answers of /metrics and /healthz may be.
     pub(crate) metrics_interval_millis: u64,
+    /// Answers of /metrics per second.
     pub(crate) metrics_per_second: u32,
+    /// How much the threads of HTTP and signalling give way to those of media: 0, not at all, to 19.
     pub(crate) niceness: u8,
 }
 
