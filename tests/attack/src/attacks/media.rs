@@ -1,17 +1,16 @@
 //! What is sent to the media ports.
 
 use super::Effort;
+use super::signalling::{self, listeners};
 use crate::client::Target;
 use crate::peer::{Offer, Peer, SECOND_VIDEO, drain};
 use anyhow::{Context, Result, ensure};
-use futures_util::StreamExt;
-use serde_json::json;
 use sfu_rtc::ids::{PayloadType, SeqNo, Ssrc};
 use sfu_rtc::rtp::RtpHeader;
 use std::net::Ipv4Addr;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::process::Command;
@@ -135,21 +134,12 @@ fn forgeries() -> Vec<Vec<u8>> {
 /// A publisher whose packets take turns between two codecs.
 pub(super) async fn payload_types(target: Arc<Target>, duration: Duration) -> Result<Effort> {
     const EVERY: Duration = Duration::from_millis(2);
-    let heard = Arc::new(AtomicU64::new(0));
-    for _ in 0..100 {
-        let (mut socket, _) = target.join("payload-types", json!({})).await?;
-        let heard = Arc::clone(&heard);
-        tokio::spawn(async move {
-            while let Some(Ok(_)) = socket.next().await {
-                heard.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-    }
+    let heard = listeners(&target, "payload-types", signalling::ROOM).await?;
     let ssrc = Ssrc(fastrand::u32(1..));
     let offer = Offer { video: Some(ssrc), second_codec: true, ..Offer::default() };
     let mut peer = Peer::join(&target, "payload-types", offer).await?;
     peer.connect().await?;
-    let before = heard.load(Ordering::Relaxed);
+    let before = heard.messages.load(Ordering::Relaxed);
     let end = Instant::now() + duration;
     let mut seq = SeqNo(1_000);
     while Instant::now() < end {
@@ -163,7 +153,7 @@ pub(super) async fn payload_types(target: Arc<Target>, duration: Duration) -> Re
         seq = seq.next();
         peer.run(EVERY).await?;
     }
-    let heard = heard.load(Ordering::Relaxed) - before;
+    let heard = heard.messages.load(Ordering::Relaxed) - before;
     let packets = seq.0 - 1_000;
     let most = 100 * (2 * duration.as_secs() + 10);
     let faults = if heard > most { vec![format!("more than {most} messages to the room")] } else { Vec::new() };

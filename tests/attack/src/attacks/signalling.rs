@@ -19,7 +19,7 @@ const PINGERS: usize = 8;
 /// Largest control frame (RFC 6455 section 5.5).
 const PING: [u8; 125] = [0x5a; 125];
 /// Participants of a room that is disturbed.
-const ROOM: usize = 100;
+pub(super) const ROOM: usize = 100;
 /// Participants who come and go.
 const CHURNERS: usize = 300;
 /// Clients that post to WHEP at the same time.
@@ -56,13 +56,13 @@ async fn pings(target: Arc<Target>, duration: Duration, joins: bool) -> String {
 }
 
 /// Whoever hears all that a room says, and how much that was.
-struct Listener {
-    messages: AtomicU64,
+pub(super) struct Listener {
+    pub(super) messages: AtomicU64,
     bytes: AtomicU64,
 }
 
 /// Lets `count` participants join a room who only listen; together they count what they hear.
-async fn listeners(target: &Target, room: &str, count: usize) -> Result<Arc<Listener>> {
+pub(super) async fn listeners(target: &Target, room: &str, count: usize) -> Result<Arc<Listener>> {
     let heard = Arc::new(Listener { messages: AtomicU64::new(0), bytes: AtomicU64::new(0) });
     for _ in 0..count {
         let (mut socket, _) = target.join(room, json!({})).await?;
