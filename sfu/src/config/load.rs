@@ -80,6 +80,7 @@ fn environment(env: impl IntoIterator<Item = (String, String)>) -> Environment {
         .with_list_parse_key("media.node_ips")
         .with_list_parse_key("media.codecs")
         .with_list_parse_key("http.trusted_proxies")
+        .with_list_parse_key("limits.exempt_addresses")
         .source(Some(ours.into_iter().collect()))
 }
 
@@ -169,6 +170,11 @@ fn validate_limits(limits: &LimitsConfig) -> Result<(), ConfigError> {
     }
     if limits.media_bits_per_second == 0 || limits.media_packets_per_second == 0 {
         return invalid("limits.media_bits_per_second and media_packets_per_second must be at least 1".into());
+    }
+    if limits.room_joins_per_second == 0 || limits.address_cpu_percent == 0 {
+        return invalid(
+            "limits.room_joins_per_second and address_cpu_percent must be at least 1: nobody could enter".into(),
+        );
     }
     let most =
         [limits.unconnected_sessions, limits.unconnected_sessions_per_address, limits.unconnected_sessions_per_token];

@@ -30,6 +30,14 @@ pub(crate) struct Config {
     pub(crate) ice_servers: Vec<IceServerConfig>,
 }
 
+impl Config {
+    /// Whether limits per address leave `ip` alone: this machine's, and those of proxies, which stand for many.
+    pub(crate) fn exempts(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.limits.exempt_addresses.iter().chain(&self.http.trusted_proxies).any(|network| network.contains(ip))
+    }
+}
+
 /// Page, signalling, WHIP, WHEP, admin API.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default)]
@@ -256,6 +264,12 @@ pub(crate) struct LimitsConfig {
     pub(crate) room_data_bytes_per_second: u32,
     /// Changes per second of one participant, over time: joins, offers, publications, mutes.
     pub(crate) changes_per_second: u32,
+    /// Participants who may enter one room per second, over time.
+    pub(crate) room_joins_per_second: u32,
+    /// Hundredths of a core that TLS handshakes and joins of one IPv4 address or IPv6 network of 64 bits may take.
+    pub(crate) address_cpu_percent: u32,
+    /// To whom no limit per address applies.
+    pub(crate) exempt_addresses: Vec<Network>,
     /// Bytes per second of what a room is told of such changes, to all its participants together.
     pub(crate) room_bytes_per_second: u32,
     /// Bits of media per second that one participant may send; what is over that is dropped.
@@ -295,6 +309,9 @@ impl Default for LimitsConfig {
             data_copies_bytes_per_second: 4_000_000,
             room_data_bytes_per_second: 16_000_000,
             changes_per_second: 4,
+            room_joins_per_second: 60,
+            address_cpu_percent: 12,
+            exempt_addresses: ["127.0.0.0/8", "::1/128"].map(|network| network.parse().expect("a network")).into(),
             room_bytes_per_second: 16_000_000,
             media_bits_per_second: 20_000_000,
             media_packets_per_second: 5_000,

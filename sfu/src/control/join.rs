@@ -6,6 +6,7 @@ use super::budget::Budget;
 use super::error::ControlError;
 use super::ids::ParticipantId;
 use super::negotiation::{Negotiated, parse_offer};
+use super::news::ENTRY_PATIENCE;
 use super::outbox::Outbox;
 use super::participant::{Access, Participant, Publication};
 use super::publish::{self, PublishPlan};
@@ -13,7 +14,6 @@ use super::requests::Session;
 use super::room::{Room, RoomState};
 use super::slots::Wish;
 use super::unconnected::{GAVE_WAY, GivesWay, Origin};
-use crate::net::Neighbourhood;
 use crate::random;
 use crate::worker_thread::WorkerHandle;
 use sfu_core::ids::TransportId;
@@ -26,10 +26,7 @@ use std::sync::Arc;
 /// Letters in a session's secret: 24 are worth 142 bits.
 const SECRET_LEN: usize = 24;
 
-/// What an entry costs in bytes of the room's budget: reading the offer, making keys and the answer is about as much
-/// work as sending so many.
-const ENTRY_COST: usize = 64 * 1024;
-/// And for each whom the newcomer is told of, or who is told of it.
+/// What an entry costs in bytes of the room's budget, for each whom the newcomer is told of, or who is told of it.
 const ENTRY_COST_PER_PARTICIPANT: usize = 256;
 /// Longest name and version of a client's software that is kept.
 const MAX_CLIENT: usize = 128;
@@ -76,20 +73,21 @@ impl Control {
         if let Some(budget) = state.budget_of(identity) {
             budget.change(now).map_err(|error| self.count(error))?;
         }
-        let cost = ENTRY_COST + state.told_at_entry(access) * ENTRY_COST_PER_PARTICIPANT;
+        let cost = state.told_at_entry(access) * ENTRY_COST_PER_PARTICIPANT;
         let address = self.limited(address);
         state.reserve_entry(&room.pace, address, cost, now).ok_or_else(|| {
-            let text = "Too many enter the room at once (limits.room_bytes_per_second); try again.";
+            let text =
+                "Too many enter the room at once (limits.room_joins_per_second, room_bytes_per_second); try again.";
             self.count(ControlError::too_fast(text))
         })
     }
 
-    /// The same for somebody who takes a session up again.
-    pub(crate) fn pace_resume(&self, secret: &str, address: Option<IpAddr>) -> Result<Duration, ControlError> {
-        let Some((room, id)) = self.session(secret) else { return Ok(Duration::ZERO) };
+    /// Waits until somebody may take a session up again.
+    pub(crate) async fn await_resume(&self, secret: &str, address: Option<IpAddr>) -> Result<(), ControlError> {
+        let Some((room, id)) = self.session(secret) else { return Ok(()) };
         let identity = room.lock().participants.get(&id).map(|participant| Arc::clone(&participant.identity));
-        let again = |identity: Arc<str>| self.pace_entry(&room.name, &identity, Access::Signal, address);
-        identity.map_or(Ok(Duration::ZERO), again)
+        let Some(identity) = identity else { return Ok(()) };
+        await_turn(self.pace_entry(&room.name, &identity, Access::Signal, address)).await
     }
 
     /// Lets the bearer of `permit` enter in turn: when the room can be told, and one address after the other, so that many
@@ -99,9 +97,8 @@ impl Control {
         permit: &Permit,
         request: JoinRequest,
     ) -> Result<Entered, ControlError> {
-        let pace = self.pace_entry(&request.room, &permit.identity, request.access, request.address)?;
-        tokio::time::sleep(pace).await;
-        match request.address.map(Neighbourhood::of) {
+        await_turn(self.pace_entry(&request.room, &permit.identity, request.access, request.address)).await?;
+        match request.address {
             Some(address) => self.turns.drive(address, async { self.join(permit, request) }).await,
             None => self.join(permit, request),
         }
@@ -297,6 +294,13 @@ impl Control {
 }
 
 /// Refuses what is the client's mistake whatever the server is like.
+/// Waits for a turn, or for its refusal: whoever is refused waits as long as anybody, since those who ask again at once
+/// would cost more than those who enter.
+async fn await_turn(pace: Result<Duration, ControlError>) -> Result<(), ControlError> {
+    tokio::time::sleep(pace.as_ref().map_or(ENTRY_PATIENCE, |pace| *pace)).await;
+    pace.map(drop)
+}
+
 fn check_request(permit: &Permit, request: &JoinRequest) -> Result<(), ControlError> {
     if request.metadata.len() > MAX_METADATA {
         return Err(ControlError::limit(format!("The metadata has more than {MAX_METADATA} bytes.")));

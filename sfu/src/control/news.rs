@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 /// The interval is longer by itself for each so many participants.
 const GROWTH: u32 = 100;
+/// Longer than this nobody waits for an entry's turn.
+pub(super) const ENTRY_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How often rooms may be told news.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ pub(crate) struct NewsPace {
     /// To all participants of a room.
     bytes_per_second: u32,
     data_bytes_per_second: u32,
+    /// Into one room.
+    joins_per_second: u32,
     agenda: Arc<Agenda>,
 }
 
@@ -38,17 +42,20 @@ impl NewsPace {
             interval: Duration::from_millis(config.signal.news_interval_millis),
             bytes_per_second: config.limits.room_bytes_per_second.max(1),
             data_bytes_per_second: config.limits.room_data_bytes_per_second,
+            joins_per_second: config.limits.room_joins_per_second,
             agenda: Arc::clone(agenda),
         }
     }
 
-    pub(super) fn rate(&self, now: Instant) -> Rate {
-        Rate::new(self.bytes_per_second, now)
+    pub(super) fn entries(&self, now: Instant) -> Entries {
+        Entries { joins: Rate::new(self.joins_per_second, now), bytes: Rate::new(self.bytes_per_second, now) }
     }
 
     /// What those of one address may take of it.
-    pub(super) fn rate_of_one_address(&self, now: Instant) -> Rate {
-        Rate::new(self.bytes_per_second / 4 * 3, now)
+    pub(super) fn entries_of_one_address(&self, now: Instant) -> Entries {
+        let most = |rate: u32| (rate / 4 * 3).max(1);
+        let (joins, bytes) = (most(self.joins_per_second), most(self.bytes_per_second));
+        Entries { joins: Rate::new(joins, now), bytes: Rate::new(bytes, now) }
     }
 
     pub(super) fn data_rate(&self, now: Instant) -> Rate {
@@ -65,6 +72,25 @@ impl NewsPace {
     /// Most bytes of roster at a time: a quarter of a second's worth.
     fn most_bytes(&self) -> usize {
         self.bytes_per_second as usize / 4
+    }
+}
+
+/// How many may enter a room, and how much may be told of that.
+#[derive(Debug)]
+pub(super) struct Entries {
+    joins: Rate,
+    bytes: Rate,
+}
+
+impl Entries {
+    /// Whether an entry of so many bytes need not wait too long.
+    pub(super) fn admits(&self, bytes: usize, now: Instant) -> bool {
+        self.joins.admits(1, ENTRY_PATIENCE, now) && self.bytes.admits(bytes, ENTRY_PATIENCE, now)
+    }
+
+    /// Takes the turn of such an entry: how long it has to wait.
+    pub(super) fn reserve(&mut self, bytes: usize, now: Instant) -> Duration {
+        self.joins.reserve(1, now).max(self.bytes.reserve(bytes, now))
     }
 }
 

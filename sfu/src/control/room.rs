@@ -6,7 +6,7 @@ use super::budget::{Budget, WHOLE_AGAIN};
 use super::ids::{ParticipantId, publication_text};
 use super::lock;
 use super::negotiation::Media;
-use super::news::{News, NewsPace};
+use super::news::{Entries, News, NewsPace};
 use super::outbox::Outgoing;
 use super::participant::{Access, Participant, Publication, Slot};
 use super::rate::Rate;
@@ -26,9 +26,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// So many participants are remembered as having spoken, for slots that follow speakers.
 const RECENT_SPEAKERS: usize = 32;
-
-/// Longer than this nobody waits for an entry's turn.
-const ENTRY_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A room on its workers.
 #[derive(Debug)]
@@ -57,10 +54,9 @@ pub(crate) struct RoomState {
     /// What may go into slots, as everybody has been told of it.
     candidates: Arc<Candidates>,
     pub(super) news: News,
-    /// Of those who enter, in bytes of what that costs.
-    pub(super) entries: Rate,
+    pub(super) entries: Entries,
     /// Three quarters of it for those of each address, and when it was last used.
-    entries_by_address: HashMap<Neighbourhood, (Rate, Instant)>,
+    entries_by_address: HashMap<Neighbourhood, (Entries, Instant)>,
     /// Of data messages to all.
     pub(super) data: Rate,
     /// What those have left who went a moment ago, and when they went.
@@ -86,7 +82,7 @@ impl Room {
             recent_speakers: Vec::new(),
             candidates: Arc::default(),
             news: News::new(now),
-            entries: pace.rate(now),
+            entries: pace.entries(now),
             entries_by_address: HashMap::new(),
             data: pace.data_rate(now),
             budgets: HashMap::new(),
@@ -268,7 +264,7 @@ impl RoomState {
         here.map(|participant| &participant.budget).or_else(|| self.budgets.get(identity).map(|(budget, _)| budget))
     }
 
-    /// Reserves the turn of an entry from `address` that costs so much: how long it has to wait.
+    /// Reserves the turn of an entry from `address` that costs so many bytes: how long it has to wait.
     pub(super) fn reserve_entry(
         &mut self,
         pace: &NewsPace,
@@ -276,15 +272,14 @@ impl RoomState {
         cost: usize,
         now: Instant,
     ) -> Option<Duration> {
-        let rates = &mut self.entries_by_address;
         let own = address.map(|address| {
-            let (rate, used) = rates.entry(address).or_insert_with(|| (pace.rate_of_one_address(now), now));
+            let new = || (pace.entries_of_one_address(now), now);
+            let (entries, used) = self.entries_by_address.entry(address).or_insert_with(new);
             *used = now;
-            rate
+            entries
         });
         // Nothing is taken where either refuses.
-        let admits = |rate: &Rate| rate.admits(cost, ENTRY_PATIENCE, now);
-        if !admits(&self.entries) || own.as_deref().is_some_and(|own| !admits(own)) {
+        if !self.entries.admits(cost, now) || own.as_deref().is_some_and(|own| !own.admits(cost, now)) {
             return None;
         }
         let wait = self.entries.reserve(cost, now);

@@ -1,17 +1,36 @@
-//! Turns at work that costs the processor and that anybody may ask for, such as TLS handshakes and joins: one address after the
-//! other, however many connections each has, so that a newcomer waits for one step of somebody else's and not for all.
+//! Turns at work that costs the processor and that anybody may ask for, such as TLS handshakes and joins.
+//!
+//! One address after the other has its turn, however many connections each has, so that a newcomer waits for one step of
+//! somebody else's and not for all. And each address has a share of a core for it: past that its work waits, so that
+//! no flood of handshakes takes the processor from calls. What a step costs is measured, not guessed.
 
 use super::lock;
+use crate::clock::Clock;
+use crate::config::Config;
 use crate::net::Neighbourhood;
+use sfu_rtc::spacing::Spacing;
+use sfu_rtc::time::{Duration, Instant};
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use tokio::sync::oneshot;
 
+/// An address may have had so much work done before its share counts: an office where all join at once.
+const CREDIT: Duration = Duration::from_millis(250);
+/// What a connection costs beside its turns: to accept it, to read its request, to close it.
+const CONNECTION_COST: Duration = Duration::from_micros(300);
+/// Addresses whose work is remembered; where there are more, those that owe nothing are forgotten.
+const REMEMBERED: usize = 1_024;
+
 /// Whose turn it is, and who waits.
-#[derive(Debug, Default)]
-pub(crate) struct Turns(Mutex<State>);
+#[derive(Debug)]
+pub(crate) struct Turns {
+    clock: Clock,
+    config: Arc<Config>,
+    state: Mutex<State>,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -19,19 +38,46 @@ struct State {
     /// Those of whom somebody waits, the next first.
     order: VecDeque<Neighbourhood>,
     waiting: HashMap<Neighbourhood, VecDeque<oneshot::Sender<Turn>>>,
+    /// What addresses have left to pay.
+    owed: HashMap<Neighbourhood, Spacing>,
+    /// A task looks when the first of those who wait may go on.
+    alarm: bool,
+}
+
+/// Who is next.
+enum Next {
+    Nobody,
+    /// All who wait have had their share: not before this time.
+    At(Instant),
+    Now(oneshot::Sender<Turn>),
 }
 
 impl State {
-    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
-        let address = self.order.pop_front()?;
-        let queue = self.waiting.get_mut(&address)?;
-        let next = queue.pop_front();
+    fn may_go_on_at(&self, address: Neighbourhood, now: Instant, credit: Duration) -> Instant {
+        self.owed.get(&address).map_or(now, |owed| owed.next(now, credit))
+    }
+
+    fn next(&mut self, now: Instant, credit: Duration) -> Next {
+        let at = |address: &Neighbourhood| self.may_go_on_at(*address, now, credit);
+        let Some(index) = self.order.iter().position(|address| at(address) <= now) else {
+            return self.order.iter().map(at).min().map_or(Next::Nobody, Next::At);
+        };
+        let address = self.order.remove(index).expect("found above");
+        let queue = self.waiting.get_mut(&address).expect("somebody waits of each address in order");
+        let next = queue.pop_front().expect("queues without anybody are removed");
         if queue.is_empty() {
             self.waiting.remove(&address);
         } else {
             self.order.push_back(address);
         }
-        next
+        Next::Now(next)
+    }
+
+    fn count(&mut self, address: Neighbourhood, now: Instant, cost: Duration) {
+        if self.owed.len() >= REMEMBERED && !self.owed.contains_key(&address) {
+            self.owed.retain(|_, owed| owed.next(now, Duration::ZERO) > now);
+        }
+        self.owed.entry(address).or_default().count(now, cost);
     }
 }
 
@@ -40,10 +86,22 @@ impl State {
 struct Turn(Option<Arc<Turns>>);
 
 impl Turns {
+    pub(crate) fn new(config: &Arc<Config>, clock: Clock) -> Arc<Self> {
+        Arc::new(Self { clock, config: Arc::clone(config), state: Mutex::default() })
+    }
+
+    /// What time of work costs an address that has so many hundredths of a core.
+    fn price(&self, work: Duration) -> Duration {
+        work * 100 / self.config.limits.address_cpu_percent
+    }
+
     async fn turn(self: &Arc<Self>, address: Neighbourhood) -> Turn {
         let waits = {
-            let mut state = lock(&self.0);
-            if !std::mem::replace(&mut state.taken, true) {
+            let mut state = lock(&self.state);
+            let now = self.clock.now();
+            let alone = !state.taken && state.may_go_on_at(address, now, self.price(CREDIT)) <= now;
+            if alone {
+                state.taken = true;
                 return Turn(Some(Arc::clone(self)));
             }
             let (sender, receiver) = oneshot::channel();
@@ -54,16 +112,24 @@ impl Turns {
             }
             receiver
         };
+        self.hand_over();
         // A sender is dropped only with the turn that it hands over.
         waits.await.unwrap_or(Turn(None))
     }
 
-    /// Drives `work`, each step of which is a turn of `address`.
-    pub(crate) async fn drive<F: Future>(self: &Arc<Self>, address: Neighbourhood, work: F) -> F::Output {
+    /// Drives `work`, each step of which is a turn of the client at `ip`.
+    pub(crate) async fn drive<F: Future>(self: &Arc<Self>, ip: IpAddr, work: F) -> F::Output {
+        let address = Neighbourhood::of(ip);
+        let exempt = self.config.exempts(ip);
         let mut work = pin!(work);
         loop {
             let turn = self.turn(address).await;
+            let begun = self.clock.now();
             let step = std::future::poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
+            if !exempt {
+                let now = self.clock.now();
+                lock(&self.state).count(address, now, self.price(now - begun));
+            }
             drop(turn);
             match step {
                 Poll::Ready(output) => return output,
@@ -71,24 +137,56 @@ impl Turns {
             }
         }
     }
+
+    /// A connection of the client at `ip` begins.
+    pub(crate) fn count_connection(&self, ip: IpAddr) {
+        if !self.config.exempts(ip) {
+            lock(&self.state).count(Neighbourhood::of(ip), self.clock.now(), self.price(CONNECTION_COST));
+        }
+    }
+
+    /// Gives the turn, where nobody has it, to whoever is next.
+    fn hand_over(self: &Arc<Self>) {
+        loop {
+            let next = {
+                let mut state = lock(&self.state);
+                if state.taken {
+                    return;
+                }
+                let now = self.clock.now();
+                match state.next(now, self.price(CREDIT)) {
+                    Next::Nobody => return,
+                    Next::At(at) => {
+                        if !std::mem::replace(&mut state.alarm, true) {
+                            tokio::spawn(Arc::clone(self).hand_over_after(at - now));
+                        }
+                        return;
+                    }
+                    Next::Now(next) => {
+                        state.taken = true;
+                        next
+                    }
+                }
+            };
+            // Whoever gave up waiting drops the turn, which would hand it over in turn: here that is the next round.
+            let Err(mut turn) = next.send(Turn(Some(Arc::clone(self)))) else { return };
+            turn.0 = None;
+            lock(&self.state).taken = false;
+        }
+    }
+
+    async fn hand_over_after(self: Arc<Self>, time: Duration) {
+        tokio::time::sleep(time).await;
+        lock(&self.state).alarm = false;
+        self.hand_over();
+    }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let Some(turns) = self.0.take() else { return };
-        loop {
-            let next = {
-                let mut state = lock(&turns.0);
-                let next = state.next();
-                state.taken = next.is_some();
-                next
-            };
-            let Some(next) = next else { return };
-            match next.send(Turn(Some(Arc::clone(&turns)))) {
-                Ok(()) => return,
-                // Nobody waits there any more.
-                Err(mut turn) => turn.0 = None,
-            }
+        if let Some(turns) = self.0.take() {
+            lock(&turns.state).taken = false;
+            turns.hand_over();
         }
     }
 }
@@ -102,22 +200,32 @@ async fn woken() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::LimitsConfig;
     use tokio::task::yield_now;
 
+    fn ip(host: u8) -> IpAddr {
+        [192, 0, 2, host].into()
+    }
+
     fn address(host: u8) -> Neighbourhood {
-        Neighbourhood::of([192, 0, 2, host].into())
+        Neighbourhood::of(ip(host))
+    }
+
+    fn turns(address_cpu_percent: u32) -> Arc<Turns> {
+        let limits = LimitsConfig { address_cpu_percent, ..LimitsConfig::default() };
+        Turns::new(&Arc::new(Config { limits, ..Config::default() }), Clock::start())
     }
 
     #[tokio::test]
     async fn a_newcomer_waits_for_one_of_many() {
-        let turns = Arc::new(Turns::default());
+        let turns = turns(100);
         let done = Arc::new(Mutex::new(Vec::new()));
         let held = turns.turn(address(1)).await;
         let mut tasks = Vec::new();
         for host in [1, 1, 1, 1, 2, 1] {
             let (turns, done) = (Arc::clone(&turns), Arc::clone(&done));
             tasks.push(tokio::spawn(async move {
-                turns.drive(address(host), async { lock(&done).push(host) }).await;
+                turns.drive(ip(host), async { lock(&done).push(host) }).await;
             }));
             yield_now().await;
         }
@@ -126,27 +234,53 @@ mod tests {
             task.await.unwrap();
         }
         assert_eq!(*lock(&done), [1, 2, 1, 1, 1, 1]);
-        let state = lock(&turns.0);
+        let state = lock(&turns.state);
         assert!(!state.taken && state.order.is_empty() && state.waiting.is_empty(), "nothing is left of them");
     }
 
     #[tokio::test]
+    async fn whoever_has_had_its_share_waits_and_others_do_not() {
+        let turns = turns(20);
+        let used = CREDIT + Duration::from_millis(20);
+        lock(&turns.state).count(address(1), turns.clock.now(), turns.price(used));
+        let begun = turns.clock.now();
+        let busy = tokio::spawn({
+            let turns = Arc::clone(&turns);
+            async move { turns.drive(ip(1), async { turns.clock.now() }).await }
+        });
+        yield_now().await;
+        turns.drive(ip(2), async {}).await;
+        assert!(!busy.is_finished(), "another does not wait for it");
+        let waited = busy.await.unwrap() - begun;
+        assert!(waited >= Duration::from_millis(95), "20 ms of a fifth of a core are 100 ms: {waited:?}");
+    }
+
+    #[tokio::test]
+    async fn addresses_that_are_exempt_owe_nothing() {
+        let turns = turns(20);
+        turns.drive([127, 0, 0, 1].into(), async { std::thread::sleep(Duration::from_millis(2)) }).await;
+        assert!(lock(&turns.state).owed.is_empty());
+        turns.drive(ip(1), async { std::thread::sleep(Duration::from_millis(2)) }).await;
+        assert_eq!(lock(&turns.state).owed.len(), 1);
+    }
+
+    #[tokio::test]
     async fn whoever_waits_for_something_else_holds_no_turn() {
-        let turns = Arc::new(Turns::default());
+        let turns = turns(100);
         let (sender, receiver) = oneshot::channel();
         let silent = tokio::spawn({
             let turns = Arc::clone(&turns);
-            async move { turns.drive(address(1), receiver).await }
+            async move { turns.drive(ip(1), receiver).await }
         });
         yield_now().await;
-        assert_eq!(turns.drive(address(1), async { 7 }).await, 7);
+        assert_eq!(turns.drive(ip(1), async { 7 }).await, 7);
         sender.send(8).unwrap();
         assert_eq!(silent.await.unwrap(), Ok(8));
     }
 
     #[tokio::test]
     async fn those_who_gave_up_are_left_out() {
-        let turns = Arc::new(Turns::default());
+        let turns = turns(100);
         let held = turns.turn(address(1)).await;
         for _ in 0..3 {
             let waiting = tokio::spawn({
@@ -159,6 +293,6 @@ mod tests {
         }
         drop(held);
         drop(turns.turn(address(3)).await);
-        assert!(!lock(&turns.0).taken);
+        assert!(!lock(&turns.state).taken);
     }
 }

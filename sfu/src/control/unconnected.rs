@@ -134,8 +134,7 @@ impl Control {
     /// Whom limits per address count one at `address` for: nobody where that is this machine, or a proxy that does not
     /// say for whom it speaks.
     pub(super) fn limited(&self, address: Option<IpAddr>) -> Option<Neighbourhood> {
-        let is_proxy = |ip: IpAddr| self.config.http.trusted_proxies.iter().any(|network| network.contains(ip));
-        address.filter(|ip| !ip.to_canonical().is_loopback() && !is_proxy(*ip)).map(Neighbourhood::of)
+        address.filter(|ip| !self.config.exempts(*ip)).map(Neighbourhood::of)
     }
 
     /// The participant has to connect from now on, where it never has. Who gives way for it: their sessions end when

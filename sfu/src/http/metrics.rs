@@ -31,6 +31,9 @@ const TRAFFIC: [TrafficMetric; 10] = [
     ("sfu_rtx_sent_packets_total", "Retransmissions sent.", |t| t.rtx_out),
 ];
 
+/// Wait before a refusal.
+const REFUSAL_PAUSE: Duration = Duration::from_secs(1);
+
 /// The text of all metrics, and how often it may be asked for.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -51,8 +54,11 @@ pub(super) async fn metrics(
     Extension(connections): Extension<Arc<Connections>>,
     Extension(answer): Extension<Arc<Answer>>,
 ) -> Result<impl IntoResponse, Problem> {
-    // A text of many kilobytes, sealed for whoever asks, costs more than its making.
-    if !lock(&answer.rate).take(1, control.clock.now()) {
+    // A text of many kilobytes, sealed for whoever asks, costs more than its making. Who asks too often waits for the
+    // refusal, since that costs too.
+    let in_time = lock(&answer.rate).take(1, control.clock.now());
+    if !in_time {
+        tokio::time::sleep(REFUSAL_PAUSE).await;
         return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "asked for too often"));
     }
     let text = answer.text.get(render(&control, &connections)).await;

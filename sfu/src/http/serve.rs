@@ -8,7 +8,6 @@ use super::metered::Metered;
 use super::proxy::{self, ClientAddr, Proxies};
 use super::tls::Tls;
 use crate::control::Turns;
-use crate::net::Neighbourhood;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use hyper::body::{Frame, Incoming, SizeHint};
@@ -117,8 +116,9 @@ impl Door {
                 let limit = |connection: &mut tokio_rustls::rustls::ServerConnection| {
                     connection.set_buffer_limit(Some(TLS_BUFFER));
                 };
+                self.turns.count_connection(client.0);
                 let handshake = TlsAcceptor::from(tls.current()).accept_with(stream, limit);
-                match self.turns.drive(Neighbourhood::of(client.0), handshake).await {
+                match self.turns.drive(client.0, handshake).await {
                     Ok(stream) => self.speak(stream, client, ticket).await,
                     Err(error) => tracing::debug!(%error, "TLS handshake"),
                 }

@@ -19,7 +19,7 @@ use sfu_proto::v1::{ClientMessage, Join};
 use sfu_proto::{SUBPROTOCOL_JSON, SUBPROTOCOL_PROTO};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tokio::time::{Duration, sleep, timeout};
+use tokio::time::{Duration, timeout};
 
 /// How long a new connection may take to say what it wants.
 const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -337,7 +337,7 @@ async fn enter(
             Ok((session, Reply::Joined(joined)))
         }
         Some(Request::Resume(resume)) => {
-            sleep(control.pace_resume(&resume.session, Some(client.0))?).await;
+            control.await_resume(&resume.session, Some(client.0)).await?;
             let (session, joined) = control.resume(&resume.session)?;
             Ok((session, Reply::Joined(joined)))
         }

@@ -16,6 +16,8 @@ use std::io::{self, ErrorKind, Read, Write};
 const MAX_WAITING: usize = 256 * 1024;
 /// A peer sends or answers checks every few seconds; one of which nothing authentic comes for so long is gone.
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
+/// Connections closed at once, so that media get their turn.
+const CLOSE_LIMIT: usize = 16;
 /// Bytes read at once from one connection, so that others get their turn.
 const READ_LIMIT: usize = 64 * 1024;
 
@@ -50,6 +52,8 @@ pub(crate) struct TcpPool {
     first_token: usize,
     /// Connections that may have something to read.
     ready: VecDeque<u32>,
+    /// Connections that are to be closed, a few at a time.
+    over: Vec<u32>,
     /// Ways that ended since the last look.
     closed: Vec<NetworkPath>,
     stats: TcpStats,
@@ -76,6 +80,7 @@ impl TcpPool {
             next: 0,
             first_token,
             ready: VecDeque::new(),
+            over: Vec::new(),
             closed: Vec::new(),
             stats: TcpStats::default(),
         }
@@ -126,9 +131,9 @@ impl TcpPool {
         }
     }
 
-    /// Whether a connection may have something to read.
+    /// Whether a connection may have something to read, or is to be closed.
     pub(crate) fn is_ready(&self) -> bool {
-        !self.ready.is_empty()
+        !self.ready.is_empty() || !self.over.is_empty()
     }
 
     /// Gives every datagram that came to `handle`, which tells whether the path is known for that of a peer.
@@ -158,22 +163,25 @@ impl TcpPool {
         }
     }
 
-    /// Closes connections that prove nothing in time, that are no peer's path any more, or that nothing authentic came
-    /// over for too long. `heard` tells when it last did.
+    /// Finds connections that prove nothing in time, that are no peer's path any more, or that nothing authentic came
+    /// over for too long; [`Self::close_some`] closes them. `heard` tells when it last did.
     pub(crate) fn sweep(&mut self, now: Instant, heard: impl Fn(&NetworkPath) -> Option<Instant>) {
-        let mut over = Vec::new();
-        for (id, connection) in &mut self.connections {
-            let ends = match &connection.ticket {
-                Some(ticket) => ticket.is_over(),
-                None => connection.is_idle(now, heard(&connection.path)),
-            };
-            if ends {
+        self.over.clear();
+        let ended = self.connections.iter_mut().filter_map(|(id, it)| it.is_over(now, &heard).then_some(*id));
+        self.over.extend(ended);
+    }
+
+    /// Closes a few of the connections that are over: closing is work of the kernel, and media must not wait for
+    /// thousands of them.
+    pub(crate) fn close_some(&mut self, now: Instant, heard: impl Fn(&NetworkPath) -> Option<Instant>) {
+        for _ in 0..CLOSE_LIMIT {
+            let Some(id) = self.over.pop() else { return };
+            // It may have proved something since.
+            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            if connection.is_over(now, &heard) {
                 self.stats.refused += u64::from(connection.ticket.is_some());
-                over.push(*id);
+                self.close(id);
             }
-        }
-        for id in over {
-            self.close(id);
         }
     }
 
@@ -220,9 +228,13 @@ impl Connection {
         Ok(Self { stream, path, inbound, outbound: Vec::new(), ticket, last_heard: now })
     }
 
-    /// Whether it is of no use: nothing authentic came for too long, or the path is no peer's and nothing is under way,
-    /// such as the last words to a peer that was removed.
-    fn is_idle(&mut self, now: Instant, heard: Option<Instant>) -> bool {
+    /// Whether it proved nothing in time, or is of no use any more: nothing authentic came for too long, or the path is
+    /// no peer's and nothing is under way, such as the last words to a peer that was removed.
+    fn is_over(&mut self, now: Instant, heard: impl Fn(&NetworkPath) -> Option<Instant>) -> bool {
+        if let Some(ticket) = &self.ticket {
+            return ticket.is_over();
+        }
+        let heard = heard(&self.path);
         self.last_heard = heard.unwrap_or(self.last_heard);
         now - self.last_heard > IDLE_LIMIT || (heard.is_none() && self.outbound.is_empty())
     }
@@ -389,6 +401,13 @@ mod tests {
         assert_eq!(pool.poll_closed(), None);
     }
 
+    fn sweep(pool: &mut TcpPool, now: Instant, heard: impl Fn(&NetworkPath) -> Option<Instant>) {
+        pool.sweep(now, &heard);
+        while pool.is_ready() {
+            pool.close_some(now, &heard);
+        }
+    }
+
     /// Takes what came. Of the datagrams, those that begin with a 7 are authentic.
     fn take(pool: &mut TcpPool, now: Instant) {
         pool.receive(now, |_, datagram| datagram[0] == 7);
@@ -406,16 +425,16 @@ mod tests {
         // Whatever else comes: what was heard last is what counts.
         peer.write_all(&[0, 1, 9]).unwrap();
         let heard = Instant::from_millis(500);
-        pool.sweep(heard + IDLE_LIMIT, |_| Some(heard));
+        sweep(&mut pool, heard + IDLE_LIMIT, |_| Some(heard));
         take(&mut pool, heard + IDLE_LIMIT);
         assert!(!pool.is_empty());
-        pool.sweep(heard + IDLE_LIMIT + Duration::from_millis(1), |_| Some(heard));
+        sweep(&mut pool, heard + IDLE_LIMIT + Duration::from_millis(1), |_| Some(heard));
         assert!(pool.is_empty());
         // A path that is no peer's any more ends at once.
         let (accepted, _peer) = connection(&table, &[0, 1, 7]);
         pool.add(accepted, poll.registry(), Instant::ZERO);
         take(&mut pool, Instant::ZERO);
-        pool.sweep(Instant::ZERO, |_| None);
+        sweep(&mut pool, Instant::ZERO, |_| None);
         assert!(pool.is_empty());
     }
 
@@ -427,9 +446,30 @@ mod tests {
         let (accepted, _peer) = connection(&table, &[0, 1, 9]);
         pool.add(accepted, poll.registry(), Instant::ZERO);
         take(&mut pool, Instant::ZERO);
-        pool.sweep(Instant::ZERO, |_| Some(Instant::ZERO));
+        sweep(&mut pool, Instant::ZERO, |_| Some(Instant::ZERO));
         assert!(pool.is_empty());
         assert_eq!((pool.stats().refused, table.unauthenticated()), (1, 0));
+    }
+
+    #[test]
+    fn many_connections_that_are_over_are_closed_a_few_at_a_time() {
+        let table = Connections::of_ice_tcp(&LimitsConfig { tcp_check_seconds: 0, ..limits() });
+        let poll = Poll::new().unwrap();
+        let mut pool = TcpPool::new(2, 64);
+        let peers: Vec<_> = (0..CLOSE_LIMIT + 2)
+            .map(|_| {
+                let (accepted, peer) = connection(&table, &[0, 1, 9]);
+                pool.add(accepted, poll.registry(), Instant::ZERO);
+                peer
+            })
+            .collect();
+        take(&mut pool, Instant::ZERO);
+        pool.sweep(Instant::ZERO, |_| None);
+        pool.close_some(Instant::ZERO, |_| None);
+        assert_eq!(pool.stats().open, 2, "of {}", peers.len());
+        assert!(pool.is_ready(), "the rest is closed in the next round, without any wait");
+        pool.close_some(Instant::ZERO, |_| None);
+        assert!(pool.is_empty() && !pool.is_ready());
     }
 
     #[test]

@@ -110,6 +110,7 @@ impl<'a> WorkerThread<'a> {
         if self.worker.poll_timeout().is_some_and(|due| due <= now) {
             self.contained(|this| this.worker.handle_timeout(now));
         }
+        self.tcp.close_some(now, |path| self.worker.heard(path));
         while let Some(path) = self.tcp.poll_closed() {
             self.contained(|this| this.worker.handle_path_closed(now, &path));
         }

@@ -78,6 +78,7 @@ impl Lab {
         let config = format!(
             "[http]\nbind = \"127.0.0.1\"\nport = 0\ntls_cert = \"{}\"\ntls_key = \"{}\"\n\
              [media]\nbind = \"127.0.0.1\"\nudp_port = 0\ntcp_port = 0\nworkers = 1\n\
+             [limits]\nexempt_addresses = [\"127.0.0.1/32\"]\n\
              [auth.keys]\nattack = \"a-secret-for-the-attack-lab-only-32\"\n",
             at("cert.pem"),
             at("key.pem")
