@@ -135,8 +135,13 @@ impl Joiner {
         let loopback = answer.params.path.remote.ip().is_loopback();
         let local = if loopback { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
         // Ordinary receivers, as browsers are: without UDP_GRO.
-        let config =
-            UdpConfig { recv_buffer: SOCKET_BUFFER, send_buffer: SOCKET_BUFFER, gro: false, ..UdpConfig::default() };
+        let config = UdpConfig {
+            recv_buffer: SOCKET_BUFFER,
+            send_buffer: SOCKET_BUFFER,
+            gro: false,
+            timestamps: true,
+            ..UdpConfig::default()
+        };
         let socket = UdpSocket::bind(SocketAddr::new(IpAddr::V4(local), 0), &config)
             .context("cannot open a socket for a peer (ulimit -n?)")?;
         if !plan.reads {

@@ -23,7 +23,7 @@ pub struct UdpConfig {
     pub gso: bool,
     /// After so long a destination for which the kernel refused such a run is tried again.
     pub gso_retry: Duration,
-    /// Let the kernel tell when datagrams came, for [`RecvBatch::age`].
+    /// Let the kernel tell when datagrams came, for [`RecvBatch::age`] and [`PlainBatch::iter_mut`].
     pub timestamps: bool,
 }
 

@@ -84,7 +84,7 @@ fn drain(
         for event in &events {
             let (socket, keys) = &mut peers[event.token().0];
             while socket.recv_plain(&mut batch).is_ok() {
-                let opened = batch.iter_mut().filter_map(|packet| open(keys, packet)).count();
+                let opened = batch.iter_mut().filter_map(|(_, packet)| open(keys, packet)).count();
                 received.fetch_add(opened as u64, Ordering::Relaxed);
                 if !batch.is_full() {
                     break;

@@ -174,10 +174,10 @@ impl Thread {
         let Some(peer) = self.peers.get_mut(index).and_then(Option::as_mut) else { return };
         while peer.new.socket.recv_plain(&mut self.received).is_ok() {
             let now = self.clock.now();
-            for datagram in self.received.iter_mut() {
+            for (waited, datagram) in self.received.iter_mut() {
                 match &mut peer.new.impaired {
                     Some(path) => path.receive(now, datagram),
-                    None => peer.take(now, datagram, &mut self.interval),
+                    None => peer.take(now, now - waited, datagram, &mut self.interval),
                 }
             }
             if !self.received.is_full() {
@@ -211,7 +211,7 @@ impl Thread {
         let now = self.clock.now();
         let Some(peer) = self.peers[index].as_mut() else { return };
         while let Some(mut datagram) = peer.new.impaired.as_mut().and_then(|path| path.arrived(now)) {
-            peer.take(now, &mut datagram, &mut self.interval);
+            peer.take(now, now, &mut datagram, &mut self.interval);
         }
         self.outgoing.clear();
         peer.new.endpoint.poll_transmit(now, &mut self.outgoing);
@@ -251,11 +251,11 @@ impl Thread {
 }
 
 impl Peer {
-    /// Takes a datagram that arrived.
-    fn take(&mut self, now: Instant, datagram: &mut [u8], interval: &mut Interval) {
+    /// Takes a datagram that arrived at `arrived` and waited until `now`, which is not the server's doing.
+    fn take(&mut self, now: Instant, arrived: Instant, datagram: &mut [u8], interval: &mut Interval) {
         let NewPeer { endpoint, publisher, subscriber, .. } = &mut self.new;
         match endpoint.handle_datagram(now, datagram) {
-            Incoming::Rtp(packet, seq) => subscriber.handle_rtp(now, packet, seq, &mut interval.measured),
+            Incoming::Rtp(packet, seq) => subscriber.handle_rtp(arrived, packet, seq, &mut interval.measured),
             Incoming::Rtcp(compound) => {
                 interval.keyframe_requests += publisher.handle_rtcp(compound);
                 subscriber.handle_rtcp(now, compound);

@@ -48,18 +48,17 @@ impl NewsPace {
     }
 
     pub(super) fn entries(&self, now: Instant) -> Entries {
-        Entries { joins: Rate::new(self.joins_per_second, now), bytes: Rate::new(self.bytes_per_second, now) }
+        Entries::new(self.joins_per_second, self.bytes_per_second, now)
     }
 
     /// What those of one address may take of it.
     pub(super) fn entries_of_one_address(&self, now: Instant) -> Entries {
         let most = |rate: u32| (rate / 4 * 3).max(1);
-        let (joins, bytes) = (most(self.joins_per_second), most(self.bytes_per_second));
-        Entries { joins: Rate::new(joins, now), bytes: Rate::new(bytes, now) }
+        Entries::new(most(self.joins_per_second), most(self.bytes_per_second), now)
     }
 
     pub(super) fn data_rate(&self, now: Instant) -> Rate {
-        Rate::new(self.data_bytes_per_second, now)
+        Rate::with_burst(self.data_bytes_per_second, 1.0, now)
     }
 
     /// How long a room of so many is left alone that was sent so many bytes.
@@ -83,6 +82,11 @@ pub(super) struct Entries {
 }
 
 impl Entries {
+    /// Of joins not many at once: each is a millisecond of work, and what all then say goes to all.
+    fn new(joins: u32, bytes: u32, now: Instant) -> Self {
+        Self { joins: Rate::with_burst(joins, 1.0, now), bytes: Rate::new(bytes, now) }
+    }
+
     /// Whether an entry of so many bytes need not wait too long.
     pub(super) fn admits(&self, bytes: usize, now: Instant) -> bool {
         self.joins.admits(1, ENTRY_PATIENCE, now) && self.bytes.admits(bytes, ENTRY_PATIENCE, now)

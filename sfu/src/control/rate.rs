@@ -2,13 +2,14 @@
 
 use sfu_rtc::time::{Duration, Instant};
 
-/// A burst may be worth this many seconds of the rate.
+/// A burst may be worth this many seconds of the rate, where nothing else is said.
 const BURST_SECONDS: f64 = 4.0;
 
 /// How fast something may happen.
 #[derive(Clone, Debug)]
 pub(crate) struct Rate {
     per_second: f64,
+    burst: f64,
     tokens: f64,
     last: Instant,
 }
@@ -16,13 +17,19 @@ pub(crate) struct Rate {
 impl Rate {
     /// So much per second.
     pub(crate) fn new(per_second: u32, now: Instant) -> Self {
+        Self::with_burst(per_second, BURST_SECONDS, now)
+    }
+
+    /// The same, with bursts worth so many seconds.
+    pub(crate) fn with_burst(per_second: u32, seconds: f64, now: Instant) -> Self {
         let per_second = f64::from(per_second);
-        Self { per_second, tokens: per_second * BURST_SECONDS, last: now }
+        let burst = per_second * seconds;
+        Self { per_second, burst, tokens: burst, last: now }
     }
 
     /// Whether `amount` may happen now. What is more than the largest burst may where nothing has been taken.
     pub(crate) fn has(&self, amount: usize, now: Instant) -> bool {
-        self.earned(now) >= (amount as f64).min(self.burst())
+        self.earned(now) >= (amount as f64).min(self.burst)
     }
 
     /// Takes `amount`; false, and nothing taken, where that would be too much.
@@ -47,7 +54,7 @@ impl Rate {
     }
 
     fn wait(&self, amount: usize, now: Instant) -> Duration {
-        let missing = (amount as f64).min(self.burst()) - self.earned(now);
+        let missing = (amount as f64).min(self.burst) - self.earned(now);
         Duration::try_from_secs_f64(missing.max(0.0) / self.per_second).unwrap_or(Duration::MAX)
     }
 
@@ -56,13 +63,9 @@ impl Rate {
         self.last = now;
     }
 
-    fn burst(&self) -> f64 {
-        self.per_second * BURST_SECONDS
-    }
-
     /// What there is by now; less than nothing where more was taken than there was.
     fn earned(&self, now: Instant) -> f64 {
-        (self.tokens + (now - self.last).as_secs_f64() * self.per_second).min(self.burst())
+        (self.tokens + (now - self.last).as_secs_f64() * self.per_second).min(self.burst)
     }
 }
 
