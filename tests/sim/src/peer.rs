@@ -130,6 +130,14 @@ impl Peer {
         self.publish_offer(offer)
     }
 
+    /// Another offer in which a section has this direction.
+    pub fn offer_direction(&mut self, mid: Mid, direction: Direction) -> String {
+        let mut api = self.rtc.sdp_api();
+        api.set_direction(mid, direction);
+        let offer = api.apply();
+        self.publish_offer(offer)
+    }
+
     /// An offer that restarts ICE.
     pub fn offer_restart(&mut self) -> String {
         let mut api = self.rtc.sdp_api();

@@ -36,6 +36,8 @@ pub enum Action {
     MoveAddress,
     /// It offers one more slot.
     AddSlot,
+    /// It offers one of its slots as inactive, and as receiving again at once.
+    ToggleSection,
     /// It ends a publication and publishes it again.
     Republish,
     /// Another speaks from now on.
@@ -58,13 +60,14 @@ pub struct Scenario {
 }
 
 /// Actions with their weights.
-const ACTIONS: [(Action, u64); 10] = [
+const ACTIONS: [(Action, u64); 11] = [
     (Action::SwitchSlot, 30),
     (Action::ToggleMute, 12),
     (Action::ChangePreference, 14),
     (Action::RestartIce, 7),
     (Action::MoveAddress, 7),
     (Action::AddSlot, 7),
+    (Action::ToggleSection, 10),
     (Action::Republish, 7),
     (Action::Speak, 8),
     (Action::Leave, 5),

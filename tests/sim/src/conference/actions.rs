@@ -5,7 +5,7 @@ use super::member::SlotState;
 use super::{Conference, ends};
 use crate::scenario::Action;
 use sfu_core::command::{Command, LayerPreference, Quality};
-use str0m::media::MediaKind;
+use str0m::media::{Direction, MediaKind};
 
 impl Conference {
     pub(super) fn act(&mut self, index: usize, action: Action) {
@@ -28,6 +28,7 @@ impl Conference {
             Action::RestartIce => self.restart_ice(index),
             Action::MoveAddress => self.move_address(index),
             Action::AddSlot => self.add_slot(index),
+            Action::ToggleSection => self.toggle_section(index),
             Action::Republish => self.republish(index),
             Action::Speak => self.speak(index),
             Action::Leave => self.leave(index),
@@ -117,6 +118,23 @@ impl Conference {
         self.update_sections(index);
         let shows = self.unseen_by(index, video);
         self.assign(index, self.members[index].slots.len() - 1, shows);
+    }
+
+    /// The section keeps its source and the keys stay, so its numbers must go on (RFC 3711 section 9.1); the verdict
+    /// counts those that were used twice, and looks for silence.
+    fn toggle_section(&mut self, index: usize) {
+        let Some(local) = self.members[index].local_ice.clone() else { return };
+        let Some(slot) = self.random_slot(index) else { return };
+        let shows = self.members[index].slots[slot].shows.last();
+        let mid = self.members[index].peer.slots[slot].mid;
+        for direction in [Direction::Inactive, Direction::RecvOnly] {
+            let offer = self.members[index].peer.offer_direction(mid, direction);
+            self.answer(index, &offer, &local);
+            self.update_sections(index);
+            let now = self.now;
+            self.members[index].slots[slot].shows.set(now, None);
+        }
+        self.assign(index, slot, shows);
     }
 
     fn update_sections(&mut self, index: usize) {
