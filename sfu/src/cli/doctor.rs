@@ -92,7 +92,7 @@ fn addresses(config: &Config, findings: &mut Findings) {
 }
 
 fn ports(config: &Config, findings: &mut Findings) {
-    match http::bind_tcp((config.http.bind, config.http.port).into()) {
+    match net::bind_tcp((config.http.bind, config.http.port).into()) {
         Ok(_) => findings.good(format!("TCP {} for page and signalling can be bound", config.http.port)),
         Err(error) => findings.problem(format!(
             "TCP {} for page and signalling: {error}; end the program that has it (`ss -ltnp`) or use --http-port",

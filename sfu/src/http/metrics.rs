@@ -1,9 +1,9 @@
 //! `/metrics`: the Prometheus text format, version 0.0.4.
 
 use super::cached::Cached;
-use super::connections::Connections;
 use super::problem::Problem;
 use crate::control::{Control, HANDSHAKE_BUCKETS, Histogram, Rate, lock};
+use crate::net::Connections;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;

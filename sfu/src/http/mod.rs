@@ -3,7 +3,6 @@
 mod admin;
 mod bearer;
 mod cached;
-mod connections;
 mod health;
 mod listen;
 mod local_only;
@@ -19,12 +18,12 @@ pub(crate) mod tls;
 mod whep;
 mod whip;
 
-pub(crate) use connections::{Connections, Ticket};
-pub(crate) use listen::{bind, bind_admin, bind_tcp, ipv4_instead};
+pub(crate) use listen::{bind, bind_admin};
 pub(crate) use proxy::Proxies;
 pub(crate) use serve::{Site, serve};
 
 use crate::control::Control;
+use crate::net::Connections;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{from_fn, map_response};

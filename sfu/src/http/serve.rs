@@ -3,11 +3,11 @@
 //! Nothing is waited for before the next connection is accepted: TLS handshakes and heads that do not come hold a seat
 //! in the table of [`Connections`], and nothing else.
 
-use super::connections::{Connections, RequestUnderWay, Ticket};
 use super::metered::Metered;
 use super::proxy::{self, ClientAddr, Proxies};
 use super::tls::Tls;
 use crate::control::Turns;
+use crate::net::{Connections, RequestUnderWay, Ticket};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use hyper::body::{Frame, Incoming, SizeHint};

@@ -3,9 +3,9 @@
 //! A connection that the client closes with code 1000 or 1001 (a page that goes away) has left; any other end counts
 //! as lost and may be resumed.
 
-use super::connections::Ticket;
 use super::proxy::ClientAddr;
 use crate::control::{Access, Control, ControlError, Entered, JoinRequest, Next, Outgoing, Rate, Session, Wish};
+use crate::net::Ticket;
 use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};

@@ -1,9 +1,9 @@
 //! Accepting ICE-TCP connections (RFC 6544): the first frame must be a STUN binding request; its user name fragment
 //! names the worker that gets the connection, and that authenticates it.
 
+use super::connections::{Connections, Ticket};
 use super::frame::{self, HEADER, MAX_FRAME};
 use super::tcp::Accepted;
-use crate::http::{Connections, Ticket};
 use crate::worker_thread::WorkerHandle;
 use sfu_rtc::ice::{ice_char, ufrag_of};
 use std::io;

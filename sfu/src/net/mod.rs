@@ -1,20 +1,24 @@
-//! Sockets for media: what is bound, what of it is offered to clients, and ICE over TCP. The system calls themselves
-//! are in the crate `sfu_net`.
+//! Sockets: what is bound, what of it is offered to clients, ICE over TCP, and the table of connections of those who
+//! have not joined. The system calls themselves are in the crate `sfu_net`.
 
 mod accept;
+mod bind;
 mod candidates;
+mod connections;
 mod frame;
 mod neighbourhood;
 mod tcp;
 
 pub(crate) use accept::accept_tcp;
+pub(crate) use bind::bind_tcp;
 pub(crate) use candidates::{advertised, candidates};
+pub(crate) use connections::{Connections, RequestUnderWay, Ticket};
 pub(crate) use neighbourhood::Neighbourhood;
 pub(crate) use tcp::{Accepted, TcpPool};
 
 use crate::config::MediaConfig;
-use crate::http::{bind_tcp, ipv4_instead};
 use anyhow::{Context, bail};
+use bind::ipv4_instead;
 use sfu_net::{UdpConfig, UdpSocket};
 use std::io;
 use std::net::{SocketAddr, TcpListener};

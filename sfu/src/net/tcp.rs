@@ -3,8 +3,8 @@
 //! Only what is authentic keeps a connection: the first check within the time that its seat has, and later anything of
 //! the peer whose path it is.
 
+use super::connections::Ticket;
 use super::frame::{self, HEADER, MAX_FRAME};
-use crate::http::Ticket;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use sfu_rtc::net::{NetworkPath, Protocol};
@@ -333,7 +333,7 @@ mod tests {
     use std::sync::Arc;
 
     use crate::config::LimitsConfig;
-    use crate::http::Connections;
+    use crate::net::Connections;
 
     fn limits() -> LimitsConfig {
         LimitsConfig { tcp_check_seconds: 3_600, ..LimitsConfig::default() }
