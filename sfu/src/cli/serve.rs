@@ -11,7 +11,9 @@ use crate::worker_thread::{self, RelayHub, Report, WorkerHandle, WorkerParts};
 use anyhow::Context;
 use clap::Args;
 use sfu_core::config::WorkerConfig;
+use sfu_core::keyframes::KeyframeConfig;
 use sfu_rtc::dtls::DtlsCertificate;
+use sfu_rtc::ice::IceConfig;
 use sfu_rtc::time::Duration;
 use sfu_rtc::transport::{IngressConfig, TransportConfig};
 use sfu_rtc::units::Bitrate;
@@ -184,12 +186,26 @@ fn worker_config(config: &Config) -> WorkerConfig {
         packets: limits.media_packets_per_second,
         ..IngressConfig::default()
     };
+    let ice = IceConfig {
+        consent_timeout: Duration::from_secs(limits.consent_seconds),
+        consent_interval: Duration::from_secs(limits.consent_interval_seconds),
+        ..IceConfig::default()
+    };
+    let keyframes = KeyframeConfig {
+        source_interval: Duration::from_millis(limits.keyframe_interval_millis),
+        source_average: Duration::from_millis(limits.keyframe_average_millis),
+        receiver_average: Duration::from_millis(limits.keyframe_subscriber_average_millis),
+        ..KeyframeConfig::default()
+    };
     WorkerConfig {
         transport: TransportConfig {
+            ice,
             ingress,
             ice_timeout: Duration::from_secs(limits.connect_seconds),
+            max_sealed: limits.resend_packets,
             ..TransportConfig::default()
         },
+        keyframes,
         coalescing: Duration::from_micros(config.media.coalescing_micros),
         max_rooms: limits.rooms,
         // A transport may be replaced while its successor is there already.

@@ -1,7 +1,6 @@
 //! Puts the configuration together from its sources and says clearly what is wrong with it.
 
-use super::{Config, LimitsConfig};
-use crate::net::MAX_WORKERS;
+use super::{Config, bounds};
 use config::builder::DefaultState;
 use config::{ConfigBuilder, Environment, File, FileFormat};
 use serde_json::Value;
@@ -13,10 +12,6 @@ use std::path::{Path, PathBuf};
 const ENV_PREFIX: &str = "SFU_";
 /// Parts the levels of a key in an environment variable.
 const ENV_SEPARATOR: &str = "__";
-/// A frame's time at 60 pictures per second: a longer wait would mix frames.
-const MAX_COALESCING_MICROS: u64 = 16_000;
-/// ICE and DTLS together have so long.
-const MAX_CONNECT_SECONDS: u64 = 30;
 /// A name this near (strsim's normalised measure, 1 = equal) is worth suggesting.
 const SUGGEST: f64 = 0.6;
 
@@ -157,61 +152,16 @@ fn dotted_keys(value: &Value, prefix: &str, keys: &mut Vec<String>) {
     }
 }
 
-fn validate_limits(limits: &LimitsConfig) -> Result<(), ConfigError> {
-    let invalid = |text: String| Err(ConfigError::Invalid(text));
-    if limits.spread_at == 0 {
-        return invalid("limits.spread_at is 0, so that no worker could take anybody; 400 is the default".into());
-    }
-    if limits.unauthenticated_connections == 0 || limits.unauthenticated_connections_per_address == 0 {
-        return invalid(
-            "limits.unauthenticated_connections (and per address) must be at least 1: every client begins as one"
-                .into(),
-        );
-    }
-    if limits.media_bits_per_second == 0 || limits.media_packets_per_second == 0 {
-        return invalid("limits.media_bits_per_second and media_packets_per_second must be at least 1".into());
-    }
-    if limits.room_joins_per_second == 0 || limits.address_cpu_percent == 0 {
-        return invalid(
-            "limits.room_joins_per_second and address_cpu_percent must be at least 1: nobody could enter".into(),
-        );
-    }
-    let most =
-        [limits.unconnected_sessions, limits.unconnected_sessions_per_address, limits.unconnected_sessions_per_token];
-    if most.contains(&0) {
-        return invalid(
-            "limits.unconnected_sessions (and per address and token) must be at least 1: every session begins as one"
-                .into(),
-        );
-    }
-    if !(1..=MAX_CONNECT_SECONDS).contains(&limits.connect_seconds) {
-        return invalid(format!("limits.connect_seconds must be from 1 to {MAX_CONNECT_SECONDS}"));
-    }
-    Ok(())
-}
-
 /// What the types alone cannot say.
 fn validate(config: &Config) -> Result<(), ConfigError> {
     let invalid = |text: String| Err(ConfigError::Invalid(text));
-    if config.media.workers > MAX_WORKERS {
-        return invalid(format!("media.workers is {}; at most {MAX_WORKERS} can be named", config.media.workers));
-    }
-    if config.media.coalescing_micros > MAX_COALESCING_MICROS {
-        return invalid(format!(
-            "media.coalescing_micros is {}; at most {MAX_COALESCING_MICROS} (a frame's time) make sense",
-            config.media.coalescing_micros
-        ));
-    }
+    bounds::check(config)?;
     if config.http.tls() && (config.http.tls_cert.as_os_str().is_empty() || config.http.tls_key.as_os_str().is_empty())
     {
         return invalid("http.tls_cert and http.tls_key must both be given, or neither".into());
     }
     if !config.http.admin_listen.is_empty() && config.http.admin_addr().is_none() {
         return invalid(format!("http.admin_listen: `{}` is no address with port", config.http.admin_listen));
-    }
-    validate_limits(&config.limits)?;
-    if config.signal.ping_interval_seconds == 0 {
-        return invalid("signal.ping_interval_seconds must be at least 1".into());
     }
     if let Some((key, _)) = config.auth.keys.iter().find(|(_, secret)| secret.len() < 32) {
         return invalid(format!(

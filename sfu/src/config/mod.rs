@@ -1,5 +1,6 @@
 //! The configuration: defaults, then a TOML file, then the environment, then flags. Unknown keys are refused.
 
+mod bounds;
 mod load;
 mod network;
 #[cfg(test)]
@@ -248,6 +249,10 @@ pub(crate) struct LimitsConfig {
     pub(crate) unconnected_sessions_per_token: usize,
     /// How long media may take to connect (ICE).
     pub(crate) connect_seconds: u64,
+    /// How long a peer that answers no check of ours, and sends nothing, is taken to be there (RFC 7675).
+    pub(crate) consent_seconds: u64,
+    /// How often its path is checked.
+    pub(crate) consent_interval_seconds: u64,
     /// Bytes of one signalling message.
     pub(crate) message_bytes: usize,
     /// Bytes of the first signalling message, which comes before anybody is known.
@@ -276,6 +281,14 @@ pub(crate) struct LimitsConfig {
     pub(crate) media_bits_per_second: u64,
     /// Packets of media per second that one participant may send.
     pub(crate) media_packets_per_second: u32,
+    /// Shortest time between two keyframe requests to one source.
+    pub(crate) keyframe_interval_millis: u64,
+    /// The same on average.
+    pub(crate) keyframe_average_millis: u64,
+    /// Time between two keyframes that one subscriber's requests cause, on average.
+    pub(crate) keyframe_subscriber_average_millis: u64,
+    /// Packets kept for sending again to a subscriber that takes no retransmissions of their own (RFC 4588).
+    pub(crate) resend_packets: usize,
 }
 
 impl Default for LimitsConfig {
@@ -300,6 +313,8 @@ impl Default for LimitsConfig {
             unconnected_sessions_per_address: 512,
             unconnected_sessions_per_token: 512,
             connect_seconds: 10,
+            consent_seconds: 30,
+            consent_interval_seconds: 5,
             message_bytes: 256 * 1024,
             // An offer of ten sections of a browser with all codecs has 45 kB; with what reads it, 64 kB are not passed.
             join_bytes: 56 * 1024,
@@ -315,6 +330,10 @@ impl Default for LimitsConfig {
             room_bytes_per_second: 16_000_000,
             media_bits_per_second: 20_000_000,
             media_packets_per_second: 5_000,
+            keyframe_interval_millis: 300,
+            keyframe_average_millis: 1_000,
+            keyframe_subscriber_average_millis: 2_000,
+            resend_packets: 512,
         }
     }
 }

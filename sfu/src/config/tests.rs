@@ -1,7 +1,10 @@
 //! The configuration from every source, and what is refused.
 
+use super::bounds::BOUNDS;
 use super::load::{ConfigError, known_keys};
 use super::*;
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 fn from_text(text: &str) -> Result<Config, ConfigError> {
@@ -95,4 +98,29 @@ fn a_missing_file_is_named() {
 fn names_of_api_keys_are_free() {
     let config = from_text("[auth.keys]\nanything_goes = \"0123456789abcdef0123456789abcdef\"").unwrap();
     assert_eq!(config.auth.keys.len(), 1);
+}
+
+#[test]
+fn every_number_has_bounds() {
+    let tree = serde_json::to_value(Config::default()).unwrap();
+    let number = |key: &String| tree.pointer(&format!("/{}", key.replace('.', "/"))).is_some_and(Value::is_number);
+    let numbers: BTreeSet<String> = known_keys().into_iter().filter(number).collect();
+    assert_eq!(numbers, BOUNDS.iter().map(|(key, ..)| (*key).to_owned()).collect());
+}
+
+#[test]
+fn a_number_out_of_its_bounds_is_refused_with_them() {
+    for (key, least, most) in BOUNDS {
+        let (section, name) = key.split_once('.').unwrap();
+        let with = |value: u64| from_text(&format!("[{section}]\n{name} = {value}"));
+        for good in [least, most] {
+            assert!(with(good).is_ok(), "{key} = {good}: {:?}", with(good));
+        }
+        for bad in least.checked_sub(1).into_iter().chain([most + 1, i64::MAX as u64]) {
+            let error = with(bad).expect_err(key).to_string();
+            assert!(error.contains(key), "{key} = {bad} gave {error}");
+        }
+    }
+    let error = from_text("[http]\nniceness = 20").unwrap_err().to_string();
+    assert_eq!(error, "http.niceness is 20; it must be from 0 to 19");
 }
