@@ -18,7 +18,7 @@ use crate::random;
 use crate::worker_thread::WorkerHandle;
 use sfu_core::ids::TransportId;
 use sfu_proto::v1::{Answer, IceServer, Joined, LeaveReason, Offer};
-use sfu_rtc::media::{Codec, Direction, MediaSection};
+use sfu_rtc::media::{Codec, Direction, MediaKind, MediaSection};
 use sfu_rtc::time::Duration;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -46,10 +46,15 @@ pub(crate) struct JoinRequest {
     pub(crate) address: Option<IpAddr>,
 }
 
+/// Sections that are not used of which a client is told; an offer may have hundreds.
+const MOST_WARNINGS: usize = 8;
+
 /// Somebody has entered.
 pub(crate) struct Entered {
     pub(crate) session: Session,
     pub(crate) joined: Joined,
+    /// What of the offer comes to nothing, for people.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// What a join will lead to. Making it changes nothing.
@@ -176,6 +181,7 @@ impl Control {
             self.check_full(&state.options, here - usize::from(gives_way.is_some())).map_err(|_| full)?;
         }
         check_playable(state, request, &plan)?;
+        let warnings = warnings(state, request, &plan);
         // Nothing is refused from here on.
         if let Some(first) = gives_way {
             self.unconnected.count_gone();
@@ -208,7 +214,7 @@ impl Control {
             room = room.name, participant = %id, identity = permit.identity, access = ?request.access, client, "joined"
         );
         let session = Session::new(Arc::clone(self), Arc::clone(room), id, (outbox, attachment), budget);
-        Ok((Entered { session, joined }, give_way))
+        Ok((Entered { session, joined, warnings }, give_way))
     }
 
     /// The transport of the first offer, with its publications and slots.
@@ -314,8 +320,7 @@ fn check_request(permit: &Permit, request: &JoinRequest) -> Result<(), ControlEr
 /// Refuses a player that has none of the codecs of the stream that it wants, as far as those are known.
 fn check_playable(state: &RoomState, request: &JoinRequest, plan: &JoinPlan) -> Result<(), ControlError> {
     let (Wish::Identity(stream), Some((negotiated, _))) = (&request.wish, &plan.media) else { return Ok(()) };
-    let publisher = state.of_identity(stream).and_then(|id| state.participants.get(&id));
-    let codecs: Vec<Codec> = publisher.map(Participant::codecs).unwrap_or_default();
+    let codecs = codecs_of(state, stream);
     let slots = negotiated.media.sections.iter().filter(|section| section.direction == Direction::Send);
     let mut formats = slots.flat_map(|section| &section.formats);
     if codecs.is_empty() || formats.any(|format| codecs.contains(&format.codec)) {
@@ -324,6 +329,37 @@ fn check_playable(state: &RoomState, request: &JoinRequest, plan: &JoinPlan) -> 
     let names: Vec<&str> = codecs.iter().map(|codec| codec.name()).collect();
     let text = format!("The offer has none of the codecs that `{stream}` publishes in: {}.", names.join(", "));
     Err(ControlError::nothing_usable(text))
+}
+
+/// The codecs that the participant of this identity publishes in, as far as they are known.
+fn codecs_of(state: &RoomState, identity: &str) -> Vec<Codec> {
+    let publisher = state.of_identity(identity).and_then(|id| state.participants.get(&id));
+    publisher.map(Participant::codecs).unwrap_or_default()
+}
+
+/// What a client should know that gets an answer: which sections are not used, and of which kind it can play nothing of
+/// what is published now.
+fn warnings(state: &RoomState, request: &JoinRequest, plan: &JoinPlan) -> Vec<String> {
+    let Some((negotiated, _)) = &plan.media else { return Vec::new() };
+    let refused = negotiated.refused.iter().map(|(section, why)| format!("Section {section} is not used: {why}."));
+    let published: Vec<Codec> = match &request.wish {
+        _ if request.manual_subscribe => Vec::new(),
+        Wish::Identity(stream) => codecs_of(state, stream),
+        Wish::Auto => state.participants.values().flat_map(Participant::codecs).collect(),
+        Wish::Nothing | Wish::Publication(_) => Vec::new(),
+    };
+    let silent = [(MediaKind::Audio, "audio"), (MediaKind::Video, "video")].into_iter().filter_map(|(kind, name)| {
+        let slots = negotiated.media.sections.iter().filter(|slot| slot.direction == Direction::Send);
+        let offered: Vec<Codec> =
+            slots.filter(|slot| slot.kind == kind).flat_map(|slot| &slot.formats).map(|format| format.codec).collect();
+        let mut codecs: Vec<Codec> = published.iter().copied().filter(|codec| codec.kind() == kind).collect();
+        codecs.sort_unstable();
+        codecs.dedup();
+        let common = offered.is_empty() || codecs.is_empty() || codecs.iter().any(|codec| offered.contains(codec));
+        let names: Vec<&str> = codecs.iter().map(|codec| codec.name()).collect();
+        (!common).then(|| format!("No {name} can be played: it is published in {}, which is not offered.", names.join(", ")))
+    });
+    refused.take(MOST_WARNINGS).chain(silent).collect()
 }
 
 /// Refuses an offer of WHIP or WHEP that comes to nothing: there is no later one that could change it.

@@ -37,6 +37,8 @@ pub(crate) struct Media {
 pub(crate) struct Negotiated {
     pub(crate) media: Media,
     pub(crate) answer: String,
+    /// Sections of the offer that are not used, by number, each with the reason.
+    pub(crate) refused: Vec<(usize, &'static str)>,
     pub(crate) change: Change,
 }
 
@@ -117,7 +119,7 @@ impl Negotiator {
             session,
             version,
         };
-        Ok(Negotiated { media, answer: answer.sdp, change })
+        Ok(Negotiated { media, answer: answer.sdp, refused: answer.refused, change })
     }
 }
 

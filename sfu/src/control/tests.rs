@@ -92,7 +92,7 @@ impl Member {
             wish: Wish::Auto,
             address,
         };
-        control.join(&permit, request).map(|Entered { session, joined }| Self { session, joined })
+        control.join(&permit, request).map(|Entered { session, joined, .. }| Self { session, joined })
     }
 
     fn publication(&self, i: usize) -> PublicationId {

@@ -28,7 +28,7 @@ const CORS: [(HeaderName, HeaderValue); 4] = [
     (header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Authorization, Content-Type, If-Match")),
     (
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("Location, ETag, Link, Accept-Patch, Accept-Post, Retry-After, WWW-Authenticate"),
+        HeaderValue::from_static("Location, ETag, Link, Accept-Patch, Accept-Post, Retry-After, Warning, WWW-Authenticate"),
     ),
 ];
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
@@ -120,7 +120,7 @@ pub(super) async fn begin(
         wish: target.wish,
         address: Some(client.0),
     };
-    let Entered { session, joined } = control.join_in_turn(&permit, request).await?;
+    let Entered { session, joined, warnings } = control.join_in_turn(&permit, request).await?;
     let answer = joined.answer.map(|answer| answer.sdp).unwrap_or_default();
     let etag = with_media(&session.room, session.id, |media, _| Ok(etag(media)))?;
     let location = format!("{}/{}", target.base, joined.session);
@@ -131,6 +131,10 @@ pub(super) async fn begin(
         (ACCEPT_PATCH, text_value(FRAGMENT)?),
     ];
     let mut response = (StatusCode::CREATED, headers, answer).into_response();
+    for warning in warnings {
+        // RFC 7234 section 5.5; the texts are ours and without quotes.
+        response.headers_mut().append(header::WARNING, text_value(&format!("199 sfu \"{warning}\""))?);
+    }
     append_links(response.headers_mut(), &control.config.ice_servers);
     Ok(response)
 }

@@ -333,7 +333,7 @@ async fn enter(
 ) -> Result<(Session, Reply), ControlError> {
     match &first.body {
         Some(Request::Join(request)) => {
-            let Entered { session, joined } = join(control, request, client).await?;
+            let Entered { session, joined, .. } = join(control, request, client).await?;
             Ok((session, Reply::Joined(joined)))
         }
         Some(Request::Resume(resume)) => {

@@ -155,6 +155,24 @@ fn a_player_without_any_of_the_codecs_is_refused() {
     assert_eq!(speaker.status, 201, "whoever speaks next may publish in another: {speaker:?}");
 }
 
+#[test]
+fn what_comes_to_nothing_is_said_in_a_warning() {
+    let server = Server::dev();
+    let without = |offer: &str, codec: &str| offer.replace(&format!("{codec}/"), "unknown/");
+    let post = |path: &str, offer: &str| server.request("POST", path, &[SDP], offer);
+    let published = post("/whip/demo/cam", PUBLISHER);
+    assert_eq!((published.status, published.header("warning")), (201, None));
+    assert_eq!(post("/whep/demo/cam", PLAYER).header("warning"), None);
+    let warning = "199 sfu \"No video can be played: it is published in H264, which is not offered.\"";
+    for path in ["/whep/demo/cam", "/whep/demo"] {
+        let answer = post(path, &without(PLAYER, "H264"));
+        assert_eq!((answer.status, answer.header("warning")), (201, Some(warning)), "sound can be played: {answer:?}");
+    }
+    let silent = post("/whip/other/cam", &without(PUBLISHER, "opus"));
+    let warning = silent.header("warning").expect("the sound is not used");
+    assert!(silent.status == 201 && warning.contains("is not used: none of its formats"), "{silent:?}");
+}
+
 #[tokio::test]
 async fn whip_publishers_are_seen_and_whep_players_are_not() {
     let server = Server::dev();
