@@ -56,6 +56,30 @@ fn a_source_that_returns_is_followed_once_the_other_is_silent() {
     assert_continuous(&world.clients[viewer].rtp);
 }
 
+/// The newer of two that send at once is the picture from its keyframe on, which is asked for; what the older one still
+/// sends is counted.
+#[test]
+fn a_source_that_begins_while_the_other_still_sends_is_followed() {
+    let mut world = World::new();
+    let (camera, viewer) = pair(&mut world);
+    let (mut older, mut newer) = (Vp8Source::new("0", 10), Vp8Source::new("0", 20));
+    for n in 0..10 {
+        world.send(camera, &older.picture(n == 0));
+        world.pass(33);
+    }
+    for n in 0..30 {
+        world.send(camera, &older.picture(false));
+        world.send(camera, &newer.picture(n == 6));
+        world.pass(33);
+    }
+    let got = &world.clients[viewer].rtp;
+    assert_eq!(got.len(), 11 + 24, "the older one until the newer began, and the newer one from its keyframe on");
+    assert_continuous(got);
+    assert_eq!(world.keyframe_requests(camera), 1);
+    assert_eq!(world.drops(DropReason::OutOfWindow), 29, "of the older one");
+    assert_eq!(world.drops(DropReason::AwaitingKeyframe), 6, "of the newer one");
+}
+
 /// Screen shares come and go all call long, each on a section of its own.
 #[test]
 fn sections_that_ended_give_their_sources_back() {
