@@ -1,9 +1,9 @@
-//! Parameter sets of H.264 that a stream does not bring with each of its keyframes.
+//! Parameter sets of H.264 and H.265 that a stream does not bring with each of its keyframes.
 //!
-//! Cameras announce them in their description (sprop-parameter-sets, RFC 6184 section 8.1) or send them once, and whoever
-//! comes later can decode nothing. So the newest are kept, to come again before each IDR picture that lacks them.
+//! Cameras announce them in their description (RFC 6184 section 8.1, RFC 7798 section 7.1) or send them once, and whoever
+//! comes later can decode nothing. So the newest are kept, to come again before each keyframe that lacks them.
 
-use sfu_rtc::codec::h264::{self, ParameterSetId};
+use sfu_rtc::codec::{self, ParameterSetId};
 use sfu_rtc::ids::{PayloadType, SeqNo};
 use sfu_rtc::media::{Codec, PayloadFormat};
 use sfu_rtc::sdp;
@@ -19,7 +19,7 @@ pub(crate) struct ParameterSets {
     /// By payload type, what the description announces.
     described: Vec<(PayloadType, Sets)>,
     /// What the sets are of.
-    payload_type: Option<PayloadType>,
+    format: Option<(PayloadType, Codec)>,
     newest: Sets,
     /// The newest packet that brought one.
     learned_from: SeqNo,
@@ -30,6 +30,7 @@ pub(crate) struct ParameterSets {
 #[derive(Default, Debug)]
 struct Seen {
     timestamp: u32,
+    video: bool,
     sequence: bool,
     picture: bool,
 }
@@ -37,12 +38,11 @@ struct Seen {
 impl ParameterSets {
     /// The description of the stream's formats.
     pub(crate) fn describe(&mut self, formats: &[PayloadFormat]) {
-        let h264 = formats.iter().filter(|format| format.codec == Codec::H264);
-        let described = h264.map(|format| (format.payload_type, Sets::described(&format.fmtp)));
+        let described = formats.iter().map(|format| (format.payload_type, Sets::described(format)));
         let described: Vec<_> = described.filter(|(_, sets)| !sets.0.is_empty()).collect();
         if self.described != described {
             self.described = described;
-            self.payload_type = None;
+            self.format = None;
         }
     }
 
@@ -53,21 +53,23 @@ impl ParameterSets {
     }
 
     /// A packet of a keyframe.
-    pub(crate) fn learn(&mut self, payload_type: PayloadType, seq: SeqNo, timestamp: u32, payload: &[u8]) {
-        if self.payload_type != Some(payload_type) {
+    pub(crate) fn learn(&mut self, format: (PayloadType, Codec), seq: SeqNo, timestamp: u32, payload: &[u8]) {
+        let (payload_type, codec) = format;
+        if self.format != Some(format) {
             let described = self.described.iter().find(|(described, _)| *described == payload_type);
             self.newest = described.map(|(_, sets)| sets.clone()).unwrap_or_default();
-            self.payload_type = Some(payload_type);
+            self.format = Some(format);
         }
         if seq < self.learned_from {
             return;
         }
-        for (id, unit) in h264::parameter_sets(payload) {
+        for (id, unit) in codec::parameter_sets(codec, payload) {
             self.learned_from = seq;
             if self.seen.timestamp != timestamp {
                 self.seen = Seen { timestamp, ..Seen::default() };
             }
             match id {
+                ParameterSetId::Video(_) => self.seen.video = true,
                 ParameterSetId::Sequence(_) => self.seen.sequence = true,
                 ParameterSetId::Picture(_) => self.seen.picture = true,
             }
@@ -78,8 +80,10 @@ impl ParameterSets {
     /// The sets that the picture at `timestamp` lacks, in the order of decoding; empty where it lacks none, or they are not
     /// known.
     pub(crate) fn lacking(&self, timestamp: u32) -> impl Iterator<Item = &[u8]> {
-        let brought = self.seen.timestamp == timestamp && self.seen.sequence && self.seen.picture;
-        let known = if brought || !self.newest.is_complete() { &[][..] } else { &self.newest.0 };
+        let needs_video = self.format.is_some_and(|(_, codec)| codec == Codec::H265);
+        let Seen { video, sequence, picture, .. } = self.seen;
+        let brought = self.seen.timestamp == timestamp && (video || !needs_video) && sequence && picture;
+        let known = if brought || !self.newest.is_complete(needs_video) { &[][..] } else { &self.newest.0 };
         known.iter().map(|(_, unit)| unit.as_slice())
     }
 }
@@ -89,10 +93,10 @@ impl ParameterSets {
 struct Sets(Vec<(ParameterSetId, Vec<u8>)>);
 
 impl Sets {
-    fn described(fmtp: &str) -> Self {
+    fn described(format: &PayloadFormat) -> Self {
         let mut sets = Self::default();
-        for unit in sdp::parameter_sets(fmtp) {
-            h264::parameter_sets(&unit).for_each(|(id, unit)| sets.keep(id, unit));
+        for unit in sdp::parameter_sets(&format.fmtp) {
+            codec::parameter_sets(format.codec, &unit).for_each(|(id, unit)| sets.keep(id, unit));
         }
         sets
     }
@@ -112,10 +116,12 @@ impl Sets {
         }
     }
 
-    /// Whether there is one of each kind.
-    fn is_complete(&self) -> bool {
-        let is_sequence = |(id, _): &(ParameterSetId, Vec<u8>)| matches!(id, ParameterSetId::Sequence(_));
-        self.0.first().is_some_and(is_sequence) && self.0.last().is_some_and(|last| !is_sequence(last))
+    /// Whether there is one of each kind that is needed.
+    fn is_complete(&self, needs_video: bool) -> bool {
+        let any = |is: fn(&ParameterSetId) -> bool| self.0.iter().any(|(id, _)| is(id));
+        (!needs_video || any(|id| matches!(id, ParameterSetId::Video(_))))
+            && any(|id| matches!(id, ParameterSetId::Sequence(_)))
+            && any(|id| matches!(id, ParameterSetId::Picture(_)))
     }
 }
 
@@ -142,45 +148,62 @@ mod tests {
     #[test]
     fn the_newest_of_each_id_are_kept_and_an_incomplete_lot_is_of_no_use() {
         let mut sets = described("");
-        sets.learn(TYPE, SeqNo(1), 10, &PPS);
+        sets.learn((TYPE, Codec::H264), SeqNo(1), 10, &PPS);
         assert!(lacking(&sets, 20).is_empty());
-        sets.learn(TYPE, SeqNo(2), 10, &SPS);
+        sets.learn((TYPE, Codec::H264), SeqNo(2), 10, &SPS);
         assert_eq!((lacking(&sets, 10), lacking(&sets, 20)), (vec![], vec![7, 8]));
         let newer = [&PPS[..], &[0xff]].concat();
-        sets.learn(TYPE, SeqNo(5), 20, &newer);
-        sets.learn(TYPE, SeqNo(4), 20, &PPS);
+        sets.learn((TYPE, Codec::H264), SeqNo(5), 20, &newer);
+        sets.learn((TYPE, Codec::H264), SeqNo(4), 20, &PPS);
         assert_eq!(sets.lacking(30).last(), Some(newer.as_slice()), "what comes late is not newer");
         assert_eq!(lacking(&sets, 20), [7, 8], "only one of the two kinds came with it");
-        sets.learn(PayloadType(96), SeqNo(6), 30, &[0x65, 0x88]);
+        sets.learn((PayloadType(96), Codec::H264), SeqNo(6), 30, &[0x65, 0x88]);
         assert!(lacking(&sets, 40).is_empty(), "they are of another format");
     }
 
     #[test]
     fn what_is_kept_is_bounded() {
         let mut sets = described("");
-        sets.learn(TYPE, SeqNo(1), 10, &SPS);
+        sets.learn((TYPE, Codec::H264), SeqNo(1), 10, &SPS);
         // Picture parameter sets 0 to 6, in Exp-Golomb codes.
         let codes = [0x80, 0x40, 0x60, 0x20, 0x28, 0x30, 0x38];
-        codes.iter().for_each(|code| sets.learn(TYPE, SeqNo(2), 10, &[0x68, *code]));
+        codes.iter().for_each(|code| sets.learn((TYPE, Codec::H264), SeqNo(2), 10, &[0x68, *code]));
         assert_eq!(lacking(&sets, 20).len(), MAX_SETS);
-        sets.learn(TYPE, SeqNo(3), 10, &[0x68, 0x10, 0xff]);
+        sets.learn((TYPE, Codec::H264), SeqNo(3), 10, &[0x68, 0x10, 0xff]);
         assert!(lacking(&sets, 20).is_empty());
-        sets.learn(TYPE, SeqNo(4), 10, &SPS);
-        sets.learn(TYPE, SeqNo(5), 10, &PPS);
+        sets.learn((TYPE, Codec::H264), SeqNo(4), 10, &SPS);
+        sets.learn((TYPE, Codec::H264), SeqNo(5), 10, &PPS);
         assert_eq!(lacking(&sets, 20), [7, 8]);
-        sets.learn(TYPE, SeqNo(6), 10, &[&PPS[..], &[0xff; MAX_LEN]].concat());
+        sets.learn((TYPE, Codec::H264), SeqNo(6), 10, &[&PPS[..], &[0xff; MAX_LEN]].concat());
         assert!(lacking(&sets, 20).is_empty());
+    }
+
+    #[test]
+    fn h265_needs_three_kinds() {
+        const FORMAT: (PayloadType, Codec) = (TYPE, Codec::H265);
+        let mut sets = ParameterSets::default();
+        let sps = [&[0x42, 0x01, 0x01][..], &[0x60; 12], &[0xa0, 0x02]].concat();
+        let units = [&[0x44, 0x01, 0xc0][..], &sps, &[0x40, 0x01, 0x0c]];
+        for (n, unit) in units.into_iter().enumerate() {
+            assert!(sets.lacking(20).next().is_none(), "{n} of them are not enough");
+            sets.learn(FORMAT, SeqNo(1), 10, unit);
+        }
+        let kinds = |timestamp| sets.lacking(timestamp).map(|unit| unit[0] >> 1).collect::<Vec<_>>();
+        assert_eq!((kinds(10), kinds(20)), (vec![], vec![32, 33, 34]));
+        sets.learn(FORMAT, SeqNo(2), 20, &sps);
+        sets.learn(FORMAT, SeqNo(3), 20, units[0]);
+        assert_eq!(sets.lacking(20).count(), 3, "the video parameter set did not come with it");
     }
 
     #[test]
     fn descriptions_tell_them_too() {
         let mut sets = described("packetization-mode=1;sprop-parameter-sets=Z0LAHtkDxWhAAAADAEAAAAwDxYuS,aMuMsg==");
-        sets.learn(TYPE, SeqNo(1), 10, &[0x65, 0x88]);
+        sets.learn((TYPE, Codec::H264), SeqNo(1), 10, &[0x65, 0x88]);
         assert_eq!(lacking(&sets, 10), [7, 8]);
-        sets.learn(TYPE, SeqNo(2), 20, &SPS);
+        sets.learn((TYPE, Codec::H264), SeqNo(2), 20, &SPS);
         assert_eq!(sets.lacking(30).next(), Some(&SPS[..]), "what the stream brings is newer");
         sets.describe(&[]);
-        sets.learn(TYPE, SeqNo(3), 30, &[0x65, 0x88]);
+        sets.learn((TYPE, Codec::H264), SeqNo(3), 30, &[0x65, 0x88]);
         assert!(lacking(&sets, 30).is_empty(), "negotiated anew");
     }
 }

@@ -12,7 +12,7 @@ use crate::rtx_history::PacketHistory;
 use crate::sender_report::{NewestTimestamp, StreamClock};
 use crate::stream_tracker::StreamTracker;
 use arrayvec::ArrayVec;
-use sfu_rtc::codec::{self, FrameFacts, h264};
+use sfu_rtc::codec::{self, FrameFacts};
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::{Rid, SeqNo, Ssrc};
 use sfu_rtc::media::{Codec, PayloadFormat};
@@ -170,24 +170,25 @@ impl ReceiveStream {
     }
 
     /// The parameter sets that a picture lacks from which decoding could begin otherwise, as packets of their own: a single
-    /// unit each, which every packetization mode allows (RFC 6184 section 5.4).
+    /// unit each, which every packetization mode allows (RFC 6184 section 5.4, RFC 7798 section 4.4.1).
     fn complete_keyframe(&mut self, received: &ReceivedRtp<'_>, facts: &FrameFacts, pool: &mut PacketPool) -> Inserted {
         let mut inserted = Inserted::new();
         // Who sends a dependency descriptor may encrypt the rest, and knows what receivers need.
         let described = received.extensions.dependency_descriptor.is_some();
-        if received.codec != Codec::H264 || !facts.keyframe || described {
+        let codec = received.codec;
+        if !matches!(codec, Codec::H264 | Codec::H265) || !facts.keyframe || described {
             return inserted;
         }
         let (payload, timestamp) = (received.payload(), received.timestamp);
-        self.parameter_sets.learn(received.payload_type, received.seq, timestamp, payload);
-        if !h264::begins_idr(payload) || !self.is_whole_before(received) {
+        self.parameter_sets.learn((received.payload_type, codec), received.seq, timestamp, payload);
+        if !codec::begins_keyframe(codec, payload) || !self.is_whole_before(received) {
             return inserted;
         }
         let Some(source) = &mut self.source else { return inserted };
         let Some(first) = source.numbering.number(received.seq) else { return inserted };
         for unit in self.parameter_sets.lacking(timestamp) {
             let packet = pool.take(|data| {
-                let facts = codec::frame_facts(Codec::H264, unit, false, None).ok()?;
+                let facts = codec::frame_facts(codec, unit, false, None).ok()?;
                 received.fill(facts, data)?;
                 data.set_bytes(unit, 0..unit.len())?;
                 data.extensions = CarriedExtensions::default();

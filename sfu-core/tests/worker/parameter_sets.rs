@@ -1,4 +1,4 @@
-//! H.264 whose parameter sets stand in the description alone, or come once: subscribers get them with each keyframe.
+//! H.264 and H.265 whose parameter sets stand in the description alone, or come once: subscribers get them with each keyframe.
 
 use crate::support::media::{Rtp, published, slot};
 use crate::support::pair::Pair;
@@ -240,6 +240,43 @@ fn encoders_of_nothing_but_keyframes_are_numbered_on_and_on() {
     }
     assert_eq!(kinds(&world.clients[viewer].rtp), "ssIII".repeat(300));
     assert_sound(&world.clients[viewer].rtp);
+}
+
+#[test]
+fn sets_of_h265_that_came_once_serve_who_joins_later() {
+    const VPS: [u8; 4] = [0x40, 0x01, 0x0c, 0x01];
+    const SPS: [u8; 17] =
+        [0x42, 0x01, 0x01, 0x60, 0x60, 0x60, 0x60, 0x60, 0x60, 0x60, 0x60, 0x60, 0x60, 0x60, 0x60, 0xa0, 0x02];
+    const PPS: [u8; 3] = [0x44, 0x01, 0xc0];
+    let h265 = |section: MediaSection| {
+        let mut section = h264(section, "");
+        section.formats[0].codec = Codec::H265;
+        section
+    };
+    let picture = |source: &mut Camera, key: bool| {
+        source.timestamp += 3_600;
+        [source.packet(if key { &[0x26, 0x01, 0x80] } else { &[0x02, 0x01, 0x80] }, true)]
+    };
+    let mut world = World::new();
+    let camera = world.join(vec![h265(published("0", Video))]);
+    let publication = world.publish(camera, "0");
+    let mut source = Camera::new();
+    let sets = [&VPS[..], &SPS, &PPS].map(|unit| source.packet(unit, false));
+    send(&mut world, camera, &sets);
+    for n in 0..250 {
+        send(&mut world, camera, &picture(&mut source, n == 0));
+    }
+    let asked = world.keyframe_requests(camera);
+    let late = world.join(vec![h265(slot("v", Video, SLOT))]);
+    world.assign(late, "v", Some(publication));
+    for n in 0..20 {
+        send(&mut world, camera, &picture(&mut source, n == 5));
+    }
+    assert_eq!(world.keyframe_requests(camera), asked + 1);
+    let got = &world.clients[late].rtp;
+    let units: Vec<u8> = got.iter().map(|packet| packet.payload[0] >> 1).collect();
+    assert_eq!(units[..5], [32, 33, 34, 19, 1], "three sets, the keyframe, and on");
+    assert_sound(got);
 }
 
 #[test]

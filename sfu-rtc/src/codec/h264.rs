@@ -6,6 +6,7 @@
 //! ```
 
 use super::bits::BitReader;
+use super::nal::ParameterSetId;
 use super::{FrameFacts, nal};
 
 const SLICE: u8 = 1;
@@ -90,39 +91,28 @@ pub(super) fn frame_facts(payload: &[u8], marker: bool) -> Option<FrameFacts> {
     })
 }
 
-/// Which parameter set a unit is, in the order of decoding.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum ParameterSetId {
-    /// A sequence parameter set, with its seq_parameter_set_id (H.264 section 7.3.2.1.1).
-    Sequence(u32),
-    /// A picture parameter set, with its pic_parameter_set_id (H.264 section 7.3.2.2).
-    Picture(u32),
-}
-
-impl ParameterSetId {
-    /// `None` where the unit is no parameter set, or cut short.
-    fn of(unit: &[u8]) -> Option<Self> {
-        let (&head, content) = unit.split_first()?;
-        match head & 0x1f {
-            SPS => {
-                let content = nal::unescaped(content);
-                let mut bits = BitReader::new(&content);
-                bits.skip(24)?; // profile, constraint flags, level
-                Some(Self::Sequence(bits.exp_golomb()?))
-            }
-            PPS => Some(Self::Picture(BitReader::new(&nal::unescaped(content)).exp_golomb()?)),
-            _ => None,
+/// Which parameter set a unit is (H.264 sections 7.3.2.1.1 and 7.3.2.2); `None` where it is none, or cut short.
+fn parameter_set_id(unit: &[u8]) -> Option<ParameterSetId> {
+    let (&head, content) = unit.split_first()?;
+    match head & 0x1f {
+        SPS => {
+            let content = nal::unescaped(content);
+            let mut bits = BitReader::new(&content);
+            bits.skip(24)?; // profile, constraint flags, level
+            Some(ParameterSetId::Sequence(bits.exp_golomb()?))
         }
+        PPS => Some(ParameterSetId::Picture(BitReader::new(&nal::unescaped(content)).exp_golomb()?)),
+        _ => None,
     }
 }
 
 /// The parameter sets in a payload, each a whole unit.
-pub fn parameter_sets(payload: &[u8]) -> impl Iterator<Item = (ParameterSetId, &[u8])> {
-    whole_units(payload).filter_map(|unit| Some((ParameterSetId::of(unit)?, unit)))
+pub(super) fn parameter_sets(payload: &[u8]) -> impl Iterator<Item = (ParameterSetId, &[u8])> {
+    whole_units(payload).filter_map(|unit| Some((parameter_set_id(unit)?, unit)))
 }
 
 /// Whether a payload has the beginning of an IDR picture: its first slice, or the first fragment of that.
-pub fn begins_idr(payload: &[u8]) -> bool {
+pub(super) fn begins_idr(payload: &[u8]) -> bool {
     let is_first = |head: u8, slice: &[u8]| head & 0x1f == IDR_SLICE && begins_picture(slice);
     match payload {
         [head, fragment, part @ ..] if head & 0x1f == FU_A => fragment & 0x80 != 0 && is_first(*fragment, part),

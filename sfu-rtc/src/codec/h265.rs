@@ -7,6 +7,7 @@
 //! ```
 
 use super::bits::BitReader;
+use super::nal::ParameterSetId;
 use super::{FrameFacts, nal};
 
 /// Units of slices.
@@ -98,6 +99,64 @@ pub(super) fn frame_facts(payload: &[u8], marker: bool) -> Option<FrameFacts> {
     })
 }
 
+/// Which parameter set of the base layer a unit is (H.265 sections 7.3.2.1 to 7.3.2.3); `None` where it is none, or cut
+/// short.
+fn parameter_set_id(unit: &[u8]) -> Option<ParameterSetId> {
+    let (head, content) = unit.split_first_chunk::<HEAD>()?;
+    if layer_id(head) != 0 {
+        return None;
+    }
+    let content = nal::unescaped(content);
+    let mut bits = BitReader::new(&content);
+    match unit_type(head[0]) {
+        VPS => Some(ParameterSetId::Video(bits.bits(4)?)),
+        SPS => {
+            bits.skip(4)?; // id of the video parameter set
+            let sublayers = bits.bits(3)?;
+            bits.skip(1)?; // sps_temporal_id_nesting_flag
+            skip_profile_and_level(&mut bits, sublayers)?;
+            Some(ParameterSetId::Sequence(bits.exp_golomb()?))
+        }
+        PPS => Some(ParameterSetId::Picture(bits.exp_golomb()?)),
+        _ => None,
+    }
+}
+
+fn layer_id(head: &[u8; HEAD]) -> u8 {
+    ((head[0] & 1) << 5) | (head[1] >> 3)
+}
+
+/// The parameter sets in a payload, each a whole unit.
+pub(super) fn parameter_sets(payload: &[u8]) -> impl Iterator<Item = (ParameterSetId, &[u8])> {
+    whole_units(payload).filter_map(|unit| Some((parameter_set_id(unit)?, unit)))
+}
+
+/// Whether a payload has the beginning of a picture from which decoding can begin: its first slice segment, or the first
+/// fragment of that.
+pub(super) fn begins_random_access(payload: &[u8]) -> bool {
+    let is_first = |unit_type: u8, slice: &[u8]| {
+        RANDOM_ACCESS.contains(&unit_type) && slice.first().is_some_and(|first| first & 0x80 != 0)
+    };
+    match payload.split_first_chunk::<HEAD>() {
+        Some((head, [fragment, part @ ..])) if unit_type(head[0]) == FRAGMENTATION => {
+            fragment & 0x80 != 0 && is_first(fragment & 0x3f, part)
+        }
+        _ => whole_units(payload)
+            .filter_map(|unit| unit.split_first_chunk::<HEAD>())
+            .any(|(head, slice)| is_first(unit_type(head[0]), slice)),
+    }
+}
+
+/// The unit of a payload, or those that it aggregates; none of a fragment.
+fn whole_units(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (single, aggregate) = match payload.split_first_chunk::<HEAD>() {
+        Some((head, _)) if unit_type(head[0]) < AGGREGATION => (Some(payload), &[][..]),
+        Some((head, rest)) if unit_type(head[0]) == AGGREGATION => (None, rest),
+        _ => (None, &[][..]),
+    };
+    single.into_iter().chain(nal::aggregated(aggregate).map_while(|unit| unit))
+}
+
 /// Size in a sequence parameter set (H.265 section 7.3.2.2.1).
 pub fn resolution(sps: &[u8]) -> Option<(u16, u16)> {
     let content = nal::unescaped(sps);
@@ -181,6 +240,27 @@ mod tests {
         assert_eq!(seen.resolution, Some((1_280, 720)));
         payload.pop();
         assert!(frame_facts(&payload, true).is_none());
+    }
+
+    #[test]
+    fn parameter_sets_and_beginnings_of_pictures_are_found() {
+        const VPS_0: [u8; 4] = [0x40, 0x01, 0x0c, 0x01];
+        const PPS_2: [u8; 3] = [0x44, 0x01, 0x60];
+        let ids = |payload: &[u8]| parameter_sets(payload).map(|(id, _)| id).collect::<Vec<_>>();
+        assert_eq!(ids(&SPS_720), [ParameterSetId::Sequence(0)]);
+        assert_eq!((ids(&VPS_0), ids(&PPS_2)), (vec![ParameterSetId::Video(0)], vec![ParameterSetId::Picture(2)]));
+        let aggregate = [&[0x60, 0x01, 0, 4][..], &VPS_0, &[0, 3], &PPS_2, &[0, 3, 0x26, 0x01, 0x80]].concat();
+        assert_eq!(ids(&aggregate), [ParameterSetId::Video(0), ParameterSetId::Picture(2)]);
+        for begins in [&aggregate[..], &[0x26, 0x01, 0x80], &[0x2a, 0x01, 0xff], &[0x62, 0x01, 0x93, 0x80]] {
+            assert!(begins_random_access(begins), "{begins:02x?}");
+        }
+        let (later, trailing) = ([0x26, 0x01, 0x7f], [0x02, 0x01, 0x80]);
+        for other in [&[][..], &[0x26], &[0x26, 0x01], &later, &trailing, &[0x62, 0x01, 0x13, 0x80], &VPS_0] {
+            assert!(!begins_random_access(other), "{other:02x?}");
+        }
+        for none in [&SPS_720[..12], &[0x44, 0x01], &[0x44, 0x09, 0x60], &[0x45, 0x01, 0x60], &[0x60, 0x01, 0, 9]] {
+            assert!(ids(none).is_empty(), "cut, or of another layer: {none:02x?}");
+        }
     }
 
     #[test]

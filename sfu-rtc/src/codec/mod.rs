@@ -13,6 +13,7 @@ pub mod vp8;
 pub mod vp9;
 
 pub use facts::{FrameFacts, frame_facts};
+pub use nal::{ParameterSetId, begins_keyframe, parameter_sets};
 
 #[cfg(test)]
 mod tests;

@@ -357,7 +357,8 @@ fn warnings(state: &RoomState, request: &JoinRequest, plan: &JoinPlan) -> Vec<St
         codecs.dedup();
         let common = offered.is_empty() || codecs.is_empty() || codecs.iter().any(|codec| offered.contains(codec));
         let names: Vec<&str> = codecs.iter().map(|codec| codec.name()).collect();
-        (!common).then(|| format!("No {name} can be played: it is published in {}, which is not offered.", names.join(", ")))
+        (!common)
+            .then(|| format!("No {name} can be played: it is published in {}, which is not offered.", names.join(", ")))
     });
     refused.take(MOST_WARNINGS).chain(silent).collect()
 }

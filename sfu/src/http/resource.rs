@@ -28,7 +28,9 @@ const CORS: [(HeaderName, HeaderValue); 4] = [
     (header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Authorization, Content-Type, If-Match")),
     (
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("Location, ETag, Link, Accept-Patch, Accept-Post, Retry-After, Warning, WWW-Authenticate"),
+        HeaderValue::from_static(
+            "Location, ETag, Link, Accept-Patch, Accept-Post, Retry-After, Warning, WWW-Authenticate",
+        ),
     ),
 ];
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
