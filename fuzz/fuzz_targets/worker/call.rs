@@ -77,7 +77,7 @@ impl Call {
         for _ in 0..50 {
             self.drain();
             client = self.clients.remove(id as usize);
-            let packets = client.poll_dtls();
+            let packets = client.dtls_flight(self.now);
             self.clients.insert(id as usize, client);
             packets.into_iter().for_each(|packet| self.give(id as usize, packet));
             if self.clients[id as usize].sender.is_some() {

@@ -2,7 +2,7 @@
 
 use sfu_core::command::{Command, TransportParams};
 use sfu_core::ids::{RoomId, TransportId};
-use sfu_rtc::dtls::{DtlsCertificate, DtlsEndpoint, DtlsOutput, DtlsRole};
+use sfu_rtc::dtls::{DtlsCertificate, DtlsEndpoint, DtlsRole};
 use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunWriter, answer_to};
 use sfu_rtc::ice::{IceCredentials, is_answer};
 use sfu_rtc::ids::SeqNo;
@@ -97,17 +97,12 @@ impl Client {
         let _ = self.dtls.handle_packet(now, datagram);
     }
 
-    pub(crate) fn poll_dtls(&mut self) -> Vec<Vec<u8>> {
-        let mut buf = Vec::new();
-        let mut packets = Vec::new();
-        while let Some(output) = self.dtls.poll_output(&mut buf) {
-            match output {
-                DtlsOutput::Packet(packet) => packets.push(packet.to_vec()),
-                DtlsOutput::Connected(keys) => self.sender = Some(SrtpSender::new(&keys.local)),
-                DtlsOutput::Closed(_) => {}
-            }
+    pub(crate) fn dtls_flight(&mut self, now: Instant) -> Vec<Vec<u8>> {
+        let flight = self.dtls.flight(now);
+        if let Some(keys) = flight.keys {
+            self.sender = Some(SrtpSender::new(&keys.local));
         }
-        packets
+        flight.packets
     }
 
     /// Seals an RTP packet with a header of so many bytes.

@@ -34,6 +34,17 @@ pub enum DtlsOutput<'a> {
     Closed(DtlsClosed),
 }
 
+/// All that [`DtlsEndpoint::poll_output`] yields at one time.
+#[derive(Default, Debug)]
+pub struct DtlsFlight {
+    /// Datagrams to send, in order.
+    pub packets: Vec<Vec<u8>>,
+    /// The handshake is done.
+    pub keys: Option<KeyingMaterial>,
+    /// The association has ended.
+    pub closed: Option<DtlsClosed>,
+}
+
 /// Which side begins the handshake (`a=setup`, RFC 8842).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DtlsRole {
@@ -148,6 +159,20 @@ impl DtlsEndpoint {
                 Step::Idle => return self.ended.take().map(DtlsOutput::Closed),
             }
         }
+    }
+
+    /// All that is to be done by now, for a caller that may allocate.
+    pub fn flight(&mut self, now: Instant) -> DtlsFlight {
+        self.handle_timeout(now);
+        let (mut buf, mut flight) = (Vec::new(), DtlsFlight::default());
+        while let Some(output) = self.poll_output(&mut buf) {
+            match output {
+                DtlsOutput::Packet(packet) => flight.packets.push(packet.to_vec()),
+                DtlsOutput::Connected(keys) => flight.keys = Some(keys),
+                DtlsOutput::Closed(closed) => flight.closed = Some(closed),
+            }
+        }
+        flight
     }
 
     /// Says goodbye to the peer.

@@ -10,7 +10,7 @@ mod endpoint;
 mod fingerprint;
 
 pub use certificate::DtlsCertificate;
-pub use endpoint::{DtlsClosed, DtlsEndpoint, DtlsOutput, DtlsRole};
+pub use endpoint::{DtlsClosed, DtlsEndpoint, DtlsFlight, DtlsOutput, DtlsRole};
 pub use fingerprint::Fingerprint;
 
 #[cfg(test)]

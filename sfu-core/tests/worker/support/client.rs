@@ -1,7 +1,7 @@
 //! One client.
 
 use super::media::{MEDIA_EXTENSIONS, Rtp};
-use sfu_rtc::dtls::{DtlsCertificate, DtlsEndpoint, DtlsOutput, DtlsRole, Fingerprint};
+use sfu_rtc::dtls::{DtlsCertificate, DtlsEndpoint, DtlsRole, Fingerprint};
 use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunWriter, answer_to};
 use sfu_rtc::ice::{IceCredentials, is_answer};
 use sfu_rtc::ids::{PayloadType, SeqNo, Ssrc};
@@ -89,20 +89,14 @@ impl Client {
 
     /// What the handshake wants to send.
     pub(crate) fn dtls_flight(&mut self, now: Instant) -> Vec<Vec<u8>> {
-        self.dtls.handle_timeout(now);
-        let (mut buf, mut flight) = (Vec::new(), Vec::new());
-        while let Some(output) = self.dtls.poll_output(&mut buf) {
-            match output {
-                DtlsOutput::Packet(packet) => flight.push(packet.to_vec()),
-                DtlsOutput::Connected(keys) => {
-                    self.sender = Some(SrtpSender::new(&keys.local));
-                    self.master = Some(keys.local);
-                    self.receiver = Some(SrtpReceiver::new(&keys.remote, 64));
-                }
-                DtlsOutput::Closed(_) => self.closed = true,
-            }
+        let flight = self.dtls.flight(now);
+        if let Some(keys) = flight.keys {
+            self.sender = Some(SrtpSender::new(&keys.local));
+            self.master = Some(keys.local);
+            self.receiver = Some(SrtpReceiver::new(&keys.remote, 64));
         }
-        flight
+        self.closed |= flight.closed.is_some();
+        flight.packets
     }
 
     pub(crate) fn close(&mut self) {

@@ -97,14 +97,7 @@ fn the_peers_goodbye_ends_it() {
     let mut pair = Pair::connected();
     pair.events();
     pair.client.dtls.close();
-    let mut buf = Vec::new();
-    let mut goodbyes = Vec::new();
-    while let Some(output) = pair.client.dtls.poll_output(&mut buf) {
-        if let DtlsOutput::Packet(packet) = output {
-            goodbyes.push(packet.to_vec());
-        }
-    }
-    for goodbye in goodbyes {
+    for goodbye in pair.client.dtls.flight(pair.now).packets {
         assert_eq!(pair.give(goodbye), None);
     }
     assert_eq!(pair.events(), [TransportEvent::Closed(CloseReason::PeerClosed)]);

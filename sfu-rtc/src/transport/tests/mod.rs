@@ -8,7 +8,7 @@ mod reports;
 
 use super::*;
 use crate::codec::FrameFacts;
-use crate::dtls::{DtlsOutput, DtlsRole};
+use crate::dtls::DtlsRole;
 use crate::ice::is_answer;
 use crate::ice::stun::{IceRole, StunClass, StunKey, StunMessage, StunWriter, answer_to};
 use crate::ids::{Mid, PayloadType, Rid, SeqNo, Ssrc};
@@ -194,19 +194,12 @@ impl Pair {
     }
 
     fn pump_dtls(&mut self) {
-        let (mut buf, mut flight) = (Vec::new(), Vec::new());
-        self.client.dtls.handle_timeout(self.now);
-        while let Some(output) = self.client.dtls.poll_output(&mut buf) {
-            match output {
-                DtlsOutput::Packet(packet) => flight.push(packet.to_vec()),
-                DtlsOutput::Connected(keys) => {
-                    self.client.sender = Some(SrtpSender::new(&keys.local));
-                    self.client.receiver = Some(SrtpReceiver::new(&keys.remote, 64));
-                }
-                DtlsOutput::Closed(_) => {}
-            }
+        let flight = self.client.dtls.flight(self.now);
+        if let Some(keys) = flight.keys {
+            self.client.sender = Some(SrtpSender::new(&keys.local));
+            self.client.receiver = Some(SrtpReceiver::new(&keys.remote, 64));
         }
-        for packet in flight {
+        for packet in flight.packets {
             self.give(packet);
         }
         self.drain();
@@ -359,11 +352,8 @@ impl Client {
             }
             20..=63 => {
                 let _ = self.dtls.handle_packet(now, &datagram);
-                let mut buf = Vec::new();
                 if self.sender.is_some() {
-                    while let Some(output) = self.dtls.poll_output(&mut buf) {
-                        answers.closed |= matches!(output, DtlsOutput::Closed(_));
-                    }
+                    answers.closed |= self.dtls.flight(now).closed.is_some();
                 }
             }
             _ if is_rtcp(&datagram) => {

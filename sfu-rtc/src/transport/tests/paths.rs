@@ -119,13 +119,8 @@ fn the_handshake_is_bounded_until_our_check_is_answered() {
     // ClientHello after ClientHello, none of which gets on.
     for _ in 0..20 {
         let check = pair.client.check();
-        let mut flight = vec![check];
-        let mut buf = Vec::new();
-        pair.client.dtls.handle_timeout(pair.now);
-        while let Some(DtlsOutput::Packet(packet)) = pair.client.dtls.poll_output(&mut buf) {
-            flight.push(packet.to_vec());
-        }
-        for datagram in flight {
+        let flight = pair.client.dtls.flight(pair.now);
+        for datagram in [check].into_iter().chain(flight.packets) {
             given += datagram.len();
             pair.give(datagram);
         }
