@@ -74,6 +74,16 @@ impl Server {
         self.media
     }
 
+    /// Packets that all workers together dropped for this reason, as /metrics names it.
+    pub fn dropped(&self, reason: &str) -> Result<u64> {
+        let (metrics, label) = (self.get("/metrics")?, format!("reason=\"{reason}\""));
+        let samples = metrics.lines().filter(|line| line.starts_with("sfu_dropped_packets_total{"));
+        let counts: Vec<&str> =
+            samples.filter(|line| line.contains(&label)).filter_map(|line| line.rsplit(' ').next()).collect();
+        ensure!(!counts.is_empty(), "no worker tells of {reason}");
+        Ok(counts.into_iter().map(str::parse::<u64>).sum::<Result<u64, _>>()?)
+    }
+
     fn wait_until_it_answers(&mut self) -> Result<()> {
         let deadline = Instant::now() + START_PATIENCE;
         while Instant::now() < deadline {

@@ -103,3 +103,22 @@ fn joining_a_running_call_is_quick() -> Result<()> {
     assert!(took[0] > 0.0, "a frame is decoded after the join: {took:?}");
     Ok(())
 }
+
+/// A receiving section that comes back has its source and its keys, so its packets need numbers that were never used.
+#[test]
+fn a_receiving_section_that_stops_and_comes_back_goes_on() -> Result<()> {
+    const TIMES: usize = 4;
+    attempts(|| {
+        for kind in ["chromium", "firefox"] {
+            let scenario = Scenario::begin(&format!("toggle-{kind}"))?;
+            let server = Server::start(scenario.name())?;
+            let parameters = json!({ "server": server.url(), "room": "toggle", "kind": kind, "times": TIMES });
+            let result = scenario.run("toggle", &parameters, |_| ())?;
+            assert_eq!(result["first"], true, "{result}");
+            assert_eq!(list(&result, "directions"), ["inactive", "recvonly"].repeat(TIMES), "{result}");
+            assert_eq!(list(&result, "decoded"), [true; TIMES], "{result}");
+            assert_eq!(server.dropped("srtp_index_reused")?, 0, "no number is used twice");
+        }
+        Ok(())
+    })
+}
