@@ -1,6 +1,7 @@
 //! Control messages (cmsg(3)): the kernel's side channel for segment sizes and local addresses.
 
-use crate::sockaddr::{from_in6_addr, in_addr};
+use crate::sockaddr::in_addr;
+use std::mem::offset_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -17,6 +18,11 @@ impl ControlBuffer {
 
     pub(crate) fn as_mut_ptr(&mut self) -> *mut libc::c_void {
         self.0.as_mut_ptr().cast()
+    }
+
+    /// Its beginning, as far as the kernel says that it wrote.
+    pub(crate) fn filled(&self, len: usize) -> &[u8] {
+        &self.0[..len.min(CONTROL_LEN)]
     }
 }
 
@@ -88,34 +94,112 @@ pub(crate) struct ReceivedInfo {
     pub(crate) arrived: Option<Duration>,
 }
 
-/// Reads the control messages of a received datagram.
-pub(crate) fn read(header: &libc::msghdr) -> ReceivedInfo {
+/// Reads the control messages of a received datagram. What does not hold together says nothing: where there is too
+/// little room for all, the kernel cuts the last one short (MSG_CTRUNC).
+pub(crate) fn read(mut control: &[u8]) -> ReceivedInfo {
     let mut info = ReceivedInfo::default();
-    // SAFETY: the kernel filled `header`, whose control buffer is alive; CMSG_* stay within msg_controllen.
-    unsafe {
-        let mut cmsg = libc::CMSG_FIRSTHDR(header);
-        while let Some(current) = cmsg.as_ref() {
-            let data = libc::CMSG_DATA(cmsg);
-            match (current.cmsg_level, current.cmsg_type) {
-                (libc::SOL_UDP, libc::UDP_GRO) => {
-                    info.segment_size = usize::try_from(data.cast::<i32>().read_unaligned()).ok().filter(|&n| n > 0);
-                }
-                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                    let packet = data.cast::<libc::in_pktinfo>().read_unaligned();
-                    info.local = Some(Ipv4Addr::from(u32::from_be(packet.ipi_addr.s_addr)).into());
-                }
-                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
-                    let packet = data.cast::<libc::in6_pktinfo>().read_unaligned();
-                    info.local = Some(from_in6_addr(packet.ipi6_addr));
-                }
-                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
-                    let at = data.cast::<libc::timespec>().read_unaligned();
-                    info.arrived = Some(Duration::new(at.tv_sec as u64, at.tv_nsec as u32));
-                }
-                _ => {}
+    while let Some((level, kind, value)) = take(&mut control) {
+        match (level, kind) {
+            (libc::SOL_UDP, libc::UDP_GRO) => {
+                let size = value.first_chunk().map(|size| i32::from_ne_bytes(*size));
+                info.segment_size = size.and_then(|size| usize::try_from(size).ok()).filter(|&size| size > 0);
             }
-            cmsg = libc::CMSG_NXTHDR(header, cmsg);
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                let addr = value.get(offset_of!(libc::in_pktinfo, ipi_addr)..).and_then(<[u8]>::first_chunk::<4>);
+                info.local = addr.map(|addr| IpAddr::from(*addr));
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                info.local = value.first_chunk::<16>().map(|addr| IpAddr::from(*addr).to_canonical());
+            }
+            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => info.arrived = timespec(value),
+            _ => {}
         }
     }
     info
+}
+
+/// Level, type and value of the first control message, which is taken off.
+fn take<'a>(control: &mut &'a [u8]) -> Option<(i32, i32, &'a [u8])> {
+    const HEADER: usize = size_of::<libc::cmsghdr>();
+    let int = |at: usize| Some(i32::from_ne_bytes(*control.get(at..)?.first_chunk()?));
+    let len = usize::from_ne_bytes(*control.first_chunk()?);
+    let (level, kind) = (int(offset_of!(libc::cmsghdr, cmsg_level))?, int(offset_of!(libc::cmsghdr, cmsg_type))?);
+    let value = control.get(HEADER..len)?;
+    *control = control.get(len.next_multiple_of(align_of::<libc::cmsghdr>())..).unwrap_or_default();
+    Some((level, kind, value))
+}
+
+/// A time since the epoch as the kernel writes it: two longs.
+fn timespec(value: &[u8]) -> Option<Duration> {
+    const LONG: usize = size_of::<libc::c_long>();
+    let long = |at: usize| Some(libc::c_long::from_ne_bytes(*value.get(at..)?.first_chunk()?));
+    let nanoseconds = u32::try_from(long(LONG)?).ok().filter(|&nanoseconds| nanoseconds < 1_000_000_000)?;
+    Some(Duration::new(u64::try_from(long(0)?).ok()?, nanoseconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One control message with a true length.
+    fn cmsg(level: i32, kind: i32, value: &[u8]) -> Vec<u8> {
+        let len = size_of::<libc::cmsghdr>() + value.len();
+        let mut bytes = [&len.to_ne_bytes()[..], &level.to_ne_bytes(), &kind.to_ne_bytes(), value].concat();
+        bytes.resize(len.next_multiple_of(8), 0);
+        bytes
+    }
+
+    fn gro() -> Vec<u8> {
+        cmsg(libc::SOL_UDP, libc::UDP_GRO, &1_200_i32.to_ne_bytes())
+    }
+
+    fn pktinfo() -> Vec<u8> {
+        cmsg(libc::IPPROTO_IP, libc::IP_PKTINFO, &[0, 0, 0, 0, 1, 2, 3, 4, 127, 0, 0, 1])
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let mut buffer = ControlBuffer::ZERO;
+        let mut writer = ControlWriter::new(&mut buffer);
+        writer.segment_size(1_200);
+        writer.source([192, 0, 2, 1].into(), true);
+        let len = writer.len();
+        // On sending the segment size has a type of its own.
+        let info = read(buffer.filled(len));
+        assert_eq!((info.segment_size, info.local), (None, Some([192, 0, 2, 1].into())));
+    }
+
+    #[test]
+    fn all_that_the_kernel_tells_is_read() {
+        let time = [7_i64.to_ne_bytes(), 8_i64.to_ne_bytes()].concat();
+        let control = [gro(), cmsg(libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, &time), pktinfo()].concat();
+        let info = read(&control);
+        assert_eq!((info.segment_size, info.local), (Some(1_200), Some([127, 0, 0, 1].into())));
+        assert_eq!(info.arrived, Some(Duration::new(7, 8)));
+    }
+
+    #[test]
+    fn a_message_that_was_cut_short_says_nothing() {
+        // The kernel writes the length that is left (put_cmsg).
+        let cut = cmsg(libc::IPPROTO_IP, libc::IP_PKTINFO, &[0; 8]);
+        let info = read(&[gro(), cut].concat());
+        assert_eq!((info.segment_size, info.local), (Some(1_200), None));
+        let all = [pktinfo(), gro()].concat();
+        for len in 0..all.len() {
+            read(&all[..len]);
+        }
+    }
+
+    #[test]
+    fn a_length_that_cannot_be_and_a_time_that_is_none_say_nothing() {
+        for len in [0, 15, usize::MAX, usize::MAX - 7] {
+            let mut bytes = gro();
+            bytes[..size_of::<usize>()].copy_from_slice(&len.to_ne_bytes());
+            assert!(read(&bytes).segment_size.is_none(), "{len}");
+        }
+        for (seconds, nanoseconds) in [(-1_i64, 0_i64), (0, 1_000_000_000), (i64::MAX, -1)] {
+            let time = [seconds.to_ne_bytes(), nanoseconds.to_ne_bytes()].concat();
+            assert!(read(&cmsg(libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, &time)).arrived.is_none());
+        }
+    }
 }

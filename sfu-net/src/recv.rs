@@ -90,12 +90,33 @@ impl RecvBatch {
             libc::recvmmsg(fd, headers.as_mut_ptr(), MESSAGES as u32, libc::MSG_DONTWAIT, std::ptr::null_mut())
         };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        for (header, name) in headers.iter().zip(&self.names).take(count) {
-            let info = cmsg::read(&header.msg_hdr);
-            self.first_arrived = self.first_arrived.or(info.arrived);
-            self.received.push(message(header.msg_len as usize, name.to_rust(), info, bound));
+        for header in &headers[..count] {
+            self.add(header.msg_len as usize, header.msg_hdr.msg_controllen, bound);
         }
         Ok(())
+    }
+
+    /// Takes up the next message, which has so many bytes and bytes of control messages.
+    fn add(&mut self, len: usize, control_len: usize, bound: IpAddr) {
+        let i = self.received.len();
+        let info = cmsg::read(self.controls[i].filled(control_len));
+        self.first_arrived = self.first_arrived.or(info.arrived);
+        self.received.push(message(len, self.names[i].to_rust(), info, bound));
+    }
+
+    /// Takes up what the kernel could have written: one message of so many bytes, an address and control messages.
+    #[cfg(fuzzing)]
+    pub fn take(&mut self, len: u16, name: &[u8], control: &[u8]) {
+        self.received.clear();
+        self.first_arrived = None;
+        (self.names[0], self.controls[0]) = (SockAddr::ZERO, ControlBuffer::ZERO);
+        let (name_len, control_len) = (name.len().min(size_of::<SockAddr>()), control.len().min(CONTROL_LEN));
+        // SAFETY: neither gets more bytes than it has, and every bit pattern is valid for both.
+        unsafe {
+            std::ptr::copy_nonoverlapping(name.as_ptr(), (&raw mut self.names[0]).cast(), name_len);
+            std::ptr::copy_nonoverlapping(control.as_ptr(), self.controls[0].as_mut_ptr().cast(), control_len);
+        }
+        self.add(len.into(), control_len, IpAddr::from([0, 0, 0, 0]));
     }
 }
 

@@ -68,7 +68,7 @@ impl PlainBatch {
         for (i, header) in headers[..self.count].iter().enumerate() {
             let cut = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
             self.lengths[i] = if cut { 0 } else { header.msg_len as usize };
-            let arrived = cmsg::read(&header.msg_hdr).arrived;
+            let arrived = cmsg::read(self.controls[i].filled(header.msg_hdr.msg_controllen)).arrived;
             self.waits[i] = arrived.map_or(Duration::ZERO, |arrived| now.saturating_sub(arrived));
         }
         Ok(())

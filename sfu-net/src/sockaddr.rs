@@ -1,6 +1,6 @@
 //! Addresses between Rust and the kernel. On a dual-stack socket IPv4 travels as IPv4-mapped IPv6; we never show that.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 /// Room for either family's address.
 #[derive(Clone, Copy)]
@@ -86,12 +86,6 @@ const fn size_of_v6() -> libc::socklen_t {
 /// An IPv4 address as the kernel takes it.
 pub(crate) fn in_addr(ip: Ipv4Addr) -> libc::in_addr {
     libc::in_addr { s_addr: u32::from(ip).to_be() }
-}
-
-/// An IPv6 address, or an IPv4-mapped one, as a Rust address.
-pub(crate) fn from_in6_addr(addr: libc::in6_addr) -> IpAddr {
-    let ip = Ipv6Addr::from(addr.s6_addr);
-    ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4)
 }
 
 #[cfg(test)]

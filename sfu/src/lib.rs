@@ -8,6 +8,8 @@ mod cli;
 mod clock;
 mod config;
 mod control;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod http;
 mod log;
 mod net;

@@ -25,6 +25,8 @@ mod rate;
 mod refusal_tests;
 mod requests;
 mod room;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod shown;
 mod slots;
 mod spread;
 mod stats;

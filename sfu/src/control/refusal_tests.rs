@@ -1,7 +1,7 @@
 //! No refused request changes anything: random requests, and the whole state before and after each refusal.
 
+use super::shown::{AFTER_RESTART, BEFORE_RESTART, PLAYER, SIMULCAST, small, state, with_names};
 use super::*;
-use crate::config::LimitsConfig;
 use crate::control::auth::{GrantClaims, Permit};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -11,12 +11,6 @@ use sfu_proto::v1::{
     EncoderDirective, EncoderDirectiveAck, ErrorCode, Moderate, Offer, Publish, Resume, SendData, SetMuted, Subscribe,
     Unpublish,
 };
-use std::fmt::Write as _;
-
-const SIMULCAST: &str = include_str!("../../../sfu-rtc/src/sdp/fixtures/chromium-simulcast.sdp");
-const BEFORE_RESTART: &str = include_str!("../../../sfu-rtc/src/sdp/fixtures/chromium-restart-0.sdp");
-const AFTER_RESTART: &str = include_str!("../../../sfu-rtc/src/sdp/fixtures/chromium-restart-1.sdp");
-const PLAYER: &str = include_str!("../../../sfu-rtc/src/sdp/fixtures/chromium-whep.sdp");
 
 /// Something that somebody asks for.
 #[derive(Clone, Debug)]
@@ -26,38 +20,6 @@ enum Step {
     Ask { of: usize, body: Request },
     MakeRoom { room: String, metadata: usize },
     Direct { of: usize },
-}
-
-fn control() -> Arc<Control> {
-    let mut config = Config::default();
-    config.auth.open = true;
-    config.limits = LimitsConfig {
-        rooms: 2,
-        participants: 5,
-        participants_per_room: 3,
-        publications_per_participant: 2,
-        sections_per_participant: 18,
-        changes_per_second: 20,
-        ..LimitsConfig::default()
-    };
-    let workers = (0..2).map(WorkerHandle::idle).collect();
-    Control::new(Arc::new(config), Clock::start(), &DtlsCertificate::generate(), workers)
-}
-
-/// All that a refusal must not change.
-fn state(control: &Control) -> String {
-    let mut text = String::new();
-    let mut show = |mut lines: Vec<String>| {
-        lines.sort();
-        lines.iter().for_each(|line| writeln!(text, "{line}").unwrap());
-    };
-    show(control.rooms.iter().map(|entry| format!("{entry:?}", entry = (entry.key(), entry.value()))).collect());
-    show(control.rooms_by_id.iter().map(|entry| format!("{:?}", entry.key())).collect());
-    show(control.transports.iter().map(|e| format!("{:?} {:?}", e.key(), (e.value().0.id, e.value().1))).collect());
-    show(control.sessions.iter().map(|e| format!("{:?} {:?}", e.key(), (e.value().0.id, e.value().1))).collect());
-    show(vec![format!("{:?}", control.directives), format!("{:?}", control.agenda)]);
-    show(control.workers.iter().map(WorkerHandle::shown).collect());
-    text
 }
 
 /// `sdp` with one section so many times.
@@ -163,33 +125,6 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Puts the names of things that are there in place of the letters.
-fn with_names(body: Request, session: &Session) -> Request {
-    let (publication, participant) = {
-        let state = session.room.lock();
-        let own = state.participants.get(&session.id).and_then(|me| me.publications.first());
-        let publication = own.or_else(|| state.participants.values().find_map(|p| p.publications.first()));
-        let publication = publication.map(|publication| publication_text(publication.id)).unwrap_or_default();
-        (publication, state.participants.keys().next().map(ParticipantId::to_string).unwrap_or_default())
-    };
-    let fill = |name: &mut String| *name = name.replace("{t}", &publication).replace("{p}", &participant);
-    let mut body = body;
-    match &mut body {
-        Request::Unpublish(request) => fill(&mut request.publication_id),
-        Request::SetMuted(request) => fill(&mut request.publication_id),
-        Request::Subscribe(request) => fill(&mut request.publication_id),
-        Request::EncoderDirectiveAck(request) => fill(&mut request.publication_id),
-        Request::SendData(request) => request.to.iter_mut().for_each(fill),
-        Request::Moderate(Moderate {
-            action: Some(Action::RemoveParticipantId(name) | Action::MutePublicationId(name)),
-        }) => {
-            fill(name);
-        }
-        _ => {}
-    }
-    body
-}
-
 /// Carries a step out; why it was refused.
 fn carry_out(control: &Arc<Control>, sessions: &mut Vec<Session>, step: Step) -> Result<(), ControlError> {
     match step {
@@ -240,7 +175,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
     #[test]
     fn a_refusal_changes_nothing(steps in prop::collection::vec(step(), 1..40)) {
-        let control = control();
+        let control = small(&DtlsCertificate::generate());
         let mut sessions = Vec::new();
         for step in steps {
             let before = state(&control);

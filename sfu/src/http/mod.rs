@@ -21,6 +21,11 @@ mod whip;
 pub(crate) use listen::{bind, bind_admin};
 pub(crate) use proxy::Proxies;
 pub(crate) use serve::{Site, serve};
+#[cfg(fuzzing)]
+pub(crate) use {
+    proxy::ClientAddr,
+    signal::{handle, join_request},
+};
 
 use crate::control::Control;
 use crate::net::Connections;

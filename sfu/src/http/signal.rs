@@ -347,7 +347,12 @@ async fn enter(
 
 async fn join(control: &Arc<Control>, join: &Join, client: ClientAddr) -> Result<Entered, ControlError> {
     let permit = control.auth.admit(&join.token, &join.room, None)?;
-    let request = JoinRequest {
+    control.join_in_turn(&permit, join_request(join, client)).await
+}
+
+/// What a Join asks of the control plane.
+pub(crate) fn join_request(join: &Join, client: ClientAddr) -> JoinRequest {
+    JoinRequest {
         room: join.room.clone(),
         name: join.name.clone(),
         metadata: join.metadata.clone(),
@@ -357,15 +362,15 @@ async fn join(control: &Arc<Control>, join: &Join, client: ClientAddr) -> Result
         access: Access::Signal,
         wish: Wish::Auto,
         address: Some(client.0),
-    };
-    control.join_in_turn(&permit, request).await
+    }
 }
 
 fn too_fast() -> ControlError {
     ControlError::too_fast("Too many messages in a short time (limits.messages_per_second); slow down.")
 }
 
-fn handle(session: &Session, request: &ClientMessage) -> Result<Option<Reply>, ControlError> {
+/// Carries out a request of who has joined.
+pub(crate) fn handle(session: &Session, request: &ClientMessage) -> Result<Option<Reply>, ControlError> {
     match &request.body {
         Some(body) => session.handle(body),
         None => Err(ControlError::bad_message("The message has no body, or one that this server does not know.")),

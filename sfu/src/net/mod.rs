@@ -15,6 +15,8 @@ pub(crate) use candidates::{advertised, candidates};
 pub(crate) use connections::{Connections, RequestUnderWay, Ticket};
 pub(crate) use neighbourhood::Neighbourhood;
 pub(crate) use tcp::{Accepted, TcpPool};
+#[cfg(fuzzing)]
+pub(crate) use tcp::{Connection, Drained};
 
 use crate::config::MediaConfig;
 use anyhow::{Context, bail};

@@ -59,8 +59,9 @@ pub(crate) struct TcpPool {
     stats: TcpStats,
 }
 
-struct Connection {
-    stream: TcpStream,
+/// One connection; the stream is another in the fuzz target.
+pub(crate) struct Connection<S = TcpStream> {
+    stream: S,
     path: NetworkPath,
     inbound: Vec<u8>,
     outbound: Vec<u8>,
@@ -209,7 +210,7 @@ impl TcpPool {
 }
 
 /// How much of what waited was read.
-enum Drained {
+pub(crate) enum Drained {
     All,
     Part,
 }
@@ -227,6 +228,23 @@ impl Connection {
         let (inbound, ticket) = (accepted.read, Some(accepted.ticket));
         Ok(Self { stream, path, inbound, outbound: Vec::new(), ticket, last_heard: now })
     }
+}
+
+impl<S: Read + Write> Connection<S> {
+    /// Over a stream of the fuzz target's.
+    #[cfg(fuzzing)]
+    pub(crate) fn over(stream: S) -> Self {
+        let local = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
+        let path = NetworkPath { remote: local, local: local.ip(), protocol: Protocol::Tcp(1) };
+        let (inbound, outbound) = (Vec::new(), Vec::new());
+        Self { stream, path, inbound, outbound, ticket: None, last_heard: Instant::ZERO }
+    }
+
+    /// The stream, and how many bytes wait in either direction.
+    #[cfg(fuzzing)]
+    pub(crate) fn shown(&mut self) -> (&mut S, usize, usize) {
+        (&mut self.stream, self.inbound.len(), self.outbound.len())
+    }
 
     /// Whether it proved nothing in time, or is of no use any more: nothing authentic came for too long, or the path is
     /// no peer's and nothing is under way, such as the last words to a peer that was removed.
@@ -239,7 +257,8 @@ impl Connection {
         now - self.last_heard > IDLE_LIMIT || (heard.is_none() && self.outbound.is_empty())
     }
 
-    fn receive(
+    /// Gives every whole frame to `handle`, until nothing waits or others have their turn.
+    pub(crate) fn receive(
         &mut self,
         now: Instant,
         handle: &mut impl FnMut(&NetworkPath, &mut [u8]) -> bool,
@@ -291,7 +310,7 @@ impl Connection {
     }
 
     /// False where the frame was dropped.
-    fn send(&mut self, datagram: &[u8]) -> io::Result<bool> {
+    pub(crate) fn send(&mut self, datagram: &[u8]) -> io::Result<bool> {
         let Some(header) = frame::header(datagram) else { return Ok(false) };
         if self.outbound.len() + HEADER + datagram.len() > MAX_WAITING {
             return Ok(false);
@@ -302,7 +321,8 @@ impl Connection {
         Ok(true)
     }
 
-    fn flush(&mut self) -> io::Result<()> {
+    /// Writes what waits, as far as the stream takes it.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         let mut sent = 0;
         let result = loop {
             if sent == self.outbound.len() {

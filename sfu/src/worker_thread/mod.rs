@@ -184,7 +184,7 @@ impl WorkerHandle {
     }
 
     /// One without a thread: what it is told waits, for a test to look at.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn idle(index: usize) -> Self {
         let poll = Poll::new().unwrap();
         Self(Arc::new(Shared {
@@ -198,13 +198,13 @@ impl WorkerHandle {
     }
 
     /// What waits, as a text, and what is placed on the worker.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn shown(&self) -> String {
         format!("{:?} {:?}", lock(&self.0.queue), self.0.placed)
     }
 
     /// Forgets what waits.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn forget_waiting(&self) {
         lock(&self.0.queue).clear();
     }
