@@ -49,7 +49,7 @@ impl Fingerprint {
 
 /// The text is no fingerprint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("a fingerprint is a hash name and colon-separated hexadecimal bytes")]
+#[error("a fingerprint is a hash name and colon-separated hexadecimal bytes, as many as the hash has")]
 pub struct BadFingerprint;
 
 impl FromStr for Fingerprint {
@@ -60,10 +60,16 @@ impl FromStr for Fingerprint {
         let bytes = hash
             .trim()
             .split(':')
-            .map(|pair| if pair.len() == 2 { u8::from_str_radix(pair, 16).ok() } else { None })
+            .map(|pair| {
+                let is_byte = pair.len() == 2 && pair.bytes().all(|digit| digit.is_ascii_hexdigit());
+                if is_byte { u8::from_str_radix(pair, 16).ok() } else { None }
+            })
             .collect::<Option<Vec<u8>>>()
             .ok_or(BadFingerprint)?;
-        Ok(Self { algorithm: algorithm.to_ascii_lowercase(), bytes })
+        let fingerprint = Self { algorithm: algorithm.to_ascii_lowercase(), bytes };
+        // Of hashes that are not known the length is not either.
+        let fits = fingerprint.hash().is_none_or(|hash| hash.output_len() == fingerprint.bytes.len());
+        if fits { Ok(fingerprint) } else { Err(BadFingerprint) }
     }
 }
 
@@ -102,10 +108,16 @@ mod tests {
 
     #[test]
     fn text_and_back() {
-        let fingerprint: Fingerprint = "SHA-256 0A:ff:10".parse().unwrap();
-        assert_eq!(fingerprint.to_string(), "sha-256 0A:FF:10");
-        for bad in ["", "sha-256", "sha-256 0", "sha-256 0g", "sha-256 0A::ff"] {
+        let (hash, longer) = (vec!["Ff"; 32].join(":"), vec!["Ff"; 33].join(":"));
+        let fingerprint: Fingerprint = format!("SHA-256 {hash}").parse().unwrap();
+        assert_eq!(fingerprint.to_string(), format!("sha-256 {}", hash.to_uppercase()));
+        assert!("md5 0A:ff:10".parse::<Fingerprint>().is_ok(), "another may vouch");
+        let signed = hash.replacen("Ff", "+f", 1);
+        for bad in ["", "sha-256", "sha-256 0", "sha-1 0g", "sha-1 0A::ff", "sha-256 0A:ff:10"] {
             assert!(bad.parse::<Fingerprint>().is_err(), "{bad}");
+        }
+        for bad in [&longer, &signed] {
+            assert!(format!("sha-256 {bad}").parse::<Fingerprint>().is_err(), "{bad}");
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::random;
 use crate::text::misleads;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
@@ -35,9 +36,10 @@ pub(crate) struct Claims {
     #[serde(default)]
     pub(crate) sub: String,
     /// End of validity, seconds since the Unix epoch.
+    #[serde(deserialize_with = "numeric_date")]
     pub(crate) exp: u64,
     /// Begin of validity.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "optional_numeric_date", skip_serializing_if = "Option::is_none")]
     pub(crate) nbf: Option<u64>,
     /// Room, or `*` for any. Empty: none (a token for the admin API alone).
     #[serde(default)]
@@ -87,10 +89,22 @@ pub(crate) struct RoomOptions {
     pub(crate) metadata: Option<String>,
 }
 
+/// Seconds since the Unix epoch, of which fractions may be given (RFC 7519 section 2, NumericDate).
+fn numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let seconds = f64::deserialize(deserializer)?;
+    if seconds >= 0.0 { Ok(seconds as u64) } else { Err(D::Error::custom("a time before 1970")) }
+}
+
+fn optional_numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    numeric_date(deserializer).map(Some)
+}
+
 /// Who somebody is and what they may do, once their token was checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Permit {
     pub(crate) identity: String,
+    /// The token is an invitation: the identity was made up.
+    pub(crate) invited: bool,
     /// The token's name; wins over what the client says.
     pub(crate) name: Option<String>,
     /// The token's metadata; wins over what the client says.
@@ -201,6 +215,7 @@ fn permit(claims: Claims) -> Result<Permit, ControlError> {
     let room_options = claims.room_options.unwrap_or_default();
     check_room_options(&room_options)?;
     Ok(Permit {
+        invited: claims.sub.is_empty(),
         identity: if claims.sub.is_empty() { made_up_identity() } else { claims.sub },
         name: claims.name.map(|name| clip(&name, MAX_NAME)),
         metadata: claims.metadata,
@@ -212,6 +227,7 @@ fn permit(claims: Claims) -> Result<Permit, ControlError> {
 
 fn open_permit(identity: Option<&str>) -> Permit {
     Permit {
+        invited: false,
         identity: identity.map_or_else(made_up_identity, str::to_owned),
         name: None,
         metadata: None,
@@ -284,6 +300,7 @@ pub(crate) fn clip(text: &str, max: usize) -> String {
 mod tests {
     use super::*;
     use crate::clock::unix_time;
+    use serde_json::{Value, json};
     use sfu_proto::v1::ErrorCode;
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -316,6 +333,21 @@ mod tests {
         let permit = authenticator().admit(&sign(&claims(), SECRET).unwrap(), "demo", None).unwrap();
         assert_eq!((permit.identity.as_str(), permit.name.as_deref()), ("alice", Some("Alice")));
         assert!(permit.grants.publish && !permit.grants.subscribe && permit.grants.create);
+    }
+
+    #[test]
+    fn times_may_have_fractions() {
+        let raw = |exp: &str| {
+            let claims =
+                json!({ "iss": "key", "room": "demo", "exp": serde_json::from_str::<Value>(exp).unwrap(), "nbf": 0.5 });
+            let key = EncodingKey::from_secret(SECRET.as_bytes());
+            let token = jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
+            authenticator().admit(&token, "demo", None).map(drop).map_err(|error| error.code)
+        };
+        assert_eq!(raw("9999999999.75"), Ok(()));
+        for bad in ["-1.5", "\"9999999999\"", "null", "1.5"] {
+            assert_eq!(raw(bad), Err(ErrorCode::Unauthenticated), "{bad}");
+        }
     }
 
     #[test]

@@ -37,6 +37,7 @@ mod translate;
 mod turns;
 mod unconnected;
 
+pub(crate) use auth::Permit;
 pub(crate) use directives::Directives;
 pub(crate) use error::ControlError;
 pub(crate) use ids::{ParticipantId, parse_publication, publication_text};

@@ -106,9 +106,17 @@ async fn read_v1(stream: &mut (impl AsyncRead + Unpin), mut line: Vec<u8>) -> io
     }
     let text = std::str::from_utf8(&line).map_err(|_| invalid())?;
     let mut words = text.trim_end().split(' ');
-    match (words.next(), words.next(), words.next()) {
-        (Some("PROXY"), Some("UNKNOWN"), _) => Ok(None),
-        (Some("PROXY"), Some("TCP4" | "TCP6"), Some(source)) => source.parse().map(Some).map_err(|_| invalid()),
+    match (words.next(), words.next()) {
+        (Some("PROXY"), Some("UNKNOWN")) => Ok(None),
+        (Some("PROXY"), Some(family @ ("TCP4" | "TCP6"))) => {
+            let address = |word: Option<&str>| word.and_then(|word| word.parse::<IpAddr>().ok());
+            let (source, destination) = (address(words.next()), address(words.next()));
+            let ports = [words.next(), words.next()].map(|word| word.and_then(|word| word.parse::<u16>().ok()));
+            let of_family = |ip: &IpAddr| ip.is_ipv4() == (family == "TCP4");
+            let source = source.filter(of_family).filter(|_| destination.is_some_and(|ip| of_family(&ip)));
+            let is_whole = ports.iter().all(Option::is_some) && words.next().is_none();
+            source.filter(|_| is_whole).map(Some).ok_or_else(invalid)
+        }
         _ => Err(invalid()),
     }
 }
@@ -184,6 +192,16 @@ mod tests {
         let addresses = [192, 0, 2, 1, 10, 0, 0, 1, 0, 1, 0, 2, 0xff, 0xff];
         assert_eq!(header(&v2(0x21, 0x11, &addresses)).await, Ok((v4, &b"GET"[..])));
         assert_eq!(header(&v2(0x20, 0, &[])).await, Ok((None, &b"GET"[..])));
+        for bad in [
+            "TCP4 192.0.2.1 10.0.0.1 1 99999",
+            "TCP4 192.0.2.1 10.0.0.1 1",
+            "TCP4 192.0.2.1 10.0.0.1 1 2 3",
+            "TCP4 ::1 10.0.0.1 1 2",
+            "TCP6 ::1 10.0.0.1 1 2",
+            "TCP4 192.0.2.1 nowhere 1 2",
+        ] {
+            assert_eq!(header(format!("PROXY {bad}\r\n").as_bytes()).await, Err(ErrorKind::InvalidData), "{bad}");
+        }
         for bad in [v2(0x21, 0x11, &[1]), v2(0x11, 0x11, &addresses), v2(0x2f, 0x11, &addresses)] {
             assert_eq!(header(&bad).await, Err(ErrorKind::InvalidData));
         }

@@ -5,11 +5,13 @@ use super::bearer::Bearer;
 use super::problem::Problem;
 use super::proxy::ClientAddr;
 use crate::config::IceServerConfig;
-use crate::control::{Access, Control, ControlError, Entered, JoinRequest, Wish, negotiation::Media};
+use crate::control::{
+    Access, Control, ControlError, Entered, JoinRequest, ParticipantId, Permit, Room, Wish, negotiation::Media,
+};
 use crate::worker_thread::WorkerHandle;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, Request, State};
+use axum::extract::{FromRequest, Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -35,6 +37,26 @@ const CORS: [(HeaderName, HeaderValue); 4] = [
 ];
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
+/// A request's body, within `limits.body_bytes`.
+pub(super) struct Content(pub(super) Bytes);
+
+impl FromRequest<Arc<Control>> for Content {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, control: &Arc<Control>) -> Result<Self, Problem> {
+        Bytes::from_request(request, control).await.map(Self).map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                let most = control.config.limits.body_bytes;
+                Problem::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    format!("The body has more than {most} bytes (limits.body_bytes)."),
+                )
+            }
+            status => Problem::new(status, rejection.body_text()),
+        })
+    }
+}
 
 /// What a POST is about.
 pub(super) struct Target {
@@ -73,10 +95,18 @@ pub(super) async fn options(State(control): State<Arc<Control>>) -> Response {
 /// What can be done with a session's URL, the last of whose three segments is the session.
 pub(super) fn session_routes(access: Access) -> MethodRouter<Arc<Control>> {
     type Url = Path<(String, String, String)>;
-    let on_patch = move |State(control): State<Arc<Control>>, url: Url, headers: HeaderMap, body: Bytes| async move {
-        patch(&control, access, &url.2, &headers, &body)
+    let on_patch = move |State(control): State<Arc<Control>>,
+                         url: Url,
+                         bearer: Bearer,
+                         headers: HeaderMap,
+                         Content(body): Content| async move {
+        let session = find(&control, access, &url.2, &bearer)?;
+        patch(session, &headers, &body)
     };
-    let on_delete = move |State(control): State<Arc<Control>>, url: Url| async move { end(&control, access, &url.2) };
+    let on_delete = move |State(control): State<Arc<Control>>, url: Url, bearer: Bearer| async move {
+        let session = find(&control, access, &url.2, &bearer)?;
+        Ok::<_, Problem>(end(&control, &session))
+    };
     routing::patch(on_patch).delete(on_delete).options(session_options)
 }
 
@@ -101,8 +131,7 @@ pub(super) async fn begin(
         }
         // Else one participant could replace another.
         Access::Whip if target.identity.as_ref().is_some_and(|stream| *stream != permit.identity) => {
-            let text = format!("The token is for the identity `{}`, which must be the stream's name.", permit.identity);
-            return Err(ControlError::forbidden(text).into());
+            return Err(wrong_identity(&permit, &target).into());
         }
         Access::Whep => {
             // Many may watch with one token; nobody replaces anybody.
@@ -141,19 +170,23 @@ pub(super) async fn begin(
     Ok(response)
 }
 
+fn wrong_identity(permit: &Permit, target: &Target) -> ControlError {
+    let stream = target.identity.as_deref().unwrap_or_default();
+    ControlError::forbidden(if permit.invited {
+        format!(
+            "The token is an invitation, which names no identity; `sfu token --identity {stream}` makes one for this stream."
+        )
+    } else {
+        format!("The token is for the identity `{}`, which must be the stream's name.", permit.identity)
+    })
+}
+
 /// PATCH: candidates of the client, which we need not know, or an ICE restart (RFC 9725 section 4.4).
-fn patch(
-    control: &Control,
-    access: Access,
-    secret: &str,
-    headers: &HeaderMap,
-    body: &Bytes,
-) -> Result<Response, Problem> {
+fn patch((room, id): (Arc<Room>, ParticipantId), headers: &HeaderMap, body: &Bytes) -> Result<Response, Problem> {
     require_type(headers, FRAGMENT, ACCEPT_PATCH)?;
     let text = std::str::from_utf8(body).map_err(|_| ControlError::bad_sdp("The fragment is not UTF-8."))?;
     let fragment = TrickleFragment::parse(text)
         .map_err(|error| ControlError::bad_sdp(format!("The fragment cannot be read: {error}.")))?;
-    let (room, id) = find(control, access, secret)?;
     let condition = Condition::read(headers);
     with_media(&room, id, |media, worker| {
         let current = etag(media);
@@ -180,11 +213,10 @@ fn patch(
 }
 
 /// DELETE: the session ends.
-fn end(control: &Control, access: Access, secret: &str) -> Result<StatusCode, Problem> {
-    let (room, id) = find(control, access, secret)?;
+fn end(control: &Control, (room, id): &(Arc<Room>, ParticipantId)) -> StatusCode {
     let reason = sfu_proto::v1::LeaveReason::Client;
-    control.end_session(&room, &mut room.lock(), id, reason, "The session was deleted.");
-    Ok(StatusCode::OK)
+    control.end_session(room, &mut room.lock(), *id, reason, "The session was deleted.");
+    StatusCode::OK
 }
 
 /// Anything else on a session's URL.
@@ -192,20 +224,29 @@ async fn session_options() -> Response {
     (StatusCode::NO_CONTENT, [(ACCEPT_PATCH, FRAGMENT)]).into_response()
 }
 
+/// The session of this URL. The URL is a secret of its own; a token that comes with it has to be one for the room (RFC
+/// 9725 section 4.7 lets clients send theirs with every request).
 fn find(
     control: &Control,
     access: Access,
     secret: &str,
-) -> Result<(Arc<crate::control::Room>, crate::control::ParticipantId), Problem> {
+    bearer: &Bearer,
+) -> Result<(Arc<Room>, ParticipantId), Problem> {
     let gone = || Problem::new(StatusCode::NOT_FOUND, "There is no such session; it may have ended.");
     let (room, id) = control.session(secret).ok_or_else(gone)?;
     let fits = room.lock().participants.get(&id).is_some_and(|participant| participant.access == access);
-    if fits { Ok((room, id)) } else { Err(gone()) }
+    if !fits {
+        return Err(gone());
+    }
+    if !bearer.0.is_empty() {
+        control.auth.admit(&bearer.0, &room.name, None)?;
+    }
+    Ok((room, id))
 }
 
 fn with_media<T>(
-    room: &crate::control::Room,
-    id: crate::control::ParticipantId,
+    room: &Room,
+    id: ParticipantId,
     act: impl FnOnce(&mut Media, &WorkerHandle) -> Result<T, Problem>,
 ) -> Result<T, Problem> {
     let mut state = room.lock();

@@ -4,12 +4,15 @@
 //! in the table of [`Connections`], and nothing else.
 
 use super::metered::Metered;
+use super::problem::Problem;
 use super::proxy::{self, ClientAddr, Proxies};
 use super::tls::Tls;
 use crate::control::Turns;
 use crate::net::{Connections, RequestUnderWay, Ticket};
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::http::{StatusCode, Version, header};
+use axum::response::IntoResponse;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -159,9 +162,25 @@ impl Door {
         }
         request.extensions_mut().insert(client);
         request.extensions_mut().insert(ticket.clone());
-        let response = self.app.call(request).await?;
+        let response = match refusal(&request) {
+            Some(problem) => problem.into_response(),
+            None => self.app.call(request).await?,
+        };
         Ok(response.map(|body| Answer { body, _under_way: under_way }))
     }
+}
+
+/// What HTTP forbids and the library lets through: a request without one Host (RFC 9112 section 3.2), and codings that
+/// nobody would undo (section 6.1).
+fn refusal(request: &hyper::Request<Incoming>) -> Option<Problem> {
+    let headers = request.headers();
+    if request.version() == Version::HTTP_11 && headers.get_all(header::HOST).iter().count() != 1 {
+        return Some(Problem::new(StatusCode::BAD_REQUEST, "A request has one Host header field."));
+    }
+    let coding = headers
+        .get(header::TRANSFER_ENCODING)
+        .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    coding.then(|| Problem::new(StatusCode::NOT_IMPLEMENTED, "The only transfer coding is chunked."))
 }
 
 /// The body of an answer; the request is under way until it has been handed out.

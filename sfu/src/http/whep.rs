@@ -6,9 +6,8 @@
 use super::bearer::Bearer;
 use super::problem::Problem;
 use super::proxy::ClientAddr;
-use super::resource::{self, Target};
+use super::resource::{self, Content, Target};
 use crate::control::{Access, Control, ControlError, Wish};
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -28,7 +27,7 @@ async fn begin_speaker(
     Extension(client): Extension<ClientAddr>,
     bearer: Bearer,
     headers: HeaderMap,
-    body: Bytes,
+    Content(body): Content,
 ) -> Result<Response, Problem> {
     let base = format!("/whep/{}/-", resource::segment(&room));
     let target = Target { room, identity: None, access: Access::Whep, wish: Wish::Auto, base };
@@ -41,7 +40,7 @@ async fn begin_stream(
     Extension(client): Extension<ClientAddr>,
     bearer: Bearer,
     headers: HeaderMap,
-    body: Bytes,
+    Content(body): Content,
 ) -> Result<Response, Problem> {
     let base = format!("/whep/{}/{}", resource::segment(&room), resource::segment(&stream));
     // Who may not enter shall not learn who is there; a name that nobody can have is the client's mistake.

@@ -3,9 +3,8 @@
 use super::bearer::Bearer;
 use super::problem::Problem;
 use super::proxy::ClientAddr;
-use super::resource::{self, Target};
+use super::resource::{self, Content, Target};
 use crate::control::{Access, Control, Wish};
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -24,7 +23,7 @@ async fn begin(
     Extension(client): Extension<ClientAddr>,
     bearer: Bearer,
     headers: HeaderMap,
-    body: Bytes,
+    Content(body): Content,
 ) -> Result<Response, Problem> {
     let base = format!("/whip/{}/{}", resource::segment(&room), resource::segment(&stream));
     let target = Target { room, identity: Some(stream), access: Access::Whip, wish: Wish::Auto, base };

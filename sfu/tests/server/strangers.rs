@@ -33,6 +33,22 @@ fn silent_connections_keep_nobody_out() {
 }
 
 #[test]
+fn a_request_has_one_host_and_no_coding_but_chunks() {
+    let server = Server::configured("");
+    let status = |head: &str| {
+        let mut stream = TcpStream::connect(server.http).unwrap();
+        write!(stream, "GET /healthz HTTP/1.1\r\n{head}Connection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    assert_eq!(status("Host: localhost\r\n"), "200");
+    assert_eq!(status(""), "400");
+    assert_eq!(status("Host: localhost\r\nHost: localhost\r\n"), "400");
+    assert_eq!(status("Host: localhost\r\nTransfer-Encoding: gzip, chunked\r\n"), "501");
+}
+
+#[test]
 fn where_there_are_too_many_the_oldest_gives_way() {
     let server = Server::configured("[limits]\nunauthenticated_connections = 20\n");
     let mut held = connections(&server, 60, b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ");

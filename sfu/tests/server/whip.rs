@@ -54,7 +54,9 @@ fn what_is_no_offer_is_refused() {
     assert_eq!(garbage.status, 422);
     assert_eq!(garbage.header("access-control-allow-origin"), Some("*"), "a page can read the refusal");
     assert!(garbage.detail().contains("offer"), "{garbage:?}");
-    assert_eq!(post(&[SDP], &"a=x\r\n".repeat(100_000)).status, 413);
+    let large = post(&[SDP], &"a=x\r\n".repeat(100_000));
+    assert_eq!((large.status, large.header("access-control-allow-origin")), (413, Some("*")));
+    assert!(large.detail().contains("limits.body_bytes"), "{large:?}");
     assert_eq!(server.request("GET", "/whip/demo/cam", &[], "").status, 405);
     assert_eq!(server.request("DELETE", "/whip/demo/cam/nobody", &[], "").status, 404);
 }
@@ -213,4 +215,31 @@ fn an_offer_of_too_much_is_refused_and_the_older_session_goes_on() {
     assert!(refused.detail().contains("16"), "the limit is named: {refused:?}");
     assert_eq!(server.request("DELETE", older.header("location").unwrap(), &[], "").status, 200);
     assert_eq!(post(&sounds(16)).status, 201);
+}
+
+#[test]
+fn a_token_that_comes_with_a_sessions_url_is_one_for_its_room() {
+    let server = Server::configured("");
+    let bearer = |token: &str| format!("Bearer {token}");
+    let publisher = bearer(&token(json!({ "sub": "cam", "grants": { "publish": true } })));
+    let created = server.request("POST", "/whip/demo/cam", &[SDP, ("Authorization", &publisher)], PUBLISHER);
+    assert_eq!(created.status, 201, "{created:?}");
+    let location = created.header("location").unwrap();
+    let stranger = bearer(&token(json!({ "room": "other" })));
+    for (wrong, status) in [(stranger.as_str(), 403), ("Bearer nonsense", 401)] {
+        let wrong = ("Authorization", wrong);
+        assert_eq!(server.request("DELETE", location, &[wrong], "").status, status);
+        let restart = server.request("PATCH", location, &[FRAGMENT, ("If-Match", "*"), wrong], RESTART);
+        assert_eq!(restart.status, status);
+    }
+    assert_eq!(server.request("DELETE", location, &[("Authorization", &publisher)], "").status, 200);
+}
+
+#[test]
+fn an_invitation_that_would_publish_by_whip_is_told_what_it_lacks() {
+    let server = Server::configured("");
+    let invitation = format!("Bearer {}", token(json!({ "sub": "" })));
+    let refused = server.request("POST", "/whip/demo/cam", &[SDP, ("Authorization", &invitation)], PUBLISHER);
+    assert_eq!(refused.status, 403);
+    assert!(refused.detail().contains("sfu token --identity cam"), "{refused:?}");
 }

@@ -8,6 +8,9 @@ use crate::sdp::lines::Description;
 use crate::sdp::{Fault, matching_format};
 use proptest::prelude::*;
 
+/// Of a certificate, by SHA-256.
+const HASH: &str = "0A:0B:0C:0D:0E:0F:10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F:20:21:22:23:24:25:26:27:28:29";
+
 macro_rules! fixtures {
     ($($name:literal),+ $(,)?) => {
         /// Offers of Chromium 156, Firefox 153 ESR, str0m and webrtc-rs as they were made; those of OBS and FFmpeg
@@ -87,7 +90,7 @@ impl Session {
         let candidate = |protocol| Candidate::host(protocol, "192.0.2.1:7881".parse().unwrap(), 1);
         let params = AnswerParams {
             ice: &IceCredentials { ufrag: "ours".into(), pwd: "0123456789012345678901".into() },
-            fingerprint: &"sha-256 0A:FF".parse().unwrap(),
+            fingerprint: &format!("sha-256 {HASH}").parse().unwrap(),
             candidates: &[candidate(CandidateProtocol::Udp), candidate(CandidateProtocol::TcpPassive)],
             policy: &self.policy,
             session: u64::MAX,
@@ -357,7 +360,7 @@ fn peers_written_in_rust() {
 fn offer_with(session: &str, section: &str) -> String {
     format!(
         "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\na=ice-ufrag:abcd\r\n\
-        a=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 0A:0B\r\na=setup:actpass\r\n{session}\
+        a=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 {HASH}\r\na=setup:actpass\r\n{session}\
         m=video 9 UDP/TLS/RTP/SAVPF 96 97 98 99\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=sendonly\r\na=rtcp-mux\r\n\
         a=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\na=rtpmap:98 H264/90000\r\n\
         a=fmtp:98 packetization-mode=1;profile-level-id=42e01f\r\n{section}"
@@ -453,12 +456,12 @@ fn what_cannot_be_answered_says_why() {
         message(&good.replace("a=ice-pwd:01", "a=ice-pwd:é")),
         "line 7 (`a=ice-pwd:é23456789012345678901`): a=ice-pwd has 22 to 256 letters and digits"
     );
-    assert_eq!(message(&good.replace("a=fingerprint:sha-256 0A:0B\r\n", "")), "a=fingerprint is missing");
+    assert_eq!(message(&good.replace(&format!("a=fingerprint:sha-256 {HASH}\r\n"), "")), "a=fingerprint is missing");
     assert_eq!(message(&good.replace("a=mid:0\r\n", "")), "a=mid is missing");
     let sha_1 = good.replace("sha-256 0A", "sha-1 0A");
     assert!(message(&sha_1).contains("a=fingerprint without one of sha-256, sha-384 or sha-512"));
     assert!(Session::new().answer(&good.replace("a=setup", "a=fingerprint:sha-1 0A\r\na=setup")).is_ok());
-    assert!(Session::new().answer(&good.replace("sha-256 0A", "SHA-512 0A")).is_ok());
+    assert!(Session::new().answer(&good.replace("sha-256 ", &format!("SHA-512 {HASH}:"))).is_ok());
     let lite = offer_with("a=ice-lite\r\n", "");
     assert_eq!(message(&lite), "not supported: an ICE-lite peer, for we are ICE-lite");
     let twice = format!("{good}m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n");
