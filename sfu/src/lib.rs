@@ -8,6 +8,7 @@ mod cli;
 mod clock;
 mod config;
 mod control;
+mod files;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod http;

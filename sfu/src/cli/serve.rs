@@ -244,7 +244,7 @@ fn fit_to_open_files(config: &mut Config) {
 async fn reload_on_hangup(mut hangup: Signal, tls: Option<Arc<Tls>>) {
     while hangup.recv().await.is_some() {
         match &tls {
-            Some(tls) => tls.reload(),
+            Some(tls) => tls.reload().await,
             None => tracing::info!("SIGHUP: no certificate is configured that could be read again"),
         }
     }

@@ -1,6 +1,7 @@
 //! Puts the configuration together from its sources and says clearly what is wrong with it.
 
 use super::{Config, bounds};
+use crate::files;
 use config::builder::DefaultState;
 use config::{ConfigBuilder, Environment, File, FileFormat};
 use serde_json::Value;
@@ -50,7 +51,7 @@ pub(crate) fn load(
 ) -> Result<Config, ConfigError> {
     let mut builder = ConfigBuilder::<DefaultState>::default();
     if let Some(path) = file {
-        let text = std::fs::read_to_string(path)
+        let text = files::read_text(path, files::MAX_SETTINGS)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         builder = builder.add_source(File::from_str(&text, FileFormat::Toml));
     }

@@ -1,6 +1,7 @@
 //! The page: the files of `web/`, carried in the binary, or read from a folder while somebody works on them.
 
 use crate::control::Control;
+use crate::files;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
@@ -11,6 +12,9 @@ use std::sync::{Arc, LazyLock};
 
 /// Name and content of every file.
 static FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/web_files.rs"));
+
+/// Most bytes of a file of one's own page.
+const MAX_FILE: u64 = 64 << 20;
 
 /// What is known of a built-in file.
 struct File {
@@ -62,7 +66,8 @@ async fn from_folder(folder: &Path, name: &str) -> Response {
         return not_found();
     }
     let path = folder.join(name);
-    match tokio::task::spawn_blocking(move || std::fs::read(path)).await.map_err(std::io::Error::other).flatten() {
+    let read = tokio::task::spawn_blocking(move || files::read(&path, MAX_FILE));
+    match read.await.map_err(std::io::Error::other).flatten() {
         Ok(bytes) => content(name, bytes.into()),
         Err(_) => not_found(),
     }

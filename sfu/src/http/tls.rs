@@ -1,5 +1,6 @@
 //! Certificate and key for HTTPS, with errors that say which file is wrong and how; read again when they change.
 
+use crate::files;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -45,9 +46,11 @@ impl Tls {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the files again. What was in force stays where they cannot be used.
-    pub(crate) fn reload(&self) {
-        match load(&self.cert, &self.key) {
+    /// Reads the files again. What was in force stays where they cannot be used. The file system may hang for as long
+    /// as it likes: who waits for it is a thread that nobody else needs.
+    pub(crate) async fn reload(&self) {
+        let (cert, key) = (self.cert.clone(), self.key.clone());
+        match aside(move || load(&cert, &key)).await {
             Ok(config) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
                 tracing::info!(certificate = %self.cert.display(), "certificate and key read again");
@@ -59,28 +62,40 @@ impl Tls {
     /// Reads the files again whenever they have changed, for as long as the server runs. Half a change, one file
     /// before the other, is refused and then followed by the whole one.
     pub(crate) async fn watch(self: Arc<Self>) {
-        let mut seen = self.stamps();
+        let mut seen = self.stamps().await;
         loop {
             tokio::time::sleep(LOOK_INTERVAL).await;
-            let now = self.stamps();
+            let now = self.stamps().await;
             if now != seen {
                 seen = now;
-                self.reload();
+                self.reload().await;
             }
         }
     }
 
-    fn stamps(&self) -> [Option<(SystemTime, u64, u64)>; 2] {
-        [&self.cert, &self.key].map(|path| {
+    async fn stamps(&self) -> [Option<(SystemTime, u64, u64)>; 2] {
+        let paths = [self.cert.clone(), self.key.clone()];
+        let stamp = |path| {
             let data = fs::metadata(path).ok()?;
             Some((data.modified().ok()?, data.len(), data.ino()))
-        })
+        };
+        aside(move || paths.map(stamp)).await
+    }
+}
+
+/// Runs what may block on a thread that may.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // The runtime goes down, and with it whoever asked.
+        Err(_) => std::future::pending().await,
     }
 }
 
 /// When the first certificate of the chain ends; seconds since the Unix epoch.
 pub(crate) fn end_of(cert: &Path) -> Option<i64> {
-    let first = CertificateDer::pem_slice_iter(&fs::read(cert).ok()?).next()?.ok()?;
+    let first = CertificateDer::pem_slice_iter(&files::read(cert, files::MAX_SETTINGS).ok()?).next()?.ok()?;
     let (_, certificate) = x509_parser::parse_x509_certificate(&first).ok()?;
     Some(certificate.validity().not_after.timestamp())
 }
@@ -114,5 +129,5 @@ pub(crate) fn load(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsErro
 }
 
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|source| TlsError::Unreadable { what, path: path.to_owned(), source })
+    files::read(path, files::MAX_SETTINGS).map_err(|source| TlsError::Unreadable { what, path: path.to_owned(), source })
 }

@@ -41,6 +41,7 @@ fn files_that_cannot_be_read_are_named() {
         (with_tls(&good("cert.pem"), "/nowhere/key.pem"), "/nowhere/key.pem"),
         (with_tls(garbage.path(), &good("key.pem")), "holds no certificate"),
         (with_tls(&good("cert.pem"), garbage.path()), garbage.path()),
+        (with_tls("/dev/zero", &good("key.pem")), "/dev/zero: no regular file"),
         (with_tls(&good("cert.pem"), &good("other-key.pem")), "cannot be used together"),
     ] {
         for command in [vec!["check-config"], vec!["--http-port", "0", "--media-port", "0"]] {
@@ -50,6 +51,7 @@ fn files_that_cannot_be_read_are_named() {
         }
     }
     assert!(complaint(&["--config", "/nowhere.toml"]).contains("/nowhere.toml"));
+    assert!(complaint(&["check-config", "--config", "/dev/zero"]).contains("no regular file"));
 }
 
 #[test]

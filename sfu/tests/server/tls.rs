@@ -68,6 +68,31 @@ async fn a_new_certificate_comes_into_force_without_an_end_of_connections() {
 }
 
 #[tokio::test]
+async fn a_fifo_in_place_of_a_certificate_holds_nobody() {
+    for name in ["cert.pem", "key.pem"] {
+        let cert = TempFile::new("cert.pem", &fixture("cert.pem"));
+        let key = TempFile::new("key.pem", &fixture("key.pem"));
+        let server = Server::configured(&format!("[http]\ntls_cert = '{}'\ntls_key = '{}'", cert.path(), key.path()));
+        let replaced = if name == "cert.pem" { &cert } else { &key };
+        std::fs::remove_file(replaced.path()).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(replaced.path()).status().unwrap().success());
+        // As many as there are threads of the control plane, and more.
+        for _ in 0..4 {
+            server.signal("HUP");
+            let mut tls = connect(&server, &fixture("cert.pem")).await.unwrap();
+            assert_eq!(ask(&mut tls).await, "HTTP/1.1 200 OK");
+        }
+        std::fs::remove_file(replaced.path()).unwrap();
+        std::fs::write(cert.path(), fixture("other-cert.pem")).unwrap();
+        std::fs::write(key.path(), fixture("other-key.pem")).unwrap();
+        server.signal("HUP");
+        eventually("a good pair is taken", async || connect(&server, &fixture("other-cert.pem")).await.is_ok()).await;
+        server.signal("TERM");
+        assert!(server.wait(), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn without_a_certificate_a_hangup_ends_nothing() {
     let server = Server::configured("");
     server.signal("HUP");
