@@ -1,9 +1,7 @@
 //! The bounds of every number that can be configured, in one table.
 
-use super::Config;
-use super::load::ConfigError;
 use crate::net::MAX_WORKERS;
-use serde_json::Value;
+use serde_json::Number;
 
 /// No time of ours makes sense beyond a day, and none can be added up past the end of a clock.
 const DAY: u64 = 24 * 60 * 60;
@@ -83,20 +81,13 @@ pub(super) const BOUNDS: [(&str, u64, u64); 54] = [
     ("limits.resend_packets", 0, 65_536),
 ];
 
-/// Refuses a number that is out of its bounds, whatever it would be taken for elsewhere.
-pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
-    let tree = serde_json::to_value(config).expect("the configuration is plain data");
-    for (key, least, most) in BOUNDS {
-        let value =
-            at(&tree, key).and_then(Value::as_u64).expect("a table of the numbers there are, which a test keeps");
-        if !(least..=most).contains(&value) {
-            return Err(ConfigError::Invalid(format!("{key} is {value}; it must be from {least} to {most}")));
-        }
+/// Refuses a number that is not whole or out of its bounds.
+pub(super) fn check(key: &str, number: &Number) -> Result<(), String> {
+    let bounds = BOUNDS.iter().find(|(name, ..)| *name == key);
+    let (_, least, most) = bounds.expect("a table of the numbers there are, which a test keeps");
+    if number.as_u64().is_some_and(|number| (least..=most).contains(&&number)) {
+        Ok(())
+    } else {
+        Err(format!("{key} is {number}; it must be a whole number from {least} to {most}"))
     }
-    Ok(())
-}
-
-/// The value of a dotted key.
-fn at<'a>(tree: &'a Value, key: &str) -> Option<&'a Value> {
-    key.split('.').try_fold(tree, |value, name| value.get(name))
 }

@@ -3,6 +3,8 @@
 mod bounds;
 mod load;
 mod network;
+mod schema;
+mod source;
 #[cfg(test)]
 mod tests;
 

@@ -1,7 +1,8 @@
 //! The configuration from every source, and what is refused.
 
 use super::bounds::BOUNDS;
-use super::load::{ConfigError, known_keys};
+use super::load::ConfigError;
+use super::schema::Schema;
 use super::*;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -28,7 +29,7 @@ fn the_sample_is_the_defaults() {
 #[test]
 fn the_sample_names_every_key() {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("sfu.sample.toml")).unwrap();
-    for key in known_keys() {
+    for key in Schema::new().keys() {
         let name = key.rsplit('.').next().unwrap();
         let named = text.lines().any(|line| {
             let line = line.trim_start_matches("# ");
@@ -67,7 +68,8 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
         assert!(error.starts_with(expected), "{error}");
     }
     let error = load(None, env(&[("SFU_HTTP__PROT", "1")]), &Overrides::default()).unwrap_err();
-    assert_eq!(error.to_string(), "unknown key `http.prot`; did you mean `http.port`?");
+    let expected = "unknown key `http.prot`; did you mean `http.port`? (environment variable SFU_HTTP__PROT)";
+    assert_eq!(error.to_string(), expected);
 }
 
 #[test]
@@ -104,7 +106,7 @@ fn names_of_api_keys_are_free() {
 fn every_number_has_bounds() {
     let tree = serde_json::to_value(Config::default()).unwrap();
     let number = |key: &String| tree.pointer(&format!("/{}", key.replace('.', "/"))).is_some_and(Value::is_number);
-    let numbers: BTreeSet<String> = known_keys().into_iter().filter(number).collect();
+    let numbers: BTreeSet<String> = Schema::new().keys().into_iter().filter(number).collect();
     assert_eq!(numbers, BOUNDS.iter().map(|(key, ..)| (*key).to_owned()).collect());
 }
 
@@ -122,5 +124,73 @@ fn a_number_out_of_its_bounds_is_refused_with_them() {
         }
     }
     let error = from_text("[http]\nniceness = 20").unwrap_err().to_string();
-    assert_eq!(error, "http.niceness is 20; it must be from 0 to 19");
+    assert!(error.starts_with("http.niceness is 20; it must be a whole number from 0 to 19 ("), "{error}");
+}
+
+/// A value of each kind that TOML has.
+const KINDS: [(&str, &[&str]); 6] = [
+    ("whole number", &["0", "1", "-1", "9223372036854775807", "18446744073709551615", "99999999999999999999999999"]),
+    ("other number", &["1.9", "0.0", "nan", "-inf", "1e400"]),
+    ("boolean", &["true", "false"]),
+    ("string", &["\"\"", "\"1\"", "\"true\""]),
+    ("date", &["2026-01-01", "07:32:00"]),
+    ("table", &["{}", "{ a = 1 }"]),
+];
+
+#[test]
+fn a_value_of_another_type_is_refused_with_its_key_and_line() {
+    let schema = Schema::new();
+    let mut paths: Vec<String> = schema.keys().into_iter().filter(|key| !key.starts_with("ice_servers.")).collect();
+    paths.push("auth.keys.name".into());
+    for key in paths {
+        let path: Vec<String> = key.split('.').map(str::to_owned).collect();
+        let own = match schema.at(&path).unwrap() {
+            Value::Number(_) => "whole number",
+            Value::Bool(_) => "boolean",
+            Value::String(_) => "string",
+            Value::Object(_) => "table",
+            _ => "list",
+        };
+        let wrong = KINDS.iter().filter(|(kind, _)| *kind != own).flat_map(|(_, values)| *values).copied();
+        for value in wrong.chain(["[1]", "[1.5, true]", "[[\"x\"]]"]) {
+            let error = from_text(&format!("\n{key} = {value}")).expect_err(&format!("{key} = {value}")).to_string();
+            assert!(error.starts_with(&key) || error.contains(&format!("key `{key}")), "{key} = {value} gave {error}");
+            assert!(error.ends_with(".toml, line 2)"), "{error}");
+        }
+    }
+    for (text, part) in [
+        ("[[ice_servers]]\nurls = \"stun:a\"", "ice_servers.urls must be a list of strings, not the string \"stun:a\""),
+        ("[[ice_servers]]\nusername = 1", "ice_servers.username must be a string, not a number"),
+        ("ice_servers = [[]]", "ice_servers must be a table, not a list"),
+        ("[http.port]\nx = 1", "http.port must be a whole number, not a table"),
+        ("[limits]\nrooms = 1.9", "limits.rooms is 1.9; it must be a whole number from 1 to"),
+        ("[http]\nport = true", "http.port must be a whole number, not true"),
+    ] {
+        let error = from_text(text).unwrap_err().to_string();
+        assert!(error.starts_with(part), "{text:?} gave {error}");
+    }
+}
+
+#[test]
+fn variables_are_read_as_what_their_keys_take() {
+    let load = |name: &str, value: &str| load(None, env(&[(name, value)]), &Overrides::default());
+    // Digits and a sign are a secret all the same.
+    for secret in
+        ["00012345678901234567890123456789", "1e5678901234567890123456789012345", "+1234567890123456789,0123456789012"]
+    {
+        assert_eq!(load("SFU_AUTH__KEYS__MAIN", secret).unwrap().auth.keys["main"], secret);
+    }
+    assert!(!load("SFU_MEDIA__TCP", "false").unwrap().media.tcp);
+    assert!(load("SFU_LIMITS__EXEMPT_ADDRESSES", "").unwrap().limits.exempt_addresses.is_empty());
+    for (name, value, part) in [
+        ("SFU_HTTP__PORT", "true", "http.port"),
+        ("SFU_HTTP__PORT", "1.9", "http.port"),
+        ("SFU_HTTP__PORT", "18446744073709551616", "http.port"),
+        ("SFU_MEDIA__TCP", "2", "media.tcp"),
+        ("SFU_ICE_SERVERS__0__URLS", "stun:a", "ice_servers"),
+        ("SFU_LOG__FORMAT", "xml", "log.format: unknown variant `xml`, expected `text` or `json`"),
+    ] {
+        let error = load(name, value).expect_err(name).to_string();
+        assert!(error.starts_with(part) && error.ends_with(&format!("(environment variable {name})")), "{error}");
+    }
 }

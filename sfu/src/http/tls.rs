@@ -129,5 +129,9 @@ pub(crate) fn load(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsErro
 }
 
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    files::read(path, files::MAX_SETTINGS).map_err(|source| TlsError::Unreadable { what, path: path.to_owned(), source })
+    files::read(path, files::MAX_SETTINGS).map_err(|source| TlsError::Unreadable {
+        what,
+        path: path.to_owned(),
+        source,
+    })
 }
