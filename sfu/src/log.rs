@@ -2,7 +2,6 @@
 
 use crate::config::{LogConfig, LogFormat};
 use crate::text;
-use anyhow::Context;
 use std::io::{self, Write};
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
@@ -11,12 +10,38 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+/// What is logged at least; all words that are one.
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
 /// Starts logging to standard error.
 pub(crate) fn start(config: &LogConfig) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.level)
-        .with_context(|| format!("log.level `{}` is neither a level nor directives per module", config.level))?;
+    let filter = filter(&config.level).map_err(anyhow::Error::msg)?;
     subscriber(config.format, filter, io::stderr).init();
     Ok(())
+}
+
+/// The filter that `level` describes: a level, and levels of modules, parted by commas. A word that is no level would be
+/// a module to the library, and all others would fall silent.
+pub(crate) fn filter(level: &str) -> Result<EnvFilter, String> {
+    let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let is_module = |name: &str| {
+        name.split("::").all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+    };
+    for directive in level.split(',') {
+        let directive = directive.trim();
+        let good = match directive.split_once('=') {
+            None => is_level(directive),
+            Some((module, level)) => is_module(module) && is_level(level),
+        };
+        if !good {
+            return Err(format!(
+                "log.level: `{directive}` is neither a level ({}) nor one of a module, such as sfu=debug",
+                LEVELS.join(", ")
+            ));
+        }
+    }
+    let directives: Vec<&str> = level.split(',').map(str::trim).collect();
+    EnvFilter::try_new(directives.join(",")).map_err(|error| format!("log.level: {error}"))
 }
 
 type Subscriber = Box<dyn tracing::Subscriber + Send + Sync>;
@@ -138,6 +163,27 @@ mod tests {
             if event["level"] == "INFO" {
                 assert_eq!(event["fields"]["identity"], HOSTILE);
             }
+        }
+    }
+
+    #[test]
+    fn only_levels_and_levels_of_modules_are_a_filter() {
+        for good in ["info", "WARN", "off", "info,sfu=debug", "error, sfu::http=trace,hyper=off"] {
+            assert!(filter(good).is_ok(), "{good}");
+        }
+        for (bad, word) in [
+            ("inof", "`inof`"),
+            ("", "``"),
+            ("info,", "``"),
+            ("info,sfu=debgu", "`sfu=debgu`"),
+            ("sfu", "`sfu`"),
+            ("sfu=", "`sfu=`"),
+            ("=info", "`=info`"),
+            ("info;sfu=debug", "`info;sfu=debug`"),
+            ("[span]=info", "`[span]=info`"),
+        ] {
+            let error = filter(bad).unwrap_err();
+            assert!(error.starts_with("log.level: ") && error.contains(word), "{bad}: {error}");
         }
     }
 }

@@ -92,5 +92,6 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
             "media.codecs: `{codec}` is no codec that can be forwarded; known: opus, red, VP8, VP9, H264, H265, AV1"
         ));
     }
+    crate::log::filter(&config.log.level).map_err(ConfigError::Invalid)?;
     Ok(())
 }

@@ -64,6 +64,16 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
 }
 
 #[test]
+fn a_level_of_the_log_that_is_none_is_refused() {
+    for args in
+        [["check-config", "--log", "inof"].as_slice(), &["--dev", "--log", "inof"], &["--log", "info,sfu=debgu"]]
+    {
+        let text = complaint(args);
+        assert!(text.contains("log.level") && text.contains("error, warn, info, debug, trace, off"), "{text}");
+    }
+}
+
+#[test]
 fn check_config_shows_no_secrets() {
     let config = TempFile::new("secret.toml", &format!("[auth.keys]\nk = \"{SECRET}\"\n"));
     let output = run(&["check-config", "--print", "--config", config.path()]);
