@@ -2,19 +2,22 @@
 
 use super::{ConfigArgs, dev, print};
 use crate::clock::unix_time;
-use crate::control::auth::{Claims, GrantClaims, sign};
+use crate::config::{AuthConfig, check_api_key};
+use crate::control::auth::{Authenticator, Claims, GrantClaims, sign};
 use anyhow::{Context, bail};
 use clap::Args;
 use std::process::ExitCode;
 
 /// A token lasts six hours: a long meeting, not a career.
 const DEFAULT_HOURS: u64 = 6;
+/// Ten years: longer than any secret should stay.
+const MAX_HOURS: u64 = 10 * 366 * 24;
 
 #[derive(Debug, Args)]
 pub(super) struct TokenArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Room that may be joined; `*` for any.
+    /// Room that may be joined; `*` for any, and with --admin '' for none.
     #[arg(long)]
     room: String,
     /// Stable name of the participant; two with one identity replace each other. Left out: an invitation, with which
@@ -34,7 +37,7 @@ pub(super) struct TokenArgs {
     #[arg(long, env = "SFU_API_SECRET", hide_env_values = true)]
     secret: Option<String>,
     /// Hours until it expires.
-    #[arg(long, default_value_t = DEFAULT_HOURS)]
+    #[arg(long, default_value_t = DEFAULT_HOURS, value_parser = clap::value_parser!(u64).range(1..=MAX_HOURS))]
     hours: u64,
     /// May not publish.
     #[arg(long)]
@@ -59,7 +62,7 @@ pub(super) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
     let claims = Claims {
         iss: key,
         sub: args.identity.clone(),
-        exp: now.saturating_add(args.hours.saturating_mul(3_600)),
+        exp: now + args.hours * 3_600,
         nbf: None,
         room: args.room.clone(),
         name: args.name.clone(),
@@ -74,8 +77,23 @@ pub(super) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
         },
         room_options: None,
     };
-    print(sign(&claims, &secret)?);
+    let token = sign(&claims, &secret)?;
+    check(&claims, &token, secret)?;
+    print(token);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Asks a server's own checks whether they would admit the bearer.
+fn check(claims: &Claims, token: &str, secret: String) -> anyhow::Result<()> {
+    check_api_key(&claims.iss, &secret).map_err(anyhow::Error::msg)?;
+    let server = Authenticator::new(&AuthConfig { keys: [(claims.iss.clone(), secret)].into(), open: false });
+    if claims.room.is_empty() && claims.grants.admin {
+        return Ok(server.admit_admin(token)?);
+    }
+    // The star is for every room.
+    let room = if claims.room == "*" { "room" } else { &claims.room };
+    server.admit(token, room, None)?;
+    Ok(())
 }
 
 fn key_and_secret(args: &TokenArgs) -> anyhow::Result<(String, String)> {

@@ -4,6 +4,7 @@ use super::Config;
 use super::schema::Schema;
 use super::source::{self, Origin, Setting};
 use crate::files;
+use crate::text;
 use serde_json::Value;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -81,17 +82,33 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
     if !config.http.admin_listen.is_empty() && config.http.admin_addr().is_none() {
         return invalid(format!("http.admin_listen: `{}` is no address with port", config.http.admin_listen));
     }
-    if let Some((key, _)) = config.auth.keys.iter().find(|(_, secret)| secret.len() < 32) {
-        return invalid(format!(
-            "the secret of API key `{key}` is shorter than 32 characters, which can be guessed; \
-             `openssl rand -base64 32` makes a good one"
-        ));
-    }
+    config.auth.keys.iter().try_for_each(|(key, secret)| check_api_key(key, secret)).map_err(ConfigError::Invalid)?;
     if let Some(codec) = config.media.codecs.iter().find(|name| super::codec(name).is_none()) {
         return invalid(format!(
             "media.codecs: `{codec}` is no codec that can be forwarded; known: opus, red, VP8, VP9, H264, H265, AV1"
         ));
     }
     crate::log::filter(&config.log.level).map_err(ConfigError::Invalid)?;
+    Ok(())
+}
+
+/// Checks an API key and its secret, with which tokens are signed.
+pub(crate) fn check_api_key(key: &str, secret: &str) -> Result<(), String> {
+    let good_secret = "`openssl rand -base64 32` makes a good one";
+    let shown = text::escape(key);
+    if key.trim().is_empty() {
+        return Err("auth.keys: an API key has no name".into());
+    }
+    if key.contains(text::misleads) {
+        return Err(format!("auth.keys: the name of API key `{shown}` has control characters"));
+    }
+    if secret.len() < 32 {
+        let text = "is shorter than 32 characters, which can be guessed";
+        return Err(format!("the secret of API key `{shown}` {text}; {good_secret}"));
+    }
+    if secret.trim().is_empty() || secret.contains(text::misleads) {
+        let text = "is nothing but spaces, or has control characters";
+        return Err(format!("the secret of API key `{shown}` {text}; {good_secret}"));
+    }
     Ok(())
 }

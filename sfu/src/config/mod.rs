@@ -8,7 +8,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use load::{Overrides, load};
+pub(crate) use load::{Overrides, check_api_key, load};
 pub(crate) use network::Network;
 
 use serde::{Deserialize, Serialize};

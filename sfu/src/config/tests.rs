@@ -80,6 +80,13 @@ fn wrong_values_are_named() {
         ("[http]\nbind = \"nowhere\"", "http.bind"),
         ("[http]\ntls_cert = \"x.pem\"", "tls_key"),
         ("[auth.keys]\nshort = \"abc\"", "short"),
+        ("[auth.keys]\n\"\" = \"0123456789abcdef0123456789abcdef\"", "no name"),
+        ("[auth.keys]\n\"a\\u001b\" = \"0123456789abcdef0123456789abcdef\"", "`a\\u{1b}` has control characters"),
+        ("[auth.keys]\nspaces = \"                                  \"", "`spaces` is nothing but spaces"),
+        (
+            "[auth.keys]\nlines = \"0123456789abcdef0123456789abcdef\\n\"",
+            "`lines` is nothing but spaces, or has control",
+        ),
         ("[media]\ncodecs = [\"theora\"]", "theora"),
         ("[media]\nworkers = 1000", "media.workers"),
         ("[log]\nformat = \"xml\"", "xml"),

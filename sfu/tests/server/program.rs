@@ -94,6 +94,35 @@ async fn a_token_of_the_program_admits() {
 }
 
 #[test]
+fn a_token_that_no_server_takes_is_not_made() {
+    let long = "x".repeat(129);
+    for (args, part) in [
+        (["--secret", "short", "--room", "demo"].as_slice(), "shorter than 32 characters"),
+        (&["--room", ""], "at least one character"),
+        (&["--room", "a/b"], "no slash"),
+        (&["--room", ".."], "cannot be `..`"),
+        (&["--room", "a\u{1b}b"], "control character"),
+        (&["--room", &long], "more than 128 characters"),
+        (&["--room", "*", "--identity", "a\nb"], "control character"),
+        (&["--room", "demo", "--identity", &long], "more than 128 characters"),
+        (&["--room", "demo", "--name", "a\u{202e}b"], "control character"),
+        (&["--room", "demo", "--hours", "0"], "--hours"),
+        (&["--room", "demo", "--hours", "18446744073709551615"], "--hours"),
+        (&["--key", "", "--room", "demo"], "no name"),
+    ] {
+        let mut command = program(&["token"]);
+        command.args(args).env("SFU_API_KEY", "key").env("SFU_API_SECRET", SECRET);
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty() && text.contains(part), "{args:?}: {text}");
+    }
+    for good in [["--room", "*"].as_slice(), &["--room", "", "--admin"], &["--room", "demo", "--hours", "87600"]] {
+        let args: Vec<&str> = ["token", "--key", "key", "--secret", SECRET].iter().chain(good).copied().collect();
+        assert!(run(&args).status.success(), "{args:?}");
+    }
+}
+
+#[test]
 fn the_doctor_looks_at_everything() {
     let output = run(&["doctor", "--dev", "--http-port", "0", "--media-port", "0", "--workers", "1"]);
     let text = String::from_utf8(output.stdout).unwrap();
