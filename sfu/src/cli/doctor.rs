@@ -99,8 +99,7 @@ fn ports(config: &Config, findings: &mut Findings) {
             config.http.port
         )),
     }
-    let workers =
-        if config.media.workers == 0 { sfu_net::affinity::allowed_cpus().len() } else { config.media.workers };
+    let workers = net::worker_count(&config.media, sfu_net::affinity::allowed_cpus().len());
     let mut first = None;
     for index in 0..workers {
         match bind_udp(&config.media, index) {

@@ -2,11 +2,11 @@
 
 use super::{ConfigArgs, announce};
 use crate::clock::Clock;
-use crate::config::{Config, MediaConfig};
+use crate::config::Config;
 use crate::control::Control;
 use crate::http::tls::Tls;
 use crate::http::{self, Proxies, Site};
-use crate::net::{self, Connections, MAX_WORKERS, bind_media_tcp, bind_udp};
+use crate::net::{self, Connections, bind_media_tcp, bind_udp};
 use crate::worker_thread::{self, RelayHub, Report, WorkerHandle, WorkerParts};
 use anyhow::Context;
 use clap::Args;
@@ -137,10 +137,6 @@ struct Media {
     tcp: Option<TcpListener>,
 }
 
-fn worker_count(media: &MediaConfig, cpus: usize) -> usize {
-    if media.workers == 0 { cpus.clamp(1, MAX_WORKERS) } else { media.workers }
-}
-
 fn start_media(
     config: &Config,
     certificate: &Arc<DtlsCertificate>,
@@ -149,7 +145,7 @@ fn start_media(
 ) -> anyhow::Result<Media> {
     let media = &config.media;
     let cpus = sfu_net::affinity::allowed_cpus();
-    let count = worker_count(media, cpus.len());
+    let count = net::worker_count(media, cpus.len());
     let ips = net::advertised(media, &sfu_net::interfaces::local_addresses().unwrap_or_default());
     let tcp = media.tcp.then(|| bind_media_tcp(media)).transpose()?;
     let tcp = tcp.map(TcpListener::from_std).transpose().context("cannot listen for ICE-TCP")?;
@@ -236,7 +232,7 @@ fn fit_to_open_files(config: &mut Config) {
     }
     // Of ICE-TCP, those that proved nothing are at the workers soon.
     limits.unauthenticated_tcp_connections = limits.unauthenticated_tcp_connections.min(files / 16).max(1);
-    let workers = worker_count(&config.media, sfu_net::affinity::allowed_cpus().len());
+    let workers = net::worker_count(&config.media, sfu_net::affinity::allowed_cpus().len());
     limits.tcp_connections = limits.tcp_connections.min(files / 4 / workers).max(1);
 }
 

@@ -7,9 +7,11 @@ mod schema;
 mod source;
 #[cfg(test)]
 mod tests;
+mod validate;
 
-pub(crate) use load::{Overrides, check_api_key, load};
+pub(crate) use load::{Overrides, load};
 pub(crate) use network::Network;
+pub(crate) use validate::check_api_key;
 
 use serde::{Deserialize, Serialize};
 use sfu_rtc::media::Codec;

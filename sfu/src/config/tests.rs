@@ -121,7 +121,9 @@ fn every_number_has_bounds() {
 fn a_number_out_of_its_bounds_is_refused_with_them() {
     for (key, least, most) in BOUNDS {
         let (section, name) = key.split_once('.').unwrap();
-        let with = |value: u64| from_text(&format!("[{section}]\n{name} = {value}"));
+        // The last port is one worker's.
+        let more = if key == "media.udp_port" { "workers = 1" } else { "" };
+        let with = |value: u64| from_text(&format!("[{section}]\n{name} = {value}\n{more}"));
         for good in [least, most] {
             assert!(with(good).is_ok(), "{key} = {good}: {:?}", with(good));
         }
@@ -199,5 +201,40 @@ fn variables_are_read_as_what_their_keys_take() {
     ] {
         let error = load(name, value).expect_err(name).to_string();
         assert!(error.starts_with(part) && error.ends_with(&format!("(environment variable {name})")), "{error}");
+    }
+}
+
+#[test]
+fn what_cannot_work_is_refused() {
+    for (text, part) in [
+        ("[http]\nadmin_listen = \"127.0.0.1:7880\"", "http.port and http.admin_listen are both TCP port 7880"),
+        ("[http]\nport = 7881", "http.port and media.tcp_port are both TCP port 7881"),
+        ("[http]\nadmin_listen = \"0.0.0.0:7881\"", "http.admin_listen and media.tcp_port"),
+        ("[media]\nudp_port = 65534\nworkers = 3", "media.udp_port = 65534 leaves no port for worker 2"),
+        ("[media]\nnode_ips = [\"0.0.0.0\"]", "media.node_ips: 0.0.0.0"),
+        ("[media]\nnode_ips = [\"192.0.2.1\", \"ff02::1\"]", "media.node_ips: ff02::1"),
+        ("[[ice_servers]]\nusername = \"u\"", "no urls"),
+        ("[[ice_servers]]\nurls = [\"http://a.example\"]", "`http://a.example` is not of the form"),
+        ("[[ice_servers]]\nurls = [\"stun:\"]", "`stun:`"),
+        ("[[ice_servers]]\nurls = [\"stun.example.org\"]", "`stun.example.org`"),
+        ("[[ice_servers]]\nurls = [\"stun://a.example\"]", "slashes"),
+        ("[[ice_servers]]\nurls = [\"turn:a.example\"]", "username and credential"),
+        ("[http]\nproxy_protocol = true", "http.trusted_proxies"),
+        ("[http]\nweb_dir = \"/nowhere\"", "http.web_dir: /nowhere is no folder"),
+        ("[http]\nweb_dir = \"/dev/null\"", "http.web_dir: /dev/null is no folder"),
+    ] {
+        let error = from_text(text).expect_err(text).to_string();
+        assert!(error.contains(part), "{text:?} gave {error}");
+    }
+    for good in [
+        "[http]\nport = 7881\nbind = \"127.0.0.1\"\n[media]\nbind = \"127.0.0.2\"",
+        "[http]\nport = 7881\n[media]\ntcp = false",
+        "[http]\nport = 0\nadmin_listen = \"127.0.0.1:0\"\n[media]\ntcp_port = 0",
+        "[media]\nudp_port = 65534\nworkers = 2",
+        "[[ice_servers]]\nurls = [\"stun:a.example\", \"STUNS:[2001:db8::1]:5349\"]",
+        "[[ice_servers]]\nurls = [\"turns:a.example?transport=tcp\"]\nusername = \"u\"\ncredential = \"c\"",
+        "[http]\nproxy_protocol = true\ntrusted_proxies = [\"10.0.0.0/8\"]",
+    ] {
+        assert!(from_text(good).is_ok(), "{good:?} gave {:?}", from_text(good));
     }
 }

@@ -11,17 +11,17 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
-/// Why HTTPS cannot be served.
+/// Why HTTPS cannot be served. The cause stands in the text, and so is no `source`, which would be told once more.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
-    #[error("cannot read the {what} {path}: {source}")]
-    Unreadable { what: &'static str, path: PathBuf, source: std::io::Error },
-    #[error("the {what} {path} is no PEM file with one: {source}")]
-    Malformed { what: &'static str, path: PathBuf, source: pem::Error },
+    #[error("cannot read the {what} {path}: {cause}")]
+    Unreadable { what: &'static str, path: PathBuf, cause: std::io::Error },
+    #[error("the {what} {path} is no PEM file with one: {cause}")]
+    Malformed { what: &'static str, path: PathBuf, cause: pem::Error },
     #[error("the certificate {path} holds no certificate (a section BEGIN CERTIFICATE)")]
     NoCertificate { path: PathBuf },
-    #[error("certificate {cert} and key {key} cannot be used together: {source}")]
-    Mismatch { cert: PathBuf, key: PathBuf, source: rustls::Error },
+    #[error("certificate {cert} and key {key} cannot be used together: {cause}")]
+    Mismatch { cert: PathBuf, key: PathBuf, cause: rustls::Error },
 }
 
 /// Whoever renews certificates seldom tells.
@@ -107,16 +107,16 @@ const KEY: &str = "private key (http.tls_key)";
 pub(crate) fn load(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = CertificateDer::pem_slice_iter(&read(CERTIFICATE, cert)?)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|source| TlsError::Malformed { what: CERTIFICATE, path: cert.to_owned(), source })?;
+        .map_err(|cause| TlsError::Malformed { what: CERTIFICATE, path: cert.to_owned(), cause })?;
     if chain.is_empty() {
         return Err(TlsError::NoCertificate { path: cert.to_owned() });
     }
-    let private = PrivateKeyDer::from_pem_slice(&read(KEY, key)?).map_err(|source| TlsError::Malformed {
+    let private = PrivateKeyDer::from_pem_slice(&read(KEY, key)?).map_err(|cause| TlsError::Malformed {
         what: KEY,
         path: key.to_owned(),
-        source,
+        cause,
     })?;
-    let mismatch = |source| TlsError::Mismatch { cert: cert.to_owned(), key: key.to_owned(), source };
+    let mismatch = |cause| TlsError::Mismatch { cert: cert.to_owned(), key: key.to_owned(), cause };
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(mismatch)?
@@ -129,9 +129,5 @@ pub(crate) fn load(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsErro
 }
 
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    files::read(path, files::MAX_SETTINGS).map_err(|source| TlsError::Unreadable {
-        what,
-        path: path.to_owned(),
-        source,
-    })
+    files::read(path, files::MAX_SETTINGS).map_err(|cause| TlsError::Unreadable { what, path: path.to_owned(), cause })
 }

@@ -52,8 +52,13 @@ pub(crate) fn bind_media_tcp(config: &MediaConfig) -> anyhow::Result<TcpListener
         .map_err(|error| explain(error, "TCP", addr, "--media-port or media.tcp_port (media.tcp = false does without)"))
 }
 
+/// Worker threads on a machine with so many cores.
+pub(crate) fn worker_count(config: &MediaConfig, cpus: usize) -> usize {
+    if config.workers == 0 { cpus.clamp(1, MAX_WORKERS) } else { config.workers }
+}
+
 /// The UDP port of worker `index`; 0 stays 0.
-fn worker_port(first: u16, index: usize) -> anyhow::Result<u16> {
+pub(crate) fn worker_port(first: u16, index: usize) -> anyhow::Result<u16> {
     if first == 0 {
         return Ok(0);
     }

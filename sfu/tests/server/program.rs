@@ -52,6 +52,10 @@ fn files_that_cannot_be_read_are_named() {
     }
     assert!(complaint(&["--config", "/nowhere.toml"]).contains("/nowhere.toml"));
     assert!(complaint(&["check-config", "--config", "/dev/zero"]).contains("no regular file"));
+    for args in [["check-config", "--config", "/"], ["check-config", "--config", with_tls("/", "/").path()]] {
+        let text = complaint(&args);
+        assert_eq!(text.matches("directory").count(), 1, "the cause is told once: {text}");
+    }
 }
 
 #[test]
