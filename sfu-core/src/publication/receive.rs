@@ -42,7 +42,7 @@ impl Publication {
         if received.payload.is_empty() {
             let seq = stream.receive_padding(received)?;
             self.relay_padding(layer, seq, ctx);
-            self.hold((layer, self.streams[usize::from(layer)].highest()), Content::Padding(seq), ctx);
+            self.hold_newest(layer, Content::Padding(seq), ctx);
             return Err(DropReason::Padding);
         }
         let spatial_layers = stream.spatial_layers;
@@ -103,8 +103,13 @@ impl Publication {
         }
     }
 
+    /// Lets something wait to be forwarded that has just come.
+    pub(super) fn hold_newest(&mut self, layer: LayerIndex, content: Content, ctx: &mut Context<'_>) {
+        self.hold((layer, self.streams[usize::from(layer)].highest()), content, ctx);
+    }
+
     /// Lets something wait to be forwarded, of a stream whose highest number is `highest`.
-    pub(super) fn hold(&mut self, (layer, highest): (LayerIndex, SeqNo), content: Content, ctx: &mut Context<'_>) {
+    fn hold(&mut self, (layer, highest): (LayerIndex, SeqNo), content: Content, ctx: &mut Context<'_>) {
         let complete = match &content {
             // One that fills a gap has been waited for long enough.
             Content::Packet(packet) => packet.marker || packet.seq < highest || self.kind == MediaKind::Audio,

@@ -43,7 +43,7 @@ impl Publication {
             // What was dropped on the way here cannot be had again.
             self.wish_keyframe(layer, ctx.now, ctx);
         }
-        self.hold((layer, self.streams[usize::from(layer)].highest()), Content::Packet(Packet::clone(packet)), ctx);
+        self.hold_newest(layer, Content::Packet(Packet::clone(packet)), ctx);
         Ok(packet.extensions.audio_level)
     }
 
@@ -55,7 +55,7 @@ impl Publication {
         ctx: &mut Context<'_>,
     ) -> Result<Option<u8>, DropReason> {
         self.streams.get(usize::from(layer)).ok_or(DropReason::UnknownStream)?;
-        self.hold((layer, self.streams[usize::from(layer)].highest()), Content::Padding(seq), ctx);
+        self.hold_newest(layer, Content::Padding(seq), ctx);
         Ok(None)
     }
 

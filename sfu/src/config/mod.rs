@@ -36,7 +36,8 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Whether limits per address leave `ip` alone: this machine's, and those of proxies, which stand for many.
+    /// Whether joins, sessions that never connected and the share of a core are not limited for `ip`: this machine, where
+    /// load tests run, and proxies, which stand for many.
     pub(crate) fn exempts(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.limits.exempt_addresses.iter().chain(&self.http.trusted_proxies).any(|network| network.contains(ip))
@@ -277,7 +278,7 @@ pub(crate) struct LimitsConfig {
     pub(crate) room_joins_per_second: u32,
     /// Hundredths of a core that TLS handshakes and joins of one IPv4 address or IPv6 network of 64 bits may take.
     pub(crate) address_cpu_percent: u32,
-    /// To whom no limit per address applies.
+    /// Whose joins, sessions that never connected and share of a core are not limited per address.
     pub(crate) exempt_addresses: Vec<Network>,
     /// Bytes per second of what a room is told of such changes, to all its participants together.
     pub(crate) room_bytes_per_second: u32,

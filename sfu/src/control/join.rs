@@ -30,6 +30,8 @@ const SECRET_LEN: usize = 24;
 const ENTRY_COST_PER_PARTICIPANT: usize = 256;
 /// Longest name and version of a client's software that is kept.
 const MAX_CLIENT: usize = 128;
+/// Sections that are not used of which a client is told; an offer may have hundreds.
+const MOST_WARNINGS: usize = 8;
 
 /// What somebody wants who enters.
 pub(crate) struct JoinRequest {
@@ -45,9 +47,6 @@ pub(crate) struct JoinRequest {
     /// Where the client is, as far as that is known.
     pub(crate) address: Option<IpAddr>,
 }
-
-/// Sections that are not used of which a client is told; an offer may have hundreds.
-const MOST_WARNINGS: usize = 8;
 
 /// Somebody has entered.
 pub(crate) struct Entered {
@@ -299,7 +298,6 @@ impl Control {
     }
 }
 
-/// Refuses what is the client's mistake whatever the server is like.
 /// Waits for a turn, or for its refusal: whoever is refused waits as long as anybody, since those who ask again at once
 /// would cost more than those who enter.
 async fn await_turn(pace: Result<Duration, ControlError>) -> Result<(), ControlError> {
@@ -307,6 +305,7 @@ async fn await_turn(pace: Result<Duration, ControlError>) -> Result<(), ControlE
     pace.map(drop)
 }
 
+/// Refuses what is the client's mistake whatever the server is like.
 fn check_request(permit: &Permit, request: &JoinRequest) -> Result<(), ControlError> {
     if request.metadata.len() > MAX_METADATA {
         return Err(ControlError::limit(format!("The metadata has more than {MAX_METADATA} bytes.")));
@@ -321,8 +320,7 @@ fn check_request(permit: &Permit, request: &JoinRequest) -> Result<(), ControlEr
 fn check_playable(state: &RoomState, request: &JoinRequest, plan: &JoinPlan) -> Result<(), ControlError> {
     let (Wish::Identity(stream), Some((negotiated, _))) = (&request.wish, &plan.media) else { return Ok(()) };
     let codecs = codecs_of(state, stream);
-    let slots = negotiated.media.sections.iter().filter(|section| section.direction == Direction::Send);
-    let mut formats = slots.flat_map(|section| &section.formats);
+    let mut formats = negotiated.media.sending().flat_map(|slot| &slot.formats);
     if codecs.is_empty() || formats.any(|format| codecs.contains(&format.codec)) {
         return Ok(());
     }
@@ -349,9 +347,8 @@ fn warnings(state: &RoomState, request: &JoinRequest, plan: &JoinPlan) -> Vec<St
         Wish::Nothing | Wish::Publication(_) => Vec::new(),
     };
     let silent = [(MediaKind::Audio, "audio"), (MediaKind::Video, "video")].into_iter().filter_map(|(kind, name)| {
-        let slots = negotiated.media.sections.iter().filter(|slot| slot.direction == Direction::Send);
-        let offered: Vec<Codec> =
-            slots.filter(|slot| slot.kind == kind).flat_map(|slot| &slot.formats).map(|format| format.codec).collect();
+        let of_kind = negotiated.media.sending().filter(|slot| slot.kind == kind);
+        let offered: Vec<Codec> = of_kind.flat_map(|slot| &slot.formats).map(|format| format.codec).collect();
         let mut codecs: Vec<Codec> = published.iter().copied().filter(|codec| codec.kind() == kind).collect();
         codecs.sort_unstable();
         codecs.dedup();

@@ -157,6 +157,11 @@ pub(crate) fn parse_offer(sdp: &str) -> Result<Offer, ControlError> {
 }
 
 impl Media {
+    /// The sections in which we send.
+    pub(crate) fn sending(&self) -> impl Iterator<Item = &MediaSection> {
+        self.sections.iter().filter(|section| section.direction == Direction::Send)
+    }
+
     /// Tells the worker what `change` made of this.
     pub(crate) fn command(&self, room: RoomId, change: Change, worker: &WorkerHandle) {
         let (transport, sections) = (self.transport, self.sections.clone());
@@ -193,7 +198,7 @@ impl Media {
     /// `new_wish`.
     pub(crate) fn slots(&self, old: &[Slot], new_wish: &Wish) -> Vec<Slot> {
         let mut slots: Vec<Slot> = Vec::new();
-        for section in self.sections.iter().filter(|section| section.direction == Direction::Send) {
+        for section in self.sending() {
             let ordinal = slots.iter().filter(|slot| slot.kind == section.kind).count();
             let slot = match old.iter().find(|slot| slot.mid == section.mid && slot.kind == section.kind) {
                 Some(known) => Slot { ordinal, ..known.clone() },
