@@ -28,7 +28,7 @@ fn negotiate(offer: &Offer, previous: &[MediaSection]) -> Option<Vec<MediaSectio
     let mut next = 0;
     let params = AnswerParams {
         ice: &IceCredentials { ufrag: "ours".into(), pwd: "0123456789012345678901".into() },
-        fingerprint: &"sha-256 0A:FF".parse().expect("a fingerprint"),
+        fingerprint: &format!("sha-256 0A{}", ":FF".repeat(31)).parse().expect("a fingerprint"),
         candidates: &[Candidate::host(CandidateProtocol::Udp, SocketAddr::from(([192, 0, 2, 1], 7881)), 1)],
         policy: &MediaPolicy::default(),
         session: 1,
