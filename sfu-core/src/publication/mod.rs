@@ -20,6 +20,7 @@ use crate::peer::Place;
 use crate::receive_stream::ReceiveStream;
 use crate::sender_report::PublisherClock;
 use crate::slab::Key;
+use fan_out::CATCH_UP;
 use pending::PendingPackets;
 use relay_out::Downstream;
 use sfu_rtc::ids::{PayloadType, Rid};
@@ -157,7 +158,7 @@ impl Publication {
     }
 
     /// Lets a subscriber's stream begin as soon as it can: with what is held since a recent keyframe, or with the next
-    /// keyframe, which is asked for. Nothing while the subscriber is not connected.
+    /// keyframe, which is asked for. While the subscriber is not connected, only a far publisher is asked.
     pub(crate) fn begin(&mut self, index: usize, ctx: &mut Context<'_>) {
         // What waits must not come twice, from the history and then as a newcomer.
         self.settle(ctx);
@@ -169,7 +170,17 @@ impl Publication {
         self.retarget(index, ctx);
         if connected {
             self.catch_up(index, ctx);
+        } else if self.is_far(ctx) {
+            self.prepare(index, ctx);
         }
+    }
+
+    /// Whether a keyframe takes so long to come that it is asked for before the subscriber is heard: asked for at its
+    /// first check, a round trip after it was answered, it would come after the keys of a subscriber as far away. From
+    /// nearer publishers it would come too early to be held for it.
+    fn is_far(&self, ctx: &Context<'_>) -> bool {
+        let Source::Peer(publisher) = self.source else { return false };
+        ctx.peers.get(publisher).and_then(|peer| peer.transport.rtt()).is_some_and(|rtt| rtt >= CATCH_UP / 2)
     }
 
     /// Gives back a subscriber's forwarder. Another may take its index; its slot is told.

@@ -374,6 +374,32 @@ fn the_keyframe_is_asked_for_while_the_handshake_is_under_way() {
 }
 
 #[test]
+fn a_far_publisher_is_asked_for_the_keyframe_before_the_subscriber_is_heard() {
+    let mut world = World::new();
+    let camera = world.announce(ROOM, vec![published("0", Video)]);
+    world.clients[camera].answers_late = true;
+    world.connect(camera);
+    world.pass(200);
+    world.clients[camera].answers_late = false;
+    // Whatever is sent to it next shows that its answers are there.
+    world.pass(1_000);
+    let publication = world.publish(camera, "0");
+    let mut source = Vp8Source::new("0", 10);
+    world.send(camera, &source.picture(true));
+    world.pass(1_000);
+    let viewer = world.announce(ROOM, vec![slot("v", Video, SLOT)]);
+    world.assign(viewer, "v", Some(publication));
+    world.pass(200);
+    assert_eq!(world.keyframe_requests(camera), 1);
+    world.check(viewer);
+    world.send(camera, &source.picture(true));
+    world.pass(150);
+    world.connect(viewer);
+    world.drain();
+    assert_eq!((world.clients[viewer].rtp.len(), world.keyframe_requests(camera)), (1, 1));
+}
+
+#[test]
 fn those_who_join_soon_after_a_keyframe_need_no_other() {
     let mut world = World::new();
     let (camera, first) = pair(&mut world);

@@ -30,6 +30,8 @@ pub(crate) struct Client {
     pub(crate) path: NetworkPath,
     /// Whether it answers the server's checks, and what it has to send.
     pub(crate) answers: bool,
+    /// Its answers are on their way for as long as this is set.
+    pub(crate) answers_late: bool,
     pub(crate) outbox: Vec<Vec<u8>>,
     /// Checks sent.
     checks: u64,
@@ -56,6 +58,7 @@ impl Client {
             fingerprint: certificate.fingerprint().clone(),
             path: path(5_000 + number as u16),
             answers: true,
+            answers_late: false,
             outbox: Vec::new(),
             checks: 0,
             dtls: DtlsEndpoint::new(DtlsRole::Client, &certificate, vec![server.fingerprint().clone()], now),

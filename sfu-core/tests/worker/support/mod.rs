@@ -168,6 +168,9 @@ impl World {
                 }
             }
             for client in 0..self.clients.len() {
+                if self.clients[client].answers_late {
+                    continue;
+                }
                 for datagram in std::mem::take(&mut self.clients[client].outbox) {
                     self.give(client, datagram);
                 }
