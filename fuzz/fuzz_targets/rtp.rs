@@ -2,12 +2,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use sfu_rtc::net::DatagramKind;
 use sfu_rtc::rtp::extension::sdes;
 use sfu_rtc::rtp::extension::video_layers_allocation::VideoLayersAllocation;
-use sfu_rtc::rtp::{HeaderWriter, RtpHeader, RtpView, SealedHeader, is_rtcp};
+use sfu_rtc::rtp::{HeaderWriter, RtpHeader, RtpView, SealedHeader};
 
 fuzz_target!(|data: &[u8]| {
-    let _ = is_rtcp(data);
+    let _ = DatagramKind::of(data);
     let sealed = SealedHeader::parse(data);
     let Ok(view) = RtpView::parse(data) else { return };
     let sealed = sealed.expect("what is sound when opened was sound when sealed");

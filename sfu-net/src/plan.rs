@@ -7,8 +7,8 @@
 
 use arrayvec::ArrayVec;
 use sfu_rtc::ids::Ssrc;
-use sfu_rtc::net::{MAX_SEGMENTS, MAX_TRAIN, NetworkPath, Protocol, Transmit, TransmitBatch};
-use sfu_rtc::rtp::{SealedHeader, is_rtcp};
+use sfu_rtc::net::{DatagramKind, MAX_SEGMENTS, MAX_TRAIN, NetworkPath, Protocol, Transmit, TransmitBatch};
+use sfu_rtc::rtp::SealedHeader;
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -78,8 +78,8 @@ impl Message {
 
 /// The source of an RTP packet (RFC 3550 section 5.1), which SRTP leaves readable; `None` for what is none.
 fn ssrc(datagram: &[u8]) -> Option<Ssrc> {
-    let header = SealedHeader::parse(datagram).ok().filter(|_| !is_rtcp(datagram))?;
-    Some(header.ssrc)
+    let is_rtp = DatagramKind::of(datagram) == Some(DatagramKind::Rtp);
+    is_rtp.then(|| SealedHeader::parse(datagram).ok()).flatten().map(|header| header.ssrc)
 }
 
 /// Whether all datagrams of an entry are of the same size.

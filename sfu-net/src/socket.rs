@@ -3,7 +3,7 @@
 use crate::recv::{self, RecvBatch};
 use crate::recv_plain::PlainBatch;
 use crate::send::{SendProgress, SendStats, Sender};
-use sfu_rtc::net::TransmitBatch;
+use sfu_rtc::net::{MEDIA_FIRST_BYTES, TransmitBatch};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -122,8 +122,8 @@ impl UdpSocket {
         let step = |code: u32, jt, jf, k| SockFilter::new(code as u16, jt, jf, k);
         self.socket.attach_filter(&[
             step(load, 0, 0, FIRST_PAYLOAD_BYTE),
-            step(if_at_least, 0, 2, 128),
-            step(if_above, 1, 0, 191),
+            step(if_at_least, 0, 2, u32::from(*MEDIA_FIRST_BYTES.start())),
+            step(if_above, 1, 0, u32::from(*MEDIA_FIRST_BYTES.end())),
             step(result, 0, 0, 0),
             step(result, 0, 0, u32::MAX),
         ])

@@ -1,7 +1,45 @@
-//! Where a datagram comes from or goes to, and the batch in which datagrams leave.
+//! What a datagram is, where it comes from or goes to, and the batch in which datagrams leave.
 
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
+
+/// First bytes of RTP and RTCP (RFC 7983 section 7).
+pub const MEDIA_FIRST_BYTES: RangeInclusive<u8> = 128..=191;
+/// Second bytes of RTCP, its packet types, where RTP has marker bit and payload type (RFC 5761 section 4).
+const RTCP_SECOND_BYTES: RangeInclusive<u8> = 192..=223;
+
+/// Which protocol a datagram belongs to, of those that share a transport (RFC 7983 section 7, RFC 5761 section 4).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum DatagramKind {
+    /// STUN.
+    Stun,
+    /// DTLS.
+    Dtls,
+    /// RTP, sealed or not.
+    Rtp,
+    /// RTCP, sealed or not.
+    Rtcp,
+}
+
+impl DatagramKind {
+    /// By the first two bytes; `None` where it is none of these.
+    pub fn of(datagram: &[u8]) -> Option<Self> {
+        match datagram.first()? {
+            0..=3 => Some(Self::Stun),
+            20..=63 => Some(Self::Dtls),
+            first if MEDIA_FIRST_BYTES.contains(first) => {
+                let is_rtcp = datagram.get(1).is_some_and(|second| RTCP_SECOND_BYTES.contains(second));
+                Some(if is_rtcp { Self::Rtcp } else { Self::Rtp })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it is RTP or RTCP.
+    pub fn is_media(self) -> bool {
+        matches!(self, Self::Rtp | Self::Rtcp)
+    }
+}
 
 /// Transport protocol below ICE.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -149,6 +187,19 @@ impl TransmitBatch {
 mod tests {
     use super::*;
     use std::convert::Infallible;
+
+    #[test]
+    fn datagrams_are_told_apart_by_their_first_bytes() {
+        let kinds = |bytes: RangeInclusive<u8>, kind| bytes.clone().all(|first| DatagramKind::of(&[first]) == kind);
+        assert!(kinds(0..=3, Some(DatagramKind::Stun)) && kinds(4..=19, None));
+        assert!(kinds(20..=63, Some(DatagramKind::Dtls)) && kinds(64..=127, None));
+        assert!(kinds(128..=191, Some(DatagramKind::Rtp)) && kinds(192..=255, None));
+        for second in 0..=255 {
+            let expected = if (192..=223).contains(&second) { DatagramKind::Rtcp } else { DatagramKind::Rtp };
+            assert_eq!(DatagramKind::of(&[0x80, second]), Some(expected), "{second}");
+        }
+        assert_eq!(DatagramKind::of(&[]), None);
+    }
 
     fn path(port: u16) -> NetworkPath {
         NetworkPath {

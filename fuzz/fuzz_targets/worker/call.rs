@@ -8,8 +8,8 @@ use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::dtls::DtlsCertificate;
 use sfu_rtc::ids::{Mid, PayloadType, SeqNo, Ssrc};
 use sfu_rtc::media::MediaKind;
-use sfu_rtc::net::{NetworkPath, TransmitBatch};
-use sfu_rtc::rtp::{HeaderWriter, RtpHeader, SealedHeader, is_rtcp};
+use sfu_rtc::net::{DatagramKind, NetworkPath, TransmitBatch};
+use sfu_rtc::rtp::{HeaderWriter, RtpHeader, SealedHeader};
 use sfu_rtc::time::{Duration, Instant};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
@@ -256,16 +256,16 @@ impl Call {
 
 /// A datagram of a worker, for whom it may concern.
 fn take_datagram(now: Instant, to: &NetworkPath, datagram: &[u8], clients: &mut [Client], sent: &mut SentNumbers) {
-    match datagram.first() {
-        Some(0..=3) => {
+    match DatagramKind::of(datagram) {
+        Some(DatagramKind::Stun) => {
             let client = clients.iter_mut().find(|client| client.path == *to);
             client.into_iter().for_each(|client| client.handle_stun(datagram));
         }
-        Some(20..=63) => {
+        Some(DatagramKind::Dtls) => {
             let client = clients.iter_mut().find(|client| client.path == *to);
             client.into_iter().for_each(|client| client.handle_dtls(now, datagram));
         }
-        Some(128..=191) if !is_rtcp(datagram) => {
+        Some(DatagramKind::Rtp) => {
             let header = SealedHeader::parse(datagram).expect("we send sound headers");
             let first = SeqNo(u64::from(header.seq));
             let owner = path(1_000 + to.remote.port() % 10);

@@ -7,8 +7,8 @@ use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::dtls::{DtlsCertificate, DtlsEndpoint, DtlsOutput, DtlsRole, Fingerprint};
 use sfu_rtc::ice::IceCredentials;
 use sfu_rtc::ids::SeqNo;
-use sfu_rtc::net::{NetworkPath, TransmitBatch};
-use sfu_rtc::rtp::{HeaderWriter, RtpHeader, SealedHeader, is_rtcp};
+use sfu_rtc::net::{DatagramKind, NetworkPath, TransmitBatch};
+use sfu_rtc::rtp::{HeaderWriter, RtpHeader, SealedHeader};
 use sfu_rtc::srtp::{SrtpReceiver, SrtpSender};
 use sfu_rtc::time::Instant;
 
@@ -83,26 +83,28 @@ impl Endpoint {
 
     /// Handles a datagram of the server; media is opened in place.
     pub fn handle_datagram<'a>(&mut self, now: Instant, datagram: &'a mut [u8]) -> Incoming<'a> {
-        match datagram.first() {
-            // RFC 7983 section 7.
-            Some(0..=3) => self.ice.handle(self.path.remote, datagram),
-            Some(20..=63) => {
+        match DatagramKind::of(datagram) {
+            Some(DatagramKind::Stun) => self.ice.handle(self.path.remote, datagram),
+            Some(DatagramKind::Dtls) => {
                 self.dtls_pending = true;
                 // Refused handshakes end by the endpoint's own verdict.
                 let _ = self.dtls.handle_packet(now, datagram);
             }
-            Some(128..=191) => return self.open(datagram).unwrap_or(Incoming::Other),
-            _ => {}
+            Some(DatagramKind::Rtp) => return self.open_rtp(datagram).unwrap_or(Incoming::Other),
+            Some(DatagramKind::Rtcp) => return self.open_rtcp(datagram).unwrap_or(Incoming::Other),
+            None => {}
         }
         Incoming::Other
     }
 
-    fn open<'a>(&mut self, datagram: &'a mut [u8]) -> Result<Incoming<'a>, DropReason> {
+    fn open_rtcp<'a>(&mut self, datagram: &'a mut [u8]) -> Result<Incoming<'a>, DropReason> {
         let (_, receiver) = self.keys.as_mut().ok_or(DropReason::NoKeys)?;
-        if is_rtcp(datagram) {
-            let len = receiver.open_rtcp(datagram)?;
-            return Ok(Incoming::Rtcp(&datagram[..len]));
-        }
+        let len = receiver.open_rtcp(datagram)?;
+        Ok(Incoming::Rtcp(&datagram[..len]))
+    }
+
+    fn open_rtp<'a>(&mut self, datagram: &'a mut [u8]) -> Result<Incoming<'a>, DropReason> {
+        let (_, receiver) = self.keys.as_mut().ok_or(DropReason::NoKeys)?;
         let header = SealedHeader::parse(datagram)?;
         let opened = receiver.open_rtp(datagram, header.header_len, header.ssrc, header.seq)?;
         Ok(Incoming::Rtp(&datagram[..opened.len], opened.seq))

@@ -6,6 +6,7 @@
 //! datagram is handed out alone, and the socket pretends to be empty once after it, which makes the driver finish the
 //! handshake first.
 
+use sfu_rtc::net::DatagramKind;
 use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -17,9 +18,6 @@ use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime, TokioRuntime,
     Transmit,
 };
-
-/// First bytes of DTLS records (RFC 7983).
-const DTLS: std::ops::RangeInclusive<u8> = 20..=63;
 
 #[derive(Debug)]
 pub(super) struct HandshakeFirst(TokioRuntime);
@@ -100,7 +98,7 @@ impl State {
 
     /// Keeps back what follows a DTLS datagram.
     fn split(&mut self, buffer: &[u8], meta: &mut RecvMeta) {
-        if !buffer.first().is_some_and(|byte| DTLS.contains(byte)) {
+        if DatagramKind::of(buffer) != Some(DatagramKind::Dtls) {
             return;
         }
         self.pause = true;

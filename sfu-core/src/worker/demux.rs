@@ -8,14 +8,9 @@ use crate::hash::{SeededMap, SeededState};
 use crate::slab::Key;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ice;
-use sfu_rtc::net::NetworkPath;
+use sfu_rtc::net::{DatagramKind, NetworkPath};
 use sfu_rtc::time::Instant;
 use sfu_rtc::transport::Received;
-
-/// First bytes of STUN (RFC 7983 section 7).
-const STUN: std::ops::RangeInclusive<u8> = 0..=3;
-/// First bytes of RTP and RTCP.
-const RTP: std::ops::RangeInclusive<u8> = 128..=191;
 
 /// Who is reached how.
 #[derive(Debug)]
@@ -77,16 +72,18 @@ impl Demux {
 impl Worker {
     /// Hands a datagram to its transport, and what comes out of it on.
     pub(super) fn dispatch(&mut self, now: Instant, path: &NetworkPath, data: &mut [u8]) -> Result<(), DropReason> {
-        let first = *data.first().ok_or(DropReason::Unclassified)?;
-        let is_stun = STUN.contains(&first);
-        let is_check = is_stun && !ice::is_answer(data);
+        if data.is_empty() {
+            return Err(DropReason::Unclassified);
+        }
+        let kind = DatagramKind::of(data);
+        let is_check = kind == Some(DatagramKind::Stun) && !ice::is_answer(data);
         let key = if is_check { self.find_by_check(now, path, data)? } else { self.find_by_path(path)? };
         let peer = self.peers.get_mut(key).filter(|peer| !peer.closing).ok_or(DropReason::UnvalidatedAddress)?;
         self.at_work = Some(peer.router);
         let received = peer.transport.handle_datagram(now, path, data);
         self.dirty.add(key, peer);
         // Media may be what proves a path.
-        let follow = !RTP.contains(&first) || peer.transport.has_event();
+        let follow = !kind.is_some_and(DatagramKind::is_media) || peer.transport.has_event();
         let handled = match received {
             Received::Rtp(received) => self.on_media(now, key, &received),
             Received::OverLimit(received) => {

@@ -25,11 +25,6 @@ pub(super) const ONE_BYTE_PROFILE: u16 = 0xbede;
 /// "Defined by profile" of the two-byte form; its low four bits belong to the application.
 pub(super) const TWO_BYTE_PROFILE: u16 = 0x1000;
 
-/// Whether a packet of the RTP/RTCP range is RTCP (RFC 5761 section 4): packet types 192 to 223.
-pub fn is_rtcp(buf: &[u8]) -> bool {
-    buf.get(1).is_some_and(|second| (192..=223).contains(second))
-}
-
 /// What must be known of an SRTP packet before it is opened: its padding and payload are still sealed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SealedHeader {

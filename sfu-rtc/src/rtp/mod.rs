@@ -4,7 +4,7 @@ pub mod extension;
 mod header;
 mod writer;
 
-pub use header::{RtpView, SealedHeader, is_rtcp};
+pub use header::{RtpView, SealedHeader};
 pub use writer::{HeaderWriter, RtpHeader, write_padding};
 
 #[cfg(test)]

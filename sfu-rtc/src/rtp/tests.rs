@@ -137,12 +137,6 @@ fn the_writer_refuses_what_cannot_be_written() {
     assert!(RtpView::parse(&out[1..]).is_ok());
 }
 
-#[test]
-fn rtcp_is_told_apart() {
-    assert!(is_rtcp(&[0x80, 200]) && is_rtcp(&[0x81, 192]) && is_rtcp(&[0x81, 223]));
-    assert!(!is_rtcp(&[0x80, 96]) && !is_rtcp(&[0x80, 0x80 | 96]) && !is_rtcp(&[0x80]) && !is_rtcp(&[]));
-}
-
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..200), version in any::<bool>()) {

@@ -6,9 +6,9 @@ use super::{Received, ReceivedRtp, RtcpCompound, RtxOrigin, Transport, Transport
 use crate::drop_reason::DropReason;
 use crate::ice::KnownPath;
 use crate::ids::{SeqNo, Ssrc};
-use crate::net::NetworkPath;
+use crate::net::{DatagramKind, NetworkPath};
 use crate::packet::MAX_PACKET;
-use crate::rtp::{RtpView, SealedHeader, is_rtcp};
+use crate::rtp::{RtpView, SealedHeader};
 use crate::time::Instant;
 
 /// Bytes of the original sequence number at the head of a retransmission (RFC 4588 section 4).
@@ -31,21 +31,20 @@ impl Transport {
         if self.is_closed() {
             return Err(DropReason::NotConnected);
         }
-        // RFC 7983 section 7.
-        let first = *datagram.first().ok_or(DropReason::Unclassified)?;
-        if let 0..=3 = first {
+        let kind = DatagramKind::of(datagram).ok_or(DropReason::Unclassified)?;
+        if kind == DatagramKind::Stun {
             self.handle_stun(now, path, datagram)?;
             return Ok(Received::Nothing);
         }
-        if !matches!(first, 20..=63 | 128..=191) {
-            return Err(DropReason::Unclassified);
-        }
         let known = self.connection.ice.on_datagram(path, datagram.len()).ok_or(DropReason::UnvalidatedAddress)?;
-        if first < 128 {
-            self.handle_dtls(now, (path, known), datagram)?;
-            return Ok(Received::Nothing);
+        match kind {
+            DatagramKind::Stun | DatagramKind::Dtls => {
+                self.handle_dtls(now, (path, known), datagram)?;
+                Ok(Received::Nothing)
+            }
+            DatagramKind::Rtcp => self.receive_rtcp(now, known, datagram),
+            DatagramKind::Rtp => self.receive_rtp(now, known, datagram),
         }
-        if is_rtcp(datagram) { self.receive_rtcp(now, known, datagram) } else { self.receive_rtp(now, known, datagram) }
     }
 
     /// Something authentic came on `path`: it may be proven by that.

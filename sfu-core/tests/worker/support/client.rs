@@ -5,8 +5,8 @@ use sfu_rtc::dtls::{DtlsCertificate, DtlsEndpoint, DtlsRole, Fingerprint};
 use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunWriter, answer_to};
 use sfu_rtc::ice::{IceCredentials, is_answer};
 use sfu_rtc::ids::{PayloadType, SeqNo, Ssrc};
-use sfu_rtc::net::{NetworkPath, Protocol};
-use sfu_rtc::rtp::{HeaderWriter, RtpHeader, RtpView, SealedHeader, is_rtcp};
+use sfu_rtc::net::{DatagramKind, NetworkPath, Protocol};
+use sfu_rtc::rtp::{HeaderWriter, RtpHeader, RtpView, SealedHeader};
 use sfu_rtc::srtp::{MasterKey, SrtpReceiver, SrtpSender};
 use sfu_rtc::time::Instant;
 use std::net::{IpAddr, SocketAddr};
@@ -141,25 +141,25 @@ impl Client {
     /// Takes a datagram from the server.
     pub(crate) fn take(&mut self, now: Instant, datagram: &[u8]) {
         let mut datagram = datagram.to_vec();
-        match datagram[0] {
-            0..=3 if self.answers && !is_answer(&datagram) => {
+        match DatagramKind::of(&datagram).expect("the server sends nothing else") {
+            DatagramKind::Stun if self.answers && !is_answer(&datagram) => {
                 // None to checks that are for somebody else.
                 self.outbox.extend(answer_to(&datagram, self.path.remote, &StunKey::new(&self.local.pwd)));
             }
-            0..=3 => {}
-            20..=63 => {
+            DatagramKind::Stun => {}
+            DatagramKind::Dtls => {
                 let _ = self.dtls.handle_packet(now, &datagram);
                 if self.is_connected() {
                     self.dtls_flight(now);
                 }
             }
-            _ if is_rtcp(&datagram) => {
+            DatagramKind::Rtcp => {
                 let len = self.receiver.as_mut().unwrap().open_rtcp(&mut datagram).unwrap();
                 datagram.truncate(len);
                 self.rtcp.push(datagram);
             }
-            _ if self.loses => self.lost.push(datagram),
-            _ => self.take_rtp(now, datagram),
+            DatagramKind::Rtp if self.loses => self.lost.push(datagram),
+            DatagramKind::Rtp => self.take_rtp(now, datagram),
         }
     }
 

@@ -13,10 +13,10 @@ use crate::ice::is_answer;
 use crate::ice::stun::{IceRole, StunClass, StunKey, StunMessage, StunWriter, answer_to};
 use crate::ids::{Mid, PayloadType, Rid, SeqNo, Ssrc};
 use crate::media::{Codec, MediaKind, PayloadFormat, SsrcPair};
-use crate::net::Protocol;
+use crate::net::{DatagramKind, Protocol};
 use crate::packet::{CarriedExtensions, Packet, PacketPool};
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
-use crate::rtp::{HeaderWriter, RtpHeader, RtpView, SealedHeader, is_rtcp};
+use crate::rtp::{HeaderWriter, RtpHeader, RtpView, SealedHeader};
 use crate::srtp::{SrtpReceiver, SrtpSender};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -334,8 +334,8 @@ impl Client {
 
     fn take(&mut self, now: Instant, datagram: &[u8], answers: &mut Answers) {
         let mut datagram = datagram.to_vec();
-        match datagram[0] {
-            0..=3 if !is_answer(&datagram) => {
+        match DatagramKind::of(&datagram).expect("we send nothing else") {
+            DatagramKind::Stun if !is_answer(&datagram) => {
                 let check = StunMessage::parse(&datagram).unwrap();
                 let username = format!("{}:{}", self.local.ufrag, self.remote.ufrag);
                 assert_eq!(check.username, Some(username.as_str()));
@@ -344,24 +344,24 @@ impl Client {
                 let answer = answer_to(&datagram, self.path.remote, &key).expect("an authentic check");
                 self.outbox.extend(self.answers.then_some(answer));
             }
-            0..=3 => {
+            DatagramKind::Stun => {
                 let reply = StunMessage::parse(&datagram).unwrap();
                 assert_eq!((reply.class, reply.mapped), (StunClass::Success, Some(self.path.remote)));
                 assert!(reply.is_authentic(&StunKey::new(&self.remote.pwd)) && reply.fingerprint_fits());
                 answers.checks += 1;
             }
-            20..=63 => {
+            DatagramKind::Dtls => {
                 let _ = self.dtls.handle_packet(now, &datagram);
                 if self.sender.is_some() {
                     answers.closed |= self.dtls.flight(now).closed.is_some();
                 }
             }
-            _ if is_rtcp(&datagram) => {
+            DatagramKind::Rtcp => {
                 let len = self.receiver.as_mut().unwrap().open_rtcp(&mut datagram).unwrap();
                 datagram.truncate(len);
                 answers.rtcp.push(datagram);
             }
-            _ => {
+            DatagramKind::Rtp => {
                 let header = SealedHeader::parse(&datagram).unwrap();
                 let receiver = self.receiver.as_mut().unwrap();
                 let opened = receiver.open_rtp(&mut datagram, header.header_len, header.ssrc, header.seq).unwrap();

@@ -1,7 +1,8 @@
 //! What the server put on the wire for one member. Headers are in clear even where payloads are not.
 
 use sfu_rtc::ids::{SeqNo, Ssrc};
-use sfu_rtc::rtp::{SealedHeader, is_rtcp};
+use sfu_rtc::net::DatagramKind;
+use sfu_rtc::rtp::SealedHeader;
 use std::collections::{BTreeSet, HashMap};
 
 /// All RTP that was sent to one member.
@@ -21,8 +22,7 @@ struct Sent {
 
 impl Tap {
     pub(super) fn on_datagram(&mut self, datagram: &[u8]) {
-        let is_media = datagram.first().is_some_and(|first| (128..192).contains(first)) && !is_rtcp(datagram);
-        if !is_media {
+        if DatagramKind::of(datagram) != Some(DatagramKind::Rtp) {
             return;
         }
         let Ok(header) = SealedHeader::parse(datagram) else {
