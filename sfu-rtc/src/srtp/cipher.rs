@@ -8,8 +8,7 @@
 //!
 //! The index is the extended sequence number (48 bits), or the SRTCP index (31 bits).
 
-use super::key_derivation::{Label, counter_mode, derive};
-use super::keys::{MasterKey, SrtpProfile};
+use super::keys::{Label, MasterKey, SrtpProfile, counter_mode, derive};
 use super::{RTCP_CLEAR, RTCP_ENCRYPTED, RTCP_INDEX, word};
 use crate::drop_reason::DropReason;
 use crate::prefetch::prefetch;

@@ -10,15 +10,14 @@
 //! ```
 
 mod cipher;
-mod key_derivation;
 mod keys;
-mod receiver;
+mod open;
 mod replay;
-mod sender;
+mod seal;
 
 pub use keys::{KeyingMaterial, MasterKey, SrtpProfile};
-pub use receiver::{Opened, SrtpReceiver};
-pub use sender::SrtpSender;
+pub use open::{Opened, SrtpReceiver};
+pub use seal::SrtpSender;
 
 /// Bytes of an RTCP packet that stay in clear: first word and SSRC of the sender (RFC 3711 section 3.4).
 const RTCP_CLEAR: usize = 8;

@@ -1,4 +1,4 @@
-//! The receiving half.
+//! Opens what a peer sends: whether it is worth authenticating, then whether it is authentic, then in clear.
 
 use super::cipher::Cipher;
 use super::keys::{MasterKey, SrtpProfile};

@@ -1,4 +1,4 @@
-//! The sending half.
+//! Seals what we send, and no index twice.
 
 use super::cipher::Cipher;
 use super::keys::{MasterKey, SrtpProfile};
