@@ -7,30 +7,19 @@
 
 mod config;
 mod connect;
-mod demux;
-mod event;
-mod extensions;
-mod feedback;
-mod inbound;
-mod ingress;
-mod outbound;
 mod receive;
-mod rtcp_queue;
-mod rtt;
-mod sealed_history;
+mod route;
+mod rtcp_in;
+mod rtcp_out;
 mod send;
-mod stats;
 #[cfg(test)]
 mod tests;
 
 pub use crate::pacer::PacketClass;
 pub use config::TransportConfig;
-pub use event::{CloseReason, TransportEvent};
-pub use inbound::{Received, ReceivedRtp, RtcpCompound, RtxOrigin};
-pub use ingress::IngressConfig;
-pub use outbound::{Handover, PayloadEdit, Repeat, RtpOut};
-pub use rtcp_queue::{RtcpQueue, RtcpQueueStats, RtcpSource};
-pub use stats::{TransportCounters, TransportFigures};
+pub use receive::{IngressConfig, Received, ReceivedRtp, RtcpCompound, RtxOrigin};
+pub use rtcp_out::{RtcpQueue, RtcpQueueStats, RtcpSource};
+pub use send::{Handover, PayloadEdit, Repeat, RtpOut};
 
 use crate::bwe::BandwidthEstimator;
 use crate::drop_reason::{DropCounts, DropReason};
@@ -44,13 +33,10 @@ use crate::time::{Duration, Instant};
 use crate::twcc::ArrivalRecorder;
 use crate::units::Bitrate;
 use connect::Connection;
-use demux::StreamTable;
-use extensions::ExtensionIds;
-use feedback::PathState;
-use ingress::Ingress;
-use outbound::Waiting;
-use sealed_history::SealedHistory;
-use send::SectionSender;
+use receive::Ingress;
+use route::{ExtensionIds, StreamTable};
+use rtcp_in::PathState;
+use send::{SealedHistory, SectionSender, Waiting};
 
 /// One peer.
 #[derive(Debug)]
@@ -91,6 +77,88 @@ pub struct TransportParams {
     pub sections: Vec<MediaSection>,
     /// Whom our RTCP is from.
     pub rtcp: RtcpSource,
+}
+
+/// What a transport tells its owner.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TransportEvent {
+    /// The first check has come: the peer is there, and keys will follow within about a round trip. At most once.
+    Reached,
+    /// ICE and DTLS are done; media flows.
+    Connected {
+        /// Path that ICE chose.
+        path: NetworkPath,
+        /// From the transport's making to the first valid check.
+        ice: Duration,
+        /// From the first DTLS packet to the keys.
+        dtls: Duration,
+    },
+    /// The peer's address changed; the call goes on.
+    PathChanged {
+        /// Path from now on.
+        path: NetworkPath,
+    },
+    /// The peer sends more than it may, and what is over that is dropped. Told every 5 s at most.
+    IngressLimited,
+    /// The transport is over; nothing more comes or goes.
+    Closed(CloseReason),
+}
+
+/// Why a transport is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CloseReason {
+    /// No ICE check, or none for too long (consent, RFC 7675).
+    IceTimeout,
+    /// The DTLS handshake failed or took too long, or the peer's certificate is not the one announced.
+    DtlsFailed,
+    /// The peer closed DTLS.
+    PeerClosed,
+    /// We closed it.
+    Local,
+}
+
+/// Counters since the transport's making.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct TransportCounters {
+    /// Authentic RTP packets received.
+    pub rtp_in: u64,
+    /// Of these, retransmissions.
+    pub rtx_in: u64,
+    /// Authentic RTCP datagrams received.
+    pub rtcp_in: u64,
+    /// Bytes received, all kinds of datagrams.
+    pub bytes_in: u64,
+    /// RTP packets sent.
+    pub rtp_out: u64,
+    /// Of these, retransmissions.
+    pub rtx_out: u64,
+    /// RTCP datagrams sent.
+    pub rtcp_out: u64,
+    /// Bytes sent, all kinds of datagrams.
+    pub bytes_out: u64,
+    /// What we asked for.
+    pub requests: RtcpQueueStats,
+}
+
+/// A transport as it is now.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TransportFigures {
+    /// Whether ICE and DTLS are done.
+    pub connected: bool,
+    /// Path in use.
+    pub path: Option<NetworkPath>,
+    /// Round trip, once measured.
+    pub rtt: Option<Duration>,
+    /// Share of packets lost on the way to the peer, by its latest report, 0 to 1.
+    pub loss: f32,
+    /// Estimate of the way to the peer.
+    pub estimate: Option<Bitrate>,
+    /// Bytes waiting in the pacer.
+    pub queued: u64,
+    /// Counters.
+    pub counters: TransportCounters,
+    /// Packets that died inside the transport after they were taken: sealing failed, or its section went.
+    pub drops: DropCounts,
 }
 
 impl Transport {

@@ -1,18 +1,27 @@
-//! The way in: from a datagram to media and reports in clear.
+//! The way in: from a datagram to authentic media and reports in clear.
+//!
+//! Classify (RFC 7983), open, admit, route, and hand up; retransmissions (RFC 4588) are undone on the way.
 
-use super::demux::{self, Route};
-use super::extensions::InboundExtensions;
-use super::{Received, ReceivedRtp, RtcpCompound, RtxOrigin, Transport, TransportEvent};
+use super::route::{self, HeaderExtensions, Route};
+use super::{Transport, TransportEvent};
+use crate::codec::FrameFacts;
 use crate::drop_reason::DropReason;
 use crate::ice::KnownPath;
-use crate::ids::{SeqNo, Ssrc};
+use crate::ids::{PayloadType, Rid, SeqNo, Ssrc};
+use crate::media::Codec;
 use crate::net::{DatagramKind, NetworkPath};
-use crate::packet::MAX_PACKET;
+use crate::packet::{CarriedExtensions, MAX_PACKET, PacketData};
+use crate::rtcp::{self, RtcpView};
 use crate::rtp::{RtpView, SealedHeader};
-use crate::time::Instant;
+use crate::spacing::Spacing;
+use crate::time::{Duration, Instant};
+use crate::units::{Bitrate, DataSize};
+use std::ops::Range;
 
 /// Bytes of the original sequence number at the head of a retransmission (RFC 4588 section 4).
 const OSN_LEN: usize = 2;
+/// The least time between two events that tell of it.
+const TELL_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Transport {
     /// Handles one datagram; SRTP and SRTCP are decrypted in place. Whatever it provokes leaves with the next
@@ -127,10 +136,10 @@ impl Transport {
         view: &RtpView<'d>,
         seq: SeqNo,
         route: Route,
-        extensions: InboundExtensions,
+        extensions: HeaderExtensions,
     ) -> Result<ReceivedRtp<'d>, DropReason> {
         let section = self.sections.get(route.section).ok_or(DropReason::UnknownStream)?;
-        let format = demux::format_of(section, route, view.payload_type()).ok_or(DropReason::UnknownStream)?;
+        let format = route::format_of(section, route, view.payload_type()).ok_or(DropReason::UnknownStream)?;
         let mut received = ReceivedRtp {
             packet,
             payload: view.payload_range(),
@@ -162,5 +171,205 @@ impl Transport {
         let osn = view.payload().first_chunk::<OSN_LEN>().ok_or(DropReason::RtxMalformed)?;
         let (media, highest) = self.streams.media_of(route).ok_or(DropReason::UnknownStream)?;
         Ok((media, highest.extend(u16::from_be_bytes(*osn))))
+    }
+}
+
+/// What a datagram held.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Received<'a> {
+    /// Media.
+    Rtp(ReceivedRtp<'a>),
+    /// Media beyond what the peer may send: dropped, and not to be asked for again.
+    OverLimit(ReceivedRtp<'a>),
+    /// Reports and feedback. Those on congestion were heeded already.
+    Rtcp(RtcpCompound<'a>),
+    /// Something that the transport dealt with by itself.
+    Nothing,
+    /// Nothing of use.
+    Dropped(DropReason),
+}
+
+/// One authentic datagram of RTCP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RtcpCompound<'a>(&'a [u8]);
+
+impl<'a> RtcpCompound<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its packets; the malformed ones as errors.
+    pub fn packets(&self) -> impl Iterator<Item = Result<RtcpView<'a>, DropReason>> + use<'a> {
+        rtcp::compound(self.0)
+    }
+}
+
+/// One received RTP packet.
+///
+/// A retransmission (RFC 4588) looks like the packet that it repeats, but for `rtx`.
+#[derive(Clone, PartialEq, Debug)]
+pub struct ReceivedRtp<'a> {
+    /// The decrypted packet as it came, header and padding included.
+    pub packet: &'a [u8],
+    /// Where in it the payload stands: padding and, for retransmissions, the original sequence number left out.
+    /// Empty where the packet is only padding.
+    pub payload: Range<usize>,
+    /// When it arrived.
+    pub arrival: Instant,
+    /// Index of its section.
+    pub section: usize,
+    /// Its stream within the section; `None` without simulcast.
+    pub rid: Option<Rid>,
+    /// Source of the media stream.
+    pub ssrc: Ssrc,
+    /// Extended sequence number in the media stream.
+    pub seq: SeqNo,
+    /// RTP timestamp.
+    pub timestamp: u32,
+    /// Marker bit.
+    pub marker: bool,
+    /// Payload type of the media.
+    pub payload_type: PayloadType,
+    /// Its codec.
+    pub codec: Codec,
+    /// RTP clock in Hz.
+    pub clock_rate: u32,
+    /// Header extensions to carry on.
+    pub extensions: CarriedExtensions,
+    /// Where it came from if it is a retransmission.
+    pub rtx: Option<RtxOrigin>,
+}
+
+/// The retransmission that carried a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RtxOrigin {
+    /// Its own source.
+    pub ssrc: Ssrc,
+    /// Its own extended sequence number.
+    pub seq: SeqNo,
+}
+
+impl ReceivedRtp<'_> {
+    /// The payload.
+    pub fn payload(&self) -> &[u8] {
+        self.packet.get(self.payload.clone()).unwrap_or_default()
+    }
+
+    /// The dependency descriptor, if it carries one.
+    pub fn dependency_descriptor(&self) -> Option<&[u8]> {
+        let (start, len) = self.extensions.dependency_descriptor?;
+        let start = usize::from(start);
+        self.packet.get(start..start + usize::from(len))
+    }
+
+    /// Writes it into a packet of the pool, with what was learned of its frame. `None` where it is too large.
+    pub fn fill(&self, frame: FrameFacts, data: &mut PacketData) -> Option<()> {
+        data.set_bytes(self.packet, self.payload.clone())?;
+        data.arrival = self.arrival;
+        data.ssrc = self.ssrc;
+        data.payload_type = self.payload_type;
+        data.codec = self.codec;
+        data.seq = self.seq;
+        data.timestamp = self.timestamp;
+        data.marker = self.marker;
+        data.frame = frame;
+        data.extensions = self.extensions.clone();
+        data.repaired = self.rtx.is_some();
+        Some(())
+    }
+}
+
+/// Limits of what a peer sends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IngressConfig {
+    /// Bits per second of RTP: 4K at 60 frames/s from a camera and a screen in 1080p with all their layers.
+    pub bitrate: Bitrate,
+    /// Packets per second of RTP and RTCP: twice what that bitrate comes to in packets of usual size.
+    pub packets: u32,
+    /// So much time's worth may come at once: a keyframe, or what a network held back.
+    pub burst: Duration,
+}
+
+impl Default for IngressConfig {
+    fn default() -> Self {
+        Self { bitrate: Bitrate::from_kbps(20_000), packets: 5_000, burst: Duration::from_secs(1) }
+    }
+}
+
+/// What a peer has sent, against what it may: two token buckets.
+///
+/// What one peer sends is multiplied by all who get it, so it is bounded: in bits, and in packets, which cost more than
+/// their bits. Only what has been authenticated counts, or anybody could use a peer's share up.
+#[derive(Debug)]
+pub(super) struct Ingress {
+    config: IngressConfig,
+    bits: Spacing,
+    packets: Spacing,
+    told: Option<Instant>,
+}
+
+impl Ingress {
+    pub(super) fn new(config: IngressConfig) -> Self {
+        Self { config, bits: Spacing::default(), packets: Spacing::default(), told: None }
+    }
+
+    /// Whether a packet of RTP may come; counts it if so.
+    pub(super) fn admits_rtp(&mut self, now: Instant, bytes: usize) -> bool {
+        let admitted = self.bits.next(now, self.config.burst) == now && self.admits_rtcp(now);
+        if admitted {
+            self.bits.count(now, self.config.bitrate.time_for(DataSize::from_bytes(bytes as u64)));
+        }
+        admitted
+    }
+
+    /// Whether a packet of RTCP may come; counts it if so. Its bits are free, so that whoever sends too much video still
+    /// says what it receives.
+    pub(super) fn admits_rtcp(&mut self, now: Instant) -> bool {
+        let admitted = self.packets.next(now, self.config.burst) == now;
+        if admitted {
+            self.packets.count(now, Duration::from_secs(1) / self.config.packets.max(1));
+        }
+        admitted
+    }
+
+    /// Something was refused. Whether that is to be told.
+    pub(super) fn tells(&mut self, now: Instant) -> bool {
+        let tells = self.told.is_none_or(|told| now - told >= TELL_INTERVAL);
+        if tells {
+            self.told = Some(now);
+        }
+        tells
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of `count` packets of `bytes`, evenly over `seconds`, are admitted.
+    fn admitted(ingress: &mut Ingress, from: u64, seconds: u64, count: u64, bytes: usize) -> u64 {
+        let at = |n: u64| Instant::from_nanos((from * count + n * seconds) * 1_000_000_000 / count);
+        (0..count).filter(|n| ingress.admits_rtp(at(*n), bytes)).count() as u64
+    }
+
+    #[test]
+    fn bits_and_packets_are_bounded_over_time() {
+        let config = IngressConfig::default();
+        let most = admitted(&mut Ingress::new(config), 0, 10, 10 * 20_000, 1_150);
+        assert!((23_500..=24_500).contains(&most), "20 Mbit/s for 10 s and the burst of 1 s, of 184: {most}");
+        let small = admitted(&mut Ingress::new(config), 0, 10, 10 * 20_000, 60);
+        assert!((54_500..=55_500).contains(&small), "5,000 packets/s: {small}");
+        let usual = admitted(&mut Ingress::new(config), 0, 10, 10 * 2_100, 1_150);
+        assert_eq!(usual, 21_000, "19 Mbit/s pass whole");
+    }
+
+    #[test]
+    fn who_sends_too_many_bits_may_still_report() {
+        let mut ingress = Ingress::new(IngressConfig::default());
+        let now = Instant::from_millis(1_000);
+        while ingress.admits_rtp(now, 1_400) {}
+        assert!(ingress.admits_rtcp(now));
+        assert!(ingress.tells(now) && !ingress.tells(now + Duration::from_secs(4)));
+        assert!(ingress.tells(now + Duration::from_secs(5)));
     }
 }

@@ -1,10 +1,11 @@
-//! The way out: from a shared packet to a sealed datagram.
+//! The way out: from a shared packet to a sealed datagram in the batch.
+//!
+//! Past the pacer or through its queue, then write the header, seal the payload behind it, and count.
 
+use super::Transport;
 use super::connect::Connection;
-use super::outbound::Waiting;
-use super::{Handover, Repeat, RtpOut, Transport};
 use crate::drop_reason::DropReason;
-use crate::ids::Ssrc;
+use crate::ids::{PayloadType, SeqNo, Ssrc};
 use crate::media::{Direction, MediaSection, SsrcPair};
 use crate::net::{NetworkPath, TransmitBatch};
 use crate::pacer::PacketClass;
@@ -19,55 +20,69 @@ use crate::time::Instant;
 use crate::units::DataSize;
 use arrayvec::ArrayVec;
 
-/// What we keep of a section that we send.
-///
-/// It lives as long as the section has this source, also while the section is inactive: what reports count goes on where
-/// it was.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(super) struct SectionSender {
-    /// What the section sends with; `None` where it never sent.
-    source: Option<SsrcPair>,
-    /// Media packets sent, as sender reports count them.
-    pub(super) packets: u32,
-    /// Media payload bytes sent, as sender reports count them.
-    pub(super) octets: u32,
-    /// How many more packets carry the MID: media, retransmissions.
-    mid_left: [u32; 2],
-    /// Highest sequence number in the peer's last report.
-    reported: Option<u32>,
+/// How one subscriber gets a packet. The packet itself is shared, and its payload copied only when it is sealed.
+#[derive(Clone, Debug)]
+pub struct RtpOut {
+    /// Index of the section that carries it; it gives MID and extension ids.
+    pub section: usize,
+    /// Source on the subscriber's wire: that of retransmissions for [`PacketClass::Rtx`].
+    pub ssrc: Ssrc,
+    /// Payload type on the subscriber's wire.
+    pub payload_type: PayloadType,
+    /// Extended sequence number on the subscriber's wire. Each source has its own, and never twice the same.
+    pub seq: SeqNo,
+    /// RTP timestamp on the subscriber's wire.
+    pub timestamp: u32,
+    /// Marker bit.
+    pub marker: bool,
+    /// How the payload's beginning differs.
+    pub edit: PayloadEdit,
+    /// Frame number of the dependency descriptor, where it has to be rewritten.
+    pub frame_number: Option<u16>,
+    /// Bytes of padding (RFC 3550 section 5.1), to make packets equal in length that leave as one run.
+    pub padding: u8,
+    /// In which order it leaves.
+    pub class: PacketClass,
+    /// Whether it may be asked for again itself.
+    pub repeat: Repeat,
 }
 
-impl SectionSender {
-    /// The section sends with `source` from now on. The source that it sent with before, where that is another.
-    pub(super) fn set_source(&mut self, source: SsrcPair) -> Option<SsrcPair> {
-        let before = self.source.filter(|before| *before != source);
-        if self.source.is_none_or(|before| before.media != source.media) {
-            *self = Self::default();
-        }
-        self.source = Some(source);
-        before
-    }
+/// How a packet stands to being sent again under its own number, for a peer without retransmissions (RFC 4588).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Repeat {
+    /// It never is.
+    #[default]
+    Never,
+    /// It may be: it is kept as it was sealed.
+    Kept,
+    /// It is, exactly as it was sealed.
+    Again,
+}
 
-    /// So many packets carry the MID: the peer may not know which section the source is of.
-    pub(super) fn announce_mid(&mut self, mid_packets: u32) {
-        self.mid_left = [mid_packets; 2];
-    }
+/// What became of a packet that was handed over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Handover {
+    /// It is in the batch.
+    Sealed,
+    /// It waits for its turn.
+    Queued,
+}
 
-    /// The peer reports on the section's media: it knows the source. How many packets the report covers.
-    pub(super) fn on_report(&mut self, block: &ReportBlock) -> u64 {
-        self.mid_left[0] = 0;
-        let before = self.reported.replace(block.highest_seq);
-        // A report that goes backwards, or ahead of what was sent, covers nothing.
-        let covered = before.map_or(0, |before| block.highest_seq.wrapping_sub(before));
-        if covered > self.packets { 0 } else { u64::from(covered) }
-    }
+/// A packet that waits.
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
+    pub(super) packet: Packet,
+    pub(super) out: RtpOut,
+}
 
-    fn carries_mid(&mut self, class: PacketClass) -> bool {
-        let left = &mut self.mid_left[usize::from(class == PacketClass::Rtx)];
-        let carries = *left > 0;
-        *left = left.saturating_sub(1);
-        carries
-    }
+/// Replaces the first bytes of a payload: a rewritten payload descriptor, behind the original sequence number for
+/// retransmissions.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct PayloadEdit {
+    /// Written instead of what is skipped.
+    pub prefix: ArrayVec<u8, 16>,
+    /// How many bytes of the payload are left out at its beginning.
+    pub skip: u8,
 }
 
 /// Header, extensions and tag of a usual packet, for the pacer's account.
@@ -302,5 +317,112 @@ impl Header<'_> {
             dependency_descriptor::set_frame_number(&mut rewritten, frame_number);
             writer.extension(id, &rewritten);
         }
+    }
+}
+
+/// What we keep of a section that we send.
+///
+/// It lives as long as the section has this source, also while the section is inactive: what reports count goes on where
+/// it was.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct SectionSender {
+    /// What the section sends with; `None` where it never sent.
+    source: Option<SsrcPair>,
+    /// Media packets sent, as sender reports count them.
+    pub(super) packets: u32,
+    /// Media payload bytes sent, as sender reports count them.
+    pub(super) octets: u32,
+    /// How many more packets carry the MID: media, retransmissions.
+    mid_left: [u32; 2],
+    /// Highest sequence number in the peer's last report.
+    reported: Option<u32>,
+}
+
+impl SectionSender {
+    /// The section sends with `source` from now on. The source that it sent with before, where that is another.
+    pub(super) fn set_source(&mut self, source: SsrcPair) -> Option<SsrcPair> {
+        let before = self.source.filter(|before| *before != source);
+        if self.source.is_none_or(|before| before.media != source.media) {
+            *self = Self::default();
+        }
+        self.source = Some(source);
+        before
+    }
+
+    /// So many packets carry the MID: the peer may not know which section the source is of.
+    pub(super) fn announce_mid(&mut self, mid_packets: u32) {
+        self.mid_left = [mid_packets; 2];
+    }
+
+    /// The peer reports on the section's media: it knows the source. How many packets the report covers.
+    pub(super) fn on_report(&mut self, block: &ReportBlock) -> u64 {
+        self.mid_left[0] = 0;
+        let before = self.reported.replace(block.highest_seq);
+        // A report that goes backwards, or ahead of what was sent, covers nothing.
+        let covered = before.map_or(0, |before| block.highest_seq.wrapping_sub(before));
+        if covered > self.packets { 0 } else { u64::from(covered) }
+    }
+
+    fn carries_mid(&mut self, class: PacketClass) -> bool {
+        let left = &mut self.mid_left[usize::from(class == PacketClass::Rtx)];
+        let carries = *left > 0;
+        *left = left.saturating_sub(1);
+        carries
+    }
+}
+
+/// The newest sealed packets of one transport, to be sent again as they are. It takes no memory before the first.
+///
+/// A peer without a format for retransmissions (RFC 4588) gets a lost packet again itself. To seal it anew would use its
+/// SRTP index twice, with other bytes: the number of congestion control and the time of sending differ (RFC 7714 section
+/// 8.1). So what was sealed is kept, and sent again without touching the keys.
+#[derive(Default, Debug)]
+pub(super) struct SealedHistory {
+    /// Source and extended sequence number of each.
+    names: Vec<(Ssrc, SeqNo)>,
+    sealed: Vec<Vec<u8>>,
+    /// Where the next goes, once there are as many as may be.
+    next: usize,
+}
+
+impl SealedHistory {
+    /// Keeps a packet in the place of the oldest, if there are `limit` already.
+    pub(super) fn keep(&mut self, limit: usize, (ssrc, seq): (Ssrc, SeqNo), sealed: &[u8]) {
+        if self.names.len() < limit {
+            self.names.push((ssrc, seq));
+            self.sealed.push(sealed.to_vec());
+            return;
+        }
+        if let (Some(name), Some(place)) = (self.names.get_mut(self.next), self.sealed.get_mut(self.next)) {
+            *name = (ssrc, seq);
+            place.clear();
+            place.extend_from_slice(sealed);
+            self.next = (self.next + 1) % limit.max(1);
+        }
+    }
+
+    /// The packet as it was sealed.
+    pub(super) fn find(&self, ssrc: Ssrc, seq: SeqNo) -> Option<&[u8]> {
+        let at = self.names.iter().position(|name| *name == (ssrc, seq))?;
+        self.sealed.get(at).map(Vec::as_slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_are_kept() {
+        let mut history = SealedHistory::default();
+        for seq in 0..10 {
+            history.keep(4, (Ssrc(1), SeqNo(seq)), &[seq as u8; 3]);
+        }
+        for seq in 0..10 {
+            let kept = (seq >= 6).then_some([seq as u8; 3]);
+            assert_eq!(history.find(Ssrc(1), SeqNo(seq)), kept.as_ref().map(<[u8; 3]>::as_slice));
+        }
+        assert_eq!(history.find(Ssrc(2), SeqNo(9)), None);
+        history.keep(0, (Ssrc(1), SeqNo(99)), &[]);
     }
 }

@@ -1,14 +1,12 @@
-//! What the peer tells of the path to it, and what we tell of the path from it.
+//! What the peer's RTCP says of the path to it: round trip, loss, and what the path carries.
 
-use super::rtt::RttMeter;
 use super::{RtcpCompound, Transport, TransportConfig};
 use crate::bwe::{BandwidthEstimator, LossReport, PacketResult};
-use crate::drop_reason::DropReason;
-use crate::net::{NetworkPath, TransmitBatch};
-use crate::rtcp::{ReportBlock, RtcpView, SenderInfo, TwccFeedback, TwccView};
+use crate::rtcp::{ReportBlock, RtcpView, TwccView};
 use crate::time::{Duration, Instant, NtpTime};
 use crate::twcc::SendHistory;
 use crate::units::{Bitrate, DataSize};
+use arrayvec::ArrayVec;
 
 /// The path to the peer as it is known.
 #[derive(Debug)]
@@ -105,6 +103,11 @@ impl PathState {
         }
     }
 
+    /// A sender report leaves.
+    pub(super) fn on_report_sent(&mut self, now: Instant, ntp: NtpTime) {
+        self.rtt.on_report_sent(now, ntp);
+    }
+
     fn on_loss(&mut self, now: Instant, sum: &LossSum) {
         if sum.expected > 0 {
             self.loss = (sum.lost / sum.expected as f64) as f32;
@@ -142,48 +145,86 @@ impl Transport {
         loss.expected += expected;
         loss.lost += expected as f64 * f64::from(block.fraction_lost) / 256.0;
     }
+}
 
-    /// Adds a sender report on what we send in `section`: at `ntp` its media clock showed `rtp`. Nothing where the
-    /// section has sent nothing.
-    pub fn send_report(&mut self, section: usize, ntp: NtpTime, rtp: u32) {
-        let source = self.sections.get(section).and_then(|section| section.local_ssrcs);
-        let (Some(pair), Some(sender)) = (source, self.senders.get(section)) else { return };
-        if sender.packets > 0 {
-            let (packets, octets) = (sender.packets, sender.octets);
-            self.rtcp.sender_report(SenderInfo { ssrc: pair.media, ntp, rtp, packets, octets });
-        }
-    }
+/// Sender reports remembered. All sources report at the same moment, so these span this many rounds.
+const MAX_REPORTS: usize = 16;
+/// Longer is no round trip but a clock that lies.
+const MAX_RTT: Duration = Duration::from_secs(10);
 
-    /// Queues feedback on what arrived, if it is due.
-    pub(super) fn report_arrivals(&mut self, now: Instant) {
-        let Self { arrivals, rtcp, feedback_count, media_source, .. } = self;
-        arrivals.report(now, |base_seq, arrivals| {
-            let (sender, media, fb_count) = (rtcp.sender(), *media_source, *feedback_count);
-            *feedback_count = feedback_count.wrapping_add(1);
-            rtcp.transport_feedback(&TwccFeedback { sender, media, base_seq, fb_count, arrivals })
-        });
-    }
+/// Round trip between us and the peer, from our sender reports and the peer's answers (RFC 3550 section 6.4.1), and from
+/// our STUN checks.
+#[derive(Default, Debug)]
+pub(super) struct RttMeter {
+    /// Middle of the NTP time of our reports, and when they left.
+    sent: ArrayVec<(u32, Instant), MAX_REPORTS>,
+    smoothed: Option<Duration>,
+}
 
-    pub(super) fn flush_rtcp(&mut self, now: Instant, path: NetworkPath, batch: &mut TransmitBatch) {
-        if self.rtcp.is_empty() {
+impl RttMeter {
+    /// A sender report leaves.
+    pub(super) fn on_report_sent(&mut self, now: Instant, ntp: NtpTime) {
+        let middle = ntp.middle();
+        if self.sent.iter().any(|(known, _)| *known == middle) {
             return;
         }
-        let Self { rtcp, connection, path_state, counters, drops, config, .. } = self;
-        let Some(keys) = connection.keys.as_mut() else { return };
-        rtcp.reports().for_each(|info| path_state.rtt.on_report_sent(now, info.ntp));
-        rtcp.flush(config.max_rtcp, |packet| {
-            if !connection.ice.may_send(&path, packet.len()) {
-                return drops.count(DropReason::UnprovenPath);
-            }
-            let sealed = batch.push(path, |out| {
-                let start = out.len();
-                out.extend_from_slice(packet);
-                keys.sender.seal_rtcp(out, start)
-            });
-            match sealed {
-                Ok(()) => counters.rtcp_out += 1,
-                Err(reason) => drops.count(reason),
-            }
-        });
+        if self.sent.is_full() {
+            self.sent.remove(0);
+        }
+        self.sent.push((middle, now));
+    }
+
+    /// The peer refers to our report `last_sr`, which it held for `delay` (units of 1/65536 s). The new measurement,
+    /// if it is one.
+    pub(super) fn on_block(&mut self, now: Instant, last_sr: u32, delay: u32) -> Option<Duration> {
+        let (_, left) = self.sent.iter().find(|(middle, _)| last_sr != 0 && *middle == last_sr)?;
+        let held = Duration::from_nanos((u64::from(delay) * 1_000_000_000) >> 16);
+        let rtt = now.saturating_since(*left).checked_sub(held)?;
+        self.on_measured(rtt).then_some(rtt)
+    }
+
+    /// The round trip was measured in another way. False where it is none.
+    pub(super) fn on_measured(&mut self, rtt: Duration) -> bool {
+        if rtt >= MAX_RTT {
+            return false;
+        }
+        // An eighth of weight for the newest, as TCP smooths its round trip (RFC 6298).
+        let smoothed = self.smoothed.map_or(rtt, |old| (old * 7 + rtt) / 8);
+        self.smoothed = Some(smoothed);
+        true
+    }
+
+    /// The round trip, smoothed.
+    pub(super) fn rtt(&self) -> Option<Duration> {
+        self.smoothed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_that_the_peer_held_it_is_taken_off() {
+        let mut meter = RttMeter::default();
+        let ntp = NtpTime::from_unix(Duration::from_secs(1_000));
+        meter.on_report_sent(Instant::from_millis(100), ntp);
+        assert_eq!(meter.on_block(Instant::from_millis(400), ntp.middle(), 1 << 14), Some(Duration::from_millis(50)));
+        assert_eq!(meter.on_block(Instant::from_millis(400), 77, 0), None, "not ours");
+        assert_eq!(
+            meter.on_block(Instant::from_millis(400), ntp.middle(), 1 << 20),
+            None,
+            "held longer than it was away"
+        );
+        assert_eq!(meter.rtt(), Some(Duration::from_millis(50)));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut meter = RttMeter::default();
+        for second in 0..100 {
+            meter.on_report_sent(Instant::from_millis(second * 1_000), NtpTime::from_unix(Duration::from_secs(second)));
+        }
+        assert_eq!(meter.sent.len(), MAX_REPORTS);
     }
 }

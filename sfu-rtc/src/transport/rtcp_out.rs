@@ -1,11 +1,61 @@
-//! RTCP waiting to leave, and how it is put together (RFC 3550 section 6.1, RFC 5506).
+//! RTCP that we send: what waits, and how it is put together (RFC 3550 section 6.1, RFC 5506).
 //!
 //! Reports make a compound packet: sender reports, receiver report, names, then feedback. Feedback alone leaves as
 //! a reduced-size packet where that was negotiated (a=rtcp-rsize), else behind an empty report and a name.
 
+use super::Transport;
+use crate::drop_reason::DropReason;
 use crate::ids::Ssrc;
+use crate::net::{NetworkPath, TransmitBatch};
 use crate::rtcp::{self, ReportBlock, SenderInfo, TwccFeedback};
+use crate::time::{Instant, NtpTime};
 use crate::units::Bitrate;
+
+impl Transport {
+    /// Adds a sender report on what we send in `section`: at `ntp` its media clock showed `rtp`. Nothing where the
+    /// section has sent nothing.
+    pub fn send_report(&mut self, section: usize, ntp: NtpTime, rtp: u32) {
+        let source = self.sections.get(section).and_then(|section| section.local_ssrcs);
+        let (Some(pair), Some(sender)) = (source, self.senders.get(section)) else { return };
+        if sender.packets > 0 {
+            let (packets, octets) = (sender.packets, sender.octets);
+            self.rtcp.sender_report(SenderInfo { ssrc: pair.media, ntp, rtp, packets, octets });
+        }
+    }
+
+    /// Queues feedback on what arrived, if it is due.
+    pub(super) fn report_arrivals(&mut self, now: Instant) {
+        let Self { arrivals, rtcp, feedback_count, media_source, .. } = self;
+        arrivals.report(now, |base_seq, arrivals| {
+            let (sender, media, fb_count) = (rtcp.sender(), *media_source, *feedback_count);
+            *feedback_count = feedback_count.wrapping_add(1);
+            rtcp.transport_feedback(&TwccFeedback { sender, media, base_seq, fb_count, arrivals })
+        });
+    }
+
+    pub(super) fn flush_rtcp(&mut self, now: Instant, path: NetworkPath, batch: &mut TransmitBatch) {
+        if self.rtcp.is_empty() {
+            return;
+        }
+        let Self { rtcp, connection, path_state, counters, drops, config, .. } = self;
+        let Some(keys) = connection.keys.as_mut() else { return };
+        rtcp.reports().for_each(|info| path_state.on_report_sent(now, info.ntp));
+        rtcp.flush(config.max_rtcp, |packet| {
+            if !connection.ice.may_send(&path, packet.len()) {
+                return drops.count(DropReason::UnprovenPath);
+            }
+            let sealed = batch.push(path, |out| {
+                let start = out.len();
+                out.extend_from_slice(packet);
+                keys.sender.seal_rtcp(out, start)
+            });
+            match sealed {
+                Ok(()) => counters.rtcp_out += 1,
+                Err(reason) => drops.count(reason),
+            }
+        });
+    }
+}
 
 /// Whom our RTCP is from, beside the sources that send media.
 #[derive(Clone, PartialEq, Eq, Debug)]
