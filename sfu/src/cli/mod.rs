@@ -79,9 +79,7 @@ impl ConfigArgs {
             web_dir: self.web_dir.clone(),
             log_level: self.log.clone(),
         };
-        let environment =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        let mut config = load(self.config.as_deref(), environment, &flags)?;
+        let mut config = load(self.config.as_deref(), std::env::vars_os(), &flags)?;
         if self.dev {
             dev::apply(&mut config, self.bind.is_some(), !self.node_ips.is_empty());
         }

@@ -6,6 +6,7 @@ use super::source::{self, Origin, Setting};
 use super::validate;
 use crate::files;
 use serde_json::Value;
+use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,8 @@ pub(crate) enum ConfigError {
     NoToml { path: PathBuf, text: String },
     #[error("{text} ({origin})")]
     Setting { text: String, origin: Origin },
+    #[error("the environment variable {0} is not UTF-8")]
+    NoText(String),
     #[error("{0}")]
     Invalid(String),
 }
@@ -38,7 +41,7 @@ pub(crate) enum ConfigError {
 /// value of another type than its key's is an error.
 pub(crate) fn load(
     file: Option<&Path>,
-    env: impl IntoIterator<Item = (String, String)>,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
     flags: &Overrides,
 ) -> Result<Config, ConfigError> {
     let schema = Schema::new();
@@ -50,7 +53,7 @@ pub(crate) fn load(
             .map_err(|error| ConfigError::NoToml { path: path.to_owned(), text: error.to_string() })?;
         settings.extend(of_file);
     }
-    settings.extend(source::of_environment(env, &schema));
+    settings.extend(source::of_environment(env, &schema)?);
     settings.extend(source::of_flags(flags));
     let mut config = Config::default();
     for Setting { path, value, origin } in settings {

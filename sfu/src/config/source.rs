@@ -1,8 +1,10 @@
 //! What the sources give: values with their keys, and where each stands.
 
-use super::load::Overrides;
+use super::load::{ConfigError, Overrides};
 use super::schema::{Schema, TEXTS};
+use crate::text::escape;
 use serde_json::{Number, Value};
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
@@ -90,20 +92,25 @@ fn number(text: &str, radix: u32) -> Option<Value> {
 }
 
 /// The settings of environment variables. Those without a level separator (such as SFU_CONFIG) belong to the command
-/// line or to others.
-pub(super) fn of_environment(env: impl IntoIterator<Item = (String, String)>, schema: &Schema) -> Vec<Setting> {
-    let mut settings: Vec<Setting> = env
-        .into_iter()
-        .filter_map(|(name, text)| {
-            let key = name.strip_prefix(ENV_PREFIX).filter(|key| key.contains(ENV_SEPARATOR))?;
-            let path: Vec<String> = key.to_lowercase().split(ENV_SEPARATOR).map(str::to_owned).collect();
-            // A key that nobody knows is told by whoever checks.
-            let value = schema.at(&path).map_or_else(|_| text.clone().into(), |known| interpret(known, &text));
-            Some(Setting { path, value, origin: Origin::Variable(name) })
-        })
-        .collect();
+/// line or to others. One of ours that is not UTF-8 is an error.
+pub(super) fn of_environment(
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+    schema: &Schema,
+) -> Result<Vec<Setting>, ConfigError> {
+    let mut settings = Vec::new();
+    for (name, text) in env {
+        let shown = name.to_string_lossy();
+        let Some(key) = shown.strip_prefix(ENV_PREFIX).filter(|key| key.contains(ENV_SEPARATOR)) else { continue };
+        let (Some(_), Some(text)) = (name.to_str(), text.to_str()) else {
+            return Err(ConfigError::NoText(escape(&shown).into_owned()));
+        };
+        let path: Vec<String> = key.to_lowercase().split(ENV_SEPARATOR).map(str::to_owned).collect();
+        // A key that nobody knows is told by whoever checks.
+        let value = schema.at(&path).map_or_else(|_| text.into(), |known| interpret(known, text));
+        settings.push(Setting { path, value, origin: Origin::Variable(shown.into_owned()) });
+    }
     settings.sort_by(|a, b| a.path.cmp(&b.path));
-    settings
+    Ok(settings)
 }
 
 /// Variables are texts: one is read as what its key takes, where it is that.

@@ -6,6 +6,8 @@ use super::schema::Schema;
 use super::*;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 fn from_text(text: &str) -> Result<Config, ConfigError> {
@@ -16,8 +18,8 @@ fn from_text(text: &str) -> Result<Config, ConfigError> {
     config
 }
 
-fn env(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+fn env(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
 }
 
 #[test]
@@ -70,6 +72,20 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
     let error = load(None, env(&[("SFU_HTTP__PROT", "1")]), &Overrides::default()).unwrap_err();
     let expected = "unknown key `http.prot`; did you mean `http.port`? (environment variable SFU_HTTP__PROT)";
     assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn variables_of_ours_that_are_no_text_are_refused() {
+    let given = |name: &[u8], value: &[u8]| {
+        let pair = (OsString::from_vec(name.into()), OsString::from_vec(value.into()));
+        load(None, [pair], &Overrides::default()).map_err(|error| error.to_string())
+    };
+    let expected = Err("the environment variable SFU_HTTP__PORT is not UTF-8".to_owned());
+    assert_eq!(given(b"SFU_HTTP__PORT", b"80\xff"), expected);
+    let expected = Err("the environment variable SFU_HTTP__PORT\u{fffd} is not UTF-8".to_owned());
+    assert_eq!(given(b"SFU_HTTP__PORT\xff", b"80"), expected);
+    assert_eq!(given(b"OTHERS_HTTP__PORT", b"\xff"), Ok(Config::default()));
+    assert_eq!(given(b"SFU_CONFIG", b"\xff"), Ok(Config::default()), "a path, which the command line reads");
 }
 
 #[test]
