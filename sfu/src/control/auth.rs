@@ -9,10 +9,13 @@ use crate::config::AuthConfig;
 use crate::control::error::ControlError;
 use crate::random;
 use crate::text::misleads;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
@@ -178,12 +181,7 @@ impl Authenticator {
         // The claim names the key that proves the claim: read it first without trust.
         let unverified = jsonwebtoken::dangerous::insecure_decode::<Claims>(token)
             .map_err(|error| unauthenticated(format!("The token cannot be read: {error}.")))?;
-        // RFC 7515 4.1.11: what is named there must be understood, and we know no extensions.
-        if unverified.header.crit.is_some() {
-            return Err(unauthenticated(
-                "The token has critical extensions (crit) that this server does not know.".into(),
-            ));
-        }
+        check_extensions(token)?;
         let issuer = unverified.claims.iss;
         let Some(key) = self.keys.get(&issuer) else {
             return Err(unauthenticated("The token names an API key (iss) that this server does not have.".into()));
@@ -198,6 +196,27 @@ impl Authenticator {
         })?;
         Ok(decoded.claims)
     }
+}
+
+/// Refuses a header that asks for more than RFC 7519 says. `crit` is refused whatever it holds: what it names must be
+/// understood, and we know no extensions; without a name in it, it is malformed (RFC 7515 section 4.1.11). `b64` may be
+/// `true`, its default, and nothing else in a JWT (RFC 7797 section 7).
+fn check_extensions(token: &str) -> Result<(), ControlError> {
+    let header = token.split('.').next().unwrap_or_default();
+    let header: Option<Map<String, Value>> =
+        URL_SAFE_NO_PAD.decode(header).ok().and_then(|json| serde_json::from_slice(&json).ok());
+    let Some(header) = header else {
+        return Err(ControlError::unauthenticated("The token cannot be read: its header is no JSON object."));
+    };
+    if header.contains_key("crit") {
+        let text = "The token has critical extensions (crit) that this server does not know.";
+        return Err(ControlError::unauthenticated(text));
+    }
+    if header.get("b64").is_some_and(|b64| *b64 != true) {
+        let text = "The token's payload is not said to be base64url (b64), which that of a JWT is.";
+        return Err(ControlError::unauthenticated(text));
+    }
+    Ok(())
 }
 
 /// Signs a token.
@@ -387,10 +406,37 @@ mod tests {
 
     #[test]
     fn a_token_with_critical_extensions_is_refused() {
-        let header = Header { crit: Some(vec!["http://example.com/unknown".into()]), ..Header::new(Algorithm::HS256) };
-        let token = jsonwebtoken::encode(&header, &claims(), &EncodingKey::from_secret(SECRET.as_bytes())).unwrap();
-        let error = authenticator().admit(&token, "demo", None).unwrap_err();
-        assert!(error.code == ErrorCode::Unauthenticated && error.message.contains("crit"), "{}", error.message);
+        for (crit, part) in [
+            (r#"["http://example.com/unknown"]"#, "crit"),
+            (r#"["b64"]"#, "crit"),
+            // Malformed.
+            ("[]", "crit"),
+            ("null", "crit"),
+            ("\"exp\"", "cannot be read"),
+            ("[7]", "cannot be read"),
+        ] {
+            let error = authenticator().admit(&with_header("crit", crit), "demo", None).expect_err(crit);
+            assert!(error.code == ErrorCode::Unauthenticated && error.message.contains(part), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn a_payload_that_is_not_base64url_is_refused() {
+        for b64 in ["false", "null", "\"true\"", "1"] {
+            let error = authenticator().admit(&with_header("b64", b64), "demo", None).expect_err(b64);
+            assert!(error.code == ErrorCode::Unauthenticated && error.message.contains("b64"), "{}", error.message);
+        }
+        assert!(authenticator().admit(&with_header("b64", "true"), "demo", None).is_ok(), "the default");
+    }
+
+    /// A good token but for a further parameter in its header.
+    fn with_header(name: &str, value: &str) -> String {
+        let header = format!(r#"{{"alg":"HS256","typ":"JWT","{name}":{value}}}"#);
+        let claims = serde_json::to_string(&claims()).unwrap();
+        let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
+        format!("{message}.{signature}")
     }
 
     #[test]
