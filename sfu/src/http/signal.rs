@@ -3,15 +3,17 @@
 //! A connection that the client closes with code 1000 or 1001 (a page that goes away) has left; any other end counts
 //! as lost and may be resumed.
 
+use super::problem::Problem;
 use super::proxy::ClientAddr;
 use crate::control::{Access, Control, ControlError, Entered, JoinRequest, Next, Outgoing, Rate, Session, Wish};
 use crate::net::Ticket;
 use axum::Extension;
 use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use prost::Message as _;
 use sfu_proto::v1::client_message::Body as Request;
 use sfu_proto::v1::server_message::Body as Reply;
@@ -20,6 +22,7 @@ use sfu_proto::{SUBPROTOCOL_JSON, SUBPROTOCOL_PROTO};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::time::{Duration, timeout};
+use tungstenite::error::{Error as SocketError, ProtocolError};
 
 /// How long a new connection may take to say what it wants.
 const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,8 +51,12 @@ pub(crate) async fn upgrade(
     State(control): State<Arc<Control>>,
     Extension(ticket): Extension<Ticket>,
     Extension(client): Extension<ClientAddr>,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return no_handshake(&rejection).into_response(),
+    };
     let limits = &control.config.limits;
     if control.connections.load(Ordering::Relaxed) >= limits.connections {
         return (StatusCode::SERVICE_UNAVAILABLE, "The server has its maximum of connections; try later.\n")
@@ -76,6 +83,21 @@ pub(crate) async fn upgrade(
         let _counted = counted;
         Connection { socket, encoding, control, ticket, client }.run().await;
     })
+}
+
+/// What is wrong with a request that should have opened a WebSocket, and what would be right.
+fn no_handshake(rejection: &WebSocketUpgradeRejection) -> Problem {
+    use WebSocketUpgradeRejection::{ConnectionNotUpgradable, InvalidWebSocketVersionHeader, MethodNotGet};
+    let problem = Problem::new(rejection.status(), format!("{}.", rejection.body_text()));
+    match rejection {
+        // HEAD, which is routed as GET.
+        MethodNotGet(_) => problem.with(header::ALLOW, HeaderValue::from_static("GET")),
+        // RFC 6455 section 4.4.
+        InvalidWebSocketVersionHeader(_) => problem.with(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
+        // RFC 9110 section 15.5.22.
+        ConnectionNotUpgradable(_) => problem.with(header::UPGRADE, HeaderValue::from_static("websocket")),
+        _ => problem,
+    }
 }
 
 /// Counts a connection for as long as it lives, however it ends.
@@ -105,8 +127,10 @@ struct Connection {
 /// What came in.
 enum Incoming {
     Request(ClientMessage),
-    /// Not readable; why.
-    Unreadable(String),
+    /// Not readable; why, and with which code it ends a connection.
+    Unreadable(String, u16),
+    /// Breaks the rules of WebSocket, so that nothing more can be read. Answered with this code and reason.
+    Violation(u16, &'static str),
     /// Answered by the WebSocket layer.
     Control,
     /// The client has left.
@@ -165,10 +189,14 @@ impl Connection {
             match self.receive().await {
                 Incoming::Request(request) => return Some(request),
                 Incoming::Control => {}
-                Incoming::Unreadable(why) => {
+                Incoming::Unreadable(why, code) => {
                     let error = ControlError::bad_message(why);
                     let _ = self.send(&Outgoing::new(Reply::Error(error.into()))).await;
-                    self.close(close_code::POLICY, "unreadable").await;
+                    self.close(code, "unreadable").await;
+                    return None;
+                }
+                Incoming::Violation(code, reason) => {
+                    self.close(code, reason).await;
                     return None;
                 }
                 Incoming::Lost if self.ticket.is_exhausted() => {
@@ -219,7 +247,11 @@ impl Connection {
                     };
                     (request.id, result)
                 }
-                Incoming::Unreadable(why) => (0, Err(ControlError::bad_message(why))),
+                Incoming::Unreadable(why, _) => (0, Err(ControlError::bad_message(why))),
+                Incoming::Violation(code, reason) => {
+                    self.close(code, reason).await;
+                    return End::Lost;
+                }
                 Incoming::Control if messages.take(1, control.clock.now()) => continue,
                 Incoming::Control => (0, Err(too_fast())),
                 Incoming::Left => {
@@ -247,8 +279,8 @@ impl Connection {
                 match self.receive().await {
                     Incoming::Left => return true,
                     Incoming::Request(request) if matches!(request.body, Some(Request::Leave(_))) => return true,
-                    Incoming::Lost => return false,
-                    Incoming::Request(_) | Incoming::Unreadable(_) | Incoming::Control => {}
+                    Incoming::Lost | Incoming::Violation(..) => return false,
+                    Incoming::Request(_) | Incoming::Unreadable(..) | Incoming::Control => {}
                 }
             }
         };
@@ -294,27 +326,31 @@ impl Connection {
             Some(Ok(message)) => message,
             Some(Err(error)) => {
                 tracing::debug!(%error, "connection");
-                return Incoming::Lost;
+                return violation(error).map_or(Incoming::Lost, |(code, reason)| Incoming::Violation(code, reason));
             }
             None => return Incoming::Lost,
         };
         let decoded = match (message, self.encoding) {
             (Message::Text(text), Encoding::Json) => {
-                serde_json::from_str::<ClientMessage>(&text).map_err(|error| error.to_string())
+                serde_json::from_str::<ClientMessage>(&text).map_err(|error| (error.to_string(), close_code::INVALID))
             }
             (Message::Binary(bytes), Encoding::Proto) => {
-                ClientMessage::decode(bytes).map_err(|error| error.to_string())
+                ClientMessage::decode(bytes).map_err(|error| (error.to_string(), close_code::INVALID))
             }
-            (Message::Text(_) | Message::Binary(_), _) => Err("the frame is not of the kind that was agreed on".into()),
+            (Message::Text(_) | Message::Binary(_), _) => {
+                Err(("the frame is not of the kind that was agreed on".into(), close_code::UNSUPPORTED))
+            }
             (Message::Ping(_) | Message::Pong(_), _) => return Incoming::Control,
             (Message::Close(frame), _) => {
+                // The library has an answer ready (RFC 6455 section 5.5.1). Nobody waits for a client that takes none.
+                let _ = self.socket.flush().now_or_never();
                 let left = frame.is_some_and(|frame| matches!(frame.code, close_code::NORMAL | close_code::AWAY));
                 return if left { Incoming::Left } else { Incoming::Lost };
             }
         };
         match decoded {
             Ok(message) => Incoming::Request(message),
-            Err(why) => Incoming::Unreadable(format!("The message cannot be read: {why}.")),
+            Err((why, code)) => Incoming::Unreadable(format!("The message cannot be read: {why}."), code),
         }
     }
 
@@ -323,6 +359,20 @@ impl Connection {
         // Nothing is lost if the client is gone already.
         let _ = timeout(SEND_TIMEOUT, self.socket.send(Message::Close(Some(frame)))).await;
         let _ = timeout(SEND_TIMEOUT, self.socket.close()).await;
+    }
+}
+
+/// How a connection is closed that can be read no further (RFC 6455 section 7.4.1): code and reason. `None` where there
+/// is nobody to be told.
+fn violation(error: axum::Error) -> Option<(u16, &'static str)> {
+    match error.into_inner().downcast_ref::<SocketError>()? {
+        SocketError::Capacity(_) => Some((close_code::SIZE, "larger than limits.message_bytes")),
+        SocketError::Utf8(_) => Some((close_code::INVALID, "not UTF-8")),
+        SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::ReceivedAfterClosing) => {
+            None
+        }
+        SocketError::Protocol(_) => Some((close_code::PROTOCOL, "not as RFC 6455 says")),
+        _ => None,
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod admin;
 mod admission;
+mod closing;
 mod files;
 mod harness;
 mod media;
