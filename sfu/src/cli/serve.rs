@@ -127,7 +127,9 @@ async fn goodbye(control: &Control, server: tokio::task::JoinHandle<()>, stop: w
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let _ = stop.send(true);
-    let _ = tokio::time::timeout_at(deadline, server).await;
+    if tokio::time::timeout_at(deadline, server).await.is_err() {
+        tracing::info!("requests under way are not waited for any longer");
+    }
 }
 
 /// Workers with their threads, and the port of ICE-TCP.

@@ -104,7 +104,8 @@ impl Door {
         let mut stream = Metered::new(stream, ticket.allowance());
         let mut client = ClientAddr(peer.ip().to_canonical());
         if self.proxies.speak_proxy_protocol(peer.ip()) {
-            match proxy::read_header(&mut stream).await {
+            let Some(header) = self.unless_stopped(proxy::read_header(&mut stream)).await else { return };
+            match header {
                 Ok(Some(source)) => {
                     client = ClientAddr(source.to_canonical());
                     ticket.counts_for(client.0);
@@ -121,11 +122,21 @@ impl Door {
                 };
                 self.turns.count_connection(client.0);
                 let handshake = TlsAcceptor::from(tls.current()).accept_with(stream, limit);
-                match self.turns.drive(client.0, handshake).await {
+                let Some(handshake) = self.unless_stopped(self.turns.drive(client.0, handshake)).await else { return };
+                match handshake {
                     Ok(stream) => self.speak(stream, client, ticket).await,
                     Err(error) => tracing::debug!(%error, "TLS handshake"),
                 }
             }
+        }
+    }
+
+    /// What comes of `work`, before there is a request to be answered; `None` once the server stops.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            result = work => Some(result),
+            _ = stop.wait_for(|stop| *stop) => None,
         }
     }
 

@@ -128,6 +128,12 @@ impl Server {
     /// Ends the server; what it has logged.
     pub(crate) fn stop_and_read_log(mut self) -> String {
         self.child.kill().unwrap();
+        self.wait_and_read_log()
+    }
+
+    /// Waits for the end; what the server has logged.
+    pub(crate) fn wait_and_read_log(mut self) -> String {
+        self.child.wait().unwrap();
         std::mem::replace(&mut self.log, std::thread::spawn(String::new)).join().unwrap()
     }
 

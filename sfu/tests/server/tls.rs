@@ -36,12 +36,16 @@ fn fixture(name: &str) -> String {
 }
 
 #[tokio::test]
-async fn handshakes_that_never_come_keep_nobody_out() {
+async fn handshakes_that_never_come_keep_nobody_out_and_hold_no_end_up() {
     let server =
         Server::configured(&format!("[http]\ntls_cert = '{FIXTURES}/cert.pem'\ntls_key = '{FIXTURES}/key.pem'"));
     let _held: Vec<_> = (0..300).map(|_| std::net::TcpStream::connect(server.http).unwrap()).collect();
     let mut tls = connect(&server, &fixture("cert.pem")).await.unwrap();
     assert_eq!(ask(&mut tls).await, "HTTP/1.1 200 OK");
+    drop(tls);
+    server.signal("TERM");
+    let log = server.wait_and_read_log();
+    assert!(log.contains("stopped") && !log.contains("not waited for"), "it ends without them: {log}");
 }
 
 #[tokio::test]
