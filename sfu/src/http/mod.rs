@@ -27,10 +27,11 @@ pub(crate) use {
     signal::{handle, join_request},
 };
 
+use self::problem::Problem;
 use crate::control::Control;
 use crate::net::Connections;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -71,6 +72,7 @@ fn finish(routes: Router<Arc<Control>>, control: &Arc<Control>, connections: &Ar
     let limits = &control.config.limits;
     let life = Duration::from_millis(control.config.http.metrics_interval_millis);
     let routes = routes
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(limits.body_bytes))
         .layer(Extension(Arc::clone(connections)))
         .layer(Extension(Arc::new(health::Answer::new(life))))
@@ -83,6 +85,11 @@ fn finish(routes: Router<Arc<Control>>, control: &Arc<Control>, connections: &Ar
 
 async fn openapi() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
+}
+
+/// The library adds what is allowed.
+async fn method_not_allowed() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Nothing is done here by this method; see Allow.")
 }
 
 /// Browsers shall take our files for what we say they are, show them in no foreign frame, and load nothing else.

@@ -1,5 +1,6 @@
 //! The page: the files of `web/`, carried in the binary, or read from a folder while somebody works on them.
 
+use super::problem::Problem;
 use crate::control::Control;
 use crate::files;
 use axum::body::Bytes;
@@ -39,7 +40,8 @@ pub(crate) async fn serve(
     headers: HeaderMap,
 ) -> Response {
     if method != Method::GET && method != Method::HEAD {
-        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD")]).into_response();
+        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Pages are read, by GET or HEAD.");
+        return problem.with(header::ALLOW, HeaderValue::from_static("GET, HEAD")).into_response();
     }
     let name = match uri.path().trim_start_matches('/') {
         "" => "index.html",

@@ -1,6 +1,6 @@
 //! The admin API, and what describes it.
 
-use crate::harness::{Response, Server, admin_token, token};
+use crate::harness::{PLAYER, PUBLISHER, Response, Server, admin_token, token};
 use serde_json::{Value, json};
 
 fn call(server: &Server, method: &str, path: &str, body: &str) -> Response {
@@ -99,7 +99,8 @@ fn the_description_describes_what_is_there() {
             let bearer = format!("Bearer {}", admin_token());
             let headers = [("Authorization", bearer.as_str())];
             let response = server.request(&method.to_uppercase(), &path, &headers, "");
-            assert_ne!(response.status, 405, "{method} {path}");
+            let status = response.status.to_string();
+            assert!(operation["responses"].get(&status).is_some(), "{method} {path} gave {status}");
             assert!(!response.body.contains("no such page"), "{method} {path}: {response:?}");
             assert!(operation["summary"].is_string() && operation["responses"].is_object(), "{method} {path}");
         }
@@ -107,6 +108,71 @@ fn the_description_describes_what_is_there() {
     let mut missing = Vec::new();
     references(&description, &description, &mut missing);
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[tokio::test]
+async fn the_description_lists_the_refusals() {
+    let server = Server::configured("[limits]\nbody_bytes = 20000\n");
+    let description = server.get("/v1/openapi.json").json();
+    let (_alice, joined) = server.join("demo", json!({ "token": token(json!({})) })).await;
+    let publication = joined["publications"][0]["id"].as_str().unwrap();
+    let directive = format!("/v1/admin/rooms/demo/publications/{publication}/directive");
+    let (sdp, text) = ("application/sdp", "text/plain");
+    let (cam, admin) = (token(json!({ "sub": "cam" })), admin_token());
+    let unusable = PUBLISHER.replace("m=audio", "m=text").replace("m=video", "m=text");
+    let large = "x".repeat(30_000);
+    let fragment = format!("a=ice-ufrag:newu\r\na=ice-pwd:{}\r\n", "0".repeat(22));
+    let session = {
+        let bearer = format!("Bearer {cam}");
+        let headers = [("Authorization", bearer.as_str()), ("Content-Type", sdp)];
+        server.request("POST", "/whip/demo/cam", &headers, PUBLISHER).header("location").unwrap().to_owned()
+    };
+    let (whip, whep) = ("/whip/{room}/{stream}", "/whep/{room}/{stream}");
+    let at_session = "/whip/{room}/{stream}/{session}";
+    let (rooms, direct) = ("/v1/admin/rooms", "/v1/admin/rooms/{room}/publications/{publication}/directive");
+    for (method, described, path, token, content, body, status) in [
+        ("POST", whip, "/whip/demo/..", &*cam, sdp, PUBLISHER, 400),
+        ("POST", whip, "/whip/demo/cam", "", sdp, PUBLISHER, 401),
+        ("POST", whip, "/whip/demo/other", &cam, sdp, PUBLISHER, 403),
+        ("POST", whip, "/whip/demo/cam", &cam, sdp, &unusable, 406),
+        ("POST", whip, "/whip/demo/cam", &cam, sdp, &large, 413),
+        ("POST", whip, "/whip/demo/cam", &cam, text, PUBLISHER, 415),
+        ("POST", whip, "/whip/demo/cam", &cam, sdp, "nonsense", 422),
+        ("POST", whep, "/whep/demo/nobody", &cam, sdp, PLAYER, 404),
+        ("PATCH", at_session, &session, &cam, "application/trickle-ice-sdpfrag", &fragment, 428),
+        ("PATCH", at_session, &session, "garbage", text, "", 401),
+        ("DELETE", at_session, "/whip/demo/cam/nobody", "", text, "", 404),
+        ("DELETE", at_session, "/whip/demo/cam/%ff", "", text, "", 400),
+        ("POST", rooms, rooms, &cam, "application/json", "{}", 403),
+        ("POST", rooms, rooms, &admin, "application/json", "{", 400),
+        ("POST", rooms, rooms, &admin, "application/json", &large, 413),
+        ("POST", direct, &directive, &admin, text, "{}", 415),
+        ("POST", direct, &directive, &admin, "application/json", r#"{"nonsense":1}"#, 422),
+    ] {
+        let bearer = format!("Bearer {token}");
+        let headers = [("Authorization", bearer.as_str()), ("Content-Type", content)];
+        let response = server.request(method, path, &headers, body);
+        assert_eq!(response.status, status, "{method} {path}: {response:?}");
+        let responses = &description["paths"][described][method.to_lowercase()]["responses"];
+        assert!(responses.get(status.to_string()).is_some(), "{method} {path}: {status} is not described");
+    }
+}
+
+#[test]
+fn another_method_is_told_which_ones_there_are() {
+    let server = Server::configured("");
+    for (method, path, allowed) in [
+        ("POST", "/", "GET, HEAD"),
+        ("DELETE", "/healthz", "GET,HEAD"),
+        ("HEAD", "/v1/join", "GET"),
+        ("GET", "/whip/demo/cam", "POST,OPTIONS"),
+        ("PUT", "/whip/demo/cam/session", "PATCH,DELETE,OPTIONS"),
+        ("PATCH", "/v1/admin/rooms", "GET,HEAD,POST"),
+    ] {
+        let response = server.request(method, path, &[], "");
+        assert_eq!((response.status, response.header("allow")), (405, Some(allowed)), "{method} {path}");
+        assert!(method == "HEAD" || response.detail().ends_with('.'), "{method} {path}: {response:?}");
+    }
 }
 
 /// References to schemas that are not there.
