@@ -1,4 +1,4 @@
-//! What the control plane tells a worker. Commands are carried out in order and never fail loudly: one that names
+//! What the control plane orders of a worker. Commands are carried out in order and never fail loudly: one that names
 //! something unknown (it may have gone meanwhile) is ignored and counted.
 
 use crate::ids::{PublicationId, RoomId, TransportId, WorkerId};
@@ -16,7 +16,7 @@ pub enum Command {
         /// Its name.
         room: RoomId,
     },
-    /// Ends a room with all its transports; each is told by DTLS close_notify.
+    /// Ends a room with all its transports; each peer gets a DTLS close_notify.
     CloseRoom {
         /// Which.
         room: RoomId,
@@ -123,7 +123,7 @@ pub enum Command {
         origin: WorkerId,
         /// Transport of that peer.
         sender: TransportId,
-        /// Sound or picture.
+        /// Audio or video.
         kind: MediaKind,
         /// Simulcast layers, lowest first; empty without simulcast.
         rids: Vec<Rid>,

@@ -15,7 +15,7 @@ pub struct WorkerConfig {
     pub max_rooms: usize,
     /// Most transports: at 100 kB each, this is a gigabyte, and no core carries so many peers that send.
     pub max_transports: usize,
-    /// Most publications of one transport: camera, screen and sound of both, and as many again.
+    /// Most publications of one transport: camera, screen and audio of both, and as many again.
     pub max_publications: usize,
     /// Most sections of one transport, slots included.
     pub max_sections: usize,
@@ -26,7 +26,7 @@ pub struct WorkerConfig {
     /// Most packets that all publications together keep, 1.6 kB each. 128 Ki cover 300 Mbit/s of 1,100-byte packets
     /// for four seconds.
     pub max_packets: usize,
-    /// How long packets are kept for sending again. A receiver that was told `rtx-time` waits up to three times as
+    /// How long packets are kept for sending again. A receiver with a negotiated `rtx-time` waits up to three times as
     /// long before it gives up; with 200 ms announced, and a round trip on top, this serves the last of its requests.
     pub history: Duration,
     /// Most packets that one received layer keeps: one second of 9 Mbit/s.

@@ -79,7 +79,7 @@ impl Context<'_> {
         self.batch.as_ref().is_some_and(|batch| batch.len() >= FULL_BATCH)
     }
 
-    /// Lets a peer settle what became due.
+    /// Schedules a peer.
     pub(crate) fn wake(&mut self, key: Key) {
         if let Some(peer) = self.peers.get_mut(key) {
             self.dirty.add(key, peer);
@@ -91,7 +91,7 @@ impl Context<'_> {
     }
 }
 
-/// Peers that have something to send or to settle, each once; those with sound to send first.
+/// Peers that have something to do or to send, each once; those with audio to send first.
 #[derive(Default, Debug)]
 pub(crate) struct DirtyList {
     urgent: VecDeque<Key>,
@@ -115,7 +115,7 @@ impl DirtyList {
         }
     }
 
-    /// The peer has sound to send.
+    /// The peer has audio to send.
     pub(crate) fn add_urgent(&mut self, key: Key, peer: &mut Peer) {
         if !std::mem::replace(&mut peer.dirty.urgent, true) {
             self.urgent.push_back(key);
@@ -140,8 +140,8 @@ impl DirtyList {
     }
 
     /// A peer of `room` that was popped has sent so much.
-    pub(crate) fn note_sent(&mut self, room: Key, bytes: usize) {
-        self.turn.note(room, bytes);
+    pub(crate) fn record_sent(&mut self, room: Key, bytes: usize) {
+        self.turn.record(room, bytes);
     }
 
     /// The batch is full.

@@ -1,4 +1,4 @@
-//! What a worker tells the control plane.
+//! What a worker reports to the control plane.
 
 use crate::ids::{PublicationId, RoomId, TransportId};
 use crate::overload::Stage;
@@ -37,7 +37,7 @@ pub enum Event {
         /// Why.
         reason: CloseReason,
     },
-    /// The peer sends more than it may, and what is over that is dropped. Told every 5 s at most.
+    /// The peer sends more than it may, and what is over that is dropped. Reported every 5 s at most.
     IngressLimited {
         /// Which.
         transport: TransportId,
@@ -49,7 +49,7 @@ pub enum Event {
         /// Publications with their loudness from 0 to 1.
         speakers: Vec<(PublicationId, f32)>,
     },
-    /// A publication's first packet of a codec arrived. Told at most once a second, the newest wins.
+    /// A publication's first packet of a codec arrived. Reported at most once a second, the newest wins.
     PublicationCodec {
         /// Its publisher's.
         transport: TransportId,
@@ -68,7 +68,7 @@ pub enum Event {
         publication: PublicationId,
     },
     /// A slot can carry nothing of its publication, which is sent in a format that the subscriber does not have; or it can
-    /// again, which it is taken to unless this was told.
+    /// again, which is assumed unless this was reported.
     SlotPlayable {
         /// Subscriber.
         transport: TransportId,

@@ -22,7 +22,7 @@ use sfu_rtc::packet::Packet;
 use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::transport::{PacketClass, PayloadEdit, Repeat, RtpOut};
 
-/// The least that timestamps advance at a switch. Two pictures must not share one; of sound, a frame of the usual
+/// The least that timestamps advance at a switch. Two frames must not share one; of audio, a frame of the usual
 /// length was sent last.
 const LEAST_STEP_VIDEO: Duration = Duration::from_millis(1);
 const LEAST_STEP_AUDIO: Duration = Duration::from_millis(20);
@@ -68,7 +68,7 @@ pub(crate) struct Forwarder {
     pub(crate) granted: Option<usize>,
     /// The newest keyframe: its timestamp, and when its newest packet went out.
     keyframe: Option<(u32, Instant)>,
-    wishes: ReceiverBudget,
+    keyframe_budget: ReceiverBudget,
     /// What is left out, since the worker has no time for it.
     pub(crate) shed: Shed,
 }
@@ -114,7 +114,7 @@ impl Forwarder {
             preference: LayerPreference::default(),
             granted: None,
             keyframe: None,
-            wishes: ReceiverBudget::default(),
+            keyframe_budget: ReceiverBudget::default(),
             shed: Shed::Nothing,
         }
     }
@@ -235,7 +235,7 @@ impl Forwarder {
             self.switch(layer, packet, streams);
         }
         let sent = self.rewriter.forward(packet)?;
-        self.note(now, layer, packet, marker, &sent);
+        self.record(now, layer, packet, marker, &sent);
         let announce = switch && std::mem::take(&mut self.announce);
         let class = if self.kind == MediaKind::Audio { PacketClass::Audio } else { PacketClass::Video };
         let mut out = self.packet_out(packet, format.media, marker, &sent, class);
@@ -292,14 +292,19 @@ impl Forwarder {
     }
 
     /// When the subscriber's request for a keyframe counts; `None` where it has just been sent one.
-    pub(crate) fn admit_wish(&self, now: Instant, rtt: Duration, config: &KeyframeConfig) -> Option<Instant> {
+    pub(crate) fn admit_keyframe_request(
+        &self,
+        now: Instant,
+        rtt: Duration,
+        config: &KeyframeConfig,
+    ) -> Option<Instant> {
         let answered = self.keyframe.is_some_and(|(_, at)| now - at < config.answer_window(rtt));
-        (!answered && self.is_active()).then(|| self.wishes.next(now, config))
+        (!answered && self.is_active()).then(|| self.keyframe_budget.next(now, config))
     }
 
     /// A publisher is asked at `at` because of the subscriber.
-    pub(crate) fn count_wish(&mut self, at: Instant, config: &KeyframeConfig) {
-        self.wishes.count(at, config);
+    pub(crate) fn count_keyframe_request(&mut self, at: Instant, config: &KeyframeConfig) {
+        self.keyframe_budget.count(at, config);
     }
 
     /// What a timestamp of stream `layer` is on the slot, if the slot carries that stream.
@@ -347,7 +352,7 @@ impl Forwarder {
         Some(to.translate(from, packet.timestamp).wrapping_add(offset))
     }
 
-    fn note(&mut self, now: Instant, layer: LayerIndex, packet: &Packet, marker: bool, sent: &Rewritten) {
+    fn record(&mut self, now: Instant, layer: LayerIndex, packet: &Packet, marker: bool, sent: &Rewritten) {
         self.packets += 1;
         let sent_until = &mut self.sent_until[usize::from(layer)];
         *sent_until = packet.seq.next().max(*sent_until);

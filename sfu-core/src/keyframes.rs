@@ -30,7 +30,7 @@ pub struct KeyframeConfig {
     /// The round trip counts up to this much there, so that a stale measurement does not hide a real need.
     pub max_answer_window: Duration,
     /// Time between two keyframes that are asked for because of the same subscriber's requests, on average: one whose
-    /// path loses every keyframe must not spoil the picture of the others.
+    /// path loses every keyframe must not spoil the video of the others.
     pub receiver_average: Duration,
     /// So many may come faster: a subscriber who lost something waits for no more than the publisher's answer.
     pub receiver_burst: u32,
@@ -68,9 +68,9 @@ fn ahead(average: Duration, burst: u32) -> Duration {
 /// Requests to one source.
 #[derive(Debug)]
 pub(crate) struct KeyframeRequester {
-    wanted: bool,
+    needed: bool,
     /// A subscriber asked for it, who may hear nothing else until it comes.
-    wished: bool,
+    requested: bool,
     sent_at: Option<Instant>,
     sent: Spacing,
     /// Requests since the last keyframe.
@@ -84,8 +84,8 @@ pub(crate) struct KeyframeRequester {
 impl Default for KeyframeRequester {
     fn default() -> Self {
         Self {
-            wanted: false,
-            wished: false,
+            needed: false,
+            requested: false,
             sent_at: None,
             sent: Spacing::default(),
             attempts: 0,
@@ -98,25 +98,25 @@ impl Default for KeyframeRequester {
 impl KeyframeRequester {
     /// Someone needs a keyframe from `at` on. Whether a request goes out for that: not where one is out, or goes out
     /// before.
-    pub(crate) fn request(&mut self, at: Instant, config: &KeyframeConfig) -> bool {
+    pub(crate) fn need(&mut self, at: Instant, config: &KeyframeConfig) -> bool {
         let at = self.earliest(at, config).max(self.patient_until);
-        let sooner = !self.wanted || at < self.due;
+        let sooner = !self.needed || at < self.due;
         if sooner {
             self.due = at;
         }
-        self.wanted = true;
+        self.needed = true;
         sooner
     }
 
-    /// Like [`Self::request`] for a subscriber who asks, and may not ask again.
-    pub(crate) fn wish(&mut self, at: Instant, config: &KeyframeConfig) -> bool {
-        self.wished = true;
-        self.request(at, config)
+    /// Like [`Self::need`] for a subscriber who asks, and may not ask again.
+    pub(crate) fn request(&mut self, at: Instant, config: &KeyframeConfig) -> bool {
+        self.requested = true;
+        self.need(at, config)
     }
 
     /// Whether a subscriber asked for the keyframe that is wanted.
-    pub(crate) fn is_wished(&self) -> bool {
-        self.wished
+    pub(crate) fn is_requested(&self) -> bool {
+        self.requested
     }
 
     /// A keyframe began to arrive.
@@ -132,7 +132,7 @@ impl KeyframeRequester {
 
     /// Nobody needs one any more. Whoever does next finds the source as it is: asked, answering or not.
     pub(crate) fn cancel(&mut self) {
-        (self.wanted, self.wished) = (false, false);
+        (self.needed, self.requested) = (false, false);
         self.due = Instant::NEVER;
     }
 
@@ -148,7 +148,7 @@ impl KeyframeRequester {
         self.attempts = self.attempts.saturating_add(1);
         if self.attempts >= config.max_attempts {
             // Subscribers who asked will have asked again, or be gone.
-            self.wished = false;
+            self.requested = false;
             retry = config.unanswered_interval;
         }
         self.sent_at = Some(now);
@@ -200,13 +200,13 @@ mod tests {
     fn the_first_need_goes_out_at_once_and_others_join_it() {
         let config = KeyframeConfig::default();
         let mut requester = KeyframeRequester::default();
-        assert!(requester.request(ms(1_000), &config));
+        assert!(requester.need(ms(1_000), &config));
         assert!(requester.take_due(ms(1_000), RTT, &config));
-        assert!(!requester.wish(ms(1_020), &config), "one keyframe serves all");
+        assert!(!requester.request(ms(1_020), &config), "one keyframe serves all");
         assert!(!requester.take_due(ms(1_100), RTT, &config));
         requester.arrived();
         assert_eq!(requester.due(), Instant::NEVER);
-        assert!(requester.request(ms(1_150), &config));
+        assert!(requester.need(ms(1_150), &config));
         assert_eq!(requester.due(), ms(1_300), "one source is asked every 300 ms at most");
     }
 
@@ -218,7 +218,7 @@ mod tests {
         for now in (0..60_000).map(ms) {
             // Who waits says so again and again.
             if now.as_millis().is_multiple_of(100) {
-                requester.request(now, &config);
+                requester.need(now, &config);
             }
             if requester.take_due(now, Duration::from_millis(20), &config) {
                 sent.push(now.as_millis());
@@ -229,10 +229,10 @@ mod tests {
         assert!(often.windows(2).all(|pair| pair[1] - pair[0] <= 1_000));
         assert_eq!(rarely.len(), 4, "every 10 s: {rarely:?}");
         requester.cancel();
-        requester.request(ms(60_000), &config);
+        requester.need(ms(60_000), &config);
         assert!(requester.due() > ms(61_000), "that it does not answer is not forgotten");
         requester.arrived();
-        requester.request(ms(60_000), &config);
+        requester.need(ms(60_000), &config);
         assert_eq!(requester.due(), ms(60_000));
     }
 
@@ -240,9 +240,9 @@ mod tests {
     fn a_need_that_comes_sooner_does_not_wait_for_one_that_is_put_off() {
         let config = KeyframeConfig::default();
         let mut requester = KeyframeRequester::default();
-        assert!(requester.wish(ms(5_000), &config));
-        assert!(requester.wish(ms(1_000), &config));
-        assert!(!requester.wish(ms(3_000), &config));
+        assert!(requester.request(ms(5_000), &config));
+        assert!(requester.request(ms(1_000), &config));
+        assert!(!requester.request(ms(3_000), &config));
         assert_eq!(requester.due(), ms(1_000));
     }
 
@@ -260,7 +260,7 @@ mod tests {
             for (step, asks, keyframe) in steps {
                 now += Duration::from_millis(step);
                 let at = budget.next(now, &config);
-                if asks && requester.wish(at, &config) {
+                if asks && requester.request(at, &config) {
                     budget.count(at, &config);
                     counted.push(at);
                 }
@@ -271,7 +271,7 @@ mod tests {
                 if keyframe {
                     requester.arrived();
                 }
-                prop_assert!(!asks || requester.is_wished() || keyframe, "no request is lost");
+                prop_assert!(!asks || requester.is_requested() || keyframe, "no request is lost");
             }
             for (times, average, burst) in [
                 (sent, config.source_average, config.source_burst),

@@ -1,7 +1,7 @@
 //! Which of a publication's simulcast layers is better than which.
 //!
 //! `a=simulcast` names layers without saying how large they are (RFC 8853 section 5.2), and not everybody names the lowest
-//! first. So they are put in order by what is seen of them: by resolution, as keyframes tell it, and where that is unknown
+//! first. So they are put in order by what is seen of them: by resolution, as keyframes show it, and where that is unknown
 //! or the same by bitrate. A new order has to be seen for a while: layers change their size one after the other.
 
 use crate::layer_selector::{LayerIndex, MAX_LAYERS};
@@ -75,13 +75,13 @@ impl LayerOrder {
         self.ranks
     }
 
-    /// Takes over what another worker tells. Whether it is new.
-    pub(crate) fn follow(&mut self, ranks: LayerRanks) -> bool {
+    /// Sets the order that the origin reports. Whether it is new.
+    pub(crate) fn set(&mut self, ranks: LayerRanks) -> bool {
         std::mem::replace(&mut self.ranks, ranks) != ranks
     }
 
     /// Looks at the layers. Whether their order is another now.
-    pub(crate) fn judge(&mut self, now: Instant, seen: &[Seen]) -> bool {
+    pub(crate) fn update(&mut self, now: Instant, seen: &[Seen]) -> bool {
         let by_size = self.sorted(seen, |seen| Seen { rate: Bitrate::ZERO, ..*seen });
         let (ranks, patience) = match by_size != self.ranks {
             true => (by_size, PATIENCE),
@@ -127,9 +127,9 @@ mod tests {
     }
 
     /// The order after all that was seen for long enough, lowest first.
-    fn settled(order: &mut LayerOrder, now: u64, layers: &[Seen]) -> Vec<LayerIndex> {
+    fn sorted(order: &mut LayerOrder, now: u64, layers: &[Seen]) -> Vec<LayerIndex> {
         for later in [0, 500, 1_000, 4_000] {
-            order.judge(Instant::from_millis(now + later), layers);
+            order.update(Instant::from_millis(now + later), layers);
         }
         let all = layers.len() as u8;
         order.ranks().lowest(all, all).collect()
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn resolution_decides_and_where_it_does_not_bitrate() {
-        let order = |layers: &[Seen]| settled(&mut LayerOrder::default(), 0, layers);
+        let order = |layers: &[Seen]| sorted(&mut LayerOrder::default(), 0, layers);
         assert_eq!(order(&[seen(180, 1), seen(360, 1), seen(720, 1)]), [0, 1, 2]);
         assert_eq!(order(&[seen(720, 1), seen(360, 1), seen(180, 1)]), [2, 1, 0]);
         assert_eq!(order(&[seen(720, 100), seen(180, 900)]), [1, 0], "however much the smaller one has");
@@ -153,25 +153,25 @@ mod tests {
         let at = Instant::from_millis;
         let (right, wrong) = ([seen(180, 1), seen(360, 1)], [seen(360, 1), seen(180, 1)]);
         for now in (0..5_000).step_by(400) {
-            assert!(!order.judge(at(now), &wrong));
-            assert!(!order.judge(at(now + 200), &right));
+            assert!(!order.update(at(now), &wrong));
+            assert!(!order.update(at(now + 200), &right));
         }
-        assert!(!order.judge(at(6_000), &wrong));
-        assert!(order.judge(at(6_500), &wrong));
+        assert!(!order.update(at(6_000), &wrong));
+        assert!(order.update(at(6_500), &wrong));
     }
 
     proptest! {
-        /// Every order has each layer once, and stays once it has settled.
+        /// Every order has each layer once, and does not change by itself.
         #[test]
-        fn orders_are_whole_and_settle(rounds in prop::collection::vec(
+        fn orders_are_whole_and_stable(rounds in prop::collection::vec(
             prop::collection::vec((0_u16..4, 0_u64..5), 4), 1..20,
         )) {
             let mut order = LayerOrder::default();
             for (n, round) in rounds.iter().enumerate() {
                 let layers: Vec<_> = round.iter().map(|(size, rate)| seen(size * 90, rate * 100)).collect();
-                let mut settled = settled(&mut order, n as u64 * 10_000, &layers);
-                settled.sort_unstable();
-                prop_assert_eq!(settled, [0, 1, 2, 3]);
+                let mut sorted = sorted(&mut order, n as u64 * 10_000, &layers);
+                sorted.sort_unstable();
+                prop_assert_eq!(sorted, [0, 1, 2, 3]);
             }
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! The level of shedding is one number. Its whole part is the stage, and its fraction the share of subscribers that the
 //! stage concerns, so that the load follows the level without jumps: a controller that could only switch whole stages
-//! would swing between too much and too little. In this order: retransmissions, upper layers, pictures of those who do
-//! not speak, pictures of those who do. Never sound.
+//! would swing between too much and too little. In this order: retransmissions, upper layers, video of those who do
+//! not speak, video of those who do. Never audio.
 
 use sfu_rtc::time::Duration;
 
@@ -44,20 +44,20 @@ pub enum Stage {
     Repair,
     /// Layers above the lowest.
     UpperLayers,
-    /// Pictures of those who do not speak.
-    Pictures,
-    /// Pictures of those who speak.
-    SpeakersPictures,
+    /// Video of those who do not speak.
+    Video,
+    /// Video of those who speak.
+    SpeakersVideo,
 }
 
-/// Level at which everything but sound is shed.
+/// Level at which everything but audio is shed.
 const MAX_LEVEL: f32 = 4.0;
 /// Steps per call while packets wait too long: the last stage is reached within two seconds.
 const STEP_UP: f32 = 0.35;
 /// Largest step back: from the last stage to nothing within a second.
 const STEP_DOWN: f32 = 0.4;
 
-/// So many calls in a row make it more than the burst of a keyframe, which those ask for whose pictures come back.
+/// So many calls in a row make it more than the burst of a keyframe, which those ask for whose video comes back.
 const LASTING: u32 = 3;
 
 /// Finds the level, call by call.
@@ -69,7 +69,7 @@ pub(crate) struct Shedder {
 }
 
 impl Shedder {
-    /// Follows a measurement; `age` is how long packets waited inside the worker. To be called ten times a second.
+    /// Takes in a measurement; `age` is how long packets waited inside the worker. To be called ten times a second.
     pub(crate) fn update(&mut self, load: Load, age: Duration, config: &OverloadConfig) {
         let late = load.queue_age + age > config.max_age && load.busy > config.busy_low;
         let strained = late || load.busy > config.busy_high;
@@ -105,19 +105,19 @@ impl Level {
             level if level <= 0.0 => Stage::Nothing,
             level if level <= 1.0 => Stage::Repair,
             level if level <= 2.0 => Stage::UpperLayers,
-            level if level <= 3.0 => Stage::Pictures,
-            _ => Stage::SpeakersPictures,
+            level if level <= 3.0 => Stage::Video,
+            _ => Stage::SpeakersVideo,
         }
     }
 
-    /// What the subscriber at `place` in its table is not sent of a picture, whose publisher speaks or not.
+    /// What the subscriber at `place` in its table is not sent of a video whose publisher speaks or not.
     pub(crate) fn for_subscriber(self, place: usize, speaks: bool) -> Shed {
         // Multiples of the golden ratio fall evenly whatever range of places is in use.
         const GOLDEN: f64 = 0.618_033_988_749_894_9;
         let place = (place as f64 * GOLDEN).fract() as f32;
         let concerns = |stage: f32| place < self.0 - stage;
         if concerns(3.0) || (!speaks && concerns(2.0)) {
-            Shed::Picture
+            Shed::Video
         } else if concerns(1.0) {
             Shed::UpperLayers
         } else if concerns(0.0) {
@@ -128,28 +128,28 @@ impl Level {
     }
 }
 
-/// What one subscriber is not sent of one picture.
+/// What one subscriber is not sent of one video.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub(crate) enum Shed {
     #[default]
     Nothing,
     Repair,
     UpperLayers,
-    Picture,
+    Video,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A worker whose pictures for everybody would take `demand` of its time; what is busy, and late, at a level.
-    fn settle(shedder: &mut Shedder, demand: f32, calls: usize) -> f32 {
+    /// A worker whose video for everybody would take `demand` of its time; what is busy, and late, at a level.
+    fn run(shedder: &mut Shedder, demand: f32, calls: usize) -> f32 {
         let config = OverloadConfig::default();
         let mut busy = 0.0;
         for _ in 0..calls {
             let subscribers = 200;
             let served =
-                (0..subscribers).filter(|place| shedder.level().for_subscriber(*place, true) < Shed::Picture).count();
+                (0..subscribers).filter(|place| shedder.level().for_subscriber(*place, true) < Shed::Video).count();
             let wanted = 0.1 + demand * served as f32 / subscribers as f32;
             busy = wanted.min(1.0);
             let age = if wanted > 1.0 { config.max_age * 2 } else { Duration::ZERO };
@@ -161,20 +161,20 @@ mod tests {
     #[test]
     fn an_overload_settles_below_the_limit_and_is_over_within_two_seconds() {
         let mut shedder = Shedder::default();
-        let busy = settle(&mut shedder, 1.5, 50);
-        assert_eq!(shedder.level().stage(), Stage::SpeakersPictures);
+        let busy = run(&mut shedder, 1.5, 50);
+        assert_eq!(shedder.level().stage(), Stage::SpeakersVideo);
         assert!((0.75..=0.97).contains(&busy), "{busy}");
         let before = shedder.level();
-        settle(&mut shedder, 1.5, 20);
+        run(&mut shedder, 1.5, 20);
         assert!((before.0 - shedder.level().0).abs() < 0.15, "it does not swing");
-        settle(&mut shedder, 0.6, 20);
+        run(&mut shedder, 0.6, 20);
         assert_eq!(shedder.level().stage(), Stage::Nothing);
     }
 
     #[test]
     fn a_busy_worker_that_keeps_up_sheds_nothing() {
         let mut shedder = Shedder::default();
-        settle(&mut shedder, 0.8, 100);
+        run(&mut shedder, 0.8, 100);
         assert_eq!(shedder.level(), Level(0.0));
     }
 
@@ -192,9 +192,9 @@ mod tests {
             (0..1_000).filter(|place| Level(level).for_subscriber(*place, speaks) == shed).count()
         };
         assert!((480..520).contains(&count(0.5, true, Shed::Repair)));
-        assert!((480..520).contains(&count(2.5, false, Shed::Picture)));
-        assert_eq!(count(2.5, true, Shed::Picture), 0);
+        assert!((480..520).contains(&count(2.5, false, Shed::Video)));
+        assert_eq!(count(2.5, true, Shed::Video), 0);
         assert_eq!(count(2.5, true, Shed::UpperLayers), 1_000);
-        assert_eq!(count(4.0, true, Shed::Picture), 1_000);
+        assert_eq!(count(4.0, true, Shed::Video), 1_000);
     }
 }

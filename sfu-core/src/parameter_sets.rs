@@ -26,7 +26,7 @@ pub(crate) struct ParameterSets {
     seen: Seen,
 }
 
-/// Which kinds the stream brought with one picture.
+/// Which kinds the stream brought with one frame.
 #[derive(Default, Debug)]
 struct Seen {
     timestamp: u32,
@@ -77,7 +77,7 @@ impl ParameterSets {
         }
     }
 
-    /// The sets that the picture at `timestamp` lacks, in the order of decoding; empty where it lacks none, or they are not
+    /// The sets that the frame at `timestamp` lacks, in the order of decoding; empty where it lacks none, or they are not
     /// known.
     pub(crate) fn lacking(&self, timestamp: u32) -> impl Iterator<Item = &[u8]> {
         let needs_video = self.format.is_some_and(|(_, codec)| codec == Codec::H265);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptions_tell_them_too() {
+    fn parameter_sets_of_the_description_count() {
         let mut sets = described("packetization-mode=1;sprop-parameter-sets=Z0LAHtkDxWhAAAADAEAAAAwDxYuS,aMuMsg==");
         sets.learn((TYPE, Codec::H264), SeqNo(1), 10, &[0x65, 0x88]);
         assert_eq!(lacking(&sets, 10), [7, 8]);

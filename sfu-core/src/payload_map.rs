@@ -75,7 +75,7 @@ fn counterpart<'a>(from: &PayloadFormat, formats: &'a [PayloadFormat]) -> Option
     })
 }
 
-/// What tells formats of one codec apart: names and the values that they have by default.
+/// What distinguishes formats of one codec: names and the values that they have by default.
 fn profile(format: &PayloadFormat) -> (String, &str) {
     let named = |name: &str, default: &str| parameter(&format.fmtp, name).unwrap_or(default).to_ascii_lowercase();
     match format.codec {

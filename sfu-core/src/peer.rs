@@ -12,7 +12,7 @@ use sfu_rtc::transport::Transport;
 /// A peer.
 #[derive(Debug)]
 pub(crate) struct Peer {
-    /// Waits among those that have something to send or to settle.
+    /// In which lists of peers with something to do it is.
     pub(crate) dirty: Dirty,
     /// Over: it goes once its goodbye has left.
     pub(crate) closing: bool,

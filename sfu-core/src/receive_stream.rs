@@ -39,12 +39,12 @@ const FORMER_RETURNS: Duration = Duration::from_millis(500);
 /// A source that was silent for so long was away, and may not have heard what it was asked.
 const WAS_AWAY: Duration = Duration::from_secs(2);
 
-/// So many packets before its first slice are looked at to know what a picture brings: a delimiter, supplemental
+/// So many packets before its first slice are looked at to know what a frame brings: a delimiter, supplemental
 /// information and parameter sets.
 const MAX_BEFORE_SLICES: u64 = 8;
 
-/// What another worker tells of a bitrate holds so long: it tells it twice a second while packets arrive there.
-const TOLD_RATE_HOLDS: Duration = Duration::from_secs(2);
+/// A bitrate that the origin reports holds so long: it is reported twice a second while packets arrive there.
+const ORIGIN_BITRATE_LIFETIME: Duration = Duration::from_secs(2);
 
 /// A stream as it comes from its publisher.
 #[derive(Debug)]
@@ -67,8 +67,8 @@ pub(crate) struct ReceiveStream {
     former: ArrayVec<Ssrc, MAX_FORMER>,
     repairs: bool,
     parameter_sets: ParameterSets,
-    /// Its bitrate and when it was told, where another worker receives it.
-    told_rate: Option<(Bitrate, Instant)>,
+    /// Its bitrate and when it was reported, where another worker receives it.
+    origin_bitrate: Option<(Bitrate, Instant)>,
 }
 
 /// Of the source that sends the stream now; a publisher may replace it.
@@ -110,7 +110,7 @@ impl ReceiveStream {
         self.history.prefetch_oldest();
     }
 
-    /// `repairs` tells whether the publisher sends lost packets again.
+    /// `repairs`: whether the publisher sends lost packets again.
     pub(crate) fn new(rid: Option<Rid>, repairs: bool, config: &WorkerConfig) -> Self {
         Self {
             rid,
@@ -125,7 +125,7 @@ impl ReceiveStream {
             former: ArrayVec::new(),
             repairs,
             parameter_sets: ParameterSets::default(),
-            told_rate: None,
+            origin_bitrate: None,
         }
     }
 
@@ -141,7 +141,7 @@ impl ReceiveStream {
         pool: &mut PacketPool,
         config: &WorkerConfig,
     ) -> Result<Taken, DropReason> {
-        let restarted = self.follow_source(received, config)?;
+        let restarted = self.switch_source(received, config)?;
         let source = self.source.as_mut().ok_or(DropReason::UnknownStream)?;
         source.reception.admit(received.seq)?;
         if received.arrival - source.heard > WAS_AWAY {
@@ -164,12 +164,12 @@ impl ReceiveStream {
         let packet = pool.take(fill).ok_or(DropReason::LimitReached)?;
         for packet in inserted.iter().chain([&packet]) {
             self.tracker.on_packet(packet);
-            self.note(packet, received.clock_rate);
+            self.record(packet, received.clock_rate);
         }
         Ok(Taken { inserted, packet, restarted })
     }
 
-    /// The parameter sets that a picture lacks from which decoding could begin otherwise, as packets of their own: a single
+    /// The parameter sets that a frame lacks from which decoding could begin otherwise, as packets of their own: a single
     /// unit each, which every packetization mode allows (RFC 6184 section 5.4, RFC 7798 section 4.4.1).
     fn complete_keyframe(&mut self, received: &ReceivedRtp<'_>, facts: &FrameFacts, pool: &mut PacketPool) -> Inserted {
         let mut inserted = Inserted::new();
@@ -203,8 +203,8 @@ impl ReceiveStream {
         inserted
     }
 
-    /// Whether nothing of the packet's picture is missing before it, nor came after it: only then it is known what the
-    /// picture lacks, and there is room before it.
+    /// Whether nothing of the packet's frame is missing before it, nor came after it: only then it is known what the
+    /// frame lacks, and there is room before it.
     fn is_whole_before(&self, received: &ReceivedRtp<'_>) -> bool {
         let Some(source) = self.source.as_ref().filter(|source| source.reception.highest() == received.seq) else {
             return false;
@@ -214,7 +214,7 @@ impl ReceiveStream {
         }
         let Ok(seq) = self.number(received.seq) else { return false };
         let before = (1..=MAX_BEFORE_SLICES).map(|n| self.history.get(SeqNo(seq.0.saturating_sub(n))));
-        // Found where the picture before ends; `None` where something is missing.
+        // Found where the frame before ends; `None` where something is missing.
         let other = |packet: &&Packet| packet.timestamp != received.timestamp;
         before.map_while(|packet| packet).any(|packet| other(&packet))
     }
@@ -232,12 +232,12 @@ impl ReceiveStream {
         let begin = || Source::new((packet.ssrc, packet.codec, packet.seq), newest, config);
         let source = self.source.get_or_insert_with(begin);
         source.reception.admit(packet.seq)?;
-        self.note(packet, clock_rate);
+        self.record(packet, clock_rate);
         Ok(())
     }
 
     /// The stream of another worker is in this epoch. True where another was before: nothing of that goes on.
-    pub(crate) fn follow_epoch(&mut self, epoch: u32) -> bool {
+    pub(crate) fn set_epoch(&mut self, epoch: u32) -> bool {
         if std::mem::replace(&mut self.epoch, epoch) == epoch {
             return false;
         }
@@ -246,21 +246,21 @@ impl ReceiveStream {
         self.source.take().is_some()
     }
 
-    /// Another worker, which receives this stream, tells its bitrate.
-    pub(crate) fn on_told_rate(&mut self, now: Instant, rate: Bitrate) {
-        self.told_rate = Some((rate, now));
+    /// Sets the bitrate that the origin reports.
+    pub(crate) fn set_origin_bitrate(&mut self, now: Instant, rate: Bitrate) {
+        self.origin_bitrate = Some((rate, now));
     }
 
     /// Bitrate over the last second.
     pub(crate) fn bitrate(&self, now: Instant) -> Bitrate {
-        match self.told_rate {
+        match self.origin_bitrate {
             None => self.tracker.bitrate(now),
-            Some((rate, at)) if now - at <= TOLD_RATE_HOLDS => rate,
+            Some((rate, at)) if now - at <= ORIGIN_BITRATE_LIFETIME => rate,
             Some(_) => Bitrate::ZERO,
         }
     }
 
-    /// A packet of padding: it has a number, which is told, but nothing to forward.
+    /// A packet of padding: it has a number, which is returned, but nothing to forward.
     pub(crate) fn receive_padding(&mut self, received: &ReceivedRtp<'_>) -> Result<SeqNo, DropReason> {
         let source = self.source.as_mut().filter(|source| source.ssrc == received.ssrc);
         let source = source.ok_or(DropReason::Padding)?;
@@ -383,7 +383,7 @@ impl ReceiveStream {
     }
 
     /// Begins anew where another source sends the stream, or its numbers leap. True where there was one before.
-    fn follow_source(&mut self, received: &ReceivedRtp<'_>, config: &WorkerConfig) -> Result<bool, DropReason> {
+    fn switch_source(&mut self, received: &ReceivedRtp<'_>, config: &WorkerConfig) -> Result<bool, DropReason> {
         if let Some(source) = &self.source
             && source.ssrc == received.ssrc
             && received.seq.0.abs_diff(source.reception.highest().0) <= MAX_LEAP
@@ -427,9 +427,9 @@ impl ReceiveStream {
         Ok(())
     }
 
-    fn note(&mut self, packet: &Packet, clock_rate: u32) {
+    fn record(&mut self, packet: &Packet, clock_rate: u32) {
         if let Some(source) = &mut self.source {
-            source.note(packet, clock_rate);
+            source.record(packet, clock_rate);
         }
         self.history.insert(packet);
         self.spatial_layers = self.spatial_layers.max(packet.frame.spatial.saturating_add(1));
@@ -465,7 +465,7 @@ impl Source {
         codec::frame_facts(received.codec, received.payload(), received.marker, descriptor.as_ref())
     }
 
-    fn note(&mut self, packet: &Packet, clock_rate: u32) {
+    fn record(&mut self, packet: &Packet, clock_rate: u32) {
         self.codec = packet.codec;
         self.heard = packet.arrival;
         if packet.timestamp.wrapping_sub(self.newest.timestamp) as i32 > 0 {

@@ -50,7 +50,7 @@ impl Reception {
         self.highest
     }
 
-    /// Notes a number; refuses one that was seen before or lies too far back to tell.
+    /// Records a number; refuses one that was seen before or lies too far back to tell.
     pub(crate) fn admit(&mut self, seq: SeqNo) -> Result<(), DropReason> {
         if seq > self.highest {
             let steps = (seq.0 - self.highest.0).min(WINDOW);

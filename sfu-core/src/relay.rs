@@ -1,15 +1,15 @@
-//! What workers tell one another about publications that are relayed between them.
+//! Messages between workers about publications that are relayed from one to another.
 //!
 //! A publication has its origin on the worker of the peer that sends it. Each other worker whose peers want it has a
 //! publication of the same name, which forwards what is relayed to it. The origin counts such a worker as one
 //! subscriber: the worker says which layers it wants and of which it awaits a keyframe, and gets what it wants in the
-//! order in which it came. All that belongs to the worker's own subscribers (selection, repair, their wishes) stays
+//! order in which it came. All that belongs to the worker's own subscribers (selection, repair, keyframe requests) stays
 //! there.
 //!
 //! Orders and messages take different ways and may overtake each other. The origin offers the publication when it
 //! begins, and the destination says what it wants when it begins and whenever it is offered something; whichever worker
-//! begins last, the origin hears one wish after it has begun, and answers the first with all it knows. When the
-//! destination ends, it says so; a wish of before, which an order to begin again has overtaken, is not taken for the first
+//! begins last, the origin gets one `Wanted` after it has begun, and answers the first with all it knows. When the
+//! destination ends, it says so; a `Wanted` of before, which an order to begin again has overtaken, is not taken for the first
 //! of the new relay then.
 
 use crate::ids::{PublicationId, WorkerId};
@@ -24,7 +24,7 @@ use sfu_rtc::time::{Instant, NtpTime};
 use sfu_rtc::units::Bitrate;
 use std::collections::VecDeque;
 
-/// One thing that a worker tells another. What it says is between workers; others only carry it.
+/// One message from worker to worker. Only workers read it; others carry it.
 #[derive(Clone, Debug)]
 pub struct RelayMessage {
     pub(crate) publication: PublicationId,
@@ -37,7 +37,7 @@ pub(crate) enum RelayBody {
     Offered,
     /// To the destination: a packet.
     Packet(RelayedPacket),
-    /// To the destination: loudness of a packet of sound that it did not want.
+    /// To the destination: loudness of an audio packet that it did not want.
     Level(u8),
     /// To the destination: a packet that had a number, but nothing to forward.
     Padding { layer: LayerIndex, seq: SeqNo },
@@ -46,7 +46,7 @@ pub(crate) enum RelayBody {
     /// To the destination: what a layer's newest sender report says.
     Report { layer: LayerIndex, epoch: u32, clock_rate: u32, rtp: u32, ntp: NtpTime },
     /// To the destination: our time less the publisher's, in nanoseconds, as learned at that time.
-    Clock { distance: i64, learned: Instant },
+    Clock { offset: i64, learned: Instant },
     /// To the destination: forwarding stopped or resumed.
     Muted(bool),
     /// To the destination: payload formats that were negotiated with the publisher.
@@ -55,7 +55,7 @@ pub(crate) enum RelayBody {
     Wanted(Interest),
     /// To the origin: a decoder needs a keyframe.
     Keyframe { layer: LayerIndex },
-    /// To the origin: nothing is wanted any more, nor known of what was told.
+    /// To the origin: nothing is wanted any more, and what was sent is forgotten.
     Left,
 }
 
@@ -92,7 +92,7 @@ impl RelayBody {
             Self::Layer { .. } | Self::Report { .. } | Self::Clock { .. } => true,
             // As many as there are orders of the control plane, which are not dropped either.
             Self::Offered | Self::Muted(_) | Self::Formats(_) | Self::Left => false,
-            // Told again while it is not known to have been told.
+            // Sent again until it has found room.
             Self::Wanted(_) => true,
         }
     }
@@ -106,17 +106,17 @@ pub(crate) struct Upstream {
     pub(crate) router: Key,
     /// Its key in the router; none while it is being made.
     pub(crate) publication: Option<Key>,
-    /// What the origin knows of our interest.
-    pub(crate) told: Option<Interest>,
+    /// The interest that the origin was sent last.
+    pub(crate) sent_interest: Option<Interest>,
     /// When packets held are looked at for age; [`Instant::NEVER`] while none are.
     pub(crate) expiry: Instant,
-    /// Waits in the list of those that have something to tell.
+    /// In the list of those that may have something to send.
     dirty: bool,
 }
 
 impl Upstream {
     pub(crate) fn new(origin: WorkerId, id: PublicationId, router: Key) -> Self {
-        Self { origin, id, router, publication: None, told: None, expiry: Instant::NEVER, dirty: false }
+        Self { origin, id, router, publication: None, sent_interest: None, expiry: Instant::NEVER, dirty: false }
     }
 }
 
@@ -182,7 +182,7 @@ impl Relays {
         self.upstreams.remove(key)
     }
 
-    /// Notes that a relay may have something to tell its origin.
+    /// A relay may have something to send to its origin.
     pub(crate) fn wake(&mut self, key: Key) {
         if let Some(upstream) = self.upstreams.get_mut(key)
             && !std::mem::replace(&mut upstream.dirty, true)
@@ -191,7 +191,7 @@ impl Relays {
         }
     }
 
-    /// The next relay that may have something to tell.
+    /// The next relay that may have something to send.
     pub(crate) fn take_dirty(&mut self) -> Option<Key> {
         loop {
             let key = self.dirty.pop_front()?;
@@ -202,7 +202,7 @@ impl Relays {
         }
     }
 
-    /// Relays whose time has come may have something to tell.
+    /// Lists the relays that are due.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         while let Some(key) = self.timers.pop_due(now) {
             self.wake(key);
@@ -213,7 +213,7 @@ impl Relays {
         self.timers.set(key, (due != Instant::NEVER).then_some(due));
     }
 
-    /// When something is due; the past where a relay waits to tell something.
+    /// When something is due; the past where a relay has something to send.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         if self.dirty.is_empty() { self.timers.next() } else { Some(Instant::ZERO) }
     }

@@ -2,7 +2,7 @@
 //!
 //! Sequence numbers keep the gaps of packets that were lost on the way to us, since those may still be repaired, and
 //! close the gaps of packets that were left out on purpose. Timestamps, picture ids, TL0PICIDX and frame numbers go on
-//! over a switch of the source. VP8 picture ids close the gaps of pictures left out, since a receiver waits for what
+//! over a switch of the source. VP8 picture ids close the gaps of frames left out, since a receiver waits for what
 //! is missing between two ids; those of VP9 and the frame numbers of the dependency descriptor keep theirs, since
 //! their frames name what they refer to by difference.
 
@@ -268,7 +268,7 @@ impl PictureIds {
         extended
     }
 
-    /// Whether leaving out a packet of picture `id` leaves out a picture that was not counted yet.
+    /// Whether leaving out a packet of frame `id` leaves out a frame that was not counted yet.
     fn leaves_out(&mut self, id: u16) -> bool {
         let id = self.extend(id);
         let newer = |than: Option<u16>| than.is_none_or(|than| id.wrapping_sub(than) as i16 > 0);

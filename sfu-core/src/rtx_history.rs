@@ -8,7 +8,7 @@ use sfu_rtc::packet::Packet;
 use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::{Duration, Instant};
 
-/// Rings begin with so many places: 100 ms of a stream of 2.5 Mbit/s, and a second of sound.
+/// Rings begin with so many places: 100 ms of a stream of 2.5 Mbit/s, and a second of audio.
 const FIRST_CAPACITY: usize = 64;
 
 /// The packets of one received stream over the last while, by sequence number.
@@ -121,7 +121,7 @@ impl PacketHistory {
 /// How one packet went to one subscriber.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct SentRecord {
-    /// Low bits of our sequence number; tells whether the place still holds it.
+    /// Low bits of our sequence number; shows whether the place still holds it.
     out_seq: u32,
     /// Low bits of the received stream's sequence number.
     in_seq: u32,

@@ -1,17 +1,17 @@
 //! Clocks of publishers, and the sender reports that we make from theirs.
 //!
 //! A sender report (RFC 3550 section 6.4.1) says which wall-clock time a stream's timestamp belongs to; a receiver
-//! plays sound and picture in step by it. A publisher's reports are on its own clock, which has nothing to do with
+//! plays audio and video in step by it. A publisher's reports are on its own clock, which has nothing to do with
 //! ours or with that of the next publisher on the same slot. Ours are therefore on our clock: per publisher, the
-//! distance between the clocks is taken from its reports, as the smallest seen (the least time on the way), and is
+//! offset between the clocks is taken from its reports, as the smallest seen (the least time on the way), and is
 //! the same for all its streams. So streams of one publisher stay in step exactly, streams of several are comparable,
 //! and the round trip that a subscriber's report gives is measured on one clock.
 
 use sfu_rtc::time::{Duration, Instant, NtpTime, WallClock};
 
-/// How fast the distance may grow again: clocks of computers drift by less than 100 parts per million; twice that.
+/// How fast the offset may grow again: clocks of computers drift by less than 100 parts per million; twice that.
 const DRIFT_PER_SECOND: f64 = 200e-6;
-/// A distance that grows by more than this is a clock that was set.
+/// An offset that grows by more than this is a clock that was set.
 const CLOCK_WAS_SET: Duration = Duration::from_secs(2);
 
 /// Nanoseconds since 1900.
@@ -26,39 +26,39 @@ fn nanos(ntp: NtpTime) -> NtpNanos {
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct PublisherClock {
     /// Our time less the publisher's, time on the way included; with when it was learned.
-    distance: Option<(i128, Instant)>,
+    offset: Option<(i128, Instant)>,
 }
 
 impl PublisherClock {
     /// A sender report that says `ntp` arrived.
     pub(crate) fn on_sender_report(&mut self, now: Instant, clock: &WallClock, ntp: NtpTime) {
         let seen = nanos(clock.ntp(now)) - nanos(ntp);
-        let distance = match self.distance {
+        let offset = match self.offset {
             None => seen,
-            Some((distance, at)) => {
+            Some((offset, at)) => {
                 let drift = ((now - at).as_nanos() as f64 * DRIFT_PER_SECOND) as i128;
-                let was_set = (seen - distance).unsigned_abs() > CLOCK_WAS_SET.as_nanos();
-                if was_set { seen } else { seen.min(distance + drift) }
+                let was_set = (seen - offset).unsigned_abs() > CLOCK_WAS_SET.as_nanos();
+                if was_set { seen } else { seen.min(offset + drift) }
             }
         };
-        self.distance = Some((distance, now));
+        self.offset = Some((offset, now));
     }
 
-    /// What was learned, for another worker: nanoseconds from the publisher's clock to ours, and when.
-    pub(crate) fn told(&self) -> Option<(i64, Instant)> {
-        let (distance, learned) = self.distance?;
+    /// For another worker: nanoseconds from the publisher's clock to ours, and when that was learned.
+    pub(crate) fn offset(&self) -> Option<(i64, Instant)> {
+        let (offset, learned) = self.offset?;
         // 64 bits of NTP are 4.3e18 nanoseconds, either way.
-        Some((i64::try_from(distance).ok()?, learned))
+        Some((i64::try_from(offset).ok()?, learned))
     }
 
-    /// As another worker told it.
-    pub(crate) fn from_told(distance: i64, learned: Instant) -> Self {
-        Self { distance: Some((i128::from(distance), learned)) }
+    /// As another worker sent it.
+    pub(crate) fn from_offset(offset: i64, learned: Instant) -> Self {
+        Self { offset: Some((i128::from(offset), learned)) }
     }
 
     /// The publisher's time when ours is `now`.
     fn theirs(&self, now: Instant, clock: &WallClock) -> Option<NtpNanos> {
-        self.distance.map(|(distance, _)| nanos(clock.ntp(now)) - distance)
+        self.offset.map(|(offset, _)| nanos(clock.ntp(now)) - offset)
     }
 }
 
@@ -130,17 +130,17 @@ mod tests {
     const CLOCK: WallClock = WallClock::new(Instant::ZERO, Duration::from_secs(1_000));
 
     #[test]
-    fn sound_and_picture_stay_in_step() {
+    fn audio_and_video_stay_in_step() {
         let mut publisher = PublisherClock::default();
         // Both streams show timestamp 0 at their time 0. Their reports take 30 and 80 ms on the way.
         publisher.on_sender_report(ms(1_030), &CLOCK, theirs(1_000));
-        let picture = StreamClock::new(theirs(1_000), 90_000, 90_000);
+        let video = StreamClock::new(theirs(1_000), 90_000, 90_000);
         publisher.on_sender_report(ms(2_080), &CLOCK, theirs(2_000));
-        let sound = StreamClock::new(theirs(2_000), 96_000, 48_000);
+        let audio = StreamClock::new(theirs(2_000), 96_000, 48_000);
         let stale = NewestTimestamp { timestamp: 5, arrival: ms(0), clock_rate: 90_000 };
         let at = |stream| timestamp_now(ms(3_030), &CLOCK, &publisher, Some(stream), &stale);
-        let (picture, sound) = (f64::from(at(&picture)) / 90_000.0, f64::from(at(&sound)) / 48_000.0);
-        assert!((picture - 3.0).abs() < 0.001 && (picture - sound).abs() < 0.000_1, "{picture} {sound}");
+        let (video, audio) = (f64::from(at(&video)) / 90_000.0, f64::from(at(&audio)) / 48_000.0);
+        assert!((video - 3.0).abs() < 0.001 && (video - audio).abs() < 0.000_1, "{video} {audio}");
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_is_followed() {
+    fn a_clock_that_was_set_is_learned_anew() {
         let mut publisher = PublisherClock::default();
         publisher.on_sender_report(ms(1_000), &CLOCK, theirs(1_000));
         publisher.on_sender_report(ms(2_000), &CLOCK, theirs(12_000));

@@ -6,7 +6,7 @@ use sfu_rtc::time::{Duration, Instant};
 /// Limits of the detection of speakers.
 #[derive(Clone, PartialEq, Debug)]
 pub struct SpeakerConfig {
-    /// Loudness is judged so often: short enough that the picture follows a speaker within a word or two.
+    /// How often loudness is evaluated: short enough that the video shown follows a speaker within a word or two.
     pub interval: Duration,
     /// Someone begins to speak above this loudness, in decibels below full scale: quiet speech into a near microphone.
     pub begin_level: u8,
@@ -44,9 +44,9 @@ pub(crate) struct SpeakerDetector {
     sources: Vec<Source>,
     /// As last reported, loudest first.
     reported: Vec<PublicationId>,
-    /// Reused for every judgement.
+    /// Reused for every evaluation.
     speaking: Vec<(PublicationId, f32)>,
-    /// When loudness is judged next; [`Instant::NEVER`] while nobody is audible.
+    /// When loudness is evaluated next; [`Instant::NEVER`] while nobody is audible.
     due: Instant,
 }
 
@@ -101,18 +101,18 @@ impl SpeakerDetector {
         }
     }
 
-    /// When [`Self::judge`] will have something to do; [`Instant::NEVER`] while everyone is silent.
+    /// When [`Self::update`] will have something to do; [`Instant::NEVER`] while everyone is silent.
     pub(crate) fn due(&self) -> Instant {
         self.due
     }
 
-    /// Whether the publication was among those that spoke when it was judged last.
+    /// Whether the publication was among those that spoke at the last evaluation.
     pub(crate) fn speaks(&self, id: PublicationId) -> bool {
         self.reported.contains(&id)
     }
 
-    /// Judges loudness. Who speaks, loudest first, if that has changed.
-    pub(crate) fn judge(&mut self, now: Instant) -> Option<Vec<(PublicationId, f32)>> {
+    /// Evaluates loudness. Who speaks, loudest first, if that has changed.
+    pub(crate) fn update(&mut self, now: Instant) -> Option<Vec<(PublicationId, f32)>> {
         if now < self.due {
             return None;
         }
@@ -151,7 +151,7 @@ impl SpeakerDetector {
     }
 }
 
-/// What is told as zero loudness: the quiet of a room, in decibels below full scale.
+/// What is reported as zero loudness: the quiet of a room, in decibels below full scale.
 const QUIET: f32 = 60.0;
 
 /// Loudness from 0 to 1, as people perceive it, of an amplitude from 0 to 1.
@@ -178,7 +178,7 @@ mod tests {
             let now = Instant::from_millis(ms);
             detector.on_level(now, A, a);
             detector.on_level(now, B, b);
-            if let Some(report) = detector.judge(now) {
+            if let Some(report) = detector.update(now) {
                 reports.push(report.into_iter().map(|(id, _)| id).collect());
             }
         }
@@ -216,10 +216,10 @@ mod tests {
         talk(&mut detector, 3_000, 4_000, 20, 127);
         let now = Instant::from_millis(4_000);
         detector.mute(now, A);
-        assert_eq!(detector.judge(now), Some(Vec::new()));
+        assert_eq!(detector.update(now), Some(Vec::new()));
         talk(&mut detector, 4_000, 5_000, 20, 127);
         let now = Instant::from_millis(5_000);
         detector.remove(now, A);
-        assert_eq!(detector.judge(now), Some(Vec::new()));
+        assert_eq!(detector.update(now), Some(Vec::new()));
     }
 }

@@ -14,7 +14,7 @@ thread_local! {
 }
 
 /// For tests of what is left after a panic.
-pub(crate) fn panic_if_told(publication: PublicationId) {
+pub(crate) fn panic_on_demand(publication: PublicationId) {
     if PANICS.get() == Some(publication) {
         PANICS.set(None);
         panic!("for the test");
@@ -43,7 +43,7 @@ pub(crate) fn section(mid: &str, kind: MediaKind, direction: Direction) -> Media
     }
 }
 
-/// A packet of VP8 in one picture of its own, unless `adapt` says otherwise.
+/// A packet of VP8 in one frame of its own, unless `adapt` says otherwise.
 pub(crate) fn packet(seq: u64, timestamp: u32, adapt: impl FnOnce(&mut PacketData)) -> Packet {
     let packet = PacketPool::new(1).take(|data| {
         data.arrival = Instant::ZERO;

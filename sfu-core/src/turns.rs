@@ -20,7 +20,7 @@ pub(crate) struct Turn {
 
 impl Turn {
     /// `room` has sent so much. Work of one room that stands together counts together.
-    pub(crate) fn note(&mut self, room: Key, bytes: usize) {
+    pub(crate) fn record(&mut self, room: Key, bytes: usize) {
         if self.room != Some(room) {
             *self = Self { room: Some(room), spent: 0 };
         }

@@ -59,7 +59,7 @@ impl LayerTarget {
 /// The selector of one subscription.
 #[derive(Debug)]
 pub(crate) enum LayerSelector {
-    /// One stream without spatial layers; sound too.
+    /// One stream without spatial layers; audio too.
     Single(SingleSelector),
     /// Several streams of one source.
     Simulcast(SimulcastSelector),

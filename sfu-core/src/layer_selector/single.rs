@@ -20,7 +20,7 @@ impl SingleSelector {
 
     pub(super) fn select(&mut self, packet: &PacketData) -> Verdict {
         if packet.codec.kind() == MediaKind::Audio {
-            // Every packet of sound can be decoded by itself. The marker of a first packet tells the receiver that
+            // Every audio packet can be decoded by itself. The marker of a first packet shows the receiver that
             // its jitter buffer may begin anew (RFC 3551 section 4.1).
             let switch = !std::mem::replace(&mut self.running, true);
             return Verdict::Forward { switch, marker: packet.marker || switch };

@@ -36,7 +36,7 @@ fn a_single_stream_begins_at_a_keyframe() {
 }
 
 #[test]
-fn sound_begins_at_once_with_a_marker() {
+fn audio_begins_at_once_with_a_marker() {
     let mut selector = LayerSelector::Single(SingleSelector::new(LayerTarget::ALL));
     let opus = packet(0, 0, |data| (data.codec, data.marker) = (Codec::Opus, false));
     assert_eq!(selector.select(0, &opus), Verdict::Forward { switch: true, marker: true });

@@ -19,7 +19,7 @@ use sfu_rtc::time::{Duration, Instant};
 /// same time so share one keyframe, and the burst stays a few frames long.
 pub(super) const CATCH_UP: Duration = Duration::from_millis(300);
 
-/// A receiver can keep sound and picture in step only once it knows the new timestamps, so a report follows a switch soon;
+/// A receiver can keep audio and video in step only once it knows the new timestamps, so a report follows a switch soon;
 /// not at once, since it counts what was sent, and several slots may switch together.
 const SWITCH_REPORT_DELAY: Duration = Duration::from_millis(50);
 
@@ -33,9 +33,9 @@ impl Publication {
         }
     }
 
-    /// Forwards all that waits, due or not, before something changes for which the order matters. Without a batch it
+    /// Forwards all that waits, due or not, before a change that must not overtake it. Without a batch it
     /// is queued at the subscribers.
-    pub(super) fn settle(&mut self, ctx: &mut Context<'_>) {
+    pub(super) fn flush_pending(&mut self, ctx: &mut Context<'_>) {
         let batch = ctx.batch.take();
         while self.pending.due() != Instant::NEVER {
             self.fan_out_once(ctx);
@@ -47,7 +47,7 @@ impl Publication {
     /// full before the end.
     fn fan_out_once(&mut self, ctx: &mut Context<'_>) -> bool {
         #[cfg(test)]
-        crate::test_support::panic_if_told(self.id);
+        crate::test_support::panic_on_demand(self.id);
         let (mut going, mut cursor) = self.pending.begin(ctx.config.max_run_padding);
         if cursor == Cursor::default() && std::mem::take(&mut self.routes_stale) {
             self.make_routes();

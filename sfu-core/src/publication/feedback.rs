@@ -45,7 +45,7 @@ impl Publication {
             let awaited = |forwarder: &Forwarder| forwarder.awaits_keyframe() == Some(index);
             if stream.keyframes.due() <= now {
                 let awaited = forwarders.iter().any(awaited) || relays.iter().any(|relay| relay.awaits(index));
-                if awaited || stream.keyframes.is_wished() {
+                if awaited || stream.keyframes.is_requested() {
                     stream.request_keyframe(now, rtt, config, out);
                 } else {
                     stream.keyframes.cancel();
@@ -92,22 +92,22 @@ impl Publication {
         }
     }
 
-    /// A subscriber wishes for a keyframe.
-    pub(crate) fn on_keyframe_wish(&mut self, index: u32, rtt: Duration, ctx: &mut Context<'_>) {
+    /// A subscriber sent PLI or FIR.
+    pub(crate) fn on_keyframe_request(&mut self, index: u32, rtt: Duration, ctx: &mut Context<'_>) {
         let Some(forwarder) = self.forwarders.get(index as usize) else { return };
         if self.muted || self.kind == MediaKind::Audio || !forwarder.playable {
             return;
         }
         let config = &ctx.config.keyframes;
-        let Some(at) = forwarder.admit_wish(ctx.now, rtt, config) else {
+        let Some(at) = forwarder.admit_keyframe_request(ctx.now, rtt, config) else {
             ctx.drop_packet(DropReason::RateLimited);
             return;
         };
         let Some(layer) = forwarder.current().or(forwarder.awaits_keyframe()) else { return };
-        if self.wish_keyframe(layer, at, ctx)
+        if self.request_keyframe(layer, at, ctx)
             && let Some(forwarder) = self.forwarders.get_mut(index as usize)
         {
-            forwarder.count_wish(at, config);
+            forwarder.count_keyframe_request(at, config);
         }
     }
 }

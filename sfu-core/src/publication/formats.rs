@@ -8,9 +8,9 @@ use sfu_rtc::ids::PayloadType;
 use sfu_rtc::media::{Codec, MediaSection, PayloadFormat, SsrcPair};
 use sfu_rtc::time::Duration;
 
-/// A publisher that changes its format is followed once in this time: all subscribers are looked at, and those told whom
+/// A change of format counts once in this time: all subscribers are looked at, and an event goes out for each whom
 /// it concerns.
-const JUDGE_INTERVAL: Duration = Duration::from_secs(1);
+const FORMAT_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Publication {
     /// The section was negotiated anew, here or at the origin.
@@ -26,11 +26,11 @@ impl Publication {
                 forwarder.formats = PayloadMap::new(&self.formats, slot);
             }
         }
-        self.judge_formats(ctx);
+        self.update_all_playable(ctx);
         self.relay_formats(ctx);
     }
 
-    /// Tells the stream what its description says; layers of one source would need one each.
+    /// Hands the description to the stream; layers of one source would need one each.
     pub(super) fn describe(&mut self) {
         if let [stream] = self.streams.as_mut_slice() {
             stream.describe(&self.formats);
@@ -42,28 +42,28 @@ impl Publication {
         if let Some(forwarder) = self.forwarders.get_mut(index as usize) {
             forwarder.formats = PayloadMap::new(&self.formats, slot);
             forwarder.set_sources(ssrcs);
-            self.judge_format(index as usize, ctx);
+            self.update_playable(index as usize, ctx);
         }
     }
 
     /// The publication is sent in this format now.
-    pub(super) fn follow_format(&mut self, payload_type: PayloadType, ctx: &mut Context<'_>) {
-        if self.sent_in != Some(payload_type) && ctx.now >= self.judged_again {
+    pub(super) fn set_payload_type(&mut self, payload_type: PayloadType, ctx: &mut Context<'_>) {
+        if self.sent_in != Some(payload_type) && ctx.now >= self.next_format_check {
             self.sent_in = Some(payload_type);
-            self.judged_again = ctx.now + JUDGE_INTERVAL;
-            self.judge_formats(ctx);
+            self.next_format_check = ctx.now + FORMAT_INTERVAL;
+            self.update_all_playable(ctx);
         }
     }
 
-    fn judge_formats(&mut self, ctx: &mut Context<'_>) {
+    fn update_all_playable(&mut self, ctx: &mut Context<'_>) {
         for index in 0..self.forwarders.len() {
-            self.judge_format(index, ctx);
+            self.update_playable(index, ctx);
         }
     }
 
-    /// Notes, and tells, whether a subscriber understands what is sent. Before the first packet, whether it understands
+    /// Updates, and reports, whether a subscriber understands what is sent. Before the first packet, whether it understands
     /// anything that may be.
-    pub(super) fn judge_format(&mut self, index: usize, ctx: &mut Context<'_>) {
+    pub(super) fn update_playable(&mut self, index: usize, ctx: &mut Context<'_>) {
         let Some(forwarder) = self.forwarders.get_mut(index) else { return };
         let formats = &forwarder.formats;
         let playable = match self.sent_in {
@@ -80,6 +80,6 @@ impl Publication {
             let event = Event::SlotPlayable { transport: peer.id, mid: slot.mid, publication: self.id, playable };
             ctx.events.push(event);
         }
-        self.request_keyframe_for(index, ctx);
+        self.need_keyframe_for(index, ctx);
     }
 }

@@ -17,15 +17,15 @@ use sfu_rtc::units::Bitrate;
 const LIVENESS_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Publication {
-    /// Notes which streams are alive; subscribers of one that died, or came back, get another target.
+    /// Updates which streams are alive; subscribers of one that died, or came back, get another target.
     pub(super) fn check_liveness(&mut self, ctx: &mut Context<'_>) {
         self.liveness_due = ctx.now + LIVENESS_INTERVAL;
-        self.tell_codec(ctx);
+        self.announce_codec(ctx);
         let mut alive = 0;
         for (layer, stream) in self.streams.iter_mut().enumerate() {
             alive |= u8::from(stream.tracker.is_alive(ctx.now)) << layer;
         }
-        let reordered = self.judge_order(ctx);
+        let reordered = self.update_order(ctx);
         let changed = alive != self.alive || reordered;
         self.alive = alive;
         if !self.relays.is_empty() && (changed || ctx.now >= self.layers_due) {
@@ -34,12 +34,12 @@ impl Publication {
         if changed {
             self.retarget_all(ctx);
         } else {
-            self.request_keyframes(ctx);
+            self.need_keyframes(ctx);
         }
     }
 
     /// Looks at which layer is better than which. Whether that changed.
-    fn judge_order(&mut self, ctx: &Context<'_>) -> bool {
+    fn update_order(&mut self, ctx: &Context<'_>) -> bool {
         if self.streams.len() < 2 {
             return false;
         }
@@ -48,7 +48,7 @@ impl Publication {
             rate: stream.tracker.steady_bitrate(ctx.now),
         };
         let seen: ArrayVec<Seen, MAX_LAYERS> = self.streams.iter().take(MAX_LAYERS).map(seen).collect();
-        self.order.judge(ctx.now, &seen)
+        self.order.update(ctx.now, &seen)
     }
 
     pub(super) fn is_alive(&self, layer: u8) -> bool {
@@ -70,7 +70,7 @@ impl Publication {
         let Some(forwarder) = self.forwarders.get_mut(index) else { return };
         let lowest = forwarder.shed >= Shed::UpperLayers;
         let allowed = forwarder.granted.unwrap_or(usize::MAX).min(if lowest { 1 } else { usize::MAX });
-        let paused = forwarder.preference.paused || allowed == 0 || forwarder.shed == Shed::Picture;
+        let paused = forwarder.preference.paused || allowed == 0 || forwarder.shed == Shed::Video;
         if forwarder.paused && !paused {
             forwarder.restart_all();
         }
@@ -84,7 +84,7 @@ impl Publication {
         };
         forwarder.set_target(target);
         self.routes_changed(ctx);
-        self.request_keyframe_for(index, ctx);
+        self.need_keyframe_for(index, ctx);
     }
 
     /// Leaves out what the worker has no time for.
@@ -137,21 +137,21 @@ impl Publication {
     }
 
     /// Asks for the keyframes that subscribers wait for.
-    fn request_keyframes(&mut self, ctx: &mut Context<'_>) {
+    fn need_keyframes(&mut self, ctx: &mut Context<'_>) {
         for index in 0..self.forwarders.len() {
-            self.request_keyframe_for(index, ctx);
+            self.need_keyframe_for(index, ctx);
         }
         for index in 0..self.relays.len() {
-            self.request_keyframes_for_relay(index, ctx);
+            self.need_keyframes_for_relay(index, ctx);
         }
     }
 
-    pub(super) fn request_keyframe_for(&mut self, index: usize, ctx: &mut Context<'_>) {
+    pub(super) fn need_keyframe_for(&mut self, index: usize, ctx: &mut Context<'_>) {
         if self.muted || self.kind == MediaKind::Audio {
             return;
         }
         if let Some(layer) = self.forwarders.get(index).and_then(|forwarder| forwarder.awaits_keyframe()) {
-            self.request_keyframe(layer, ctx);
+            self.need_keyframe(layer, ctx);
         }
     }
 
@@ -162,28 +162,28 @@ impl Publication {
         let Some(layer) = layer.filter(|_| !self.muted) else { return };
         let Some(stream) = self.streams.get(usize::from(layer)) else { return };
         if stream.recent_keyframe(ctx.now, CATCH_UP / 2).is_none() {
-            self.wish_keyframe(layer, ctx.now, ctx);
+            self.request_keyframe(layer, ctx.now, ctx);
         }
     }
 
     /// Asks for a keyframe of one stream at `at` or later, for someone who will not ask again soon. Whether a request goes
     /// out because of it.
-    pub(crate) fn wish_keyframe(&mut self, layer: u8, at: Instant, ctx: &mut Context<'_>) -> bool {
+    pub(crate) fn request_keyframe(&mut self, layer: u8, at: Instant, ctx: &mut Context<'_>) -> bool {
         let Some(stream) = self.streams.get_mut(usize::from(layer)) else { return false };
-        let asked = stream.keyframes.wish(at, &ctx.config.keyframes);
+        let asked = stream.keyframes.request(at, &ctx.config.keyframes);
         self.wake_source(ctx);
         asked
     }
 
     /// Asks for a keyframe of one stream, for as long as forwarders wait for it.
-    pub(super) fn request_keyframe(&mut self, layer: u8, ctx: &mut Context<'_>) {
+    pub(super) fn need_keyframe(&mut self, layer: u8, ctx: &mut Context<'_>) {
         if let Source::Relay(relay) = self.source {
-            // The origin is told which keyframes are awaited, and asks for them.
+            // The origin learns which keyframes are awaited, and asks for them.
             ctx.relays.wake(relay);
             return;
         }
         let Some(stream) = self.streams.get_mut(usize::from(layer)) else { return };
-        stream.keyframes.request(ctx.now, &ctx.config.keyframes);
+        stream.keyframes.need(ctx.now, &ctx.config.keyframes);
         self.wake_source(ctx);
     }
 }

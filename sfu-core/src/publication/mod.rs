@@ -46,13 +46,13 @@ pub(crate) struct Publication {
     pub(crate) kind: MediaKind,
     muted: bool,
     codec: Option<Codec>,
-    /// The codec that the control plane was told of, and when it may be told of another.
-    told_codec: Option<Codec>,
+    /// The codec that was reported last, and when another may be reported.
+    announced_codec: Option<Codec>,
     codec_due: Instant,
     formats: Vec<PayloadFormat>,
-    /// Format that it is sent in, as it was last judged who understands it; and when that may be judged anew.
+    /// Payload type of the last check of who can play it; and when the next check may be.
     sent_in: Option<PayloadType>,
-    judged_again: Instant,
+    next_format_check: Instant,
     /// As the publisher names its layers; never empty.
     streams: Vec<ReceiveStream>,
     /// One after the other, so that a packet goes through them without a look-up.
@@ -72,7 +72,7 @@ pub(crate) struct Publication {
     clock: PublisherClock,
     /// Workers that it is relayed to.
     relays: Vec<Downstream>,
-    /// When they are told of the layers again.
+    /// When they are sent the state of the layers again.
     layers_due: Instant,
     /// Reused for every request for repair.
     missing: Vec<u16>,
@@ -96,7 +96,7 @@ impl Publication {
         publication
     }
 
-    /// A source that comes by `relay`, which will tell its formats.
+    /// A source that comes by `relay`, which will send its formats.
     pub(crate) fn relayed(
         id: PublicationId,
         (relay, sender): (Key, TransportId),
@@ -121,11 +121,11 @@ impl Publication {
             kind,
             muted: false,
             codec: None,
-            told_codec: None,
+            announced_codec: None,
             codec_due: Instant::ZERO,
             formats: Vec::new(),
             sent_in: None,
-            judged_again: Instant::ZERO,
+            next_format_check: Instant::ZERO,
             routes: streams.iter().map(|_| Vec::new()).collect(),
             streams,
             forwarders: Vec::new(),
@@ -148,12 +148,12 @@ impl Publication {
 
     /// Takes in a subscriber's forwarder, at [`Self::next_index`].
     pub(crate) fn attach(&mut self, mut forwarder: Forwarder, slot: &MediaSection, ctx: &mut Context<'_>) {
-        self.settle(ctx);
+        self.flush_pending(ctx);
         let formats = PayloadMap::new(&self.formats, slot);
         forwarder.attach(formats, self.streams.len(), self.codec);
         let index = self.forwarders.len();
         self.forwarders.push(forwarder);
-        self.judge_format(index, ctx);
+        self.update_playable(index, ctx);
         self.begin(index, ctx);
     }
 
@@ -161,7 +161,7 @@ impl Publication {
     /// keyframe, which is asked for. While the subscriber is not connected, only a far publisher is asked.
     pub(crate) fn begin(&mut self, index: usize, ctx: &mut Context<'_>) {
         // What waits must not come twice, from the history and then as a newcomer.
-        self.settle(ctx);
+        self.flush_pending(ctx);
         let subscriber = self.forwarders.get(index).and_then(|forwarder| ctx.peers.get(forwarder.subscriber));
         let connected = subscriber.is_some_and(|peer| peer.transport.is_connected());
         if let Some(forwarder) = self.forwarders.get_mut(index) {
@@ -183,13 +183,13 @@ impl Publication {
         ctx.peers.get(publisher).and_then(|peer| peer.transport.rtt()).is_some_and(|rtt| rtt >= CATCH_UP / 2)
     }
 
-    /// Gives back a subscriber's forwarder. Another may take its index; its slot is told.
+    /// Gives back a subscriber's forwarder. Another may take its index; its slot is updated.
     pub(crate) fn detach(&mut self, index: u32, ctx: &mut Context<'_>) -> Option<Forwarder> {
         let index = index as usize;
         if index >= self.forwarders.len() {
             return None;
         }
-        self.settle(ctx);
+        self.flush_pending(ctx);
         let mut forwarder = self.forwarders.swap_remove(index);
         forwarder.detach();
         self.routes_changed(ctx);
@@ -236,7 +236,7 @@ impl Publication {
         if std::mem::replace(&mut self.muted, muted) == muted {
             return;
         }
-        self.settle(ctx);
+        self.flush_pending(ctx);
         self.forwarders.iter_mut().for_each(Forwarder::restart_all);
         self.routes_changed(ctx);
         self.relay_muted(ctx);

@@ -2,7 +2,7 @@
 //!
 //! What goes to one destination at once costs a fraction of what it costs packet by packet: the kernel splits one
 //! message into datagrams, and a subscriber's state is fetched into the cache once. A frame is complete at its marker;
-//! where that does not come soon, the window ends the wait. Sound never waits.
+//! where that does not come soon, the window ends the wait. Audio never waits.
 
 use crate::layer_selector::LayerIndex;
 use sfu_rtc::drop_reason::DropReason;

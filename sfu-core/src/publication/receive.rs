@@ -14,7 +14,7 @@ use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::transport::ReceivedRtp;
 
-/// A codec is told so often at most: a publisher may change it with every packet, and a whole room hears of it.
+/// A codec is reported so often at most: a publisher may change it with every packet, and the whole room is informed.
 const CODEC_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Publication {
@@ -30,7 +30,7 @@ impl Publication {
         self.muted || self.streams[usize::from(layer)].is_closed(seq)
     }
 
-    /// Takes in a packet, to be forwarded when [`Self::due`]. What it says of loudness, for a source of sound.
+    /// Takes in a packet, to be forwarded when [`Self::due`]. Its audio level (RFC 6464), for an audio source.
     pub(crate) fn receive(
         &mut self,
         received: &ReceivedRtp<'_>,
@@ -50,8 +50,8 @@ impl Publication {
         if restarted {
             self.restart(layer, ctx);
         }
-        self.follow_content(layer, spatial_layers, &packet, ctx);
-        // A layer that begins is told at once, so that its first keyframe serves those who want it.
+        self.update_content(layer, spatial_layers, &packet, ctx);
+        // A layer that begins is reported at once, so that its first keyframe serves those who want it.
         if ctx.now >= self.liveness_due || !self.is_alive(layer) {
             self.check_liveness(ctx);
         }
@@ -93,11 +93,11 @@ impl Publication {
     }
 
     /// What a packet shows of its source's content: its codec, and layers inside that were not known.
-    pub(super) fn follow_content(&mut self, layer: LayerIndex, known: u8, packet: &PacketData, ctx: &mut Context<'_>) {
+    pub(super) fn update_content(&mut self, layer: LayerIndex, known: u8, packet: &PacketData, ctx: &mut Context<'_>) {
         if self.codec != Some(packet.codec) {
-            self.follow_codec(packet.codec, ctx);
+            self.set_codec(packet.codec, ctx);
         }
-        self.follow_format(packet.payload_type, ctx);
+        self.set_payload_type(packet.payload_type, ctx);
         if self.streams[usize::from(layer)].spatial_layers != known {
             self.retarget_all(ctx);
         }
@@ -131,7 +131,7 @@ impl Publication {
         self.pending.oldest()
     }
 
-    /// Notes whether the worker knows that something waits; what was noted before.
+    /// Sets whether the worker knows that something waits; what it was before.
     pub(crate) fn set_listed(&mut self, listed: bool) -> bool {
         std::mem::replace(&mut self.pending.listed, listed)
     }
@@ -143,7 +143,7 @@ impl Publication {
 
     /// A stream's source was replaced, or began anew.
     pub(super) fn restart(&mut self, layer: LayerIndex, ctx: &mut Context<'_>) {
-        self.settle(ctx);
+        self.flush_pending(ctx);
         for forwarder in &mut self.forwarders {
             forwarder.restart(layer);
         }
@@ -151,28 +151,28 @@ impl Publication {
     }
 
     /// The publisher changed its codec.
-    fn follow_codec(&mut self, codec: Codec, ctx: &mut Context<'_>) {
+    fn set_codec(&mut self, codec: Codec, ctx: &mut Context<'_>) {
         let selects_alike =
             |codec: Option<Codec>| codec.map(|codec| (codec.kind(), matches!(codec, Codec::Vp9 | Codec::Av1)));
         if selects_alike(self.codec) != selects_alike(Some(codec)) {
-            self.settle(ctx);
+            self.flush_pending(ctx);
             let layers = self.streams.len();
             self.forwarders.iter_mut().for_each(|forwarder| forwarder.select_by(layers, Some(codec)));
             self.codec = Some(codec);
             self.retarget_all(ctx);
         }
         self.codec = Some(codec);
-        self.tell_codec(ctx);
+        self.announce_codec(ctx);
     }
 
-    /// Tells which codec the publisher uses, unless it is known or was told a moment ago.
-    pub(super) fn tell_codec(&mut self, ctx: &mut Context<'_>) {
-        let Some(codec) = self.codec.filter(|codec| self.told_codec != Some(*codec)) else { return };
-        // Sound changes between Opus and RED as it goes.
-        let is_news = self.told_codec.is_none_or(|told| told.kind() == MediaKind::Video);
+    /// Reports which codec the publisher uses, unless it is known or another was reported a moment ago.
+    pub(super) fn announce_codec(&mut self, ctx: &mut Context<'_>) {
+        let Some(codec) = self.codec.filter(|codec| self.announced_codec != Some(*codec)) else { return };
+        // Audio changes between Opus and RED as it goes.
+        let is_news = self.announced_codec.is_none_or(|announced| announced.kind() == MediaKind::Video);
         if is_news && ctx.now >= self.codec_due && matches!(self.source, Source::Peer(_)) {
             ctx.events.push(Event::PublicationCodec { transport: self.sender, publication: self.id, codec });
-            self.told_codec = Some(codec);
+            self.announced_codec = Some(codec);
             self.codec_due = ctx.now + CODEC_INTERVAL;
         }
     }

@@ -22,18 +22,18 @@ impl Publication {
         matches!(self.source, Source::Relay(_))
     }
 
-    /// Takes in a packet that its origin relayed, and forwards it. What it says of loudness, for a source of sound.
+    /// Takes in a packet that its origin relayed, and forwards it. Its audio level (RFC 6464), for an audio source.
     pub(crate) fn receive_relayed(
         &mut self,
         relayed: &RelayedPacket,
         ctx: &mut Context<'_>,
     ) -> Result<Option<u8>, DropReason> {
         let (layer, packet) = (relayed.layer, &relayed.packet);
-        self.follow_epoch(layer, relayed.epoch, ctx)?;
+        self.set_epoch(layer, relayed.epoch, ctx)?;
         let stream = self.streams.get_mut(usize::from(layer)).ok_or(DropReason::UnknownStream)?;
         let spatial_layers = stream.spatial_layers;
         stream.receive_relayed(relayed, ctx.config)?;
-        self.follow_content(layer, spatial_layers, packet, ctx);
+        self.update_content(layer, spatial_layers, packet, ctx);
         if self.is_silenced(layer, packet.seq) {
             return Err(DropReason::Paused);
         }
@@ -41,7 +41,7 @@ impl Publication {
             self.streams[usize::from(layer)].keyframes.arrived();
         } else if relayed.gap && self.kind == MediaKind::Video && self.is_sent(layer) {
             // What was dropped on the way here cannot be had again.
-            self.wish_keyframe(layer, ctx.now, ctx);
+            self.request_keyframe(layer, ctx.now, ctx);
         }
         self.hold_newest(layer, Content::Packet(Packet::clone(packet)), ctx);
         Ok(packet.extensions.audio_level)
@@ -59,7 +59,7 @@ impl Publication {
         Ok(None)
     }
 
-    /// Another worker tells something of this publication that is no packet.
+    /// A relay message about this publication that is no packet.
     pub(crate) fn on_relay(
         &mut self,
         from: WorkerId,
@@ -69,18 +69,18 @@ impl Publication {
         match body {
             RelayBody::Wanted(interest) => self.on_interest(from, interest, ctx),
             RelayBody::Keyframe { layer } => {
-                self.wish_keyframe(layer, ctx.now, ctx);
+                self.request_keyframe(layer, ctx.now, ctx);
             }
             RelayBody::Left => self.on_left(from),
             _ if !self.is_relayed() => return Err(DropReason::NotPublished),
             RelayBody::Layer { layer, alive, ranks, rate } => self.on_layer((layer, rate), alive, ranks, ctx),
             RelayBody::Report { layer, epoch, clock_rate, rtp, ntp } => {
-                self.follow_epoch(layer, epoch, ctx)?;
+                self.set_epoch(layer, epoch, ctx)?;
                 if let Some(stream) = self.streams.get_mut(usize::from(layer)) {
                     stream.set_clock((ntp, rtp), clock_rate);
                 }
             }
-            RelayBody::Clock { distance, learned } => self.clock = PublisherClock::from_told(distance, learned),
+            RelayBody::Clock { offset, learned } => self.clock = PublisherClock::from_offset(offset, learned),
             RelayBody::Formats(formats) => self.update_formats(&formats, ctx),
             // The worker's own matter, or the room's.
             RelayBody::Packet(_) | RelayBody::Level(_) | RelayBody::Padding { .. } => {}
@@ -89,12 +89,12 @@ impl Publication {
         Ok(())
     }
 
-    /// The origin tells which layers are alive, their order, and the bitrate of one of them.
+    /// The origin reports which layers are alive, their order, and the bitrate of one of them.
     fn on_layer(&mut self, (layer, rate): (LayerIndex, Bitrate), alive: u8, ranks: LayerRanks, ctx: &mut Context<'_>) {
         if let Some(stream) = self.streams.get_mut(usize::from(layer)) {
-            stream.on_told_rate(ctx.now, rate);
+            stream.set_origin_bitrate(ctx.now, rate);
         }
-        let reordered = self.order.follow(ranks);
+        let reordered = self.order.set(ranks);
         if std::mem::replace(&mut self.alive, alive) != alive || reordered {
             self.retarget_all(ctx);
         }
@@ -114,11 +114,11 @@ impl Publication {
         interest
     }
 
-    /// The next layer of which someone's decoder needs a keyframe that the origin is to be asked for now.
-    pub(crate) fn take_keyframe_wish(&mut self, ctx: &Context<'_>) -> Option<LayerIndex> {
-        let rtt = Duration::ZERO; // the origin minds that of the publisher
+    /// The next layer of which the origin is to be asked for a keyframe now, since a subscriber sent PLI or FIR.
+    pub(crate) fn take_keyframe_request(&mut self, ctx: &Context<'_>) -> Option<LayerIndex> {
+        let rtt = Duration::ZERO; // the origin knows that of the publisher
         let due = |stream: &mut ReceiveStream| {
-            if !stream.keyframes.is_wished() {
+            if !stream.keyframes.is_requested() {
                 stream.keyframes.cancel();
             }
             stream.keyframes.take_due(ctx.now, rtt, &ctx.config.keyframes)
@@ -126,7 +126,7 @@ impl Publication {
         self.streams.iter_mut().position(due).map(|layer| layer as LayerIndex)
     }
 
-    /// When [`Self::take_keyframe_wish`] will have something; [`Instant::NEVER`] where no keyframe is wished for.
+    /// When [`Self::take_keyframe_request`] will have something; [`Instant::NEVER`] where no keyframe is requested.
     pub(crate) fn keyframes_due(&self) -> Instant {
         self.streams.iter().map(|stream| stream.keyframes.due()).min().unwrap_or(Instant::NEVER)
     }
@@ -142,9 +142,9 @@ impl Publication {
     }
 
     /// A stream that began anew at the origin begins anew here.
-    fn follow_epoch(&mut self, layer: LayerIndex, epoch: u32, ctx: &mut Context<'_>) -> Result<(), DropReason> {
+    fn set_epoch(&mut self, layer: LayerIndex, epoch: u32, ctx: &mut Context<'_>) -> Result<(), DropReason> {
         let stream = self.streams.get_mut(usize::from(layer)).ok_or(DropReason::UnknownStream)?;
-        if stream.follow_epoch(epoch) {
+        if stream.set_epoch(epoch) {
             self.restart(layer, ctx);
         }
         Ok(())

@@ -12,14 +12,14 @@ use sfu_rtc::media::MediaKind;
 use sfu_rtc::packet::Packet;
 use sfu_rtc::time::Duration;
 
-/// How often the bitrates of layers are told: as often as a subscriber's path is shared out, and once more.
-const TELL_LAYERS: Duration = Duration::from_millis(500);
+/// How often the bitrates of layers are sent: as often as a subscriber's path is shared out, and once more.
+const LAYERS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A worker that a publication is relayed to.
 #[derive(Debug)]
 pub(super) struct Downstream {
     to: WorkerId,
-    /// It has said what it wants, and been told what it has to know.
+    /// It has said what it wants, and been sent the state.
     joined: bool,
     interest: Interest,
     /// Bit per layer of which it missed packets, since its queue was full.
@@ -60,7 +60,7 @@ impl Publication {
         let relay = &mut self.relays[index];
         let before = std::mem::replace(&mut relay.interest, interest);
         if !std::mem::replace(&mut relay.joined, true) {
-            self.tell_all(from, ctx);
+            self.send_state(from, ctx);
         }
         let mut served = 0;
         for layer in
@@ -72,12 +72,12 @@ impl Publication {
         let begun = interest.awaited & !before.awaited & !served;
         for layer in (0..self.streams.len() as LayerIndex).filter(|layer| begun & (1 << layer) != 0) {
             if !self.muted {
-                self.request_keyframe(layer, ctx);
+                self.need_keyframe(layer, ctx);
             }
         }
     }
 
-    /// A destination ended. Whoever comes after it is told everything anew.
+    /// A destination ended. Whoever comes after it is sent the whole state.
     pub(super) fn on_left(&mut self, from: WorkerId) {
         for relay in self.relays.iter_mut().filter(|relay| relay.to == from) {
             (relay.joined, relay.interest) = (false, Interest::default());
@@ -85,16 +85,16 @@ impl Publication {
     }
 
     /// Asks for the keyframes that a destination awaits.
-    pub(super) fn request_keyframes_for_relay(&mut self, index: usize, ctx: &mut Context<'_>) {
+    pub(super) fn need_keyframes_for_relay(&mut self, index: usize, ctx: &mut Context<'_>) {
         let awaited = self.relays.get(index).map_or(0, |relay| relay.interest.awaited);
         for layer in (0..self.streams.len() as LayerIndex).filter(|layer| awaited & (1 << layer) != 0) {
             if !self.muted {
-                self.request_keyframe(layer, ctx);
+                self.need_keyframe(layer, ctx);
             }
         }
     }
 
-    /// Relays a packet of stream `layer` to those who want it; of sound, its loudness to all.
+    /// Relays a packet of stream `layer` to those who want it; of audio, its loudness to all.
     pub(super) fn relay(&mut self, layer: LayerIndex, packet: &Packet, clock_rate: u32, ctx: &mut Context<'_>) {
         for index in 0..self.relays.len() {
             if self.relays[index].wants(layer) {
@@ -150,18 +150,18 @@ impl Publication {
         }
     }
 
-    /// Tells destinations which layers are alive, and at what bitrates.
+    /// Sends destinations which layers are alive, and at what bitrates.
     pub(super) fn relay_layers(&mut self, ctx: &mut Context<'_>) {
-        self.layers_due = ctx.now + TELL_LAYERS;
+        self.layers_due = ctx.now + LAYERS_INTERVAL;
         for relay in self.relays.iter().filter(|relay| relay.joined) {
-            self.tell_layers(relay.to, ctx);
+            self.send_layers(relay.to, ctx);
         }
     }
 
-    /// Tells destinations what the newest sender report of a stream says.
+    /// Sends destinations what the newest sender report of a stream says.
     pub(super) fn relay_report(&mut self, layer: LayerIndex, ctx: &mut Context<'_>) {
         for relay in self.relays.iter().filter(|relay| relay.joined) {
-            self.tell_clock(relay.to, layer, ctx);
+            self.send_clock(relay.to, layer, ctx);
         }
     }
 
@@ -177,17 +177,17 @@ impl Publication {
         }
     }
 
-    /// Tells a destination that begins everything that it has to know.
-    fn tell_all(&self, to: WorkerId, ctx: &mut Context<'_>) {
+    /// Sends a destination that begins the whole state.
+    fn send_state(&self, to: WorkerId, ctx: &mut Context<'_>) {
         ctx.relays.push(to, self.id, RelayBody::Formats(self.formats.as_slice().into()));
         ctx.relays.push(to, self.id, RelayBody::Muted(self.muted));
-        self.tell_layers(to, ctx);
+        self.send_layers(to, ctx);
         for layer in 0..self.streams.len() {
-            self.tell_clock(to, layer as LayerIndex, ctx);
+            self.send_clock(to, layer as LayerIndex, ctx);
         }
     }
 
-    fn tell_layers(&self, to: WorkerId, ctx: &mut Context<'_>) {
+    fn send_layers(&self, to: WorkerId, ctx: &mut Context<'_>) {
         for (layer, stream) in self.streams.iter().enumerate() {
             let rate = stream.bitrate(ctx.now);
             let (alive, ranks) = (self.alive, self.order.ranks());
@@ -195,13 +195,13 @@ impl Publication {
         }
     }
 
-    fn tell_clock(&self, to: WorkerId, layer: LayerIndex, ctx: &mut Context<'_>) {
+    fn send_clock(&self, to: WorkerId, layer: LayerIndex, ctx: &mut Context<'_>) {
         let Some(stream) = self.streams.get(usize::from(layer)) else { return };
         let (Some((ntp, rtp)), Some(newest)) = (stream.report, stream.newest()) else { return };
         let (epoch, clock_rate) = (stream.epoch, newest.clock_rate);
         ctx.relays.push(to, self.id, RelayBody::Report { layer, epoch, clock_rate, rtp, ntp });
-        if let Some((distance, learned)) = self.clock.told() {
-            ctx.relays.push(to, self.id, RelayBody::Clock { distance, learned });
+        if let Some((offset, learned)) = self.clock.offset() {
+            ctx.relays.push(to, self.id, RelayBody::Clock { offset, learned });
         }
     }
 }

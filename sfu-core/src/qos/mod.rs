@@ -10,9 +10,9 @@ use std::fmt::Debug;
 /// What one slot could carry.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct SlotDemand {
-    /// Bitrates of the layers that are alive and wanted, lowest first; one entry for sound.
+    /// Bitrates of the layers that are alive and wanted, lowest first; one entry for audio.
     pub layers: Vec<Bitrate>,
-    /// Goes before others: sound, and later screens and pinned pictures.
+    /// Goes before others: audio, and later screens and pinned video.
     pub urgent: bool,
 }
 

@@ -66,14 +66,14 @@ mod tests {
 
     #[test]
     fn layers_are_granted_in_rounds() {
-        let sound = SlotDemand { urgent: true, ..video(&[32]) };
-        let demands = [video(&[100, 300, 900]), video(&[100, 300, 900]), sound];
+        let audio = SlotDemand { urgent: true, ..video(&[32]) };
+        let demands = [video(&[100, 300, 900]), video(&[100, 300, 900]), audio];
         assert_eq!(allocate(None, &demands), [3, 3, 1]);
         assert_eq!(allocate(Some(10_000), &demands), [3, 3, 1]);
         assert_eq!(allocate(Some(1_300), &demands), [3, 2, 1]);
         assert_eq!(allocate(Some(440), &demands), [2, 1, 1]);
         assert_eq!(allocate(Some(200), &demands), [1, 0, 1]);
-        assert_eq!(allocate(Some(10), &demands), [0, 0, 1], "sound always goes");
+        assert_eq!(allocate(Some(10), &demands), [0, 0, 1], "audio always goes");
         assert_eq!(allocate(Some(10), &demands[..2]), [1, 0], "something has to be sent");
     }
 

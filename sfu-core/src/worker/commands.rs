@@ -59,7 +59,7 @@ impl Worker {
         }
     }
 
-    /// Finds a transport, and notes that its room is being worked on.
+    /// Finds a transport, and records that its room is being worked on.
     fn begin_work(&mut self, transport: TransportId) -> Option<Key> {
         let key = *self.transports.get(&transport)?;
         self.at_work = Some(self.peers.get(key)?.router);
@@ -126,8 +126,8 @@ impl Worker {
         });
         self.transports.insert(id, key);
         self.routers.get_mut(router)?.members.push(key);
-        self.follow_ufrags(key);
-        self.follow_sections(now, key);
+        self.update_ufrags(key);
+        self.update_slots(now, key);
         self.wake(key);
         Some(())
     }
@@ -138,7 +138,7 @@ impl Worker {
             return None;
         }
         self.peers.get_mut(key)?.transport.update_sections(sections);
-        self.follow_sections(now, key);
+        self.update_slots(now, key);
         self.wake(key);
         Some(())
     }
@@ -146,7 +146,7 @@ impl Worker {
     fn restart_ice(&mut self, transport: TransportId, local: IceCredentials, remote: IceCredentials) -> Option<()> {
         let key = self.begin_work(transport)?;
         self.peers.get_mut(key)?.transport.restart_ice(local, remote);
-        self.follow_ufrags(key);
+        self.update_ufrags(key);
         self.wake(key);
         Some(())
     }
@@ -214,7 +214,7 @@ impl Worker {
         let publication = routers.get_mut(router)?.publications.get_mut(key)?;
         if publication.kind == MediaKind::Video {
             for layer in 0..publication.streams().len() {
-                publication.wish_keyframe(layer as u8, now, &mut ctx); // few, by construction
+                publication.request_keyframe(layer as u8, now, &mut ctx); // few, by construction
             }
         }
         Some(())
@@ -254,7 +254,7 @@ impl Worker {
     }
 
     /// Finds the transport by the names under which it expects checks now.
-    fn follow_ufrags(&mut self, key: Key) {
+    fn update_ufrags(&mut self, key: Key) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         let ufrags: Vec<String> = peer.transport.ufrags().map(str::to_owned).collect();
         for gone in peer.ufrags.iter().filter(|ufrag| !ufrags.contains(ufrag)) {

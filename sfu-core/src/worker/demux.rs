@@ -98,10 +98,10 @@ impl Worker {
             Received::Dropped(reason) => Err(reason),
         };
         if is_check {
-            self.follow_path(now, path, key);
+            self.on_check(now, path, key);
         }
         if follow {
-            self.follow_transport(now, key);
+            self.handle_transport_events(now, key);
         }
         handled
     }
@@ -122,7 +122,7 @@ impl Worker {
     }
 
     /// After a check: the path leads to the peer if the check was authentic.
-    fn follow_path(&mut self, now: Instant, path: &NetworkPath, key: Key) {
+    fn on_check(&mut self, now: Instant, path: &NetworkPath, key: Key) {
         let limit = self.config.max_paths.max(1);
         let Some(peer) = self.peers.get(key).filter(|peer| peer.transport.is_known(path)) else { return };
         let holder = self.demux.look_up(path);
@@ -156,6 +156,6 @@ impl Worker {
         peer.paths.retain(|known| known != path);
         peer.transport.path_closed(now, path);
         self.dirty.add(key, peer);
-        self.follow_transport(now, key);
+        self.handle_transport_events(now, key);
     }
 }

@@ -1,4 +1,4 @@
-//! The way out: what became due is settled, and what is ready to leave is written to the batch.
+//! What leaves: work that is due is done, and what is ready is written to the batch.
 
 use super::Worker;
 use super::fan_outs::Urgency;
@@ -8,32 +8,32 @@ use sfu_rtc::net::TransmitBatch;
 use sfu_rtc::time::Instant;
 
 impl Worker {
-    /// Fills `batch` with what is ready to leave: sound, then what peers have waiting, then the fan-out of pictures. To
+    /// Fills `batch` with what is ready to leave: audio, then what peers have waiting, then the fan-out of video. To
     /// be called again, with an emptied batch, until nothing comes; what is received in between may overtake the rest.
     pub fn poll_transmit(&mut self, now: Instant, batch: &mut TransmitBatch) {
-        self.fan_out(now, Urgency::Sound, batch);
+        self.fan_out(now, Urgency::Audio, batch);
         while batch.len() < FULL_BATCH {
             let Some(key) = self.dirty.pop_urgent() else { break };
             self.flush_urgent(now, key, batch);
         }
         self.flush_normal(now, batch);
-        self.fan_out(now, Urgency::Picture, batch);
-        self.settle_relays(now);
+        self.fan_out(now, Urgency::Video, batch);
+        self.update_origins(now);
         self.at_work = None;
     }
 
-    /// Lets peers write what they have waiting, room by room, as far as the batch has room: half of it, where pictures wait
+    /// Lets peers write what they have waiting, room by room, as far as the batch has room: half of it, where video waits
     /// to be forwarded.
     fn flush_normal(&mut self, now: Instant, batch: &mut TransmitBatch) {
-        let pictures_wait = self.fan_outs.due(Urgency::Picture) <= now;
-        let limit = if pictures_wait { FULL_BATCH.min(batch.len() + FULL_BATCH / 2) } else { FULL_BATCH };
+        let video_waits = self.fan_outs.due(Urgency::Video) <= now;
+        let limit = if video_waits { FULL_BATCH.min(batch.len() + FULL_BATCH / 2) } else { FULL_BATCH };
         while batch.len() < limit {
             let Some((room, key)) = self.dirty.pop_normal() else { return };
             if let Some(peer) = self.peers.get_mut(key) {
                 peer.dirty.normal = false;
                 let before = batch.len();
                 self.flush(now, key, batch);
-                self.dirty.note_sent(room, batch.len() - before);
+                self.dirty.record_sent(room, batch.len() - before);
             }
         }
         self.dirty.end_batch();
@@ -51,10 +51,10 @@ impl Worker {
             let before = batch.len();
             let due = self.fan_out_of(now, waiting[index], batch);
             if batch.len() != before {
-                self.fan_outs.note_sent(urgency, waiting[index].0, batch.len() - before);
+                self.fan_outs.record_sent(urgency, waiting[index].0, batch.len() - before);
             }
             if due != Instant::NEVER {
-                self.fan_outs.note(urgency, due);
+                self.fan_outs.schedule(urgency, due);
                 waiting[left] = waiting[index];
                 left += 1;
             }
@@ -79,11 +79,11 @@ impl Worker {
         if due == Instant::NEVER {
             publication.set_listed(false);
         }
-        self.note_age(now, oldest);
+        self.record_age(now, oldest);
         due
     }
 
-    /// Lets a peer write its sound; the rest too, unless that waits for its turn.
+    /// Lets a peer write its audio; the rest too, unless that waits for its turn.
     fn flush_urgent(&mut self, now: Instant, key: Key, batch: &mut TransmitBatch) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.dirty.urgent = false;
@@ -102,14 +102,14 @@ impl Worker {
             self.at_work = Some(peer.router);
             peer.transport.handle_timeout(now);
             self.dirty.add(key, peer);
-            self.follow_transport(now, key);
+            self.handle_transport_events(now, key);
         }
-        self.judge_speakers(now);
+        self.update_speakers(now);
         self.relays.handle_timeout(now);
         self.at_work = None;
     }
 
-    /// Settles what is due for one peer, lets it write, and sets its timer.
+    /// Does what is due for one peer, lets it write, and sets its timer.
     fn flush(&mut self, now: Instant, key: Key, batch: &mut TransmitBatch) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         self.at_work = Some(peer.router);

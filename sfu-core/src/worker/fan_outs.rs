@@ -8,15 +8,15 @@ use sfu_rtc::time::Instant;
 /// What goes before what.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Urgency {
-    Sound,
-    Picture,
+    Audio,
+    Video,
 }
 
 impl From<MediaKind> for Urgency {
     fn from(kind: MediaKind) -> Self {
         match kind {
-            MediaKind::Audio => Self::Sound,
-            MediaKind::Video => Self::Picture,
+            MediaKind::Audio => Self::Audio,
+            MediaKind::Video => Self::Video,
         }
     }
 }
@@ -24,8 +24,8 @@ impl From<MediaKind> for Urgency {
 /// The publications that wait.
 #[derive(Default, Debug)]
 pub(super) struct FanOutList {
-    sound: Waiting,
-    picture: Waiting,
+    audio: Waiting,
+    video: Waiting,
 }
 
 /// Router and publication of each, in the order in which they began to wait, but for rooms that had their turn.
@@ -50,7 +50,7 @@ impl FanOutList {
     }
 
     /// One that waits is due then.
-    pub(super) fn note(&mut self, urgency: Urgency, due: Instant) {
+    pub(super) fn schedule(&mut self, urgency: Urgency, due: Instant) {
         let waiting = self.of(urgency);
         waiting.due = waiting.due.min(due);
     }
@@ -58,14 +58,14 @@ impl FanOutList {
     /// When the first is due; [`Instant::NEVER`] while none waits.
     pub(super) fn due(&self, urgency: Urgency) -> Instant {
         match urgency {
-            Urgency::Sound => self.sound.due,
-            Urgency::Picture => self.picture.due,
+            Urgency::Audio => self.audio.due,
+            Urgency::Video => self.video.due,
         }
     }
 
     /// When the first of all is due; `None` while none waits.
     pub(super) fn next(&self) -> Option<Instant> {
-        Some(self.sound.due.min(self.picture.due)).filter(|due| *due != Instant::NEVER)
+        Some(self.audio.due.min(self.video.due)).filter(|due| *due != Instant::NEVER)
     }
 
     /// Begins anew with these: urgency, router, publication, and when it is due.
@@ -73,7 +73,7 @@ impl FanOutList {
         *self = Self::default();
         for (urgency, router, publication, due) in waiting {
             self.add(urgency, router, publication);
-            self.note(urgency, due);
+            self.schedule(urgency, due);
         }
     }
 
@@ -90,8 +90,8 @@ impl FanOutList {
     }
 
     /// A publication of `room` has sent so much.
-    pub(super) fn note_sent(&mut self, urgency: Urgency, room: Key, bytes: usize) {
-        self.of(urgency).turn.note(room, bytes);
+    pub(super) fn record_sent(&mut self, urgency: Urgency, room: Key, bytes: usize) {
+        self.of(urgency).turn.record(room, bytes);
     }
 
     /// The batch is full, or had room for all. They have been given back.
@@ -107,8 +107,8 @@ impl FanOutList {
 
     fn of(&mut self, urgency: Urgency) -> &mut Waiting {
         match urgency {
-            Urgency::Sound => &mut self.sound,
-            Urgency::Picture => &mut self.picture,
+            Urgency::Audio => &mut self.audio,
+            Urgency::Video => &mut self.video,
         }
     }
 }

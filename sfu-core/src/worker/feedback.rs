@@ -16,14 +16,14 @@ struct SlotAddress {
 }
 
 impl Worker {
-    /// Heeds a compound of `peer`, but for what its transport has heeded.
+    /// Handles a compound packet of `peer`, but for what its transport has handled.
     pub(super) fn on_feedback(&mut self, now: Instant, peer: Key, compound: RtcpCompound<'_>) {
         for packet in compound.packets() {
             match packet {
                 Ok(RtcpView::SenderReport(report)) => self.on_sender_report(now, peer, &report),
                 Ok(RtcpView::Nack(nack)) => self.on_nack(now, peer, &nack),
-                Ok(RtcpView::Pli(pli)) => self.on_keyframe_wish(now, peer, pli.media),
-                Ok(RtcpView::Fir(fir)) => fir.entries().for_each(|(ssrc, _)| self.on_keyframe_wish(now, peer, ssrc)),
+                Ok(RtcpView::Pli(pli)) => self.on_keyframe_request(now, peer, pli.media),
+                Ok(RtcpView::Fir(fir)) => fir.entries().for_each(|(ssrc, _)| self.on_keyframe_request(now, peer, ssrc)),
                 // The transport has counted what is malformed.
                 Ok(_) | Err(_) => {}
             }
@@ -56,7 +56,7 @@ impl Worker {
         }
     }
 
-    fn on_keyframe_wish(&mut self, now: Instant, peer: Key, media: Ssrc) {
+    fn on_keyframe_request(&mut self, now: Instant, peer: Key, media: Ssrc) {
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.received.keyframe_requests += 1;
         }
@@ -64,7 +64,7 @@ impl Worker {
         let (mut ctx, routers) = self.split(now);
         let Some(router) = routers.get_mut(slot.router) else { return };
         if let Some(publication) = router.publications.get_mut(slot.publication) {
-            publication.on_keyframe_wish(slot.index, slot.rtt, &mut ctx);
+            publication.on_keyframe_request(slot.index, slot.rtt, &mut ctx);
         }
     }
 

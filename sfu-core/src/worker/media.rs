@@ -1,4 +1,4 @@
-//! Received media, and what transports tell.
+//! Received media, and events of transports.
 
 use super::Worker;
 use crate::event::{CloseReason, Event};
@@ -25,7 +25,7 @@ impl Worker {
         let router = routers.get_mut(router_key).ok_or(DropReason::NotPublished)?;
         let publication = router.publications.get_mut(key).ok_or(DropReason::NotPublished)?;
         let loudness = publication.receive(received, &mut ctx);
-        self.follow_publication(now, (router_key, key), loudness)
+        self.schedule_fan_out(now, (router_key, key), loudness)
     }
 
     /// A packet of `publisher` that is dropped, since it sends too much.
@@ -39,7 +39,7 @@ impl Worker {
     }
 
     /// After a publication took something in: it may wait to be forwarded, and say how loud it is.
-    pub(super) fn follow_publication(
+    pub(super) fn schedule_fan_out(
         &mut self,
         now: Instant,
         (router_key, key): (Key, Key),
@@ -49,19 +49,19 @@ impl Worker {
         let publication = router.publications.get_mut(key).ok_or(DropReason::NotPublished)?;
         let (due, id, urgency) = (publication.due(), publication.id, publication.kind.into());
         let is_new = due != Instant::NEVER && !publication.set_listed(true);
-        let judged = loudness.map(|level| level.and_then(|level| router.note_loudness(now, id, level)));
-        self.fan_outs.note(urgency, due);
+        let speakers_due = loudness.map(|level| level.and_then(|level| router.on_audio_level(now, id, level)));
+        self.fan_outs.schedule(urgency, due);
         if is_new {
             self.fan_outs.add(urgency, router_key, key);
         }
-        if let Some(due) = judged? {
+        if let Some(due) = speakers_due? {
             self.room_timers.set(router_key, Some(due));
         }
         Ok(())
     }
 
-    /// Passes on what a transport tells.
-    pub(super) fn follow_transport(&mut self, now: Instant, key: Key) {
+    /// Handles the events of a transport.
+    pub(super) fn handle_transport_events(&mut self, now: Instant, key: Key) {
         loop {
             let Some(peer) = self.peers.get_mut(key) else { return };
             let Some(event) = peer.transport.poll_event() else { return };
@@ -84,12 +84,12 @@ impl Worker {
         }
     }
 
-    /// Judges who speaks in the rooms that are due.
-    pub(super) fn judge_speakers(&mut self, now: Instant) {
+    /// Evaluates who speaks in the rooms that are due.
+    pub(super) fn update_speakers(&mut self, now: Instant) {
         while let Some(key) = self.room_timers.pop_due(now) {
             let Some(router) = self.routers.get_mut(key) else { continue };
             self.at_work = Some(key);
-            if let Some(speakers) = router.speakers.judge(now) {
+            if let Some(speakers) = router.speakers.update(now) {
                 self.events.push(Event::ActiveSpeakers { room: router.room, speakers });
             }
             let due = router.speakers.due();

@@ -59,14 +59,14 @@ pub struct Worker {
     fan_outs: FanOutList,
     dirty: DirtyList,
     shedder: Shedder,
-    /// What of it was told last.
-    told_stage: Stage,
+    /// The stage that was reported last.
+    announced_stage: Stage,
     /// How long packets have waited inside, at most, since the load was looked at.
     queue_age: Duration,
     relays: Relays,
     events: EventQueue,
     peer_timers: TimerQueue,
-    /// When a room's loudness is judged.
+    /// When a room's speakers are evaluated.
     room_timers: TimerQueue,
     allocator: Box<dyn BitrateAllocator>,
     drops: DropCounts,
@@ -98,7 +98,7 @@ impl Worker {
             fan_outs: FanOutList::default(),
             dirty: DirtyList::default(),
             shedder: Shedder::default(),
-            told_stage: Stage::Nothing,
+            announced_stage: Stage::Nothing,
             queue_age: Duration::ZERO,
             relays: Relays::new(config.max_relay_queue),
             events: EventQueue::new(config.max_events),

@@ -11,8 +11,8 @@ use sfu_rtc::media::MediaKind;
 use sfu_rtc::time::{Duration, Instant};
 use std::collections::VecDeque;
 
-/// How soon the origin is told again what it could not be told.
-const TELL_AGAIN: Duration = Duration::from_millis(20);
+/// How soon an interest that found no room in the queue is sent again.
+const INTEREST_RETRY: Duration = Duration::from_millis(20);
 
 impl Worker {
     /// Takes what another worker has handed over.
@@ -28,7 +28,7 @@ impl Worker {
     /// whatever may make something wait: best before [`Self::poll_transmit`], so that the others work meanwhile, and
     /// again after it.
     pub fn poll_relay(&mut self, now: Instant, mut take: impl FnMut(WorkerId, &mut VecDeque<RelayMessage>)) {
-        self.settle_relays(now);
+        self.update_origins(now);
         self.at_work = None;
         self.relays.hand_over(&mut take);
     }
@@ -81,7 +81,7 @@ impl Worker {
     fn take_relayed(&mut self, now: Instant, from: WorkerId, message: RelayMessage) -> Result<(), DropReason> {
         let RelayMessage { publication: id, body } = message;
         let Some(&(router_key, key)) = self.publications.get(&id) else {
-            // It may be gone, or not be there yet: an order is on its way, and what is to be known is told again then.
+            // It may be gone, or not be there yet: a command is on its way, and the state is sent again then.
             return if body.is_media() { Err(DropReason::NotPublished) } else { Ok(()) };
         };
         self.at_work = Some(router_key);
@@ -92,7 +92,7 @@ impl Worker {
             RelayBody::Packet(packet) if publication.is_relayed() => {
                 ctx.relays.packets_in += 1;
                 let level = publication.receive_relayed(&packet, &mut ctx);
-                self.note_relayed(now, router_key, key);
+                self.schedule_expiry(now, router_key, key);
                 level
             }
             RelayBody::Level(level) => Ok(Some(level)),
@@ -107,11 +107,11 @@ impl Worker {
             }
             other => return publication.on_relay(from, other, &mut ctx),
         };
-        self.follow_publication(now, (router_key, key), heard)
+        self.schedule_fan_out(now, (router_key, key), heard)
     }
 
     /// A packet came by relay: what is held of it will be let go in time.
-    fn note_relayed(&mut self, now: Instant, router: Key, publication: Key) {
+    fn schedule_expiry(&mut self, now: Instant, router: Key, publication: Key) {
         let publication = self.routers.get(router).and_then(|router| router.publications.get(publication));
         if let Some(crate::publication::Source::Relay(relay)) = publication.map(|publication| publication.source)
             && let Some(upstream) = self.relays.get_mut(relay)
@@ -122,39 +122,39 @@ impl Worker {
         }
     }
 
-    /// The origin begins to relay: it is told what is wanted, whatever it was told before.
+    /// The origin begins to relay: it is sent our interest, whatever it was sent before.
     fn offered(&mut self, router: Key, publication: Key) {
         let publication = self.routers.get(router).and_then(|router| router.publications.get(publication));
         if let Some(crate::publication::Source::Relay(relay)) = publication.map(|publication| publication.source)
             && let Some(upstream) = self.relays.get_mut(relay)
         {
-            upstream.told = None;
+            upstream.sent_interest = None;
             self.relays.wake(relay);
         }
     }
 
-    /// Tells origins of relays what is to be told them.
-    pub(super) fn settle_relays(&mut self, now: Instant) {
+    /// Sends origins our interest and keyframe requests.
+    pub(super) fn update_origins(&mut self, now: Instant) {
         while let Some(relay) = self.relays.take_dirty() {
-            self.settle_relay(now, relay);
+            self.update_origin(now, relay);
         }
     }
 
-    /// Tells a relay's origin what changed, and sets the relay's timer.
-    fn settle_relay(&mut self, now: Instant, relay: Key) -> Option<()> {
+    /// Sends one origin what changed, and sets the relay's timer.
+    fn update_origin(&mut self, now: Instant, relay: Key) -> Option<()> {
         let upstream = self.relays.get_mut(relay)?;
         let (router, key, origin, id) = (upstream.router, upstream.publication?, upstream.origin, upstream.id);
-        let (told, mut expiry) = (upstream.told, upstream.expiry);
+        let (sent, mut expiry) = (upstream.sent_interest, upstream.expiry);
         self.at_work = Some(router);
         let (ctx, routers) = self.split(now);
         let publication = routers.get_mut(router)?.publications.get_mut(key)?;
         let interest = publication.interest();
         let mut due = Instant::NEVER;
-        let known = told == Some(interest) || ctx.relays.push(origin, id, RelayBody::Wanted(interest));
+        let known = sent == Some(interest) || ctx.relays.push(origin, id, RelayBody::Wanted(interest));
         if !known {
-            due = now + TELL_AGAIN;
+            due = now + INTEREST_RETRY;
         }
-        while let Some(layer) = publication.take_keyframe_wish(&ctx) {
+        while let Some(layer) = publication.take_keyframe_request(&ctx) {
             ctx.relays.push(origin, id, RelayBody::Keyframe { layer });
         }
         if expiry <= now {
@@ -162,7 +162,7 @@ impl Worker {
         }
         due = due.min(publication.keyframes_due()).min(expiry);
         let upstream = self.relays.get_mut(relay)?;
-        (upstream.told, upstream.expiry) = (known.then_some(interest), expiry);
+        (upstream.sent_interest, upstream.expiry) = (known.then_some(interest), expiry);
         self.relays.set_timer(relay, due);
         Some(())
     }

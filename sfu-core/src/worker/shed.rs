@@ -14,9 +14,9 @@ impl Worker {
         self.shedder.update(load, age, &self.config.overload);
         let level = self.shedder.level();
         let stage = level.stage();
-        // Told when it gets worse and when it is over; how it swings in between concerns nobody.
-        if stage > self.told_stage || (stage == Stage::Nothing && self.told_stage != stage) {
-            self.told_stage = stage;
+        // Reported when it gets worse and when it is over, not as it varies in between.
+        if stage > self.announced_stage || (stage == Stage::Nothing && self.announced_stage != stage) {
+            self.announced_stage = stage;
             self.events.push(Event::Shedding { stage });
         }
         if stage != Stage::Nothing || level != before {
@@ -24,18 +24,18 @@ impl Worker {
         }
     }
 
-    /// How much is shed, from 0 (nothing) to 4 (all but sound).
+    /// How much is shed, from 0 (nothing) to 4 (all but audio).
     pub fn shedding(&self) -> f32 {
         self.shedder.level().0
     }
 
     /// Packets have waited since `arrival`.
-    pub(super) fn note_age(&mut self, now: Instant, arrival: Option<Instant>) {
+    pub(super) fn record_age(&mut self, now: Instant, arrival: Option<Instant>) {
         let age = arrival.map_or(Duration::ZERO, |arrival| now - arrival);
         self.queue_age = self.queue_age.max(age);
     }
 
-    /// Tells every forwarder of pictures what it leaves out.
+    /// Sets what every video forwarder leaves out.
     fn shed(&mut self, now: Instant) {
         let level = self.shedder.level();
         let keys: Vec<_> = self.routers.iter().map(|(key, _)| key).collect();

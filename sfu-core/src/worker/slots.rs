@@ -14,7 +14,7 @@ use sfu_rtc::time::Instant;
 
 impl Worker {
     /// Makes the slots fit the transport's sections, after they changed.
-    pub(super) fn follow_sections(&mut self, now: Instant, key: Key) {
+    pub(super) fn update_slots(&mut self, now: Instant, key: Key) {
         let Some(peer) = self.peers.get(key) else { return };
         let sections = peer.transport.sections().to_vec();
         let wanted = |index: usize| sections.get(index).filter(|section| section.direction == Direction::Send);

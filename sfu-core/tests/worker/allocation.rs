@@ -11,8 +11,8 @@ use sfu_rtc::net::TransmitBatch;
 use sfu_rtc::rtcp::{self, SenderInfo};
 use sfu_rtc::time::{Duration, Instant, NtpTime};
 
-const SOUND: u32 = 0x7000;
-const PICTURE: u32 = 0x7100;
+const AUDIO: u32 = 0x7000;
+const VIDEO: u32 = 0x7100;
 const SUBSCRIBERS: usize = 40;
 const FRAME: Duration = Duration::from_millis(33);
 
@@ -23,12 +23,12 @@ enum Side {
     There,
 }
 
-/// One publisher of sound and simulcast, and many who get both.
+/// One publisher of audio and simulcast, and many who get both.
 struct Meeting {
     pair: Pair,
     publisher: usize,
     subscribers: Vec<(Side, usize)>,
-    sound: OpusSource,
+    audio: OpusSource,
     layers: [Vp8Source; 2],
     frames: u64,
 }
@@ -53,17 +53,17 @@ impl Meeting {
         for n in 0..SUBSCRIBERS {
             let side = if n % here == 0 { Side::Here } else { Side::There };
             let world = world(&mut pair, side);
-            let client = world.join(vec![slot("a", Audio, SOUND), slot("v", Video, PICTURE)]);
+            let client = world.join(vec![slot("a", Audio, AUDIO), slot("v", Video, VIDEO)]);
             world.assign(client, "a", Some(publications[0]));
             world.assign(client, "v", Some(publications[1]));
             pair.exchange();
             subscribers.push((side, client));
         }
         let layers = [Vp8Source::layer("1", "q", 10), Vp8Source::layer("1", "f", 20)];
-        Self { pair, publisher, subscribers, sound: OpusSource::new("0", 30), layers, frames: 0 }
+        Self { pair, publisher, subscribers, audio: OpusSource::new("0", 30), layers, frames: 0 }
     }
 
-    /// The next `frames` frames: one packet of sound, two and five of picture; a report and a NACK of a subscriber in
+    /// The next `frames` frames: one packet of audio, two and five of video; a report and a NACK of a subscriber in
     /// each, sender reports once a second, and a loss on the way in now and then.
     fn script(&mut self, frames: u64) -> Script {
         let mut script = Vec::new();
@@ -71,7 +71,7 @@ impl Meeting {
             let at = self.pair.here.now + FRAME * n as u32;
             let key = self.frames.is_multiple_of(300);
             let [low, high] = &mut self.layers;
-            let mut packets = vec![self.sound.packet(30)];
+            let mut packets = vec![self.audio.packet(30)];
             packets.extend(low.packets(key, 2));
             packets.extend(high.packets(key, 5));
             if self.frames % 50 == 25 {
@@ -81,7 +81,7 @@ impl Meeting {
             script.extend(packets.iter().map(|packet| (at, Side::Here, self.publisher, client.seal(packet))));
             if self.frames.is_multiple_of(30) {
                 let ntp = NtpTime::from_unix(Duration::from_nanos(at.as_nanos()));
-                for (ssrc, rtp) in [(30, self.sound.timestamp), (20, self.layers[1].timestamp)] {
+                for (ssrc, rtp) in [(30, self.audio.timestamp), (20, self.layers[1].timestamp)] {
                     let info = SenderInfo { ssrc: Ssrc(ssrc), ntp, rtp, packets: 1, octets: 1 };
                     let report = client.seal_rtcp(|out| rtcp::write_sender_report(out, &info, &[]));
                     script.push((at, Side::Here, self.publisher, report));
@@ -92,7 +92,7 @@ impl Meeting {
             let asked = client.rtp.last().map(|packet| packet.seq.wire().wrapping_add(3));
             let feedback = client.seal_rtcp(|out| {
                 rtcp::write_receiver_report(out, Ssrc(1), &[]);
-                rtcp::write_nack(out, Ssrc(1), Ssrc(PICTURE), &asked.map_or([0, 1], |asked| [asked, asked + 1]));
+                rtcp::write_nack(out, Ssrc(1), Ssrc(VIDEO), &asked.map_or([0, 1], |asked| [asked, asked + 1]));
             });
             script.push((at, side, subscriber, feedback));
             self.frames += 1;

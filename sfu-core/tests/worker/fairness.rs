@@ -45,7 +45,7 @@ impl Rooms {
         world.assign(viewer, "v", Some(publication));
         let (flood, quiet) = (Vp8Source { seq: 0, ..Vp8Source::new("0", 10) }, Vp8Source::new("0", 20));
         let mut rooms = Self { world, flooder, flood, camera, viewer, quiet };
-        let (flood, quiet) = (rooms.flood.picture(true), rooms.quiet.picture(true));
+        let (flood, quiet) = (rooms.flood.frame(true), rooms.quiet.frame(true));
         rooms.world.send(rooms.flooder, &flood);
         rooms.world.send(rooms.camera, &quiet);
         rooms.world.pass(200);
@@ -79,11 +79,11 @@ impl Rooms {
 }
 
 #[test]
-fn a_flooding_room_does_not_keep_anothers_picture_waiting() {
+fn a_flooding_room_does_not_keep_anothers_video_waiting() {
     let mut rooms = Rooms::new();
     rooms.flood(FLOOD);
-    let picture = rooms.quiet.picture(false);
-    let sealed = rooms.world.clients[rooms.camera].seal(&picture);
+    let frame = rooms.quiet.frame(false);
+    let sealed = rooms.world.clients[rooms.camera].seal(&frame);
     rooms.world.give(rooms.camera, sealed);
     assert!(rooms.batches_until_quiet(true) <= 3);
 }
@@ -127,9 +127,9 @@ fn no_room_waits_for_all_that_another_has() {
     let mut world = World::new();
     let (flooder, _) = room(&mut world, RoomId(2), 20);
     let (quiet, viewers) = room(&mut world, RoomId(3), 1);
-    let (mut flood, mut picture) = (Vp8Source::new("0", 10), Vp8Source::new("0", 20));
+    let (mut flood, mut video) = (Vp8Source::new("0", 10), Vp8Source::new("0", 20));
     let flood: Vec<_> = flood.packets(true, 60).iter().map(|p| world.clients[flooder].seal(p)).collect();
-    let wanted = world.clients[quiet].seal(&picture.picture(true));
+    let wanted = world.clients[quiet].seal(&video.frame(true));
     for datagram in flood {
         world.give(flooder, datagram);
     }

@@ -17,18 +17,18 @@ fn h264() -> PayloadFormat {
 }
 
 fn playable(world: &mut World) -> Vec<(PublicationId, bool)> {
-    let told = world.events().into_iter().filter_map(|event| match event {
+    let reported = world.events().into_iter().filter_map(|event| match event {
         Event::SlotPlayable { transport, mid: slot, publication, playable } => {
             assert_eq!((transport, slot), (id(1), mid("v")));
             Some((publication, playable))
         }
         _ => None,
     });
-    told.collect()
+    reported.collect()
 }
 
 #[test]
-fn who_has_none_of_the_codecs_is_told_and_nothing_is_asked_for() {
+fn a_slot_without_the_codec_is_reported_and_nothing_is_requested() {
     let mut world = World::new();
     let camera = world.join(vec![published("0", Video)]);
     let viewer = world.join(vec![MediaSection { formats: vec![h264()], ..slot("v", Video, SLOT) }]);
@@ -41,9 +41,9 @@ fn who_has_none_of_the_codecs_is_told_and_nothing_is_asked_for() {
             world.send_rtcp(viewer, |out| rtcp::write_pli(out, Ssrc(1), Ssrc(SLOT)));
         }
         if n != 50 {
-            world.send(camera, &source.picture(n == 0));
+            world.send(camera, &source.frame(n == 0));
         } else {
-            source.picture(false);
+            source.frame(false);
         }
         world.pass(33);
     }
@@ -55,12 +55,12 @@ fn who_has_none_of_the_codecs_is_told_and_nothing_is_asked_for() {
     let other = world.join(vec![slot("v", Video, SLOT)]);
     world.assign(other, "v", Some(publication));
     assert_eq!(world.keyframe_requests(camera), 0);
-    world.send(camera, &source.picture(false));
+    world.send(camera, &source.frame(false));
     assert_eq!(world.keyframe_requests(camera), 1);
 }
 
 #[test]
-fn a_publisher_that_changes_its_codec_is_followed() {
+fn a_publisher_may_change_its_codec() {
     let mut world = World::new();
     let mut section = published("0", Video);
     section.formats.push(h264());
@@ -73,7 +73,7 @@ fn a_publisher_that_changes_its_codec_is_followed() {
     let mut play = |world: &mut World, payload_type: PayloadType| {
         let before = world.keyframe_requests(camera);
         for _ in 0..90 {
-            let mut packet = source.picture(false);
+            let mut packet = source.frame(false);
             packet.payload_type = payload_type;
             if payload_type == H264 {
                 packet.payload = vec![0x41; 500]; // RFC 6184 section 5.6: a slice of no keyframe
@@ -89,9 +89,9 @@ fn a_publisher_that_changes_its_codec_is_followed() {
     assert_eq!(playable(&mut world), [(publication, true)]);
 }
 
-/// Formats that alternate from packet to packet are told of once a second.
+/// Formats that alternate from packet to packet are reported once a second.
 #[test]
-fn alternating_formats_are_not_told_of_packet_by_packet() {
+fn alternating_formats_are_not_reported_packet_by_packet() {
     let mut world = World::new();
     let mut section = published("0", Video);
     section.formats.push(h264());
@@ -101,7 +101,7 @@ fn alternating_formats_are_not_told_of_packet_by_packet() {
     world.assign(viewer, "v", Some(publication));
     let mut source = Vp8Source::new("0", 10);
     for n in 0..500 {
-        let mut packet = source.picture(false);
+        let mut packet = source.frame(false);
         if n % 2 == 0 {
             (packet.payload_type, packet.payload) = (H264, vec![0x41; 500]);
         }

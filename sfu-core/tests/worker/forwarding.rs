@@ -19,7 +19,7 @@ fn viewer(world: &mut World) -> usize {
     world.join(vec![slot("v", Video, SLOT), slot("w", Video, SLOT + 10)])
 }
 
-/// A camera, a viewer, and the camera's picture assigned to the viewer's first slot.
+/// A camera, a viewer, and the camera's video assigned to the viewer's first slot.
 fn pair(world: &mut World) -> (usize, usize) {
     let (camera, viewer) = (camera(world), viewer(world));
     let publication = world.publish(camera, "0");
@@ -28,11 +28,11 @@ fn pair(world: &mut World) -> (usize, usize) {
 }
 
 #[test]
-fn picture_begins_at_a_keyframe_that_is_asked_for_at_once() {
+fn video_begins_at_a_keyframe_that_is_asked_for_at_once() {
     let mut world = World::new();
     let (camera, viewer) = pair(&mut world);
     let mut source = Vp8Source::new("0", 10);
-    world.send(camera, &source.picture(false));
+    world.send(camera, &source.frame(false));
     assert_eq!(world.drops(DropReason::AwaitingKeyframe), 1);
     assert_eq!(world.keyframe_requests(camera), 1);
     for n in 0..10 {
@@ -58,7 +58,7 @@ fn an_unanswered_request_is_repeated_while_someone_waits() {
     let (camera, viewer) = pair(&mut world);
     let mut source = Vp8Source::new("0", 10);
     for _ in 0..100 {
-        world.send(camera, &source.picture(false));
+        world.send(camera, &source.frame(false));
         world.pass(33);
     }
     let asked = world.keyframe_requests(camera);
@@ -69,7 +69,7 @@ fn an_unanswered_request_is_repeated_while_someone_waits() {
 }
 
 #[test]
-fn sound_goes_at_once() {
+fn audio_goes_at_once() {
     let mut world = World::new();
     let speaker = world.join(vec![published("0", Audio)]);
     let listener = world.join(vec![slot("a", Audio, SLOT)]);
@@ -90,9 +90,9 @@ fn a_loss_on_the_way_in_is_repaired_and_keeps_its_place() {
     let mut world = World::new();
     let (camera, viewer) = pair(&mut world);
     let mut source = Vp8Source::new("0", 10);
-    world.send(camera, &source.picture(true));
-    let lost = source.picture(false);
-    world.send(camera, &source.picture(false));
+    world.send(camera, &source.frame(true));
+    let lost = source.frame(false);
+    world.send(camera, &source.frame(false));
     world.pass(60);
     let nacked: Vec<_> = world.clients[camera]
         .rtcp
@@ -120,9 +120,9 @@ fn padding_is_neither_forwarded_nor_missed() {
     let (camera, viewer) = pair(&mut world);
     let mut source = Vp8Source::new("0", 10);
     for n in 0..10 {
-        world.send(camera, &source.picture(n == 0));
+        world.send(camera, &source.frame(n == 0));
         source.seq += 1;
-        let padding = Rtp { seq: source.seq, payload: Vec::new(), ..source.clone().picture(false) };
+        let padding = Rtp { seq: source.seq, payload: Vec::new(), ..source.clone().frame(false) };
         world.send(camera, &padding);
         world.pass(33);
     }
@@ -138,7 +138,7 @@ fn a_loss_on_the_way_out_is_repaired_once_per_round_trip() {
     let (camera, viewer) = pair(&mut world);
     let mut source = Vp8Source::new("0", 10);
     for n in 0..40 {
-        world.send(camera, &source.picture(n == 0));
+        world.send(camera, &source.frame(n == 0));
         world.pass(20);
     }
     let lost = world.clients[viewer].rtp[20].clone();
@@ -162,7 +162,7 @@ fn a_loss_on_the_way_out_is_repaired_once_per_round_trip() {
     nack(&mut world);
     assert_eq!(repairs(&world).len(), 2);
     for _ in 0..100 {
-        world.send(camera, &source.picture(false));
+        world.send(camera, &source.frame(false));
         world.pass(20);
     }
     nack(&mut world);
@@ -178,15 +178,15 @@ fn a_slot_switches_its_source_without_a_break_in_its_numbers() {
     let publication = world.publish(second, "0");
     let (mut a, mut b) = (Vp8Source::new("0", 10), Vp8Source::new("0", 40));
     for n in 0..10 {
-        world.send(first, &a.picture(n == 0));
-        world.send(second, &b.picture(n == 0));
+        world.send(first, &a.frame(n == 0));
+        world.send(second, &b.frame(n == 0));
         world.pass(33);
     }
     world.events();
     world.assign(viewer, "v", Some(publication));
     for n in 0..10 {
-        world.send(first, &a.picture(false));
-        world.send(second, &b.picture(n == 4));
+        world.send(first, &a.frame(false));
+        world.send(second, &b.frame(n == 4));
         world.pass(33);
     }
     let got = &world.clients[viewer].rtp;
@@ -205,7 +205,7 @@ fn one_source_fills_two_slots_of_one_viewer() {
     let (camera, viewer) = pair(&mut world);
     let publication = sfu_core::ids::PublicationId(1);
     world.assign(viewer, "w", Some(publication));
-    world.send(camera, &Vp8Source::new("0", 10).picture(true));
+    world.send(camera, &Vp8Source::new("0", 10).frame(true));
     let ssrcs: Vec<_> = world.clients[viewer].rtp.iter().map(|packet| packet.ssrc).collect();
     assert_eq!(ssrcs, [Ssrc(SLOT), Ssrc(SLOT + 10)]);
     world.assign(viewer, "v", None);
@@ -232,9 +232,9 @@ impl Simulcast {
         Self { world, camera, viewer, layers }
     }
 
-    /// Sends pictures of the layers; a keyframe whenever one was asked for.
-    fn play(&mut self, layers: &[usize], pictures: usize) {
-        for _ in 0..pictures {
+    /// Sends frames of the layers; a keyframe whenever one was asked for.
+    fn play(&mut self, layers: &[usize], frames: usize) {
+        for _ in 0..frames {
             for &layer in layers {
                 let ssrc = self.layers[layer].ssrc;
                 let requested = self.world.clients[self.camera].rtcp.iter().any(|compound| {
@@ -243,7 +243,7 @@ impl Simulcast {
                 if requested {
                     self.world.clients[self.camera].rtcp.clear();
                 }
-                let packet = self.layers[layer].picture(requested);
+                let packet = self.layers[layer].frame(requested);
                 self.world.send(self.camera, &packet);
             }
             self.world.pass(33);
@@ -309,16 +309,16 @@ fn layers_are_aligned_by_sender_reports() {
     sim.play(&[0, 1], 30);
     sim.play(&[0, 2], 9);
     let low = sim.world.clients[sim.viewer].rtp.len();
-    // 39 pictures after the reports in the low layer; the top layer's next picture is its tenth, 30 behind.
+    // 39 frames after the reports in the low layer; the top layer's next frame is its tenth, 30 behind.
     for _ in 0..31 {
-        sim.layers[2].picture(false);
+        sim.layers[2].frame(false);
     }
     sim.world.prefer(sim.viewer, "v", Quality::High, false);
-    let key = sim.layers[2].picture(true);
+    let key = sim.layers[2].frame(true);
     sim.world.send(sim.camera, &key);
     let got = &sim.world.clients[sim.viewer].rtp;
     assert_eq!(got.len(), low + 1);
-    assert_eq!(got[low].timestamp.wrapping_sub(got[low - 1].timestamp), 2 * 3_000, "two pictures after the last");
+    assert_eq!(got[low].timestamp.wrapping_sub(got[low - 1].timestamp), 2 * 3_000, "two frames after the last");
 }
 
 #[test]
@@ -329,8 +329,8 @@ fn what_is_paused_or_muted_is_not_sent_and_resumes_at_a_keyframe() {
     let mut source = Vp8Source::new("0", 10);
     let mut play = |world: &mut World, key: bool| {
         let before = world.clients[viewer].rtp.len();
-        world.send(camera, &source.picture(key));
-        world.send(camera, &source.picture(false));
+        world.send(camera, &source.frame(key));
+        world.send(camera, &source.frame(false));
         world.pass(400);
         world.clients[viewer].rtp.len() - before
     };
@@ -356,7 +356,7 @@ fn the_keyframe_is_asked_for_while_the_handshake_is_under_way() {
     let camera = world.join(vec![published("0", Video)]);
     let publication = world.publish(camera, "0");
     let mut source = Vp8Source::new("0", 10);
-    world.send(camera, &source.picture(true));
+    world.send(camera, &source.frame(true));
     world.pass(1_000);
     let viewer = world.announce(ROOM, vec![slot("v", Video, SLOT)]);
     world.assign(viewer, "v", Some(publication));
@@ -365,11 +365,11 @@ fn the_keyframe_is_asked_for_while_the_handshake_is_under_way() {
     world.check(viewer);
     world.pass(10);
     assert_eq!(world.keyframe_requests(camera), 1);
-    world.send(camera, &source.picture(true));
+    world.send(camera, &source.frame(true));
     world.connect(viewer);
     world.drain();
     assert_eq!((world.clients[viewer].rtp.len(), world.keyframe_requests(camera)), (1, 1));
-    world.send(camera, &source.picture(false));
+    world.send(camera, &source.frame(false));
     assert_eq!(world.clients[viewer].rtp.len(), 2);
 }
 
@@ -385,14 +385,14 @@ fn a_far_publisher_is_asked_for_the_keyframe_before_the_subscriber_is_heard() {
     world.pass(1_000);
     let publication = world.publish(camera, "0");
     let mut source = Vp8Source::new("0", 10);
-    world.send(camera, &source.picture(true));
+    world.send(camera, &source.frame(true));
     world.pass(1_000);
     let viewer = world.announce(ROOM, vec![slot("v", Video, SLOT)]);
     world.assign(viewer, "v", Some(publication));
     world.pass(200);
     assert_eq!(world.keyframe_requests(camera), 1);
     world.check(viewer);
-    world.send(camera, &source.picture(true));
+    world.send(camera, &source.frame(true));
     world.pass(150);
     world.connect(viewer);
     world.drain();
@@ -405,7 +405,7 @@ fn those_who_join_soon_after_a_keyframe_need_no_other() {
     let (camera, first) = pair(&mut world);
     let mut source = Vp8Source::new("0", 10);
     for n in 0..6 {
-        world.send(camera, &source.picture(n == 0));
+        world.send(camera, &source.frame(n == 0));
         world.pass(33);
     }
     let asked = world.keyframe_requests(camera);
@@ -414,7 +414,7 @@ fn those_who_join_soon_after_a_keyframe_need_no_other() {
     world.drain();
     assert_eq!(world.clients[second].rtp.len(), 6);
     assert_eq!(world.keyframe_requests(camera), asked);
-    world.send(camera, &source.picture(false));
+    world.send(camera, &source.frame(false));
     assert_eq!((world.clients[first].rtp.len(), world.clients[second].rtp.len()), (7, 7));
     assert_continuous(&world.clients[second].rtp);
 }
@@ -424,12 +424,12 @@ fn a_keyframe_that_begins_late_is_followed_by_what_came_before_it() {
     let mut world = World::new();
     let (camera, viewer) = pair(&mut world);
     let mut source = Vp8Source::new("0", 10);
-    world.send(camera, &source.picture(false));
+    world.send(camera, &source.frame(false));
     let keyframe = source.packets(true, 4);
     for packet in [1, 2, 3] {
         world.send(camera, &keyframe[packet]);
     }
-    world.send(camera, &source.picture(false));
+    world.send(camera, &source.frame(false));
     assert!(world.clients[viewer].rtp.is_empty());
     world.send(camera, &keyframe[0]);
     let got = &world.clients[viewer].rtp;
@@ -463,7 +463,7 @@ fn a_stream_does_not_begin_again_in_its_past() {
     let mut world = World::new();
     let (camera, viewer) = pair(&mut world);
     let mut source = Vp8Source::new("0", 10);
-    world.send(camera, &source.picture(true));
+    world.send(camera, &source.frame(true));
     let keyframe = source.packets(true, 4);
     for packet in [1, 2, 3] {
         world.send(camera, &keyframe[packet]);
@@ -473,7 +473,7 @@ fn a_stream_does_not_begin_again_in_its_past() {
     assert_eq!(world.clients[viewer].rtp.len(), 4);
     world.send(camera, &keyframe[0]);
     assert_eq!(world.clients[viewer].rtp.len(), 4, "the rest of the keyframe was sent before");
-    world.send(camera, &source.picture(true));
+    world.send(camera, &source.frame(true));
     assert_eq!(world.clients[viewer].rtp.len(), 5);
 }
 
@@ -484,7 +484,7 @@ fn nothing_of_a_muted_time_is_sent_later() {
     let publication = world.publish(camera, "0");
     world.assign(viewer, "v", Some(publication));
     let mut source = Vp8Source::new("0", 10);
-    world.send(camera, &source.picture(true));
+    world.send(camera, &source.frame(true));
     let mute = |muted| Command::SetMuted { publication, muted };
     world.command(mute(true));
     let keyframe = source.packets(true, 4);
@@ -494,7 +494,7 @@ fn nothing_of_a_muted_time_is_sent_later() {
     world.command(mute(false));
     world.send(camera, &keyframe[0]);
     assert_eq!(world.clients[viewer].rtp.len(), 1);
-    world.send(camera, &source.picture(true));
+    world.send(camera, &source.frame(true));
     assert_eq!(world.clients[viewer].rtp.len(), 2);
 }
 
@@ -509,30 +509,30 @@ fn a_stream_does_not_begin_where_the_rest_is_no_longer_held() {
     }
     for _ in 0..40 {
         world.pass(33);
-        world.send(camera, &source.picture(false));
+        world.send(camera, &source.frame(false));
     }
     let asked = world.keyframe_requests(camera);
     world.send(camera, &keyframe[0]);
     assert!(world.clients[viewer].rtp.is_empty(), "the packets after it are older than the history");
     for _ in 0..20 {
         world.pass(33);
-        world.send(camera, &source.picture(false));
+        world.send(camera, &source.frame(false));
     }
     assert!(world.keyframe_requests(camera) > asked, "another is asked for");
-    world.send(camera, &source.picture(true));
+    world.send(camera, &source.frame(true));
     assert_eq!(world.clients[viewer].rtp.len(), 1);
 }
 
 #[test]
-fn a_publisher_that_begins_anew_is_followed() {
+fn a_publisher_may_restart_its_stream() {
     let mut world = World::new();
     let (camera, viewer) = pair(&mut world);
     for ssrc in [10, 50] {
         let mut source = Vp8Source::new("0", ssrc);
-        world.send(camera, &source.picture(false));
+        world.send(camera, &source.frame(false));
         world.pass(33);
         for n in 0..10 {
-            world.send(camera, &source.picture(n == 0));
+            world.send(camera, &source.frame(n == 0));
             world.pass(33);
         }
     }
@@ -570,7 +570,7 @@ fn a_codec_that_a_viewer_does_not_know_is_not_sent() {
     let viewer = world.join(vec![section]);
     let publication = world.publish(camera, "0");
     world.assign(viewer, "v", Some(publication));
-    world.send(camera, &Vp8Source::new("0", 10).picture(true));
+    world.send(camera, &Vp8Source::new("0", 10).frame(true));
     assert!(world.clients[viewer].rtp.is_empty());
     assert_eq!(world.drops(DropReason::CodecNotNegotiated), 1);
 }
@@ -579,6 +579,6 @@ fn a_codec_that_a_viewer_does_not_know_is_not_sent() {
 fn first_numbers_leave_room_for_the_rollover_counter() {
     let mut world = World::new();
     let (camera, viewer) = pair(&mut world);
-    world.send(camera, &Vp8Source::new("0", 10).picture(true));
+    world.send(camera, &Vp8Source::new("0", 10).frame(true));
     assert!(world.clients[viewer].rtp[0].seq < SeqNo(0x8000));
 }

@@ -265,7 +265,7 @@ fn repair_is_bounded_whatever_is_asked() {
     world.assign(viewer, "v", Some(publication));
     let mut source = Vp8Source::new("0", 10);
     for n in 0..300 {
-        world.send(camera, &source.picture(n == 0));
+        world.send(camera, &source.frame(n == 0));
         let media = |packet: &&ReceivedPacket| packet.ssrc == Ssrc(0x7000);
         let newest = world.clients[viewer].rtp.iter().rfind(media).map_or(0, |packet| packet.seq.wire());
         let all: Vec<u16> = (0..40).rev().map(|back| newest.wrapping_sub(back)).collect();
@@ -280,26 +280,26 @@ fn repair_is_bounded_whatever_is_asked() {
 }
 
 #[test]
-fn a_codec_that_changes_with_every_packet_is_told_once_a_second_and_the_last_one_stays() {
+fn a_codec_that_changes_with_every_packet_is_reported_once_a_second() {
     let mut world = World::new();
     let camera = world.join(vec![with_h264(published("v", Video))]);
     world.connect(camera);
     world.publish(camera, "v");
     let mut source = Vp8Source::new("v", 10);
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for n in 0..400 {
-        let mut packet = source.picture(n == 0);
+        let mut packet = source.frame(n == 0);
         if n % 2 == 1 || n > 300 {
             packet.payload_type = H264;
         }
         world.send(camera, &packet);
         world.pass(10);
-        told.extend(world.events().into_iter().filter_map(|event| match event {
+        reported.extend(world.events().into_iter().filter_map(|event| match event {
             sfu_core::event::Event::PublicationCodec { codec, .. } => Some(codec),
             _ => None,
         }));
     }
     // In four seconds: the first at once.
-    assert!((2..=5).contains(&told.len()), "{told:?}");
-    assert_eq!((told.first(), told.last()), (Some(&Codec::Vp8), Some(&Codec::H264)));
+    assert!((2..=5).contains(&reported.len()), "{reported:?}");
+    assert_eq!((reported.first(), reported.last()), (Some(&Codec::Vp8), Some(&Codec::H264)));
 }

@@ -49,9 +49,9 @@ fn layers_are_ordered_by_what_is_seen_of_them() {
     assert_eq!(lowest_and_highest([(640, 360), (640, 360)], [4, 1]), [b, a], "by bitrate");
 }
 
-/// Layers that old clients tell apart by source alone (`a=ssrc-group:SIM`) are one stable picture, whichever is wanted.
+/// Layers that old clients tell apart by source alone (`a=ssrc-group:SIM`) are one stable video, whichever is wanted.
 #[test]
-fn layers_by_source_are_one_stable_picture() {
+fn layers_by_source_are_one_stable_video() {
     const TURNS: [(Quality, usize); 3] = [(Quality::Low, 0), (Quality::High, 2), (Quality::Low, 0)];
     let mut world = World::new();
     let rids = ["s0", "s1", "s2"];
@@ -66,7 +66,7 @@ fn layers_by_source_are_one_stable_picture() {
         world.prefer(viewer, "v", quality, false);
         for n in 0..240 {
             for (source, (width, height)) in layers.iter_mut().zip([(160, 90), (320, 180), (640, 360)]) {
-                let mut packet = source.picture(n % 20 == 0);
+                let mut packet = source.frame(n % 20 == 0);
                 if n % 20 == 0 {
                     resize(&mut packet, width, height);
                 }
@@ -79,6 +79,6 @@ fn layers_by_source_are_one_stable_picture() {
     }
     let got = &world.clients[viewer].rtp;
     assert_continuous(got);
-    // One picture at a time; where a layer begins, at most one of each.
+    // One frame at a time; where a layer begins, at most one of each.
     assert!((715..=725).contains(&got.len()), "{}", got.len());
 }

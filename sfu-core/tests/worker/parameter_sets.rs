@@ -32,7 +32,7 @@ fn viewer(world: &mut World) -> usize {
     world.join(vec![h264(slot("v", Video, SLOT), "packetization-mode=1")])
 }
 
-/// A camera that sends an IDR picture of three packets now and then, and others of two.
+/// A camera that sends an IDR frame of three packets now and then, and others of two.
 struct Camera {
     seq: u64,
     timestamp: u32,
@@ -49,8 +49,8 @@ impl Camera {
         Rtp { ssrc: Ssrc(9), payload_type: H264, seq, timestamp, marker, payload: payload.to_vec(), extensions: vec![] }
     }
 
-    /// The next picture, 40 ms after the last.
-    fn picture(&mut self, key: bool) -> Vec<Rtp> {
+    /// The next frame, 40 ms after the last.
+    fn frame(&mut self, key: bool) -> Vec<Rtp> {
         self.timestamp += 3_600;
         // The slice as fragments, as its first macroblock is 0 (RFC 6184 section 5.8).
         let (begin, end) =
@@ -86,7 +86,7 @@ fn kinds(packets: &[ReceivedPacket]) -> String {
 }
 
 /// Each number once and none left out; parameter sets have the timestamp of the keyframe that follows.
-fn assert_sound(packets: &[ReceivedPacket]) {
+fn assert_intact(packets: &[ReceivedPacket]) {
     let numbers: HashSet<_> = packets.iter().map(|packet| packet.seq).collect();
     assert_eq!(numbers.len(), packets.len());
     let mut packets: Vec<_> = packets.iter().collect();
@@ -112,14 +112,14 @@ fn sets_of_the_description_come_before_each_keyframe() {
     world.assign(viewer, "v", Some(publication));
     let mut source = Camera::new();
     for n in 0..100 {
-        send(&mut world, camera, &source.picture(n % 50 == 0));
+        send(&mut world, camera, &source.frame(n % 50 == 0));
     }
     let got = &world.clients[viewer].rtp;
     let group = format!("ssIII{}", "pp".repeat(49));
     assert_eq!(kinds(got), group.repeat(2));
     assert_eq!((&got[0].payload[..], &got[1].payload[..]), (&SPS[..], &PPS[..]));
     assert!(got.iter().all(|packet| (packet.ssrc, packet.payload_type) == (Ssrc(SLOT), H264)));
-    assert_sound(got);
+    assert_intact(got);
     assert_eq!(world.keyframe_requests(camera), 0, "a keyframe whose sets are known is one");
     let stats = world.stats();
     assert_eq!(stats.drops.of(sfu_rtc::drop_reason::DropReason::AwaitingKeyframe), 0);
@@ -132,28 +132,28 @@ fn sets_that_came_once_serve_who_joins_later() {
     let early = viewer(&mut world);
     world.assign(early, "v", Some(publication));
     let mut source = Camera::new();
-    // Aggregated with each other, and with the timestamp of the picture that follows.
+    // Aggregated with each other, and with the timestamp of the frame that follows.
     source.timestamp += 3_600;
     let aggregate = [&[0x78, 0, SPS.len() as u8][..], &SPS, &[0, PPS.len() as u8], &PPS].concat();
     world.send(camera, &source.packet(&aggregate, false));
     source.timestamp -= 3_600;
     for n in 0..250 {
-        send(&mut world, camera, &source.picture(n % 250 == 0));
+        send(&mut world, camera, &source.frame(n % 250 == 0));
     }
     let asked = world.keyframe_requests(camera);
     let late = viewer(&mut world);
     world.assign(late, "v", Some(publication));
     for n in 0..100 {
-        send(&mut world, camera, &source.picture(n == 5));
+        send(&mut world, camera, &source.frame(n == 5));
     }
     assert_eq!(world.keyframe_requests(camera), asked + 1);
     let got = &world.clients[late].rtp;
     assert!(kinds(got).starts_with("ssIIIpp"), "{}", kinds(got));
-    assert_sound(got);
+    assert_intact(got);
     let all = &world.clients[early].rtp;
     assert!(kinds(all).starts_with("pIIIpp"), "the keyframe brought them itself: {}", kinds(all));
     assert_eq!(kinds(all).matches("ssIII").count(), 1);
-    assert_sound(all);
+    assert_intact(all);
 }
 
 #[test]
@@ -162,14 +162,14 @@ fn one_who_joins_after_a_keyframe_gets_it_again_with_its_sets() {
     let (camera, publication) = publish(&mut world, DESCRIBED);
     let mut source = Camera::new();
     for n in 0..30 {
-        send(&mut world, camera, &source.picture(n % 25 == 0));
+        send(&mut world, camera, &source.frame(n % 25 == 0));
     }
     let late = viewer(&mut world);
-    send(&mut world, camera, &source.picture(true));
+    send(&mut world, camera, &source.frame(true));
     world.assign(late, "v", Some(publication));
-    send(&mut world, camera, &source.picture(false));
+    send(&mut world, camera, &source.frame(false));
     assert_eq!(kinds(&world.clients[late].rtp), "ssIIIpp");
-    assert_sound(&world.clients[late].rtp);
+    assert_intact(&world.clients[late].rtp);
     assert_eq!(world.keyframe_requests(camera), 0);
 }
 
@@ -180,16 +180,16 @@ fn an_inserted_packet_is_sent_again_and_a_late_one_finds_its_place() {
     let viewer = viewer(&mut world);
     world.assign(viewer, "v", Some(publication));
     let mut source = Camera::new();
-    send(&mut world, camera, &source.picture(true));
-    // Of the picture before the next keyframe the first packet comes late, after that keyframe.
-    let mut before = source.picture(false);
+    send(&mut world, camera, &source.frame(true));
+    // Of the frame before the next keyframe the first packet comes late, after that keyframe.
+    let mut before = source.frame(false);
     let late = before.remove(0);
     send(&mut world, camera, &before);
-    send(&mut world, camera, &source.picture(true));
+    send(&mut world, camera, &source.frame(true));
     send(&mut world, camera, &[late]);
     let got = world.clients[viewer].rtp.clone();
     assert_eq!(kinds(&got), "ssIIIppssIII");
-    assert_sound(&got);
+    assert_intact(&got);
     let sps = got.iter().rfind(|packet| packet.payload == SPS).unwrap().seq;
     world.pass(300);
     world.send_rtcp(viewer, |out| {
@@ -214,12 +214,12 @@ fn a_keyframe_with_sets_of_its_own_or_with_a_gap_before_it_is_left_as_it_is() {
         source.timestamp += 3_600;
         let mut packets = source.sets();
         source.timestamp -= 3_600;
-        packets.extend(source.picture(true));
+        packets.extend(source.frame(true));
         if lost {
             packets.remove(1);
         }
         send(&mut world, camera, &packets);
-        send(&mut world, camera, &source.picture(false));
+        send(&mut world, camera, &source.frame(false));
     };
     key(&mut source, false);
     key(&mut source, true);
@@ -236,10 +236,10 @@ fn encoders_of_nothing_but_keyframes_are_numbered_on_and_on() {
     world.assign(viewer, "v", Some(publication));
     let mut source = Camera::new();
     for _ in 0..300 {
-        send(&mut world, camera, &source.picture(true));
+        send(&mut world, camera, &source.frame(true));
     }
     assert_eq!(kinds(&world.clients[viewer].rtp), "ssIII".repeat(300));
-    assert_sound(&world.clients[viewer].rtp);
+    assert_intact(&world.clients[viewer].rtp);
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn sets_of_h265_that_came_once_serve_who_joins_later() {
         section.formats[0].codec = Codec::H265;
         section
     };
-    let picture = |source: &mut Camera, key: bool| {
+    let frame = |source: &mut Camera, key: bool| {
         source.timestamp += 3_600;
         [source.packet(if key { &[0x26, 0x01, 0x80] } else { &[0x02, 0x01, 0x80] }, true)]
     };
@@ -264,19 +264,19 @@ fn sets_of_h265_that_came_once_serve_who_joins_later() {
     let sets = [&VPS[..], &SPS, &PPS].map(|unit| source.packet(unit, false));
     send(&mut world, camera, &sets);
     for n in 0..250 {
-        send(&mut world, camera, &picture(&mut source, n == 0));
+        send(&mut world, camera, &frame(&mut source, n == 0));
     }
     let asked = world.keyframe_requests(camera);
     let late = world.join(vec![h265(slot("v", Video, SLOT))]);
     world.assign(late, "v", Some(publication));
     for n in 0..20 {
-        send(&mut world, camera, &picture(&mut source, n == 5));
+        send(&mut world, camera, &frame(&mut source, n == 5));
     }
     assert_eq!(world.keyframe_requests(camera), asked + 1);
     let got = &world.clients[late].rtp;
     let units: Vec<u8> = got.iter().map(|packet| packet.payload[0] >> 1).collect();
     assert_eq!(units[..5], [32, 33, 34, 19, 1], "three sets, the keyframe, and on");
-    assert_sound(got);
+    assert_intact(got);
 }
 
 #[test]
@@ -288,11 +288,11 @@ fn another_worker_gets_them_too() {
     pair.assign(there, "v", Some(publication));
     let mut source = Camera::new();
     for n in 0..10 {
-        for packet in source.picture(n % 5 == 0) {
+        for packet in source.frame(n % 5 == 0) {
             pair.here.send(camera, &packet);
         }
         pair.pass(40);
     }
     assert_eq!(kinds(&pair.there.clients[there].rtp), "ssIIIpppppppp".repeat(2));
-    assert_sound(&pair.there.clients[there].rtp);
+    assert_intact(&pair.there.clients[there].rtp);
 }

@@ -23,7 +23,7 @@ fn pair(world: &mut World) -> (usize, usize, PublicationId) {
 }
 
 #[test]
-fn a_connection_is_told_with_its_times() {
+fn a_connection_is_reported_with_its_times() {
     let mut world = World::new();
     let client = world.announce(ROOM, vec![published("0", Video)]);
     world.pass(40);
@@ -38,7 +38,7 @@ fn a_connection_is_told_with_its_times() {
 fn strangers_are_not_heard() {
     let mut world = World::new();
     let (camera, ..) = pair(&mut world);
-    let packet = world.clients[camera].seal(&Vp8Source::new("0", 10).picture(true));
+    let packet = world.clients[camera].seal(&Vp8Source::new("0", 10).frame(true));
     world.clients[camera].path.remote = SocketAddr::from(([10, 0, 0, 9], 9));
     world.give(camera, packet);
     world.give(camera, vec![22; 100]);
@@ -57,9 +57,9 @@ fn forged_packets_leave_nothing_behind() {
     let mut world = World::new();
     let (camera, viewer, _) = pair(&mut world);
     let mut source = Vp8Source::new("0", 10);
-    world.send(camera, &source.picture(true));
+    world.send(camera, &source.frame(true));
     let before = world.stats();
-    let mut forged = world.clients[camera].seal(&source.clone().picture(true));
+    let mut forged = world.clients[camera].seal(&source.clone().frame(true));
     for n in 0..50_000_u32 {
         forged[8..12].copy_from_slice(&n.to_be_bytes());
         forged[2..4].copy_from_slice(&(n as u16).to_be_bytes());
@@ -71,7 +71,7 @@ fn forged_packets_leave_nothing_behind() {
     assert_eq!(after.drops.of(DropReason::SrtpAuth) + after.drops.of(DropReason::SrtpReplay), 50_000);
     assert_eq!(after.pool_packets, before.pool_packets);
     assert_eq!(world.clients[viewer].rtp.len(), 1);
-    world.send(camera, &source.picture(false));
+    world.send(camera, &source.frame(false));
     assert_eq!(world.clients[viewer].rtp.len(), 2);
 }
 
@@ -80,17 +80,17 @@ fn a_peer_that_moves_keeps_its_call() {
     let mut world = World::new();
     let (camera, viewer, _) = pair(&mut world);
     let mut source = Vp8Source::new("0", 10);
-    world.send(camera, &source.picture(true));
+    world.send(camera, &source.frame(true));
     world.events();
     for client in [camera, viewer] {
         world.clients[client].path.remote.set_port(7_000 + client as u16);
         world.check(client);
     }
-    world.send(camera, &source.picture(false));
+    world.send(camera, &source.frame(false));
     assert_eq!(world.clients[viewer].rtp.len(), 2);
     world.pass(1_000);
     let moved = |event: &Event| matches!(event, Event::PathChanged { .. });
-    assert_eq!(world.events().into_iter().filter(moved).count(), 2, "told once they stay");
+    assert_eq!(world.events().into_iter().filter(moved).count(), 2, "reported once they stay");
 }
 
 #[test]
@@ -98,14 +98,14 @@ fn many_moves_are_bounded() {
     let mut world = World::new();
     let (camera, viewer, _) = pair(&mut world);
     let mut source = Vp8Source::new("0", 10);
-    world.send(camera, &source.picture(true));
+    world.send(camera, &source.frame(true));
     for port in 10_000..10_100 {
         world.clients[camera].path.remote.set_port(port);
         world.check(camera);
-        world.send(camera, &source.picture(false));
+        world.send(camera, &source.frame(false));
     }
     assert_eq!(world.clients[viewer].rtp.len(), 101);
-    let packet = world.clients[camera].seal(&source.picture(false));
+    let packet = world.clients[camera].seal(&source.frame(false));
     world.clients[camera].path.remote.set_port(10_000);
     world.give(camera, packet);
     assert_eq!(world.drops(DropReason::UnvalidatedAddress), 1, "long forgotten");
@@ -117,14 +117,14 @@ fn nobody_takes_the_path_of_another() {
     let (camera, viewer, _) = pair(&mut world);
     let thief = world.join(vec![published("0", Video)]);
     let mut source = Vp8Source::new("0", 10);
-    world.send(camera, &source.picture(true));
+    world.send(camera, &source.frame(true));
     world.events();
     for _ in 0..100 {
         let check = world.clients[thief].check();
         // As if it came from there.
         world.give(viewer, check);
         world.drain();
-        world.send(camera, &source.picture(true));
+        world.send(camera, &source.frame(true));
         world.pass(1_000);
     }
     assert_eq!(world.drops(DropReason::PathTaken), 100);
@@ -156,17 +156,17 @@ fn an_ice_restart_keeps_the_call() {
     let mut world = World::new();
     let (camera, viewer, _) = pair(&mut world);
     let mut source = Vp8Source::new("0", 10);
-    world.send(camera, &source.picture(true));
+    world.send(camera, &source.frame(true));
     let credentials =
         |name: &str| IceCredentials { ufrag: name.to_owned(), pwd: format!("{name}-of-22-characters-and-more") };
     let (local, remote) = (credentials("local2"), credentials("remote2"));
     let command = Command::RestartIce { transport: id(camera), local: local.clone(), remote: remote.clone() };
     world.command(command);
-    world.send(camera, &source.picture(false));
+    world.send(camera, &source.frame(false));
     (world.clients[camera].local, world.clients[camera].remote) = (remote, local);
     world.clients[camera].path.remote.set_port(7_000);
     world.check(camera);
-    world.send(camera, &source.picture(false));
+    world.send(camera, &source.frame(false));
     assert_eq!(world.clients[viewer].rtp.len(), 3);
 }
 
@@ -174,7 +174,7 @@ fn an_ice_restart_keeps_the_call() {
 fn who_vanishes_is_noticed_and_leaves_nothing() {
     let mut world = World::new();
     let (camera, _, publication) = pair(&mut world);
-    world.send(camera, &Vp8Source::new("0", 10).picture(true));
+    world.send(camera, &Vp8Source::new("0", 10).frame(true));
     world.events();
     world.clients[camera].answers = false;
     world.pass(60_000);
@@ -188,10 +188,10 @@ fn who_vanishes_is_noticed_and_leaves_nothing() {
 }
 
 #[test]
-fn who_is_removed_is_told() {
+fn a_removed_peer_gets_a_close_notify() {
     let mut world = World::new();
     let (camera, viewer, _) = pair(&mut world);
-    world.send(camera, &Vp8Source::new("0", 10).picture(true));
+    world.send(camera, &Vp8Source::new("0", 10).frame(true));
     world.events();
     world.command(Command::RemoveTransport { transport: id(camera) });
     world.drain();
@@ -230,7 +230,7 @@ fn rooms_do_not_meet() {
     world.connect(stranger);
     world.assign(stranger, "v", Some(publication));
     assert_eq!(world.stats().ignored_commands, 1);
-    world.send(camera, &Vp8Source::new("0", 10).picture(true));
+    world.send(camera, &Vp8Source::new("0", 10).frame(true));
     assert!(world.clients[stranger].rtp.is_empty());
     world.command(Command::CloseRoom { room: RoomId(2) });
     world.drain();
@@ -242,11 +242,11 @@ fn sections_may_be_added_and_keep_what_stays() {
     let mut world = World::new();
     let (camera, viewer, publication) = pair(&mut world);
     let mut source = Vp8Source::new("0", 10);
-    world.send(camera, &source.picture(true));
+    world.send(camera, &source.frame(true));
     let sections = vec![slot("v", Video, SLOT), slot("w", Video, SLOT + 10)];
     world.command(Command::UpdateSections { transport: id(viewer), sections: sections.clone() });
     world.assign(viewer, "w", Some(publication));
-    world.send(camera, &source.picture(false));
+    world.send(camera, &source.frame(false));
     let seqs: Vec<_> = world.clients[viewer].rtp.iter().filter(|p| p.ssrc.0 == SLOT).map(|p| p.seq).collect();
     assert_eq!(seqs.len(), 2);
     assert_eq!(seqs[1], seqs[0].next());
@@ -254,7 +254,7 @@ fn sections_may_be_added_and_keep_what_stays() {
     let mut without = sections;
     without[0].direction = sfu_rtc::media::Direction::Inactive;
     world.command(Command::UpdateSections { transport: id(viewer), sections: without });
-    world.send(camera, &source.picture(false));
+    world.send(camera, &source.frame(false));
     assert_eq!(world.clients[viewer].rtp.iter().filter(|p| p.ssrc.0 == SLOT).count(), 2);
     assert_eq!(world.clients[viewer].rtp.iter().filter(|p| p.ssrc.0 == SLOT + 10).count(), 3);
 }
@@ -297,7 +297,7 @@ fn figures_answer_with_their_token() {
     let (camera, viewer, publication) = pair(&mut world);
     let mut source = Vp8Source::new("0", 10);
     for n in 0..30 {
-        world.send(camera, &source.picture(n == 0));
+        world.send(camera, &source.frame(n == 0));
         world.pass(33);
     }
     world.events();

@@ -17,7 +17,7 @@ use sfu_rtc::units::Bitrate;
 
 const SLOT: u32 = 0x7000;
 
-/// A camera here, a viewer there, and the camera's picture in the viewer's slot.
+/// A camera here, a viewer there, and the camera's video in the viewer's slot.
 fn camera_and_viewer(pair: &mut Pair) -> (usize, usize, PublicationId) {
     let camera = pair.here.join(vec![published("0", Video)]);
     let viewer = viewer(pair);
@@ -30,9 +30,9 @@ fn viewer(pair: &mut Pair) -> usize {
     pair.there.join(vec![slot("v", Video, SLOT)])
 }
 
-/// Sends so many pictures, 33 ms each; those of the numbers in `keys` are keyframes.
-fn play(pair: &mut Pair, camera: usize, source: &mut Vp8Source, pictures: usize, keys: &[usize]) {
-    for n in 0..pictures {
+/// Sends so many frames, 33 ms each; those of the numbers in `keys` are keyframes.
+fn play(pair: &mut Pair, camera: usize, source: &mut Vp8Source, frames: usize, keys: &[usize]) {
+    for n in 0..frames {
         for packet in source.packets(keys.contains(&n), 3) {
             pair.send(camera, &packet);
         }
@@ -41,11 +41,11 @@ fn play(pair: &mut Pair, camera: usize, source: &mut Vp8Source, pictures: usize,
 }
 
 #[test]
-fn picture_crosses_over_and_its_keyframe_is_asked_for_at_once() {
+fn video_crosses_over_and_its_keyframe_is_asked_for_at_once() {
     let mut pair = Pair::new();
     let (camera, viewer, publication) = camera_and_viewer(&mut pair);
     let mut source = Vp8Source::new("0", 10);
-    pair.send(camera, &source.picture(false));
+    pair.send(camera, &source.frame(false));
     assert_eq!(pair.here.keyframe_requests(camera), 1);
     play(&mut pair, camera, &mut source, 10, &[0]);
     let got = &pair.there.clients[viewer].rtp;
@@ -63,7 +63,7 @@ fn picture_crosses_over_and_its_keyframe_is_asked_for_at_once() {
 }
 
 #[test]
-fn orders_may_overtake_what_workers_tell_each_other() {
+fn commands_may_overtake_relay_messages() {
     for opened_first in [false, true] {
         let mut pair = Pair::new();
         let camera = pair.here.join(vec![published("0", Video)]);
@@ -121,9 +121,9 @@ fn a_loss_on_the_way_in_is_repaired_at_the_origin_and_keeps_its_place() {
     let mut pair = Pair::new();
     let (camera, viewer, _) = camera_and_viewer(&mut pair);
     let mut source = Vp8Source::new("0", 10);
-    pair.send(camera, &source.picture(true));
-    let lost = source.picture(false);
-    pair.send(camera, &source.picture(false));
+    pair.send(camera, &source.frame(true));
+    let lost = source.frame(false);
+    pair.send(camera, &source.frame(false));
     pair.pass(60);
     assert!(pair.here.stats().totals.nacks_sent > 0, "though nobody here gets it");
     pair.send(camera, &lost.again(Ssrc(11), 500).with(sfu_rtc::rtp::extension::ExtensionKind::Mid, b"0"));
@@ -152,7 +152,7 @@ fn a_loss_on_the_way_out_is_repaired_by_the_worker_of_the_subscriber() {
 }
 
 #[test]
-fn wishes_of_many_there_are_one_request_to_the_publisher() {
+fn keyframe_requests_of_many_there_are_one_to_the_publisher() {
     let mut pair = Pair::new();
     let (camera, first, publication) = camera_and_viewer(&mut pair);
     let mut source = Vp8Source::new("0", 10);
@@ -201,7 +201,7 @@ fn a_source_that_begins_anew_does_so_there() {
     play(&mut pair, camera, &mut Vp8Source::new("0", 10), 10, &[0]);
     let mut other = Vp8Source::new("0", 50);
     play(&mut pair, camera, &mut other, 4, &[]);
-    assert_eq!(pair.there.clients[viewer].rtp.len(), 30, "its first pictures build on others");
+    assert_eq!(pair.there.clients[viewer].rtp.len(), 30, "its first frames build on others");
     assert_eq!(pair.here.keyframe_requests(camera), 1);
     play(&mut pair, camera, &mut other, 10, &[0]);
     let got = &pair.there.clients[viewer].rtp;
@@ -279,7 +279,7 @@ fn the_end_of_a_publication_is_the_end_of_its_relay() {
     let mut source = Vp8Source::new("0", 10);
     play(&mut pair, camera, &mut source, 10, &[0]);
     // There first: what is on its way meets nobody, and the origin stops at once.
-    pair.here.send(camera, &source.picture(false));
+    pair.here.send(camera, &source.frame(false));
     pair.there.command(Command::Unpublish { publication });
     pair.exchange();
     assert_eq!(pair.there.drops(DropReason::NotPublished), 1);
@@ -328,7 +328,7 @@ fn orders_that_make_no_sense_are_ignored() {
     assert_eq!((pair.here.stats().ignored_commands, pair.there.stats().ignored_commands), (2, 2));
 }
 
-/// Sound here, and who speaks as each worker sees it.
+/// Audio here, and who speaks as each worker sees it.
 #[test]
 fn each_worker_hears_everybody() {
     let mut pair = Pair::new();
@@ -360,28 +360,28 @@ fn each_worker_hears_everybody() {
     assert_eq!(pair.here.stats().relayed_out, 60, "of what nobody wants, only the loudness crosses over");
 }
 
-/// Seconds by which sound is ahead of picture in the newest reports that a client has, for timestamps captured at once.
+/// Seconds by which audio is ahead of video in the newest reports that a client has, for timestamps captured at once.
 fn lip_error(world: &World, client: usize, captured: [(u32, u32, f64); 2]) -> f64 {
     let compounds = world.clients[client].rtcp.iter();
     let reports: Vec<_> = compounds
         .flat_map(|compound| rtcp::compound(compound))
         .filter_map(|packet| if let Ok(RtcpView::SenderReport(report)) = packet { Some(report.info) } else { None })
         .collect();
-    let [sound, picture] = captured.map(|(ssrc, timestamp, rate)| {
+    let [audio, video] = captured.map(|(ssrc, timestamp, rate)| {
         let report = reports.iter().rfind(|report| report.ssrc == Ssrc(ssrc)).unwrap();
         let ntp = (report.ntp.0 >> 32) as f64 + (report.ntp.0 & 0xffff_ffff) as f64 / 2_f64.powi(32);
         ntp + f64::from(timestamp.wrapping_sub(report.rtp) as i32) / rate
     });
-    sound - picture
+    audio - video
 }
 
 #[test]
-fn sound_and_picture_stay_in_step_there_also_for_those_who_come_late() {
+fn audio_and_video_stay_in_step_there_also_for_those_who_come_late() {
     let mut pair = Pair::new();
     let publisher = pair.here.join(vec![published("0", Audio), published("1", Video)]);
     let publications = [pair.publish(publisher, "0", Audio, &[]), pair.publish(publisher, "1", Video, &[])];
-    let (mut sound, mut picture) = (OpusSource::new("0", 20), Vp8Source::new("1", 10));
-    let (sound_start, picture_start) = (sound.timestamp, picture.timestamp);
+    let (mut audio, mut video) = (OpusSource::new("0", 20), Vp8Source::new("1", 10));
+    let (audio_start, video_start) = (audio.timestamp, video.timestamp);
     let start = pair.here.now;
     let mut viewers = Vec::new();
     for n in 0..100_u32 {
@@ -391,15 +391,15 @@ fn sound_and_picture_stay_in_step_there_also_for_those_who_come_late() {
             pair.assign(viewer, "v", Some(publications[1]));
             viewers.push(viewer);
         }
-        pair.send(publisher, &picture.picture(n % 50 == 0));
+        pair.send(publisher, &video.frame(n % 50 == 0));
         if n >= 6 {
-            pair.send(publisher, &sound.packet(40)); // 200 ms longer on the way
+            pair.send(publisher, &audio.packet(40)); // 200 ms longer on the way
         }
         if n == 30 {
             // On a clock of another year.
             let elapsed = (pair.here.now - start).as_millis() as u32;
             let ntp = NtpTime::from_unix(Duration::from_secs(99) + (pair.here.now - start));
-            for (ssrc, rtp) in [(10, picture_start.wrapping_add(elapsed * 90)), (20, sound_start + elapsed * 48)] {
+            for (ssrc, rtp) in [(10, video_start.wrapping_add(elapsed * 90)), (20, audio_start + elapsed * 48)] {
                 let info = SenderInfo { ssrc: Ssrc(ssrc), ntp, rtp, packets: 1, octets: 1 };
                 pair.here.send_rtcp(publisher, |out| rtcp::write_sender_report(out, &info, &[]));
                 pair.exchange();
@@ -409,7 +409,7 @@ fn sound_and_picture_stay_in_step_there_also_for_those_who_come_late() {
     }
     pair.pass(1_000);
     let at = 1_000;
-    let captured = [(0x7100, sound_start + at * 48, 48_000.0), (SLOT, picture_start.wrapping_add(at * 90), 90_000.0)];
+    let captured = [(0x7100, audio_start + at * 48, 48_000.0), (SLOT, video_start.wrapping_add(at * 90), 90_000.0)];
     // Timestamps on the slots are the source's, since nothing was carried before.
     for viewer in viewers {
         let error = lip_error(&pair.there, viewer, captured);
@@ -425,10 +425,10 @@ fn of_simulcast_the_layers_that_are_wanted_there_are_relayed() {
     let viewers = [viewer(&mut pair), viewer(&mut pair)];
     let publication = pair.publish(camera, "0", Video, &rids);
     let mut layers = [10, 20, 30].map(|ssrc| Vp8Source::layer("0", rids[ssrc as usize / 10 - 1], ssrc));
-    // Plays so many pictures of these layers, keyframes where asked for; how many packets were relayed.
-    let mut play = |pair: &mut Pair, which: &[usize], pictures: usize| {
+    // Plays so many frames of these layers, keyframes where asked for; how many packets were relayed.
+    let mut play = |pair: &mut Pair, which: &[usize], frames: usize| {
         let before = pair.here.stats().relayed_out;
-        for _ in 0..pictures {
+        for _ in 0..frames {
             for &layer in which {
                 let ssrc = layers[layer].ssrc;
                 let asked = |compound: &Vec<u8>| {
@@ -436,7 +436,7 @@ fn of_simulcast_the_layers_that_are_wanted_there_are_relayed() {
                 };
                 let key = pair.here.clients[camera].rtcp.iter().any(asked);
                 pair.here.clients[camera].rtcp.retain(|compound| !asked(compound));
-                pair.send(camera, &layers[layer].picture(key));
+                pair.send(camera, &layers[layer].frame(key));
             }
             pair.pass(33);
         }
@@ -485,7 +485,7 @@ fn a_path_that_is_narrow_there_gets_what_fits_it() {
                 rtcp::write_remb(out, Ssrc(1), Bitrate::from_kbps(500), &[Ssrc(SLOT)]);
             });
         }
-        pair.send(camera, &low.picture(n % 30 == 0));
+        pair.send(camera, &low.frame(n % 30 == 0));
         for packet in high.packets(n % 30 == 0, 4) {
             pair.send(camera, &packet);
         }
@@ -493,7 +493,7 @@ fn a_path_that_is_narrow_there_gets_what_fits_it() {
     }
     let before = pair.here.stats().relayed_out;
     for _ in 0..90 {
-        pair.send(camera, &low.picture(false));
+        pair.send(camera, &low.frame(false));
         for packet in high.packets(false, 4) {
             pair.send(camera, &packet);
         }
@@ -504,7 +504,7 @@ fn a_path_that_is_narrow_there_gets_what_fits_it() {
 }
 
 #[test]
-fn what_is_negotiated_anew_is_known_there_and_redundant_sound_is_stripped_there() {
+fn what_is_negotiated_anew_is_known_there_and_redundant_audio_is_stripped_there() {
     let mut pair = Pair::new();
     let speaker = pair.here.join(vec![published("0", Audio)]);
     let knows = pair.there.join(vec![with_red(slot("a", Audio, SLOT))]);
@@ -532,9 +532,9 @@ fn padding_is_neither_forwarded_nor_missed_there() {
     let (camera, viewer, _) = camera_and_viewer(&mut pair);
     let mut source = Vp8Source::new("0", 10);
     for n in 0..10 {
-        pair.send(camera, &source.picture(n == 0));
+        pair.send(camera, &source.frame(n == 0));
         source.seq += 1;
-        let padding = Rtp { seq: source.seq, payload: Vec::new(), ..source.clone().picture(false) };
+        let padding = Rtp { seq: source.seq, payload: Vec::new(), ..source.clone().frame(false) };
         pair.send(camera, &padding);
         pair.pass(33);
     }

@@ -44,7 +44,7 @@ fn without_retransmissions_the_packet_itself_is_sent_again() {
         let mut source = Vp8Source::new("0", 10);
         for n in 0..20 {
             world.clients[viewer].loses = n == 10;
-            world.send(camera, &source.picture(n == 0));
+            world.send(camera, &source.frame(n == 0));
             world.pass(33);
         }
         let seq = SealedHeader::parse(&world.clients[viewer].lost[0]).unwrap().seq;
@@ -71,7 +71,7 @@ fn who_did_not_negotiate_nack_gets_nothing_again() {
     let viewer = world.join(vec![MediaSection { nack: false, ..without_rtx() }]);
     let publication = world.publish(camera, "0");
     world.assign(viewer, "v", Some(publication));
-    world.send(camera, &Vp8Source::new("0", 10).picture(true));
+    world.send(camera, &Vp8Source::new("0", 10).frame(true));
     world.pass(300);
     let seq = world.clients[viewer].rtp[0].seq.wire();
     nack(&mut world, viewer, seq);

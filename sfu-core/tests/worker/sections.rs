@@ -25,8 +25,8 @@ fn numbers_go_on_when_a_section_goes_on() {
     let mut source = Vp8Source::new("0", 10);
     for _ in 0..20 {
         world.assign(viewer, "v", Some(publication));
-        for picture in 0..5 {
-            let packet = source.picture(picture == 0);
+        for n in 0..5 {
+            let packet = source.frame(n == 0);
             world.send(camera, &packet);
             world.pass(33);
         }
@@ -41,7 +41,7 @@ fn numbers_go_on_when_a_section_goes_on() {
         update(&mut world, viewer, vec![paused]);
         world.assign(viewer, "v", Some(publication));
         let before = world.clients[viewer].rtp.len();
-        world.send(camera, &source.picture(true));
+        world.send(camera, &source.frame(true));
         assert_eq!(world.clients[viewer].rtp.len(), before, "nothing is sent on an inactive section");
         update(&mut world, viewer, vec![slot("v", Video, SLOT)]);
     }
@@ -68,13 +68,13 @@ fn a_section_with_another_source_begins_anew() {
         let ssrc = SLOT + 10 * round;
         update(&mut world, viewer, vec![slot("v", Video, ssrc)]);
         world.assign(viewer, "v", Some(publication));
-        world.send(camera, &source.picture(true));
+        world.send(camera, &source.frame(true));
         world.pass(33);
         assert_eq!(world.clients[viewer].rtp.last().unwrap().ssrc, Ssrc(ssrc));
     }
     update(&mut world, viewer, vec![slot("v", Video, SLOT)]);
     world.assign(viewer, "v", Some(publication));
-    world.send(camera, &source.picture(true));
+    world.send(camera, &source.frame(true));
     world.pass(33);
     assert_eq!(world.clients[viewer].rtp.last().unwrap().ssrc, Ssrc(SLOT + 20), "a source that is over stays so");
     assert!(world.drops(DropReason::SrtpIndexReused) > 0);

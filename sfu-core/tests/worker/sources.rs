@@ -23,11 +23,11 @@ fn late_packets_of_a_former_source_do_not_bring_it_back() {
     let mut world = World::new();
     let (camera, viewer) = pair(&mut world);
     let (mut before, mut after) = (Vp8Source::new("0", 10), Vp8Source::new("0", 20));
-    world.send(camera, &before.picture(true));
+    world.send(camera, &before.frame(true));
     world.pass(33);
-    let late: Vec<_> = (0..3).map(|_| before.picture(false)).collect();
+    let late: Vec<_> = (0..3).map(|_| before.frame(false)).collect();
     for n in 0..10 {
-        world.send(camera, &after.picture(n == 0));
+        world.send(camera, &after.frame(n == 0));
         if let Some(late) = late.get(n) {
             world.send(camera, late);
         }
@@ -40,36 +40,36 @@ fn late_packets_of_a_former_source_do_not_bring_it_back() {
 }
 
 #[test]
-fn a_source_that_returns_is_followed_once_the_other_is_silent() {
+fn a_source_that_returns_takes_over_once_the_other_is_silent() {
     let mut world = World::new();
     let (camera, viewer) = pair(&mut world);
     let (mut first, mut second) = (Vp8Source::new("0", 10), Vp8Source::new("0", 20));
-    world.send(camera, &first.picture(true));
+    world.send(camera, &first.frame(true));
     world.pass(33);
-    world.send(camera, &second.picture(true));
+    world.send(camera, &second.frame(true));
     world.pass(600);
     for n in 0..5 {
-        world.send(camera, &first.picture(n == 0));
+        world.send(camera, &first.frame(n == 0));
         world.pass(33);
     }
     assert_eq!(world.clients[viewer].rtp.len(), 7);
     assert_continuous(&world.clients[viewer].rtp);
 }
 
-/// The newer of two that send at once is the picture from its keyframe on, which is asked for; what the older one still
+/// The newer of two that send at once is the video from its keyframe on, which is asked for; what the older one still
 /// sends is counted.
 #[test]
-fn a_source_that_begins_while_the_other_still_sends_is_followed() {
+fn a_source_that_begins_while_the_other_still_sends_takes_over() {
     let mut world = World::new();
     let (camera, viewer) = pair(&mut world);
     let (mut older, mut newer) = (Vp8Source::new("0", 10), Vp8Source::new("0", 20));
     for n in 0..10 {
-        world.send(camera, &older.picture(n == 0));
+        world.send(camera, &older.frame(n == 0));
         world.pass(33);
     }
     for n in 0..30 {
-        world.send(camera, &older.picture(false));
-        world.send(camera, &newer.picture(n == 6));
+        world.send(camera, &older.frame(false));
+        world.send(camera, &newer.frame(n == 6));
         world.pass(33);
     }
     let got = &world.clients[viewer].rtp;
@@ -92,7 +92,7 @@ fn sections_that_ended_give_their_sources_back() {
         let publication = world.publish(camera, &mid);
         world.assign(viewer, "v", Some(publication));
         let mut source = Vp8Source { seq: 0, ..Vp8Source::new(&mid, 100 + n) };
-        world.send(camera, &source.picture(true));
+        world.send(camera, &source.frame(true));
         world.pass(2);
         world.command(Command::Unpublish { publication });
     }
@@ -100,9 +100,9 @@ fn sections_that_ended_give_their_sources_back() {
     assert_eq!(world.clients[viewer].rtp.len(), 600);
 }
 
-/// Of a publisher that sends more than it may, the rest is dropped: it is told of now and then, and not asked for again.
+/// Of a publisher that sends more than it may, the rest is dropped: it is reported now and then, and not requested again.
 #[test]
-fn a_flood_is_dropped_and_told() {
+fn a_flood_is_dropped_and_reported() {
     let mut world = World::new();
     let (camera, viewer) = pair(&mut world);
     let mut source = Vp8Source { seq: 0, ..Vp8Source::new("0", 10) };
@@ -119,6 +119,6 @@ fn a_flood_is_dropped_and_told() {
     assert!((41_000..=45_000).contains(&dropped), "{dropped} of 60,000");
     assert!(got <= 60_000 - dropped, "{got}");
     assert_eq!(world.stats().totals.nacks_sent, 0);
-    let told = world.events().iter().filter(|event| matches!(event, Event::IngressLimited { .. })).count();
-    assert_eq!(told, 2, "once in 5 s");
+    let reported = world.events().iter().filter(|event| matches!(event, Event::IngressLimited { .. })).count();
+    assert_eq!(reported, 2, "once in 5 s");
 }

@@ -27,8 +27,8 @@ pub(crate) fn stage(stage: Stage) -> v1::overload::Stage {
         Stage::Nothing => v1::overload::Stage::Unspecified,
         Stage::Repair => v1::overload::Stage::Repair,
         Stage::UpperLayers => v1::overload::Stage::UpperLayers,
-        Stage::Pictures => v1::overload::Stage::Video,
-        Stage::SpeakersPictures => v1::overload::Stage::SpeakersVideo,
+        Stage::Video => v1::overload::Stage::Video,
+        Stage::SpeakersVideo => v1::overload::Stage::SpeakersVideo,
     }
 }
 

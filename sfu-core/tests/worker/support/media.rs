@@ -102,7 +102,7 @@ pub(crate) fn with_h264(mut section: MediaSection) -> MediaSection {
     section
 }
 
-/// A source of VP8, one packet a picture unless told otherwise.
+/// A source of VP8, one packet a frame unless told otherwise.
 #[derive(Clone, Debug)]
 pub(crate) struct Vp8Source {
     pub(crate) mid: String,
@@ -131,12 +131,12 @@ impl Vp8Source {
         Self { rid: Some(rid.to_owned()), ..Self::new(mid, ssrc) }
     }
 
-    /// The next picture, 33.3 ms after the last, as one packet.
-    pub(crate) fn picture(&mut self, key: bool) -> Rtp {
+    /// The next frame, 33.3 ms after the last, as one packet.
+    pub(crate) fn frame(&mut self, key: bool) -> Rtp {
         self.packets(key, 1).remove(0)
     }
 
-    /// The next picture as several packets.
+    /// The next frame as several packets.
     pub(crate) fn packets(&mut self, key: bool, count: usize) -> Vec<Rtp> {
         self.timestamp = self.timestamp.wrapping_add(3_000);
         self.picture_id = (self.picture_id + 1) & 0x7fff;
@@ -215,8 +215,8 @@ pub(crate) fn assert_continuous(packets: &[ReceivedPacket]) {
         assert_eq!(pair[1].seq, pair[0].seq.next());
         assert!((pair[1].timestamp.wrapping_sub(pair[0].timestamp) as i32) >= 0);
         let (before, after) = (vp8_ids(&pair[0].payload), vp8_ids(&pair[1].payload));
-        let new_picture = u16::from(pair[0].marker);
-        assert_eq!(after.0, (before.0 + new_picture) & 0x7fff);
-        assert_eq!(after.1, before.1.wrapping_add(new_picture as u8));
+        let new_frame = u16::from(pair[0].marker);
+        assert_eq!(after.0, (before.0 + new_frame) & 0x7fff);
+        assert_eq!(after.1, before.1.wrapping_add(new_frame as u8));
     }
 }
