@@ -1,19 +1,25 @@
 //! One subscription: what becomes of a publication's packets on one slot.
+//!
+//! Each packet goes through [`Forwarder::forward`]: the selector decides whether it goes (`layer_selector`), the rewriter
+//! gives it the slot's numbers (`rewriter`), and a record is kept to send it again (`sent_history`).
+
+pub(crate) mod layer_selector;
+mod rewriter;
+mod sent_history;
 
 use crate::command::LayerPreference;
 use crate::config::WorkerConfig;
 use crate::keyframes::{KeyframeConfig, ReceiverBudget};
-use crate::layer_selector::{
-    LayerIndex, LayerSelector, LayerTarget, MAX_LAYERS, SimulcastSelector, SingleSelector, SvcSelector, Verdict,
-};
+use crate::layer_order::{LayerIndex, MAX_LAYERS};
 use crate::overload::Shed;
 use crate::payload_map::PayloadMap;
 use crate::rate::RateMeter;
 use crate::receive_stream::ReceiveStream;
-use crate::rewriter::{Rewriter, Rewritten, Timing};
-use crate::rtx_history::RtxHistory;
 use crate::slab::Key;
 use arrayvec::ArrayVec;
+use layer_selector::{LayerSelector, LayerTarget, SimulcastSelector, SingleSelector, SvcSelector, Verdict};
+use rewriter::{Rewriter, Rewritten, Timing};
+use sent_history::SentHistory;
 use sfu_rtc::codec::{vp8, vp9};
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::{PayloadType, SeqNo};
@@ -57,7 +63,7 @@ pub(crate) struct Forwarder {
     selector: LayerSelector,
     pub(crate) formats: PayloadMap,
     rewriter: Rewriter,
-    history: RtxHistory,
+    history: SentHistory,
     rtx_seq: SeqNo,
     packets: u64,
     bytes: RateMeter,
@@ -106,7 +112,7 @@ impl Forwarder {
             selector: LayerSelector::Single(SingleSelector::new(LayerTarget::ALL)),
             formats: PayloadMap::default(),
             rewriter: Rewriter::new(first),
-            history: RtxHistory::new(config.history, config.max_history),
+            history: SentHistory::new(config.history, config.max_history),
             rtx_seq: first_rtx,
             packets: 0,
             bytes: RateMeter::default(),

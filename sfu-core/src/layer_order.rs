@@ -4,9 +4,14 @@
 //! first. So they are put in order by what is seen of them: by resolution, as keyframes show it, and where that is unknown
 //! or the same by bitrate. A new order has to be seen for a while: layers change their size one after the other.
 
-use crate::layer_selector::{LayerIndex, MAX_LAYERS};
 use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::units::Bitrate;
+
+/// Place of a received stream among a publication's simulcast layers, as `a=simulcast` names them.
+pub(crate) type LayerIndex = u8;
+
+/// Most simulcast layers of a publication.
+pub(crate) const MAX_LAYERS: usize = 8;
 
 /// So long another order has to be seen, where it is by resolution ...
 const PATIENCE: Duration = Duration::from_millis(500);

@@ -1,14 +1,36 @@
-//! What only an SFU needs, sans-IO: [`worker`] owns transports and routers; [`command`] and [`event`] are its whole
-//! control interface.
+//! What only an SFU needs, without I/O: a [`Worker`](worker::Worker) takes datagrams, [`Command`](command::Command)s and
+//! the time, and gives datagrams and [`Event`](event::Event)s.
 //!
-//! A packet comes in by [`worker::Worker::handle_datagram`], goes through its publication (`publication`,
-//! `receive_stream`) to the `forwarder` of each subscriber, and leaves by [`worker::Worker::poll_transmit`].
+//! # A packet's walk
+//!
+//! | step | file | what happens |
+//! |---|---|---|
+//! | dispatch | `worker/dispatch.rs` | the transport is found by path (`worker/paths.rs`); it classifies and opens the datagram (`sfu-rtc`); the media section leads to the publication |
+//! | ingress | `publication/ingress.rs` | the stream takes the packet in (`receive_stream.rs`): duplicates, gaps, parameter sets, history; the packet waits for the rest of its frame (`publication/pending.rs`) |
+//! | transmit | `worker/transmit.rs` | audio first, then what peers have queued, then video, room by room (`schedule.rs`) |
+//! | fan-out | `publication/fan_out.rs` | the frame goes to one subscriber after the other |
+//! | forward | `forwarder.rs` | the slot's layer is selected, numbers and timestamps are rewritten, what was sent is recorded (`forwarder/`) |
+//! | send | `context.rs` | the subscriber's transport seals it into the batch, or queues it (`sfu-rtc`) |
+//!
+//! # Map
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`command`], [`event`], [`config`], [`ids`] | all that the control plane sees |
+//! | [`worker`] | one thread's transports and rooms: `commands`, `transports`, `slots`, `replicas` (rooms on several workers), `rtcp`, `stats` |
+//! | `room` | who is in a room, what is published, the slots |
+//! | `publication` | one source: `ingress`, `fan_out`, `formats`, `layers`, `requests` (NACK, PLI, reports), `origin` and `replica` (relayed to and from another worker) |
+//! | `receive_stream` | one received RTP stream: reception, repair, packet history |
+//! | `forwarder` | one subscription: layer selector, rewriter, records for retransmission |
+//! | [`relay`] | messages from worker to worker |
+//! | [`keyframes`], [`speaker`], [`qos`], [`overload`] | policies: when to request a keyframe, who speaks, who gets how much, what to leave out |
 
 pub mod command;
 pub mod config;
 pub mod event;
 pub mod ids;
 pub mod keyframes;
+pub mod overload;
 pub mod qos;
 pub mod relay;
 pub mod speaker;
@@ -18,24 +40,15 @@ mod context;
 mod forwarder;
 mod hash;
 mod layer_order;
-mod layer_selector;
-mod numbering;
-pub mod overload;
-mod parameter_sets;
 mod payload_map;
-mod peer;
 mod publication;
-mod random;
+mod publisher_clock;
 mod rate;
 mod receive_stream;
 mod reception;
-mod rewriter;
-mod router;
-mod rtx_history;
-mod sender_report;
+mod room;
+mod schedule;
 mod slab;
-mod stream_tracker;
 #[cfg(test)]
 mod test_support;
-mod timers;
-mod turns;
+mod timer_queue;

@@ -1,17 +1,19 @@
 //! One received stream: a publication without simulcast has one, with simulcast one per layer.
 
+mod packet_history;
+mod parameter_sets;
+mod stream_tracker;
+
 use crate::config::WorkerConfig;
 use crate::event::ReceiveStreamStats;
 use crate::ids::PublicationId;
 use crate::keyframes::KeyframeRequester;
-use crate::numbering::Numbering;
-use crate::parameter_sets::{MAX_SETS, ParameterSets};
+use crate::publisher_clock::{NewestTimestamp, StreamClock};
 use crate::reception::Reception;
 use crate::relay::RelayedPacket;
-use crate::rtx_history::PacketHistory;
-use crate::sender_report::{NewestTimestamp, StreamClock};
-use crate::stream_tracker::StreamTracker;
 use arrayvec::ArrayVec;
+use packet_history::PacketHistory;
+use parameter_sets::{MAX_SETS, Numbering, ParameterSets};
 use sfu_rtc::codec::{self, FrameFacts};
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::{Rid, SeqNo, Ssrc};
@@ -24,9 +26,11 @@ use sfu_rtc::rtp::extension::dependency_descriptor::DependencyStructure;
 use sfu_rtc::time::{Duration, Instant, NtpTime};
 use sfu_rtc::transport::{ReceivedRtp, RtcpQueue};
 use sfu_rtc::units::Bitrate;
+use stream_tracker::StreamTracker;
 
-/// A stream is taken to have begun anew where its numbers leap further than loss explains.
-const MAX_LEAP: u64 = 3_000;
+/// A stream is taken to have begun anew where its numbers leap further than loss explains: MAX_DROPOUT of RFC 3550
+/// appendix A.1. Receivers give up at a few hundred.
+pub(crate) const MAX_DROPOUT: u64 = 3_000;
 
 /// So many former sources of a stream are remembered: a publisher seldom replaces one, and late packets are late by a
 /// second at most.
@@ -386,7 +390,7 @@ impl ReceiveStream {
     fn switch_source(&mut self, received: &ReceivedRtp<'_>, config: &WorkerConfig) -> Result<bool, DropReason> {
         if let Some(source) = &self.source
             && source.ssrc == received.ssrc
-            && received.seq.0.abs_diff(source.reception.highest().0) <= MAX_LEAP
+            && received.seq.0.abs_diff(source.reception.highest().0) <= MAX_DROPOUT
         {
             return Ok(false);
         }

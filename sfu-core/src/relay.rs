@@ -13,10 +13,9 @@
 //! of the new relay then.
 
 use crate::ids::{PublicationId, WorkerId};
-use crate::layer_order::LayerRanks;
-use crate::layer_selector::LayerIndex;
+use crate::layer_order::{LayerIndex, LayerRanks};
 use crate::slab::{Key, Slab};
-use crate::timers::TimerQueue;
+use crate::timer_queue::TimerQueue;
 use sfu_rtc::ids::SeqNo;
 use sfu_rtc::media::PayloadFormat;
 use sfu_rtc::packet::Packet;

@@ -6,13 +6,13 @@ use crate::context::Context;
 use crate::event::Event;
 use crate::forwarder::{Forwarded, Forwarder};
 use crate::ids::PublicationId;
-use crate::layer_selector::LayerIndex;
+use crate::layer_order::LayerIndex;
 use crate::receive_stream::ReceiveStream;
+use crate::worker::look_ahead::Part;
 use sfu_rtc::codec::red;
 use sfu_rtc::ids::SeqNo;
 use sfu_rtc::media::{Codec, MediaKind, PayloadFormat};
 use sfu_rtc::packet::{Packet, PacketPool};
-use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::{Duration, Instant};
 
 /// A new subscriber is sent what it missed since the newest keyframe if that is no older. Those who join at about the
@@ -71,21 +71,14 @@ impl Publication {
         true
     }
 
-    /// Fetches the state of subscribers that come soon, in the order in which one part leads to the next.
+    /// Fetches the state of subscribers that come soon, the further ones first.
     fn look_ahead(&self, cursor: Cursor, ctx: &Context<'_>) {
-        let ahead = |distance: usize| {
-            let index = *self.routes.get(usize::from(cursor.layer))?.get(cursor.position + distance)?;
-            self.forwarders.get(index as usize)
-        };
-        if let Some(forwarder) = ahead(4) {
-            prefetch(forwarder);
-        }
-        if let Some(forwarder) = ahead(3) {
-            ctx.prefetch(forwarder.subscriber);
-            forwarder.prefetch();
-        }
-        if let Some(forwarder) = ahead(1) {
-            ctx.prefetch_keys(forwarder.subscriber);
+        let Some(route) = self.routes.get(usize::from(cursor.layer)) else { return };
+        for (distance, part) in [(4, Part::Forwarder), (3, Part::Transport), (1, Part::Keys)] {
+            let index = route.get(cursor.position + distance);
+            if let Some(forwarder) = index.and_then(|index| self.forwarders.get(*index as usize)) {
+                part.fetch(forwarder, ctx.peers);
+            }
         }
     }
 

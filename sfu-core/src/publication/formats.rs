@@ -1,16 +1,21 @@
-//! Payload formats: what the publisher sends, and which subscribers understand it.
+//! Codecs and payload formats: what the publisher sends, and which subscribers can play it.
 
-use super::Publication;
+use super::{Publication, Source};
 use crate::context::Context;
 use crate::event::Event;
+use crate::layer_order::LayerIndex;
 use crate::payload_map::PayloadMap;
 use sfu_rtc::ids::PayloadType;
-use sfu_rtc::media::{Codec, MediaSection, PayloadFormat, SsrcPair};
+use sfu_rtc::media::{Codec, MediaKind, MediaSection, PayloadFormat, SsrcPair};
+use sfu_rtc::packet::PacketData;
 use sfu_rtc::time::Duration;
 
 /// A change of format counts once in this time: all subscribers are looked at, and an event goes out for each whom
 /// it concerns.
 const FORMAT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A codec is reported so often at most: a publisher may change it with every packet, and the whole room is informed.
+const CODEC_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Publication {
     /// The section was negotiated anew, here or at the origin.
@@ -81,5 +86,43 @@ impl Publication {
             ctx.events.push(event);
         }
         self.need_keyframe_for(index, ctx);
+    }
+
+    /// What a packet shows of its source's content: its codec, and layers inside that were not known.
+    pub(super) fn update_content(&mut self, layer: LayerIndex, known: u8, packet: &PacketData, ctx: &mut Context<'_>) {
+        if self.codec != Some(packet.codec) {
+            self.set_codec(packet.codec, ctx);
+        }
+        self.set_payload_type(packet.payload_type, ctx);
+        if self.streams[usize::from(layer)].spatial_layers != known {
+            self.retarget_all(ctx);
+        }
+    }
+
+    /// The publisher changed its codec.
+    fn set_codec(&mut self, codec: Codec, ctx: &mut Context<'_>) {
+        let selects_alike =
+            |codec: Option<Codec>| codec.map(|codec| (codec.kind(), matches!(codec, Codec::Vp9 | Codec::Av1)));
+        if selects_alike(self.codec) != selects_alike(Some(codec)) {
+            self.flush_pending(ctx);
+            let layers = self.streams.len();
+            self.forwarders.iter_mut().for_each(|forwarder| forwarder.select_by(layers, Some(codec)));
+            self.codec = Some(codec);
+            self.retarget_all(ctx);
+        }
+        self.codec = Some(codec);
+        self.announce_codec(ctx);
+    }
+
+    /// Reports which codec the publisher uses, unless it is known or another was reported a moment ago.
+    pub(super) fn announce_codec(&mut self, ctx: &mut Context<'_>) {
+        let Some(codec) = self.codec.filter(|codec| self.announced_codec != Some(*codec)) else { return };
+        // Audio changes between Opus and RED as it goes.
+        let is_news = self.announced_codec.is_none_or(|announced| announced.kind() == MediaKind::Video);
+        if is_news && ctx.now >= self.codec_due && matches!(self.source, Source::Peer(_)) {
+            ctx.events.push(Event::PublicationCodec { transport: self.sender, publication: self.id, codec });
+            self.announced_codec = Some(codec);
+            self.codec_due = ctx.now + CODEC_INTERVAL;
+        }
     }
 }

@@ -1,16 +1,13 @@
 //! Which layers are alive, and which each subscriber shall get.
 
-use super::fan_out::CATCH_UP;
-use super::{Publication, Source};
+use super::Publication;
 use crate::context::Context;
-use crate::forwarder::Forwarder;
-use crate::layer_order::Seen;
-use crate::layer_selector::{LayerTarget, MAX_LAYERS, highest_layer};
+use crate::forwarder::layer_selector::{LayerTarget, highest_layer};
+use crate::layer_order::{MAX_LAYERS, Seen};
 use crate::overload::{Level, Shed};
 use crate::receive_stream::ReceiveStream;
 use arrayvec::ArrayVec;
-use sfu_rtc::media::MediaKind;
-use sfu_rtc::time::{Duration, Instant};
+use sfu_rtc::time::Duration;
 use sfu_rtc::units::Bitrate;
 
 /// How often liveness is looked at while packets arrive: a fraction of the shortest silence that means death.
@@ -134,56 +131,5 @@ impl Publication {
             let rate = self.streams[usize::from(layer)].bitrate(ctx.now);
             rates.push(rates.last().map_or(rate, |below| rate.max(*below)));
         }
-    }
-
-    /// Asks for the keyframes that subscribers wait for.
-    fn need_keyframes(&mut self, ctx: &mut Context<'_>) {
-        for index in 0..self.forwarders.len() {
-            self.need_keyframe_for(index, ctx);
-        }
-        for index in 0..self.relays.len() {
-            self.need_keyframes_for_relay(index, ctx);
-        }
-    }
-
-    pub(super) fn need_keyframe_for(&mut self, index: usize, ctx: &mut Context<'_>) {
-        if self.muted || self.kind == MediaKind::Audio {
-            return;
-        }
-        if let Some(layer) = self.forwarders.get(index).and_then(|forwarder| forwarder.awaits_keyframe()) {
-            self.need_keyframe(layer, ctx);
-        }
-    }
-
-    /// Asks for the keyframe with which a subscriber's stream can begin, while its handshake is still under way: a far
-    /// publisher's answer then is there in time, and is held for it.
-    pub(crate) fn prepare(&mut self, index: usize, ctx: &mut Context<'_>) {
-        let layer = self.forwarders.get(index).and_then(Forwarder::will_await_keyframe);
-        let Some(layer) = layer.filter(|_| !self.muted) else { return };
-        let Some(stream) = self.streams.get(usize::from(layer)) else { return };
-        if stream.recent_keyframe(ctx.now, CATCH_UP / 2).is_none() {
-            self.request_keyframe(layer, ctx.now, ctx);
-        }
-    }
-
-    /// Asks for a keyframe of one stream at `at` or later, for someone who will not ask again soon. Whether a request goes
-    /// out because of it.
-    pub(crate) fn request_keyframe(&mut self, layer: u8, at: Instant, ctx: &mut Context<'_>) -> bool {
-        let Some(stream) = self.streams.get_mut(usize::from(layer)) else { return false };
-        let asked = stream.keyframes.request(at, &ctx.config.keyframes);
-        self.wake_source(ctx);
-        asked
-    }
-
-    /// Asks for a keyframe of one stream, for as long as forwarders wait for it.
-    pub(super) fn need_keyframe(&mut self, layer: u8, ctx: &mut Context<'_>) {
-        if let Source::Relay(relay) = self.source {
-            // The origin learns which keyframes are awaited, and asks for them.
-            ctx.relays.wake(relay);
-            return;
-        }
-        let Some(stream) = self.streams.get_mut(usize::from(layer)) else { return };
-        stream.keyframes.need(ctx.now, &ctx.config.keyframes);
-        self.wake_source(ctx);
     }
 }

@@ -1,28 +1,27 @@
 //! One source in a room: its received streams, and the forwarders of all who get it.
 
 mod fan_out;
-mod feedback;
 mod formats;
+mod ingress;
 mod layers;
+mod origin;
 mod pending;
-mod receive;
-mod relay_in;
-mod relay_out;
+mod replica;
+mod requests;
 
 use crate::config::WorkerConfig;
 use crate::context::Context;
 use crate::forwarder::Forwarder;
 use crate::ids::{PublicationId, TransportId};
-use crate::layer_order::LayerOrder;
-use crate::layer_selector::MAX_LAYERS;
+use crate::layer_order::{LayerOrder, MAX_LAYERS};
 use crate::payload_map::PayloadMap;
-use crate::peer::Place;
+use crate::publisher_clock::PublisherClock;
 use crate::receive_stream::ReceiveStream;
-use crate::sender_report::PublisherClock;
+use crate::room::Place;
 use crate::slab::Key;
 use fan_out::CATCH_UP;
+use origin::Downstream;
 use pending::PendingPackets;
-use relay_out::Downstream;
 use sfu_rtc::ids::{PayloadType, Rid};
 use sfu_rtc::media::{Codec, MediaKind, MediaSection, PayloadFormat};
 use sfu_rtc::time::Instant;

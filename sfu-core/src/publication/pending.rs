@@ -4,7 +4,7 @@
 //! message into datagrams, and a subscriber's state is fetched into the cache once. A frame is complete at its marker;
 //! where that does not come soon, the window ends the wait. Audio never waits.
 
-use crate::layer_selector::LayerIndex;
+use crate::layer_order::LayerIndex;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::SeqNo;
 use sfu_rtc::net::MAX_SEGMENTS;

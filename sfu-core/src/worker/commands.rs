@@ -1,18 +1,14 @@
-//! The control plane's orders.
+//! Commands of the control plane: rooms and publications. Those of transports and slots are in `transports` and `slots`.
 
 use super::Worker;
-use crate::command::{Command, TransportParams};
-use crate::context::Dirty;
+use crate::command::Command;
 use crate::ids::{PublicationId, RoomId, TransportId};
-use crate::peer::{FeedbackCounters, Peer};
 use crate::publication::{Publication, Source};
-use crate::router::Router;
+use crate::room::Router;
 use crate::slab::Key;
-use sfu_rtc::ice::IceCredentials;
 use sfu_rtc::ids::Mid;
-use sfu_rtc::media::{Direction, MediaKind, MediaSection};
+use sfu_rtc::media::{Direction, MediaKind};
 use sfu_rtc::time::Instant;
-use sfu_rtc::transport::{self, Transport};
 
 impl Worker {
     /// Carries out an order of the control plane.
@@ -60,7 +56,7 @@ impl Worker {
     }
 
     /// Finds a transport, and records that its room is being worked on.
-    fn begin_work(&mut self, transport: TransportId) -> Option<Key> {
+    pub(super) fn begin_work(&mut self, transport: TransportId) -> Option<Key> {
         let key = *self.transports.get(&transport)?;
         self.at_work = Some(self.peers.get(key)?.router);
         Some(key)
@@ -89,65 +85,6 @@ impl Worker {
         }
         self.room_timers.set(key, None);
         self.routers.remove(key);
-        Some(())
-    }
-
-    fn add_transport(&mut self, now: Instant, room: RoomId, id: TransportId, params: TransportParams) -> Option<()> {
-        let router = *self.rooms.get(&room)?;
-        self.at_work = Some(router);
-        let full = self.peers.len() >= self.config.max_transports || live(&params.sections) > self.config.max_sections;
-        if full || self.transports.contains_key(&id) {
-            return None;
-        }
-        let params = transport::TransportParams {
-            local_ice: params.local_ice,
-            remote_ice: params.remote_ice,
-            ice_secret: self.ice_secret.clone(),
-            remote_fingerprints: params.remote_fingerprints,
-            dtls_role: params.dtls_role,
-            sections: params.sections,
-            rtcp: params.rtcp,
-        };
-        let transport = Transport::new(self.config.transport.clone(), params, &self.certificate, now);
-        let key = self.peers.insert(Peer {
-            dirty: Dirty::default(),
-            closing: false,
-            report_due: Instant::NEVER,
-            transport,
-            router,
-            id,
-            room,
-            inbound: Vec::new(),
-            publications: Vec::new(),
-            slots: Vec::new(),
-            paths: Vec::new(),
-            ufrags: Vec::new(),
-            received: FeedbackCounters::default(),
-        });
-        self.transports.insert(id, key);
-        self.routers.get_mut(router)?.members.push(key);
-        self.update_ufrags(key);
-        self.update_slots(now, key);
-        self.wake(key);
-        Some(())
-    }
-
-    fn update_sections(&mut self, now: Instant, transport: TransportId, sections: Vec<MediaSection>) -> Option<()> {
-        let key = self.begin_work(transport)?;
-        if live(&sections) > self.config.max_sections {
-            return None;
-        }
-        self.peers.get_mut(key)?.transport.update_sections(sections);
-        self.update_slots(now, key);
-        self.wake(key);
-        Some(())
-    }
-
-    fn restart_ice(&mut self, transport: TransportId, local: IceCredentials, remote: IceCredentials) -> Option<()> {
-        let key = self.begin_work(transport)?;
-        self.peers.get_mut(key)?.transport.restart_ice(local, remote);
-        self.update_ufrags(key);
-        self.wake(key);
         Some(())
     }
 
@@ -219,59 +156,4 @@ impl Worker {
         }
         Some(())
     }
-
-    /// Ends a peer: its publications and slots at once, itself when its goodbye has left.
-    pub(super) fn remove_peer(&mut self, now: Instant, key: Key) -> Option<()> {
-        let peer = self.peers.get_mut(key).filter(|peer| !peer.closing)?;
-        peer.closing = true;
-        peer.transport.close(now);
-        self.dirty.add(key, peer);
-        self.transports.remove(&peer.id);
-        let published: Vec<_> = peer.publications.clone();
-        let router_key = peer.router;
-        if let Some(router) = self.routers.get_mut(router_key) {
-            router.members.retain(|member| *member != key);
-            let published: Vec<_> =
-                published.iter().filter_map(|p| router.publications.get(*p)).map(|p| p.id).collect();
-            for id in published {
-                self.unpublish(now, id);
-            }
-        }
-        self.remove_slots(now, key);
-        Some(())
-    }
-
-    /// Forgets a peer and everything that leads to it, without another word.
-    pub(super) fn forget_peer(&mut self, key: Key) {
-        self.peer_timers.set(key, None);
-        let Some(peer) = self.peers.remove(key) else { return };
-        if self.transports.get(&peer.id) == Some(&key) {
-            self.transports.remove(&peer.id);
-        }
-        peer.paths.iter().for_each(|path| self.demux.remove_path(path, key));
-        peer.ufrags.iter().for_each(|ufrag| self.demux.remove_ufrag(ufrag, key));
-        self.remember_traffic(&peer);
-    }
-
-    /// Finds the transport by the names under which it expects checks now.
-    fn update_ufrags(&mut self, key: Key) {
-        let Some(peer) = self.peers.get_mut(key) else { return };
-        let ufrags: Vec<String> = peer.transport.ufrags().map(str::to_owned).collect();
-        for gone in peer.ufrags.iter().filter(|ufrag| !ufrags.contains(ufrag)) {
-            self.demux.remove_ufrag(gone, key);
-        }
-        ufrags.iter().for_each(|ufrag| self.demux.add_ufrag(ufrag, key));
-        peer.ufrags = ufrags;
-    }
-
-    fn wake(&mut self, key: Key) {
-        if let Some(peer) = self.peers.get_mut(key) {
-            self.dirty.add(key, peer);
-        }
-    }
-}
-
-/// How many of the sections are not stopped: those that were stopped have no formats, and cost nothing.
-fn live(sections: &[MediaSection]) -> usize {
-    sections.iter().filter(|section| !section.formats.is_empty()).count()
 }

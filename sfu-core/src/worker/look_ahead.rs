@@ -1,24 +1,57 @@
-//! Fetches what a batch of datagrams will need.
+//! Fetches into the caches what is needed soon.
 //!
-//! Between two packets of a peer its state has left the caches. Where many peers have sent something, waiting for the
-//! memory of one after the other would cost more than the work; asked for together, all of it comes in the time of one.
+//! Between two packets of a peer its state has left the caches. Where many peers are worked for, waiting for the memory
+//! of one after the other would cost more than the work; asked for together, all of it comes in the time of one. What is
+//! behind a pointer can be fetched only once the pointer is there, so it takes several steps.
 
 use super::Worker;
-use crate::slab::Key;
+use crate::forwarder::Forwarder;
+use crate::room::Peer;
+use crate::slab::{Key, Slab};
 use arrayvec::ArrayVec;
 use sfu_rtc::net::NetworkPath;
 use sfu_rtc::prefetch::prefetch;
 
 /// Peers of one batch; what is fetched for more would be gone before it is needed.
 const MAX_PEERS: usize = 32;
-/// Subscribers of a publication whose turn comes; a fan-out looks ahead for those that follow by itself.
+/// Subscribers that are fetched of a publication whose turn comes; its fan-out fetches the others.
 const FIRST: usize = 4;
+
+/// What is fetched of a subscriber, in this order: one leads to the next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Part {
+    Forwarder,
+    Transport,
+    Keys,
+}
+
+impl Part {
+    /// Fetches this part of the subscriber that `forwarder` serves.
+    pub(crate) fn fetch(self, forwarder: &Forwarder, peers: &Slab<Peer>) {
+        let peer = || peers.get(forwarder.subscriber);
+        match self {
+            Self::Forwarder => prefetch(forwarder),
+            Self::Transport => {
+                forwarder.prefetch();
+                if let Some(peer) = peer() {
+                    peer.transport.prefetch();
+                }
+            }
+            Self::Keys => {
+                if let Some(peer) = peer() {
+                    prefetch(&peer.report_due);
+                    peer.transport.prefetch_keys();
+                }
+            }
+        }
+    }
+}
 
 impl Worker {
     /// Fetches the state of those who sent the datagrams that are handed over next.
     pub fn look_ahead<'p>(&self, paths: impl Iterator<Item = &'p NetworkPath>) {
         let peers: ArrayVec<Key, MAX_PEERS> =
-            paths.take(MAX_PEERS).filter_map(|path| self.demux.look_up(path)).collect();
+            paths.take(MAX_PEERS).filter_map(|path| self.paths.look_up(path)).collect();
         if peers.len() < 2 {
             return;
         }
@@ -36,25 +69,14 @@ impl Worker {
         }
     }
 
-    /// Fetches the first subscribers of the publications that wait, in the order in which one part leads to the next.
+    /// Fetches the first subscribers of the publications whose turn comes.
     pub(super) fn look_ahead_of_fan_out(&self, waiting: &[(Key, Key)]) {
-        let subscribers = |distance: usize| {
-            let (router, publication) = waiting.get(distance)?;
-            let publication = self.routers.get(*router)?.publications.get(*publication)?;
-            Some(publication.forwarders().iter().take(FIRST))
-        };
-        subscribers(3).into_iter().flatten().for_each(prefetch);
-        for forwarder in subscribers(2).into_iter().flatten() {
-            forwarder.prefetch();
-            if let Some(peer) = self.peers.get(forwarder.subscriber) {
-                peer.transport.prefetch();
-            }
-        }
-        for forwarder in subscribers(1).into_iter().flatten() {
-            if let Some(peer) = self.peers.get(forwarder.subscriber) {
-                prefetch(&peer.report_due);
-                peer.transport.prefetch_keys();
-            }
+        for (distance, part) in [(3, Part::Forwarder), (2, Part::Transport), (1, Part::Keys)] {
+            let publication = waiting
+                .get(distance)
+                .and_then(|(router, publication)| self.routers.get(*router)?.publications.get(*publication));
+            let forwarders = publication.map_or(&[][..], |publication| publication.forwarders());
+            forwarders.iter().take(FIRST).for_each(|forwarder| part.fetch(forwarder, &self.peers));
         }
     }
 }

@@ -1,34 +1,31 @@
 //! The worker: many transports and rooms behind one interface without input or output.
 
-mod allocate;
 mod commands;
-mod demux;
-mod drain;
-mod fan_outs;
-mod feedback;
-mod look_ahead;
-mod media;
-mod relay;
+mod dispatch;
+pub(crate) mod look_ahead;
+mod paths;
+mod replicas;
+mod rtcp;
 mod shed;
 mod slots;
 mod stats;
+mod transmit;
+mod transports;
 
 use crate::config::WorkerConfig;
-use crate::context::{Context, DirtyList, EventQueue};
+use crate::context::{Context, EventQueue};
 use crate::event::{Event, TrafficStats};
 use crate::hash::{SeededMap, SeededState};
 use crate::ids::{PublicationId, RoomId, TransportId};
 use crate::overload::{Shedder, Stage};
-use crate::peer::Peer;
 use crate::publication::Source;
 use crate::qos::BitrateAllocator;
-use crate::random::Random;
 use crate::relay::Relays;
-use crate::router::Router;
+use crate::room::{Peer, Router};
+use crate::schedule::{DirtyList, FanOutList};
 use crate::slab::{Key, Slab};
-use crate::timers::TimerQueue;
-use demux::Demux;
-use fan_outs::FanOutList;
+use crate::timer_queue::TimerQueue;
+use paths::PathTable;
 use sfu_rtc::drop_reason::DropCounts;
 use sfu_rtc::dtls::DtlsCertificate;
 use sfu_rtc::ice::IceSecret;
@@ -54,7 +51,7 @@ pub struct Worker {
     transports: SeededMap<TransportId, Key>,
     /// Router and publication.
     publications: SeededMap<PublicationId, (Key, Key)>,
-    demux: Demux,
+    paths: PathTable,
     pool: PacketPool,
     fan_outs: FanOutList,
     dirty: DirtyList,
@@ -93,7 +90,7 @@ impl Worker {
             rooms: SeededMap::with_hasher(state),
             transports: SeededMap::with_hasher(state),
             publications: SeededMap::with_hasher(state),
-            demux: Demux::new(state),
+            paths: PathTable::new(state),
             pool: PacketPool::new(config.max_packets),
             fan_outs: FanOutList::default(),
             dirty: DirtyList::default(),
@@ -125,7 +122,7 @@ impl Worker {
 
     /// When something authentic last came over `path`; `None` where nothing ever did, or too long ago.
     pub fn heard(&self, path: &NetworkPath) -> Option<Instant> {
-        self.peers.get(self.demux.look_up(path)?)?.transport.heard(path)
+        self.peers.get(self.paths.look_up(path)?)?.transport.heard(path)
     }
 
     /// The connection below `path` is gone (ICE-TCP).
@@ -147,6 +144,46 @@ impl Worker {
         }
         let rooms = [self.room_timers.next(), self.fan_outs.next(), self.relays.poll_timeout()];
         rooms.into_iter().chain([self.peer_timers.next()]).flatten().min()
+    }
+
+    /// Time has come; to be called at [`Self::poll_timeout`] or later.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(key) = self.peer_timers.pop_due(now) {
+            let Some(peer) = self.peers.get_mut(key) else { continue };
+            self.at_work = Some(peer.router);
+            peer.transport.handle_timeout(now);
+            self.dirty.add(key, peer);
+            self.handle_transport_events(now, key);
+        }
+        self.update_speakers(now);
+        self.relays.handle_timeout(now);
+        self.at_work = None;
+    }
+
+    /// Evaluates who speaks in the rooms that are due.
+    fn update_speakers(&mut self, now: Instant) {
+        while let Some(key) = self.room_timers.pop_due(now) {
+            let Some(router) = self.routers.get_mut(key) else { continue };
+            self.at_work = Some(key);
+            if let Some(speakers) = router.speakers.update(now) {
+                self.events.push(Event::ActiveSpeakers { room: router.room, speakers });
+            }
+            let due = router.speakers.due();
+            self.room_timers.set(key, (due != Instant::NEVER).then_some(due));
+        }
+    }
+
+    /// Sets a peer's timer to what is due first: its transport's, its reports, or requests to it as a publisher.
+    fn set_peer_timer(&mut self, key: Key) {
+        let Some(peer) = self.peers.get(key) else { return };
+        let mut due = peer.transport.poll_timeout().unwrap_or(Instant::NEVER).min(peer.report_due);
+        if !peer.publications.is_empty()
+            && let Some(router) = self.routers.get(peer.router)
+        {
+            let publications = peer.publications.iter().filter_map(|key| router.publications.get(*key));
+            due = publications.fold(due, |due, publication| due.min(publication.poll_timeout()));
+        }
+        self.peer_timers.set(key, (due != Instant::NEVER).then_some(due));
     }
 
     /// After a panic unwound out of a call: drops the room that was being worked on, with its transports and without
@@ -179,7 +216,7 @@ impl Worker {
         self.fan_outs.rebuild(
             publications
                 .filter(|(_, (_, publication))| publication.is_listed())
-                .map(|(router, (key, publication))| (publication.kind.into(), router, key, publication.due())),
+                .map(|(router, (key, publication))| (publication.kind, router, key, publication.due())),
         );
     }
 
@@ -197,6 +234,23 @@ impl Worker {
             batch: None,
         };
         (context, &mut self.routers)
+    }
+}
+
+/// Numbers that are spread, not secret: SplitMix64 (Steele, Lea, Flood 2014): one addition and a mix per number, every seed is good.
+#[derive(Clone, Debug)]
+struct Random(u64);
+
+impl Random {
+    fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
     }
 }
 

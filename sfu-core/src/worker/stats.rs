@@ -2,8 +2,7 @@
 
 use super::Worker;
 use crate::event::{Event, SlotStats, TrafficStats, TransportStats, WorkerStats};
-use crate::peer::{Peer, Slot};
-use crate::router::Router;
+use crate::room::{Peer, Place, Router, Slot};
 use sfu_rtc::time::Instant;
 
 impl Worker {
@@ -66,7 +65,7 @@ impl Worker {
 
 fn slot_stats(now: Instant, slot: &Slot, router: Option<&Router>) -> SlotStats {
     let mut stats = SlotStats { mid: slot.mid, publication: None, rid: None, packets: 0, bitrate: Default::default() };
-    if let crate::peer::Place::Idle(forwarder) = &slot.place {
+    if let Place::Idle(forwarder) = &slot.place {
         (stats.packets, stats.bitrate) = forwarder.sent(now);
     }
     let carried = slot.place.carried();

@@ -47,7 +47,7 @@ fn a_room_that_failed_is_dropped_and_no_other() {
     assert_eq!(worker.abandon_room(), Some(RoomId(1)));
     let stats = worker.stats(NOW);
     assert_eq!((stats.rooms, stats.transports.len(), stats.transports[0].transport), (1, 1, TransportId(2)));
-    assert!(worker.demux.by_ufrag("local1").is_none() && worker.demux.by_ufrag("local2").is_some());
+    assert!(worker.paths.by_ufrag("local1").is_none() && worker.paths.by_ufrag("local2").is_some());
     assert_eq!((worker.publications.len(), worker.transports.len()), (1, 1));
     // The names are free again.
     fill(&mut worker, 1);

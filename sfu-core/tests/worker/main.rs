@@ -2,7 +2,6 @@
 
 mod allocation;
 mod fairness;
-mod feedback;
 mod formats;
 mod forwarding;
 mod hostile;
@@ -10,8 +9,9 @@ mod layers;
 mod overload;
 mod parameter_sets;
 mod peers;
-mod relay;
 mod repair;
+mod replicas;
+mod rtcp;
 mod sections;
 mod sources;
 mod support;

@@ -4,7 +4,7 @@ use super::Publication;
 use super::fan_out::CATCH_UP;
 use crate::context::Context;
 use crate::ids::WorkerId;
-use crate::layer_selector::LayerIndex;
+use crate::layer_order::LayerIndex;
 use crate::relay::{Interest, RelayBody, RelayedPacket};
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::SeqNo;

@@ -6,6 +6,7 @@
 //! is missing between two ids; those of VP9 and the frame numbers of the dependency descriptor keep theirs, since
 //! their frames name what they refer to by difference.
 
+use crate::receive_stream::MAX_DROPOUT;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::SeqNo;
 use sfu_rtc::packet::PacketData;
@@ -15,9 +16,6 @@ use std::collections::VecDeque;
 /// How many earlier mappings are kept for packets that come late. Each lasts from one run of packets left out to the
 /// next, so with a temporal layer left out at 30 frames/s this covers two seconds.
 const MAX_EPOCHS: usize = 64;
-
-/// A larger step in a source's numbers is a restart of the source, not a loss: receivers give up at a few hundred.
-const MAX_SEQ_STEP: u64 = 3_000;
 
 /// A switch follows the clocks of the sources where they agree with the times of arrival that far: layers of one source
 /// differ by the jitter of their ways and by how long an encoder holds a frame, and wrong sender reports by anything.
@@ -231,7 +229,7 @@ impl Source {
 
     /// A source whose numbers leap has restarted; ours go on without a gap.
     fn restart_after_a_leap(&mut self, seq: SeqNo, next_seq: SeqNo) {
-        if seq.0.saturating_sub(self.expected.0) < MAX_SEQ_STEP {
+        if seq.0.saturating_sub(self.expected.0) < MAX_DROPOUT {
             return;
         }
         self.earlier.clear();

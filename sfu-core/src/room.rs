@@ -1,15 +1,48 @@
-//! One peer of a worker: its transport, what it publishes, and its slots.
+//! One room on one worker: who is in it, what is published, and the slots in which subscribers get it.
 
-use crate::context::Dirty;
 use crate::forwarder::Forwarder;
-use crate::ids::{RoomId, TransportId};
-use crate::slab::Key;
+use crate::ids::{PublicationId, RoomId, TransportId};
+use crate::publication::Publication;
+use crate::schedule::Dirty;
+use crate::slab::{Key, Slab};
+use crate::speaker::{SpeakerConfig, SpeakerDetector};
 use sfu_rtc::ids::{Mid, Ssrc};
 use sfu_rtc::net::NetworkPath;
 use sfu_rtc::time::Instant;
 use sfu_rtc::transport::Transport;
 
-/// A peer.
+/// A room.
+#[derive(Debug)]
+pub(crate) struct Router {
+    pub(crate) room: RoomId,
+    pub(crate) members: Vec<Key>,
+    pub(crate) publications: Slab<Publication>,
+    pub(crate) speakers: SpeakerDetector,
+}
+
+impl Router {
+    pub(crate) fn new(room: RoomId, speakers: SpeakerConfig) -> Self {
+        let speakers = SpeakerDetector::new(speakers);
+        Self { room, members: Vec::new(), publications: Slab::default(), speakers }
+    }
+
+    /// Publishers who speak now.
+    pub(crate) fn speaking(&self) -> Vec<TransportId> {
+        let speaks = |publication: &Publication| self.speakers.speaks(publication.id);
+        let speaking = self.publications.iter().filter(|(_, publication)| speaks(publication));
+        speaking.map(|(_, publication)| publication.sender).collect()
+    }
+
+    /// A packet of a publication declares this audio level (RFC 6464). When the speakers are to be evaluated, where that changes by it.
+    pub(crate) fn on_audio_level(&mut self, now: Instant, publication: PublicationId, level: u8) -> Option<Instant> {
+        let before = self.speakers.due();
+        self.speakers.on_level(now, publication, level);
+        let due = self.speakers.due();
+        (due != before).then_some(due)
+    }
+}
+
+/// One peer: its transport, what it publishes, and its slots.
 #[derive(Debug)]
 pub(crate) struct Peer {
     /// In which lists of peers with something to do it is.

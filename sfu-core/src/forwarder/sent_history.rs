@@ -1,122 +1,15 @@
-//! What is kept to send packets again: one copy of each packet per publication, one small record per subscriber.
+//! How packets went to one subscriber, to be sent again the same way: a small record each. The packets themselves are
+//! held once, by their stream (`receive_stream::packet_history`).
 
-use crate::layer_selector::LayerIndex;
-use crate::rewriter::Rewritten;
+use super::rewriter::Rewritten;
+use crate::layer_order::LayerIndex;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::SeqNo;
-use sfu_rtc::packet::Packet;
 use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::{Duration, Instant};
 
-/// Rings begin with so many places: 100 ms of a stream of 2.5 Mbit/s, and a second of audio.
+/// The ring begins with so many places: 100 ms of a stream of 2.5 Mbit/s, and a second of audio.
 const FIRST_CAPACITY: usize = 64;
-
-/// The packets of one received stream over the last while, by sequence number.
-#[derive(Debug)]
-pub(crate) struct PacketHistory {
-    window: Duration,
-    max_packets: usize,
-    /// By sequence number, modulo its length, which is a power of two.
-    ring: Vec<Option<Packet>>,
-    /// All packets held lie in `oldest..next`.
-    oldest: u64,
-    next: u64,
-}
-
-impl PacketHistory {
-    /// Keeps packets for `window`, and never more than `max_packets` (rounded to a power of two).
-    pub(crate) fn new(window: Duration, max_packets: usize) -> Self {
-        let max_packets = max_packets.max(FIRST_CAPACITY).next_power_of_two();
-        Self { window, max_packets, ring: Vec::new(), oldest: 0, next: 0 }
-    }
-
-    /// Keeps `packet`, and lets go those that are older than the window.
-    pub(crate) fn insert(&mut self, packet: &Packet) {
-        let seq = packet.seq.0;
-        self.expire(packet.arrival);
-        if self.oldest == self.next || seq.saturating_sub(self.next) >= self.max_packets as u64 {
-            self.clear();
-            (self.oldest, self.next) = (seq, seq);
-        }
-        if seq < self.oldest {
-            if (self.next - seq) > self.ring.len() as u64 {
-                return;
-            }
-            self.oldest = seq;
-        }
-        self.make_room(seq.max(self.next.saturating_sub(1)));
-        let place = self.place(seq);
-        self.ring[place] = Some(Packet::clone(packet));
-        self.next = self.next.max(seq + 1);
-    }
-
-    /// Fetches the packet that [`Self::insert`] looks at first.
-    pub(crate) fn prefetch_oldest(&self) {
-        if let Some(Some(oldest)) = self.ring.get(self.oldest as usize & self.ring.len().wrapping_sub(1)) {
-            prefetch(&oldest.arrival);
-        }
-    }
-
-    /// The packet with this sequence number of the received stream.
-    pub(crate) fn get(&self, seq: SeqNo) -> Option<&Packet> {
-        if seq.0 < self.oldest || seq.0 >= self.next {
-            return None;
-        }
-        self.ring[self.place(seq.0)].as_ref().filter(|packet| packet.seq == seq)
-    }
-
-    /// Whether nothing is held.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.oldest == self.next
-    }
-
-    /// Lets go of all packets.
-    pub(crate) fn clear(&mut self) {
-        self.ring.iter_mut().for_each(|place| *place = None);
-        self.oldest = self.next;
-    }
-
-    fn place(&self, seq: u64) -> usize {
-        (seq as usize) & (self.ring.len() - 1)
-    }
-
-    /// Lets go of packets that are older than the window.
-    pub(crate) fn expire(&mut self, now: Instant) {
-        while self.oldest < self.next {
-            let place = self.place(self.oldest);
-            if self.ring[place].as_ref().is_some_and(|packet| now - packet.arrival <= self.window) {
-                break;
-            }
-            self.ring[place] = None;
-            self.oldest += 1;
-        }
-    }
-
-    /// Makes the ring large enough for `oldest..=newest`, or gives up the oldest where it may not grow.
-    fn make_room(&mut self, newest: u64) {
-        let needed = usize::try_from(newest - self.oldest + 1).unwrap_or(usize::MAX);
-        if needed > self.ring.len() {
-            let capacity = needed.min(self.max_packets).next_power_of_two().max(FIRST_CAPACITY);
-            if capacity > self.ring.len() {
-                self.grow(capacity);
-            }
-        }
-        while newest - self.oldest >= self.ring.len() as u64 {
-            let place = self.place(self.oldest);
-            self.ring[place] = None;
-            self.oldest += 1;
-        }
-    }
-
-    fn grow(&mut self, capacity: usize) {
-        let mut ring = vec![None; capacity];
-        for packet in self.ring.drain(..).flatten() {
-            let place = (packet.seq.0 as usize) & (capacity - 1);
-            ring[place] = Some(packet);
-        }
-        self.ring = ring;
-    }
-}
 
 /// How one packet went to one subscriber.
 #[derive(Clone, Copy, Default, Debug)]
@@ -187,14 +80,14 @@ impl SentRecord {
 
 /// Records of what one slot sent, by our sequence number.
 #[derive(Debug)]
-pub(crate) struct RtxHistory {
+pub(crate) struct SentHistory {
     window: Duration,
     max_records: usize,
     /// By sequence number, modulo its length, which is a power of two.
     ring: Vec<SentRecord>,
 }
 
-impl RtxHistory {
+impl SentHistory {
     /// Remembers what was sent over `window`, and never more than `max_records` (rounded to a power of two).
     pub(crate) fn new(window: Duration, max_records: usize) -> Self {
         let max_records = max_records.max(FIRST_CAPACITY).next_power_of_two();
@@ -267,4 +160,46 @@ impl RtxHistory {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_millis(1_000);
+
+    fn ms(ms: u64) -> Instant {
+        Instant::from_millis(ms)
+    }
+
+    fn sent(seq: u64) -> Rewritten {
+        Rewritten { seq: SeqNo(seq), timestamp: 5, picture_id: Some(6), tl0_pic_idx: None, frame_number: Some(7) }
+    }
+
+    #[test]
+    fn a_packet_is_sent_again_once_per_interval() {
+        let mut history = SentHistory::new(WINDOW, 1_024);
+        history.record(ms(1_000), 2, SeqNo(77), true, &sent(70_000));
+        let interval = Duration::from_millis(50);
+        let take = |history: &mut SentHistory, at, seq| history.take(ms(at), SeqNo(seq), interval);
+        assert_eq!(take(&mut history, 1_020, 70_000).unwrap_err(), DropReason::ResentTooRecently);
+        let record = take(&mut history, 1_050, 70_000).unwrap();
+        assert_eq!((record.layer, record.marker(), record.in_seq(SeqNo(90))), (2, true, SeqNo(77)));
+        assert_eq!(record.rewritten(SeqNo(70_000)), sent(70_000));
+        assert_eq!(take(&mut history, 1_060, 70_000).unwrap_err(), DropReason::ResentTooRecently);
+        assert!(take(&mut history, 1_100, 70_000).is_ok());
+        for other in [70_001, 69_999, 70_000 - 64, 70_000 + 64] {
+            assert_eq!(take(&mut history, 2_000, other).unwrap_err(), DropReason::NotInHistory);
+        }
+        history.clear();
+        assert_eq!(take(&mut history, 2_000, 70_000).unwrap_err(), DropReason::NotInHistory);
+    }
+
+    #[test]
+    fn records_grow_with_the_rate_up_to_the_limit() {
+        let mut slow = SentHistory::new(WINDOW, 1_024);
+        let mut fast = SentHistory::new(WINDOW, 1_024);
+        for n in 0..5_000 {
+            slow.record(ms(n * 20), 0, SeqNo(n), false, &sent(n));
+            fast.record(ms(n), 0, SeqNo(n), false, &sent(n));
+        }
+        assert_eq!((slow.ring.len(), fast.ring.len()), (64, 1_024));
+    }
+}

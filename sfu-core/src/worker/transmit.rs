@@ -1,9 +1,9 @@
-//! What leaves: work that is due is done, and what is ready is written to the batch.
+//! What leaves, in order: audio, what peers have queued, then the fan-out of video, room by room.
 
 use super::Worker;
-use super::fan_outs::Urgency;
-use crate::context::FULL_BATCH;
+use crate::schedule::FULL_BATCH;
 use crate::slab::Key;
+use sfu_rtc::media::MediaKind;
 use sfu_rtc::net::TransmitBatch;
 use sfu_rtc::time::Instant;
 
@@ -11,13 +11,13 @@ impl Worker {
     /// Fills `batch` with what is ready to leave: audio, then what peers have waiting, then the fan-out of video. To
     /// be called again, with an emptied batch, until nothing comes; what is received in between may overtake the rest.
     pub fn poll_transmit(&mut self, now: Instant, batch: &mut TransmitBatch) {
-        self.fan_out(now, Urgency::Audio, batch);
+        self.fan_out(now, MediaKind::Audio, batch);
         while batch.len() < FULL_BATCH {
             let Some(key) = self.dirty.pop_urgent() else { break };
             self.flush_urgent(now, key, batch);
         }
         self.flush_normal(now, batch);
-        self.fan_out(now, Urgency::Video, batch);
+        self.fan_out(now, MediaKind::Video, batch);
         self.update_origins(now);
         self.at_work = None;
     }
@@ -25,7 +25,7 @@ impl Worker {
     /// Lets peers write what they have waiting, room by room, as far as the batch has room: half of it, where video waits
     /// to be forwarded.
     fn flush_normal(&mut self, now: Instant, batch: &mut TransmitBatch) {
-        let video_waits = self.fan_outs.due(Urgency::Video) <= now;
+        let video_waits = self.fan_outs.due(MediaKind::Video) <= now;
         let limit = if video_waits { FULL_BATCH.min(batch.len() + FULL_BATCH / 2) } else { FULL_BATCH };
         while batch.len() < limit {
             let Some((room, key)) = self.dirty.pop_normal() else { return };
@@ -40,28 +40,28 @@ impl Worker {
     }
 
     /// Forwards what publications have received and need not hold any longer.
-    fn fan_out(&mut self, now: Instant, urgency: Urgency, batch: &mut TransmitBatch) {
-        if self.fan_outs.due(urgency) > now {
+    fn fan_out(&mut self, now: Instant, kind: MediaKind, batch: &mut TransmitBatch) {
+        if self.fan_outs.due(kind) > now {
             return;
         }
-        let mut waiting = self.fan_outs.take(urgency);
+        let mut waiting = self.fan_outs.take(kind);
         let mut left = 0;
         for index in 0..waiting.len() {
             self.look_ahead_of_fan_out(&waiting[index..]);
             let before = batch.len();
             let due = self.fan_out_of(now, waiting[index], batch);
             if batch.len() != before {
-                self.fan_outs.record_sent(urgency, waiting[index].0, batch.len() - before);
+                self.fan_outs.record_sent(kind, waiting[index].0, batch.len() - before);
             }
             if due != Instant::NEVER {
-                self.fan_outs.schedule(urgency, due);
+                self.fan_outs.schedule(kind, due);
                 waiting[left] = waiting[index];
                 left += 1;
             }
         }
         waiting.truncate(left);
-        self.fan_outs.give_back(urgency, waiting);
-        self.fan_outs.end_batch(urgency, batch.len() >= FULL_BATCH);
+        self.fan_outs.give_back(kind, waiting);
+        self.fan_outs.end_batch(kind, batch.len() >= FULL_BATCH);
     }
 
     /// Forwards what one publication holds, as far as the batch has room. When the rest is due.
@@ -95,29 +95,15 @@ impl Worker {
         }
     }
 
-    /// Time has come; to be called at [`Self::poll_timeout`] or later.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(key) = self.peer_timers.pop_due(now) {
-            let Some(peer) = self.peers.get_mut(key) else { continue };
-            self.at_work = Some(peer.router);
-            peer.transport.handle_timeout(now);
-            self.dirty.add(key, peer);
-            self.handle_transport_events(now, key);
-        }
-        self.update_speakers(now);
-        self.relays.handle_timeout(now);
-        self.at_work = None;
-    }
-
-    /// Does what is due for one peer, lets it write, and sets its timer.
+    /// Lets one peer write, its RTCP that is due first, and sets its timer.
     fn flush(&mut self, now: Instant, key: Key, batch: &mut TransmitBatch) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         self.at_work = Some(peer.router);
         if !peer.closing {
             if peer.report_due <= now {
-                self.report(now, key);
+                self.send_reports(now, key);
             }
-            self.request(now, key);
+            self.send_requests(now, key);
         }
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.transport.poll_transmit(now, batch);
@@ -125,48 +111,6 @@ impl Worker {
             self.forget_peer(key);
             return;
         }
-        let mut due = peer.transport.poll_timeout().unwrap_or(Instant::NEVER).min(peer.report_due);
-        if !peer.publications.is_empty()
-            && let Some(router) = self.routers.get(peer.router)
-        {
-            let publications = peer.publications.iter().filter_map(|key| router.publications.get(*key));
-            due = publications.fold(due, |due, publication| due.min(publication.poll_timeout()));
-        }
-        self.peer_timers.set(key, (due != Instant::NEVER).then_some(due));
-    }
-
-    /// Asks a publisher for packets and keyframes that are due.
-    fn request(&mut self, now: Instant, key: Key) {
-        let Self { peers, routers, config, .. } = self;
-        let Some(peer) = peers.get_mut(key) else { return };
-        let Some(router) = routers.get_mut(peer.router) else { return };
-        let rtt = peer.transport.rtt_or_default();
-        for publication in &peer.publications {
-            if let Some(publication) = router.publications.get_mut(*publication) {
-                publication.send_requests(now, rtt, config, peer.transport.feedback());
-            }
-        }
-    }
-
-    /// Reports to a peer on what it sends and on what it gets, and shares its path out anew.
-    fn report(&mut self, now: Instant, key: Key) {
-        let mut active = self.allocate(now, key);
-        let Self { peers, routers, config, clock, .. } = self;
-        let Some(peer) = peers.get_mut(key) else { return };
-        let Some(router) = routers.get_mut(peer.router) else { return };
-        for publication in &peer.publications {
-            if let Some(publication) = router.publications.get_mut(*publication) {
-                active |= publication.send_reports(now, peer.transport.feedback());
-            }
-        }
-        for (section, slot) in peer.slots.iter().enumerate() {
-            let Some((publication, index)) = slot.as_ref().and_then(|slot| slot.place.carried()) else { continue };
-            let report = router.publications.get(publication).and_then(|p| p.report_for(index, now, clock));
-            if let Some((ntp, rtp)) = report {
-                peer.transport.send_report(section, ntp, rtp);
-                active = true;
-            }
-        }
-        peer.report_due = if active { config.next_report(now) } else { Instant::NEVER };
+        self.set_peer_timer(key);
     }
 }

@@ -1,36 +1,37 @@
-//! From a datagram to the transport that it is for.
+//! Which path leads to which transport.
 //!
-//! Checks of connectivity name their transport, so they are found by user name fragment; everything else counts only
-//! from a path that such a check came from, and is found by the path. A path that a peer has proven is its own.
+//! Checks of connectivity name their transport, so they are found by user name fragment (RFC 8445 section 7.3);
+//! everything else counts only from a path that such a check came from, and is found by the path. A path that a peer has
+//! proven is its own.
 
 use super::Worker;
 use crate::hash::{SeededMap, SeededState};
 use crate::slab::Key;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ice;
-use sfu_rtc::net::{DatagramKind, NetworkPath};
+use sfu_rtc::net::NetworkPath;
 use sfu_rtc::time::Instant;
-use sfu_rtc::transport::Received;
 
-/// Who is reached how.
+/// Transports by path and by user name fragment.
 #[derive(Debug)]
-pub(super) struct Demux {
+pub(super) struct PathTable {
     by_path: SeededMap<NetworkPath, Key>,
     by_ufrag: SeededMap<String, Key>,
     /// Datagrams come in trains, so the next is often from where the last was.
     last: Option<(NetworkPath, Key)>,
 }
 
-impl Demux {
+impl PathTable {
     pub(super) fn new(state: SeededState) -> Self {
         Self { by_path: SeededMap::with_hasher(state), by_ufrag: SeededMap::with_hasher(state), last: None }
     }
 
-    /// As [`Self::by_path`], for whoever only looks.
+    /// The transport behind a path, without remembering it as the last.
     pub(super) fn look_up(&self, path: &NetworkPath) -> Option<Key> {
         self.by_path.get(path).copied()
     }
 
+    /// The transport behind a path.
     pub(super) fn by_path(&mut self, path: &NetworkPath) -> Option<Key> {
         if let Some((last, key)) = &self.last
             && last == path
@@ -70,46 +71,11 @@ impl Demux {
 }
 
 impl Worker {
-    /// Hands a datagram to its transport, and what comes out of it on.
-    pub(super) fn dispatch(&mut self, now: Instant, path: &NetworkPath, data: &mut [u8]) -> Result<(), DropReason> {
-        if data.is_empty() {
-            return Err(DropReason::Unclassified);
-        }
-        let kind = DatagramKind::of(data);
-        let is_check = kind == Some(DatagramKind::Stun) && !ice::is_answer(data);
-        let key = if is_check { self.find_by_check(now, path, data)? } else { self.find_by_path(path)? };
-        let peer = self.peers.get_mut(key).filter(|peer| !peer.closing).ok_or(DropReason::UnvalidatedAddress)?;
-        self.at_work = Some(peer.router);
-        let received = peer.transport.handle_datagram(now, path, data);
-        self.dirty.add(key, peer);
-        // Media may be what proves a path.
-        let follow = !kind.is_some_and(DatagramKind::is_media) || peer.transport.has_event();
-        let handled = match received {
-            Received::Rtp(received) => self.on_media(now, key, &received),
-            Received::OverLimit(received) => {
-                self.on_over_limit(key, &received);
-                Err(DropReason::IngressLimit)
-            }
-            Received::Rtcp(compound) => {
-                self.on_feedback(now, key, compound);
-                Ok(())
-            }
-            Received::Nothing => Ok(()),
-            Received::Dropped(reason) => Err(reason),
-        };
-        if is_check {
-            self.on_check(now, path, key);
-        }
-        if follow {
-            self.handle_transport_events(now, key);
-        }
-        handled
-    }
-
-    fn find_by_check(&mut self, now: Instant, path: &NetworkPath, data: &[u8]) -> Result<Key, DropReason> {
+    /// The transport that a check names. Where another one holds the path, that one has to lose it first.
+    pub(super) fn find_by_check(&mut self, now: Instant, path: &NetworkPath, data: &[u8]) -> Result<Key, DropReason> {
         let ufrag = ice::ufrag_of(data).ok_or(DropReason::StunMalformed)?;
-        let key = self.demux.by_ufrag(ufrag).ok_or(DropReason::StunUnknownUser)?;
-        let Some(holder_key) = self.demux.look_up(path).filter(|holder| *holder != key) else { return Ok(key) };
+        let key = self.paths.by_ufrag(ufrag).ok_or(DropReason::StunUnknownUser)?;
+        let Some(holder_key) = self.paths.look_up(path).filter(|holder| *holder != key) else { return Ok(key) };
         let holder = self.peers.get_mut(holder_key).filter(|holder| holder.transport.holds(now, path));
         let Some(holder) = holder else { return Ok(key) };
         holder.transport.challenge(now, path);
@@ -117,15 +83,11 @@ impl Worker {
         Err(DropReason::PathTaken)
     }
 
-    fn find_by_path(&mut self, path: &NetworkPath) -> Result<Key, DropReason> {
-        self.demux.by_path(path).ok_or(DropReason::UnvalidatedAddress)
-    }
-
     /// After a check: the path leads to the peer if the check was authentic.
-    fn on_check(&mut self, now: Instant, path: &NetworkPath, key: Key) {
+    pub(super) fn bind_path(&mut self, now: Instant, path: &NetworkPath, key: Key) {
         let limit = self.config.max_paths.max(1);
         let Some(peer) = self.peers.get(key).filter(|peer| peer.transport.is_known(path)) else { return };
-        let holder = self.demux.look_up(path);
+        let holder = self.paths.look_up(path);
         if holder == Some(key) {
             return;
         }
@@ -140,17 +102,17 @@ impl Worker {
             let selected = peer.transport.path();
             let oldest = peer.paths.iter().position(|path| Some(*path) != selected).unwrap_or(0);
             let oldest = peer.paths.remove(oldest);
-            self.demux.remove_path(&oldest, key);
+            self.paths.remove_path(&oldest, key);
         }
         peer.paths.retain(|known| known != path);
         peer.paths.push(*path);
-        self.demux.add_path(*path, key);
+        self.paths.add_path(*path, key);
     }
 
     /// A connection of ICE-TCP closed.
     pub(super) fn close_path(&mut self, now: Instant, path: &NetworkPath) {
-        let Some(key) = self.demux.by_path(path) else { return };
-        self.demux.remove_path(path, key);
+        let Some(key) = self.paths.by_path(path) else { return };
+        self.paths.remove_path(path, key);
         let Some(peer) = self.peers.get_mut(key) else { return };
         self.at_work = Some(peer.router);
         peer.paths.retain(|known| known != path);

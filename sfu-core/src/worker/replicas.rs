@@ -1,8 +1,8 @@
-//! Publications that are relayed from worker to worker.
+//! Replicas: publications that are fed by another worker, their origin; and the messages from worker to worker.
 
 use super::Worker;
 use crate::ids::{PublicationId, RoomId, TransportId, WorkerId};
-use crate::publication::Publication;
+use crate::publication::{Publication, Source};
 use crate::relay::{RelayBody, RelayMessage, Upstream};
 use crate::slab::Key;
 use sfu_rtc::drop_reason::DropReason;
@@ -113,7 +113,7 @@ impl Worker {
     /// A packet came by relay: what is held of it will be let go in time.
     fn schedule_expiry(&mut self, now: Instant, router: Key, publication: Key) {
         let publication = self.routers.get(router).and_then(|router| router.publications.get(publication));
-        if let Some(crate::publication::Source::Relay(relay)) = publication.map(|publication| publication.source)
+        if let Some(Source::Relay(relay)) = publication.map(|publication| publication.source)
             && let Some(upstream) = self.relays.get_mut(relay)
             && upstream.expiry == Instant::NEVER
         {
@@ -125,7 +125,7 @@ impl Worker {
     /// The origin begins to relay: it is sent our interest, whatever it was sent before.
     fn offered(&mut self, router: Key, publication: Key) {
         let publication = self.routers.get(router).and_then(|router| router.publications.get(publication));
-        if let Some(crate::publication::Source::Relay(relay)) = publication.map(|publication| publication.source)
+        if let Some(Source::Relay(relay)) = publication.map(|publication| publication.source)
             && let Some(upstream) = self.relays.get_mut(relay)
         {
             upstream.sent_interest = None;

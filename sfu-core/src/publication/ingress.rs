@@ -1,21 +1,18 @@
-//! From what a publisher's transport hands up to a packet that waits to be forwarded.
+//! From what a publisher's transport hands up to a packet that waits to be forwarded. What a stream keeps of its packets,
+//! and what it asks for, is in [`ReceiveStream`].
 
+use super::Publication;
 use super::pending::{Content, Pending};
-use super::{Publication, Source};
 use crate::context::Context;
-use crate::event::Event;
-use crate::layer_selector::LayerIndex;
+use crate::layer_order::LayerIndex;
 use crate::receive_stream::{ReceiveStream, Taken};
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::SeqNo;
-use sfu_rtc::media::{Codec, MediaKind};
-use sfu_rtc::packet::{Packet, PacketData};
+use sfu_rtc::media::MediaKind;
+use sfu_rtc::packet::Packet;
 use sfu_rtc::prefetch::prefetch;
-use sfu_rtc::time::{Duration, Instant};
+use sfu_rtc::time::Instant;
 use sfu_rtc::transport::ReceivedRtp;
-
-/// A codec is reported so often at most: a publisher may change it with every packet, and the whole room is informed.
-const CODEC_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Publication {
     /// Fetches what [`Self::receive`] and the fan-out after it need.
@@ -42,7 +39,7 @@ impl Publication {
         if received.payload.is_empty() {
             let seq = stream.receive_padding(received)?;
             self.relay_padding(layer, seq, ctx);
-            self.hold_newest(layer, Content::Padding(seq), ctx);
+            self.enqueue_newest(layer, Content::Padding(seq), ctx);
             return Err(DropReason::Padding);
         }
         let spatial_layers = stream.spatial_layers;
@@ -61,14 +58,14 @@ impl Publication {
         let level = packet.extensions.audio_level;
         let highest = self.streams[usize::from(layer)].highest();
         for packet in inserted {
-            self.pass_on((layer, packet.seq), packet, received.clock_rate, ctx);
+            self.relay_and_enqueue((layer, packet.seq), packet, received.clock_rate, ctx);
         }
-        self.pass_on((layer, highest), packet, received.clock_rate, ctx);
+        self.relay_and_enqueue((layer, highest), packet, received.clock_rate, ctx);
         Ok(level)
     }
 
     /// Relays a packet and lets it wait to be forwarded. `highest` is the stream's highest number so far.
-    fn pass_on(
+    fn relay_and_enqueue(
         &mut self,
         (layer, highest): (LayerIndex, SeqNo),
         packet: Packet,
@@ -82,7 +79,7 @@ impl Publication {
         if packet.frame.keyframe && packet.frame.start_of_frame {
             self.streams[usize::from(layer)].keyframes.arrived();
         }
-        self.hold((layer, highest), Content::Packet(packet), ctx);
+        self.enqueue((layer, highest), Content::Packet(packet), ctx);
     }
 
     /// A packet came and is dropped: it is not to be asked for again.
@@ -92,24 +89,13 @@ impl Publication {
         }
     }
 
-    /// What a packet shows of its source's content: its codec, and layers inside that were not known.
-    pub(super) fn update_content(&mut self, layer: LayerIndex, known: u8, packet: &PacketData, ctx: &mut Context<'_>) {
-        if self.codec != Some(packet.codec) {
-            self.set_codec(packet.codec, ctx);
-        }
-        self.set_payload_type(packet.payload_type, ctx);
-        if self.streams[usize::from(layer)].spatial_layers != known {
-            self.retarget_all(ctx);
-        }
-    }
-
     /// Lets something wait to be forwarded that has just come.
-    pub(super) fn hold_newest(&mut self, layer: LayerIndex, content: Content, ctx: &mut Context<'_>) {
-        self.hold((layer, self.streams[usize::from(layer)].highest()), content, ctx);
+    pub(super) fn enqueue_newest(&mut self, layer: LayerIndex, content: Content, ctx: &mut Context<'_>) {
+        self.enqueue((layer, self.streams[usize::from(layer)].highest()), content, ctx);
     }
 
     /// Lets something wait to be forwarded, of a stream whose highest number is `highest`.
-    fn hold(&mut self, (layer, highest): (LayerIndex, SeqNo), content: Content, ctx: &mut Context<'_>) {
+    fn enqueue(&mut self, (layer, highest): (LayerIndex, SeqNo), content: Content, ctx: &mut Context<'_>) {
         let complete = match &content {
             // One that fills a gap has been waited for long enough.
             Content::Packet(packet) => packet.marker || packet.seq < highest || self.kind == MediaKind::Audio,
@@ -148,32 +134,5 @@ impl Publication {
             forwarder.restart(layer);
         }
         self.retarget_all(ctx);
-    }
-
-    /// The publisher changed its codec.
-    fn set_codec(&mut self, codec: Codec, ctx: &mut Context<'_>) {
-        let selects_alike =
-            |codec: Option<Codec>| codec.map(|codec| (codec.kind(), matches!(codec, Codec::Vp9 | Codec::Av1)));
-        if selects_alike(self.codec) != selects_alike(Some(codec)) {
-            self.flush_pending(ctx);
-            let layers = self.streams.len();
-            self.forwarders.iter_mut().for_each(|forwarder| forwarder.select_by(layers, Some(codec)));
-            self.codec = Some(codec);
-            self.retarget_all(ctx);
-        }
-        self.codec = Some(codec);
-        self.announce_codec(ctx);
-    }
-
-    /// Reports which codec the publisher uses, unless it is known or another was reported a moment ago.
-    pub(super) fn announce_codec(&mut self, ctx: &mut Context<'_>) {
-        let Some(codec) = self.codec.filter(|codec| self.announced_codec != Some(*codec)) else { return };
-        // Audio changes between Opus and RED as it goes.
-        let is_news = self.announced_codec.is_none_or(|announced| announced.kind() == MediaKind::Video);
-        if is_news && ctx.now >= self.codec_due && matches!(self.source, Source::Peer(_)) {
-            ctx.events.push(Event::PublicationCodec { transport: self.sender, publication: self.id, codec });
-            self.announced_codec = Some(codec);
-            self.codec_due = ctx.now + CODEC_INTERVAL;
-        }
     }
 }

@@ -1,11 +1,12 @@
-//! What goes back: to the publisher our requests and reports, from subscribers theirs.
+//! What flows back: NACKs and keyframe requests of subscribers, ours to the publisher, and reports.
 
-use super::Publication;
+use super::fan_out::CATCH_UP;
+use super::{Publication, Source};
 use crate::config::WorkerConfig;
 use crate::context::Context;
 use crate::forwarder::Forwarder;
-use crate::layer_selector::LayerIndex;
-use crate::sender_report;
+use crate::layer_order::LayerIndex;
+use crate::publisher_clock;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::media::MediaKind;
 use sfu_rtc::rtcp::SenderReport;
@@ -70,7 +71,7 @@ impl Publication {
         let (layer, offset) = forwarder.timestamp_offset()?;
         let stream = self.streams.get(usize::from(layer))?;
         let newest = stream.newest()?;
-        let timestamp = sender_report::timestamp_now(now, clock, &self.clock, stream.clock.as_ref(), &newest);
+        let timestamp = publisher_clock::timestamp_now(now, clock, &self.clock, stream.clock.as_ref(), &newest);
         Some((clock.ntp(now), timestamp.wrapping_add(offset)))
     }
 
@@ -109,5 +110,56 @@ impl Publication {
         {
             forwarder.count_keyframe_request(at, config);
         }
+    }
+
+    /// Asks for the keyframes that subscribers wait for.
+    pub(super) fn need_keyframes(&mut self, ctx: &mut Context<'_>) {
+        for index in 0..self.forwarders.len() {
+            self.need_keyframe_for(index, ctx);
+        }
+        for index in 0..self.relays.len() {
+            self.need_keyframes_for_relay(index, ctx);
+        }
+    }
+
+    pub(super) fn need_keyframe_for(&mut self, index: usize, ctx: &mut Context<'_>) {
+        if self.muted || self.kind == MediaKind::Audio {
+            return;
+        }
+        if let Some(layer) = self.forwarders.get(index).and_then(|forwarder| forwarder.awaits_keyframe()) {
+            self.need_keyframe(layer, ctx);
+        }
+    }
+
+    /// Asks for the keyframe with which a subscriber's stream can begin, while its handshake is still under way: a far
+    /// publisher's answer then is there in time, and is held for it.
+    pub(crate) fn prepare(&mut self, index: usize, ctx: &mut Context<'_>) {
+        let layer = self.forwarders.get(index).and_then(Forwarder::will_await_keyframe);
+        let Some(layer) = layer.filter(|_| !self.muted) else { return };
+        let Some(stream) = self.streams.get(usize::from(layer)) else { return };
+        if stream.recent_keyframe(ctx.now, CATCH_UP / 2).is_none() {
+            self.request_keyframe(layer, ctx.now, ctx);
+        }
+    }
+
+    /// Asks for a keyframe of one stream at `at` or later, for someone who will not ask again soon. Whether a request goes
+    /// out because of it.
+    pub(crate) fn request_keyframe(&mut self, layer: u8, at: Instant, ctx: &mut Context<'_>) -> bool {
+        let Some(stream) = self.streams.get_mut(usize::from(layer)) else { return false };
+        let asked = stream.keyframes.request(at, &ctx.config.keyframes);
+        self.wake_source(ctx);
+        asked
+    }
+
+    /// Asks for a keyframe of one stream, for as long as forwarders wait for it.
+    pub(super) fn need_keyframe(&mut self, layer: u8, ctx: &mut Context<'_>) {
+        if let Source::Relay(relay) = self.source {
+            // The origin learns which keyframes are awaited, and asks for them.
+            ctx.relays.wake(relay);
+            return;
+        }
+        let Some(stream) = self.streams.get_mut(usize::from(layer)) else { return };
+        stream.keyframes.need(ctx.now, &ctx.config.keyframes);
+        self.wake_source(ctx);
     }
 }

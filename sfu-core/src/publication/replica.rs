@@ -4,11 +4,10 @@ use super::pending::Content;
 use super::{Publication, Source};
 use crate::context::Context;
 use crate::ids::WorkerId;
-use crate::layer_order::LayerRanks;
-use crate::layer_selector::LayerIndex;
+use crate::layer_order::{LayerIndex, LayerRanks};
+use crate::publisher_clock::PublisherClock;
 use crate::receive_stream::ReceiveStream;
 use crate::relay::{Interest, RelayBody, RelayedPacket};
-use crate::sender_report::PublisherClock;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::SeqNo;
 use sfu_rtc::media::MediaKind;
@@ -43,7 +42,7 @@ impl Publication {
             // What was dropped on the way here cannot be had again.
             self.request_keyframe(layer, ctx.now, ctx);
         }
-        self.hold_newest(layer, Content::Packet(Packet::clone(packet)), ctx);
+        self.enqueue_newest(layer, Content::Packet(Packet::clone(packet)), ctx);
         Ok(packet.extensions.audio_level)
     }
 
@@ -55,7 +54,7 @@ impl Publication {
         ctx: &mut Context<'_>,
     ) -> Result<Option<u8>, DropReason> {
         self.streams.get(usize::from(layer)).ok_or(DropReason::UnknownStream)?;
-        self.hold_newest(layer, Content::Padding(seq), ctx);
+        self.enqueue_newest(layer, Content::Padding(seq), ctx);
         Ok(None)
     }
 
