@@ -30,7 +30,7 @@ pub enum Command {
         /// What was negotiated.
         params: Box<TransportParams>,
     },
-    /// Negotiated anew: replaces the sections. Sections keep their state where mid and direction stay.
+    /// Renegotiation: replaces the media sections. Sections keep their state where mid and direction stay.
     UpdateSections {
         /// Which.
         transport: TransportId,
@@ -148,7 +148,7 @@ pub struct TransportParams {
     pub dtls_role: DtlsRole,
     /// All sections.
     pub sections: Vec<MediaSection>,
-    /// Whom our RTCP is from: random, and none of the peer's sources.
+    /// SSRC and CNAME of our RTCP: random, and none of the peer's sources.
     pub rtcp: RtcpSource,
 }
 

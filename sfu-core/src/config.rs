@@ -36,13 +36,13 @@ pub struct WorkerConfig {
     pub max_events: usize,
     /// Most messages that wait for another worker: what 100,000 packets/s come to while it does not look for 80 ms.
     pub max_relay_queue: usize,
-    /// Sender and receiver reports go out so often: as browsers do for video.
+    /// Time between two reports (RFC 3550 section 6.4): as browsers do for video.
     pub report_interval: Duration,
     /// Packets of a frame wait at most so long for its last, so that a subscriber gets them together; zero: never. A
     /// millisecond is below what a receiver's jitter buffer notices, and longer than browsers take to send a frame of
     /// usual size.
     pub coalescing: Duration,
-    /// Packets of a frame are padded by at most so many bytes to make them equal in length, so that they leave as one
+    /// Most bytes by which packets of a frame are padded to make them equal in length, so that they leave as one
     /// run; 0 turns it off. Packetizers' differ by one byte, and by a few where an extension comes and goes.
     pub max_run_padding: u8,
     /// Repair of what publishers send.

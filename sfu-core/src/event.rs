@@ -67,8 +67,8 @@ pub enum Event {
         /// What it carries.
         publication: PublicationId,
     },
-    /// A slot can carry nothing of its publication, which is sent in a format that the subscriber does not have; or it can
-    /// again, which is assumed unless this was reported.
+    /// A slot can carry nothing of its publication, which is sent in a format that the subscriber does not have; or it
+    /// can again, which is assumed unless this was reported.
     SlotPlayable {
         /// Subscriber.
         transport: TransportId,

@@ -1,7 +1,7 @@
 //! One subscription: what becomes of a publication's packets on one slot.
 //!
-//! Each packet goes through [`Forwarder::forward`]: the selector decides whether it goes (`layer_selector`), the rewriter
-//! gives it the slot's numbers (`rewriter`), and a record is kept to send it again (`sent_history`).
+//! Each packet goes through [`Forwarder::forward`]: the selector decides whether it goes (`layer_selector`), the
+//! rewriter gives it the slot's numbers (`rewriter`), and a record is kept to send it again (`sent_history`).
 
 pub(crate) mod layer_selector;
 mod rewriter;
@@ -139,7 +139,7 @@ impl Forwarder {
         self.select_by(layers, codec);
     }
 
-    /// What the slot sends with, negotiated anew; the media source stays.
+    /// The slot's SSRCs were renegotiated; that of the media stays.
     pub(crate) fn set_sources(&mut self, ssrcs: SsrcPair) {
         self.ssrcs = ssrcs;
     }
@@ -166,7 +166,7 @@ impl Forwarder {
         self.selector.set_target(target);
     }
 
-    /// Stream `layer` began anew: nothing more of it before a keyframe, and its numbers and timestamps are no longer
+    /// Stream `layer` restarted: nothing more of it before a keyframe, and its numbers and timestamps are no longer
     /// those that were mapped.
     pub(crate) fn restart(&mut self, layer: LayerIndex) {
         self.selector.restart(layer);
@@ -256,15 +256,15 @@ impl Forwarder {
         self.history.prefetch(self.rewriter.next_seq());
     }
 
-    /// A packet of stream `layer` that nobody gets, such as padding.
+    /// A packet of stream `layer` is not forwarded, such as padding: the next takes its number.
     pub(crate) fn skip(&mut self, layer: LayerIndex, seq: SeqNo, picture: Option<u16>) {
         if self.carried == Some(layer) {
             self.rewriter.skip(seq, picture);
         }
     }
 
-    /// The packet that was sent as `seq`, to be sent again: as a retransmission (RFC 4588), or itself where the subscriber
-    /// takes none. Not twice within `interval`.
+    /// The packet that was sent as `seq`, to be sent again: as a retransmission (RFC 4588), or itself where the
+    /// subscriber takes none. Not twice within `interval`.
     pub(crate) fn resend<'s>(
         &mut self,
         now: Instant,
@@ -397,7 +397,7 @@ impl Forwarder {
 }
 
 /// Whether a packet is so old that what followed it may no longer be held: a stream that began there would go on with a
-/// gap that nobody can repair.
+/// gap that cannot be repaired.
 fn is_stale(layer: LayerIndex, packet: &Packet, streams: &[ReceiveStream]) -> bool {
     let Some(newest) = streams.get(usize::from(layer)).and_then(ReceiveStream::newest) else { return false };
     let behind = newest.timestamp.wrapping_sub(packet.timestamp) as i32;

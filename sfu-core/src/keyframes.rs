@@ -1,9 +1,10 @@
 //! When a publisher is asked for a keyframe.
 //!
-//! A keyframe costs the publisher several frames' worth of bits, and every subscriber's path a burst. So one serves all:
-//! whoever needs one while a request is out waits for the same answer. A need goes out at once, unless the source was
-//! asked just before, or more often than it may be on average; one subscriber who asks again and again waits longer, but
-//! no request of its is lost. What is not answered is repeated, ever more rarely, as long as someone needs it.
+//! A keyframe costs the publisher several frames' worth of bits, and every subscriber's path a burst. So one serves
+//! all: who needs one while a request is out waits for the same answer. A request goes out at once, unless the source
+//! was asked just before, or more often than it may be on average; one subscriber who asks again and again waits
+//! longer, but no request of its is lost. What is not answered is repeated, ever more rarely, as long as someone needs
+//! it.
 
 use sfu_rtc::spacing::Spacing;
 use sfu_rtc::time::{Duration, Instant};
@@ -16,13 +17,14 @@ pub struct KeyframeConfig {
     pub source_interval: Duration,
     /// Time between two requests to one source on average: others' servers allow one a second.
     pub source_average: Duration,
-    /// So many may come at [`Self::source_interval`] before the average counts: several who join one after the other.
+    /// Requests that may come at [`Self::source_interval`] before the average counts: several who join one after the
+    /// other.
     pub source_burst: u32,
     /// Longest time between two requests while a need is not met.
     pub max_retry_interval: Duration,
-    /// After so many requests without an answer the source is taken not to answer.
+    /// Requests without an answer after which the source is taken not to answer.
     pub max_attempts: u32,
-    /// Such a source is asked so often as long as someone waits.
+    /// Time between two requests to such a source.
     pub unanswered_interval: Duration,
     /// A subscriber's request is met by a keyframe whose last packet was sent to it less than one round trip and this
     /// ago.
@@ -32,7 +34,7 @@ pub struct KeyframeConfig {
     /// Time between two keyframes that are asked for because of the same subscriber's requests, on average: one whose
     /// path loses every keyframe must not spoil the video of the others.
     pub receiver_average: Duration,
-    /// So many may come faster: a subscriber who lost something waits for no more than the publisher's answer.
+    /// Requests that may come faster: a subscriber who lost something waits for no more than the publisher's answer.
     pub receiver_burst: u32,
 }
 
@@ -69,7 +71,7 @@ fn ahead(average: Duration, burst: u32) -> Duration {
 #[derive(Debug)]
 pub(crate) struct KeyframeRequester {
     needed: bool,
-    /// A subscriber asked for it, who may hear nothing else until it comes.
+    /// A subscriber requested it by PLI or FIR.
     requested: bool,
     sent_at: Option<Instant>,
     sent: Spacing,
@@ -96,8 +98,8 @@ impl Default for KeyframeRequester {
 }
 
 impl KeyframeRequester {
-    /// Someone needs a keyframe from `at` on. Whether a request goes out for that: not where one is out, or goes out
-    /// before.
+    /// A forwarder needs a keyframe from `at` on. Whether a request goes out for that: not where one is out, or goes
+    /// out before.
     pub(crate) fn need(&mut self, at: Instant, config: &KeyframeConfig) -> bool {
         let at = self.earliest(at, config).max(self.patient_until);
         let sooner = !self.needed || at < self.due;
@@ -108,13 +110,13 @@ impl KeyframeRequester {
         sooner
     }
 
-    /// Like [`Self::need`] for a subscriber who asks, and may not ask again.
+    /// Like [`Self::need`] for a subscriber that sent PLI or FIR, and may not send it again.
     pub(crate) fn request(&mut self, at: Instant, config: &KeyframeConfig) -> bool {
         self.requested = true;
         self.need(at, config)
     }
 
-    /// Whether a subscriber asked for the keyframe that is wanted.
+    /// Whether a subscriber requested the keyframe that is needed.
     pub(crate) fn is_requested(&self) -> bool {
         self.requested
     }
@@ -130,7 +132,7 @@ impl KeyframeRequester {
         (self.attempts, self.patient_until) = (0, Instant::ZERO);
     }
 
-    /// Nobody needs one any more. Whoever does next finds the source as it is: asked, answering or not.
+    /// None is needed any more. The state of the source is kept: asked, answering or not.
     pub(crate) fn cancel(&mut self) {
         (self.needed, self.requested) = (false, false);
         self.due = Instant::NEVER;
@@ -216,7 +218,7 @@ mod tests {
         let mut requester = KeyframeRequester::default();
         let mut sent = Vec::new();
         for now in (0..60_000).map(ms) {
-            // Who waits says so again and again.
+            // A need is repeated while it lasts.
             if now.as_millis().is_multiple_of(100) {
                 requester.need(now, &config);
             }

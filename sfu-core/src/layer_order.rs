@@ -1,8 +1,9 @@
 //! Which of a publication's simulcast layers is better than which.
 //!
-//! `a=simulcast` names layers without saying how large they are (RFC 8853 section 5.2), and not everybody names the lowest
-//! first. So they are put in order by what is seen of them: by resolution, as keyframes show it, and where that is unknown
-//! or the same by bitrate. A new order has to be seen for a while: layers change their size one after the other.
+//! `a=simulcast` names layers without saying how large they are (RFC 8853 section 5.2), and not every client names the
+//! lowest first. So they are put in order by what is seen of them: by resolution, as keyframes show it, and where that
+//! is unknown or the same by bitrate. A new order has to be seen for a while: layers change their size one after the
+//! other.
 
 use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::units::Bitrate;
@@ -13,7 +14,7 @@ pub(crate) type LayerIndex = u8;
 /// Most simulcast layers of a publication.
 pub(crate) const MAX_LAYERS: usize = 8;
 
-/// So long another order has to be seen, where it is by resolution ...
+/// How long another order has to be seen, where it is by resolution ...
 const PATIENCE: Duration = Duration::from_millis(500);
 /// ... and where it is by bitrate, which falls before a layer that ends is taken to have ended.
 const PATIENCE_BY_RATE: Duration = Duration::from_secs(3);

@@ -1,5 +1,5 @@
-//! What only an SFU needs, without I/O: a [`Worker`](worker::Worker) takes datagrams, [`Command`](command::Command)s and
-//! the time, and gives datagrams and [`Event`](event::Event)s.
+//! What only an SFU needs, without I/O: a [`Worker`](worker::Worker) takes datagrams, [`Command`](command::Command)s
+//! and the time, and gives datagrams and [`Event`](event::Event)s.
 //!
 //! # A packet's walk
 //!

@@ -57,7 +57,7 @@ const STEP_UP: f32 = 0.35;
 /// Largest step back: from the last stage to nothing within a second.
 const STEP_DOWN: f32 = 0.4;
 
-/// So many calls in a row make it more than the burst of a keyframe, which those ask for whose video comes back.
+/// Calls in a row that make it more than the burst of a keyframe, which those request whose video comes back.
 const LASTING: u32 = 3;
 
 /// Finds the level, call by call.

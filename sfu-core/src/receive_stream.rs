@@ -28,26 +28,25 @@ use sfu_rtc::transport::{ReceivedRtp, RtcpQueue};
 use sfu_rtc::units::Bitrate;
 use stream_tracker::StreamTracker;
 
-/// A stream is taken to have begun anew where its numbers leap further than loss explains: MAX_DROPOUT of RFC 3550
+/// A stream is taken to have restarted where its numbers leap further than loss explains: MAX_DROPOUT of RFC 3550
 /// appendix A.1. Receivers give up at a few hundred.
 pub(crate) const MAX_DROPOUT: u64 = 3_000;
 
-/// So many former sources of a stream are remembered: a publisher seldom replaces one, and late packets are late by a
+/// Former sources of a stream that are remembered: a publisher seldom replaces one, and late packets are late by a
 /// second at most.
 const MAX_FORMER: usize = 4;
 
-/// A former source is followed again once the present one has been silent for so long: its late packets are over then, and
-/// whoever does return loses no more than this.
+/// A former source may return once the present one has been silent for this time: its late packets are over then.
 const FORMER_RETURNS: Duration = Duration::from_millis(500);
 
-/// A source that was silent for so long was away, and may not have heard what it was asked.
+/// A source that was silent for this time was away, and may not have received our requests.
 const WAS_AWAY: Duration = Duration::from_secs(2);
 
-/// So many packets before its first slice are looked at to know what a frame brings: a delimiter, supplemental
+/// Packets before its first slice that are looked at to know what a frame brings: a delimiter, supplemental
 /// information and parameter sets.
 const MAX_BEFORE_SLICES: u64 = 8;
 
-/// A bitrate that the origin reports holds so long: it is reported twice a second while packets arrive there.
+/// How long a bitrate that the origin reports holds: it is reported twice a second while packets arrive there.
 const ORIGIN_BITRATE_LIFETIME: Duration = Duration::from_secs(2);
 
 /// A stream as it comes from its publisher.
@@ -60,7 +59,7 @@ pub(crate) struct ReceiveStream {
     pub(crate) clock: Option<StreamClock>,
     /// What that came from: the newest sender report, as time and timestamp.
     pub(crate) report: Option<(NtpTime, u32)>,
-    /// Grows whenever the stream begins anew.
+    /// Grows whenever the stream restarts.
     pub(crate) epoch: u32,
     /// What may have to be sent again.
     pub(crate) history: PacketHistory,
@@ -88,7 +87,7 @@ struct Source {
     heard: Instant,
     /// First packet of the newest keyframe.
     keyframe: Option<SeqNo>,
-    /// What is older belongs to a time in which nobody was to get it.
+    /// What is older belongs to a time in which the publication was muted.
     open_from: SeqNo,
     /// From its numbers to those of the packets that we make of it: what it lacks comes in between.
     numbering: Numbering,
@@ -103,7 +102,7 @@ pub(crate) struct Taken {
     /// What is to come before the packet, since the stream does not bring it.
     pub(crate) inserted: Inserted,
     pub(crate) packet: Packet,
-    /// The stream began anew with it: nothing that was sent before fits.
+    /// The stream restarted with it: nothing that was sent before fits.
     pub(crate) restarted: bool,
 }
 
@@ -173,8 +172,8 @@ impl ReceiveStream {
         Ok(Taken { inserted, packet, restarted })
     }
 
-    /// The parameter sets that a frame lacks from which decoding could begin otherwise, as packets of their own: a single
-    /// unit each, which every packetization mode allows (RFC 6184 section 5.4, RFC 7798 section 4.4.1).
+    /// The parameter sets that a frame lacks from which decoding could begin otherwise, as packets of their own: a
+    /// single unit each, which every packetization mode allows (RFC 6184 section 5.4, RFC 7798 section 4.4.1).
     fn complete_keyframe(&mut self, received: &ReceivedRtp<'_>, facts: &FrameFacts, pool: &mut PacketPool) -> Inserted {
         let mut inserted = Inserted::new();
         // Who sends a dependency descriptor may encrypt the rest, and knows what receivers need.
@@ -344,7 +343,7 @@ impl ReceiveStream {
         self.source.as_ref().map_or(SeqNo(0), Source::highest)
     }
 
-    /// Nobody was to get what was received so far: nothing of it goes out late or again.
+    /// The publication was muted until now: nothing received so far goes out late or again.
     pub(crate) fn close_past(&mut self) {
         self.history.clear();
         if let Some(source) = &mut self.source {
@@ -386,7 +385,7 @@ impl ReceiveStream {
         })
     }
 
-    /// Begins anew where another source sends the stream, or its numbers leap. True where there was one before.
+    /// Restarts the stream where another source sends it, or its numbers leap. True where there was one before.
     fn switch_source(&mut self, received: &ReceivedRtp<'_>, config: &WorkerConfig) -> Result<bool, DropReason> {
         if let Some(source) = &self.source
             && source.ssrc == received.ssrc

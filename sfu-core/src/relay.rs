@@ -3,14 +3,14 @@
 //! A publication has its origin on the worker of the peer that sends it. Each other worker whose peers want it has a
 //! publication of the same name, which forwards what is relayed to it. The origin counts such a worker as one
 //! subscriber: the worker says which layers it wants and of which it awaits a keyframe, and gets what it wants in the
-//! order in which it came. All that belongs to the worker's own subscribers (selection, repair, keyframe requests) stays
-//! there.
+//! order in which it came. All that belongs to the worker's own subscribers (selection, repair, keyframe requests)
+//! stays there.
 //!
 //! Orders and messages take different ways and may overtake each other. The origin offers the publication when it
 //! begins, and the destination says what it wants when it begins and whenever it is offered something; whichever worker
 //! begins last, the origin gets one `Wanted` after it has begun, and answers the first with all it knows. When the
-//! destination ends, it says so; a `Wanted` of before, which an order to begin again has overtaken, is not taken for the first
-//! of the new relay then.
+//! destination ends, it says so; a `Wanted` of before, which an order to begin again has overtaken, is not taken for
+//! the first of the new relay then.
 
 use crate::ids::{PublicationId, WorkerId};
 use crate::layer_order::{LayerIndex, LayerRanks};
@@ -50,7 +50,7 @@ pub(crate) enum RelayBody {
     Muted(bool),
     /// To the destination: payload formats that were negotiated with the publisher.
     Formats(Box<[PayloadFormat]>),
-    /// To the origin: layers that someone wants, and those of which someone awaits a keyframe (bit per layer).
+    /// To the origin: layers that are wanted there, and those of which a keyframe is awaited (bit per layer).
     Wanted(Interest),
     /// To the origin: a decoder needs a keyframe.
     Keyframe { layer: LayerIndex },
@@ -62,7 +62,7 @@ pub(crate) enum RelayBody {
 #[derive(Clone, Debug)]
 pub(crate) struct RelayedPacket {
     pub(crate) packet: Packet,
-    /// Grows whenever the layer's stream begins anew.
+    /// Grows whenever the layer's stream restarts.
     pub(crate) epoch: u32,
     pub(crate) clock_rate: u32,
     pub(crate) layer: LayerIndex,
@@ -161,7 +161,7 @@ impl Relays {
         true
     }
 
-    /// Lets `take` have what waits for each worker. What it leaves goes on waiting.
+    /// Hands `take` what waits for each worker. What it leaves goes on waiting.
     pub(crate) fn hand_over(&mut self, take: &mut dyn FnMut(WorkerId, &mut VecDeque<RelayMessage>)) {
         for (index, outbox) in self.outboxes.iter_mut().enumerate().filter(|(_, outbox)| !outbox.is_empty()) {
             take(WorkerId(index as u16), outbox);

@@ -33,7 +33,8 @@ impl Router {
         speaking.map(|(_, publication)| publication.sender).collect()
     }
 
-    /// A packet of a publication declares this audio level (RFC 6464). When the speakers are to be evaluated, where that changes by it.
+    /// A packet of a publication declares this audio level (RFC 6464). When the speakers are to be evaluated, where
+    /// that changes by it.
     pub(crate) fn on_audio_level(&mut self, now: Instant, publication: PublicationId, level: u8) -> Option<Instant> {
         let before = self.speakers.due();
         self.speakers.on_level(now, publication, level);

@@ -1,9 +1,9 @@
 //! Whose turn it is to send: peers with something to send ([`DirtyList`]), and publications with something to forward
 //! ([`FanOutList`]); audio first. A room that has more to send than a batch holds does not keep the others waiting.
 //!
-//! Deficit round robin by room (M. Shreedhar, G. Varghese, 1995): what waits is served in the order in which it came; when
-//! a batch gets full, the room at which that happened goes behind all others if it has had its share, and goes on first
-//! with the next batch if not.
+//! Deficit round robin by room (M. Shreedhar, G. Varghese, 1995): what waits is served in the order in which it came;
+//! when a batch gets full, the room at which that happened goes behind all others if it has had its share, and goes on
+//! first with the next batch if not.
 
 use crate::room::Peer;
 use crate::slab::Key;
@@ -11,7 +11,7 @@ use sfu_rtc::media::MediaKind;
 use sfu_rtc::time::Instant;
 use std::collections::VecDeque;
 
-/// A batch is full at so many bytes: what was sealed is still in the first caches when the kernel copies it, and its
+/// Bytes at which a batch is full: what was sealed is still in the first caches when the kernel copies it, and its
 /// owner gets to read what came in meanwhile.
 pub(crate) const FULL_BATCH: usize = 96 * 1024;
 
@@ -161,7 +161,7 @@ impl FanOutList {
         Some(self.audio.due.min(self.video.due)).filter(|due| *due != Instant::NEVER)
     }
 
-    /// Begins anew with these: kind, router, publication, and when it is due.
+    /// Rebuilds the list from these: kind, router, publication, and when it is due.
     pub(crate) fn rebuild(&mut self, waiting: impl Iterator<Item = (MediaKind, Key, Key, Instant)>) {
         *self = Self::default();
         for (kind, router, publication, due) in waiting {

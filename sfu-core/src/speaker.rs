@@ -88,7 +88,8 @@ impl SpeakerDetector {
         }
     }
 
-    /// A packet of `id` with the byte of the audio-level extension: bit 7 voice activity, then decibels below full scale.
+    /// A packet of `id` with the byte of the audio-level extension: bit 7 voice activity, then decibels below full
+    /// scale.
     pub(crate) fn on_level(&mut self, now: Instant, id: PublicationId, level: u8) {
         let level = level & SILENCE;
         let Some(source) = self.sources.iter_mut().find(|source| source.id == id) else { return };

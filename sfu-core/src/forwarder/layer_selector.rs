@@ -133,7 +133,7 @@ impl SingleSelector {
     fn select(&mut self, packet: &PacketData) -> Verdict {
         if packet.codec.kind() == MediaKind::Audio {
             // Every audio packet can be decoded by itself. The marker of a first packet shows the receiver that
-            // its jitter buffer may begin anew (RFC 3551 section 4.1).
+            // its jitter buffer may be reset (RFC 3551 section 4.1).
             let switch = !std::mem::replace(&mut self.running, true);
             return Verdict::Forward { switch, marker: packet.marker || switch };
         }
@@ -307,7 +307,7 @@ impl SvcSelector {
     }
 }
 
-/// Lets temporal layers up to a target through, and changes only between frames: down at any frame, up where the
+/// Admits temporal layers up to a target, and changes only between frames: down at any frame, up where the
 /// stream says that a receiver may begin with the layer.
 #[derive(Debug)]
 struct TemporalFilter {

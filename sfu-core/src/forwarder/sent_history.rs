@@ -8,7 +8,7 @@ use sfu_rtc::ids::SeqNo;
 use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::{Duration, Instant};
 
-/// The ring begins with so many places: 100 ms of a stream of 2.5 Mbit/s, and a second of audio.
+/// Initial size of the ring: 100 ms of a stream of 2.5 Mbit/s, and a second of audio.
 const FIRST_CAPACITY: usize = 64;
 
 /// How one packet went to one subscriber.
@@ -100,7 +100,8 @@ impl SentHistory {
         if self.ring.is_empty() {
             self.ring.resize(FIRST_CAPACITY, SentRecord::default());
         }
-        // Looked at once per turn of the ring, since reading a record that is about to be replaced would wait for memory.
+        // Looked at once per turn of the ring, since reading a record that is about to be replaced would wait for
+        // memory.
         let begins_turn = self.place(sent.seq) == 0;
         if begins_turn && self.ring.len() < self.max_records && self.is_recent(now, &self.ring[0]) {
             self.grow();

@@ -19,8 +19,8 @@ use sfu_rtc::time::{Duration, Instant};
 /// same time so share one keyframe, and the burst stays a few frames long.
 pub(super) const CATCH_UP: Duration = Duration::from_millis(300);
 
-/// A receiver can keep audio and video in step only once it knows the new timestamps, so a report follows a switch soon;
-/// not at once, since it counts what was sent, and several slots may switch together.
+/// A receiver can keep audio and video in step only once it knows the new timestamps, so a report follows a switch
+/// soon; not at once, since it counts what was sent, and several slots may switch together.
 const SWITCH_REPORT_DELAY: Duration = Duration::from_millis(50);
 
 impl Publication {

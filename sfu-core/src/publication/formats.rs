@@ -14,11 +14,12 @@ use sfu_rtc::time::Duration;
 /// it concerns.
 const FORMAT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A codec is reported so often at most: a publisher may change it with every packet, and the whole room is informed.
+/// Shortest time between two reports of a codec: a publisher may change it with every packet, and the whole room is
+/// informed.
 const CODEC_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Publication {
-    /// The section was negotiated anew, here or at the origin.
+    /// The section was renegotiated, here or at the origin.
     pub(crate) fn update_formats(&mut self, formats: &[PayloadFormat], ctx: &mut Context<'_>) {
         if self.formats == formats {
             return;
@@ -51,7 +52,7 @@ impl Publication {
         }
     }
 
-    /// The publication is sent in this format now.
+    /// The publication is sent with this payload type now.
     pub(super) fn set_payload_type(&mut self, payload_type: PayloadType, ctx: &mut Context<'_>) {
         if self.sent_in != Some(payload_type) && ctx.now >= self.next_format_check {
             self.sent_in = Some(payload_type);
@@ -66,8 +67,8 @@ impl Publication {
         }
     }
 
-    /// Updates, and reports, whether a subscriber understands what is sent. Before the first packet, whether it understands
-    /// anything that may be.
+    /// Updates, and reports, whether a subscriber understands what is sent. Before the first packet, whether it
+    /// understands anything that may be.
     pub(super) fn update_playable(&mut self, index: usize, ctx: &mut Context<'_>) {
         let Some(forwarder) = self.forwarders.get_mut(index) else { return };
         let formats = &forwarder.formats;
@@ -88,7 +89,7 @@ impl Publication {
         self.need_keyframe_for(index, ctx);
     }
 
-    /// What a packet shows of its source's content: its codec, and layers inside that were not known.
+    /// Updates what a packet shows of its stream: codec, payload type, and spatial layers that were not known.
     pub(super) fn update_content(&mut self, layer: LayerIndex, known: u8, packet: &PacketData, ctx: &mut Context<'_>) {
         if self.codec != Some(packet.codec) {
             self.set_codec(packet.codec, ctx);
@@ -99,7 +100,7 @@ impl Publication {
         }
     }
 
-    /// The publisher changed its codec.
+    /// The publisher sends another codec.
     fn set_codec(&mut self, codec: Codec, ctx: &mut Context<'_>) {
         let selects_alike =
             |codec: Option<Codec>| codec.map(|codec| (codec.kind(), matches!(codec, Codec::Vp9 | Codec::Av1)));

@@ -1,5 +1,5 @@
-//! From what a publisher's transport hands up to a packet that waits to be forwarded. What a stream keeps of its packets,
-//! and what it asks for, is in [`ReceiveStream`].
+//! From what a publisher's transport hands up to a packet that waits to be forwarded. What a stream keeps of its
+//! packets, and what it asks for, is in [`ReceiveStream`].
 
 use super::Publication;
 use super::pending::{Content, Pending};
@@ -15,18 +15,6 @@ use sfu_rtc::time::Instant;
 use sfu_rtc::transport::ReceivedRtp;
 
 impl Publication {
-    /// Fetches what [`Self::receive`] and the fan-out after it need.
-    pub(crate) fn prefetch(&self) {
-        prefetch(self);
-        self.streams.iter().for_each(ReceiveStream::prefetch);
-        self.routes.iter().for_each(|route| prefetch(route.as_slice()));
-    }
-
-    /// Whether nobody is to get the packet, since its source is muted, or was when the packet was sent.
-    pub(super) fn is_silenced(&self, layer: LayerIndex, seq: SeqNo) -> bool {
-        self.muted || self.streams[usize::from(layer)].is_closed(seq)
-    }
-
     /// Takes in a packet, to be forwarded when [`Self::due`]. Its audio level (RFC 6464), for an audio source.
     pub(crate) fn receive(
         &mut self,
@@ -64,7 +52,7 @@ impl Publication {
         Ok(level)
     }
 
-    /// Relays a packet and lets it wait to be forwarded. `highest` is the stream's highest number so far.
+    /// Relays a packet and queues it for the fan-out. `highest` is the stream's highest number so far.
     fn relay_and_enqueue(
         &mut self,
         (layer, highest): (LayerIndex, SeqNo),
@@ -82,19 +70,12 @@ impl Publication {
         self.enqueue((layer, highest), Content::Packet(packet), ctx);
     }
 
-    /// A packet came and is dropped: it is not to be asked for again.
-    pub(crate) fn refuse(&mut self, received: &ReceivedRtp<'_>) {
-        if let Some(stream) = self.streams.iter_mut().find(|stream| stream.rid == received.rid) {
-            stream.refuse(received);
-        }
-    }
-
-    /// Lets something wait to be forwarded that has just come.
+    /// Queues what has just come for the fan-out.
     pub(super) fn enqueue_newest(&mut self, layer: LayerIndex, content: Content, ctx: &mut Context<'_>) {
         self.enqueue((layer, self.streams[usize::from(layer)].highest()), content, ctx);
     }
 
-    /// Lets something wait to be forwarded, of a stream whose highest number is `highest`.
+    /// Queues something for the fan-out, of a stream whose highest number is `highest`.
     fn enqueue(&mut self, (layer, highest): (LayerIndex, SeqNo), content: Content, ctx: &mut Context<'_>) {
         let complete = match &content {
             // One that fills a gap has been waited for long enough.
@@ -104,6 +85,27 @@ impl Publication {
         let pending = Pending::new(layer, highest, content);
         if let Err(reason) = self.pending.push(ctx.now, ctx.config.coalescing, pending, complete) {
             ctx.drop_packet(reason);
+        }
+    }
+
+    /// Whether the packet is not to be forwarded, since its source is muted, or was when it was sent.
+    pub(super) fn is_silenced(&self, layer: LayerIndex, seq: SeqNo) -> bool {
+        self.muted || self.streams[usize::from(layer)].is_closed(seq)
+    }
+
+    /// A stream's source was replaced or restarted.
+    pub(super) fn restart(&mut self, layer: LayerIndex, ctx: &mut Context<'_>) {
+        self.flush_pending(ctx);
+        for forwarder in &mut self.forwarders {
+            forwarder.restart(layer);
+        }
+        self.retarget_all(ctx);
+    }
+
+    /// A packet came and is dropped: it is not to be requested again.
+    pub(crate) fn refuse(&mut self, received: &ReceivedRtp<'_>) {
+        if let Some(stream) = self.streams.iter_mut().find(|stream| stream.rid == received.rid) {
+            stream.refuse(received);
         }
     }
 
@@ -127,12 +129,10 @@ impl Publication {
         self.pending.listed
     }
 
-    /// A stream's source was replaced, or began anew.
-    pub(super) fn restart(&mut self, layer: LayerIndex, ctx: &mut Context<'_>) {
-        self.flush_pending(ctx);
-        for forwarder in &mut self.forwarders {
-            forwarder.restart(layer);
-        }
-        self.retarget_all(ctx);
+    /// Fetches what [`Self::receive`] and the fan-out after it need.
+    pub(crate) fn prefetch(&self) {
+        prefetch(self);
+        self.streams.iter().for_each(ReceiveStream::prefetch);
+        self.routes.iter().for_each(|route| prefetch(route.as_slice()));
     }
 }

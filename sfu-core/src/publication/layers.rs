@@ -52,14 +52,14 @@ impl Publication {
         self.alive & (1 << layer) != 0
     }
 
-    /// Sets anew what every subscriber shall get.
+    /// Updates the target of every subscriber.
     pub(crate) fn retarget_all(&mut self, ctx: &mut Context<'_>) {
         for index in 0..self.forwarders.len() {
             self.retarget(index, ctx);
         }
     }
 
-    /// Sets anew what one subscriber shall get: what it wants and the bandwidth allows, of what is alive.
+    /// Updates what one subscriber shall get: what it wants and the bandwidth allows, of the layers that are alive.
     pub(crate) fn retarget(&mut self, index: usize, ctx: &mut Context<'_>) {
         let spatial_layers = self.streams[0].spatial_layers;
         let candidates = self.wanted_layers(index);
@@ -84,7 +84,7 @@ impl Publication {
         self.need_keyframe_for(index, ctx);
     }
 
-    /// Leaves out what the worker has no time for.
+    /// Sets what subscribers are not sent, as the worker has no time for it.
     pub(crate) fn shed(&mut self, level: Level, speaks: bool, ctx: &mut Context<'_>) {
         for index in 0..self.forwarders.len() {
             let forwarder = &mut self.forwarders[index];
@@ -95,8 +95,8 @@ impl Publication {
         }
     }
 
-    /// Streams that a subscriber may get, lowest first: those alive up to the quality it wants, or failing that the lowest
-    /// one alive, or failing that all.
+    /// Streams that a subscriber may get, lowest first: those alive up to the quality it wants, or failing that the
+    /// lowest one alive, or failing that all.
     pub(crate) fn wanted_layers(&self, index: usize) -> ArrayVec<u8, MAX_LAYERS> {
         let layers = self.streams.len() as u8; // at most 8, by construction
         let quality = self.forwarders.get(index).map(|forwarder| forwarder.preference.quality).unwrap_or_default();
@@ -113,7 +113,7 @@ impl Publication {
         }
     }
 
-    /// So many of the layers that a subscriber wants may be sent to it.
+    /// Sets how many of the layers that a subscriber wants may be sent to it.
     pub(crate) fn grant(&mut self, index: usize, layers: usize, ctx: &mut Context<'_>) {
         let Some(forwarder) = self.forwarders.get_mut(index) else { return };
         if forwarder.granted.replace(layers) != Some(layers) {

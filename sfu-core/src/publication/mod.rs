@@ -58,7 +58,7 @@ pub(crate) struct Publication {
     forwarders: Vec<Forwarder>,
     /// By stream: which forwarders its packets concern.
     routes: Vec<Vec<u32>>,
-    /// The routes are to be made anew.
+    /// The routes have to be rebuilt.
     routes_stale: bool,
     /// What was received and not yet forwarded.
     pending: PendingPackets,
@@ -156,7 +156,7 @@ impl Publication {
         self.begin(index, ctx);
     }
 
-    /// Lets a subscriber's stream begin as soon as it can: with what is held since a recent keyframe, or with the next
+    /// Begins a subscriber's stream as soon as possible: with what is held since a recent keyframe, or with the next
     /// keyframe, which is asked for. While the subscriber is not connected, only a far publisher is asked.
     pub(crate) fn begin(&mut self, index: usize, ctx: &mut Context<'_>) {
         // What waits must not come twice, from the history and then as a newcomer.
@@ -253,7 +253,7 @@ impl Publication {
         }
     }
 
-    /// Whoever sends it is to be asked for something.
+    /// Its sender is to be asked for something.
     fn wake_source(&self, ctx: &mut Context<'_>) {
         match self.source {
             Source::Peer(publisher) => ctx.wake(publisher),

@@ -77,7 +77,7 @@ impl Publication {
         }
     }
 
-    /// A destination ended. Whoever comes after it is sent the whole state.
+    /// A destination ended. The next one there is sent the whole state.
     pub(super) fn on_left(&mut self, from: WorkerId) {
         for relay in self.relays.iter_mut().filter(|relay| relay.to == from) {
             (relay.joined, relay.interest) = (false, Interest::default());

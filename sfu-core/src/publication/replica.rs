@@ -130,7 +130,7 @@ impl Publication {
         self.streams.iter().map(|stream| stream.keyframes.due()).min().unwrap_or(Instant::NEVER)
     }
 
-    /// Lets go of packets that nobody will ask for any more. Whether others are still held.
+    /// Drops packets that are older than the history. Whether others are still held.
     pub(crate) fn expire(&mut self, now: Instant) -> bool {
         self.streams.iter_mut().for_each(|stream| stream.history.expire(now));
         self.streams.iter().any(|stream| !stream.history.is_empty())
@@ -140,7 +140,7 @@ impl Publication {
         self.forwarders.iter().any(|forwarder| forwarder.current() == Some(layer))
     }
 
-    /// A stream that began anew at the origin begins anew here.
+    /// A stream that restarted at the origin restarts here.
     fn set_epoch(&mut self, layer: LayerIndex, epoch: u32, ctx: &mut Context<'_>) -> Result<(), DropReason> {
         let stream = self.streams.get_mut(usize::from(layer)).ok_or(DropReason::UnknownStream)?;
         if stream.set_epoch(epoch) {

@@ -37,7 +37,7 @@ impl Publication {
             }
             missing.clear();
             stream.take_missing(now, rtt, missing);
-            // What nobody gets is not worth the publisher's uplink.
+            // What no subscriber gets is not worth the publisher's uplink.
             let index = layer as LayerIndex;
             let wanted = || forwarders.iter().any(|forwarder| forwarder.playable && forwarder.is_interested(index));
             if !missing.is_empty() && (wanted() || relays.iter().any(|relay| relay.wants(index))) {
@@ -65,7 +65,8 @@ impl Publication {
         self.streams.iter().map(|stream| stream.poll_timeout()).min().unwrap_or(Instant::NEVER)
     }
 
-    /// What a sender report to a subscriber says: the time, and the slot's timestamp then. `None` while nothing is sent.
+    /// What a sender report to a subscriber says: the time, and the slot's timestamp then. `None` while nothing is
+    /// sent.
     pub(crate) fn report_for(&self, index: u32, now: Instant, clock: &WallClock) -> Option<(NtpTime, u32)> {
         let forwarder = self.forwarder(index).filter(|forwarder| forwarder.is_active() && !self.muted)?;
         let (layer, offset) = forwarder.timestamp_offset()?;
@@ -75,7 +76,7 @@ impl Publication {
         Some((clock.ntp(now), timestamp.wrapping_add(offset)))
     }
 
-    /// A subscriber asks for packets again.
+    /// A subscriber sent a NACK.
     pub(crate) fn on_nack(
         &mut self,
         index: u32,
@@ -142,8 +143,8 @@ impl Publication {
         }
     }
 
-    /// Asks for a keyframe of one stream at `at` or later, for someone who will not ask again soon. Whether a request goes
-    /// out because of it.
+    /// Asks for a keyframe of one stream at `at` or later, for a subscriber that may not ask again. Whether a request
+    /// goes out because of it.
     pub(crate) fn request_keyframe(&mut self, layer: u8, at: Instant, ctx: &mut Context<'_>) -> bool {
         let Some(stream) = self.streams.get_mut(usize::from(layer)) else { return false };
         let asked = stream.keyframes.request(at, &ctx.config.keyframes);
@@ -151,7 +152,7 @@ impl Publication {
         asked
     }
 
-    /// Asks for a keyframe of one stream, for as long as forwarders wait for it.
+    /// Asks for a keyframe of one stream, for as long as forwarders need it.
     pub(super) fn need_keyframe(&mut self, layer: u8, ctx: &mut Context<'_>) {
         if let Source::Relay(relay) = self.source {
             // The origin learns which keyframes are awaited, and asks for them.

@@ -18,9 +18,9 @@ pub struct SlotDemand {
 
 /// Shares out the path to one subscriber.
 pub trait BitrateAllocator: Debug + Send {
-    /// Writes to `granted`, for each slot of `demands`, how many of its layers it may carry: 0 pauses it. The sum of the
-    /// bitrates granted stays within `estimate`, but for urgent slots, which always get their first layer, and for one
-    /// layer that is always sent. Without an estimate everything wanted is granted.
+    /// Writes to `granted`, for each slot of `demands`, how many of its layers it may carry: 0 pauses it. The sum of
+    /// the bitrates granted stays within `estimate`, but for urgent slots, which always get their first layer, and for
+    /// one layer that is always sent. Without an estimate everything wanted is granted.
     fn allocate(&mut self, estimate: Option<Bitrate>, demands: &[SlotDemand], granted: &mut Vec<usize>);
 }
 

@@ -5,7 +5,7 @@ use sfu_rtc::packet::Packet;
 use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::{Duration, Instant};
 
-/// The ring begins with so many places: 100 ms of a stream of 2.5 Mbit/s, and a second of audio.
+/// Initial size of the ring: 100 ms of a stream of 2.5 Mbit/s, and a second of audio.
 const FIRST_CAPACITY: usize = 64;
 
 /// The packets of one received stream over the last while, by sequence number.
@@ -27,7 +27,7 @@ impl PacketHistory {
         Self { window, max_packets, ring: Vec::new(), oldest: 0, next: 0 }
     }
 
-    /// Keeps `packet`, and lets go those that are older than the window.
+    /// Keeps `packet`, and drops those that are older than the window.
     pub(crate) fn insert(&mut self, packet: &Packet) {
         let seq = packet.seq.0;
         self.expire(packet.arrival);
@@ -67,7 +67,7 @@ impl PacketHistory {
         self.oldest == self.next
     }
 
-    /// Lets go of all packets.
+    /// Drops all packets.
     pub(crate) fn clear(&mut self) {
         self.ring.iter_mut().for_each(|place| *place = None);
         self.oldest = self.next;
@@ -77,7 +77,7 @@ impl PacketHistory {
         (seq as usize) & (self.ring.len() - 1)
     }
 
-    /// Lets go of packets that are older than the window.
+    /// Drops packets that are older than the window.
     pub(crate) fn expire(&mut self, now: Instant) {
         while self.oldest < self.next {
             let place = self.place(self.oldest);

@@ -1,8 +1,8 @@
 //! Parameter sets of H.264 and H.265 that a stream does not bring with each of its keyframes.
 //!
-//! Cameras announce them in their description (RFC 6184 section 8.1, RFC 7798 section 7.1) or send them once, and whoever
-//! comes later can decode nothing. So the newest are kept, to come again before each keyframe that lacks them, as packets
-//! of ours; [`Numbering`] makes room for those among the sender's.
+//! Cameras announce them in their description (RFC 6184 section 8.1, RFC 7798 section 7.1) or send them once, and a
+//! late subscriber can decode nothing. So the newest are kept, to come again before each keyframe that lacks them, as
+//! packets of ours; [`Numbering`] makes room for those among the sender's.
 
 use sfu_rtc::codec::{self, ParameterSetId};
 use sfu_rtc::ids::{PayloadType, SeqNo};
@@ -48,7 +48,7 @@ impl ParameterSets {
         }
     }
 
-    /// The stream's numbers began anew; its sets still hold.
+    /// The stream's numbers restarted; its sets still hold.
     pub(crate) fn restart(&mut self) {
         self.learned_from = SeqNo(0);
         self.seen = Seen::default();
@@ -79,8 +79,8 @@ impl ParameterSets {
         }
     }
 
-    /// The sets that the frame at `timestamp` lacks, in the order of decoding; empty where it lacks none, or they are not
-    /// known.
+    /// The sets that the frame at `timestamp` lacks, in the order of decoding; empty where it lacks none, or they are
+    /// not known.
     pub(crate) fn lacking(&self, timestamp: u32) -> impl Iterator<Item = &[u8]> {
         let needs_video = self.format.is_some_and(|(_, codec)| codec == Codec::H265);
         let Seen { video, sequence, picture, .. } = self.seen;

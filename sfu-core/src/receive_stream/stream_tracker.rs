@@ -5,12 +5,12 @@ use sfu_rtc::packet::PacketData;
 use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::units::Bitrate;
 
-/// A layer is dead after so long without a packet, at least: encoders of layers of one source pause for a few frames
-/// when they change rate, and networks for a few hundred ms.
+/// A layer counts as dead after this time without a packet, at least: encoders of layers of one source pause for a few
+/// frames when they change rate, and networks for a few hundred ms.
 const MIN_SILENCE: Duration = Duration::from_millis(700);
-/// So long after it began the bitrate of a stream is that of its beginning: encoders begin low.
+/// For this time the bitrate of a stream says little: encoders begin low.
 const BEGINNING: Duration = Duration::from_secs(2);
-/// A layer at a low frame rate is given so many frame times.
+/// A layer at a low frame rate is given this many frame times.
 const SILENT_FRAMES: f64 = 4.0;
 /// But never more than this.
 const MAX_SILENCE: Duration = Duration::from_secs(3);
@@ -30,7 +30,7 @@ pub(crate) struct StreamTracker {
 }
 
 impl StreamTracker {
-    /// Notes a packet.
+    /// Records a packet.
     pub(crate) fn on_packet(&mut self, packet: &PacketData) {
         let now = packet.arrival;
         self.bytes.add(now, u32::try_from(packet.payload().len()).unwrap_or(0));

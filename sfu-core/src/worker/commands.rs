@@ -1,4 +1,4 @@
-//! Commands of the control plane: rooms and publications. Those of transports and slots are in `transports` and `slots`.
+//! Commands of the control plane: rooms and publications here, transports and slots in files of their own.
 
 use super::Worker;
 use crate::command::Command;

@@ -63,16 +63,6 @@ impl Worker {
         self.schedule_fan_out(now, (router_key, key), loudness)
     }
 
-    /// A packet of `publisher` that is dropped, since it sends too much.
-    fn on_over_limit(&mut self, publisher: Key, received: &ReceivedRtp<'_>) {
-        let Some(peer) = self.peers.get(publisher) else { return };
-        let Some(key) = peer.inbound.get(received.section).copied().flatten() else { return };
-        let publication = self.routers.get_mut(peer.router).and_then(|router| router.publications.get_mut(key));
-        if let Some(publication) = publication {
-            publication.refuse(received);
-        }
-    }
-
     /// After a publication took something in: it may wait to be forwarded, and say how loud it is.
     pub(super) fn schedule_fan_out(
         &mut self,
@@ -93,5 +83,15 @@ impl Worker {
             self.room_timers.set(router_key, Some(due));
         }
         Ok(())
+    }
+
+    /// A packet of `publisher` that is dropped, since it sends too much.
+    fn on_over_limit(&mut self, publisher: Key, received: &ReceivedRtp<'_>) {
+        let Some(peer) = self.peers.get(publisher) else { return };
+        let Some(key) = peer.inbound.get(received.section).copied().flatten() else { return };
+        let publication = self.routers.get_mut(peer.router).and_then(|router| router.publications.get_mut(key));
+        if let Some(publication) = publication {
+            publication.refuse(received);
+        }
     }
 }

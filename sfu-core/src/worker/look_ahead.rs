@@ -1,8 +1,8 @@
 //! Fetches into the caches what is needed soon.
 //!
 //! Between two packets of a peer its state has left the caches. Where many peers are worked for, waiting for the memory
-//! of one after the other would cost more than the work; asked for together, all of it comes in the time of one. What is
-//! behind a pointer can be fetched only once the pointer is there, so it takes several steps.
+//! of one after the other would cost more than the work; asked for together, all of it comes in the time of one. What
+//! is behind a pointer can be fetched only once the pointer is there, so it takes several steps.
 
 use super::Worker;
 use crate::forwarder::Forwarder;

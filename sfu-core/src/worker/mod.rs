@@ -75,7 +75,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker without rooms. `seed`, which nobody may be able to guess, feeds everything that has to be unpredictable or
+    /// A worker without rooms. `seed`, which must not be guessable, feeds everything that has to be unpredictable or
     /// spread but is no key of the cryptography: first sequence numbers, hash tables, names of STUN checks.
     pub fn new(config: WorkerConfig, certificate: Arc<DtlsCertificate>, clock: WallClock, seed: u64) -> Self {
         let ice_secret = IceSecret::from_seed(seed);
@@ -208,8 +208,8 @@ impl Worker {
         Some(router.room)
     }
 
-    /// Finds the publications again that have something to forward: a panic in the middle of a fan-out takes the list with
-    /// it, while each publication knows itself to be on it.
+    /// Finds the publications again that have something to forward: a panic in the middle of a fan-out takes the list
+    /// with it, while each publication knows itself to be on it.
     fn relist(&mut self) {
         let rooms = self.routers.iter();
         let publications = rooms.flat_map(|(router, room)| room.publications.iter().map(move |entry| (router, entry)));
@@ -237,7 +237,7 @@ impl Worker {
     }
 }
 
-/// Numbers that are spread, not secret: SplitMix64 (Steele, Lea, Flood 2014): one addition and a mix per number, every seed is good.
+/// SplitMix64 (Steele, Lea, Flood 2014): numbers that are well spread, whatever the seed; not for secrets.
 #[derive(Clone, Debug)]
 struct Random(u64);
 

@@ -1,8 +1,8 @@
 //! Which path leads to which transport.
 //!
 //! Checks of connectivity name their transport, so they are found by user name fragment (RFC 8445 section 7.3);
-//! everything else counts only from a path that such a check came from, and is found by the path. A path that a peer has
-//! proven is its own.
+//! everything else counts only from a path that such a check came from, and is found by the path. A path that a peer
+//! has proven is its own.
 
 use super::Worker;
 use crate::hash::{SeededMap, SeededState};

@@ -23,7 +23,7 @@ impl Worker {
         self.at_work = None;
     }
 
-    /// Lets `take` have what waits for each other worker that something waits for. It empties the list as far as it
+    /// Hands `take` the messages that wait for each other worker. It empties the list as far as it
     /// can; what it leaves goes on waiting, and packets that find no room any more are dropped. To be called after
     /// whatever may make something wait: best before [`Self::poll_transmit`], so that the others work meanwhile, and
     /// again after it.

@@ -77,7 +77,7 @@ impl Worker {
         Some(SlotAddress { router: peer.router, publication, index, rtt: peer.transport.rtt_or_default() })
     }
 
-    /// Asks a publisher for packets and keyframes that are due.
+    /// Sends a publisher the NACKs and keyframe requests that are due.
     pub(super) fn send_requests(&mut self, now: Instant, key: Key) {
         let Self { peers, routers, config, .. } = self;
         let Some(peer) = peers.get_mut(key) else { return };
@@ -90,7 +90,7 @@ impl Worker {
         }
     }
 
-    /// Reports to a peer on what it sends and on what it gets, and shares its path out anew.
+    /// Sends receiver and sender reports to a peer, and shares out its bandwidth.
     pub(super) fn send_reports(&mut self, now: Instant, key: Key) {
         let mut active = self.allocate(now, key);
         let Self { peers, routers, config, clock, .. } = self;
@@ -112,8 +112,8 @@ impl Worker {
         peer.report_due = if active { config.next_report(now) } else { Instant::NEVER };
     }
 
-    /// Shares the path to one subscriber out anew. False where there is nothing to share: without an estimate nothing is
-    /// limited.
+    /// Shares out the bandwidth of one subscriber. False where there is nothing to share: without an estimate nothing
+    /// is limited.
     fn allocate(&mut self, now: Instant, key: Key) -> bool {
         let Some(peer) = self.peers.get(key) else { return false };
         let Some(estimate) = peer.transport.estimate() else { return false };

@@ -13,7 +13,7 @@ use sfu_rtc::media::{Direction, MediaSection, SsrcPair};
 use sfu_rtc::time::Instant;
 
 impl Worker {
-    /// Makes the slots fit the transport's sections, after they changed.
+    /// Updates the slots after the transport's media sections changed.
     pub(super) fn update_slots(&mut self, now: Instant, key: Key) {
         let Some(peer) = self.peers.get(key) else { return };
         let sections = peer.transport.sections().to_vec();
@@ -34,8 +34,8 @@ impl Worker {
         }
     }
 
-    /// Makes the slot of one section. It lives as long as its source, idle while the section is inactive: under one key a
-    /// source's numbers must go on where they were (RFC 3711 section 9.1).
+    /// Updates the slot of one section. It lives as long as its source, idle while the section is inactive: under one
+    /// key a source's numbers must go on where they were (RFC 3711 section 9.1).
     fn fit_slot(&mut self, now: Instant, key: Key, index: usize, section: Option<&MediaSection>) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         let wanted = section.and_then(|section| Some((section, section.local_ssrcs?)));
@@ -65,7 +65,7 @@ impl Worker {
         peer.slots[index] = Some(Slot { mid: section.mid, ssrc: ssrcs.media, place });
     }
 
-    /// Takes over what was negotiated anew for a slot whose source stays.
+    /// Renegotiates a slot whose SSRC stays.
     fn refresh_slot(&mut self, now: Instant, key: Key, index: usize, section: &MediaSection, ssrcs: SsrcPair) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         let Some(Some(slot)) = peer.slots.get_mut(index) else { return };
@@ -90,7 +90,7 @@ impl Worker {
         Some(())
     }
 
-    /// Takes the forwarder out of a slot; whoever does puts it back or removes the slot.
+    /// Takes the forwarder out of a slot; the caller puts it back or removes the slot.
     fn take_forwarder(&mut self, now: Instant, key: Key, section: usize) -> Option<Box<Forwarder>> {
         let peer = self.peers.get_mut(key)?;
         let router = peer.router;

@@ -8,7 +8,7 @@ use sfu_rtc::net::TransmitBatch;
 use sfu_rtc::time::Instant;
 
 impl Worker {
-    /// Fills `batch` with what is ready to leave: audio, then what peers have waiting, then the fan-out of video. To
+    /// Fills `batch` with what is ready to leave: audio, then what peers have queued, then the fan-out of video. To
     /// be called again, with an emptied batch, until nothing comes; what is received in between may overtake the rest.
     pub fn poll_transmit(&mut self, now: Instant, batch: &mut TransmitBatch) {
         self.fan_out(now, MediaKind::Audio, batch);
@@ -22,24 +22,7 @@ impl Worker {
         self.at_work = None;
     }
 
-    /// Lets peers write what they have waiting, room by room, as far as the batch has room: half of it, where video waits
-    /// to be forwarded.
-    fn flush_normal(&mut self, now: Instant, batch: &mut TransmitBatch) {
-        let video_waits = self.fan_outs.due(MediaKind::Video) <= now;
-        let limit = if video_waits { FULL_BATCH.min(batch.len() + FULL_BATCH / 2) } else { FULL_BATCH };
-        while batch.len() < limit {
-            let Some((room, key)) = self.dirty.pop_normal() else { return };
-            if let Some(peer) = self.peers.get_mut(key) {
-                peer.dirty.normal = false;
-                let before = batch.len();
-                self.flush(now, key, batch);
-                self.dirty.record_sent(room, batch.len() - before);
-            }
-        }
-        self.dirty.end_batch();
-    }
-
-    /// Forwards what publications have received and need not hold any longer.
+    /// Forwards what is due of all publications of one kind.
     fn fan_out(&mut self, now: Instant, kind: MediaKind, batch: &mut TransmitBatch) {
         if self.fan_outs.due(kind) > now {
             return;
@@ -83,7 +66,7 @@ impl Worker {
         due
     }
 
-    /// Lets a peer write its audio; the rest too, unless that waits for its turn.
+    /// Writes a peer's audio; the rest too, unless that waits for its turn.
     fn flush_urgent(&mut self, now: Instant, key: Key, batch: &mut TransmitBatch) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.dirty.urgent = false;
@@ -95,7 +78,24 @@ impl Worker {
         }
     }
 
-    /// Lets one peer write, its RTCP that is due first, and sets its timer.
+    /// Writes what peers have queued, room by room, as far as there is space in the batch: half of it, where video
+    /// waits to be forwarded.
+    fn flush_normal(&mut self, now: Instant, batch: &mut TransmitBatch) {
+        let video_waits = self.fan_outs.due(MediaKind::Video) <= now;
+        let limit = if video_waits { FULL_BATCH.min(batch.len() + FULL_BATCH / 2) } else { FULL_BATCH };
+        while batch.len() < limit {
+            let Some((room, key)) = self.dirty.pop_normal() else { return };
+            if let Some(peer) = self.peers.get_mut(key) {
+                peer.dirty.normal = false;
+                let before = batch.len();
+                self.flush(now, key, batch);
+                self.dirty.record_sent(room, batch.len() - before);
+            }
+        }
+        self.dirty.end_batch();
+    }
+
+    /// Writes what one peer has queued, its RTCP that is due first, and sets its timer.
     fn flush(&mut self, now: Instant, key: Key, batch: &mut TransmitBatch) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         self.at_work = Some(peer.router);

@@ -1,4 +1,4 @@
-//! The life of a transport: added, negotiated anew, restarted, removed; and what it reports.
+//! The life of a transport: added, renegotiated, ICE restarted, removed; and its events.
 
 use super::Worker;
 use crate::command::TransportParams;
