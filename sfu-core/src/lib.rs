@@ -38,7 +38,6 @@ pub mod worker;
 
 mod context;
 mod forwarder;
-mod hash;
 mod layer_order;
 mod payload_map;
 mod publication;

@@ -15,7 +15,6 @@ mod transports;
 use crate::config::WorkerConfig;
 use crate::context::{Context, EventQueue};
 use crate::event::{Event, TrafficStats};
-use crate::hash::{SeededMap, SeededState};
 use crate::ids::{PublicationId, RoomId, TransportId};
 use crate::overload::{Shedder, Stage};
 use crate::publication::Source;
@@ -25,6 +24,7 @@ use crate::room::{Peer, Router};
 use crate::schedule::{DirtyList, FanOutList};
 use crate::slab::{Key, Slab};
 use crate::timer_queue::TimerQueue;
+use foldhash::fast::FixedState;
 use paths::PathTable;
 use sfu_rtc::drop_reason::DropCounts;
 use sfu_rtc::dtls::DtlsCertificate;
@@ -32,7 +32,13 @@ use sfu_rtc::ice::IceSecret;
 use sfu_rtc::net::NetworkPath;
 use sfu_rtc::packet::PacketPool;
 use sfu_rtc::time::{Duration, Instant, WallClock};
+use std::collections::HashMap;
 use std::sync::Arc;
+
+/// A table of the packet's path. Its seed comes from the worker's, since a crate without I/O may not ask the operating
+/// system for one, and is secret. Keys are paths that ICE has validated and names that we chose ourselves, so that is
+/// enough against collisions made on purpose.
+type SeededMap<K, V> = HashMap<K, V, FixedState>;
 
 /// Owns the transports and rooms of one thread.
 ///
@@ -81,15 +87,15 @@ impl Worker {
         let ice_secret = IceSecret::from_seed(seed);
         // Peers see numbers of this kind, and must not learn the seed from them.
         let mut random = Random::new(ice_secret.public_seed());
-        let state = SeededState(random.next());
+        let state = FixedState::with_seed(random.next());
         Self {
             certificate,
             clock,
             peers: Slab::default(),
             routers: Slab::default(),
-            rooms: SeededMap::with_hasher(state),
-            transports: SeededMap::with_hasher(state),
-            publications: SeededMap::with_hasher(state),
+            rooms: SeededMap::with_hasher(state.clone()),
+            transports: SeededMap::with_hasher(state.clone()),
+            publications: SeededMap::with_hasher(state.clone()),
             paths: PathTable::new(state),
             pool: PacketPool::new(config.max_packets),
             fan_outs: FanOutList::default(),

@@ -4,9 +4,9 @@
 //! everything else counts only from a path that such a check came from, and is found by the path. A path that a peer
 //! has proven is its own.
 
-use super::Worker;
-use crate::hash::{SeededMap, SeededState};
+use super::{SeededMap, Worker};
 use crate::slab::Key;
+use foldhash::fast::FixedState;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ice;
 use sfu_rtc::net::NetworkPath;
@@ -22,8 +22,8 @@ pub(super) struct PathTable {
 }
 
 impl PathTable {
-    pub(super) fn new(state: SeededState) -> Self {
-        Self { by_path: SeededMap::with_hasher(state), by_ufrag: SeededMap::with_hasher(state), last: None }
+    pub(super) fn new(state: FixedState) -> Self {
+        Self { by_path: SeededMap::with_hasher(state.clone()), by_ufrag: SeededMap::with_hasher(state), last: None }
     }
 
     /// The transport behind a path, without remembering it as the last.
