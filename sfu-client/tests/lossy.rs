@@ -5,6 +5,7 @@ use sfu_client::peer::{MediaKind, Peer, PeerConfig};
 use sfu_client::receive::receive_video;
 use sfu_client::send::{VideoSender, VideoSettings};
 use sfu_client::stats::{StreamReport, StreamStats};
+use sfu_rtc::net::DatagramKind;
 use sfu_rtc::units::Bitrate;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -42,9 +43,11 @@ impl Relay {
             tokio::spawn(async move {
                 let mut buffer = vec![0; 2048];
                 while let Ok((length, _)) = from.recv_from(&mut buffer).await {
-                    // First bytes 128 to 191 are RTP and RTCP (RFC 7983); ICE and DTLS pass.
-                    if !(128..192).contains(&buffer[0]) || !loses(&buffer[..length]) {
-                        let _ = through.send_to(&buffer[..length], to).await;
+                    let datagram = &buffer[..length];
+                    // ICE and DTLS pass.
+                    let is_media = DatagramKind::of(datagram).is_some_and(DatagramKind::is_media);
+                    if !is_media || !loses(datagram) {
+                        let _ = through.send_to(datagram, to).await;
                     }
                 }
             });

@@ -78,8 +78,10 @@ impl Message {
 
 /// The source of an RTP packet (RFC 3550 section 5.1), which SRTP leaves readable; `None` for what is none.
 fn ssrc(datagram: &[u8]) -> Option<Ssrc> {
-    let is_rtp = DatagramKind::of(datagram) == Some(DatagramKind::Rtp);
-    is_rtp.then(|| SealedHeader::parse(datagram).ok()).flatten().map(|header| header.ssrc)
+    if DatagramKind::of(datagram) != Some(DatagramKind::Rtp) {
+        return None;
+    }
+    SealedHeader::parse(datagram).ok().map(|header| header.ssrc)
 }
 
 /// Whether all datagrams of an entry are of the same size.

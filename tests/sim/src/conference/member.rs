@@ -9,6 +9,7 @@ use netsim::{Link, LinkConfig, Loss, Payload};
 use sfu_core::ids::{PublicationId, TransportId};
 use sfu_rtc::ice::IceCredentials;
 use sfu_rtc::media::MediaSection;
+use sfu_rtc::net::DatagramKind;
 use sfu_rtc::time::{Duration, Instant};
 use std::net::SocketAddr;
 
@@ -75,7 +76,7 @@ impl Parcel {
     }
 
     fn new(address: SocketAddr, bytes: Vec<u8>, header: usize) -> Self {
-        let is_media = bytes.first().is_some_and(|first| (128..192).contains(first));
+        let is_media = DatagramKind::of(&bytes).is_some_and(DatagramKind::is_media);
         let intact = bytes.iter().copied().take(if is_media { header } else { bytes.len() }).collect();
         Self { address, bytes, intact }
     }
