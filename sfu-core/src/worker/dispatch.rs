@@ -16,9 +16,10 @@ impl Worker {
         }
         let kind = DatagramKind::of(data);
         let is_check = kind == Some(DatagramKind::Stun) && !ice::is_answer(data);
-        let key = match is_check {
-            true => self.find_by_check(now, path, data)?,
-            false => self.paths.by_path(path).ok_or(DropReason::UnvalidatedAddress)?,
+        let key = if is_check {
+            self.find_by_check(now, path, data)?
+        } else {
+            self.paths.by_path(path).ok_or(DropReason::UnvalidatedAddress)?
         };
         let peer = self.peers.get_mut(key).filter(|peer| !peer.closing).ok_or(DropReason::UnvalidatedAddress)?;
         self.at_work = Some(peer.router);

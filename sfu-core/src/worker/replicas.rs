@@ -112,8 +112,7 @@ impl Worker {
 
     /// A packet came by relay: what is held of it will be let go in time.
     fn schedule_expiry(&mut self, now: Instant, router: Key, publication: Key) {
-        let publication = self.routers.get(router).and_then(|router| router.publications.get(publication));
-        if let Some(Source::Relay(relay)) = publication.map(|publication| publication.source)
+        if let Some(relay) = self.relay_of(router, publication)
             && let Some(upstream) = self.relays.get_mut(relay)
             && upstream.expiry == Instant::NEVER
         {
@@ -124,12 +123,19 @@ impl Worker {
 
     /// The origin begins to relay: it is sent our interest, whatever it was sent before.
     fn offered(&mut self, router: Key, publication: Key) {
-        let publication = self.routers.get(router).and_then(|router| router.publications.get(publication));
-        if let Some(Source::Relay(relay)) = publication.map(|publication| publication.source)
+        if let Some(relay) = self.relay_of(router, publication)
             && let Some(upstream) = self.relays.get_mut(relay)
         {
             upstream.sent_interest = None;
             self.relays.wake(relay);
+        }
+    }
+
+    /// The relay that feeds a publication; `None` where it is gone, or a transport feeds it.
+    fn relay_of(&self, router: Key, publication: Key) -> Option<Key> {
+        match self.routers.get(router)?.publications.get(publication)?.source {
+            Source::Relay(relay) => Some(relay),
+            Source::Peer(_) => None,
         }
     }
 

@@ -350,16 +350,22 @@ fn what_is_paused_or_muted_is_not_sent_and_resumes_at_a_keyframe() {
     assert_continuous(&world.clients[viewer].rtp);
 }
 
-#[test]
-fn the_keyframe_is_asked_for_while_the_handshake_is_under_way() {
-    let mut world = World::new();
-    let camera = world.join(vec![published("0", Video)]);
+/// A second after the keyframe of what `camera` publishes, a viewer of it is answered, and not heard yet.
+fn a_viewer_is_answered(world: &mut World, camera: usize) -> (usize, Vp8Source) {
     let publication = world.publish(camera, "0");
     let mut source = Vp8Source::new("0", 10);
     world.send(camera, &source.frame(true));
     world.pass(1_000);
     let viewer = world.announce(ROOM, vec![slot("v", Video, SLOT)]);
     world.assign(viewer, "v", Some(publication));
+    (viewer, source)
+}
+
+#[test]
+fn the_keyframe_is_asked_for_while_the_handshake_is_under_way() {
+    let mut world = World::new();
+    let camera = world.join(vec![published("0", Video)]);
+    let (viewer, mut source) = a_viewer_is_answered(&mut world, camera);
     world.pass(100);
     assert_eq!(world.keyframe_requests(camera), 0, "nobody has been heard");
     world.check(viewer);
@@ -383,12 +389,7 @@ fn a_far_publisher_is_asked_for_the_keyframe_before_the_subscriber_is_heard() {
     world.clients[camera].answers_late = false;
     // Whatever is sent to it next shows that its answers are there.
     world.pass(1_000);
-    let publication = world.publish(camera, "0");
-    let mut source = Vp8Source::new("0", 10);
-    world.send(camera, &source.frame(true));
-    world.pass(1_000);
-    let viewer = world.announce(ROOM, vec![slot("v", Video, SLOT)]);
-    world.assign(viewer, "v", Some(publication));
+    let (viewer, mut source) = a_viewer_is_answered(&mut world, camera);
     world.pass(200);
     assert_eq!(world.keyframe_requests(camera), 1);
     world.check(viewer);
