@@ -10,6 +10,7 @@ use crate::receive_stream::MAX_DROPOUT;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::SeqNo;
 use sfu_rtc::packet::PacketData;
+use sfu_rtc::srtp::REPLAY_WINDOW;
 use sfu_rtc::time::{Duration, Instant};
 use std::collections::VecDeque;
 
@@ -127,16 +128,20 @@ impl Rewriter {
         self.source = None;
     }
 
-    /// Numbers of a packet that is sent. Refused where it is older than the switch to its source, or than what is
-    /// remembered.
+    /// Numbers of a packet that is sent. Refused where it is older than the switch to its source, than what is
+    /// remembered, or than what a receiver takes (RFC 3711 section 3.3.2).
     pub(crate) fn forward(&mut self, packet: &PacketData) -> Result<Rewritten, DropReason> {
         let next_seq = self.next_seq;
         let source = self.source.as_mut().ok_or(DropReason::AwaitingKeyframe)?;
         source.restart_after_a_leap(packet.seq, next_seq);
         let epoch = source.epoch(packet.seq).ok_or(DropReason::OutOfWindow)?;
+        let seq = SeqNo(packet.seq.0.wrapping_add(epoch.seq_offset));
+        if next_seq.0.saturating_sub(seq.0) > REPLAY_WINDOW {
+            return Err(DropReason::OutOfWindow);
+        }
         let picture = packet.frame.picture_id.map(|id| source.pictures.extend(id));
         let rewritten = Rewritten {
-            seq: SeqNo(packet.seq.0.wrapping_add(epoch.seq_offset)),
+            seq,
             timestamp: packet.timestamp.wrapping_add(source.timestamp_offset),
             picture_id: picture.map(|id| id.wrapping_add(epoch.picture_offset) & 0x7fff),
             tl0_pic_idx: packet.frame.tl0_pic_idx.map(|id| id.wrapping_add(source.tl0_offset)),

@@ -17,6 +17,7 @@ mod seal;
 
 pub use keys::{KeyingMaterial, MasterKey, SrtpProfile};
 pub use open::{Opened, SrtpReceiver};
+pub use replay::REPLAY_WINDOW;
 pub use seal::SrtpSender;
 
 /// Bytes of an RTCP packet that stay in clear: first word and SSRC of the sender (RFC 3711 section 3.4).

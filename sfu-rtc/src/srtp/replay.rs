@@ -7,9 +7,9 @@ use crate::prefetch::prefetch;
 
 /// Packets behind the newest one that can still be told apart. RFC 3711 asks for 64 at least; libwebrtc uses 1024,
 /// which holds what a fast video stream can have in flight when the network reorders.
-const WINDOW: u64 = 1024;
+pub const REPLAY_WINDOW: u64 = 1024;
 const WORD_BITS: u64 = u64::BITS as u64;
-const WORDS: usize = (WINDOW / WORD_BITS) as usize;
+const WORDS: usize = (REPLAY_WINDOW / WORD_BITS) as usize;
 
 /// Which indices up to the highest one have been seen.
 ///
@@ -44,7 +44,7 @@ impl ReplayWindow {
             return true;
         }
         let (word, bit) = Self::place(index);
-        self.highest - index < WINDOW && self.seen[word] & bit == 0
+        self.highest - index < REPLAY_WINDOW && self.seen[word] & bit == 0
     }
 
     /// Notes `index` as seen. The caller has asked [`Self::is_new`] and authenticated the packet.
@@ -52,13 +52,13 @@ impl ReplayWindow {
         if index > self.highest {
             self.advance(index);
         }
-        if self.highest - index < WINDOW {
+        if self.highest - index < REPLAY_WINDOW {
             self.mark(index);
         }
     }
 
     fn advance(&mut self, index: u64) {
-        if index - self.highest >= WINDOW {
+        if index - self.highest >= REPLAY_WINDOW {
             self.seen = [0; WORDS];
         } else {
             for between in self.highest + 1..index {
@@ -75,7 +75,7 @@ impl ReplayWindow {
     }
 
     fn place(index: u64) -> (usize, u64) {
-        let slot = index % WINDOW;
+        let slot = index % REPLAY_WINDOW;
         ((slot / WORD_BITS) as usize, 1 << (slot % WORD_BITS))
     }
 }
@@ -168,7 +168,7 @@ mod tests {
             let mut highest = first;
             for step in steps {
                 let Some(index) = highest.checked_add_signed(step) else { continue };
-                let new = !seen.contains(&index) && index + WINDOW > highest;
+                let new = !seen.contains(&index) && index + REPLAY_WINDOW > highest;
                 prop_assert_eq!(window.is_new(index), new);
                 if new {
                     window.record(index);

@@ -133,6 +133,16 @@ fn a_source_that_leaps_leaves_no_gap() {
 }
 
 #[test]
+fn what_a_receiver_would_take_for_a_replay_is_not_sent() {
+    let mut rewriter = started(0, &frame(0, 0));
+    for seq in [0, REPLAY_WINDOW + 1] {
+        rewriter.forward(&frame(seq, 0)).unwrap();
+    }
+    assert_eq!(rewriter.forward(&frame(1, 0)), Err(DropReason::OutOfWindow));
+    assert_eq!(rewriter.forward(&frame(2, 0)).unwrap().seq, SeqNo(2));
+}
+
+#[test]
 fn without_a_source_nothing_is_sent() {
     let mut rewriter = Rewriter::new(SeqNo(3));
     assert_eq!(rewriter.forward(&frame(0, 0)), Err(DropReason::AwaitingKeyframe));
