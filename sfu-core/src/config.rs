@@ -1,5 +1,6 @@
 //! Limits of a worker, each with its reason.
 
+use crate::coalescing::CoalescingConfig;
 use crate::keyframes::KeyframeConfig;
 use crate::overload::OverloadConfig;
 use crate::qos::AllocatorConfig;
@@ -38,10 +39,8 @@ pub struct WorkerConfig {
     pub max_relay_queue: usize,
     /// Time between two reports (RFC 3550 section 6.4): as browsers do for video.
     pub report_interval: Duration,
-    /// Packets of a frame wait at most so long for its last, so that a subscriber gets them together; zero: never. A
-    /// millisecond is below what a receiver's jitter buffer notices, and longer than browsers take to send a frame of
-    /// usual size.
-    pub coalescing: Duration,
+    /// Longest times for which packets wait to be sent together.
+    pub coalescing: CoalescingConfig,
     /// Most bytes by which packets of a frame are padded to make them equal in length, so that they leave as one
     /// run; 0 turns it off. Packetizers' differ by one byte, and by a few where an extension comes and goes.
     pub max_run_padding: u8,
@@ -87,7 +86,7 @@ impl Default for WorkerConfig {
             max_events: 65_536,
             max_relay_queue: 8_192,
             report_interval: Duration::from_secs(1),
-            coalescing: Duration::from_millis(1),
+            coalescing: CoalescingConfig::default(),
             max_run_padding: 8,
             nack: NackConfig::default(),
             keyframes: KeyframeConfig::default(),

@@ -9,7 +9,7 @@ use crate::slab::{Key, Slab};
 use sfu_rtc::drop_reason::{DropCounts, DropReason};
 use sfu_rtc::net::TransmitBatch;
 use sfu_rtc::packet::{Packet, PacketPool};
-use sfu_rtc::time::Instant;
+use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::transport::{Handover, PacketClass, RtpOut};
 use std::collections::VecDeque;
 
@@ -18,6 +18,8 @@ use std::collections::VecDeque;
 pub(crate) struct Context<'w> {
     pub(crate) now: Instant,
     pub(crate) config: &'w WorkerConfig,
+    /// How long packets of a frame wait for its end.
+    pub(crate) window: Duration,
     pub(crate) peers: &'w mut Slab<Peer>,
     pub(crate) pool: &'w mut PacketPool,
     pub(crate) dirty: &'w mut DirtyList,

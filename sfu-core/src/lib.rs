@@ -23,8 +23,9 @@
 //! | `receive_stream` | one received RTP stream: reception, repair, packet history |
 //! | `forwarder` | one subscription: layer selector, rewriter, records for retransmission |
 //! | [`relay`] | messages from worker to worker |
-//! | [`keyframes`], [`speaker`], [`qos`], [`overload`] | policies: when to request a keyframe, who speaks, who gets how much, what to leave out |
+//! | [`keyframes`], [`speaker`], [`qos`], [`coalescing`], [`overload`] | policies: when to request a keyframe, who speaks, who gets how much, how long packets wait for each other, what to leave out |
 
+pub mod coalescing;
 pub mod command;
 pub mod config;
 pub mod event;

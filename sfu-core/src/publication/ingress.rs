@@ -83,7 +83,7 @@ impl Publication {
             Content::Padding(_) => false,
         };
         let pending = Pending::new(layer, highest, content);
-        if let Err(reason) = self.pending.push(ctx.now, ctx.config.coalescing, pending, complete) {
+        if let Err(reason) = self.pending.push(ctx.now, ctx.window, pending, complete) {
             ctx.drop_packet(reason);
         }
     }

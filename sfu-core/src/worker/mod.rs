@@ -12,6 +12,7 @@ mod stats;
 mod transmit;
 mod transports;
 
+use crate::coalescing::CoalescingWindow;
 use crate::config::WorkerConfig;
 use crate::context::{Context, EventQueue};
 use crate::event::{Event, TrafficStats};
@@ -64,6 +65,7 @@ pub struct Worker {
     shedder: Shedder,
     /// The stage that was reported last.
     announced_stage: Stage,
+    window: CoalescingWindow,
     /// How long packets have waited inside, at most, since the load was looked at.
     queue_age: Duration,
     relays: Relays,
@@ -102,6 +104,7 @@ impl Worker {
             dirty: DirtyList::default(),
             shedder: Shedder::default(),
             announced_stage: Stage::Nothing,
+            window: CoalescingWindow::default(),
             queue_age: Duration::ZERO,
             relays: Relays::new(config.max_relay_queue),
             events: EventQueue::new(config.max_events),
@@ -231,6 +234,7 @@ impl Worker {
         let context = Context {
             now,
             config: &self.config,
+            window: self.window.video(),
             peers: &mut self.peers,
             pool: &mut self.pool,
             dirty: &mut self.dirty,

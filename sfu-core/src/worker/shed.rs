@@ -1,6 +1,7 @@
 //! Leaves out what the worker has no time for.
 
 use super::Worker;
+use crate::coalescing::CoalescingWindow;
 use crate::event::Event;
 use crate::overload::{Load, Stage};
 use sfu_rtc::media::MediaKind;
@@ -9,6 +10,7 @@ use sfu_rtc::time::{Duration, Instant};
 impl Worker {
     /// What the worker's thread measured; to be called ten times a second.
     pub fn handle_load(&mut self, now: Instant, load: Load) {
+        self.window.update(load, &self.config.coalescing);
         let age = std::mem::take(&mut self.queue_age);
         let before = self.shedder.level();
         self.shedder.update(load, age, &self.config.overload);
@@ -27,6 +29,11 @@ impl Worker {
     /// How much is shed, from 0 (nothing) to 4 (all but audio).
     pub fn shedding(&self) -> f32 {
         self.shedder.level().0
+    }
+
+    /// How long packets wait for others now.
+    pub fn coalescing(&self) -> &CoalescingWindow {
+        &self.window
     }
 
     /// Packets have waited since `arrival`.

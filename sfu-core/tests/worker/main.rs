@@ -7,6 +7,7 @@ mod forwarding;
 mod hostile;
 mod layers;
 mod overload;
+mod packing;
 mod parameter_sets;
 mod peers;
 mod repair;

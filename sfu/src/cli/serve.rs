@@ -10,6 +10,7 @@ use crate::net::{self, Connections, bind_media_tcp, bind_udp};
 use crate::worker_thread::{self, RelayHub, Report, WorkerHandle, WorkerParts};
 use anyhow::Context;
 use clap::Args;
+use sfu_core::coalescing::CoalescingConfig;
 use sfu_core::config::WorkerConfig;
 use sfu_core::keyframes::KeyframeConfig;
 use sfu_rtc::dtls::DtlsCertificate;
@@ -204,7 +205,10 @@ fn worker_config(config: &Config) -> WorkerConfig {
             ..TransportConfig::default()
         },
         keyframes,
-        coalescing: Duration::from_micros(config.media.coalescing_micros),
+        coalescing: CoalescingConfig {
+            video: Duration::from_micros(config.media.video_coalescing_micros),
+            audio: Duration::from_micros(config.media.audio_coalescing_micros),
+        },
         max_rooms: limits.rooms,
         // A transport may be replaced while its successor is there already.
         max_transports: limits.participants.saturating_mul(2),

@@ -11,7 +11,7 @@ const MANY: u64 = 10_000_000;
 const PER_SECOND: u64 = u32::MAX as u64;
 
 /// A number's key, and the smallest and the largest value that works.
-pub(super) const BOUNDS: [(&str, u64, u64); 54] = [
+pub(super) const BOUNDS: [(&str, u64, u64); 55] = [
     // Of a port, 0 is any that is free.
     ("http.port", 0, 65_535),
     ("http.drain_seconds", 0, DAY),
@@ -28,8 +28,9 @@ pub(super) const BOUNDS: [(&str, u64, u64); 54] = [
     ("media.workers", 0, MAX_WORKERS as u64),
     // One datagram of the largest size; and what the kernel takes (an int, which it doubles).
     ("media.socket_buffer", 65_536, 1 << 30),
-    // A frame's time at 60 pictures per second: a longer wait would mix frames.
-    ("media.coalescing_micros", 0, 16_000),
+    // A frame's time at 60 pictures per second: a longer wait would mix frames. A quarter of audio's usual packet time.
+    ("media.video_coalescing_micros", 0, 16_000),
+    ("media.audio_coalescing_micros", 0, 5_000),
     // 0: as many as the server takes.
     ("room.max_participants", 0, MANY),
     ("room.empty_timeout_seconds", 0, DAY),

@@ -136,9 +136,10 @@ pub(crate) struct MediaConfig {
     pub(crate) codecs: Vec<String>,
     /// Size of a socket's kernel buffers in bytes, as far as the kernel allows.
     pub(crate) socket_buffer: usize,
-    /// Packets of a frame wait at most so long for its last, in microseconds, and a worker's rounds are so far apart
-    /// under load; 0: never.
-    pub(crate) coalescing_micros: u64,
+    /// Packets of a frame wait at most so long for its last, in microseconds, where a worker has much to do; 0: never.
+    pub(crate) video_coalescing_micros: u64,
+    /// All packets wait at most so long for those of other sources; 0: never.
+    pub(crate) audio_coalescing_micros: u64,
 }
 
 impl Default for MediaConfig {
@@ -154,7 +155,8 @@ impl Default for MediaConfig {
             codecs: Vec::new(),
             // About 50 ms of 1 Gbit/s.
             socket_buffer: 6 * 1024 * 1024,
-            coalescing_micros: 1_000,
+            video_coalescing_micros: 8_000,
+            audio_coalescing_micros: 2_000,
         }
     }
 }

@@ -79,7 +79,7 @@ impl<'a> WorkerThread<'a> {
             worker: new_worker(&parts),
             next_housekeeping: parts.clock.now(),
             load: LoadMeter::new(parts.clock.now()),
-            pace: Pace::new(parts.config.coalescing),
+            pace: Pace::default(),
             relays: RelayPort::new(&parts.relays, parts.index),
             relays_full: false,
             tcp: TcpPool::new(FIRST_TCP, parts.max_tcp),
@@ -296,8 +296,11 @@ impl<'a> WorkerThread<'a> {
         let end = self.parts.clock.now();
         self.busiest = self.busiest.max(end - begin);
         if let Some(load) = self.load.note_round(begin, end, &self.shared.stats) {
-            self.pace.note(load);
             self.contained(|this| this.worker.handle_load(end, load));
+            let window = self.worker.coalescing();
+            self.pace.set_window(window.audio());
+            self.shared.stats.video_window_micros.set(window.video().as_micros() as u64);
+            self.shared.stats.audio_window_micros.set(window.audio().as_micros() as u64);
             self.shared.stats.shedding_percent.set((self.worker.shedding() * 100.0) as u64);
         }
     }

@@ -28,7 +28,7 @@ thread_stats! {
     /// Calls of sendmmsg.
     udp_send_calls: "sfu_udp_send_calls_total", "counter", "System calls that sent UDP.";
     /// GSO runs.
-    udp_send_runs: "sfu_udp_sent_runs_total", "counter", "Runs of datagrams that one UDP_SEGMENT send carried.";
+    udp_send_runs: "sfu_udp_sent_runs_total", "counter", "Messages sent by UDP, each a run of datagrams (UDP_SEGMENT); datagrams per message are the mean run.";
     /// Times the send buffer was full.
     udp_blocked: "sfu_udp_send_blocked_total", "counter", "Times the UDP send buffer was full.";
     /// Sends that the kernel refused.
@@ -55,6 +55,12 @@ thread_stats! {
     /// Longest wait of a datagram in the socket.
     queue_age_micros: "sfu_worker_queue_age_microseconds", "gauge",
         "Longest wait of a datagram in the socket in the last 100 ms.";
+    /// How long packets of a frame wait for its end.
+    video_window_micros: "sfu_worker_video_coalescing_microseconds", "gauge",
+        "How long packets of a frame wait for its end; it grows with the load.";
+    /// How far rounds are apart.
+    audio_window_micros: "sfu_worker_audio_coalescing_microseconds", "gauge",
+        "How long all packets wait for those of other sources; it grows with the load.";
     /// How much is left out, since the worker is past its limit.
     shedding_percent: "sfu_worker_shedding_percent", "gauge",
         "What is left out for lack of time: to 100 retransmissions, to 200 upper layers, to 300 pictures of the silent, to 400 all but sound.";

@@ -1,4 +1,4 @@
-//! What a seed draws of the server: whether a conference is on one worker or spread over two.
+//! What a seed draws of the server: whether a conference is on one worker or spread over two, and how busy they are.
 
 use crate::rng::Rng;
 use crate::scenario::{Action, Scenario};
@@ -7,6 +7,8 @@ use sfu_rtc::time::Duration;
 /// Keeps the generator of placements apart from that of everything else, so that what a seed draws does not depend on
 /// whether its conference is spread.
 const STREAM: u64 = 0x70_6c_61_63_65;
+/// The same for how busy workers are.
+const LOADS: u64 = 0x6c6f_6164;
 /// Longest time that messages take from one worker to another: a thread that is busy looks once per round.
 pub const LONGEST_PASSAGE: Duration = Duration::from_millis(2);
 
@@ -18,6 +20,7 @@ pub struct Placement {
     /// Whether messages between workers take time.
     slow: bool,
     rng: Rng,
+    loads: Rng,
 }
 
 impl Placement {
@@ -31,7 +34,7 @@ impl Placement {
             workers[moved] = 1 - workers[moved];
         }
         let slow = rng.chance(0.5);
-        Self { workers, slow, rng }
+        Self { workers, slow, rng, loads: Rng::new(seed ^ LOADS) }
     }
 
     /// What else happens where a conference is spread: whoever mutes something unmutes it a little later. By chance alone
@@ -76,6 +79,11 @@ impl Placement {
     /// What a further worker's numbers are drawn with.
     pub fn worker_seed(&mut self) -> u64 {
         self.rng.bits()
+    }
+
+    /// Share of its time for which a worker is busy now: from nothing to as much as leaves nothing out.
+    pub fn busy(&mut self) -> f32 {
+        self.loads.between(0, 80) as f32 / 100.0
     }
 }
 

@@ -8,6 +8,7 @@ use sfu_core::command::Command;
 use sfu_core::config::WorkerConfig;
 use sfu_core::event::Event;
 use sfu_core::ids::WorkerId;
+use sfu_core::overload::Load;
 use sfu_core::relay::RelayMessage;
 use sfu_core::worker::Worker;
 use sfu_rtc::dtls::DtlsCertificate;
@@ -20,10 +21,15 @@ use std::sync::Arc;
 /// Address of all workers, and port of the first.
 const SERVER: ([u8; 4], u16) = ([10, 0, 0, 1], 7_881);
 
+/// How often a worker hears how busy it is: as the server's thread tells it.
+const LOAD_INTERVAL: Duration = Duration::from_millis(100);
+
 /// The workers of one process.
 pub(super) struct Servers {
     servers: Vec<Server>,
     placement: Placement,
+    /// When the load is looked at again.
+    load_due: Instant,
     pub(super) certificate: Arc<DtlsCertificate>,
     batch: TransmitBatch,
 }
@@ -51,7 +57,8 @@ impl Servers {
             let worker = Worker::new(WorkerConfig::default(), Arc::clone(&certificate), wall, seed);
             Server { worker, inbox: VecDeque::new() }
         };
-        Self { servers: seeds.into_iter().map(new).collect(), placement, certificate, batch: TransmitBatch::default() }
+        let servers = seeds.into_iter().map(new).collect();
+        Self { servers, placement, load_due: START, certificate, batch: TransmitBatch::default() }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -95,11 +102,18 @@ impl Servers {
     /// When something is due: for a worker, or on its way to one.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let due = |server: &Server| [server.worker.poll_timeout(), server.inbox.front().map(|(due, _)| *due)];
-        self.servers.iter().flat_map(due).flatten().min()
+        self.servers.iter().flat_map(due).flatten().chain([self.load_due]).min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.deliver(now);
+        if self.load_due <= now {
+            self.load_due = now + LOAD_INTERVAL;
+            for server in &mut self.servers {
+                let load = Load { busy: self.placement.busy(), queue_age: Duration::ZERO };
+                server.worker.handle_load(now, load);
+            }
+        }
         for server in &mut self.servers {
             if server.worker.poll_timeout().is_some_and(|at| at <= now) {
                 server.worker.handle_timeout(now);
