@@ -47,8 +47,8 @@ pub(crate) struct RunArgs {
     /// Measures the floor in slices between the measured windows, and the server's ratio to it.
     #[arg(long)]
     with_floor: bool,
-    /// Searches the largest number of subscribers (of rooms, where there are only publishers) that the server carries
-    /// within the bounds, from the load's own number on, then measures that.
+    /// Searches the largest number of subscribers (of rooms with `--by-rooms`, and where there are only publishers) that
+    /// the server carries within the bounds, from the load's own number on, then measures that.
     #[arg(long)]
     find_limit: bool,
     /// Largest share of packets that may be lost or left out.
@@ -63,6 +63,12 @@ pub(crate) struct RunArgs {
     /// Largest number that the search tries.
     #[arg(long, default_value_t = 8_000, requires = "find_limit")]
     most: usize,
+    /// How well the limit is to be known, as a share of it.
+    #[arg(long, default_value_t = 0.02, requires = "find_limit")]
+    precision: f64,
+    /// The search varies the number of rooms, not that of subscribers in each.
+    #[arg(long, requires = "find_limit")]
+    by_rooms: bool,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
@@ -107,8 +113,11 @@ impl RunArgs {
         if !(0.5..=600.0).contains(&self.step) {
             bail!("--step {} is out of bounds: 0.5 to 600 seconds", self.step);
         }
-        let (max_loss, max_p99_ms) = (self.max_loss, self.max_p99);
-        Ok(LimitOptions { max_loss, max_p99_ms, step_seconds: self.step, most: self.most })
+        if !(0.001..=0.5).contains(&self.precision) {
+            bail!("--precision {} is out of bounds: 0.001 to 0.5", self.precision);
+        }
+        let &Self { max_loss, max_p99: max_p99_ms, step: step_seconds, most, precision, by_rooms, .. } = self;
+        Ok(LimitOptions { max_loss, max_p99_ms, step_seconds, most, precision, by_rooms })
     }
 }
 

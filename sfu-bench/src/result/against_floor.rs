@@ -40,6 +40,15 @@ pub struct AgainstFloor {
     pub lowest: f64,
     /// The highest of the windows.
     pub highest: f64,
+    /// Packets per message that could have been had: each frame, and each packet of audio, as one.
+    #[serde(default)]
+    pub whole_run: Option<f64>,
+    /// The floor at that length, back to back.
+    #[serde(default)]
+    pub whole_floor: Option<f64>,
+    /// The server's cost in units of that: mean of the windows.
+    #[serde(default)]
+    pub whole_ratio: Option<f64>,
 }
 
 impl FloorRatio {
@@ -73,6 +82,7 @@ impl AgainstFloor {
             .collect();
         let mean_run = average(found.iter().map(|found| found.run))?;
         let ratios = found.iter().map(|found| found.ratio);
+        let whole_run = average(found.iter().filter_map(|found| Some(found.whole?.0)));
         Some(Self {
             mean_run,
             floor: mean.at_run(mean_run),
@@ -81,6 +91,9 @@ impl AgainstFloor {
             ratio: average(ratios.clone())?,
             lowest: ratios.clone().fold(f64::MAX, f64::min),
             highest: ratios.fold(0.0, f64::max),
+            whole_run,
+            whole_floor: whole_run.map(|run| mean.at_run(run)),
+            whole_ratio: average(found.iter().filter_map(|found| Some(found.whole?.1))),
         })
     }
 }
@@ -90,16 +103,27 @@ struct OfWindow {
     run: f64,
     ratio: f64,
     ratio_at_rate: Option<f64>,
+    /// The run that could have been had, and the cost in units of the floor at that.
+    whole: Option<(f64, f64)>,
 }
 
 impl OfWindow {
     fn new(window: &Window, around: &[Floor]) -> Option<Self> {
         let (run, used) = (window.mean_run?, window.server.as_ref()?);
         let cost = used.cost_per_packet(window.forwarded);
-        let ratio = cost / average(around.iter().map(|floor| floor.at_run(run)))?;
+        let ratio_at = |run| Some(cost / average(around.iter().map(|floor| floor.at_run(run)))?);
+        let ratio = ratio_at(run)?;
         let ratio_at_rate = average(around.iter().filter_map(|floor| floor.at_rate(run))).map(|floor| cost / floor);
-        Some(Self { run, ratio, ratio_at_rate })
+        let whole = whole_run(window).and_then(|run| Some((run, ratio_at(run)?)));
+        Some(Self { run, ratio, ratio_at_rate, whole })
     }
+}
+
+/// Packets per message where each frame, and each packet of audio, is one.
+fn whole_run(window: &Window) -> Option<f64> {
+    let measured = &window.interval.measured;
+    let messages = measured.frames + measured.audio_packets;
+    (messages > 0).then(|| (measured.packets as f64 / messages as f64).max(1.0))
 }
 
 /// Means of the slices that have costs, run length by run length.
@@ -133,9 +157,14 @@ impl fmt::Display for FloorRatio {
         writeln!(f, "{:<38}{:>8.0}", "  floor at that run", server.floor)?;
         let range = format!("({:.2} to {:.2})", server.lowest, server.highest);
         write!(f, "{:<38}{:>8.2} {range}", "server CPU per packet / floor", server.ratio)?;
-        let Some((floor, ratio)) = server.floor_at_rate.zip(server.ratio_at_rate) else { return Ok(()) };
-        writeln!(f, "\n{:<38}{floor:>8.0}", "  floor at that run and the load's rate")?;
-        write!(f, "{:<38}{ratio:>8.2}", "server CPU per packet / floor at rate")
+        if let Some((floor, ratio)) = server.floor_at_rate.zip(server.ratio_at_rate) {
+            writeln!(f, "\n{:<38}{floor:>8.0}", "  floor at that run and the load's rate")?;
+            write!(f, "{:<38}{ratio:>8.2}", "server CPU per packet / floor at rate")?;
+        }
+        let whole = server.whole_run.zip(server.whole_floor).zip(server.whole_ratio);
+        let Some(((run, floor), ratio)) = whole else { return Ok(()) };
+        writeln!(f, "\n{:<38}{floor:>8.0}", format!("  floor of whole frames, runs of {run:.2}"))?;
+        write!(f, "{:<38}{ratio:>8.2}", "server CPU per packet / that")
     }
 }
 
@@ -170,6 +199,18 @@ mod tests {
         assert!((server.ratio_at_rate.unwrap() - 0.875).abs() < 1e-9);
         assert!((found.spread - 2_000.0 / (5_000.0 / 3.0)).abs() < 1e-9);
         assert!(found.to_string().contains("1.75 (1.50 to 2.00)"), "{found}");
+    }
+
+    #[test]
+    fn the_floor_of_whole_frames_is_what_could_have_been_had() {
+        let mut window = window(Some(1.0), 1_500);
+        let measured = &mut window.interval.measured;
+        (measured.frames, measured.audio_packets) = (400, 100);
+        let found = FloorRatio::new(&[floor(1_000.0), floor(1_000.0)], &[window]).unwrap();
+        let server = found.server.unwrap();
+        assert_eq!((server.whole_run, server.whole_floor), (Some(2.0), Some(500.0)));
+        assert!((server.whole_ratio.unwrap() - 3.0).abs() < 1e-9);
+        assert!(found.to_string().contains("runs of 2.00"), "{found}");
     }
 
     #[test]

@@ -26,6 +26,12 @@ pub struct LimitOptions {
     pub step_seconds: f64,
     /// Largest number that is tried.
     pub most: usize,
+    /// How well the limit is to be known, as a share of it.
+    #[serde(default)]
+    pub precision: f64,
+    /// The number of rooms is varied even where there are subscribers.
+    #[serde(default)]
+    pub by_rooms: bool,
 }
 
 /// The search and what it found.
@@ -69,24 +75,27 @@ pub(super) async fn search(
 ) -> Result<(Scenario, Limit)> {
     let base = load.scenario;
     let [group] = &base.group[..] else { bail!("--find-limit varies one group, and the scenario has several") };
-    let of = if group.subscribers > 0 { "subscribers" } else { "rooms" };
-    let start = if group.subscribers > 0 { group.subscribers } else { group.rooms };
+    let by_rooms = bounds.by_rooms || group.subscribers == 0;
+    let (of, start) = if by_rooms { ("rooms", group.rooms) } else { ("subscribers", group.subscribers) };
     // What participants and files allow.
     let mut most = bounds.most.max(1);
     let possible = |number| {
-        let scenario = scaled(base, number);
+        let scenario = scaled(base, by_rooms, number);
         scenario.check().and_then(|()| files::check(&scenario, load.options)).is_ok()
     };
     while most > 1 && !possible(most) {
         most = most * 9 / 10;
     }
-    let mut search = Search::new(start, most);
+    let mut search = Search::new(start, most, bounds.precision);
     let mut limit = Limit { bounds: bounds.clone(), of: of.to_owned(), found: 0, at_least: false, steps: Vec::new() };
     while let Some(number) = search.next() {
-        let Some((mut step, mut generator)) = try_number(load, bounds, number, whole, progress).await? else { break };
+        let scenario = scaled(base, by_rooms, number);
+        let next = try_number(load, bounds, (&scenario, number), whole, progress).await?;
+        let Some((mut step, mut generator)) = next else { break };
         if step.exceeded.is_some() && step.is_close(bounds) {
             // Something else on the machine may have been the reason.
-            let Some(again) = try_number(load, bounds, number, whole, progress).await? else { break };
+            let again = try_number(load, bounds, (&scenario, number), whole, progress).await?;
+            let Some(again) = again else { break };
             (step, generator) = again;
         }
         search.note(number, step.exceeded.is_none());
@@ -96,7 +105,7 @@ pub(super) async fn search(
     }
     limit.found = search.good();
     limit.at_least |= search.good() == most || load.stop.is_stopped();
-    let best = scaled(base, search.good().max(1));
+    let best = scaled(base, by_rooms, search.good().max(1));
     change_to(load, &best, progress).await;
     Ok((best, limit))
 }
@@ -105,12 +114,12 @@ pub(super) async fn search(
 async fn try_number(
     load: &Load<'_>,
     bounds: &LimitOptions,
-    number: usize,
+    (scenario, number): (&Scenario, usize),
     whole: &mut Interval,
     progress: Progress<'_>,
 ) -> Result<Option<(LimitStep, bool)>> {
     let failed = load.members.borrow().counts.failed;
-    change_to(load, &scaled(load.scenario, number), progress).await;
+    change_to(load, scenario, progress).await;
     load.somebody_is_in()?;
     let failed = load.members.borrow().counts.failed - failed;
     load.stop.sleep(load.options.settle).await;
@@ -171,14 +180,11 @@ fn step(number: usize, window: &Window, bounds: &LimitOptions, failed: usize, ge
 }
 
 /// The scenario with another number of what is varied.
-fn scaled(scenario: &Scenario, number: usize) -> Scenario {
+fn scaled(scenario: &Scenario, by_rooms: bool, number: usize) -> Scenario {
     let mut scaled = scenario.clone();
     for group in &mut scaled.group {
-        if group.subscribers > 0 {
-            group.subscribers = number;
-        } else {
-            group.rooms = number;
-        }
+        let varied = if by_rooms { &mut group.rooms } else { &mut group.subscribers };
+        *varied = number;
     }
     scaled
 }
@@ -203,7 +209,14 @@ mod tests {
     use super::*;
     use crate::scenario::{Group, Preset};
 
-    const BOUNDS: LimitOptions = LimitOptions { max_loss: 0.001, max_p99_ms: 10.0, step_seconds: 1.0, most: 100 };
+    const BOUNDS: LimitOptions = LimitOptions {
+        max_loss: 0.001,
+        max_p99_ms: 10.0,
+        step_seconds: 1.0,
+        most: 100,
+        precision: 0.02,
+        by_rooms: false,
+    };
 
     fn window(packets: u64, skipped: i64, latency: u64) -> Window {
         let mut interval = Interval::default();
@@ -230,10 +243,10 @@ mod tests {
             scenario.participants(false).into_iter().map(|plan| (plan.room, plan.name)).collect()
         };
         let fan_out = Scenario::of(Group { rooms: 2, ..Group::default() });
-        let (few, many) = (names(&scaled(&fan_out, 5)), names(&scaled(&fan_out, 9)));
+        let (few, many) = (names(&scaled(&fan_out, false, 5)), names(&scaled(&fan_out, false, 9)));
         assert_eq!((few.len(), many.len()), (12, 20));
         assert!(few.is_subset(&many), "those who are in stay");
-        let meetings = scaled(&Preset::Meeting.scenario(), 7);
+        let meetings = scaled(&Preset::Meeting.scenario(), true, 7);
         assert_eq!((meetings.group[0].rooms, meetings.participants(false).len()), (7, 28));
     }
 }

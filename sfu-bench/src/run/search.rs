@@ -1,10 +1,12 @@
 //! The search for the largest load within bounds: doubling, then bisection.
 
 /// Where a search stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct Search {
     start: usize,
     most: usize,
+    /// How well the answer is to be known, as a share of it.
+    precision: f64,
     /// Largest number that was within the bounds; 0 where none was.
     good: usize,
     /// Smallest number that was not.
@@ -13,9 +15,9 @@ pub(super) struct Search {
 
 impl Search {
     /// Nothing is known; `start` is tried first, and nothing above `most`.
-    pub(super) fn new(start: usize, most: usize) -> Self {
+    pub(super) fn new(start: usize, most: usize, precision: f64) -> Self {
         let most = most.max(1);
-        Self { start: start.clamp(1, most), most, good: 0, bad: None }
+        Self { start: start.clamp(1, most), most, precision, good: 0, bad: None }
     }
 
     /// Largest number known to be within the bounds.
@@ -23,12 +25,15 @@ impl Search {
         self.good
     }
 
-    /// What to try next; `None` when the answer is known to two per cent.
+    /// What to try next; `None` when the answer is known well enough.
     pub(super) fn next(&self) -> Option<usize> {
         match (self.good, self.bad) {
             (0, None) => Some(self.start),
             (good, None) => (good < self.most).then(|| (good * 2).min(self.most)),
-            (good, Some(bad)) => (bad - good > (good / 50).max(1)).then(|| good.midpoint(bad)),
+            (good, Some(bad)) => {
+                let enough = ((good as f64 * self.precision) as usize).max(1);
+                (bad - good > enough).then(|| good.midpoint(bad))
+            }
         }
     }
 
@@ -47,7 +52,7 @@ mod tests {
     use super::*;
 
     fn search(start: usize, most: usize, limit: usize) -> (usize, usize) {
-        let mut search = Search::new(start, most);
+        let mut search = Search::new(start, most, 0.02);
         let mut steps = 0;
         while let Some(number) = search.next() {
             assert!((1..=most).contains(&number));
