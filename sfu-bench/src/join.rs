@@ -218,7 +218,7 @@ impl Joiner {
         const STEPS: u32 = 16;
         let step = self.spread.fetch_add(1, Ordering::Relaxed) % STEPS;
         let offset = Duration::from_secs_f64(f64::from(step) / f64::from(STEPS) / group.fps);
-        let mut publisher = Publisher::new(self.clock.now() + offset, transport_cc);
+        let mut publisher = Publisher::new(self.clock.now() + offset, group.spread, transport_cc);
         if let (Some(ssrc), Some(mid)) = (offer.audio, offer.audio_mid()) {
             let length = Duration::from_secs_f64(group.speaker_interval);
             let turn = Turn { index: plan.turn, of: group.publishers, length };
@@ -231,7 +231,7 @@ impl Joiner {
                 let source = VideoSource::new(group.codec, ssrc.0, bitrate, group.fps, size);
                 (*ssrc, if group.even { source.even() } else { source })
             });
-            publisher.add_video(mid, layers.collect());
+            publisher.add_video(mid, layers.collect(), group.pulse());
         }
         publisher
     }

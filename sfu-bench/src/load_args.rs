@@ -44,6 +44,10 @@ pub(crate) struct LoadArgs {
     /// All frames and packets of equal size, instead of varying as an encoder's.
     #[arg(long)]
     even: bool,
+    /// Share of the time from frame to frame over which the packets of a frame are spread, as a slow uplink or a pacer
+    /// does; 0: a burst [default: 0.4].
+    #[arg(long)]
+    spread: Option<f64>,
     /// Simulcast layers, each a quarter of the bitrate of the one above [default: 1].
     #[arg(long)]
     layers: Option<usize>,
@@ -98,6 +102,7 @@ impl LoadArgs {
         set(&mut group.codec, &self.codec);
         set(&mut group.bitrate, &self.bitrate);
         set(&mut group.fps, &self.fps);
+        set(&mut group.spread, &self.spread);
         set(&mut group.layers, &self.layers);
         set(&mut group.audio_bitrate, &self.audio_bitrate);
         set(&mut group.video_slots, &self.slots);

@@ -5,7 +5,7 @@ mod stamp;
 pub mod video;
 
 pub use stamp::Stamp;
-pub use video::{VideoCodec, VideoSource};
+pub use video::{PacketInfo, VideoCodec, VideoSource};
 
 /// Opus payload: a TOC byte (RFC 6716 section 3.1: 20 ms, mono, CELT full band), then the stamp, then filling.
 pub fn opus_payload(stamp: Stamp, size: usize, out: &mut Vec<u8>) {

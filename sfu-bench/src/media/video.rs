@@ -37,8 +37,34 @@ pub struct VideoSource {
     picture_id: u16,
     tl0_pic_idx: u8,
     keyframe_wanted: bool,
+    under_way: Option<Frame>,
     /// Varies the frames' sizes; `None` where all frames and packets are equal.
     variation: Option<Rng>,
+}
+
+/// A frame of which packets are being written.
+#[derive(Debug)]
+struct Frame {
+    key: bool,
+    timestamp: u32,
+    size: usize,
+    packets: usize,
+    /// So many of them, the last, are a byte longer.
+    longer: usize,
+    /// They come before the first packet.
+    parameter_sets: bool,
+    /// Of the next packet.
+    index: usize,
+}
+
+impl Frame {
+    /// Size of the next payload. They differ by at most a byte, the shorter ones first, as libwebrtc's
+    /// `RtpPacketizer::SplitAboutEqually` has it.
+    fn next_size(&mut self) -> usize {
+        let longer = self.index >= self.packets - self.longer;
+        self.index += 1;
+        self.size / self.packets + usize::from(longer)
+    }
 }
 
 /// What one packet of a frame needs beside its payload.
@@ -66,6 +92,7 @@ impl VideoSource {
             picture_id: 0,
             tl0_pic_idx: 0,
             keyframe_wanted: true,
+            under_way: None,
             variation: Some(Rng::with_seed(source.into())),
         }
     }
@@ -91,42 +118,46 @@ impl VideoSource {
         Duration::from_secs_f64(1.0 / self.fps)
     }
 
-    /// Writes the next frame: `packet` is handed each payload in turn. `payload` is scratch.
-    pub fn next_frame(&mut self, now: Duration, payload: &mut Vec<u8>, mut packet: impl FnMut(PacketInfo, &[u8])) {
+    /// Begins the next frame; how many packets it has, of which [`Self::next_packet`] writes one after the other.
+    pub fn begin_frame(&mut self) -> usize {
         let key = std::mem::take(&mut self.keyframe_wanted);
-        let sizes = self.cut_frame(key);
-        let timestamp = (f64::from(self.frame) * CLOCK_RATE / self.fps) as u64 as u32;
-        if key && self.codec == VideoCodec::H264 {
-            payload.clear();
-            h264_parameter_sets(self.next_stamp(now), payload);
-            packet(PacketInfo { timestamp, marker: false }, payload);
-        }
-        for (index, size) in sizes.clone().enumerate() {
-            let (first, last) = (index == 0, index + 1 == sizes.len());
-            payload.clear();
-            match self.codec {
-                VideoCodec::Vp8 => self.vp8_header(key, first, payload),
-                VideoCodec::H264 => h264_header(key, first, last, payload),
-            }
-            self.next_stamp(now).write(payload);
-            let filled = payload.len();
-            payload.resize(filled.max(size), 0xaa);
-            packet(PacketInfo { timestamp, marker: last }, payload);
-        }
-        self.frame = self.frame.wrapping_add(1);
-        self.picture_id = (self.picture_id + 1) & 0x7fff;
-        self.tl0_pic_idx = self.tl0_pic_idx.wrapping_add(1);
-    }
-
-    /// Sizes of the next frame's payloads. They differ by at most a byte, the shorter ones first, as libwebrtc's
-    /// `RtpPacketizer::SplitAboutEqually` has it.
-    fn cut_frame(&mut self, key: bool) -> impl ExactSizeIterator<Item = usize> + Clone + use<> {
         let mean = if key { self.frame_size * KEYFRAME_FACTOR } else { self.frame_size };
         let factor = self.variation.as_mut().map_or(1.0, |rng| 1.0 + VARIATION * (2.0 * rng.f64() - 1.0));
         let size = (mean as f64 * factor) as usize;
         let packets = size.div_ceil(MAX_PAYLOAD).max(1);
         let longer = if self.variation.is_some() { size % packets } else { 0 };
-        (0..packets).map(move |index| size / packets + usize::from(index >= packets - longer))
+        let parameter_sets = key && self.codec == VideoCodec::H264;
+        let timestamp = (f64::from(self.frame) * CLOCK_RATE / self.fps) as u64 as u32;
+        self.under_way = Some(Frame { key, timestamp, size, packets, longer, parameter_sets, index: 0 });
+        packets + usize::from(parameter_sets)
+    }
+
+    /// Writes the next packet of the frame under way, stamped with `now`, into `payload`; `None` where all have been
+    /// written.
+    pub fn next_packet(&mut self, now: Duration, payload: &mut Vec<u8>) -> Option<PacketInfo> {
+        let frame = self.under_way.as_mut()?;
+        payload.clear();
+        let timestamp = frame.timestamp;
+        if std::mem::take(&mut frame.parameter_sets) {
+            h264_parameter_sets(self.next_stamp(now), payload);
+            return Some(PacketInfo { timestamp, marker: false });
+        }
+        let (key, first, last) = (frame.key, frame.index == 0, frame.index + 1 == frame.packets);
+        let size = frame.next_size();
+        match self.codec {
+            VideoCodec::Vp8 => self.vp8_header(key, first, payload),
+            VideoCodec::H264 => h264_header(key, first, last, payload),
+        }
+        self.next_stamp(now).write(payload);
+        let filled = payload.len();
+        payload.resize(filled.max(size), 0xaa);
+        if last {
+            self.under_way = None;
+            self.frame = self.frame.wrapping_add(1);
+            self.picture_id = (self.picture_id + 1) & 0x7fff;
+            self.tl0_pic_idx = self.tl0_pic_idx.wrapping_add(1);
+        }
+        Some(PacketInfo { timestamp, marker: last })
     }
 
     fn next_stamp(&mut self, now: Duration) -> Stamp {
@@ -196,10 +227,10 @@ mod tests {
     use sfu_rtc::media::Codec;
 
     fn frame(source: &mut VideoSource) -> Vec<(PacketInfo, Vec<u8>)> {
-        let mut packets = Vec::new();
-        source.next_frame(Duration::from_secs(1), &mut Vec::new(), |info, payload| {
-            packets.push((info, payload.to_vec()))
-        });
+        let (count, mut payload) = (source.begin_frame(), Vec::new());
+        let next = || source.next_packet(Duration::from_secs(1), &mut payload).map(|info| (info, payload.clone()));
+        let packets: Vec<_> = std::iter::from_fn(next).collect();
+        assert_eq!(packets.len(), count);
         packets
     }
 

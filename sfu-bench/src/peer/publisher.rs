@@ -4,7 +4,7 @@
 use super::description::{OPUS, RIDS, VIDEO};
 use super::outgoing::{Outgoing, PacketFacts, TransportSeq};
 use crate::endpoint::Endpoint;
-use crate::media::{self, Stamp, VideoSource};
+use crate::media::{self, PacketInfo, Stamp, VideoSource};
 use sfu_rtc::ids::Ssrc;
 use sfu_rtc::net::TransmitBatch;
 use sfu_rtc::rtcp::{self, RtcpView};
@@ -44,15 +44,64 @@ impl Turn {
     }
 }
 
+/// When video is sent: the first part of each period.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Pulse {
+    /// How long it is sent.
+    pub on: Duration,
+    /// From one beginning to the next.
+    pub of: Duration,
+}
+
+impl Pulse {
+    /// How long after `at` video is sent next; nothing where it is then.
+    fn wait(self, at: Instant) -> Duration {
+        let phase = (at - Instant::ZERO).as_nanos() % self.of.as_nanos().max(1);
+        let phase = Duration::from_nanos(phase as u64);
+        if phase < self.on { Duration::ZERO } else { self.of - phase }
+    }
+}
+
 /// Sound and video of one peer.
 pub struct Publisher {
     audio: Option<AudioOut>,
-    video: Vec<(Outgoing, VideoSource)>,
+    video: Vec<VideoOut>,
     next_frame: Instant,
     interval: Duration,
+    /// Share of it over which the packets of a frame are spread.
+    spread: f64,
+    pulse: Option<Pulse>,
     transport_seq: TransportSeq,
     next_report: Instant,
     scratch: Vec<u8>,
+}
+
+struct VideoOut {
+    stream: Outgoing,
+    source: VideoSource,
+    /// When the next packet of the frame under way is due.
+    next: Instant,
+    /// Time from packet to packet of it.
+    gap: Duration,
+}
+
+impl VideoOut {
+    /// A frame begins at `at`, whose packets are spread over `time`.
+    fn begin_frame(&mut self, at: Instant, time: Duration) {
+        self.gap = time.div_f64(self.source.begin_frame() as f64);
+        self.next = at;
+    }
+
+    /// Writes the next packet of the frame under way into `payload`, if it is due by `until`.
+    fn next_packet(&mut self, until: Instant, clock: Duration, payload: &mut Vec<u8>) -> Option<PacketInfo> {
+        if self.next > until {
+            return None;
+        }
+        let info = self.source.next_packet(clock, payload);
+        let more = info.is_some_and(|info| !info.marker);
+        self.next = if more { self.next + self.gap } else { Instant::NEVER };
+        info
+    }
 }
 
 struct AudioOut {
@@ -66,14 +115,17 @@ struct AudioOut {
 }
 
 impl Publisher {
-    /// A peer that sends nothing yet, its first frame being due at `first`; `transport_cc` is the id of the
-    /// transport-wide sequence number, where it was negotiated.
-    pub fn new(first: Instant, transport_cc: Option<u8>) -> Self {
+    /// A peer that sends nothing yet, its first frame being due at `first`. The packets of a frame are spread over the
+    /// share `spread` of the time to the next, as a slow uplink does; at 0 they leave in a burst. `transport_cc` is the
+    /// id of the transport-wide sequence number, where it was negotiated.
+    pub fn new(first: Instant, spread: f64, transport_cc: Option<u8>) -> Self {
         Self {
             audio: None,
             video: Vec::new(),
             next_frame: first,
             interval: Duration::MAX,
+            spread,
+            pulse: None,
             transport_seq: TransportSeq::new(transport_cc),
             next_report: first + REPORT_INTERVAL,
             scratch: Vec::new(),
@@ -89,31 +141,34 @@ impl Publisher {
         self.audio = Some(AudioOut { stream, source: ssrc.0, sequence: 0, timestamp: 0, size, next, turn });
     }
 
-    /// Adds the layers of video in section `mid`, lowest first.
-    pub fn add_video(&mut self, mid: usize, layers: Vec<(Ssrc, VideoSource)>) {
+    /// Adds the layers of video in section `mid`, lowest first; sent in `pulse`, or always.
+    pub fn add_video(&mut self, mid: usize, layers: Vec<(Ssrc, VideoSource)>, pulse: Option<Pulse>) {
+        self.pulse = pulse;
         let simulcast = layers.len() > 1;
         for (index, (ssrc, source)) in layers.into_iter().enumerate() {
             let rid = if simulcast { RIDS.get(index).copied() } else { None };
             self.interval = source.interval();
-            self.video.push((Outgoing::new(ssrc, VIDEO, mid, rid), source));
+            let stream = Outgoing::new(ssrc, VIDEO, mid, rid);
+            self.video.push(VideoOut { stream, source, next: Instant::NEVER, gap: Duration::ZERO });
         }
     }
 
     /// Keeps video for those who ask again.
     pub fn keep_history(&mut self) {
-        self.video.iter_mut().for_each(|(stream, _)| stream.keep_history());
+        self.video.iter_mut().for_each(|video| video.stream.keep_history());
     }
 
     /// When media is due.
     pub fn poll_timeout(&self) -> Instant {
-        if self.video.iter().any(|(stream, _)| stream.has_wanted()) {
+        if self.video.iter().any(|video| video.stream.has_wanted()) {
             return Instant::ZERO;
         }
         self.next_media()
     }
 
     fn next_media(&self) -> Instant {
-        let video = if self.video.is_empty() { Instant::NEVER } else { self.next_frame };
+        let frame = if self.video.is_empty() { Instant::NEVER } else { self.next_frame };
+        let video = self.video.iter().fold(frame, |first, video| first.min(video.next));
         self.audio.as_ref().map_or(Instant::NEVER, |audio| audio.next).min(video)
     }
 
@@ -124,11 +179,13 @@ impl Publisher {
         if late > MAX_LATE {
             self.skip_to(now);
         }
+        self.skip_between_pulses();
         let clock = now - Instant::ZERO;
-        let Self { audio, video, transport_seq, scratch, .. } = self;
+        let begins = !self.video.is_empty() && self.next_frame <= now;
+        let Self { audio, video, next_frame, interval, spread, transport_seq, scratch, .. } = self;
         let mut packets = 0;
-        for (stream, _) in video.iter_mut().filter(|(stream, _)| stream.has_wanted()) {
-            stream.resend(transport_seq, endpoint, batch);
+        for video in video.iter_mut().filter(|video| video.stream.has_wanted()) {
+            video.stream.resend(transport_seq, endpoint, batch);
         }
         if let Some(audio) = audio.as_mut().filter(|audio| audio.next <= now) {
             scratch.clear();
@@ -141,15 +198,23 @@ impl Publisher {
             audio.next += AUDIO_INTERVAL;
             packets += 1;
         }
-        if !video.is_empty() && self.next_frame <= now {
-            for (stream, source) in video {
-                source.next_frame(clock, scratch, |info, payload| {
-                    let facts = PacketFacts { timestamp: info.timestamp, marker: info.marker, level: 0 };
-                    stream.send(now, facts, payload, transport_seq, endpoint, batch);
-                    packets += 1;
-                });
+        let mut send = |video: &mut VideoOut, until: Instant| {
+            while let Some(info) = video.next_packet(until, clock, scratch) {
+                let facts = PacketFacts { timestamp: info.timestamp, marker: info.marker, level: 0 };
+                video.stream.send(now, facts, scratch, transport_seq, endpoint, batch);
+                packets += 1;
             }
-            self.next_frame += self.interval;
+        };
+        for video in video {
+            if begins {
+                // The rest of the frame before leaves first.
+                send(video, Instant::NEVER);
+                video.begin_frame(*next_frame, interval.mul_f64(*spread));
+            }
+            send(video, now);
+        }
+        if begins {
+            *next_frame += *interval;
         }
         (packets, late)
     }
@@ -163,10 +228,23 @@ impl Publisher {
             audio.timestamp = audio.timestamp.wrapping_add(packets.wrapping_mul(AUDIO_SAMPLES));
         }
         if !self.video.is_empty() {
-            let frames = whole(self.next_frame, self.interval);
-            self.next_frame += self.interval * frames;
-            self.video.iter_mut().for_each(|(_, source)| source.skip(frames));
+            self.skip_frames(whole(self.next_frame, self.interval));
+            // What is left of the frame under way leaves now.
+            self.video.iter_mut().for_each(|video| video.next = video.next.max(now));
         }
+    }
+
+    /// Leaves out the frames up to the next pulse.
+    fn skip_between_pulses(&mut self) {
+        let wait = self.pulse.map_or(Duration::ZERO, |pulse| pulse.wait(self.next_frame));
+        if !wait.is_zero() {
+            self.skip_frames(wait.as_nanos().div_ceil(self.interval.as_nanos()) as u32);
+        }
+    }
+
+    fn skip_frames(&mut self, frames: u32) {
+        self.next_frame += self.interval * frames;
+        self.video.iter_mut().for_each(|video| video.source.skip(frames));
     }
 
     /// Hands the reports that are due to `send`; `buf` is scratch.
@@ -177,7 +255,7 @@ impl Publisher {
         self.next_report = now + REPORT_INTERVAL;
         buf.clear();
         let audio = self.audio.as_ref().map(|audio| &audio.stream);
-        audio.into_iter().chain(self.video.iter().map(|(stream, _)| stream)).for_each(|s| s.report(now, ntp, buf));
+        audio.into_iter().chain(self.video.iter().map(|video| &video.stream)).for_each(|s| s.report(now, ntp, buf));
         if !buf.is_empty() {
             send(buf);
         }
@@ -191,8 +269,8 @@ impl Publisher {
                 RtcpView::Pli(pli) => keyframes += self.heed(pli.media),
                 RtcpView::Fir(fir) => keyframes += fir.entries().map(|(ssrc, _)| self.heed(ssrc)).sum::<u64>(),
                 RtcpView::Nack(nack) => {
-                    let stream = self.video.iter_mut().find(|(stream, _)| stream.ssrc == nack.media);
-                    stream.into_iter().for_each(|(stream, _)| stream.want(nack.seqs()));
+                    let video = self.video.iter_mut().find(|video| video.stream.ssrc == nack.media);
+                    video.into_iter().for_each(|video| video.stream.want(nack.seqs()));
                 }
                 _ => {}
             }
@@ -201,8 +279,8 @@ impl Publisher {
     }
 
     fn heed(&mut self, wanted: Ssrc) -> u64 {
-        let Some((_, source)) = self.video.iter_mut().find(|(stream, _)| stream.ssrc == wanted) else { return 0 };
-        source.request_keyframe();
+        let Some(video) = self.video.iter_mut().find(|video| video.stream.ssrc == wanted) else { return 0 };
+        video.source.request_keyframe();
         1
     }
 }
@@ -214,16 +292,53 @@ mod tests {
 
     #[test]
     fn what_is_left_out_passes_on_the_media_clocks() {
-        let mut publisher = Publisher::new(Instant::from_millis(5), None);
+        let mut publisher = Publisher::new(Instant::from_millis(5), 0.0, None);
         publisher.add_audio(Ssrc(1), 0, 32_000, None);
-        publisher.add_video(1, vec![(Ssrc(2), VideoSource::new(VideoCodec::Vp8, 2, 500_000, 25.0, (64, 64)))]);
+        publisher.add_video(1, vec![(Ssrc(2), VideoSource::new(VideoCodec::Vp8, 2, 500_000, 25.0, (64, 64)))], None);
         publisher.skip_to(Instant::from_millis(1_015));
         let audio = publisher.audio.as_ref().unwrap();
         assert_eq!((audio.next, audio.timestamp), (Instant::from_millis(1_005), 50 * AUDIO_SAMPLES));
         assert_eq!(publisher.next_frame, Instant::from_millis(1_005));
-        let mut timestamps = Vec::new();
-        publisher.video[0].1.next_frame(Duration::ZERO, &mut Vec::new(), |info, _| timestamps.push(info.timestamp));
-        assert_eq!(timestamps[0], 25 * 3_600);
+        let source = &mut publisher.video[0].source;
+        source.begin_frame();
+        let first = source.next_packet(Duration::ZERO, &mut Vec::new()).unwrap();
+        assert_eq!(first.timestamp, 25 * 3_600);
+    }
+
+    #[test]
+    fn packets_of_a_frame_are_spread_or_leave_in_a_burst() {
+        let begin = Instant::from_millis(100);
+        let due = |spread: f64| {
+            let source = VideoSource::new(VideoCodec::Vp8, 2, 2_000_000, 25.0, (64, 64));
+            let mut publisher = Publisher::new(begin, spread, None);
+            publisher.add_video(0, vec![(Ssrc(2), source)], None);
+            let (interval, video) = (publisher.interval, &mut publisher.video[0]);
+            video.begin_frame(begin, interval.mul_f64(spread));
+            let next =
+                || Some(video.next).filter(|due| video.next_packet(*due, Duration::ZERO, &mut Vec::new()).is_some());
+            std::iter::from_fn(next).collect::<Vec<_>>()
+        };
+        let (burst, spread) = (due(0.0), due(0.5));
+        assert!(burst.len() > 4 && burst.iter().all(|due| *due == begin), "{burst:?}");
+        assert_eq!((spread.len(), spread[0]), (burst.len(), begin));
+        assert!(spread.is_sorted_by(|one, next| one < next), "{spread:?}");
+        let length = *spread.last().unwrap() - begin;
+        assert!((10..20).contains(&length.as_millis()), "{spread:?}");
+    }
+
+    #[test]
+    fn between_pulses_no_frame_is_due_and_the_media_clock_goes_on() {
+        let pulse = Pulse { on: Duration::from_secs(1), of: Duration::from_secs(4) };
+        let waits = [0, 999, 1_000, 3_999, 4_000, 5_500].map(|at| pulse.wait(Instant::from_millis(at)).as_millis());
+        assert_eq!(waits, [0, 0, 3_000, 1, 0, 2_500]);
+        let mut publisher = Publisher::new(Instant::from_millis(1_010), 0.0, None);
+        let source = VideoSource::new(VideoCodec::Vp8, 2, 500_000, 25.0, (64, 64));
+        publisher.add_video(1, vec![(Ssrc(2), source)], Some(pulse));
+        publisher.skip_between_pulses();
+        assert_eq!(publisher.next_frame, Instant::from_millis(4_010));
+        let source = &mut publisher.video[0].source;
+        source.begin_frame();
+        assert_eq!(source.next_packet(Duration::ZERO, &mut Vec::new()).unwrap().timestamp, 75 * 3_600);
     }
 
     #[test]

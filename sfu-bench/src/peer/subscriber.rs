@@ -277,7 +277,9 @@ mod tests {
         let mut all = Vec::new();
         let mut seq = SeqNo(65_530);
         for _ in 0..frames {
-            source.next_frame(Duration::from_millis(5), &mut Vec::new(), |info, payload| {
+            source.begin_frame();
+            let mut payload = Vec::new();
+            while let Some(info) = source.next_packet(Duration::from_millis(5), &mut payload) {
                 let mut packet = Vec::new();
                 let header = RtpHeader {
                     payload_type: PayloadType(VIDEO),
@@ -287,10 +289,10 @@ mod tests {
                     marker: info.marker,
                 };
                 HeaderWriter::new(&mut packet, header).finish();
-                packet.extend(payload);
+                packet.extend(&payload);
                 all.push((seq, packet));
                 seq = seq.next();
-            });
+            }
         }
         all
     }

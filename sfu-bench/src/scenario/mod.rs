@@ -10,6 +10,7 @@ pub use plan::ParticipantPlan;
 pub use preset::Preset;
 
 use crate::media::VideoCodec;
+use crate::peer::publisher::Pulse;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -60,6 +61,12 @@ pub struct Group {
     pub bitrate: u64,
     /// Frames per second.
     pub fps: f64,
+    /// Share of the time from frame to frame over which the packets of a frame are spread; 0: a burst.
+    pub spread: f64,
+    /// Video is sent only in the first of these seconds of each of the second, by all publishers at the same time: steps
+    /// of the load; none: always.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pulse: Option<(f64, f64)>,
     /// All frames, and all packets of a frame, are of equal size, instead of varying as an encoder's.
     pub even: bool,
     /// Simulcast layers, each a quarter of the bitrate of the one above.
@@ -92,6 +99,8 @@ impl Default for Group {
             codec: VideoCodec::Vp8,
             bitrate: 1_500_000,
             fps: 30.0,
+            spread: 0.4,
+            pulse: None,
             even: false,
             layers: 1,
             audio_bitrate: 32_000,
@@ -165,6 +174,14 @@ impl Group {
         if self.layers == 0 || self.layers > 3 {
             bail!("layers is {}; a publisher sends 1 to 3", self.layers);
         }
+        if !(0.0..=1.0).contains(&self.spread) {
+            bail!("spread is {}; 0 to 1 are possible", self.spread);
+        }
+        if let Some((on, of)) = self.pulse
+            && !(0.1..of).contains(&on)
+        {
+            bail!("pulse is {on} of {of} seconds; some, and not all, of a time are possible");
+        }
         if !(1.0..=120.0).contains(&self.fps) {
             bail!("fps is {}; 1 to 120 are possible", self.fps);
         }
@@ -187,6 +204,12 @@ impl Group {
     /// Time between keyframes that each subscriber asks for; zero for none.
     pub fn keyframe_interval(&self) -> Duration {
         Duration::from_secs_f64(self.keyframe_interval)
+    }
+
+    /// When video is sent, where it is not always.
+    pub fn pulse(&self) -> Option<Pulse> {
+        let (on, of) = self.pulse?;
+        Some(Pulse { on: Duration::from_secs_f64(on), of: Duration::from_secs_f64(of) })
     }
 
     /// Bitrates of the layers, lowest first.
