@@ -99,7 +99,7 @@ fn timeline(samples: &[Sample], title: &str, unit: &str, values: &[(&str, &str, 
 fn cpu(result: &RunResult) -> Option<String> {
     let server = result.server.as_ref()?;
     let mut rows: Vec<(String, f64, &str)> =
-        server.cores_by_thread.iter().map(|(name, cores)| (name.clone(), *cores, BLUE)).collect();
+        server.busy_threads().map(|(name, cores)| (name.clone(), *cores, BLUE)).collect();
     rows.sort_by(|one, other| other.1.total_cmp(&one.1));
     rows.push((format!("generator ({})", result.generator_threads), result.generator_cores, GREY));
     Some(section(

@@ -51,7 +51,7 @@ pub struct ServerUse {
     pub cpu_per_packet_us: f64,
     /// Share of one core.
     pub cores: f64,
-    /// Share of one core by thread name.
+    /// Share of one core by thread name, of those that used any.
     pub cores_by_thread: Vec<(String, f64)>,
     /// Resident memory at the end, in bytes.
     pub rss: u64,
@@ -246,11 +246,16 @@ impl ServerUse {
         Self {
             cpu_per_packet_us: used.cost_per_packet(packets) / 1e3,
             cores: share(cpu),
-            cores_by_thread: threads.filter(|(_, share)| *share >= 0.001).collect(),
+            cores_by_thread: threads.filter(|(_, share)| *share > 0.0).collect(),
             rss: used.rss,
             rss_per_participant: rss_idle.map_or(0.0, |idle| used.rss as f64 - idle as f64)
                 / participants.max(1) as f64,
         }
+    }
+
+    /// The threads that are worth a line for people, with their shares of one core.
+    pub(crate) fn busy_threads(&self) -> impl Iterator<Item = &(String, f64)> {
+        self.cores_by_thread.iter().filter(|(_, share)| *share >= 0.001)
     }
 }
 
@@ -326,6 +331,18 @@ mod tests {
         let server = ServerUse::new(&ProcessUse::default(), Duration::ZERO, 0, None, 0);
         let json = serde_json::to_string(&server).unwrap();
         assert_eq!(serde_json::from_str::<ServerUse>(&json).unwrap(), server, "JSON has no NaN");
+    }
+
+    #[test]
+    fn a_thread_that_did_little_is_in_the_figures_and_not_in_the_table() {
+        let by_thread = [("idle", 0), ("rare", 500), ("busy", 900_000)];
+        let by_thread = by_thread.map(|(name, micros)| (name.to_owned(), Duration::from_micros(micros)));
+        let used = ProcessUse { by_thread: by_thread.into(), ..ProcessUse::default() };
+        let server = ServerUse::new(&used, Duration::from_secs(1), 1, None, 1);
+        assert_eq!(server.cores_by_thread, [("busy".to_owned(), 0.9), ("rare".to_owned(), 0.000_5)]);
+        assert_eq!(server.cores, 0.9 + 0.000_5);
+        let table = RunResult { server: Some(server), ..example() }.to_string();
+        assert!(table.contains("busy") && !table.contains("rare"), "{table}");
     }
 
     #[test]

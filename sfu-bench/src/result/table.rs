@@ -18,7 +18,7 @@ impl fmt::Display for RunResult {
         }
         if let Some(server) = &self.server {
             writeln!(f, "\n{:<30}{:>18}", "thread of the server", "cores")?;
-            for (name, share) in &server.cores_by_thread {
+            for (name, share) in server.busy_threads() {
                 writeln!(f, "{name:<30}{share:>18.3}")?;
             }
         }
