@@ -2,7 +2,8 @@
 //!
 //! What goes to one destination at once costs a fraction of what it costs packet by packet: the kernel splits one
 //! message into datagrams, and a subscriber's state is fetched into the cache once. A frame is complete at its marker;
-//! where that does not come soon, the window ends the wait. Audio never waits.
+//! where that does not come soon, the window ends the wait. So does the rhythm in which packets come, where the next is
+//! not to be expected before the window's end. Audio never waits.
 
 use crate::layer_order::LayerIndex;
 use sfu_rtc::drop_reason::DropReason;
@@ -70,6 +71,10 @@ pub(super) struct Cursor {
 pub(super) struct PendingPackets {
     gathered: Vec<Pending>,
     due: Instant,
+    /// When the newest packet came, where more of its frame is to come.
+    unfinished: Option<Instant>,
+    /// Time between the last two packets of a frame.
+    gap: Duration,
     /// Those whose fan-out has begun, and how far it came.
     going: Vec<Pending>,
     cursor: Cursor,
@@ -79,7 +84,15 @@ pub(super) struct PendingPackets {
 
 impl Default for PendingPackets {
     fn default() -> Self {
-        Self { gathered: Vec::new(), due: Instant::NEVER, going: Vec::new(), cursor: Cursor::default(), listed: false }
+        Self {
+            gathered: Vec::new(),
+            due: Instant::NEVER,
+            unfinished: None,
+            gap: Duration::ZERO,
+            going: Vec::new(),
+            cursor: Cursor::default(),
+            listed: false,
+        }
     }
 }
 
@@ -95,9 +108,14 @@ impl PendingPackets {
         if self.gathered.len() >= MAX_BACKLOG {
             return Err(DropReason::QueueFull);
         }
+        if matches!(pending.content, Content::Packet(_)) {
+            self.gap = self.unfinished.map_or(self.gap, |before| now - before);
+            self.unfinished = (!complete).then_some(now);
+        }
         self.gathered.push(pending);
-        let due = if complete || self.gathered.len() >= MAX_PENDING { now } else { now + window };
-        self.due = self.due.min(due);
+        let end = self.due.min(now + window);
+        let is_last = complete || self.gathered.len() >= MAX_PENDING || now + self.gap > end;
+        self.due = if is_last { now } else { end };
         Ok(())
     }
 
@@ -199,6 +217,34 @@ mod tests {
             .collect();
         pad_runs(&mut pending, max);
         pending.iter().map(|waiting| waiting.padding).collect()
+    }
+
+    /// When packets of one frame are due that come at these times, each with what came before it; in milliseconds.
+    fn dues(pending: &mut PendingPackets, times: &[u64], window: u64) -> Vec<u64> {
+        let mut pool = PacketPool::new(64);
+        let mut due = |at: u64| {
+            let packet = pool.take(|data| data.set_bytes(&[0; 112], 12..112)).unwrap();
+            let waiting = Pending::new(0, SeqNo(0), Content::Packet(packet));
+            let (now, window) = (Instant::from_millis(at), Duration::from_millis(window));
+            if pending.due() <= now {
+                let (going, _) = pending.begin(8);
+                pending.finish(going);
+            }
+            pending.push(now, window, waiting, false).unwrap();
+            (pending.due() - Instant::ZERO).as_millis() as u64
+        };
+        times.iter().map(|at| due(*at)).collect()
+    }
+
+    #[test]
+    fn nobody_waits_for_what_cannot_come_in_time() {
+        let mut pending = PendingPackets::default();
+        assert_eq!(dues(&mut pending, &[100, 106, 112, 118], 4), [104, 106, 112, 118], "of the first it is not known");
+        let mut pending = PendingPackets::default();
+        assert_eq!(dues(&mut pending, &[100, 103, 106, 109, 112, 115], 8), [108, 108, 106, 117, 117, 115]);
+        assert_eq!(dues(&mut pending, &[116, 117], 8), [124, 124], "a burst is waited for again");
+        let mut pending = PendingPackets::default();
+        assert_eq!(dues(&mut pending, &[100, 103, 106], 0), [100, 103, 106]);
     }
 
     #[test]

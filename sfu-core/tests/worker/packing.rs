@@ -64,10 +64,24 @@ fn no_packet_waits_longer_than_is_configured() {
     let longest = CoalescingConfig::default().video.as_millis() as u64;
     let frame = Vp8Source::new("0", 10).packets(true, 4);
     world.send(publisher, &frame[0]);
-    world.pass(longest / 2);
-    world.send(publisher, &frame[1]);
     world.pass(longest / 4);
+    world.send(publisher, &frame[1]);
+    world.pass(longest / 2);
     assert!(world.clients[viewer].rtp.is_empty());
     world.pass(longest / 4);
     assert_eq!(world.clients[viewer].rtp.len(), 2);
+}
+
+#[test]
+fn packets_further_apart_than_the_window_do_not_wait() {
+    let mut world = World::new();
+    let (publisher, viewer) = call(&mut world);
+    measure(&mut world, 0.9);
+    let apart = CoalescingConfig::default().video.as_millis() as u64 + 1;
+    for (count, packet) in Vp8Source::new("0", 10).packets(true, 4).iter().enumerate() {
+        world.send(publisher, packet);
+        // Of the first it is not known yet.
+        assert_eq!(world.clients[viewer].rtp.len(), if count == 0 { 0 } else { count + 1 });
+        world.pass(apart);
+    }
 }
