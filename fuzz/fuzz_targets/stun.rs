@@ -49,7 +49,7 @@ fuzz_target!(|data: &[u8]| {
             check[at] ^= step[7];
         }
         match step[4] >> 5 {
-            0 => agent.path_closed(now, &path),
+            0 => agent.on_path_closed(now, &path),
             1 => agent.handle_timeout(now),
             2 => {
                 if let Some(answer) = asked.get(&path).and_then(|check| answer_to(check, path.remote, &remote_key)) {

@@ -1,15 +1,15 @@
-//! What a session description settles about media: the part that SDP hands to Transport.
+//! Media as it was negotiated: what `sdp` hands to `transport`.
 
 use crate::ids::{Mid, PayloadType, Rid, Ssrc};
 use crate::rtp::extension::ExtensionMap;
 use crate::time::Duration;
 
-/// Sound or picture.
+/// Audio or video.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum MediaKind {
-    /// Sound.
+    /// Audio.
     Audio,
-    /// Picture.
+    /// Video.
     Video,
 }
 
@@ -33,7 +33,7 @@ pub enum Codec {
 }
 
 impl Codec {
-    /// Sound or picture.
+    /// Audio or video.
     pub const fn kind(self) -> MediaKind {
         match self {
             Self::Opus | Self::OpusRed => MediaKind::Audio,
@@ -105,7 +105,7 @@ pub struct RemoteSource {
 pub struct MediaSection {
     /// Its a=mid.
     pub mid: Mid,
-    /// Sound or picture.
+    /// Audio or video.
     pub kind: MediaKind,
     /// Which way media flows.
     pub direction: Direction,

@@ -73,7 +73,7 @@ impl NackGenerator {
         Self { config, highest: None, missing: Vec::new(), given_up: 0, next_due: Instant::NEVER }
     }
 
-    /// Notes the arrival of `seq`, be it sent the first time or again.
+    /// Records the arrival of `seq`, sent for the first time or again.
     pub fn on_packet(&mut self, now: Instant, seq: SeqNo) -> Arrival {
         let Some(highest) = self.highest else {
             self.highest = Some(seq);

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_sizes_for_one_path_become_one_train() {
+    fn equal_sizes_for_one_path_become_one_entry() {
         let mut batch = TransmitBatch::default();
         for len in [1_000, 1_000, 400, 1_000] {
             push(&mut batch, 1, len);
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_train_never_grows_past_the_kernels_limits() {
+    fn an_entry_never_grows_past_the_kernels_limits() {
         let mut batch = TransmitBatch::default();
         for _ in 0..200 {
             push(&mut batch, 1, 100);
@@ -252,7 +252,7 @@ mod tests {
         }));
         assert!(torn.is_err());
         push(&mut batch, 1, 100);
-        let [transmit] = batch.transmits() else { panic!("one train") };
+        let [transmit] = batch.transmits() else { panic!("one entry") };
         assert_eq!(batch.bytes(transmit), [7; 200]);
     }
 

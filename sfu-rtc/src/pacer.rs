@@ -2,7 +2,7 @@
 //!
 //! Bytes are budgeted at a factor times the estimate, in bursts of at most one grain, so that the packets of one
 //! frame do not overrun the narrowest queue on the way, while those of one grain still leave together (and so as
-//! one GSO train). Sound is charged to the budget but never waits for it.
+//! one GSO send). Audio is charged to the budget but never waits for it.
 
 use crate::drop_reason::DropReason;
 use crate::time::{Duration, Instant};
@@ -12,11 +12,11 @@ use std::collections::VecDeque;
 /// What a packet is for, in the order in which packets leave.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum PacketClass {
-    /// Sound: late sound is lost sound.
+    /// Audio: late audio is lost audio.
     Audio,
     /// A retransmission: its frame waits for it already.
     Rtx,
-    /// Picture.
+    /// Video.
     Video,
     /// Forward error correction.
     Fec,
@@ -32,13 +32,13 @@ impl PacketClass {
 #[derive(Clone, PartialEq, Debug)]
 pub struct PacerConfig {
     /// Pacing rate over the estimate. 2.5 is what libwebrtc uses: a keyframe drains within a few frame times, and
-    /// the estimator still sees its trains spread.
+    /// the estimator still sees its bursts spread.
     pub factor: f64,
     /// Longest burst. At 5 ms a timer per subscriber costs little and a queue of 5 ms harms nobody.
     pub grain: Duration,
-    /// Most packets waiting, sound apart: 2 s of 10 Mbit/s. More would be too old to be of use.
+    /// Most packets waiting, audio apart: 2 s of 10 Mbit/s. More would be too old to be of use.
     pub max_packets: usize,
-    /// Most sound packets waiting: they wait only for the next drain, so this is met only when nobody drains.
+    /// Most audio packets waiting: they wait only for the next drain, so this is met only when nobody drains.
     pub max_audio_packets: usize,
 }
 
@@ -85,7 +85,7 @@ impl<T> Pacer<T> {
         }
     }
 
-    /// Follows a new estimate; `None` lets everything leave at once.
+    /// Paces by a new estimate; `None` lets everything leave at once.
     pub fn set_estimate(&mut self, estimate: Option<Bitrate>) {
         self.rate = estimate.map(|rate| rate * self.config.factor);
         if self.rate.is_none() {
@@ -125,7 +125,7 @@ impl<T> Pacer<T> {
         Some(self.release(now, next))
     }
 
-    /// The next packet of sound.
+    /// The next audio packet.
     pub fn pop_audio(&mut self, now: Instant) -> Option<T> {
         let audio = self.queues[PacketClass::Audio as usize].pop_front()?;
         Some(self.release(now, audio))
@@ -240,7 +240,7 @@ mod tests {
         // A burst of 5 ms is 500 bytes: one packet overdraws it.
         assert!(pacer.pass(now, PacketClass::Video, PACKET));
         assert!(!pacer.pass(now, PacketClass::Video, PACKET), "the burst is spent");
-        assert!(pacer.pass(now, PacketClass::Audio, PACKET), "sound never waits");
+        assert!(pacer.pass(now, PacketClass::Audio, PACKET), "audio never waits");
         pacer.push(PacketClass::Video, PACKET, 1).unwrap();
         let later = now + Duration::from_secs(1);
         assert!(!pacer.pass(later, PacketClass::Video, PACKET), "nothing overtakes what waits");
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn sound_overtakes_a_spent_budget() {
+    fn audio_overtakes_a_spent_budget() {
         let mut pacer = pacer(80);
         (0..10).for_each(|i| pacer.push(PacketClass::Video, PACKET, i).unwrap());
         let now = Instant::from_millis(500);
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_refuses_but_still_takes_sound() {
+    fn a_full_queue_refuses_but_still_takes_audio() {
         let mut pacer = Pacer::new(PacerConfig { max_packets: 3, max_audio_packets: 2, ..PacerConfig::default() });
         (0..3).for_each(|i| pacer.push(PacketClass::Video, PACKET, i).unwrap());
         assert_eq!(pacer.push(PacketClass::Rtx, PACKET, 9), Err(DropReason::QueueFull));

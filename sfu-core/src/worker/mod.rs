@@ -131,7 +131,7 @@ impl Worker {
 
     /// When something authentic last came over `path`; `None` where nothing ever did, or too long ago.
     pub fn heard(&self, path: &NetworkPath) -> Option<Instant> {
-        self.peers.get(self.paths.look_up(path)?)?.transport.heard(path)
+        self.peers.get(self.paths.look_up(path)?)?.transport.last_heard(path)
     }
 
     /// The connection below `path` is gone (ICE-TCP).

@@ -116,7 +116,7 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(key) else { return };
         self.at_work = Some(peer.router);
         peer.paths.retain(|known| known != path);
-        peer.transport.path_closed(now, path);
+        peer.transport.on_path_closed(now, path);
         self.dirty.add(key, peer);
         self.handle_transport_events(now, key);
     }

@@ -6,7 +6,7 @@ use sfu_rtc::pacer::{Pacer, PacerConfig, PacketClass};
 use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::units::{Bitrate, DataSize};
 
-/// What waits at once: a frame of each of four layers, with the sound of two and a retransmission.
+/// What waits at once: a frame of each of four layers, with the audio of two and a retransmission.
 const WAITING: usize = 27;
 
 fn class(place: usize) -> PacketClass {

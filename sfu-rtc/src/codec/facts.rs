@@ -37,7 +37,7 @@ pub struct FrameFacts {
 }
 
 /// What a packet says of its frame. The dependency descriptor, where there is one, is believed before the payload
-/// header; the payload header must be sound all the same, but for AV1, H.264 and H.265, which may be encrypted end to
+/// header; the payload header must be valid all the same, but for AV1, H.264 and H.265, which may be encrypted end to
 /// end.
 pub fn frame_facts(
     codec: Codec,

@@ -17,7 +17,7 @@ pub fn is_dtx(payload: &[u8]) -> bool {
     payload.len() <= MAX_DTX_LEN
 }
 
-/// How much sound a packet holds. `None` for none, for more than 120 ms and for an empty packet.
+/// Duration of a packet's audio. `None` for none, for more than 120 ms and for an empty packet.
 pub fn duration(payload: &[u8]) -> Option<Duration> {
     let toc = *payload.first()?;
     let frames = match toc & 3 {
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_packet_tells_how_much_sound_it_holds() {
+    fn the_duration_of_a_packet_is_read() {
         let millis = |payload: &[u8]| duration(payload).map(|d| d.as_micros());
         assert_eq!(millis(&[0x78, 0, 0]), Some(20_000), "hybrid, as browsers send it");
         assert_eq!(millis(&[0xe0, 0]), Some(2_500), "CELT");

@@ -1,4 +1,4 @@
-//! Redundant audio data (RFC 2198): older sound in front of the packet's own.
+//! Redundant audio data (RFC 2198): older audio in front of the packet's own.
 //!
 //! ```text
 //! |1|   block PT  |  timestamp offset (14)    |  length (10)      |  each redundant block, oldest first

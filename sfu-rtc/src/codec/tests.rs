@@ -56,7 +56,7 @@ fn encrypted_payloads_live_by_their_descriptor() {
 }
 
 #[test]
-fn redundant_sound_is_read_by_its_primary_block() {
+fn redundant_audio_is_read_by_its_primary_block() {
     assert!(frame_facts(Codec::OpusRed, &[0x6f, 0x78, 1], false, None).unwrap().keyframe);
     assert_eq!(frame_facts(Codec::OpusRed, &[0x6f], false, None), Err(DropReason::PayloadMalformed));
 }

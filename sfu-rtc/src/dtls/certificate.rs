@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Time of the first retransmission; it doubles. Far below the second that RFC 6347 proposes, as browsers have it:
-/// a lost flight would show as a late first picture, and a needless one costs a packet or two.
+/// a lost flight would show as a late first frame, and a needless one costs a packet or two.
 const FIRST_RETRANSMISSION: Duration = Duration::from_millis(100);
 /// Retransmissions per flight; so many that the handshake's time limit decides, not they.
 const RETRANSMISSIONS: usize = 12;

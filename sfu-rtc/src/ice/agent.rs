@@ -23,8 +23,8 @@ pub struct IceConfig {
     /// Bytes that a transport may send in addition, once in its life: a handshake's flight, so that it need not wait for
     /// the answer to our first check. Less than it takes to make a transport.
     pub credit: u64,
-    /// The path must stay the same for so long until the change is told: peers that nominate by turns are not news.
-    pub settle: Duration,
+    /// A change of path is reported once it has lasted for so long: peers that nominate by turns are no news.
+    pub path_change_delay: Duration,
 }
 
 impl Default for IceConfig {
@@ -34,7 +34,7 @@ impl Default for IceConfig {
             consent_interval: Duration::from_secs(5),
             amplification: 3,
             credit: 1_200,
-            settle: Duration::from_secs(1),
+            path_change_delay: Duration::from_secs(1),
         }
     }
 }
@@ -92,9 +92,9 @@ pub struct IceAgent {
     selected: Option<NetworkPath>,
     limited: bool,
     reported: Option<NetworkPath>,
-    /// When a changed path has stayed for long enough to be told, and whether it has.
-    settles: Option<Instant>,
-    settled: bool,
+    /// When a change of path will have lasted for long enough to be reported, and whether it has.
+    change_due: Option<Instant>,
+    change_lasted: bool,
     /// When the wait for a first path ends.
     connect_by: Option<Instant>,
     gave_up: bool,
@@ -159,8 +159,8 @@ impl IceAgent {
             selected: None,
             limited: false,
             reported: None,
-            settles: None,
-            settled: false,
+            change_due: None,
+            change_lasted: false,
             connect_by: Some(now + config.consent_timeout),
             gave_up: false,
             credit: config.credit,
@@ -171,7 +171,7 @@ impl IceAgent {
         }
     }
 
-    /// Tells the peer's credentials. Before, checks are accepted from whoever knows ours, and none are sent.
+    /// Sets the peer's credentials. Before, checks are accepted from whoever knows ours, and none are sent.
     pub fn set_remote(&mut self, remote: IceCredentials) {
         self.current.set_remote(Some(remote));
     }
@@ -252,7 +252,7 @@ impl IceAgent {
         let proves = path.prove(Proof::Media, now) || renews;
         if proves {
             let generation = path.generation;
-            self.proven(now, generation);
+            self.on_proof(now, generation);
         }
         proves
     }
@@ -276,8 +276,8 @@ impl IceAgent {
     }
 
     /// When something authentic last came on `path`.
-    pub fn heard(&self, path: &NetworkPath) -> Option<Instant> {
-        self.find(path).map(|path| path.heard().max(path.checked))
+    pub fn last_heard(&self, path: &NetworkPath) -> Option<Instant> {
+        self.find(path).map(|path| path.last_heard().max(path.checked))
     }
 
     /// Where [`Self::selected`] is kept.
@@ -309,7 +309,7 @@ impl IceAgent {
     }
 
     /// The path no longer exists: its TCP connection is closed, or it is another peer's now.
-    pub fn path_closed(&mut self, now: Instant, path: &NetworkPath) {
+    pub fn on_path_closed(&mut self, now: Instant, path: &NetworkPath) {
         self.paths.retain(|known| known.path != *path);
         self.reselect(now);
     }
@@ -322,7 +322,7 @@ impl IceAgent {
     /// What happened since the last call.
     pub fn poll_event(&mut self) -> Option<IceEvent> {
         match (self.reported, self.selected) {
-            (Some(before), Some(path)) if before == path || !self.settled => None,
+            (Some(before), Some(path)) if before == path || !self.change_lasted => None,
             (Some(_), Some(path)) => {
                 self.reported = Some(path);
                 Some(IceEvent::PathChanged(path))
@@ -344,9 +344,9 @@ impl IceAgent {
         let config = self.config;
         self.paths.retain(|path| path.expires(&config) > now);
         self.reselect(now);
-        if self.settles.is_some_and(|at| at <= now) {
-            self.settles = None;
-            self.settled = true;
+        if self.change_due.is_some_and(|at| at <= now) {
+            self.change_due = None;
+            self.change_lasted = true;
         }
         if self.connect_by.is_some_and(|at| at <= now) {
             self.connect_by = None;
@@ -357,7 +357,7 @@ impl IceAgent {
     /// When [`Self::handle_timeout`] and [`Self::poll_check`] are due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let paths = self.paths.iter().map(|path| path.expires(&self.config).min(path.next_check));
-        paths.chain(self.connect_by).chain(self.settles).min()
+        paths.chain(self.connect_by).chain(self.change_due).min()
     }
 
     fn find(&self, path: &NetworkPath) -> Option<&Path> {
@@ -397,7 +397,7 @@ impl IceAgent {
         if !check.is_authentic(&generation.key) {
             return Err(DropReason::StunIntegrity);
         }
-        let freshness = self.seen.note(&check.transaction, path);
+        let freshness = self.seen.record(&check.transaction, path);
         if freshness == Freshness::Replayed {
             return Err(DropReason::StunReplay);
         }
@@ -406,7 +406,7 @@ impl IceAgent {
         let refused = refusal.is_some();
         let reply = refusal.unwrap_or_else(|| stun::response(&check.transaction, path.remote, &generation.key));
         if freshness == Freshness::New && !refused {
-            self.checked(now, path, number, check.use_candidate);
+            self.on_new_check(now, path, number, check.use_candidate);
         }
         if let Some(known) = self.paths.iter_mut().find(|known| known.path == *path) {
             known.on_received(bytes);
@@ -432,7 +432,7 @@ impl IceAgent {
         let known = known.filter(|_| answer.class == StunClass::Success).ok_or(DropReason::StunUnknownAnswer)?;
         known.prove(Proof::Answered, now);
         known.on_answer(now, config, check.generation, check.spread);
-        self.proven(now, check.generation);
+        self.on_proof(now, check.generation);
         if self.selected == Some(*path) {
             self.rtt = Some(now.saturating_since(check.sent));
         }
@@ -440,12 +440,12 @@ impl IceAgent {
     }
 
     /// The peer sent a new check on `path`.
-    fn checked(&mut self, now: Instant, path: &NetworkPath, generation: u64, nominated: bool) {
+    fn on_new_check(&mut self, now: Instant, path: &NetworkPath, generation: u64, nominated: bool) {
         self.connect_by = None;
         self.gave_up = false;
         match self.paths.iter_mut().find(|known| known.path == *path) {
             Some(known) => known.on_check(generation, now),
-            None => self.add(Path::new(*path, generation, now)),
+            None => self.add_path(Path::new(*path, generation, now)),
         }
         if nominated {
             self.nominated = Some(*path);
@@ -454,7 +454,7 @@ impl IceAgent {
     }
 
     /// A path got a better proof, or proved credentials.
-    fn proven(&mut self, now: Instant, generation: u64) {
+    fn on_proof(&mut self, now: Instant, generation: u64) {
         if generation == self.current.number {
             self.previous = None;
         }
@@ -462,10 +462,10 @@ impl IceAgent {
     }
 
     /// Adds a path; where there is no room, the one least proven and not heard for the longest time goes.
-    fn add(&mut self, path: Path) {
+    fn add_path(&mut self, path: Path) {
         if self.paths.is_full() {
             let spare = self.paths.iter().enumerate().filter(|(_, path)| Some(path.path) != self.selected);
-            if let Some((stalest, _)) = spare.min_by_key(|(_, path)| (path.proof, path.heard())) {
+            if let Some((stalest, _)) = spare.min_by_key(|(_, path)| (path.proof, path.last_heard())) {
                 self.paths.swap_remove(stalest);
             }
         }
@@ -478,7 +478,7 @@ impl IceAgent {
         let usable = self.paths.iter().enumerate().filter(|(_, path)| path.is_usable());
         let best = usable.max_by_key(|(_, path)| {
             let named = Some(path.path);
-            (path.proof, named == self.nominated, named == self.selected, path.heard())
+            (path.proof, named == self.nominated, named == self.selected, path.last_heard())
         });
         let best = best.map(|(index, path)| (index, path.path, path.proof));
         if let Some((index, _, proof)) = best {
@@ -487,9 +487,9 @@ impl IceAgent {
         }
         let before = std::mem::replace(&mut self.selected, best.map(|(_, path, _)| path));
         if before != self.selected {
-            self.settled = false;
+            self.change_lasted = false;
             let changed = self.reported.is_some() && self.selected.is_some() && self.reported != self.selected;
-            self.settles = changed.then_some(now + self.config.settle);
+            self.change_due = changed.then_some(now + self.config.path_change_delay);
         }
     }
 }

@@ -92,7 +92,7 @@ impl Path {
     }
 
     /// When it last had consent, or else a check.
-    pub(super) fn heard(&self) -> Instant {
+    pub(super) fn last_heard(&self) -> Instant {
         self.consent.unwrap_or(self.checked)
     }
 
@@ -107,7 +107,7 @@ impl Path {
 
     /// Another peer claims the path: whether this one is still there is asked at once, unless it was heard just now.
     pub(super) fn challenge(&mut self, now: Instant) {
-        if self.challenged.is_none() && self.heard() + CHALLENGE <= now {
+        if self.challenged.is_none() && self.last_heard() + CHALLENGE <= now {
             self.challenged = Some(now);
             self.wait = FIRST_WAIT;
             self.next_check = now;
@@ -117,11 +117,11 @@ impl Path {
     /// Whether checks of ours are in vain: for some time, or for a short one while another peer claims the path.
     pub(super) fn is_doubted(&self, now: Instant, config: &IceConfig) -> bool {
         let challenged = self.challenged.is_some_and(|at| at + CHALLENGE <= now);
-        challenged || self.heard() + config.consent_interval * 3 <= now
+        challenged || self.last_heard() + config.consent_interval * 3 <= now
     }
 
     pub(super) fn expires(&self, config: &IceConfig) -> Instant {
-        self.heard() + config.consent_timeout
+        self.last_heard() + config.consent_timeout
     }
 
     /// Takes `bytes` from what may be sent; false where they may not. `credit` is what the transport has beyond.

@@ -25,7 +25,7 @@ pub(super) enum Freshness {
 pub(super) struct SeenChecks(VecDeque<(TransactionId, u64)>);
 
 impl SeenChecks {
-    pub(super) fn note(&mut self, transaction: &TransactionId, path: &NetworkPath) -> Freshness {
+    pub(super) fn record(&mut self, transaction: &TransactionId, path: &NetworkPath) -> Freshness {
         let mut hasher = DefaultHasher::new();
         path.hash(&mut hasher);
         let path = hasher.finish();

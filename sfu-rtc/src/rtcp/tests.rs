@@ -129,7 +129,7 @@ fn extended_reports_tell_the_clock() {
 }
 
 #[test]
-fn broken_packets_do_not_hide_sound_ones() {
+fn broken_packets_do_not_hide_valid_ones() {
     let mut out = vec![0x81, 206, 0, 1, 0, 0, 0, 0]; // a PLI without its media source
     write_pli(&mut out, US, THEM);
     out.extend_from_slice(&[0x81, 206, 0, 9, 0, 0, 0, 0]); // longer than the buffer

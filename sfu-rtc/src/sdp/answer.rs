@@ -43,7 +43,7 @@ pub struct AnswerParams<'a> {
 pub struct Answer {
     /// For the peer.
     pub sdp: String,
-    /// For the transport: every section of sound or picture that has a mid, in the order of the offer.
+    /// For the transport: every audio or video section that has a mid, in the order of the offer.
     pub sections: Vec<MediaSection>,
     /// Our side of DTLS.
     pub dtls_role: DtlsRole,
@@ -65,38 +65,38 @@ pub fn answer(
     check(offer, params)?;
     let dtls_role = dtls_role(offer.setup, params.dtls_role)?;
     let mut sources = Sources::new(offer, params, new_ssrc);
-    let mut settled = Vec::with_capacity(offer.media.len());
+    let mut answers = Vec::with_capacity(offer.media.len());
     for media in &offer.media {
-        settled.push(match carried(offer, media) {
-            Ok((mid, kind)) => settle(media, mid, kind, params, &mut sources)?,
-            Err(why) => Settled::Rejected(why),
+        answers.push(match carried(offer, media) {
+            Ok((mid, kind)) => answer_section(media, mid, kind, params, &mut sources)?,
+            Err(why) => SectionAnswer::Rejected(why),
         });
     }
     let refused: Vec<_> = offer
         .media
         .iter()
-        .zip(&settled)
+        .zip(&answers)
         .enumerate()
-        .filter_map(|(at, (media, settled))| match settled {
-            Settled::Rejected(why) if !media.stopped => Some((at, *why)),
+        .filter_map(|(at, (media, answer))| match answer {
+            SectionAnswer::Rejected(why) if !media.stopped => Some((at, *why)),
             _ => None,
         })
         .collect();
     if let Some((first, what)) = refused.first()
-        && settled.iter().all(|settled| matches!(settled, Settled::Rejected(_)))
+        && answers.iter().all(|answer| matches!(answer, SectionAnswer::Rejected(_)))
     {
         return Err(SdpError::NothingUsable { line: offer.media[*first].line, what });
     }
-    let sdp = write::answer(offer, params, dtls_role, &settled)?;
-    let sections = offer.media.iter().zip(settled).filter_map(|(media, settled)| match settled {
-        Settled::Live(live) => Some(live.section),
-        Settled::Rejected(_) => Some(stopped_section(media.mid?, kind(media)?, params)),
+    let sdp = write::answer(offer, params, dtls_role, &answers)?;
+    let sections = offer.media.iter().zip(answers).filter_map(|(media, answer)| match answer {
+        SectionAnswer::Live(live) => Some(live.section),
+        SectionAnswer::Rejected(_) => Some(stopped_section(media.mid?, kind(media)?, params)),
     });
     Ok(Answer { sdp, sections: sections.collect(), dtls_role, refused })
 }
 
 /// What became of an offered section.
-pub(super) enum Settled {
+pub(super) enum SectionAnswer {
     /// Answered with port 0; why.
     Rejected(&'static str),
     /// Part of the transport.
@@ -182,18 +182,19 @@ fn carried(offer: &Offer, media: &OfferedMedia) -> Result<(Mid, MediaKind), &'st
     Ok((mid, kind))
 }
 
-fn settle(
+/// Answers a section that our transport can carry.
+fn answer_section(
     media: &OfferedMedia,
     mid: Mid,
     kind: MediaKind,
     params: &AnswerParams<'_>,
     sources: &mut Sources<'_>,
-) -> Result<Settled, SdpError> {
+) -> Result<SectionAnswer, SdpError> {
     let policy = params.policy;
     let mut accepted = select::formats(media, policy);
     accepted.retain(|a| a.format.codec.kind() == kind);
     if accepted.is_empty() {
-        return Ok(Settled::Rejected("none of its formats is one that this server forwards"));
+        return Ok(SectionAnswer::Rejected("none of its formats is one that this server forwards"));
     }
     let direction = match media.direction {
         offered if offered.sends() && policy.publish => Direction::Receive,
@@ -222,7 +223,7 @@ fn settle(
         rtx_time: policy.rtx_time,
         nack: accepted.iter().any(|a| a.feedback.contains(&"nack")),
     };
-    Ok(Settled::Live(Box::new(Live { section, accepted, rids })))
+    Ok(SectionAnswer::Live(Box::new(Live { section, accepted, rids })))
 }
 
 /// The layers of a section: those that its packets name, or else those of its sources. Of these, sources beyond `max`

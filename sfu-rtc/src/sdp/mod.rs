@@ -1,6 +1,6 @@
 //! Session descriptions (RFC 8866) as JSEP (RFC 8829) uses them: we read offers and write answers.
 //!
-//! [`Offer::parse`] keeps what matters of an offer and forgets the rest; [`answer`] settles each section by a
+//! [`Offer::parse`] keeps what matters of an offer and forgets the rest; [`answer`] decides on each section by a
 //! [`MediaPolicy`] and gives both the text for the peer and the [`MediaSection`](crate::media::MediaSection)s
 //! for the transport. [`TrickleFragment`] reads what a WHIP client sends by PATCH (RFC 8840).
 //!

@@ -57,9 +57,9 @@ pub enum Setup {
 /// What a section carries.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum OfferedKind {
-    /// Sound.
+    /// Audio.
     Audio,
-    /// Picture.
+    /// Video.
     Video,
     /// Data channels, or anything else, by its name in the m= line.
     Other(String),
@@ -109,7 +109,7 @@ pub struct OfferedFormat {
     pub name: String,
     /// RTP clock in Hz.
     pub clock_rate: u32,
-    /// Channels of sound.
+    /// Audio channels.
     pub channels: u8,
     /// Format parameters; empty where there are none.
     pub fmtp: String,
@@ -162,7 +162,7 @@ pub struct OfferedMedia {
     pub rids: Vec<OfferedRid>,
     /// Sources that it announces.
     pub ssrcs: Vec<RemoteSource>,
-    /// Identifier of the media stream to which it belongs (a=msid), which sound and picture of one camera share.
+    /// Identifier of the media stream to which it belongs (a=msid), which the audio and video of one camera share.
     pub stream: Option<String>,
     /// RTP and RTCP on one port (RFC 5761).
     pub rtcp_mux: bool,

@@ -38,7 +38,7 @@ impl Default for MediaPolicy {
             slot_feedback: true,
             // Measured with Chromium: a freeze of 0.84 s after unrepairable loss instead of 3.3 s.
             rtx_time: Duration::from_millis(200),
-            // A gallery of 49 with sound, and room to grow.
+            // A gallery of 49 with audio, and room to grow.
             max_sections: 128,
             max_rids: 4,
         }

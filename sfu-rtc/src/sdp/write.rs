@@ -1,6 +1,6 @@
 //! The text of an answer.
 
-use super::answer::{AnswerParams, Live, Settled, is_token};
+use super::answer::{AnswerParams, Live, SectionAnswer, is_token};
 use super::error::SdpError;
 use super::fmtp;
 use super::offer::{Offer, OfferedDirection, OfferedKind, OfferedMedia};
@@ -23,14 +23,14 @@ impl Text {
     }
 }
 
-/// Writes the answer that was settled for each section of the offer.
+/// Writes the answer to each section of the offer.
 pub(super) fn answer(
     offer: &Offer,
     params: &AnswerParams<'_>,
     dtls_role: DtlsRole,
-    settled: &[Settled],
+    answers: &[SectionAnswer],
 ) -> Result<String, SdpError> {
-    let mut text = Text(String::with_capacity(1024 * (1 + settled.len())));
+    let mut text = Text(String::with_capacity(1024 * (1 + answers.len())));
     // RFC 8829 section 5.2.1: the session id is below 2^63.
     let session = params.session & (u64::MAX >> 1);
     text.line("v=0");
@@ -38,17 +38,17 @@ pub(super) fn answer(
     text.line("s=-");
     text.line("t=0 0");
     let live =
-        || settled.iter().filter_map(|settled| if let Settled::Live(live) = settled { Some(live) } else { None });
+        || answers.iter().filter_map(|answer| if let SectionAnswer::Live(live) = answer { Some(live) } else { None });
     if offer.grouped && live().next().is_some() {
         let mids = live().fold(String::new(), |mids, live| format!("{mids} {}", live.section.mid));
         text.attribute("group", format_args!("BUNDLE{mids}"));
     }
     text.line("a=ice-lite");
     let first = live().next().map(|live| live.section.mid);
-    for (media, settled) in offer.media.iter().zip(settled) {
-        match settled {
-            Settled::Rejected(why) => rejected(&mut text, media, why),
-            Settled::Live(live) => {
+    for (media, answer) in offer.media.iter().zip(answers) {
+        match answer {
+            SectionAnswer::Rejected(why) => rejected(&mut text, media, why),
+            SectionAnswer::Live(live) => {
                 media_line(&mut text, media, live);
                 transport(&mut text, offer, params, dtls_role, first == Some(live.section.mid));
                 section(&mut text, media, live);

@@ -47,7 +47,7 @@ impl ReplayWindow {
         self.highest - index < REPLAY_WINDOW && self.seen[word] & bit == 0
     }
 
-    /// Notes `index` as seen. The caller has asked [`Self::is_new`] and authenticated the packet.
+    /// Records `index` as seen. The caller has asked [`Self::is_new`] and authenticated the packet.
     pub(super) fn record(&mut self, index: u64) {
         if index > self.highest {
             self.advance(index);
@@ -107,7 +107,7 @@ impl SourceWindows {
         &self.windows[at]
     }
 
-    /// Notes `index` as used by `ssrc`, whose window [`Self::find`] found or not.
+    /// Records `index` as used by `ssrc`, whose window [`Self::find`] found or not.
     pub(super) fn record(&mut self, at: Option<usize>, ssrc: Ssrc, index: u64) {
         match at {
             Some(at) => self.windows[at].record(index),

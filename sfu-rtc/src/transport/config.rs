@@ -16,7 +16,7 @@ pub struct TransportConfig {
     /// give theirs back.
     pub max_sources: usize,
     /// Most sources that a peer may send at once; beyond, the one silent for longest is forgotten. A browser with
-    /// camera, screen and sound at three layers each sends 16, retransmissions included.
+    /// camera, screen and microphone at three layers each sends 16, retransmissions included.
     pub max_streams: usize,
     /// Most sealed packets that are kept for a peer that asks for packets again and takes no retransmissions (RFC 4588):
     /// two seconds of 2.5 Mbit/s, 600 kB.

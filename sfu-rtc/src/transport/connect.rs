@@ -28,7 +28,7 @@ pub(super) struct Connection {
     dtls_started: Option<Instant>,
     /// Until when keys must be there.
     deadline: Option<Instant>,
-    announced: bool,
+    reported: bool,
     closed: bool,
     scratch: Vec<u8>,
 }
@@ -64,14 +64,14 @@ impl Connection {
             ice_connected: None,
             dtls_started: None,
             deadline: Some(deadline),
-            announced: false,
+            reported: false,
             closed: false,
             scratch: Vec::new(),
         }
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        self.announced && !self.closed
+        self.reported && !self.closed
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -128,7 +128,7 @@ impl Transport {
         let limit = self.config.max_control;
         let reply = |datagram| Control { path: *path, datagram, asks: false };
         let queued = outcome.reply.map_or(Ok(()), |datagram| self.connection.queue(reply(datagram), limit));
-        self.after_ice(now);
+        self.poll_ice_events(now);
         queued.and(outcome.drop.map_or(Ok(()), Err))
     }
 
@@ -152,16 +152,16 @@ impl Transport {
         self.connection.dtls_started.get_or_insert(now);
         let was_keyed = self.connection.keys.is_some();
         let handled = self.connection.dtls.handle_packet(now, packet);
-        self.drive_dtls(now);
+        self.poll_dtls(now);
         if !was_keyed && self.connection.keys.is_some() {
             self.connection.ice.on_authentic(now, known);
-            self.after_ice(now);
+            self.poll_ice_events(now);
         }
         handled
     }
 
-    /// Takes what DTLS has to say. A client is not asked before there is a path for its ClientHello.
-    pub(super) fn drive_dtls(&mut self, now: Instant) {
+    /// Handles the output of DTLS. A client is not polled before there is a path for its ClientHello.
+    pub(super) fn poll_dtls(&mut self, now: Instant) {
         let connection = &mut self.connection;
         if connection.dtls.role() == DtlsRole::Client {
             if connection.ice.handshake_path().is_none() {
@@ -180,10 +180,10 @@ impl Transport {
                     let datagram = packet.to_vec();
                     self.queue_dtls(datagram);
                 }
-                DtlsOutput::Connected(keying) => self.keyed(now, &keying),
+                DtlsOutput::Connected(keying) => self.on_keys(now, &keying),
                 DtlsOutput::Closed(DtlsClosed::Local) => {}
-                DtlsOutput::Closed(DtlsClosed::Peer) => self.finish(CloseReason::PeerClosed),
-                DtlsOutput::Closed(_) => self.finish(CloseReason::DtlsFailed),
+                DtlsOutput::Closed(DtlsClosed::Peer) => self.end(CloseReason::PeerClosed),
+                DtlsOutput::Closed(_) => self.end(CloseReason::DtlsFailed),
             }
         }
         self.connection.scratch = scratch;
@@ -200,34 +200,34 @@ impl Transport {
         }
     }
 
-    fn keyed(&mut self, now: Instant, keying: &KeyingMaterial) {
+    fn on_keys(&mut self, now: Instant, keying: &KeyingMaterial) {
         self.connection.keys = Some(Keys {
             receiver: SrtpReceiver::new(&keying.remote, self.config.max_sources),
             sender: SrtpSender::new(&keying.local),
             at: now,
         });
         self.connection.deadline = None;
-        self.announce();
+        self.report_connected();
     }
 
-    /// Takes what ICE has to say.
-    pub(super) fn after_ice(&mut self, now: Instant) {
+    /// Handles the events of ICE.
+    pub(super) fn poll_ice_events(&mut self, now: Instant) {
         if self.connection.ice_connected.is_none() && self.connection.ice.handshake_path().is_some() {
             self.connection.ice_connected = Some(now);
             // The peer is there, and has the rest of the time for DTLS.
             let deadline = self.connection.started + self.config.connect_timeout;
             self.connection.deadline = self.connection.deadline.map(|_| deadline);
             self.connection.events.push_back(TransportEvent::Reached);
-            self.drive_dtls(now);
+            self.poll_dtls(now);
         }
         while let Some(event) = self.connection.ice.poll_event() {
             match event {
-                IceEvent::Connected(_) => self.announce(),
-                IceEvent::PathChanged(path) if self.connection.announced => {
+                IceEvent::Connected(_) => self.report_connected(),
+                IceEvent::PathChanged(path) if self.connection.reported => {
                     self.connection.events.push_back(TransportEvent::PathChanged { path });
                 }
                 IceEvent::PathChanged(_) => {}
-                IceEvent::Disconnected => self.finish(CloseReason::IceTimeout),
+                IceEvent::Disconnected => self.end(CloseReason::IceTimeout),
             }
         }
     }
@@ -238,12 +238,12 @@ impl Transport {
                 Some(_) => CloseReason::DtlsFailed,
                 None => CloseReason::IceTimeout,
             };
-            self.finish(reason);
+            self.end(reason);
         }
     }
 
     /// Ends the transport; the first reason counts.
-    pub(super) fn finish(&mut self, reason: CloseReason) {
+    pub(super) fn end(&mut self, reason: CloseReason) {
         if self.connection.closed {
             return;
         }
@@ -254,14 +254,14 @@ impl Transport {
         self.connection.events.push_back(TransportEvent::Closed(reason));
     }
 
-    /// Tells that media flows, once both ICE and DTLS are done.
-    fn announce(&mut self) {
+    /// Reports that media flows, once both ICE and DTLS are done.
+    fn report_connected(&mut self) {
         let connection = &mut self.connection;
         let (Some(keys), Some(path)) = (&connection.keys, connection.ice.selected()) else { return };
-        if connection.announced || connection.closed {
+        if connection.reported || connection.closed {
             return;
         }
-        connection.announced = true;
+        connection.reported = true;
         let since = |from: Option<Instant>| from.map_or(Duration::ZERO, |from| keys.at.saturating_since(from));
         let ice = connection.ice_connected.map_or(Duration::ZERO, |at| at.saturating_since(connection.started));
         let dtls = since(connection.dtls_started);

@@ -36,7 +36,7 @@ use connect::Connection;
 use receive::Ingress;
 use route::{ExtensionIds, StreamTable};
 use rtcp_in::PathState;
-use send::{SealedHistory, SectionSender, Waiting};
+use send::{QueuedPacket, SealedHistory, SectionSender};
 
 /// One peer.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub struct Transport {
     media_source: crate::ids::Ssrc,
     path_state: PathState,
     rtcp: RtcpQueue,
-    pacer: Pacer<Waiting>,
+    pacer: Pacer<QueuedPacket>,
     senders: Vec<SectionSender>,
     sealed: SealedHistory,
     counters: TransportCounters,
@@ -75,7 +75,7 @@ pub struct TransportParams {
     pub dtls_role: DtlsRole,
     /// All sections.
     pub sections: Vec<MediaSection>,
-    /// Whom our RTCP is from.
+    /// Sender of our RTCP.
     pub rtcp: RtcpSource,
 }
 
@@ -98,7 +98,7 @@ pub enum TransportEvent {
         /// Path from now on.
         path: NetworkPath,
     },
-    /// The peer sends more than it may, and what is over that is dropped. Told every 5 s at most.
+    /// The peer sends more than it may, and what is over that is dropped. Reported every 5 s at most.
     IngressLimited,
     /// The transport is over; nothing more comes or goes.
     Closed(CloseReason),
@@ -200,7 +200,7 @@ impl Transport {
         };
         self.streams.retain_sections(|index| stays(index) && self.sections[index].direction == Direction::Receive);
         if let Some(keys) = &mut self.connection.keys {
-            self.streams.take_gone().for_each(|ssrc| keys.receiver.retire(ssrc));
+            self.streams.take_removed().for_each(|ssrc| keys.receiver.retire(ssrc));
         }
         let mut senders = std::mem::take(&mut self.senders);
         // Never shorter: a source must not begin anew while the keys last.
@@ -217,17 +217,17 @@ impl Transport {
         }
         self.senders = senders;
         self.extension_ids = ExtensionIds::new(&self.sections);
-        self.rtcp_negotiated();
+        self.update_rtcp();
     }
 
-    fn rtcp_negotiated(&mut self) {
+    fn update_rtcp(&mut self) {
         let Self { sections, rtcp, .. } = self;
         let first = sections.iter().find_map(|section| section.local_ssrcs.map(|pair| pair.media));
         let announced = sections.iter().flat_map(|section| &section.remote_ssrcs);
         let theirs = |ssrc| announced.clone().any(|known| known.ssrcs.media == ssrc || known.ssrcs.rtx == Some(ssrc));
         let mut live = sections.iter().filter(|section| !section.formats.is_empty());
         let reduced_size = live.all(|section| section.reduced_rtcp);
-        rtcp.negotiated(first, theirs, reduced_size);
+        rtcp.on_negotiated(first, theirs, reduced_size);
     }
 
     /// All sections, in the order of the session description.
@@ -262,14 +262,14 @@ impl Transport {
     }
 
     /// When something authentic last came on `path`.
-    pub fn heard(&self, path: &NetworkPath) -> Option<Instant> {
-        self.connection.ice.heard(path)
+    pub fn last_heard(&self, path: &NetworkPath) -> Option<Instant> {
+        self.connection.ice.last_heard(path)
     }
 
     /// The connection below `path` is gone (TCP), or the path is another peer's now.
-    pub fn path_closed(&mut self, now: Instant, path: &NetworkPath) {
-        self.connection.ice.path_closed(now, path);
-        self.after_ice(now);
+    pub fn on_path_closed(&mut self, now: Instant, path: &NetworkPath) {
+        self.connection.ice.on_path_closed(now, path);
+        self.poll_ice_events(now);
     }
 
     /// Path that media leaves on.
@@ -287,11 +287,11 @@ impl Transport {
         self.connection.is_closed()
     }
 
-    /// Says goodbye to the peer; the last [`Transport::poll_transmit`] carries it.
+    /// Closes DTLS; the last [`Transport::poll_transmit`] carries it.
     pub fn close(&mut self, now: Instant) {
         self.connection.dtls.close();
-        self.drive_dtls(now);
-        self.finish(CloseReason::Local);
+        self.poll_dtls(now);
+        self.end(CloseReason::Local);
     }
 
     /// Round trip, once measured.
@@ -312,7 +312,7 @@ impl Transport {
     /// Replaces the bandwidth estimator.
     pub fn set_estimator(&mut self, estimator: Box<dyn BandwidthEstimator>) {
         self.path_state.set_estimator(estimator);
-        self.follow_estimate();
+        self.apply_estimate();
     }
 
     /// Feedback and reports to the peer; they leave with the next [`Transport::poll_transmit`].
@@ -356,15 +356,15 @@ impl Transport {
         }
         self.connection.ice.handle_timeout(now);
         self.queue_checks(now);
-        self.after_ice(now);
+        self.poll_ice_events(now);
         if self.connection.dtls.poll_timeout().is_some_and(|at| at <= now) {
             self.connection.dtls.handle_timeout(now);
-            self.drive_dtls(now);
+            self.poll_dtls(now);
         }
         self.check_deadline(now);
-        self.report_arrivals(now);
+        self.push_arrivals(now);
         if self.path_state.handle_timeout(now) {
-            self.follow_estimate();
+            self.apply_estimate();
         }
     }
 
@@ -413,7 +413,7 @@ impl Transport {
         self.counters.bytes_out += (batch.len() - before) as u64;
     }
 
-    /// Appends the sound that waits, and nothing else.
+    /// Appends the audio that waits, and nothing else.
     pub fn transmit_audio(&mut self, now: Instant, batch: &mut TransmitBatch) {
         let before = batch.len();
         if self.is_connected()
@@ -424,7 +424,7 @@ impl Transport {
         self.counters.bytes_out += (batch.len() - before) as u64;
     }
 
-    fn follow_estimate(&mut self) {
+    fn apply_estimate(&mut self) {
         self.pacer.set_estimate(self.path_state.estimate());
     }
 

@@ -1,6 +1,6 @@
 //! The way in: from a datagram to authentic media and reports in clear.
 //!
-//! Classify (RFC 7983), open, admit, route, and hand up; retransmissions (RFC 4588) are undone on the way.
+//! Classify (RFC 7983), open, admit, route, and pass on; retransmissions (RFC 4588) are undone on the way.
 
 use super::route::{self, HeaderExtensions, Route};
 use super::{Transport, TransportEvent};
@@ -20,8 +20,8 @@ use std::ops::Range;
 
 /// Bytes of the original sequence number at the head of a retransmission (RFC 4588 section 4).
 const OSN_LEN: usize = 2;
-/// The least time between two events that tell of it.
-const TELL_INTERVAL: Duration = Duration::from_secs(5);
+/// Least time between two [`TransportEvent::IngressLimited`].
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Transport {
     /// Handles one datagram; SRTP and SRTCP are decrypted in place. Whatever it provokes leaves with the next
@@ -59,7 +59,7 @@ impl Transport {
     /// Something authentic came on `path`: it may be proven by that.
     fn on_authentic(&mut self, now: Instant, path: KnownPath) {
         if self.connection.ice.on_authentic(now, path) {
-            self.after_ice(now);
+            self.poll_ice_events(now);
         }
     }
 
@@ -74,7 +74,7 @@ impl Transport {
         self.counters.rtcp_in += 1;
         self.on_authentic(now, path);
         if !self.ingress.admits_rtcp(now) {
-            self.tell_ingress(now);
+            self.report_ingress_limit(now);
             return Err(DropReason::IngressLimit);
         }
         let compound = RtcpCompound::new(datagram.get(..len).ok_or(DropReason::RtcpMalformed)?);
@@ -101,7 +101,7 @@ impl Transport {
         let extensions = self.extension_ids.read(&view);
         let admitted = self.ingress.admits_rtp(now, packet.len());
         if !admitted {
-            self.tell_ingress(now);
+            self.report_ingress_limit(now);
         // What is over the limit is not reported as arrived, so that the peer's congestion control makes room.
         } else if let Some(seq) = extensions.transport_seq {
             self.arrivals.on_packet(now, seq);
@@ -112,24 +112,24 @@ impl Transport {
         if let Some(keys) = &mut self.connection.keys {
             // One that belongs nowhere keeps no window, or such sources would use them up.
             let lost = route.is_err().then_some(view.ssrc());
-            self.streams.take_gone().chain(lost).for_each(|ssrc| keys.receiver.retire(ssrc));
+            self.streams.take_removed().chain(lost).for_each(|ssrc| keys.receiver.retire(ssrc));
         }
         let route = route?;
         // Padding among the media has a number there, which whoever counts them has to know.
         if view.payload_range().is_empty() && route.rtx {
             return Err(DropReason::Padding);
         }
-        let received = self.hand_up(now, packet, &view, opened.seq, route, extensions)?;
+        let received = self.received_rtp(now, packet, &view, opened.seq, route, extensions)?;
         Ok(if admitted { Received::Rtp(received) } else { Received::OverLimit(received) })
     }
 
-    fn tell_ingress(&mut self, now: Instant) {
-        if self.ingress.tells(now) {
+    fn report_ingress_limit(&mut self, now: Instant) {
+        if self.ingress.may_report(now) {
             self.connection.events.push_back(TransportEvent::IngressLimited);
         }
     }
 
-    fn hand_up<'d>(
+    fn received_rtp<'d>(
         &mut self,
         now: Instant,
         packet: &'d [u8],
@@ -181,7 +181,7 @@ pub enum Received<'a> {
     Rtp(ReceivedRtp<'a>),
     /// Media beyond what the peer may send: dropped, and not to be asked for again.
     OverLimit(ReceivedRtp<'a>),
-    /// Reports and feedback. Those on congestion were heeded already.
+    /// Reports and feedback. What concerns congestion control was handled already.
     Rtcp(RtcpCompound<'a>),
     /// Something that the transport dealt with by itself.
     Nothing,
@@ -305,12 +305,12 @@ pub(super) struct Ingress {
     config: IngressConfig,
     bits: Spacing,
     packets: Spacing,
-    told: Option<Instant>,
+    reported: Option<Instant>,
 }
 
 impl Ingress {
     pub(super) fn new(config: IngressConfig) -> Self {
-        Self { config, bits: Spacing::default(), packets: Spacing::default(), told: None }
+        Self { config, bits: Spacing::default(), packets: Spacing::default(), reported: None }
     }
 
     /// Whether a packet of RTP may come; counts it if so.
@@ -332,13 +332,13 @@ impl Ingress {
         admitted
     }
 
-    /// Something was refused. Whether that is to be told.
-    pub(super) fn tells(&mut self, now: Instant) -> bool {
-        let tells = self.told.is_none_or(|told| now - told >= TELL_INTERVAL);
-        if tells {
-            self.told = Some(now);
+    /// Something was refused. Whether that is to be reported now.
+    pub(super) fn may_report(&mut self, now: Instant) -> bool {
+        let may_report = self.reported.is_none_or(|reported| now - reported >= REPORT_INTERVAL);
+        if may_report {
+            self.reported = Some(now);
         }
-        tells
+        may_report
     }
 }
 
@@ -364,12 +364,12 @@ mod tests {
     }
 
     #[test]
-    fn who_sends_too_many_bits_may_still_report() {
+    fn rtcp_is_admitted_beyond_the_bitrate() {
         let mut ingress = Ingress::new(IngressConfig::default());
         let now = Instant::from_millis(1_000);
         while ingress.admits_rtp(now, 1_400) {}
         assert!(ingress.admits_rtcp(now));
-        assert!(ingress.tells(now) && !ingress.tells(now + Duration::from_secs(4)));
-        assert!(ingress.tells(now + Duration::from_secs(5)));
+        assert!(ingress.may_report(now) && !ingress.may_report(now + Duration::from_secs(4)));
+        assert!(ingress.may_report(now + Duration::from_secs(5)));
     }
 }

@@ -97,13 +97,13 @@ pub(super) struct StreamTable {
     ssrcs: Vec<Ssrc>,
     streams: Vec<Stream>,
     limit: usize,
-    /// Sources that were forgotten, for [`Self::take_gone`].
-    gone: Vec<Ssrc>,
+    /// Sources that were forgotten, for [`Self::take_removed`].
+    removed: Vec<Ssrc>,
 }
 
 impl StreamTable {
     pub(super) fn new(limit: usize) -> Self {
-        Self { ssrcs: Vec::new(), streams: Vec::new(), limit: limit.max(1), gone: Vec::new() }
+        Self { ssrcs: Vec::new(), streams: Vec::new(), limit: limit.max(1), removed: Vec::new() }
     }
 
     pub(super) fn prefetch(&self) {
@@ -121,14 +121,14 @@ impl StreamTable {
     ) -> Result<Route, DropReason> {
         if let Some(at) = self.ssrcs.iter().position(|known| *known == ssrc) {
             let stream = &mut self.streams[at];
-            if agrees(sections, stream.route, hints) {
+            if may_belong(sections, stream.route, hints) {
                 stream.last_seen = now;
                 stream.highest = stream.highest.max(seq);
                 return Ok(stream.route);
             }
             self.remove(at);
         }
-        let route = learn(sections, ssrc, payload_type, hints).ok_or(DropReason::UnknownStream)?;
+        let route = find_route(sections, ssrc, payload_type, hints).ok_or(DropReason::UnknownStream)?;
         self.insert(ssrc, Stream { route, highest: seq, last_seen: now });
         Ok(route)
     }
@@ -144,15 +144,15 @@ impl StreamTable {
     pub(super) fn retain_sections(&mut self, keep: impl Fn(usize) -> bool) {
         for at in (0..self.streams.len()).rev() {
             if !keep(self.streams[at].route.section) {
-                self.gone.push(self.ssrcs[at]);
+                self.removed.push(self.ssrcs[at]);
                 self.remove(at);
             }
         }
     }
 
     /// The sources that were forgotten since the last call.
-    pub(super) fn take_gone(&mut self) -> impl Iterator<Item = Ssrc> + '_ {
-        self.gone.drain(..)
+    pub(super) fn take_removed(&mut self) -> impl Iterator<Item = Ssrc> + '_ {
+        self.removed.drain(..)
     }
 
     #[cfg(test)]
@@ -164,7 +164,7 @@ impl StreamTable {
         if self.ssrcs.len() >= self.limit {
             let silent = self.streams.iter().enumerate().min_by_key(|(_, stream)| stream.last_seen);
             if let Some((at, _)) = silent {
-                self.gone.push(self.ssrcs[at]);
+                self.removed.push(self.ssrcs[at]);
                 self.remove(at);
             }
         }
@@ -179,13 +179,13 @@ impl StreamTable {
 }
 
 /// Whether a packet with `hints` may belong to `route`: a source keeps its stream unless its packets name another.
-fn agrees(sections: &[MediaSection], route: Route, hints: &StreamHints) -> bool {
+fn may_belong(sections: &[MediaSection], route: Route, hints: &StreamHints) -> bool {
     let Some(section) = sections.get(route.section) else { return false };
     let rid = if route.rtx { hints.repaired_rid } else { hints.rid };
     hints.mid.is_none_or(|mid| mid == section.mid) && (route.rid.is_none() || rid.is_none() || rid == route.rid)
 }
 
-fn learn(sections: &[MediaSection], ssrc: Ssrc, payload_type: PayloadType, hints: &StreamHints) -> Option<Route> {
+fn find_route(sections: &[MediaSection], ssrc: Ssrc, payload_type: PayloadType, hints: &StreamHints) -> Option<Route> {
     let index = match hints.mid {
         Some(mid) => sections.iter().position(|section| section.mid == mid)?,
         None => by_ssrc(sections, ssrc).or_else(|| by_payload_type(sections, payload_type))?,

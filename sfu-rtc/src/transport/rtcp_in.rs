@@ -90,8 +90,8 @@ impl PathState {
         }
     }
 
-    fn on_block(&mut self, now: Instant, block: &ReportBlock) {
-        if let Some(rtt) = self.rtt.on_block(now, block.last_sr, block.delay_since_last_sr) {
+    fn on_report_block(&mut self, now: Instant, block: &ReportBlock) {
+        if let Some(rtt) = self.rtt.on_report_block(now, block.last_sr, block.delay_since_last_sr) {
             self.estimator.on_rtt(now, rtt);
         }
     }
@@ -117,16 +117,16 @@ impl PathState {
 }
 
 impl Transport {
-    /// Heeds what concerns the path; the rest is for whoever gets the compound.
+    /// Handles what concerns the path; the rest of the compound is the caller's.
     pub(super) fn handle_rtcp(&mut self, now: Instant, compound: RtcpCompound<'_>) {
         let mut loss = LossSum::default();
         for packet in compound.packets() {
             match packet {
                 Ok(RtcpView::ReceiverReport(report)) => {
-                    report.blocks().for_each(|block| self.handle_block(now, &block, &mut loss));
+                    report.blocks().for_each(|block| self.handle_report_block(now, &block, &mut loss));
                 }
                 Ok(RtcpView::SenderReport(report)) => {
-                    report.blocks().for_each(|block| self.handle_block(now, &block, &mut loss));
+                    report.blocks().for_each(|block| self.handle_report_block(now, &block, &mut loss));
                 }
                 Ok(RtcpView::Twcc(feedback)) => self.path_state.on_transport_feedback(now, &feedback),
                 Ok(RtcpView::Remb(remb)) => self.path_state.estimator.on_remb(now, remb.bitrate),
@@ -135,11 +135,11 @@ impl Transport {
             }
         }
         self.path_state.on_loss(now, &loss);
-        self.follow_estimate();
+        self.apply_estimate();
     }
 
-    fn handle_block(&mut self, now: Instant, block: &ReportBlock, loss: &mut LossSum) {
-        self.path_state.on_block(now, block);
+    fn handle_report_block(&mut self, now: Instant, block: &ReportBlock, loss: &mut LossSum) {
+        self.path_state.on_report_block(now, block);
         let Some(sender) = self.sender_of(block.ssrc) else { return };
         let expected = sender.on_report(block);
         loss.expected += expected;
@@ -176,7 +176,7 @@ impl RttMeter {
 
     /// The peer refers to our report `last_sr`, which it held for `delay` (units of 1/65536 s). The new measurement,
     /// if it is one.
-    pub(super) fn on_block(&mut self, now: Instant, last_sr: u32, delay: u32) -> Option<Duration> {
+    pub(super) fn on_report_block(&mut self, now: Instant, last_sr: u32, delay: u32) -> Option<Duration> {
         let (_, left) = self.sent.iter().find(|(middle, _)| last_sr != 0 && *middle == last_sr)?;
         let held = Duration::from_nanos((u64::from(delay) * 1_000_000_000) >> 16);
         let rtt = now.saturating_since(*left).checked_sub(held)?;
@@ -209,10 +209,13 @@ mod tests {
         let mut meter = RttMeter::default();
         let ntp = NtpTime::from_unix(Duration::from_secs(1_000));
         meter.on_report_sent(Instant::from_millis(100), ntp);
-        assert_eq!(meter.on_block(Instant::from_millis(400), ntp.middle(), 1 << 14), Some(Duration::from_millis(50)));
-        assert_eq!(meter.on_block(Instant::from_millis(400), 77, 0), None, "not ours");
         assert_eq!(
-            meter.on_block(Instant::from_millis(400), ntp.middle(), 1 << 20),
+            meter.on_report_block(Instant::from_millis(400), ntp.middle(), 1 << 14),
+            Some(Duration::from_millis(50))
+        );
+        assert_eq!(meter.on_report_block(Instant::from_millis(400), 77, 0), None, "not ours");
+        assert_eq!(
+            meter.on_report_block(Instant::from_millis(400), ntp.middle(), 1 << 20),
             None,
             "held longer than it was away"
         );

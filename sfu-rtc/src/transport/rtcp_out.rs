@@ -1,6 +1,6 @@
 //! RTCP that we send: what waits, and how it is put together (RFC 3550 section 6.1, RFC 5506).
 //!
-//! Reports make a compound packet: sender reports, receiver report, names, then feedback. Feedback alone leaves as
+//! Reports make a compound packet: sender reports, receiver report, SDES, then feedback. Feedback alone leaves as
 //! a reduced-size packet where that was negotiated (a=rtcp-rsize), else behind an empty report and a name.
 
 use super::Transport;
@@ -19,17 +19,17 @@ impl Transport {
         let (Some(pair), Some(sender)) = (source, self.senders.get(section)) else { return };
         if sender.packets > 0 {
             let (packets, octets) = (sender.packets, sender.octets);
-            self.rtcp.sender_report(SenderInfo { ssrc: pair.media, ntp, rtp, packets, octets });
+            self.rtcp.push_sender_report(SenderInfo { ssrc: pair.media, ntp, rtp, packets, octets });
         }
     }
 
     /// Queues feedback on what arrived, if it is due.
-    pub(super) fn report_arrivals(&mut self, now: Instant) {
+    pub(super) fn push_arrivals(&mut self, now: Instant) {
         let Self { arrivals, rtcp, feedback_count, media_source, .. } = self;
         arrivals.report(now, |base_seq, arrivals| {
             let (sender, media, fb_count) = (rtcp.sender(), *media_source, *feedback_count);
             *feedback_count = feedback_count.wrapping_add(1);
-            rtcp.transport_feedback(&TwccFeedback { sender, media, base_seq, fb_count, arrivals })
+            rtcp.push_transport_feedback(&TwccFeedback { sender, media, base_seq, fb_count, arrivals })
         });
     }
 
@@ -57,7 +57,7 @@ impl Transport {
     }
 }
 
-/// Whom our RTCP is from, beside the sources that send media.
+/// Sender of our RTCP where no media is sent, and the name of all our sources.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RtcpSource {
     /// A random number (RFC 3550 section 8.1), used where no media is sent.
@@ -81,9 +81,9 @@ pub struct RtcpQueue {
     feedback: Vec<u8>,
     /// Where in `feedback` each ends.
     ends: Vec<usize>,
-    /// The datagram in the making, and the names that belong into it.
+    /// The datagram being put together, and the SDES packets that belong into it.
     datagram: Vec<u8>,
-    names: Vec<u8>,
+    sdes: Vec<u8>,
     stats: RtcpQueueStats,
 }
 
@@ -123,7 +123,7 @@ impl RtcpQueue {
             feedback: Vec::new(),
             ends: Vec::new(),
             datagram: Vec::new(),
-            names: Vec::new(),
+            sdes: Vec::new(),
             stats: RtcpQueueStats::default(),
         }
     }
@@ -131,7 +131,7 @@ impl RtcpQueue {
     /// Asks for packets of `media` again (RFC 4585 section 6.2.1). `seqs` in ascending order, wrap-around apart.
     pub fn nack(&mut self, media: Ssrc, seqs: &[u16]) {
         for part in seqs.chunks(MAX_NACKED) {
-            let added = self.add(|sender, out| {
+            let added = self.push_feedback(|sender, out| {
                 rtcp::write_nack(out, sender, media, part);
             });
             if added {
@@ -142,19 +142,19 @@ impl RtcpQueue {
 
     /// Asks for a keyframe of `media` (RFC 4585 section 6.3.1).
     pub fn pli(&mut self, media: Ssrc) {
-        let added = self.add(|sender, out| rtcp::write_pli(out, sender, media));
+        let added = self.push_feedback(|sender, out| rtcp::write_pli(out, sender, media));
         self.stats.keyframe_requests += u64::from(added);
     }
 
     /// Asks for a keyframe of `media` (RFC 5104 section 4.3.1); `seq` counts the requests.
     pub fn fir(&mut self, media: Ssrc, seq: u8) {
-        let added = self.add(|sender, out| rtcp::write_fir(out, sender, media, seq));
+        let added = self.push_feedback(|sender, out| rtcp::write_fir(out, sender, media, seq));
         self.stats.keyframe_requests += u64::from(added);
     }
 
     /// Caps what the peer sends on `media` in total.
     pub fn remb(&mut self, bitrate: Bitrate, media: &[Ssrc]) {
-        self.add(|sender, out| rtcp::write_remb(out, sender, bitrate, media));
+        self.push_feedback(|sender, out| rtcp::write_remb(out, sender, bitrate, media));
     }
 
     /// Reports on a stream that the peer sends.
@@ -178,7 +178,7 @@ impl RtcpQueue {
 
     /// What was negotiated: our first source of media, which sends the feedback too; the sources that the peer announced;
     /// and whether feedback may leave without a report.
-    pub(super) fn negotiated(&mut self, first: Option<Ssrc>, theirs: impl Fn(Ssrc) -> bool, reduced_size: bool) {
+    pub(super) fn on_negotiated(&mut self, first: Option<Ssrc>, theirs: impl Fn(Ssrc) -> bool, reduced_size: bool) {
         // A peer that takes our number keeps it (RFC 3550 section 8.2).
         while theirs(self.own.ssrc) {
             self.own.ssrc.0 = self.own.ssrc.0.wrapping_add(OTHER_SOURCE);
@@ -187,7 +187,7 @@ impl RtcpQueue {
         self.reduced_size = reduced_size;
     }
 
-    pub(super) fn sender_report(&mut self, info: SenderInfo) {
+    pub(super) fn push_sender_report(&mut self, info: SenderInfo) {
         if self.sender_reports.len() < MAX_REPORTS {
             self.sender_reports.push(info);
         } else {
@@ -201,9 +201,9 @@ impl RtcpQueue {
     }
 
     /// How many of the arrivals one feedback packet covers.
-    pub(super) fn transport_feedback(&mut self, feedback: &TwccFeedback<'_>) -> usize {
+    pub(super) fn push_transport_feedback(&mut self, feedback: &TwccFeedback<'_>) -> usize {
         let mut covered = 0;
-        self.add(|_, out| covered = rtcp::write_twcc(out, feedback));
+        self.push_feedback(|_, out| covered = rtcp::write_twcc(out, feedback));
         covered
     }
 
@@ -216,17 +216,17 @@ impl RtcpQueue {
     pub(super) fn flush(&mut self, max: usize, emit: impl FnMut(&[u8])) {
         // All sources of one peer have one name (RFC 3550 section 6.5.1).
         let name = self.own.cname.as_str();
-        let mut out = Datagrams { max, datagram: &mut self.datagram, names: &mut self.names, emit };
+        let mut out = Datagrams { max, datagram: &mut self.datagram, sdes: &mut self.sdes, emit };
         for info in self.sender_reports.drain(..) {
             out.make_room(REPORT_BYTES + name.len());
             rtcp::write_sender_report(out.datagram, &info, &[]);
-            rtcp::write_sdes_cname(out.names, info.ssrc, name);
+            rtcp::write_sdes_cname(out.sdes, info.ssrc, name);
         }
         for blocks in self.blocks.chunks(MAX_BLOCKS) {
             out.make_room(REPORT_BYTES + name.len() + blocks.len() * BLOCK_BYTES);
             rtcp::write_receiver_report(out.datagram, self.sender, blocks);
-            if out.names.is_empty() {
-                rtcp::write_sdes_cname(out.names, self.sender, name);
+            if out.sdes.is_empty() {
+                rtcp::write_sdes_cname(out.sdes, self.sender, name);
             }
         }
         self.blocks.clear();
@@ -246,7 +246,7 @@ impl RtcpQueue {
     }
 
     /// Appends one feedback packet, unless the queue is full.
-    fn add(&mut self, write: impl FnOnce(Ssrc, &mut Vec<u8>)) -> bool {
+    fn push_feedback(&mut self, write: impl FnOnce(Ssrc, &mut Vec<u8>)) -> bool {
         if self.feedback.len() >= self.max_bytes {
             self.stats.overflowed += 1;
             return false;
@@ -261,20 +261,20 @@ impl RtcpQueue {
 struct Datagrams<'q, F> {
     max: usize,
     datagram: &'q mut Vec<u8>,
-    names: &'q mut Vec<u8>,
+    sdes: &'q mut Vec<u8>,
     emit: F,
 }
 
 impl<F: FnMut(&[u8])> Datagrams<'_, F> {
     fn make_room(&mut self, bytes: usize) {
-        if self.datagram.len() + self.names.len() + bytes > self.max {
+        if self.datagram.len() + self.sdes.len() + bytes > self.max {
             self.emit();
         }
     }
 
-    /// Names follow the reports that they belong to.
+    /// SDES packets follow the reports that they belong to.
     fn end_reports(&mut self) {
-        self.datagram.append(self.names);
+        self.datagram.append(self.sdes);
     }
 
     fn emit(&mut self) {

@@ -68,9 +68,9 @@ pub enum Handover {
     Queued,
 }
 
-/// A packet that waits.
+/// A packet in the pacer's queue.
 #[derive(Clone, Debug)]
-pub(super) struct Waiting {
+pub(super) struct QueuedPacket {
     pub(super) packet: Packet,
     pub(super) out: RtpOut,
 }
@@ -143,7 +143,7 @@ impl Transport {
             return Err(DropReason::NotConnected);
         }
         let (class, size) = (out.class, size_of(packet, &out));
-        self.pacer.push(class, size, Waiting { packet: Packet::clone(packet), out })?;
+        self.pacer.push(class, size, QueuedPacket { packet: Packet::clone(packet), out })?;
         Ok(Handover::Queued)
     }
 
@@ -164,7 +164,7 @@ impl Transport {
         }
     }
 
-    fn seal_and_count(&mut self, now: Instant, path: NetworkPath, waiting: &Waiting, batch: &mut TransmitBatch) {
+    fn seal_and_count(&mut self, now: Instant, path: NetworkPath, waiting: &QueuedPacket, batch: &mut TransmitBatch) {
         match self.seal(now, path, (&waiting.packet, &waiting.out), batch) {
             Ok(()) => self.count(&waiting.packet, &waiting.out),
             Err(reason) => self.drop_packet(reason),

@@ -180,7 +180,7 @@ fn the_latest_nomination_wins_over_udp_and_tcp() {
         assert_eq!(agent.selected(), Some(path));
     }
     visit(&mut agent, seconds(1), &tcp(4), &nomination());
-    agent.path_closed(seconds(1), &tcp(4));
+    agent.on_path_closed(seconds(1), &tcp(4));
     assert!(!agent.is_known(&tcp(4)));
     assert!(agent.selected().is_some_and(|path| path != tcp(4)), "another path takes over");
 }
@@ -448,7 +448,7 @@ fn error_of(agent: &mut IceAgent, check: &[u8]) -> Option<u16> {
 }
 
 #[test]
-fn a_peer_in_the_wrong_role_is_told() {
+fn a_peer_in_the_wrong_role_gets_a_role_conflict() {
     let check = StunWriter::new(StunClass::Request, &TRANSACTION).username("aLOCAL", "REMO");
     let check = check.role(IceRole::Controlled(9)).finish(&StunKey::new(&local().pwd));
     assert_eq!(error_of(&mut agent(), &check), Some(487));
@@ -519,7 +519,7 @@ proptest! {
             match step {
                 0 => drop(agent.handle_stun(seconds(now), &udp(port), &check())),
                 1 => drop(visit(&mut agent, seconds(now), &udp(port), &nomination())),
-                2 => agent.path_closed(seconds(now), &udp(port)),
+                2 => agent.on_path_closed(seconds(now), &udp(port)),
                 3 => {
                     if let Some(known) = agent.on_datagram(&udp(port), 100) {
                         agent.on_authentic(seconds(now), known);
@@ -535,7 +535,7 @@ proptest! {
             told = follow(&mut agent, told);
             prop_assert_eq!(told.is_some(), agent.selected().is_some());
         }
-        while agent.settles.is_some() {
+        while agent.change_due.is_some() {
             now += 1;
             agent.handle_timeout(seconds(now));
             told = follow(&mut agent, told);

@@ -81,7 +81,7 @@ fn nothing_may_follow_the_fingerprint() {
 }
 
 #[test]
-fn other_methods_are_not_ours() {
+fn other_stun_methods_are_refused() {
     let mut allocate = REQUEST.to_vec();
     allocate[1] = 3;
     assert!(StunMessage::parse(&allocate).is_none());

@@ -4,7 +4,7 @@
 //! |V|   level     |   0 is the loudest, 127 silence
 //! ```
 
-/// Loudness of a packet's sound.
+/// Loudness of a packet's audio.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AudioLevel {
     /// Whether the encoder believes that somebody speaks.

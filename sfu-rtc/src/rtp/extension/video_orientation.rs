@@ -4,7 +4,7 @@
 //! |0|0|0|0|C|F|R|R|   C back camera, F flipped, R quarter turns
 //! ```
 
-/// How a picture must be turned to be shown upright.
+/// How a frame must be turned to be shown upright.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct VideoOrientation {
     /// Taken by the camera that looks away from its user.

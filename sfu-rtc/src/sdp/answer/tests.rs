@@ -190,15 +190,15 @@ fn simulcast_and_slots_of_both_browsers() {
         let directions: Vec<_> = answer.sections.iter().map(|section| section.direction).collect();
         use Direction::{Receive, Send};
         assert_eq!(directions, [Receive, Receive, Send, Send, Send], "{name}");
-        let [sound, picture, slot, _, video_slot] = answer.sections.as_slice() else { panic!("five sections") };
-        assert_eq!(rids(picture), ["q", "h", "f"]);
-        assert_eq!(picture.formats[0].codec, Codec::Vp8);
-        assert!(picture.formats.iter().all(|format| format.rtx.is_some()) && picture.nack);
-        assert!(picture.local_ssrcs.is_none() && sound.rids.is_empty());
-        assert!(picture.extensions.id(ExtensionKind::Rid).is_some());
-        assert!(picture.extensions.id(ExtensionKind::DependencyDescriptor).is_some());
-        assert!(sound.extensions.id(ExtensionKind::AudioLevel).is_some());
-        assert!(slot.local_ssrcs.unwrap().rtx.is_none(), "sound has no retransmission");
+        let [audio, video, slot, _, video_slot] = answer.sections.as_slice() else { panic!("five sections") };
+        assert_eq!(rids(video), ["q", "h", "f"]);
+        assert_eq!(video.formats[0].codec, Codec::Vp8);
+        assert!(video.formats.iter().all(|format| format.rtx.is_some()) && video.nack);
+        assert!(video.local_ssrcs.is_none() && audio.rids.is_empty());
+        assert!(video.extensions.id(ExtensionKind::Rid).is_some());
+        assert!(video.extensions.id(ExtensionKind::DependencyDescriptor).is_some());
+        assert!(audio.extensions.id(ExtensionKind::AudioLevel).is_some());
+        assert!(slot.local_ssrcs.unwrap().rtx.is_none(), "audio has no retransmission");
         assert!(video_slot.local_ssrcs.unwrap().rtx.is_some());
         for kind in [ExtensionKind::Rid, ExtensionKind::RepairedRid, ExtensionKind::VideoLayersAllocation] {
             assert_eq!(video_slot.extensions.id(kind), None);
@@ -206,7 +206,7 @@ fn simulcast_and_slots_of_both_browsers() {
         assert_eq!(video_slot.extensions.id(ExtensionKind::AbsSendTime), None, "transport-cc takes its place");
         assert!(video_slot.extensions.id(ExtensionKind::TransportCc).is_some());
         assert!(video_slot.extensions.id(ExtensionKind::PlayoutDelay).is_some());
-        assert_eq!(offer.media[0].stream, offer.media[1].stream, "sound and picture of one camera");
+        assert_eq!(offer.media[0].stream, offer.media[1].stream, "audio and video of one camera");
         assert!(offer.media[0].stream.is_some());
         assert!(answer.sdp.contains("a=simulcast:recv q;h;f\r\n") && answer.sdp.contains("a=rid:h recv\r\n"));
         assert!(answer.sdp.contains("rtx-time=200"));
@@ -217,12 +217,12 @@ fn simulcast_and_slots_of_both_browsers() {
 #[test]
 fn firefox_limits_directions_of_extensions() {
     let (_, answer) = Session::new().fixture("firefox-simulcast");
-    let picture = &answer.sections[1];
-    assert_eq!(picture.extensions.id(ExtensionKind::PlayoutDelay), None, "offered as recvonly on what it sends");
+    let video = &answer.sections[1];
+    assert_eq!(video.extensions.id(ExtensionKind::PlayoutDelay), None, "offered as recvonly on what it sends");
     let line = "a=extmap:9/recvonly urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n";
     assert_eq!(answer.sdp.matches(line).count(), 1);
-    assert_eq!(picture.remote_ssrcs.len(), 3);
-    assert!(picture.remote_ssrcs.iter().all(|source| source.ssrcs.rtx.is_some() && source.rid.is_none()));
+    assert_eq!(video.remote_ssrcs.len(), 3);
+    assert!(video.remote_ssrcs.iter().all(|source| source.ssrcs.rtx.is_some() && source.rid.is_none()));
 }
 
 #[test]
@@ -331,17 +331,17 @@ fn data_channels_are_declined_wherever_they_stand() {
 fn programs_that_announce_sources_and_no_extensions() {
     for (name, payload_type, ssrc) in [("obs", 96, 2_271_560_482), ("ffmpeg", 106, 1_090_286_453)] {
         let (_, answer) = Session::new().fixture(name);
-        let picture = &answer.sections[1];
-        assert_eq!(picture.direction, Direction::Receive);
+        let video = &answer.sections[1];
+        assert_eq!(video.direction, Direction::Receive);
         let ssrcs = SsrcPair { media: Ssrc(ssrc), rtx: None };
-        assert_eq!(picture.remote_ssrcs, [RemoteSource { ssrcs, rid: None }]);
-        let format = &picture.formats[0];
+        assert_eq!(video.remote_ssrcs, [RemoteSource { ssrcs, rid: None }]);
+        let format = &video.formats[0];
         assert_eq!((format.payload_type, format.codec, format.rtx), (PayloadType(payload_type), Codec::H264, None));
-        assert_eq!(picture.extensions, ExtensionMap::default());
-        assert_eq!(picture.nack, name == "obs");
+        assert_eq!(video.extensions, ExtensionMap::default());
+        assert_eq!(video.nack, name == "obs");
     }
     let (_, obs) = Session::new().fixture("obs");
-    assert!(obs.sdp.contains("maxaveragebitrate=96000;stereo=1"), "sound stays stereo");
+    assert!(obs.sdp.contains("maxaveragebitrate=96000;stereo=1"), "audio stays stereo");
 }
 
 #[test]
@@ -508,10 +508,10 @@ fn what_others_send_is_taken() {
     let (_, unnamed) = answered(&good.replace("a=group:BUNDLE 0\r\n", "").replace("a=mid:0\r\n", ""));
     assert_eq!(unnamed.sections[0].direction, Direction::Receive);
     assert!(!unnamed.sdp.contains("a=mid") && !unnamed.sdp.contains("BUNDLE"), "{}", unnamed.sdp);
-    let sound = "m=audio 9 UDP/TLS/RTP/SAVPF 97\r\na=mid:1\r\na=rtpmap:97 opus/48000\r\n";
-    let (_, mono) = answered(&offer_with("", sound).replace("BUNDLE 0", "BUNDLE 0 1"));
+    let audio = "m=audio 9 UDP/TLS/RTP/SAVPF 97\r\na=mid:1\r\na=rtpmap:97 opus/48000\r\n";
+    let (_, mono) = answered(&offer_with("", audio).replace("BUNDLE 0", "BUNDLE 0 1"));
     assert!(mono.sdp.contains("a=rtpmap:97 opus/48000/2\r\n"));
-    let bundled = sound.replace("m=audio 9", "m=audio 0").replace("a=mid:1", "a=bundle-only\r\na=mid:1");
+    let bundled = audio.replace("m=audio 9", "m=audio 0").replace("a=mid:1", "a=bundle-only\r\na=mid:1");
     let (_, bundled) = answered(&offer_with("", &bundled).replace("BUNDLE 0", "BUNDLE 0 1"));
     assert!(bundled.sdp.contains("m=audio 9 "));
     let spread = "a=rtpmap:99 H264/90000\r\na=fmtp:99 profile-level-id=42e01f;\r\na=fmtp:99 packetization-mode=1\r\n";
@@ -523,8 +523,8 @@ fn what_others_send_is_taken() {
 /// One section that cannot be used says why; where none can, that is the answer.
 #[test]
 fn a_section_that_cannot_be_used_says_why() {
-    let sound = "m=audio 9 UDP/TLS/RTP/SAVPF 8\r\na=mid:1\r\na=rtpmap:8 PCMA/8000\r\n";
-    let both = offer_with("", sound).replace("BUNDLE 0", "BUNDLE 0 1");
+    let audio = "m=audio 9 UDP/TLS/RTP/SAVPF 8\r\na=mid:1\r\na=rtpmap:8 PCMA/8000\r\n";
+    let both = offer_with("", audio).replace("BUNDLE 0", "BUNDLE 0 1");
     let (_, answer) = Session::new().answer(&both).unwrap();
     let why = "none of its formats is one that this server forwards";
     assert_eq!(answer.refused, [(1, why)]);

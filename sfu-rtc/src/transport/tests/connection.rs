@@ -4,7 +4,7 @@ use super::*;
 use crate::dtls::DtlsRole;
 
 #[test]
-fn connects_and_says_so_once() {
+fn connecting_is_reported_once() {
     let mut pair = Pair::new();
     assert!(pair.check());
     assert_eq!(pair.events(), [TransportEvent::Reached]);
@@ -82,7 +82,7 @@ fn a_restart_keeps_the_call() {
 }
 
 #[test]
-fn close_says_goodbye() {
+fn close_reaches_the_peer() {
     let mut pair = Pair::connected();
     pair.events();
     pair.server.close(pair.now);
@@ -93,7 +93,7 @@ fn close_says_goodbye() {
 }
 
 #[test]
-fn the_peers_goodbye_ends_it() {
+fn the_peers_close_ends_it() {
     let mut pair = Pair::connected();
     pair.events();
     pair.client.dtls.close();
@@ -113,7 +113,7 @@ fn without_a_check_it_ends() {
 }
 
 #[test]
-fn who_is_reached_has_more_time_for_the_handshake() {
+fn a_peer_that_was_reached_has_more_time_for_the_handshake() {
     let mut pair = Pair::new();
     pair.check();
     for _ in 0..10 {

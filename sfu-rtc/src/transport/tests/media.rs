@@ -150,7 +150,7 @@ fn the_mid_stops_when_the_peer_reports() {
 }
 
 #[test]
-fn packets_of_one_subscriber_make_one_train() {
+fn packets_of_one_subscriber_make_one_entry() {
     let mut pair = Pair::connected();
     for seq in 0..100 {
         let out = pair.out(seq);
