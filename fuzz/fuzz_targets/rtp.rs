@@ -3,8 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sfu_rtc::net::DatagramKind;
-use sfu_rtc::rtp::extension::sdes;
-use sfu_rtc::rtp::extension::video_layers_allocation::VideoLayersAllocation;
+use sfu_rtc::rtp::extension::{parse_mid, parse_rid, parse_transport_cc};
 use sfu_rtc::rtp::{HeaderWriter, RtpHeader, RtpView, SealedHeader};
 
 fuzz_target!(|data: &[u8]| {
@@ -16,7 +15,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(view.header_len() + view.payload().len() + view.padding_len(), data.len());
 
     for (_, value) in view.extensions() {
-        let _ = (sdes::mid(value), sdes::rid(value), VideoLayersAllocation::parse(value));
+        let _ = (parse_mid(value), parse_rid(value), parse_transport_cc(value));
     }
     write_again(&view);
 });

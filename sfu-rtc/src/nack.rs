@@ -121,16 +121,6 @@ impl NackGenerator {
         (self.next_due != Instant::NEVER).then_some(self.next_due)
     }
 
-    /// Gives up what is missing before `seq`, such as all before a keyframe.
-    pub fn forget_before(&mut self, seq: SeqNo) {
-        let keep_from = self.missing.partition_point(|m| m.seq < seq);
-        self.given_up += keep_from as u64;
-        self.missing.drain(..keep_from);
-        if self.missing.is_empty() {
-            self.next_due = Instant::NEVER;
-        }
-    }
-
     /// Highest sequence number received.
     pub fn highest(&self) -> Option<SeqNo> {
         self.highest
@@ -223,16 +213,6 @@ mod tests {
         assert_eq!(nack.on_packet(ms(1), SeqNo(20_000)), Arrival::Jump);
         assert!(due(&mut nack, 100).is_empty());
         assert_eq!(nack.on_packet(ms(2), SeqNo(20_002)), Arrival::Gap(1));
-    }
-
-    #[test]
-    fn a_keyframe_makes_what_lies_before_it_useless() {
-        let mut nack = generator();
-        nack.on_packet(ms(0), SeqNo(1));
-        nack.on_packet(ms(0), SeqNo(4));
-        nack.on_packet(ms(0), SeqNo(7));
-        nack.forget_before(SeqNo(4));
-        assert_eq!(due(&mut nack, 100), [5, 6]);
     }
 
     proptest! {

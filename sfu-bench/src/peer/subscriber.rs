@@ -10,7 +10,7 @@ use sfu_rtc::media::Codec;
 use sfu_rtc::nack::NackGenerator;
 use sfu_rtc::rtcp::{self, RtcpView, TwccFeedback, write_nack, write_pli, write_receiver_report, write_twcc};
 use sfu_rtc::rtp::RtpView;
-use sfu_rtc::rtp::extension::transport_cc;
+use sfu_rtc::rtp::extension::parse_transport_cc;
 use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::twcc::{ArrivalConfig, ArrivalRecorder};
 
@@ -94,7 +94,7 @@ impl Subscriber {
     pub fn handle_rtp(&mut self, now: Instant, packet: &[u8], seq: SeqNo, out: &mut Measured) {
         let Ok(view) = RtpView::parse(packet) else { return };
         if let Some(value) = self.expected.transport_cc.and_then(|id| view.extension(id))
-            && let Some(wire) = transport_cc::parse(value)
+            && let Some(wire) = parse_transport_cc(value)
         {
             self.arrivals.on_packet(now, wire);
         }

@@ -9,7 +9,7 @@ use sfu_core::ids::PublicationId;
 use sfu_rtc::ids::SeqNo;
 use sfu_rtc::media::{MediaKind, MediaSection};
 use sfu_rtc::net::TransmitBatch;
-use sfu_rtc::rtp::extension::{ExtensionKind, ExtensionMap, transport_cc};
+use sfu_rtc::rtp::extension::{ExtensionKind, ExtensionMap};
 use sfu_rtc::time::{Duration, Instant};
 use support::World;
 use support::media::{Vp8Source, published, slot};
@@ -88,7 +88,7 @@ impl Room {
         let datagrams = self.source.packets(key, FRAME_PACKETS).into_iter().map(|mut packet| {
             packet.payload.resize(PAYLOAD, 0xab);
             self.transport_seq = self.transport_seq.next();
-            let transport_seq = transport_cc::to_bytes(self.transport_seq.wire());
+            let transport_seq = self.transport_seq.wire().to_be_bytes();
             client.seal(&packet.with(ExtensionKind::TransportCc, &transport_seq))
         });
         Frame { at: self.next, datagrams: datagrams.collect() }

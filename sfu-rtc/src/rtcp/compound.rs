@@ -1,9 +1,7 @@
 //! Compound packets (RFC 3550 section 6.1), reduced-size ones included (RFC 5506).
 
-use super::wire::{
-    self, BYE, EXTENDED_REPORT, PAYLOAD_FEEDBACK, RECEIVER_REPORT, SDES, SENDER_REPORT, TRANSPORT_FEEDBACK,
-};
-use super::{Bye, ExtendedReport, Fir, Nack, Pli, ReceiverReport, Remb, Sdes, SenderReport, TwccView};
+use super::wire::{self, PAYLOAD_FEEDBACK, RECEIVER_REPORT, SDES, SENDER_REPORT, TRANSPORT_FEEDBACK};
+use super::{Fir, Nack, Pli, ReceiverReport, Remb, Sdes, SenderReport, TwccView};
 use crate::drop_reason::DropReason;
 
 /// One RTCP packet.
@@ -15,8 +13,6 @@ pub enum RtcpView<'a> {
     ReceiverReport(ReceiverReport<'a>),
     /// Source description.
     Sdes(Sdes<'a>),
-    /// Goodbye.
-    Bye(Bye<'a>),
     /// Generic NACK.
     Nack(Nack<'a>),
     /// Picture loss indication.
@@ -27,8 +23,6 @@ pub enum RtcpView<'a> {
     Remb(Remb<'a>),
     /// Transport-wide congestion control feedback.
     Twcc(TwccView<'a>),
-    /// Extended report.
-    ExtendedReport(ExtendedReport<'a>),
     /// A type or format that we do not read.
     Other {
         /// Packet type.
@@ -44,8 +38,6 @@ impl<'a> RtcpView<'a> {
             (SENDER_REPORT, _) => Self::SenderReport(SenderReport::parse(count, body)?),
             (RECEIVER_REPORT, _) => Self::ReceiverReport(ReceiverReport::parse(count, body)?),
             (SDES, _) => Self::Sdes(Sdes::parse(count, body)?),
-            (BYE, _) => Self::Bye(Bye::parse(count, body)?),
-            (EXTENDED_REPORT, _) => Self::ExtendedReport(ExtendedReport::parse(body)?),
             (TRANSPORT_FEEDBACK, Nack::FORMAT) => Self::Nack(Nack::parse(body)?),
             (TRANSPORT_FEEDBACK, TwccView::FORMAT) => Self::Twcc(TwccView::parse(body)?),
             (PAYLOAD_FEEDBACK, Pli::FORMAT) => Self::Pli(Pli::parse(body)?),

@@ -9,9 +9,7 @@
 //! |V=2|P| count/FMT |      type     |    length in words - 1      |
 //! ```
 
-mod bye;
 mod compound;
-mod extended_report;
 mod fir;
 mod nack;
 mod pli;
@@ -23,9 +21,7 @@ mod sender_report;
 mod twcc;
 mod wire;
 
-pub use bye::{Bye, write_bye};
 pub use compound::{RtcpView, compound};
-pub use extended_report::{DlrrEntry, ExtendedReport, XrBlock};
 pub use fir::{Fir, write_fir};
 pub use nack::{Nack, write_nack};
 pub use pli::{Pli, write_pli};

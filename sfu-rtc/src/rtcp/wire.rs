@@ -5,10 +5,8 @@ use crate::ids::Ssrc;
 pub(super) const SENDER_REPORT: u8 = 200;
 pub(super) const RECEIVER_REPORT: u8 = 201;
 pub(super) const SDES: u8 = 202;
-pub(super) const BYE: u8 = 203;
 pub(super) const TRANSPORT_FEEDBACK: u8 = 205;
 pub(super) const PAYLOAD_FEEDBACK: u8 = 206;
-pub(super) const EXTENDED_REPORT: u8 = 207;
 
 /// The 16 bits at `at`.
 pub(super) fn u16_at(body: &[u8], at: usize) -> Option<u16> {

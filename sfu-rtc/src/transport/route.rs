@@ -9,7 +9,7 @@ use crate::media::{Direction, MediaSection, PayloadFormat, RemoteSource};
 use crate::packet::CarriedExtensions;
 use crate::prefetch::prefetch;
 use crate::rtp::RtpView;
-use crate::rtp::extension::{ExtensionKind, sdes, transport_cc};
+use crate::rtp::extension::{self, ExtensionKind};
 use crate::time::Instant;
 
 /// Kind by id. A bundled transport uses one id for one kind in all its sections (RFC 8843 section 9.1).
@@ -40,10 +40,10 @@ impl ExtensionIds {
             let Some(kind) = self.0[usize::from(id)] else { continue };
             let carried = &mut read.carried;
             match kind {
-                ExtensionKind::Mid => read.hints.mid = sdes::mid(value),
-                ExtensionKind::Rid => read.hints.rid = sdes::rid(value),
-                ExtensionKind::RepairedRid => read.hints.repaired_rid = sdes::rid(value),
-                ExtensionKind::TransportCc => read.transport_seq = transport_cc::parse(value),
+                ExtensionKind::Mid => read.hints.mid = extension::parse_mid(value),
+                ExtensionKind::Rid => read.hints.rid = extension::parse_rid(value),
+                ExtensionKind::RepairedRid => read.hints.repaired_rid = extension::parse_rid(value),
+                ExtensionKind::TransportCc => read.transport_seq = extension::parse_transport_cc(value),
                 ExtensionKind::AudioLevel => carried.audio_level = value.first().copied(),
                 ExtensionKind::VideoOrientation => carried.video_orientation = value.first().copied(),
                 ExtensionKind::PlayoutDelay => carried.playout_delay = value.first_chunk().copied(),

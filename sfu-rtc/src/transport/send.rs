@@ -12,9 +12,8 @@ use crate::pacer::PacketClass;
 use crate::packet::Packet;
 use crate::prefetch::prefetch;
 use crate::rtcp::ReportBlock;
-use crate::rtp::extension::abs_send_time::AbsSendTime;
-use crate::rtp::extension::{ExtensionKind, dependency_descriptor, transport_cc};
-use crate::rtp::{HeaderWriter, RtpHeader};
+use crate::rtp::extension::{ExtensionKind, abs_send_time, dependency_descriptor};
+use crate::rtp::{HeaderWriter, RtpHeader, write_padding};
 use crate::srtp::SrtpSender;
 use crate::time::Instant;
 use crate::units::DataSize;
@@ -91,8 +90,6 @@ fn size_of(packet: &Packet, out: &RtpOut) -> DataSize {
     DataSize::from_bytes((OVERHEAD + out.edit.prefix.len() + packet.payload().len()) as u64)
 }
 
-/// In the first byte of an RTP header (RFC 3550 section 5.1).
-const PADDING_BIT: u8 = 0x20;
 /// Longest dependency descriptor that is rewritten; one with a full template structure is below 100 bytes.
 const MAX_DESCRIPTOR: usize = 255;
 
@@ -245,9 +242,7 @@ fn seal_packet(buf: &mut Vec<u8>, header: &Header<'_>, sender: &mut SrtpSender) 
         return sender.seal_rtp_from(buf, start, header_len, rest, out.seq);
     }
     buf.extend_from_slice(rest);
-    buf.resize(buf.len() + usize::from(out.padding) - 1, 0);
-    buf.push(out.padding);
-    buf[start] |= PADDING_BIT;
+    write_padding(buf, out.padding);
     sender.seal_rtp(buf, start, header_len, out.seq)
 }
 
@@ -264,6 +259,9 @@ impl Header<'_> {
                 marker: out.marker,
             },
         );
+        if out.padding > 0 {
+            writer.padded();
+        }
         self.write_hop_by_hop(&mut writer);
         self.write_carried(&mut writer);
         writer.finish()
@@ -273,10 +271,10 @@ impl Header<'_> {
     fn write_hop_by_hop(&self, writer: &mut HeaderWriter<'_>) {
         let ids = &self.section.extensions;
         if let Some((id, seq)) = self.transport_seq {
-            writer.extension(id, &transport_cc::to_bytes(seq));
+            writer.extension(id, &seq.to_be_bytes());
         }
         if let Some(id) = ids.id(ExtensionKind::AbsSendTime) {
-            writer.extension(id, &AbsSendTime::from_instant(self.now).to_bytes());
+            writer.extension(id, &abs_send_time(self.now));
         }
         if self.with_mid
             && let Some(id) = ids.id(ExtensionKind::Mid)

@@ -1,14 +1,12 @@
-//! Header extensions (RFC 8285): which we know, and which id each has on a transport.
+//! Header extensions (RFC 8285): which we know, which id each has on a transport, and the values that we read or write.
+//! Values that only travel on from publisher to subscriber stay bytes, see [`CarriedExtensions`].
+//!
+//! [`CarriedExtensions`]: crate::packet::CarriedExtensions
 
-pub mod abs_capture_time;
-pub mod abs_send_time;
-pub mod audio_level;
 pub mod dependency_descriptor;
-pub mod playout_delay;
-pub mod sdes;
-pub mod transport_cc;
-pub mod video_layers_allocation;
-pub mod video_orientation;
+
+use crate::ids::{Mid, Rid};
+use crate::time::Instant;
 
 /// A header extension that we understand or carry on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -108,6 +106,36 @@ impl ExtensionMap {
     pub fn iter(&self) -> impl Iterator<Item = (ExtensionKind, u8)> + '_ {
         ExtensionKind::ALL.into_iter().filter_map(|kind| Some((kind, self.id(kind)?)))
     }
+}
+
+/// A media section's identification (RFC 8843 section 15): the text alone (RFC 7941). Some senders end it with zero
+/// bytes.
+pub fn parse_mid(value: &[u8]) -> Option<Mid> {
+    Mid::from_bytes(until_zero(value))
+}
+
+/// A stream's identification, its own or that of the stream that it repairs (RFC 8852 section 3).
+pub fn parse_rid(value: &[u8]) -> Option<Rid> {
+    Rid::from_bytes(until_zero(value))
+}
+
+fn until_zero(value: &[u8]) -> &[u8] {
+    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
+    &value[..end]
+}
+
+/// Transport-wide sequence number (draft-holmer-rmcat-transport-wide-cc-extensions-01 section 2): the first two bytes;
+/// the second version of the extension puts a request behind them.
+pub fn parse_transport_cc(value: &[u8]) -> Option<u16> {
+    value.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
+}
+
+/// Absolute send time of a packet that leaves at `at`: 24 bits in units of 1/2^18 s, which wrap every 64 s.
+pub fn abs_send_time(at: Instant) -> [u8; 3] {
+    const FRACTION_BITS: u32 = 18;
+    let units = (u128::from(at.as_nanos()) << FRACTION_BITS) / 1_000_000_000;
+    let [_, a, b, c] = (units as u32).to_be_bytes(); // what is cut off are whole turns of 64 s
+    [a, b, c]
 }
 
 #[cfg(test)]
