@@ -6,8 +6,7 @@
 //! longer, but no request of its is lost. What is not answered is repeated, ever more rarely, as long as someone needs
 //! it.
 
-use sfu_rtc::spacing::Spacing;
-use sfu_rtc::time::{Duration, Instant};
+use sfu_rtc::time::{Duration, Instant, Spacing};
 
 /// Limits of keyframe requests.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -18,7 +18,6 @@ pub mod prefetch;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
-pub mod spacing;
 pub mod srtp;
 pub mod time;
 pub mod transport;

@@ -1,4 +1,4 @@
-//! Time as an argument: monotonic instants in nanoseconds, and wall-clock time for sender reports.
+//! Time as an argument: monotonic instants in nanoseconds, wall-clock time for sender reports, and a limit of rates.
 
 use std::ops::{Add, AddAssign, Sub};
 pub use std::time::Duration;
@@ -118,6 +118,26 @@ impl WallClock {
     /// NTP time at `now`.
     pub fn ntp(&self, now: Instant) -> NtpTime {
         NtpTime::from_unix(self.unix(now))
+    }
+}
+
+/// Limits how fast something may go on average, and how much of it at once: the generic cell rate algorithm (ITU-T I.371
+/// annex A). What is let through costs some time each, and no more than so much may be left to be paid.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Spacing {
+    /// When all that was let through is paid for.
+    paid: Instant,
+}
+
+impl Spacing {
+    /// When the next is let through: at `now`, or when no more than `ahead` is left to be paid.
+    pub fn next(&self, now: Instant, ahead: Duration) -> Instant {
+        now.max(self.paid - ahead)
+    }
+
+    /// One is let through at `at` that costs so much time.
+    pub fn count(&mut self, at: Instant, cost: Duration) {
+        self.paid = self.paid.max(at) + cost;
     }
 }
 

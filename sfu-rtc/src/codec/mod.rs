@@ -2,18 +2,91 @@
 
 pub mod av1;
 pub(crate) mod bits;
-mod facts;
 pub mod h264;
 pub mod h265;
 mod nal;
 pub mod opus;
-mod picture_id;
 pub mod red;
 pub mod vp8;
 pub mod vp9;
 
-pub use facts::{FrameFacts, frame_facts};
 pub use nal::{ParameterSetId, begins_keyframe, parameter_sets};
+
+use crate::drop_reason::DropReason;
+use crate::media::Codec;
+use crate::rtp::extension::dependency_descriptor::DependencyDescriptor;
+
+/// What one packet's payload header (or dependency descriptor) says of its frame, for any codec.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct FrameFacts {
+    /// First packet of a frame (for layered codecs: of a layer frame).
+    ///
+    /// Without a dependency descriptor, H.264, H.265 and AV1 tell it only by where a picture can begin; of a
+    /// keyframe's packets it is then the one that brings the parameter sets, which a receiver needs first.
+    pub start_of_frame: bool,
+    /// Last packet of a frame (for layered codecs: of a layer frame).
+    pub end_of_frame: bool,
+    /// Belongs to a frame from which decoding can begin. VP8 and AV1 payload headers tell it on the frame's first
+    /// packet only.
+    pub keyframe: bool,
+    /// Temporal layer, 0 the base.
+    pub temporal: u8,
+    /// Spatial layer, 0 the base.
+    pub spatial: u8,
+    /// From this frame on a receiver may begin to decode its temporal layer. Always so in the base layer.
+    pub switching_point: bool,
+    /// No other frame depends on this one.
+    pub discardable: bool,
+    /// VP8 or VP9 picture id, 15 bits.
+    pub picture_id: Option<u16>,
+    /// VP8 or VP9 index of the base-layer frame, 8 bits.
+    pub tl0_pic_idx: Option<u8>,
+    /// Frame number of the dependency descriptor, 16 bits.
+    pub frame_number: Option<u16>,
+    /// Width and height in pixels of the layer, where the packet tells: payload headers do on keyframes.
+    pub resolution: Option<(u16, u16)>,
+}
+
+/// What a packet says of its frame. The dependency descriptor, where there is one, is believed before the payload
+/// header; the payload header must be valid all the same, but for AV1, H.264 and H.265, which may be encrypted end to
+/// end.
+pub fn frame_facts(
+    codec: Codec,
+    payload: &[u8],
+    marker: bool,
+    descriptor: Option<&DependencyDescriptor>,
+) -> Result<FrameFacts, DropReason> {
+    let from_payload = match codec {
+        Codec::Opus => opus::frame_facts(payload),
+        Codec::OpusRed => red::primary(payload).and_then(|range| opus::frame_facts(&payload[range])),
+        Codec::Vp8 => vp8::frame_facts(payload, marker),
+        Codec::Vp9 => vp9::frame_facts(payload),
+        Codec::H264 => h264::frame_facts(payload, marker),
+        Codec::H265 => h265::frame_facts(payload, marker),
+        Codec::Av1 => av1::frame_facts(payload, marker),
+    };
+    let facts = from_payload.ok_or(DropReason::PayloadMalformed);
+    match descriptor {
+        None => facts,
+        Some(descriptor) if matches!(codec, Codec::Vp8 | Codec::Vp9) => Ok(described(descriptor, facts?)),
+        Some(descriptor) => Ok(described(descriptor, facts.unwrap_or_default())),
+    }
+}
+
+fn described(descriptor: &DependencyDescriptor, facts: FrameFacts) -> FrameFacts {
+    FrameFacts {
+        start_of_frame: descriptor.start_of_frame,
+        end_of_frame: descriptor.end_of_frame,
+        keyframe: descriptor.is_keyframe(),
+        temporal: descriptor.temporal,
+        spatial: descriptor.spatial,
+        switching_point: descriptor.temporal == 0 || descriptor.switching_point,
+        discardable: descriptor.is_discardable(),
+        frame_number: Some(descriptor.frame_number),
+        resolution: facts.resolution.or(descriptor.resolution),
+        ..facts
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@
 //! Frame header: P (bit 0; 0 on a keyframe), and on a keyframe after three bytes 9d 01 2a, width and height with two
 //! bits of scale above 14 of size, little-endian.
 
-use super::{FrameFacts, picture_id};
+use super::FrameFacts;
 use arrayvec::ArrayVec;
 
 /// A VP8 payload descriptor.
@@ -64,7 +64,7 @@ impl Descriptor {
         let flags = *payload.get(1)?;
         let mut at = 2;
         if flags & HAS_PICTURE_ID != 0 {
-            let (id, len) = picture_id::read(payload.get(at..)?)?;
+            let (id, len) = read_picture_id(payload.get(at..)?)?;
             self.picture_id = Some(id);
             at += len;
         }
@@ -125,7 +125,7 @@ pub fn patch(payload: &[u8], picture_id: u16, tl0_pic_idx: u8, out: &mut ArrayVe
     let mut replaced = 2;
     if flags & HAS_PICTURE_ID != 0 {
         let old_len = if rest[0] & 0x80 != 0 { 2 } else { 1 };
-        picture_id::write(picture_id & 0x7fff, old_len, out);
+        write_picture_id(picture_id & 0x7fff, old_len, out);
         replaced += old_len as u8;
     }
     if flags & HAS_TL0 != 0 {
@@ -133,6 +133,29 @@ pub fn patch(payload: &[u8], picture_id: u16, tl0_pic_idx: u8, out: &mut ArrayVe
         replaced += 1;
     }
     replaced
+}
+
+/// Picture ids of VP8 and VP9 are written alike: 7 bits, or 15 where this one is set.
+const WIDE_PICTURE_ID: u8 = 0x80;
+
+/// The picture id of VP8 or VP9 (RFC 7741 section 4.2, RFC 9628 section 4.2) that begins `bytes`, and how many bytes it
+/// takes.
+pub(super) fn read_picture_id(bytes: &[u8]) -> Option<(u16, usize)> {
+    let first = *bytes.first()?;
+    if first & WIDE_PICTURE_ID == 0 {
+        return Some((u16::from(first), 1));
+    }
+    Some((u16::from_be_bytes([first & !WIDE_PICTURE_ID, *bytes.get(1)?]), 2))
+}
+
+/// Writes `picture_id` as wide as `old_len` bytes, or wider where it does not fit.
+pub(super) fn write_picture_id(picture_id: u16, old_len: usize, out: &mut ArrayVec<u8, 16>) {
+    let [high, low] = picture_id.to_be_bytes();
+    if old_len == 1 && picture_id < 0x80 {
+        out.push(low);
+    } else {
+        out.extend([high | WIDE_PICTURE_ID, low]);
+    }
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@
 //! | N_S |Y|G|-|-|-|   V: scalability structure: sizes (16 + 16 bits each), then the pictures of a group
 //! ```
 
+use super::FrameFacts;
 use super::bits::BitReader;
-use super::{FrameFacts, picture_id};
+use super::vp8::{read_picture_id, write_picture_id};
 use arrayvec::ArrayVec;
 
 const HAS_PICTURE_ID: u8 = 0x80;
@@ -73,7 +74,7 @@ impl Descriptor {
             ..Self::default()
         };
         if has(HAS_PICTURE_ID) {
-            let (id, len) = picture_id::read(&payload[descriptor.len..])?;
+            let (id, len) = read_picture_id(&payload[descriptor.len..])?;
             descriptor.picture_id = Some(id);
             descriptor.len += len;
         }
@@ -207,7 +208,7 @@ pub fn patch(payload: &[u8], picture_id: u16, tl0_pic_idx: u8, out: &mut ArrayVe
     let mut replaced = 1;
     if has_picture_id {
         let old_len = if rest[0] & 0x80 != 0 { 2 } else { 1 };
-        picture_id::write(picture_id & 0x7fff, old_len, out);
+        write_picture_id(picture_id & 0x7fff, old_len, out);
         replaced += old_len;
     }
     if has_tl0 {

@@ -1,7 +1,6 @@
 //! One side of a DTLS association.
 
-use super::Fingerprint;
-use super::certificate::DtlsCertificate;
+use super::certificate::{DtlsCertificate, Fingerprint};
 use crate::drop_reason::DropReason;
 use crate::srtp::{KeyingMaterial, SrtpProfile};
 use crate::time::Instant;

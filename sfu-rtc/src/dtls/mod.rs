@@ -7,11 +7,9 @@
 
 mod certificate;
 mod endpoint;
-mod fingerprint;
 
-pub use certificate::DtlsCertificate;
+pub use certificate::{DtlsCertificate, Fingerprint};
 pub use endpoint::{DtlsClosed, DtlsEndpoint, DtlsFlight, DtlsOutput, DtlsRole};
-pub use fingerprint::Fingerprint;
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,7 @@
 //! The agent of one transport.
 
-use super::credentials::IceCredentials;
-use super::path::{Path, Proof};
-use super::secret::IceSecret;
-use super::seen::{Freshness, SeenChecks};
+use super::credentials::{IceCredentials, IceSecret};
+use super::path::{Freshness, Path, Proof, SeenChecks};
 use super::stun::{self, IceRole, StunClass, StunKey, StunMessage, StunWriter, TransactionId};
 use crate::drop_reason::DropReason;
 use crate::net::NetworkPath;

@@ -1,5 +1,8 @@
-//! User name fragment and password (RFC 8445 section 5.3).
+//! User name fragment and password (RFC 8445 section 5.3), and the secret from which the transaction ids of our own
+//! checks are derived.
 
+use super::stun::TransactionId;
+use aws_lc_rs::hmac;
 use std::fmt;
 
 /// ICE credentials of one side.
@@ -41,6 +44,52 @@ impl fmt::Debug for IceCredentials {
     }
 }
 
+/// Random bytes that no peer knows.
+///
+/// An answer to a check counts as proof that the peer receives where the check went. A peer knows both sides' passwords,
+/// so it could answer a check that it never got, in the name of another address, if it could guess its transaction id.
+#[derive(Clone)]
+pub struct IceSecret(hmac::Key);
+
+impl IceSecret {
+    /// Out of a random seed.
+    pub fn from_seed(seed: u64) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, &seed.to_be_bytes()))
+    }
+
+    /// A number that says nothing about the seed, for what peers may see.
+    pub fn public_seed(&self) -> u64 {
+        u64::from_be_bytes(self.derive(b"public"))
+    }
+
+    /// The secret of one transport.
+    pub fn for_transport(&self, local: &IceCredentials) -> Self {
+        let tag: [u8; 32] = self.derive(local.pwd.as_bytes());
+        Self(hmac::Key::new(hmac::HMAC_SHA256, &tag))
+    }
+
+    /// The transaction id of the check with this number, and a number from 0 to 255 to spread checks with.
+    pub(super) fn transaction(&self, number: u64) -> (TransactionId, u8) {
+        let bytes: [u8; 13] = self.derive(&number.to_be_bytes());
+        let mut transaction = [0; 12];
+        transaction.copy_from_slice(&bytes[..12]);
+        (transaction, bytes[12])
+    }
+
+    fn derive<const N: usize>(&self, label: &[u8]) -> [u8; N] {
+        let tag = hmac::sign(&self.0, label);
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(&tag.as_ref()[..N]);
+        bytes
+    }
+}
+
+impl fmt::Debug for IceSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IceSecret(…)")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +109,17 @@ mod tests {
     fn the_password_is_not_printed() {
         let credentials = IceCredentials { ufrag: "abcd".into(), pwd: "secret".into() };
         assert!(!format!("{credentials:?}").contains("secret"));
+    }
+
+    #[test]
+    fn every_transport_and_check_has_its_own_id() {
+        let transport = |pwd: &str| IceCredentials { ufrag: "a".into(), pwd: pwd.into() };
+        let secret = IceSecret::from_seed(1);
+        let [one, other] = ["one", "other"].map(|pwd| secret.for_transport(&transport(pwd)));
+        let ids = [one.transaction(0), one.transaction(1), other.transaction(0)].map(|(id, _)| id);
+        assert!(ids[0] != ids[1] && ids[0] != ids[2]);
+        assert_eq!(one.transaction(1), one.transaction(1));
+        assert_ne!(IceSecret::from_seed(2).public_seed(), secret.public_seed());
+        assert!(!format!("{secret:?}").contains("Key"));
     }
 }

@@ -4,12 +4,9 @@ mod agent;
 mod candidate;
 mod credentials;
 mod path;
-mod secret;
-mod seen;
 pub mod stun;
 
 pub use agent::{IceAgent, IceConfig, IceEvent, KnownPath, StunOutcome};
 pub use candidate::{Candidate, CandidateProtocol, UnusableCandidate};
-pub use credentials::{ICE_ENTROPY, IceCredentials, ice_char};
-pub use secret::IceSecret;
+pub use credentials::{ICE_ENTROPY, IceCredentials, IceSecret, ice_char};
 pub use stun::{is_answer, ufrag_of};

@@ -2,9 +2,8 @@
 
 use super::error::SdpError;
 use super::offer::{Offer, OfferedKind, OfferedMedia, Setup};
-use super::policy::MediaPolicy;
-use super::select::{self, Accepted};
-use super::simulcast::OfferedRid;
+use super::select::{self, Accepted, MediaPolicy};
+use super::streams::OfferedRid;
 use super::write;
 use crate::dtls::{DtlsRole, Fingerprint};
 use crate::ice::{Candidate, IceCredentials};

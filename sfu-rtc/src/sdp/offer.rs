@@ -2,8 +2,7 @@
 
 use super::error::SdpError;
 use super::lines::{Attribute, Description, MAX_SECTIONS, MediaPart, find};
-use super::simulcast::{self, OfferedRid};
-use super::sources;
+use super::streams::{self, OfferedRid};
 use crate::dtls::Fingerprint;
 use crate::ice::IceCredentials;
 use crate::ids::{Mid, PayloadType};
@@ -359,8 +358,8 @@ impl OfferedMedia {
             direction: direction.unwrap_or(OfferedDirection::SendRecv),
             formats: formats(part),
             extensions: extensions(part),
-            rids: simulcast::offered_rids(part),
-            ssrcs: sources::announced(part),
+            rids: streams::offered_rids(part),
+            ssrcs: streams::announced_sources(part),
             stream: stream.filter(|&stream| stream != "-").map(str::to_owned),
             // RFC 8858: nothing but one port is the same to us, who have no other.
             rtcp_mux: part.attribute("rtcp-mux").or_else(|| part.attribute("rtcp-mux-only")).is_some(),

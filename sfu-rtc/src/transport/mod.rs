@@ -12,8 +12,6 @@ mod route;
 mod rtcp_in;
 mod rtcp_out;
 mod send;
-#[cfg(test)]
-mod tests;
 
 pub use crate::pacer::PacketClass;
 pub use config::TransportConfig;
@@ -432,3 +430,6 @@ impl Transport {
         self.drops.count(reason);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,8 +13,7 @@ use crate::net::{DatagramKind, NetworkPath};
 use crate::packet::{CarriedExtensions, MAX_PACKET, PacketData};
 use crate::rtcp::{self, RtcpView};
 use crate::rtp::{RtpView, SealedHeader};
-use crate::spacing::Spacing;
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, Spacing};
 use crate::units::{Bitrate, DataSize};
 use std::ops::Range;
 
