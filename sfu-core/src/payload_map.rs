@@ -151,6 +151,8 @@ mod tests {
             format(104, Codec::H264, "packetization-mode=1;profile-level-id=42e01f"),
         ];
         assert_eq!(map(&publisher, subscriber).get(PayloadType(98)).map(|f| f.media), Some(PayloadType(104)));
+        let single_units = vec![format(102, Codec::H264, "profile-level-id=640c1f")];
+        assert!(map(&publisher, single_units).get(PayloadType(98)).is_none(), "it could not read them");
     }
 
     #[test]

@@ -27,11 +27,6 @@ impl SeqNo {
         self.0 as u16
     }
 
-    /// The rollover counter of SRTP (RFC 3711 section 3.3.1).
-    pub const fn roc(self) -> u32 {
-        (self.0 >> 16) as u32
-    }
-
     /// The number nearest to `self` whose low 16 bits are `wire`.
     pub const fn extend(self, wire: u16) -> Self {
         let distance = wire.wrapping_sub(self.0 as u16) as i16;

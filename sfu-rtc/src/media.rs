@@ -135,7 +135,7 @@ impl MediaSection {
     }
 
     /// The format of which this payload type carries the retransmissions.
-    pub fn format_of_rtx(&self, payload_type: PayloadType) -> Option<&PayloadFormat> {
+    pub(crate) fn format_of_rtx(&self, payload_type: PayloadType) -> Option<&PayloadFormat> {
         self.formats.iter().find(|format| format.rtx == Some(payload_type))
     }
 }

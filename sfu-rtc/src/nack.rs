@@ -47,7 +47,6 @@ pub struct NackGenerator {
     highest: Option<SeqNo>,
     /// In ascending order.
     missing: Vec<Missing>,
-    given_up: u64,
     /// Nothing is due before; [`Instant::NEVER`] where nothing is missing.
     next_due: Instant,
 }
@@ -70,7 +69,7 @@ pub enum Arrival {
 impl NackGenerator {
     /// Nothing received, nothing missing.
     pub fn new(config: NackConfig) -> Self {
-        Self { config, highest: None, missing: Vec::new(), given_up: 0, next_due: Instant::NEVER }
+        Self { config, highest: None, missing: Vec::new(), next_due: Instant::NEVER }
     }
 
     /// Records the arrival of `seq`, sent for the first time or again.
@@ -88,7 +87,8 @@ impl NackGenerator {
             return Arrival::InOrder;
         }
         if gap.saturating_add(self.missing.len()) > self.config.max_missing {
-            self.give_up_all(gap);
+            self.missing.clear();
+            self.next_due = Instant::NEVER;
             return Arrival::Jump;
         }
         let due = now + self.config.reorder_tolerance;
@@ -103,9 +103,7 @@ impl NackGenerator {
             return;
         }
         let (max_age, max_retries) = (self.config.max_age, self.config.max_retries);
-        let before = self.missing.len();
         self.missing.retain(|m| m.retries < max_retries && now - m.since < max_age);
-        self.given_up += (before - self.missing.len()) as u64;
         // A fifth over the round trip, so that an answer on its way is not asked for again.
         let interval = (rtt + rtt / 5).max(self.config.min_interval);
         for missing in self.missing.iter_mut().filter(|m| m.due <= now) {
@@ -131,11 +129,6 @@ impl NackGenerator {
         self.missing.len()
     }
 
-    /// How many packets were given up.
-    pub fn given_up(&self) -> u64 {
-        self.given_up
-    }
-
     fn on_late(&mut self, seq: SeqNo) -> Arrival {
         let Ok(at) = self.missing.binary_search_by_key(&seq, |m| m.seq) else { return Arrival::Old };
         self.missing.remove(at);
@@ -143,12 +136,6 @@ impl NackGenerator {
             self.next_due = Instant::NEVER;
         }
         Arrival::Recovered
-    }
-
-    fn give_up_all(&mut self, gap: usize) {
-        self.given_up += (self.missing.len() + gap) as u64;
-        self.missing.clear();
-        self.next_due = Instant::NEVER;
     }
 }
 
@@ -193,7 +180,7 @@ mod tests {
             nack.on_packet(ms(at), SeqNo(seq));
         }
         assert!(due(&mut nack, 100).is_empty());
-        assert_eq!((nack.poll_timeout(), nack.missing(), nack.given_up()), (None, 0, 0));
+        assert_eq!((nack.poll_timeout(), nack.missing()), (None, 0));
     }
 
     #[test]
@@ -202,7 +189,7 @@ mod tests {
         nack.on_packet(ms(0), SeqNo(1));
         nack.on_packet(ms(0), SeqNo(3));
         let asked: usize = (0..5_000).map(|at| due(&mut nack, at).len()).sum();
-        assert_eq!((asked, nack.missing(), nack.given_up(), nack.poll_timeout()), (10, 0, 1, None));
+        assert_eq!((asked, nack.missing(), nack.poll_timeout()), (10, 0, None));
         assert_eq!(nack.on_packet(ms(5_000), SeqNo(2)), Arrival::Old);
     }
 

@@ -126,7 +126,7 @@ impl<T> Pacer<T> {
     }
 
     /// The next audio packet.
-    pub fn pop_audio(&mut self, now: Instant) -> Option<T> {
+    pub(crate) fn pop_audio(&mut self, now: Instant) -> Option<T> {
         let audio = self.queues[PacketClass::Audio as usize].pop_front()?;
         Some(self.release(now, audio))
     }

@@ -11,7 +11,7 @@ use arrayvec::ArrayVec;
 use std::ops::Range;
 
 /// Most redundant blocks that we read; browsers send one or two.
-pub const MAX_REDUNDANT: usize = 8;
+pub(crate) const MAX_REDUNDANT: usize = 8;
 
 /// A redundant block.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -63,7 +63,7 @@ impl IceSecret {
     }
 
     /// The secret of one transport.
-    pub fn for_transport(&self, local: &IceCredentials) -> Self {
+    pub(crate) fn for_transport(&self, local: &IceCredentials) -> Self {
         let tag: [u8; 32] = self.derive(local.pwd.as_bytes());
         Self(hmac::Key::new(hmac::HMAC_SHA256, &tag))
     }

@@ -128,7 +128,7 @@ impl<'a> Fir<'a> {
 }
 
 /// Appends a full intra request for one source.
-pub fn write_fir(out: &mut Vec<u8>, sender: Ssrc, media: Ssrc, seq: u8) {
+pub(crate) fn write_fir(out: &mut Vec<u8>, sender: Ssrc, media: Ssrc, seq: u8) {
     write_packet(out, Fir::FORMAT, PAYLOAD_FEEDBACK, |out| {
         put_ssrc(out, sender);
         put_ssrc(out, Ssrc(0));

@@ -13,10 +13,11 @@ mod feedback;
 mod report;
 mod twcc;
 
-pub use feedback::{Fir, Nack, Pli, Remb, write_fir, write_nack, write_pli, write_remb};
+pub(crate) use feedback::write_fir;
+pub use feedback::{Fir, Nack, Pli, Remb, write_nack, write_pli, write_remb};
+pub(crate) use report::write_sdes_cname;
 pub use report::{
-    ReceiverReport, ReportBlock, Sdes, SenderInfo, SenderReport, write_receiver_report, write_sdes_cname,
-    write_sender_report,
+    ReceiverReport, ReportBlock, Sdes, SenderInfo, SenderReport, write_receiver_report, write_sender_report,
 };
 pub use twcc::{TwccFeedback, TwccView, write_twcc};
 

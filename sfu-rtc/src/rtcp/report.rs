@@ -226,7 +226,7 @@ impl<'a> Iterator for Chunks<'a> {
 }
 
 /// Appends a source description with one canonical name, cut to the 255 bytes that an item holds.
-pub fn write_sdes_cname(out: &mut Vec<u8>, ssrc: Ssrc, cname: &str) {
+pub(crate) fn write_sdes_cname(out: &mut Vec<u8>, ssrc: Ssrc, cname: &str) {
     let text = &cname.as_bytes()[..cname.len().min(255)];
     write_packet(out, 1, SDES, |out| {
         put_ssrc(out, ssrc);

@@ -113,7 +113,7 @@ impl<'a> RtpView<'a> {
     }
 
     /// Where the payload stands, padding left out.
-    pub fn payload_range(&self) -> Range<usize> {
+    pub(crate) fn payload_range(&self) -> Range<usize> {
         self.layout.header_len..self.buf.len() - self.padding_len
     }
 
@@ -123,7 +123,7 @@ impl<'a> RtpView<'a> {
     }
 
     /// Where the value of the header extension with this id stands.
-    pub fn extension_range(&self, id: u8) -> Option<Range<usize>> {
+    pub(crate) fn extension_range(&self, id: u8) -> Option<Range<usize>> {
         self.elements().find(|(found, _)| *found == id).map(|(_, range)| range)
     }
 

@@ -21,6 +21,6 @@ pub use answer::{Answer, AnswerParams, answer};
 pub use error::{Fault, SdpError};
 pub use fmtp::parameter_sets;
 pub use offer::{Offer, OfferedDirection, OfferedExtension, OfferedFormat, OfferedKind, OfferedMedia, Setup};
-pub use select::{MediaPolicy, matching_format};
+pub use select::MediaPolicy;
 pub use streams::OfferedRid;
 pub use trickle::TrickleFragment;

@@ -118,7 +118,7 @@ pub struct OfferedFormat {
 
 impl OfferedFormat {
     /// Whether the peer understands this feedback.
-    pub fn has_feedback(&self, feedback: &str) -> bool {
+    pub(crate) fn has_feedback(&self, feedback: &str) -> bool {
         self.feedback.iter().any(|known| known == feedback)
     }
 }

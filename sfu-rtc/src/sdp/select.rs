@@ -164,18 +164,3 @@ fn fits(offered: OfferedDirection, direction: Direction) -> bool {
         Direction::Inactive => true,
     }
 }
-
-/// The format among `formats` with which a receiver can be sent what arrives as `source`: the same codec, for H.264 the
-/// same packetization mode, and the same profile where there is one.
-pub fn matching_format<'a>(formats: &'a [PayloadFormat], source: &PayloadFormat) -> Option<&'a PayloadFormat> {
-    let mode = |format: &PayloadFormat| match format.codec {
-        Codec::H264 => h264_mode(&format.fmtp),
-        _ => None,
-    };
-    let same_codec = || formats.iter().filter(|format| format.codec == source.codec && mode(format) == mode(source));
-    let profile = |format: &PayloadFormat| match format.codec {
-        Codec::H264 => h264_profile_idc(&format.fmtp),
-        _ => None,
-    };
-    same_codec().find(|format| profile(format) == profile(source)).or_else(|| same_codec().next())
-}

@@ -36,7 +36,7 @@ impl SrtpProfile {
     }
 
     /// Length of the authentication tag.
-    pub const fn tag_len(self) -> usize {
+    pub(crate) const fn tag_len(self) -> usize {
         match self {
             Self::AeadAes128Gcm | Self::AeadAes256Gcm => 16,
             Self::Aes128CmHmacSha1_80 => 10,
@@ -96,7 +96,7 @@ pub struct KeyingMaterial {
 impl KeyingMaterial {
     /// Splits exported material: client key, server key, client salt, server salt. `None` where the length is
     /// not that of the profile.
-    pub fn from_export(profile: SrtpProfile, exported: &[u8], we_are_client: bool) -> Option<Self> {
+    pub(crate) fn from_export(profile: SrtpProfile, exported: &[u8], we_are_client: bool) -> Option<Self> {
         let (keys, salts) = exported.split_at_checked(2 * profile.key_len())?;
         let (client_key, server_key) = keys.split_at(profile.key_len());
         let (client_salt, server_salt) = salts.split_at_checked(profile.salt_len())?;

@@ -61,7 +61,7 @@ impl SrtpReceiver {
 
     /// Nothing more is expected of `ssrc`, which gives the memory of its windows back. What it sends later than all so
     /// far is taken nevertheless; what it sent before is not taken again.
-    pub fn retire(&mut self, ssrc: Ssrc) {
+    pub(crate) fn retire(&mut self, ssrc: Ssrc) {
         self.rtp_streams.retire(ssrc);
         self.rtcp_streams.retire(ssrc);
     }

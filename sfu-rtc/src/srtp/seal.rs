@@ -57,19 +57,19 @@ impl SrtpSender {
     }
 
     /// Nothing more is sent with `ssrc`, which gives the memory of its window back.
-    pub fn retire(&mut self, ssrc: Ssrc) {
+    pub(crate) fn retire(&mut self, ssrc: Ssrc) {
         if self.sent.remove(ssrc).is_some() {
             self.retired.push(ssrc);
         }
     }
 
     /// By how many bytes an RTP packet grows.
-    pub fn rtp_overhead(&self) -> usize {
+    pub(crate) fn rtp_overhead(&self) -> usize {
         self.profile.tag_len()
     }
 
     /// By how many bytes an RTCP packet grows.
-    pub fn rtcp_overhead(&self) -> usize {
+    pub(crate) fn rtcp_overhead(&self) -> usize {
         self.profile.tag_len() + RTCP_INDEX
     }
 

@@ -255,7 +255,7 @@ proptest! {
         let mut packet = whole.split_off(6);
         let opened = receiver.open_rtp(&mut packet, header.len(), SSRC, seq.wire());
         // A stream whose first packet is past the first rollover cannot be followed.
-        prop_assert_eq!(opened.is_ok(), seq.roc() == 0);
+        prop_assert_eq!(opened.is_ok(), seq.0 >> 16 == 0);
         if let Ok(opened) = opened {
             prop_assert_eq!(opened.seq, seq);
             prop_assert_eq!(&packet[..opened.len], [header, payload].concat());

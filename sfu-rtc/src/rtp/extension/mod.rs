@@ -71,7 +71,7 @@ impl ExtensionKind {
     }
 
     /// The kind with this URI.
-    pub fn from_uri(uri: &str) -> Option<Self> {
+    pub(crate) fn from_uri(uri: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.uri() == uri)
     }
 }
@@ -131,7 +131,7 @@ pub fn parse_transport_cc(value: &[u8]) -> Option<u16> {
 }
 
 /// Absolute send time of a packet that leaves at `at`: 24 bits in units of 1/2^18 s, which wrap every 64 s.
-pub fn abs_send_time(at: Instant) -> [u8; 3] {
+pub(crate) fn abs_send_time(at: Instant) -> [u8; 3] {
     const FRACTION_BITS: u32 = 18;
     let units = (u128::from(at.as_nanos()) << FRACTION_BITS) / 1_000_000_000;
     let [_, a, b, c] = (units as u32).to_be_bytes(); // what is cut off are whole turns of 64 s

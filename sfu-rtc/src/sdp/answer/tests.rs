@@ -3,9 +3,9 @@
 use super::*;
 use crate::ice::CandidateProtocol;
 use crate::ids::{PayloadType, Rid};
-use crate::media::{Codec, PayloadFormat};
+use crate::media::Codec;
+use crate::sdp::Fault;
 use crate::sdp::lines::Description;
-use crate::sdp::{Fault, matching_format};
 use proptest::prelude::*;
 
 /// Of a certificate, by SHA-256.
@@ -405,24 +405,6 @@ fn h264_by_packetization_mode_and_profile() {
 }
 
 #[test]
-fn a_receiver_gets_its_own_payload_type_of_the_same_profile() {
-    let (_, answer) = Session::new().fixture("chromium-whep");
-    let slot = &answer.sections[1];
-    let source = |codec, fmtp: &str| PayloadFormat {
-        payload_type: PayloadType(1),
-        codec,
-        clock_rate: 90_000,
-        fmtp: fmtp.to_owned(),
-        rtx: None,
-    };
-    let found = |codec, fmtp| matching_format(&slot.formats, &source(codec, fmtp)).map(|format| format.fmtp.clone());
-    assert!(found(Codec::H264, "packetization-mode=1;profile-level-id=4d0028").unwrap().ends_with("4d001f"));
-    assert!(found(Codec::H264, "packetization-mode=1;profile-level-id=640028").is_some(), "any is better than none");
-    assert_eq!(found(Codec::H265, ""), None);
-    assert!(found(Codec::Vp8, "max-fs=12288").is_some());
-}
-
-#[test]
 fn the_dtls_role_is_the_opposite_of_the_offered_and_stays() {
     let offer = |setup: &str| offer_with("", "").replace("actpass", setup);
     for (first, role) in [("passive", DtlsRole::Client), ("active", DtlsRole::Server), ("actpass", DtlsRole::Client)] {
@@ -581,24 +563,6 @@ fn transport_attributes_of_a_later_section_do() {
     for odd in [format!("{good}\0"), good.replace("a=", " a="), format!("\r\n\n{good}")] {
         assert!(Session::new().answer(&odd).is_ok());
     }
-}
-
-/// A receiver that knows only one packetization mode of H.264 is not sent the other.
-#[test]
-fn h264_goes_to_receivers_of_its_mode() {
-    let format = |payload_type, fmtp: &str| PayloadFormat {
-        payload_type: PayloadType(payload_type),
-        codec: Codec::H264,
-        clock_rate: 90_000,
-        fmtp: fmtp.to_owned(),
-        rtx: None,
-    };
-    let (single, fragments) = (format(1, ""), format(2, "packetization-mode=1;profile-level-id=42e01f"));
-    assert_eq!(matching_format(std::slice::from_ref(&fragments), &single), None);
-    assert_eq!(matching_format(std::slice::from_ref(&single), &fragments), None);
-    let both = [fragments.clone(), single.clone()];
-    assert_eq!(matching_format(&both, &format(7, "packetization-mode=0;profile-level-id=64001f")), Some(&single));
-    assert_eq!(matching_format(&both, &fragments), Some(&fragments));
 }
 
 #[test]
