@@ -27,7 +27,7 @@ const MOST_UNJOINED: u64 = 64 * 1024;
 /// ... and who has.
 const MOST_JOINED: u64 = 1024 * 1024;
 /// Memory that a server takes for its own ends under any load: pools, stacks of threads, the allocator's reserve.
-const SLACK: u64 = 24_000_000;
+const SLACK: u64 = 8_000_000;
 /// The call's p99 may grow so many times ...
 const MOST_SLOWER: f64 = 3.0;
 /// ... from this on at least: below, a single late wake-up of a shared machine decides.
@@ -111,11 +111,17 @@ impl Lab {
         Ok(())
     }
 
-    /// The call without an attack.
+    /// The call without an attack: of three runs the one with the middle p99, since one late wake-up makes a p99 of few
+    /// seconds.
     pub(crate) async fn quiet(&self) -> Result<Row> {
-        let row = self.measure(None).await?;
-        ensure!(row.faults.is_empty(), "the call fails without an attack: {}", row.faults.join(", "));
-        Ok(row)
+        let mut rows = Vec::new();
+        for _ in 0..3 {
+            let row = self.measure(None).await?;
+            ensure!(row.faults.is_empty(), "the call fails without an attack: {}", row.faults.join(", "));
+            rows.push(row);
+        }
+        rows.sort_by(|a, b| a.p99_ms.total_cmp(&b.p99_ms));
+        Ok(rows.swap_remove(1))
     }
 
     /// The call under an attack, judged beside the quiet one.
@@ -149,12 +155,12 @@ impl Lab {
         let call = self.start_call(&server, pid)?;
         // Once the call stands, everything that the server needs for it is there.
         sleep(SETTLE).await;
-        let before = probe::rss(pid)?;
+        let (before, open_before) = (probe::rss(pid)?, probe::open_descriptors(pid)?);
         let bystanders =
             Address { token: self.token("bystander")?, source: Ipv4Addr::LOCALHOST.into(), ..server.address.clone() };
         let bystanders = Arc::new(Target::new(bystanders)?);
-        let watchers =
-            (probe::memory(pid), probe::newcomer(Arc::clone(&bystanders)), probe::bystander(&bystanders).await?);
+        let (held, open) = (probe::memory(pid), probe::descriptors(pid));
+        let waits = (probe::newcomer(Arc::clone(&bystanders)), probe::bystander(&bystanders).await?);
         let effort = match attack {
             Some(name) => self.attack(name, &server.address).await,
             None => {
@@ -162,8 +168,9 @@ impl Lab {
                 Ok(Effort::default())
             }
         };
-        let (memory, newcomer_ms, ping_ms) =
-            (watchers.0.end().await?, watchers.1.end().await?, watchers.2.end().await?);
+        let memory = (held.end().await? as u64).saturating_sub(before);
+        let connections = (open.end().await? as u64).saturating_sub(open_before);
+        let (newcomer_ms, ping_ms) = (waits.0.end().await?, waits.1.end().await?);
         let figures = figures(call).await?;
         let effort = effort.with_context(|| format!("the server's last words: {}", self.last_words()))?;
         let number = |path: &str| {
@@ -181,8 +188,8 @@ impl Lab {
         Ok(Row {
             name: attack.unwrap_or("(quiet)").to_owned(),
             effort: effort.text,
-            memory: (memory as u64).saturating_sub(before),
-            memory_allowed: SLACK + effort.unjoined * MOST_UNJOINED + effort.joined * MOST_JOINED,
+            memory,
+            memory_allowed: SLACK + (connections + effort.unconnected) * MOST_UNJOINED + effort.joined * MOST_JOINED,
             loss: number("/loss")?.max(number("/audio_loss")?).max(number("/skipped")?),
             p99_ms: number("/latency_ms/p99")?.max(number("/audio_latency_ms/p99")?),
             newcomer_ms,

@@ -72,7 +72,7 @@ async fn run(args: &Args) -> Result<ExitCode> {
 }
 
 async fn conduct(args: &Args, lab: &lab::Lab, chosen: &[&attacks::Attack]) -> Result<ExitCode> {
-    eprintln!("the call alone ...");
+    eprintln!("the call alone, three times ...");
     let quiet = lab.quiet().await?;
     println!("{}\n{quiet}", row::HEADER);
     let mut rows = vec![quiet];

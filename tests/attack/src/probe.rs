@@ -1,4 +1,4 @@
-//! What is watched while an attack runs: the server's memory, and how long well-behaved clients wait.
+//! What is watched while an attack runs: the server's memory and sockets, and how long well-behaved clients wait.
 
 use crate::client::{Socket, Target, hear, say};
 use anyhow::{Context, Result};
@@ -57,6 +57,17 @@ pub(crate) fn memory(pid: u32) -> Watcher {
 /// Resident memory of process `pid` now, in bytes.
 pub(crate) fn rss(pid: u32) -> Result<u64> {
     Ok(ProcessSample::read(pid).context("the server's memory cannot be read")?.rss)
+}
+
+/// Watches how many descriptors process `pid` has open: one for each connection that it has accepted, in whatever state.
+pub(crate) fn descriptors(pid: u32) -> Watcher {
+    Watcher::start(LOOK_EVERY, move || async move { open_descriptors(pid).map_or(0.0, |open| open as f64) })
+}
+
+/// Descriptors that process `pid` has open now.
+pub(crate) fn open_descriptors(pid: u32) -> Result<u64> {
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).context("the server's descriptors cannot be read")?;
+    Ok(open.count() as u64)
 }
 
 /// A client that comes anew again and again, and joins a room of its own; in milliseconds.

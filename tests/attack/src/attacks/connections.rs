@@ -26,7 +26,7 @@ const MOST_TCP_WAIT: Duration = Duration::from_millis(100);
 
 fn effort(tally: &Tally, what: &str) -> Effort {
     let text = format!("{} {what}, {} at once", tally.opened(), tally.most());
-    Effort { text, unjoined: tally.most(), ..Effort::default() }
+    Effort { text, ..Effort::default() }
 }
 
 /// Connections to HTTPS without a byte.
@@ -177,5 +177,5 @@ pub(super) async fn scrapes(target: Arc<Target>, duration: Duration) -> Result<E
     .await;
     let rate = tally.opened() as f64 / duration.as_secs_f64();
     let text = format!("{rate:.0} requests a second on {SCRAPERS} connections");
-    Ok(Effort { text, unjoined: SCRAPERS as u64, ..Effort::default() })
+    Ok(Effort { text, ..Effort::default() })
 }

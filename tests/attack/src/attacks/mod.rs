@@ -22,9 +22,9 @@ const AGAIN: Duration = Duration::from_millis(20);
 pub(crate) struct Effort {
     /// For people to read.
     pub(crate) text: String,
-    /// How many it had at once who had not joined ...
-    pub(crate) unjoined: u64,
-    /// ... and who had.
+    /// How many sessions it had at once that never connected, beside its connections, which the server's sockets show ...
+    pub(crate) unconnected: u64,
+    /// ... and how many participants.
     pub(crate) joined: u64,
     /// What only the attacker sees not to be as it should.
     pub(crate) faults: Vec<String>,

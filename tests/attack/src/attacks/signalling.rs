@@ -28,7 +28,7 @@ const POSTERS: usize = 16;
 /// Pings of strangers.
 pub(super) async fn pings_of_strangers(target: Arc<Target>, duration: Duration) -> Result<Effort> {
     let text = pings(target, duration, false).await;
-    Ok(Effort { text, unjoined: PINGERS as u64, ..Effort::default() })
+    Ok(Effort { text, ..Effort::default() })
 }
 
 /// Pings of participants.
@@ -182,7 +182,7 @@ pub(super) async fn whep_slots(target: Arc<Target>, duration: Duration) -> Resul
     .await;
     let (taken, refused) = (taken.load(Ordering::Relaxed), refused.load(Ordering::Relaxed));
     let mut effort = Effort { text: format!("{taken} sessions taken, {refused} refused"), ..Effort::default() };
-    effort.unjoined = taken;
+    effort.unconnected = taken;
     if taken == 0 {
         bail!("no session was taken: {}", effort.text);
     }
