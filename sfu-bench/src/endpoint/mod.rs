@@ -169,7 +169,8 @@ impl Endpoint {
                 writer.extension(*id, value);
             }
             let header_len = writer.finish();
-            sender.seal_rtp_from(out, start, header_len, payload, seq)
+            out.extend_from_slice(payload);
+            sender.seal_rtp(out, start, header_len, seq)
         });
     }
 

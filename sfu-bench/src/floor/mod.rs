@@ -242,7 +242,8 @@ fn seal(
     let header =
         RtpHeader { payload_type: PayloadType(96), seq: seq.wire(), timestamp: 0, ssrc: Ssrc(1), marker: false };
     let header_len = HeaderWriter::new(out, header).finish();
-    keys.seal_rtp_from(out, start, header_len, payload, seq)
+    out.extend_from_slice(payload);
+    keys.seal_rtp(out, start, header_len, seq)
 }
 
 /// Key of one receiver.

@@ -85,19 +85,6 @@ impl SrtpSender {
         header_len: usize,
         seq: SeqNo,
     ) -> Result<(), DropReason> {
-        self.seal_rtp_from(out, start, header_len, &[], seq)
-    }
-
-    /// Like [`Self::seal_rtp`] for a packet whose payload goes on with `rest`, which others share: it is encrypted
-    /// into `out` and not changed. `out[start..]` holds the header and whatever of the payload comes before `rest`.
-    pub fn seal_rtp_from(
-        &mut self,
-        out: &mut Vec<u8>,
-        start: usize,
-        header_len: usize,
-        rest: &[u8],
-        seq: SeqNo,
-    ) -> Result<(), DropReason> {
         let written = out.len().checked_sub(start).ok_or(DropReason::RtpMalformed)?;
         if header_len < RTP_HEADER || written < header_len || seq.0 > MAX_RTP_INDEX {
             return Err(DropReason::RtpMalformed);
@@ -105,9 +92,8 @@ impl SrtpSender {
         let ssrc = word(&out[start..], 8);
         let source = self.sent.find(Ssrc(ssrc));
         self.admits(source, Ssrc(ssrc), seq)?;
-        out.resize(out.len() + rest.len() + self.rtp_overhead(), 0);
-        let packet = &mut out[start..];
-        self.rtp.seal_rtp(packet, header_len, rest, ssrc, seq.0).map_err(|_| DropReason::TooLarge)?;
+        out.resize(out.len() + self.rtp_overhead(), 0);
+        self.rtp.seal_rtp(&mut out[start..], header_len, ssrc, seq.0).map_err(|_| DropReason::TooLarge)?;
         self.sent.record(source, Ssrc(ssrc), seq.0);
         Ok(())
     }

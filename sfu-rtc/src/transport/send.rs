@@ -238,9 +238,6 @@ fn seal_packet(buf: &mut Vec<u8>, header: &Header<'_>, sender: &mut SrtpSender) 
     let rest = header.packet.payload().get(usize::from(out.edit.skip)..).ok_or(DropReason::PayloadMalformed)?;
     let header_len = header.write(buf);
     buf.extend_from_slice(&out.edit.prefix);
-    if out.padding == 0 {
-        return sender.seal_rtp_from(buf, start, header_len, rest, out.seq);
-    }
     buf.extend_from_slice(rest);
     write_padding(buf, out.padding);
     sender.seal_rtp(buf, start, header_len, out.seq)
