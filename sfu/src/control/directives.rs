@@ -49,8 +49,9 @@ impl Directives {
         }
     }
 
-    pub(super) fn forget(&self, publication: PublicationId) {
-        lock(&self.0).remove(&publication);
+    pub(super) fn forget(&self, ended: &[PublicationId]) {
+        let mut all = lock(&self.0);
+        ended.iter().for_each(|publication| drop(all.remove(publication)));
     }
 
     /// Gives the directive its version.
@@ -101,7 +102,7 @@ mod tests {
         assert!(directives.latest(publication).unwrap().ack.is_none());
         directives.acknowledge(publication, &ack(2));
         assert!(directives.latest(publication).unwrap().ack.is_some());
-        directives.forget(publication);
+        directives.forget(&[publication]);
         assert!(directives.latest(publication).is_none());
     }
 }

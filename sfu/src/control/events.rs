@@ -27,7 +27,8 @@ impl Control {
                     }
                 }
                 Report::WorkerFailed { worker } => {
-                    self.all_rooms().iter().filter(|room| room.spread().is_on(worker)).for_each(|r| self.fail_room(r));
+                    let rooms = self.all_rooms();
+                    rooms.iter().filter(|room| room.lock().roster.is_on(worker)).for_each(|room| self.fail_room(room));
                 }
             }
         }
@@ -70,20 +71,17 @@ impl Control {
                 let room = self.rooms_by_id.get(&room).map(|room| Arc::clone(&room));
                 if let Some(room) = room {
                     let mut state = room.lock();
-                    // All its workers hear the same, and one of them is heeded.
-                    if room.spread().note_speakers(worker, &speakers) {
-                        state.set_speakers(&speakers);
+                    if state.roster.set_heard(worker, &speakers) {
+                        state.tell_speakers();
                         room.replan(&mut state);
                     }
                 }
             }
             Event::PublicationCodec { transport, publication, codec } => {
-                let Some((room, id)) = self.transports.get(&transport).map(|owner| owner.clone()) else { return };
+                let Some((room, _)) = self.transports.get(&transport).map(|owner| owner.clone()) else { return };
                 let mut state = room.lock();
-                let owner = state.participants.get_mut(&id);
-                if let Some(publication) = owner.and_then(|owner| owner.publication_mut(publication)) {
-                    publication.codec = Some(codec);
-                    state.announce(id);
+                if let Some(owner) = state.roster.set_codec(publication, codec) {
+                    state.announce(owner);
                     room.tell(&mut state);
                 }
             }
@@ -109,7 +107,7 @@ impl Control {
             tracing::warn!(worker, ?stage, "the worker is past its limit and leaves something out");
         }
         let message = Outgoing::new(Body::Overload(Overload { stage: translate::stage(stage).into() }));
-        for room in self.all_rooms().iter().filter(|room| room.spread().is_on(worker)) {
+        for room in &self.all_rooms() {
             let state = room.lock();
             for participant in state.participants.values().filter(|p| p.is_told() && p.worker.index() == worker) {
                 participant.outbox.push(Arc::clone(&message));
@@ -135,18 +133,22 @@ impl Control {
             return;
         }
         tracing::info!(room = room.name, participant = %id, ?reason, "media closed");
-        // The worker has removed it already.
         participant.media = None;
-        room.spread().transport_gone(transport);
+        let access = participant.access;
+        // The worker has removed it already.
+        let ended = state.roster.media_ended(id);
+        self.directives.forget(&ended);
         self.transports.remove(&transport);
-        if participant.access != Access::Signal {
+        if access != Access::Signal {
             let by_client = reason == CloseReason::PeerClosed;
             let reason = if by_client { LeaveReason::Client } else { LeaveReason::ConnectionLost };
             self.end_session(&room, &mut state, id, reason, "The media connection ended.");
             return;
         }
-        participant.media_lost = Some(self.clock.now());
-        if self.end_media(&room, &mut state, id) {
+        if let Some(participant) = state.participants.get_mut(&id) {
+            participant.media_lost = Some(self.clock.now());
+        }
+        if !ended.is_empty() {
             state.announce(id);
         }
         room.replan(&mut state);

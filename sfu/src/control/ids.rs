@@ -1,26 +1,16 @@
 //! Names of what the control plane holds: numbers inside, short texts outside.
 
 use sfu_core::ids::{PublicationId, RoomId, TransportId};
-use std::fmt;
+use sfu_room::ParticipantId;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One session of a participant. Ordered by time of joining.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) struct ParticipantId(pub(crate) u64);
-
-impl fmt::Display for ParticipantId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&text(PARTICIPANT, self.0))
-    }
-}
-
-/// First letters, so that a person sees what a name names.
+/// First letters, so that a person sees what a name names. `ParticipantId` writes its own.
 const PARTICIPANT: char = 'p';
 const PUBLICATION: char = 't';
 
 /// A publication's name outside.
 pub(crate) fn publication_text(id: PublicationId) -> String {
-    text(PUBLICATION, id.0)
+    format!("{PUBLICATION}_{:x}", id.0)
 }
 
 /// The publication with this name.
@@ -31,10 +21,6 @@ pub(crate) fn parse_publication(name: &str) -> Option<PublicationId> {
 /// The participant with this name.
 pub(crate) fn parse_participant(name: &str) -> Option<ParticipantId> {
     parse(PARTICIPANT, name).map(ParticipantId)
-}
-
-fn text(letter: char, number: u64) -> String {
-    format!("{letter}_{number:x}")
 }
 
 fn parse(letter: char, name: &str) -> Option<u64> {

@@ -4,20 +4,19 @@ use super::Control;
 use super::auth::{MAX_METADATA, MAX_NAME, Permit, RoomOptions, check_text, clip};
 use super::budget::Budget;
 use super::error::ControlError;
-use super::ids::ParticipantId;
 use super::negotiation::{Negotiated, parse_offer};
 use super::news::ENTRY_PATIENCE;
 use super::outbox::Outbox;
-use super::participant::{Access, Participant, Publication};
+use super::participant::{Access, Participant, publication_info};
 use super::publish::{self, PublishPlan};
 use super::requests::Session;
 use super::room::{Room, RoomState};
-use super::slots::Wish;
 use super::unconnected::{GAVE_WAY, GivesWay, Origin};
 use crate::random;
 use crate::worker_thread::WorkerHandle;
 use sfu_core::ids::TransportId;
 use sfu_proto::v1::{Answer, IceServer, Joined, LeaveReason, Offer};
+use sfu_room::{ParticipantId, Subscription};
 use sfu_rtc::media::{Codec, Direction, MediaKind, MediaSection};
 use sfu_rtc::time::Duration;
 use std::net::IpAddr;
@@ -43,7 +42,7 @@ pub(crate) struct JoinRequest {
     pub(crate) manual_subscribe: bool,
     pub(crate) access: Access,
     /// What all slots shall carry.
-    pub(crate) wish: Wish,
+    pub(crate) subscription: Subscription,
     /// Where the client is, as far as that is known.
     pub(crate) address: Option<IpAddr>,
 }
@@ -124,12 +123,12 @@ impl Control {
                     self.place_room()
                 }
             };
-            self.check_admission(Some(&worker))?;
-            let plan = self.plan_join(permit, &request, offer.as_ref(), worker)?;
+            self.check_admission(Some(worker))?;
+            let plan = self.plan_join(permit, &request, offer.as_ref(), worker.clone())?;
             let replaced = known.as_ref().and_then(|room| room.lock().of_identity(&permit.identity));
             let gives_way = self.check_server_full(replaced.is_some(), request.address)?;
             let room =
-                known.unwrap_or_else(|| self.open_room(&request.room, &permit.room_options, plan.worker.clone()));
+                known.unwrap_or_else(|| self.open_room(&request.room, &permit.room_options, plan.worker.index()));
             let mut state = room.lock();
             if state.closed {
                 continue;
@@ -191,20 +190,18 @@ impl Control {
             self.end_session(room, state, older, LeaveReason::Replaced, text);
         }
         let id = self.ids.participant();
-        room.spread().enter(&plan.worker);
         let budget = state.budget_of(&permit.identity).cloned();
         let budget = budget.unwrap_or_else(|| Arc::new(Budget::new(&self.config.limits, self.clock.now())));
         let origin = Origin { address: self.limited(request.address), token: permit.token };
         let participant = new_participant(id, permit, request, plan.worker, budget, origin);
         let (outbox, secret) = (Arc::clone(&participant.outbox), participant.secret.clone());
         let client = participant.client.clone();
-        state.participants.insert(id, participant);
-        state.empty_since = None;
+        room.enter(state, participant);
         self.sessions.insert(secret, (Arc::clone(room), id));
         let answer =
             plan.media.map(|(media, publications)| self.enter_media(room, state, id, request, media, publications));
         let give_way = if answer.is_some() { self.await_connection(room, state, id) } else { Vec::new() };
-        room.fill_newcomers_slots(state, id);
+        state.fill_newcomers_slots(id);
         state.announce(id);
         room.replan(state);
         let (attachment, budget) = (outbox.attach(), Arc::clone(&state.participants[&id].budget));
@@ -226,20 +223,17 @@ impl Control {
         negotiated: Negotiated,
         plan: PublishPlan,
     ) -> Answer {
-        let participant = state.participants.get_mut(&id).expect("it was just put in");
         self.remember_transport(negotiated.media.transport, room, id);
-        negotiated.media.command(room.id, negotiated.change, &participant.worker);
-        let wish = if request.manual_subscribe { &Wish::Nothing } else { &request.wish };
-        participant.slots = negotiated.media.slots(&[], wish);
-        participant.media = Some(negotiated.media);
-        let publications = plan.named.iter().map(Publication::info).collect();
-        self.carry_out(room, participant, plan);
+        let new = if request.manual_subscribe { &Subscription::Nothing } else { &request.subscription };
+        state.take_media(room.id, id, (negotiated.media, negotiated.change), new);
+        let publications = plan.named.iter().map(publication_info).collect();
+        self.carry_out(state, id, plan);
         Answer { sdp: negotiated.answer, publications }
     }
 
     /// What a client is told that has joined or resumed.
     pub(super) fn joined(&self, room: &Room, state: &RoomState, id: ParticipantId, answer: Option<Answer>) -> Joined {
-        let me = &state.participants[&id];
+        let (me, mine) = (&state.participants[&id], state.roster.member(id));
         let seconds = |seconds: u64| u32::try_from(seconds.saturating_mul(1_000)).unwrap_or(u32::MAX);
         Joined {
             participant_id: id.to_string(),
@@ -251,7 +245,9 @@ impl Control {
             ice_servers: self.ice_servers(),
             grants: Some(me.grants_info()),
             slots: state.slots_of(id),
-            publications: me.publications.iter().map(|publication| publication.info()).collect(),
+            publications: mine
+                .map(|mine| mine.publications().iter().map(publication_info).collect())
+                .unwrap_or_default(),
             ping_interval_ms: seconds(self.config.signal.ping_interval_seconds),
             resume_window_ms: seconds(self.config.signal.resume_seconds),
         }
@@ -318,7 +314,9 @@ fn check_request(permit: &Permit, request: &JoinRequest) -> Result<(), ControlEr
 
 /// Refuses a player that has none of the codecs of the stream that it wants, as far as those are known.
 fn check_playable(state: &RoomState, request: &JoinRequest, plan: &JoinPlan) -> Result<(), ControlError> {
-    let (Wish::Identity(stream), Some((negotiated, _))) = (&request.wish, &plan.media) else { return Ok(()) };
+    let (Subscription::Identity(stream), Some((negotiated, _))) = (&request.subscription, &plan.media) else {
+        return Ok(());
+    };
     let codecs = codecs_of(state, stream);
     let mut formats = negotiated.media.sending().flat_map(|slot| &slot.formats);
     if codecs.is_empty() || formats.any(|format| codecs.contains(&format.codec)) {
@@ -331,8 +329,7 @@ fn check_playable(state: &RoomState, request: &JoinRequest, plan: &JoinPlan) -> 
 
 /// The codecs that the participant of this identity publishes in, as far as they are known.
 fn codecs_of(state: &RoomState, identity: &str) -> Vec<Codec> {
-    let publisher = state.of_identity(identity).and_then(|id| state.participants.get(&id));
-    publisher.map(Participant::codecs).unwrap_or_default()
+    state.of_identity(identity).map(|id| state.codecs(id)).unwrap_or_default()
 }
 
 /// What a client should know that gets an answer: which sections are not used, and of which kind it can play nothing of
@@ -340,11 +337,11 @@ fn codecs_of(state: &RoomState, identity: &str) -> Vec<Codec> {
 fn warnings(state: &RoomState, request: &JoinRequest, plan: &JoinPlan) -> Vec<String> {
     let Some((negotiated, _)) = &plan.media else { return Vec::new() };
     let refused = negotiated.refused.iter().map(|(section, why)| format!("Section {section} is not used: {why}."));
-    let published: Vec<Codec> = match &request.wish {
+    let published: Vec<Codec> = match &request.subscription {
         _ if request.manual_subscribe => Vec::new(),
-        Wish::Identity(stream) => codecs_of(state, stream),
-        Wish::Auto => state.participants.values().flat_map(Participant::codecs).collect(),
-        Wish::Nothing | Wish::Publication(_) => Vec::new(),
+        Subscription::Identity(stream) => codecs_of(state, stream),
+        Subscription::Auto => state.participants.keys().flat_map(|id| state.codecs(*id)).collect(),
+        Subscription::Nothing | Subscription::Publication(_) => Vec::new(),
     };
     let silent = [(MediaKind::Audio, "audio"), (MediaKind::Video, "video")].into_iter().filter_map(|(kind, name)| {
         let of_kind = negotiated.media.sending().filter(|slot| slot.kind == kind);
@@ -401,9 +398,6 @@ fn new_participant(
         manual_subscribe: request.manual_subscribe,
         media: None,
         media_lost: None,
-        publications: Vec::new(),
-        slots: Vec::new(),
-        candidates: Arc::default(),
         quality: None,
     }
 }

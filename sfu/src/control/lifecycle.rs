@@ -2,13 +2,11 @@
 
 use super::Control;
 use super::error::ControlError;
-use super::ids::ParticipantId;
-use super::negotiation::Media;
 use super::participant::{Access, Participant};
 use super::requests::Session;
 use super::room::{Room, RoomState};
-use sfu_core::command::Command;
 use sfu_proto::v1::{Joined, LeaveReason};
+use sfu_room::ParticipantId;
 use sfu_rtc::time::{Duration, Instant};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -30,7 +28,7 @@ impl Control {
         let outbox = Arc::clone(&me.outbox);
         let budget = Arc::clone(&me.budget);
         let attachment = outbox.attach();
-        room.fill_newcomers_slots(&mut state, id);
+        state.fill_newcomers_slots(id);
         let joined = self.joined(&room, &state, id, None);
         drop(state);
         tracing::info!(room = room.name, participant = %id, "resumed");
@@ -61,19 +59,20 @@ impl Control {
         reason: LeaveReason,
         text: &str,
     ) {
-        if let Some(participant) = room.remove(state, id, reason, text, self.clock.now()) {
+        if let Some((participant, left)) = room.remove(state, id, reason, text, self.clock.now()) {
             self.forget(&participant);
+            self.directives.forget(&left.publications);
         }
     }
 
     /// Ends a room; everybody in it is told.
     pub(crate) fn close_room(&self, room: &Arc<Room>, state: &mut RoomState, reason: LeaveReason, text: &str) {
         state.closed = true;
+        self.directives.forget(&room.close(state));
         for (_, participant) in std::mem::take(&mut state.participants) {
             participant.outbox.close(reason, text);
             self.forget(&participant);
         }
-        room.spread().close();
         self.rooms_by_id.remove(&room.id);
         self.rooms.remove_if(&room.name, |_, current| current.id == room.id);
         tracing::info!(room = room.name, ?reason, "room closed");
@@ -85,20 +84,14 @@ impl Control {
         if let Some(media) = &participant.media {
             self.transports.remove(&media.transport);
         }
-        participant.publications.iter().for_each(|publication| self.directives.forget(publication.id));
     }
 
     /// Takes a participant's transport away, and what it published with it. Whether it had published anything.
-    pub(super) fn end_media(&self, room: &Room, state: &mut RoomState, id: ParticipantId) -> bool {
-        let Some(participant) = state.participants.get_mut(&id) else { return false };
-        if let Some(Media { transport, .. }) = participant.media.take() {
-            self.transports.remove(&transport);
-            participant.worker.send(Command::RemoveTransport { transport });
-            room.spread().transport_gone(transport);
-        }
-        participant.slots.iter_mut().for_each(|slot| (slot.current, slot.unplayable) = (None, false));
-        let ended = std::mem::take(&mut participant.publications);
-        ended.iter().for_each(|publication| self.directives.forget(publication.id));
+    pub(super) fn end_media(&self, state: &mut RoomState, id: ParticipantId) -> bool {
+        let media = state.participants.get_mut(&id).and_then(|participant| participant.media.take());
+        media.iter().for_each(|media| drop(self.transports.remove(&media.transport)));
+        let ended = state.roster.end_media(id);
+        self.directives.forget(&ended);
         !ended.is_empty()
     }
 

@@ -1,8 +1,8 @@
 //! The control plane: rooms and who is in them, signalling sessions, tokens, and the only link between the
 //! signalling protocol and the workers, which know nothing of it.
 //!
-//! Lock order: a room's lock is taken alone; its spread's, an outbox's or the worker queue's may be taken below it. No map entry is
-//! held while a room's lock is waited for.
+//! Lock order: a room's lock is taken alone; an outbox's or a worker queue's may be taken below it. No map entry is held
+//! while a room's lock is waited for.
 
 mod agenda;
 pub(crate) mod auth;
@@ -27,8 +27,6 @@ mod requests;
 mod room;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod shown;
-mod slots;
-mod spread;
 mod stats;
 mod subscribe;
 #[cfg(test)]
@@ -40,14 +38,13 @@ mod unconnected;
 pub(crate) use auth::Permit;
 pub(crate) use directives::Directives;
 pub(crate) use error::ControlError;
-pub(crate) use ids::{ParticipantId, parse_publication, publication_text};
+pub(crate) use ids::{parse_publication, publication_text};
 pub(crate) use join::{Entered, JoinRequest};
 pub(crate) use outbox::{Next, Outgoing};
 pub(crate) use participant::{Access, Participant};
 pub(crate) use rate::Rate;
 pub(crate) use requests::Session;
 pub(crate) use room::{Room, RoomState};
-pub(crate) use slots::Wish;
 pub(crate) use stats::{HANDSHAKE_BUCKETS, Histogram, StatsCollector};
 pub(crate) use turns::Turns;
 
@@ -62,6 +59,7 @@ use ids::Ids;
 use negotiation::Negotiator;
 use news::NewsPace;
 use sfu_core::ids::{RoomId, TransportId};
+use sfu_room::ParticipantId;
 use sfu_rtc::dtls::DtlsCertificate;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -75,7 +73,7 @@ pub(crate) struct Control {
     pub(crate) config: Arc<Config>,
     pub(crate) clock: Clock,
     pub(crate) auth: Authenticator,
-    pub(crate) workers: Vec<WorkerHandle>,
+    pub(crate) workers: Arc<[WorkerHandle]>,
     pub(crate) stats: StatsCollector,
     pub(crate) directives: Directives,
     /// Signalling connections, joined or not.
@@ -115,7 +113,7 @@ impl Control {
             config,
             clock,
             stats: StatsCollector::new(workers.len()),
-            workers,
+            workers: workers.into(),
             directives: Directives::default(),
             connections: AtomicUsize::new(0),
             ids: Ids::new(),
@@ -189,17 +187,17 @@ impl Control {
     }
 
     /// Makes the room `name` on `worker`, or gives the one that is there.
-    pub(crate) fn open_room(&self, name: &str, options: &RoomOptions, worker: WorkerHandle) -> Arc<Room> {
+    pub(crate) fn open_room(&self, name: &str, options: &RoomOptions, worker: usize) -> Arc<Room> {
         match self.rooms.entry(name.to_owned()) {
             Entry::Occupied(entry) => Arc::clone(entry.get()),
             Entry::Vacant(entry) => {
                 let options = self.room_options(options);
                 let id = self.ids.room();
-                let worker_index = worker.index();
-                let room = Arc::new(Room::open(id, name.to_owned(), options, worker, (self.clock, self.pace.clone())));
+                let news = (self.clock, self.pace.clone());
+                let room = Arc::new(Room::open(id, name.to_owned(), options, (&self.workers, worker), news));
                 self.rooms_by_id.insert(id, Arc::clone(&room));
                 entry.insert(Arc::clone(&room));
-                tracing::info!(room = name, worker = worker_index, "room opened");
+                tracing::info!(room = name, worker, "room opened");
                 room
             }
         }
@@ -219,7 +217,7 @@ impl Control {
     pub(crate) fn make_room(&self, name: &str, options: &RoomOptions) -> Result<Arc<Room>, ControlError> {
         auth::check_room(name, options)?;
         self.check_may_open(name, true)?;
-        Ok(self.open_room(name, options, self.place_room()))
+        Ok(self.open_room(name, options, self.place_room().index()))
     }
 
     /// Refuses newcomers while the server goes down or the worker of their room has too much to do.

@@ -2,12 +2,10 @@
 
 use super::error::ControlError;
 use super::ids::Ids;
-use super::participant::Slot;
-use super::slots::Wish;
 use crate::config::{self, Config};
 use crate::random;
 use crate::worker_thread::WorkerHandle;
-use sfu_core::command::{Command, LayerPreference, TransportParams};
+use sfu_core::command::{Command, TransportParams};
 use sfu_core::ids::{RoomId, TransportId};
 use sfu_rtc::bwe::EstimatorConfig;
 use sfu_rtc::dtls::{DtlsCertificate, DtlsRole, Fingerprint};
@@ -162,8 +160,8 @@ impl Media {
         self.sections.iter().filter(|section| section.direction == Direction::Send)
     }
 
-    /// Tells the worker what `change` made of this.
-    pub(crate) fn command(&self, room: RoomId, change: Change, worker: &WorkerHandle) {
+    /// What its worker has to be told that `change` made of this.
+    pub(crate) fn commands(&self, room: RoomId, change: Change) -> Vec<Command> {
         let (transport, sections) = (self.transport, self.sections.clone());
         match change {
             Change::New => {
@@ -175,46 +173,24 @@ impl Media {
                     sections,
                     rtcp: self.rtcp.clone(),
                 };
-                worker.send(Command::AddTransport { room, transport, params: Box::new(params) });
+                vec![Command::AddTransport { room, transport, params: Box::new(params) }]
             }
-            Change::Sections => worker.send(Command::UpdateSections { transport, sections }),
-            Change::IceRestart => {
-                let (local, remote) = (self.local.clone(), self.remote.clone());
-                worker.send(Command::RestartIce { transport, local, remote });
-                worker.send(Command::UpdateSections { transport, sections });
-            }
+            Change::Sections => vec![Command::UpdateSections { transport, sections }],
+            Change::IceRestart => vec![self.restart_command(), Command::UpdateSections { transport, sections }],
         }
     }
 
-    /// ICE restart without an offer (RFC 9725 section 4.4.2): new credentials on both sides.
-    pub(crate) fn restart(&mut self, remote: IceCredentials, worker: &WorkerHandle) {
+    fn restart_command(&self) -> Command {
+        let (local, remote) = (self.local.clone(), self.remote.clone());
+        Command::RestartIce { transport: self.transport, local, remote }
+    }
+
+    /// ICE restart without an offer (RFC 9725 section 4.4.2): new credentials on both sides. What `worker`, its own, has
+    /// to be told.
+    pub(crate) fn restart(&mut self, remote: IceCredentials, worker: &WorkerHandle) -> Command {
         self.local = new_credentials(worker);
         self.remote = remote;
-        let (local, remote) = (self.local.clone(), self.remote.clone());
-        worker.send(Command::RestartIce { transport: self.transport, local, remote });
-    }
-
-    /// The slots of these sections; those that were there before, in `old`, stay as they are, and new ones get
-    /// `new_wish`.
-    pub(crate) fn slots(&self, old: &[Slot], new_wish: &Wish) -> Vec<Slot> {
-        let mut slots: Vec<Slot> = Vec::new();
-        for section in self.sending() {
-            let ordinal = slots.iter().filter(|slot| slot.kind == section.kind).count();
-            let slot = match old.iter().find(|slot| slot.mid == section.mid && slot.kind == section.kind) {
-                Some(known) => Slot { ordinal, ..known.clone() },
-                None => Slot {
-                    mid: section.mid,
-                    kind: section.kind,
-                    ordinal,
-                    wish: new_wish.clone(),
-                    preference: LayerPreference::default(),
-                    current: None,
-                    unplayable: false,
-                },
-            };
-            slots.push(slot);
-        }
-        slots
+        self.restart_command()
     }
 }
 

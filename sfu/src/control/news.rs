@@ -6,7 +6,6 @@
 //! newcomer's whole roster) does not wait for the others.
 
 use super::agenda::Agenda;
-use super::ids::ParticipantId;
 use super::outbox::Outgoing;
 use super::participant::Participant;
 use super::rate::Rate;
@@ -15,6 +14,7 @@ use crate::config::Config;
 use prost::Message as _;
 use sfu_proto::v1::server_message::Body;
 use sfu_proto::v1::{ParticipantInfo, RosterUpdate};
+use sfu_room::ParticipantId;
 use sfu_rtc::time::{Duration, Instant};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -128,12 +128,15 @@ impl News {
     }
 
     /// Takes those who changed, as they are now: as many as `most` bytes let, but one at least.
-    fn take_changed(&mut self, state: &ByParticipant, most: usize) -> Vec<ParticipantInfo> {
+    fn take_changed(
+        &mut self,
+        info: impl Fn(ParticipantId) -> Option<ParticipantInfo>,
+        most: usize,
+    ) -> Vec<ParticipantInfo> {
         let mut infos = Vec::new();
         let mut bytes = 0;
         while let Some(id) = self.changed.front() {
-            if let Some(participant) = state.get(id) {
-                let info = participant.info();
+            if let Some(info) = info(*id) {
                 bytes += info.encoded_len();
                 if !infos.is_empty() && bytes > most {
                     break;
@@ -145,8 +148,6 @@ impl News {
         infos
     }
 }
-
-type ByParticipant = std::collections::BTreeMap<ParticipantId, Participant>;
 
 impl RoomState {
     /// What `id` is like is news to the others.
@@ -165,7 +166,9 @@ impl RoomState {
     /// Tells the roster's changes to everybody else. How many bytes that were.
     fn tell_roster(&mut self, most_bytes: usize) -> usize {
         let recipients = self.participants.values().filter(|participant| participant.is_told()).count();
-        let infos = self.news.take_changed(&self.participants, most_bytes / recipients.max(1));
+        let Self { news, participants, roster, .. } = self;
+        let info = |id: ParticipantId| Some(participants.get(&id)?.info(roster.member(id)?));
+        let infos = news.take_changed(info, most_bytes / recipients.max(1));
         let left: Vec<String> = self.news.left.drain(..).map(|id| id.to_string()).collect();
         if infos.is_empty() && left.is_empty() {
             return 0;

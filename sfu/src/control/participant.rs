@@ -2,18 +2,16 @@
 
 use super::auth::GrantClaims;
 use super::budget::Budget;
-use super::ids::{ParticipantId, publication_text};
+use super::ids::publication_text;
 use super::negotiation::Media;
 use super::outbox::Outbox;
-use super::slots::{Candidates, Wish};
 use super::translate;
 use super::unconnected::Origin;
 use crate::worker_thread::WorkerHandle;
-use sfu_core::command::LayerPreference;
-use sfu_core::ids::PublicationId;
 use sfu_proto::v1::{Grants, ParticipantInfo, PublicationInfo, SlotAssignment};
+use sfu_room::{Member, ParticipantId, Publication, Slot};
 use sfu_rtc::ids::{Mid, Rid};
-use sfu_rtc::media::{Codec, MediaKind};
+use sfu_rtc::media::Codec;
 use sfu_rtc::time::Instant;
 use std::sync::Arc;
 
@@ -54,40 +52,8 @@ pub(crate) struct Participant {
     pub(crate) media: Option<Media>,
     /// Since when the media transport is lost; only for those who had one.
     pub(crate) media_lost: Option<Instant>,
-    pub(crate) publications: Vec<Publication>,
-    pub(crate) slots: Vec<Slot>,
-    /// What may go into them, as it has been told.
-    pub(crate) candidates: Arc<Candidates>,
     /// Last connection quality that the room was told.
     pub(crate) quality: Option<f32>,
-}
-
-/// Something that a participant publishes.
-#[derive(Clone, Debug)]
-pub(crate) struct Publication {
-    pub(crate) id: PublicationId,
-    pub(crate) mid: Mid,
-    pub(crate) kind: MediaKind,
-    pub(crate) source: sfu_proto::v1::Source,
-    pub(crate) label: String,
-    pub(crate) muted: bool,
-    /// As seen in its packets.
-    pub(crate) codec: Option<Codec>,
-    pub(crate) rids: Vec<Rid>,
-}
-
-/// A receive section of a subscriber.
-#[derive(Clone, Debug)]
-pub(crate) struct Slot {
-    pub(crate) mid: Mid,
-    pub(crate) kind: MediaKind,
-    /// Number among the slots of its kind.
-    pub(crate) ordinal: usize,
-    pub(crate) wish: Wish,
-    pub(crate) preference: LayerPreference,
-    pub(crate) current: Option<PublicationId>,
-    /// Nothing of it can be sent, since the subscriber does not have its codec.
-    pub(crate) unplayable: bool,
 }
 
 impl Participant {
@@ -101,31 +67,23 @@ impl Participant {
         self.access == Access::Signal
     }
 
-    pub(crate) fn publication(&self, id: PublicationId) -> Option<&Publication> {
-        self.publications.iter().find(|publication| publication.id == id)
-    }
-
-    pub(crate) fn publication_mut(&mut self, id: PublicationId) -> Option<&mut Publication> {
-        self.publications.iter_mut().find(|publication| publication.id == id)
-    }
-
-    /// As others see it.
-    pub(crate) fn info(&self) -> ParticipantInfo {
+    /// As others see it; `member` is it in the roster.
+    pub(crate) fn info(&self, member: &Member) -> ParticipantInfo {
         ParticipantInfo {
             id: self.id.to_string(),
             identity: self.identity.to_string(),
             name: self.name.clone(),
             metadata: self.metadata.clone(),
-            publications: self.publications.iter().map(Publication::info).collect(),
+            publications: member.publications().iter().map(publication_info).collect(),
         }
     }
 
     /// The codecs that it publishes in: seen in its packets, or negotiated, before the first.
-    pub(crate) fn codecs(&self) -> Vec<Codec> {
+    pub(crate) fn codecs(&self, member: &Member) -> Vec<Codec> {
         let sections = self.media.as_ref().map_or(&[][..], |media| &media.sections);
         let negotiated = |mid: Mid| sections.iter().filter(move |section| section.mid == mid).flat_map(|s| &s.formats);
         let mut codecs: Vec<Codec> = Vec::new();
-        for publication in &self.publications {
+        for publication in member.publications() {
             match publication.codec {
                 Some(codec) => codecs.push(codec),
                 None => codecs.extend(negotiated(publication.mid).map(|format| format.codec)),
@@ -142,32 +100,28 @@ impl Participant {
     }
 }
 
-impl Publication {
-    /// As others see it.
-    pub(crate) fn info(&self) -> PublicationInfo {
-        PublicationInfo {
-            id: publication_text(self.id),
-            mid: self.mid.to_string(),
-            kind: translate::kind(self.kind).into(),
-            source: self.source.into(),
-            label: self.label.clone(),
-            muted: self.muted,
-            codec: self.codec.map(|codec| codec.name().to_owned()).unwrap_or_default(),
-            rids: self.rids.iter().map(Rid::to_string).collect(),
-        }
+/// A publication as others see it.
+pub(super) fn publication_info(publication: &Publication) -> PublicationInfo {
+    PublicationInfo {
+        id: publication_text(publication.id),
+        mid: publication.mid.to_string(),
+        kind: translate::kind(publication.kind).into(),
+        source: translate::source_out(publication.source).into(),
+        label: publication.label.clone(),
+        muted: publication.muted,
+        codec: publication.codec.map(|codec| codec.name().to_owned()).unwrap_or_default(),
+        rids: publication.rids.iter().map(Rid::to_string).collect(),
     }
 }
 
-impl Slot {
-    /// As its subscriber sees it; `publisher` is whose publication it carries.
-    pub(crate) fn info(&self, publisher: Option<ParticipantId>) -> SlotAssignment {
-        SlotAssignment {
-            mid: self.mid.to_string(),
-            publication_id: self.current.map(publication_text).unwrap_or_default(),
-            participant_id: publisher.map(|id| id.to_string()).unwrap_or_default(),
-            quality: translate::quality_out(self.preference.quality).into(),
-            paused: self.preference.paused,
-            unplayable: self.unplayable,
-        }
+/// A slot as its subscriber sees it; `publisher` is whose publication it carries.
+pub(super) fn slot_info(slot: &Slot, publisher: Option<ParticipantId>) -> SlotAssignment {
+    SlotAssignment {
+        mid: slot.mid.to_string(),
+        publication_id: slot.current.map(publication_text).unwrap_or_default(),
+        participant_id: publisher.map(|id| id.to_string()).unwrap_or_default(),
+        quality: translate::quality_out(slot.preference.quality).into(),
+        paused: slot.preference.paused,
+        unplayable: slot.unplayable,
     }
 }

@@ -3,13 +3,12 @@
 use super::Control;
 use super::auth::clip;
 use super::error::ControlError;
-use super::participant::{Participant, Publication};
+use super::participant::Participant;
 use super::room::{Room, RoomState};
-use super::spread::Source;
 use super::translate;
-use crate::control::ids::ParticipantId;
 use sfu_core::ids::PublicationId;
 use sfu_proto::v1::Publish;
+use sfu_room::{ParticipantId, Publication};
 use sfu_rtc::ids::Mid;
 use sfu_rtc::media::{Direction, MediaSection};
 
@@ -85,24 +84,10 @@ impl Control {
     }
 
     /// Carries a plan out. Whether others have to be told.
-    pub(super) fn carry_out(&self, room: &Room, participant: &mut Participant, plan: PublishPlan) -> bool {
-        let Some(transport) = participant.media.as_ref().map(|media| media.transport) else { return false };
-        let mut changed = !plan.named.is_empty();
-        let mut spread = room.spread();
-        for ended in participant.publications.iter().filter(|old| plan.after.iter().all(|p| p.id != old.id)) {
-            spread.unpublish(ended.id);
-            self.directives.forget(ended.id);
-            changed = true;
-        }
-        for new in plan.after.iter().filter(|new| participant.publication(new.id).is_none()) {
-            let Publication { id, mid, kind, rids, muted, .. } = new.clone();
-            spread.publish(Source { id, origin: participant.worker.index(), transport, mid, kind, rids });
-            if muted {
-                spread.set_muted(id, true);
-            }
-        }
-        participant.publications = plan.after;
-        changed
+    pub(super) fn carry_out(&self, state: &mut RoomState, id: ParticipantId, plan: PublishPlan) -> bool {
+        let ended = state.roster.set_publications(id, plan.after);
+        self.directives.forget(&ended);
+        !plan.named.is_empty() || !ended.is_empty()
     }
 
     /// Ends a publication of `owner`.
@@ -113,11 +98,10 @@ impl Control {
         owner: ParticipantId,
         id: PublicationId,
     ) -> Result<(), ControlError> {
-        let participant = state.participants.get_mut(&owner).ok_or_else(no_publication)?;
-        let at = participant.publications.iter().position(|p| p.id == id).ok_or_else(no_publication)?;
-        participant.publications.remove(at);
-        room.spread().unpublish(id);
-        self.directives.forget(id);
+        if !state.roster.unpublish(owner, id) {
+            return Err(no_publication());
+        }
+        self.directives.forget(&[id]);
         state.announce(owner);
         room.replan(state);
         Ok(())
@@ -131,13 +115,11 @@ impl Control {
         id: PublicationId,
         muted: bool,
     ) -> Result<(), ControlError> {
-        let owner = state.publisher_mut(id).ok_or_else(no_publication)?;
-        let owner_id = owner.id;
-        let publication = owner.publication_mut(id).ok_or_else(no_publication)?;
-        if publication.muted != muted {
-            publication.muted = muted;
-            room.spread().set_muted(id, muted);
-            state.announce(owner_id);
+        if state.roster.publisher(id).is_none() {
+            return Err(no_publication());
+        }
+        if let Some(owner) = state.roster.set_muted(id, muted) {
+            state.announce(owner);
             room.replan(state);
         }
         Ok(())

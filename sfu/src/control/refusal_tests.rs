@@ -11,6 +11,7 @@ use sfu_proto::v1::{
     EncoderDirective, EncoderDirectiveAck, ErrorCode, Moderate, Offer, Publish, Resume, SendData, SetMuted, Subscribe,
     Unpublish,
 };
+use sfu_room::Subscription;
 
 /// Something that somebody asks for.
 #[derive(Clone, Debug)]
@@ -138,7 +139,7 @@ fn carry_out(control: &Arc<Control>, sessions: &mut Vec<Session>, step: Step) ->
                 offer,
                 manual_subscribe: false,
                 access,
-                wish: Wish::Auto,
+                subscription: Subscription::Auto,
                 address: None,
             };
             sessions.push(control.join(&permit, request)?.session);

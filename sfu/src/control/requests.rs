@@ -2,21 +2,22 @@
 
 use super::budget::Budget;
 use super::error::ControlError;
-use super::ids::{ParticipantId, parse_participant, parse_publication};
+use super::ids::{parse_participant, parse_publication};
 use super::negotiation::{Change, parse_offer};
 use super::outbox::{Next, Outbox, Outgoing};
-use super::participant::{Participant, Publication};
+use super::participant::{Participant, publication_info};
 use super::publish::no_publication;
-use super::room::{Room, RoomState};
-use super::{Control, Wish, publish};
+use super::room::{Room, RoomGuard, RoomState};
+use super::{Control, publish};
 use sfu_proto::v1::client_message::Body as Request;
 use sfu_proto::v1::moderate::Action;
 use sfu_proto::v1::server_message::Body as Reply;
 use sfu_proto::v1::{
     Answer, Data, Done, LeaveReason, Moderate, Muted, Offer, Pong, Publish, Published, SendData, SetMuted, Unpublish,
 };
+use sfu_room::{Member, ParticipantId, Subscription};
 use std::collections::BTreeSet;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 /// Most bytes of one data message.
 const MAX_DATA: usize = 60 * 1024;
@@ -84,7 +85,7 @@ impl Session {
             Request::SetMuted(set_muted) => self.set_muted(set_muted).map(done),
             Request::Subscribe(subscribe) => {
                 let mut state = self.state()?;
-                self.control.subscribe(&self.room, &mut state, self.id, subscribe).map(done)
+                self.control.subscribe(&mut state, self.id, subscribe).map(done)
             }
             Request::SendData(data) => self.send_data(data).map(done),
             Request::EncoderDirectiveAck(ack) => {
@@ -111,7 +112,7 @@ impl Session {
     }
 
     /// The room, while this participant is in it.
-    fn state(&self) -> Result<MutexGuard<'_, RoomState>, ControlError> {
+    fn state(&self) -> Result<RoomGuard<'_>, ControlError> {
         let state = self.room.lock();
         if state.participants.contains_key(&self.id) {
             Ok(state)
@@ -121,7 +122,7 @@ impl Session {
     }
 
     fn own(&self, state: &RoomState, publication: sfu_core::ids::PublicationId) -> Result<(), ControlError> {
-        let mine = state.participants.get(&self.id).is_some_and(|me| me.publication(publication).is_some());
+        let mine = state.roster.member(self.id).is_some_and(|me| me.publication(publication).is_some());
         if mine { Ok(()) } else { Err(no_publication()) }
     }
 
@@ -129,30 +130,29 @@ impl Session {
         let parsed = parse_offer(&offer.sdp)?;
         let control = &self.control;
         let mut state = self.state()?;
-        let me = &state.participants[&self.id];
+        let (me, mine) = (&state.participants[&self.id], state.roster.member(self.id));
         let grants = (me.grants.publish, me.grants.subscribe);
         let negotiated = control.negotiator.negotiate(&parsed, me.media.as_ref(), grants, &me.worker, &control.ids)?;
         if !offer.publish.is_empty() {
             publish::may_publish(me)?;
         }
+        let manual_subscribe = me.manual_subscribe;
         // What an earlier transport carried ends with it.
-        let known = if negotiated.change == Change::New { &[] } else { me.publications.as_slice() };
+        let known = mine.filter(|_| negotiated.change != Change::New).map_or(&[][..], Member::publications);
         let plan = control.plan_publications(&negotiated.media.sections, known, &offer.publish)?;
-        let publications = plan.named.iter().map(Publication::info).collect();
+        let publications = plan.named.iter().map(publication_info).collect();
         // Nothing is refused from here on.
         let give_way = control.await_connection(&self.room, &state, self.id);
-        let ended = negotiated.change == Change::New && control.end_media(&self.room, &mut state, self.id);
-        let me = state.participants.get_mut(&self.id).expect("state() checked it");
+        let ended = negotiated.change == Change::New && control.end_media(&mut state, self.id);
         if negotiated.change == Change::New {
             control.remember_transport(negotiated.media.transport, &self.room, self.id);
         }
-        negotiated.media.command(self.room.id, negotiated.change, &me.worker);
-        let new_wish = if me.manual_subscribe { Wish::Nothing } else { Wish::Auto };
-        me.slots = negotiated.media.slots(&me.slots, &new_wish);
-        me.media = Some(negotiated.media);
-        me.media_lost = None;
-        let changed = control.carry_out(&self.room, me, plan);
-        self.room.fill_own_slots(me);
+        let new = if manual_subscribe { Subscription::Nothing } else { Subscription::Auto };
+        state.take_media(self.room.id, self.id, (negotiated.media, negotiated.change), &new);
+        let changed = control.carry_out(&mut state, self.id, plan);
+        if state.roster.fill(self.id) {
+            state.tell_slots(self.id);
+        }
         if changed || ended {
             state.announce(self.id);
             self.room.replan(&mut state);
@@ -164,14 +164,15 @@ impl Session {
 
     fn publish(&self, publish: &Publish) -> Result<Published, ControlError> {
         let mut state = self.state()?;
-        let me = state.participants.get_mut(&self.id).expect("state() checked it");
+        let (me, mine) = (&state.participants[&self.id], state.roster.member(self.id));
         publish::may_publish(me)?;
         let media = me.media.as_ref();
         let media =
             media.ok_or_else(|| ControlError::bad_message("Nothing is negotiated yet; send an Offer first."))?;
-        let plan = self.control.plan_publications(&media.sections, &me.publications, std::slice::from_ref(publish))?;
-        let publication = plan.named.first().map(Publication::info);
-        self.control.carry_out(&self.room, me, plan);
+        let known = mine.map_or(&[][..], Member::publications);
+        let plan = self.control.plan_publications(&media.sections, known, std::slice::from_ref(publish))?;
+        let publication = plan.named.first().map(publication_info);
+        self.control.carry_out(&mut state, self.id, plan);
         state.announce(self.id);
         self.room.replan(&mut state);
         Ok(Published { publication })

@@ -1,31 +1,30 @@
-//! One room: who is in it, what they publish, and what each of them gets. Every change is made under the room's lock,
-//! together with the commands to its worker, so that the worker sees changes in the order in which they were made.
+//! One room, as those who are connected see it. What it decides (who publishes what, what goes into whose slots, on which
+//! workers it is) is `sfu-room`'s. Every change is made under the room's lock, and its orders go to the workers before
+//! that is let go, so that a worker sees changes in the order in which they were made.
 
 use super::auth::RoomOptions;
 use super::budget::{Budget, WHOLE_AGAIN};
-use super::ids::{ParticipantId, publication_text};
+use super::ids::publication_text;
 use super::lock;
-use super::negotiation::Media;
+use super::negotiation::{Change, Media};
 use super::news::{Entries, News, NewsPace};
 use super::outbox::Outgoing;
-use super::participant::{Access, Participant, Publication, Slot};
+use super::participant::{self, Access, Participant};
 use super::rate::Rate;
-use super::slots::{self, Candidate, Candidates, Rank, SlotView};
-use super::spread::Spread;
 use crate::clock::Clock;
 use crate::net::Neighbourhood;
 use crate::worker_thread::WorkerHandle;
 use sfu_core::command::Command;
 use sfu_core::ids::{PublicationId, RoomId};
 use sfu_proto::v1::server_message::Body;
-use sfu_proto::v1::{ActiveSpeakers, LeaveReason, ParticipantInfo, RoomInfo, SlotAssignment, Slots, Source, Speaker};
+use sfu_proto::v1::{ActiveSpeakers, LeaveReason, ParticipantInfo, RoomInfo, SlotAssignment, Slots, Speaker};
+use sfu_room::{Candidates, Left, Member, ParticipantId, Subscription};
 use sfu_rtc::ids::Mid;
+use sfu_rtc::media::Codec;
 use sfu_rtc::time::{Duration, Instant};
 use std::collections::{BTreeMap, HashMap};
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard};
-
-/// So many participants are remembered as having spoken, for slots that follow speakers.
-const RECENT_SPEAKERS: usize = 32;
 
 /// A room on its workers.
 #[derive(Debug)]
@@ -34,7 +33,8 @@ pub(crate) struct Room {
     pub(crate) name: String,
     pub(super) clock: Clock,
     pub(super) pace: NewsPace,
-    spread: Mutex<Spread>,
+    /// All there are, by number.
+    workers: Arc<[WorkerHandle]>,
     state: Mutex<RoomState>,
 }
 
@@ -42,17 +42,14 @@ pub(crate) struct Room {
 #[derive(Debug)]
 pub(crate) struct RoomState {
     pub(crate) options: RoomOptions,
+    /// Who is here with what, and on which workers.
+    pub(crate) roster: sfu_room::Room,
+    /// How those are connected who are in the roster.
     pub(crate) participants: BTreeMap<ParticipantId, Participant>,
     /// Closed for good: whoever wants to join needs a new room of this name.
     pub(crate) closed: bool,
     /// Since when nobody is in it.
     pub(crate) empty_since: Option<Instant>,
-    /// Who speaks now, loudest first.
-    speakers: Vec<(ParticipantId, f32)>,
-    /// Who spoke last, latest first.
-    recent_speakers: Vec<ParticipantId>,
-    /// What may go into slots, as everybody has been told of it.
-    candidates: Arc<Candidates>,
     pub(super) news: News,
     pub(super) entries: Entries,
     /// Three quarters of it for those of each address, and when it was last used.
@@ -63,40 +60,78 @@ pub(crate) struct RoomState {
     budgets: HashMap<Arc<str>, (Arc<Budget>, Instant)>,
 }
 
+/// A room under its lock. The workers get its orders when it is let go.
+pub(crate) struct RoomGuard<'a> {
+    room: &'a Room,
+    state: MutexGuard<'a, RoomState>,
+}
+
+impl Deref for RoomGuard<'_> {
+    type Target = RoomState;
+
+    fn deref(&self) -> &RoomState {
+        &self.state
+    }
+}
+
+impl DerefMut for RoomGuard<'_> {
+    fn deref_mut(&mut self) -> &mut RoomState {
+        &mut self.state
+    }
+}
+
+impl Drop for RoomGuard<'_> {
+    fn drop(&mut self) {
+        self.room.send_orders(&mut self.state);
+    }
+}
+
 impl Room {
     /// An empty room; tells its first worker.
     pub(crate) fn open(
         id: RoomId,
         name: String,
         options: RoomOptions,
-        worker: WorkerHandle,
+        (workers, home): (&Arc<[WorkerHandle]>, usize),
         (clock, pace): (Clock, NewsPace),
     ) -> Self {
         let now = clock.now();
         let state = RoomState {
             options,
+            roster: sfu_room::Room::open(id, home),
             participants: BTreeMap::new(),
             closed: false,
             empty_since: Some(now),
-            speakers: Vec::new(),
-            recent_speakers: Vec::new(),
-            candidates: Arc::default(),
             news: News::new(now),
             entries: pace.entries(now),
             entries_by_address: HashMap::new(),
             data: pace.data_rate(now),
             budgets: HashMap::new(),
         };
-        Self { id, name, clock, pace, spread: Mutex::new(Spread::open(id, worker)), state: Mutex::new(state) }
+        let room = Self { id, name, clock, pace, workers: Arc::clone(workers), state: Mutex::new(state) };
+        drop(room.lock());
+        room
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, RoomState> {
-        lock(&self.state)
+    pub(crate) fn lock(&self) -> RoomGuard<'_> {
+        RoomGuard { room: self, state: lock(&self.state) }
     }
 
-    /// The workers that it is on. Held for a moment only, with or without the room's lock.
-    pub(crate) fn spread(&self) -> MutexGuard<'_, Spread> {
-        lock(&self.spread)
+    /// The worker with this number.
+    pub(super) fn worker(&self, index: usize) -> &WorkerHandle {
+        &self.workers[index]
+    }
+
+    fn send_orders(&self, state: &mut RoomState) {
+        for (worker, command) in state.roster.take_orders() {
+            let worker = self.worker(worker);
+            match command {
+                Command::OpenRoom { .. } => worker.placed().rooms.add(1),
+                Command::CloseRoom { .. } => worker.placed().rooms.sub(1),
+                _ => {}
+            }
+            worker.send(command);
+        }
     }
 
     pub(crate) fn info(&self, state: &RoomState) -> RoomInfo {
@@ -113,26 +148,10 @@ impl Room {
         self.tell(state);
     }
 
-    /// Fills the slots of everybody anew; tells worker and subscribers what changed. How many bytes that were.
+    /// Fills the slots of everybody anew; tells subscribers what changed. How many bytes that were.
     pub(super) fn fill_slots(&self, state: &mut RoomState) -> usize {
-        state.candidates = Arc::new(state.gather_candidates());
-        let candidates = &state.candidates;
-        let fill = |participant: &mut Participant| {
-            participant.candidates = Arc::clone(candidates);
-            self.fill_own_slots(participant)
-        };
-        state.participants.values_mut().map(fill).sum()
-    }
-
-    /// Fills the slots of one who comes, or comes back, and is told of all that is there: more than the others have
-    /// been told, where news wait.
-    pub(super) fn fill_newcomers_slots(&self, state: &mut RoomState, id: ParticipantId) {
-        let candidates =
-            if state.news.replan { Arc::new(state.gather_candidates()) } else { Arc::clone(&state.candidates) };
-        if let Some(participant) = state.participants.get_mut(&id) {
-            participant.candidates = candidates;
-            self.replan_one(participant);
-        }
+        let changed = state.roster.fill_all();
+        changed.into_iter().map(|id| state.tell_slots(id)).sum()
     }
 
     /// A worker tells whether a subscriber has the codec of what a slot carries.
@@ -143,61 +162,26 @@ impl Room {
         (mid, publication): (&Mid, PublicationId),
         playable: bool,
     ) {
-        let Some(participant) = state.participants.get_mut(&id) else { return };
-        let carries = |slot: &&mut Slot| slot.mid == *mid && slot.current == Some(publication);
-        let Some(slot) = participant.slots.iter_mut().find(carries) else { return };
-        slot.unplayable = !playable;
+        if !state.roster.set_playable(id, mid, publication, playable) {
+            return;
+        }
         if !playable {
             let publication = publication_text(publication);
             tracing::info!(room = self.name, participant = %id, %mid, publication, "the subscriber lacks its codec");
         }
-        Self::tell_slots(participant);
+        state.tell_slots(id);
     }
 
-    /// Fills the slots of one whose own wishes have changed, with what it has been told of. How many bytes it was sent.
-    pub(super) fn fill_own_slots(&self, participant: &mut Participant) -> usize {
-        if self.replan_one(participant) { Self::tell_slots(participant) } else { 0 }
-    }
-
-    /// Tells a subscriber what its slots carry. How many bytes it was sent.
-    fn tell_slots(participant: &Participant) -> usize {
-        if !participant.is_told() {
-            return 0;
+    /// Puts a participant into the roster, on its worker.
+    pub(super) fn enter(&self, state: &mut RoomState, participant: Participant) {
+        let Participant { id, ref worker, .. } = participant;
+        worker.placed().participants.add(1);
+        let identity = Arc::clone(&participant.identity);
+        if state.roster.enter(id, identity, worker.index(), participant.grants.subscribe) {
+            tracing::info!(room = self.name, worker = worker.index(), "the room spreads to another worker");
         }
-        let message = Outgoing::new(Body::Slots(Slots { slots: slot_infos(participant, &participant.candidates) }));
-        let bytes = message.size();
-        participant.outbox.push(message);
-        bytes
-    }
-
-    /// Whether anything changed.
-    fn replan_one(&self, participant: &mut Participant) -> bool {
-        let Some(media) = &participant.media else { return false };
-        if !participant.grants.subscribe {
-            return false;
-        }
-        let views: Vec<SlotView<'_>> = participant
-            .slots
-            .iter()
-            .map(|slot| SlotView { kind: slot.kind, ordinal: slot.ordinal, wish: &slot.wish, current: slot.current })
-            .collect();
-        let planned = slots::plan(participant.id, &views, &participant.candidates);
-        let mut changed = false;
-        for (slot, source) in participant.slots.iter_mut().zip(planned) {
-            if slot.current == source {
-                continue;
-            }
-            changed = true;
-            slot.current = source;
-            slot.unplayable = false;
-            participant.worker.send(Command::AssignSlot {
-                transport: media.transport,
-                mid: slot.mid,
-                source,
-                preference: slot.preference,
-            });
-        }
-        changed
+        state.participants.insert(id, participant);
+        state.empty_since = None;
     }
 
     /// Takes a participant out, with its transport; the rest of the room is told.
@@ -208,44 +192,90 @@ impl Room {
         reason: LeaveReason,
         text: &str,
         now: Instant,
-    ) -> Option<Participant> {
+    ) -> Option<(Participant, Left)> {
         let participant = state.participants.remove(&id)?;
         participant.outbox.close(reason, text);
         state.budgets.insert(Arc::clone(&participant.identity), (Arc::clone(&participant.budget), now));
-        let mut spread = self.spread();
-        if let Some(Media { transport, .. }) = participant.media {
-            participant.worker.send(Command::RemoveTransport { transport });
-            spread.transport_gone(transport);
+        let left = state.roster.leave(id).unwrap_or_default();
+        participant.worker.placed().participants.sub(1);
+        if left.left_worker {
+            tracing::info!(room = self.name, worker = participant.worker.index(), "the room leaves a worker");
         }
-        let heard = spread.leave(&participant.worker);
-        drop(spread);
-        state.speakers.retain(|(speaker, _)| *speaker != id);
-        state.recent_speakers.retain(|speaker| *speaker != id);
         if state.participants.is_empty() {
             state.empty_since = Some(now);
         }
         if participant.is_visible() {
             state.announce_left(id);
         }
-        if let Some(heard) = heard {
-            state.set_speakers(&heard);
+        if left.speakers_changed {
+            state.tell_speakers();
         }
         self.replan(state);
         tracing::info!(room = self.name, participant = %id, identity = &*participant.identity, ?reason, "left");
-        Some(participant)
+        Some((participant, left))
+    }
+
+    /// Ends the roster everywhere. What was published.
+    pub(super) fn close(&self, state: &mut RoomState) -> Vec<PublicationId> {
+        let here = state.roster.workers();
+        here.for_each(|(worker, participants)| self.worker(worker).placed().participants.sub(participants));
+        state.roster.close()
     }
 }
 
 impl RoomState {
     /// Everybody that `me` is told of.
     pub(crate) fn others(&self, me: ParticipantId) -> Vec<ParticipantInfo> {
-        self.participants.values().filter(|p| p.id != me && p.is_visible()).map(Participant::info).collect()
+        let others = self.participants.values().filter(|p| p.id != me && p.is_visible());
+        others.filter_map(|participant| self.info_of(participant)).collect()
+    }
+
+    /// A participant as others see it.
+    pub(crate) fn info_of(&self, participant: &Participant) -> Option<ParticipantInfo> {
+        Some(participant.info(self.roster.member(participant.id)?))
     }
 
     /// The slots of `id`, as it sees them.
     pub(crate) fn slots_of(&self, id: ParticipantId) -> Vec<SlotAssignment> {
-        let candidates = self.gather_candidates();
-        self.participants.get(&id).map(|p| slot_infos(p, &candidates)).unwrap_or_default()
+        let candidates = self.roster.gather_candidates();
+        self.roster.member(id).map(|member| slot_infos(member, &candidates)).unwrap_or_default()
+    }
+
+    /// The codecs that a participant publishes in, as far as they are known.
+    pub(super) fn codecs(&self, id: ParticipantId) -> Vec<Codec> {
+        let participant = self.participants.get(&id).zip(self.roster.member(id));
+        participant.map(|(participant, member)| participant.codecs(member)).unwrap_or_default()
+    }
+
+    /// A participant has what was negotiated: its worker is told, and new slots get the subscription `new`.
+    pub(super) fn take_media(
+        &mut self,
+        room: RoomId,
+        id: ParticipantId,
+        (media, change): (Media, Change),
+        new: &Subscription,
+    ) {
+        let Self { participants, roster, .. } = self;
+        let Some(participant) = participants.get_mut(&id) else { return };
+        let worker = participant.worker.index();
+        media.commands(room, change).into_iter().for_each(|command| roster.order(worker, command));
+        roster.set_sections(id, media.transport, &media.sections, new);
+        (participant.media, participant.media_lost) = (Some(media), None);
+    }
+
+    /// Fills the slots of one who comes, or comes back, and is told of all that is there.
+    pub(super) fn fill_newcomers_slots(&mut self, id: ParticipantId) {
+        self.roster.fill_newcomer(id, self.news.replan);
+    }
+
+    /// Tells a subscriber what its slots carry. How many bytes it was sent.
+    pub(super) fn tell_slots(&self, id: ParticipantId) -> usize {
+        let participant = self.participants.get(&id).filter(|participant| participant.is_told());
+        let Some((participant, member)) = participant.zip(self.roster.member(id)) else { return 0 };
+        let message = Outgoing::new(Body::Slots(Slots { slots: slot_infos(member, member.candidates()) }));
+        let bytes = message.size();
+        participant.outbox.push(message);
+        bytes
     }
 
     /// Of how many a newcomer is told, or how many are told of it, whichever is more.
@@ -299,29 +329,11 @@ impl RoomState {
 
     /// Whose publication this is.
     pub(crate) fn publisher(&self, publication: PublicationId) -> Option<&Participant> {
-        self.participants.values().find(|p| p.publication(publication).is_some())
+        self.participants.get(&self.roster.publisher(publication)?.id())
     }
 
-    /// The same, to change it.
-    pub(crate) fn publisher_mut(&mut self, publication: PublicationId) -> Option<&mut Participant> {
-        self.participants.values_mut().find(|p| p.publication(publication).is_some())
-    }
-
-    /// Takes over who speaks, and tells everybody.
-    pub(crate) fn set_speakers(&mut self, speakers: &[(PublicationId, f32)]) {
-        let publishers = self.publishers();
-        self.speakers.clear();
-        for (publication, level) in speakers {
-            let Some(&id) = publishers.get(publication) else { continue };
-            if !self.speakers.iter().any(|(speaker, _)| *speaker == id) {
-                self.speakers.push((id, *level));
-            }
-        }
-        for (id, _) in self.speakers.iter().rev() {
-            self.recent_speakers.retain(|recent| recent != id);
-            self.recent_speakers.insert(0, *id);
-        }
-        self.recent_speakers.truncate(RECENT_SPEAKERS);
+    /// Tells everybody who speaks.
+    pub(crate) fn tell_speakers(&self) {
         let message = Outgoing::new(Body::ActiveSpeakers(self.active_speakers()));
         for participant in self.participants.values().filter(|participant| participant.is_told()) {
             participant.outbox.push_lossy(Arc::clone(&message));
@@ -331,38 +343,11 @@ impl RoomState {
     /// Who speaks now.
     pub(crate) fn active_speakers(&self) -> ActiveSpeakers {
         let speaker = |&(id, level): &(ParticipantId, f32)| Speaker { participant_id: id.to_string(), level };
-        ActiveSpeakers { speakers: self.speakers.iter().map(speaker).collect() }
-    }
-
-    fn publishers(&self) -> HashMap<PublicationId, ParticipantId> {
-        let of = |p: &Participant| p.publications.iter().map(|t| (t.id, p.id)).collect::<Vec<_>>();
-        self.participants.values().flat_map(of).collect()
-    }
-
-    fn gather_candidates(&self) -> Candidates {
-        let rank = |participant: &Participant, publication: &Publication| Rank {
-            muted: publication.muted,
-            not_screen: !matches!(publication.source, Source::Screen | Source::ScreenAudio),
-            spoke: self.recent_speakers.iter().position(|id| *id == participant.id).unwrap_or(usize::MAX),
-        };
-        let of = |participant: &Participant| {
-            participant
-                .publications
-                .iter()
-                .map(|publication| Candidate {
-                    publication: publication.id,
-                    publisher: participant.id,
-                    identity: Arc::clone(&participant.identity),
-                    kind: publication.kind,
-                    rank: rank(participant, publication),
-                })
-                .collect::<Vec<_>>()
-        };
-        Candidates::new(self.participants.values().flat_map(of))
+        ActiveSpeakers { speakers: self.roster.speakers().iter().map(speaker).collect() }
     }
 }
 
-fn slot_infos(participant: &Participant, candidates: &Candidates) -> Vec<SlotAssignment> {
+fn slot_infos(member: &Member, candidates: &Candidates) -> Vec<SlotAssignment> {
     let publisher = |id: Option<PublicationId>| id.and_then(|id| candidates.publisher(id));
-    participant.slots.iter().map(|slot| slot.info(publisher(slot.current))).collect()
+    member.slots().iter().map(|slot| participant::slot_info(slot, publisher(slot.current))).collect()
 }

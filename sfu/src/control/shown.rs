@@ -49,8 +49,8 @@ pub(crate) fn state(control: &Control) -> String {
 pub(crate) fn with_names(body: Request, session: &Session) -> Request {
     let (publication, participant) = {
         let state = session.room.lock();
-        let own = state.participants.get(&session.id).and_then(|me| me.publications.first());
-        let publication = own.or_else(|| state.participants.values().find_map(|p| p.publications.first()));
+        let first = |id| state.roster.member(id).and_then(|member| member.publications().first());
+        let publication = first(session.id).or_else(|| state.participants.keys().find_map(|id| first(*id)));
         let publication = publication.map(|publication| publication_text(publication.id)).unwrap_or_default();
         (publication, state.participants.keys().next().map(ParticipantId::to_string).unwrap_or_default())
     };

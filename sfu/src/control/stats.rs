@@ -117,7 +117,7 @@ impl Control {
 
     async fn ask(&self) -> Vec<Option<WorkerStats>> {
         let mut answers = Vec::with_capacity(self.workers.len());
-        for worker in &self.workers {
+        for worker in self.workers.iter() {
             let token = self.stats.token.fetch_add(1, Ordering::Relaxed);
             let (sender, receiver) = oneshot::channel();
             lock(&self.stats.waiting).insert(token, sender);
@@ -140,7 +140,7 @@ impl Control {
         let mut meter = super::quality::Meter::default();
         loop {
             interval.tick().await;
-            for worker in &self.workers {
+            for worker in self.workers.iter() {
                 self.stats.note_busy(worker.index(), self.clock.now(), worker.thread_stats().busy_micros.get());
             }
             let stats = self.ask().await;

@@ -12,6 +12,7 @@ use sfu_core::event::{CloseReason, Event};
 use sfu_core::ids::PublicationId;
 use sfu_proto::v1::server_message::Body;
 use sfu_proto::v1::{Joined, LeaveReason, Offer, Publish, RosterUpdate, ServerMessage};
+use sfu_room::Subscription;
 use sfu_rtc::ids::Mid;
 use sfu_rtc::media::Codec;
 use std::net::IpAddr;
@@ -89,7 +90,7 @@ impl Member {
             offer: Some(Offer { sdp: OFFER.into(), publish: vec![publish("0"), publish("1")] }),
             manual_subscribe: false,
             access,
-            wish: Wish::Auto,
+            subscription: Subscription::Auto,
             address,
         };
         control.join(&permit, request).map(|Entered { session, joined, .. }| Self { session, joined })
@@ -339,10 +340,10 @@ async fn a_whip_session_ends_with_its_media_and_others_in_time() {
 
 /// Number of the worker of a member, and how many participants each worker of its room has.
 fn place(member: &Member) -> (usize, Vec<(usize, usize)>) {
-    let room = &member.session.room;
-    let worker = room.lock().participants[&member.session.id].worker.index();
-    let on = room.spread().workers().map(|(worker, participants)| (worker.index(), participants)).collect();
-    (worker, on)
+    let state = member.session.room.lock();
+    let worker = state.participants[&member.session.id].worker.index();
+    assert_eq!(state.roster.member(member.session.id).map(sfu_room::Member::worker), Some(worker));
+    (worker, state.roster.workers().collect())
 }
 
 /// Rooms and publications' worth of ignored orders and stray messages of each worker.
@@ -389,11 +390,11 @@ async fn a_large_room_spreads_over_workers_and_leaves_them_again() {
     assert_eq!(figures(&control).await, [(1, 0, 0), (1, 0, 0), (1, 0, 0)]);
     // The last of all keeps the room on one worker until it is closed.
     members.drain(..).for_each(|member| member.session.leave());
-    assert_eq!(room.spread().workers().map(|(_, participants)| participants).collect::<Vec<_>>(), [0]);
+    assert_eq!(room.lock().roster.workers().map(|(_, participants)| participants).collect::<Vec<_>>(), [0]);
     control.close_room(&room, &mut room.lock(), LeaveReason::RoomClosed, "The test is over.");
     let figures = figures(&control).await;
     assert_eq!(figures.iter().map(|of| (of.0, of.1)).collect::<Vec<_>>(), [(0, 0); 3]);
-    for worker in &control.workers {
+    for worker in control.workers.iter() {
         assert_eq!((worker.placed().participants.get(), worker.placed().rooms.get()), (0, 0));
     }
 }
@@ -405,7 +406,8 @@ async fn what_is_published_later_and_what_ends_is_known_on_all_workers() {
     let (first, last) = (&members[0], &members[2]);
     let carried = |member: &Member| {
         let state = member.session.room.lock();
-        state.participants[&member.session.id].slots.iter().filter_map(|slot| slot.current).collect::<Vec<_>>()
+        let member = state.roster.member(member.session.id).unwrap();
+        member.slots().iter().filter_map(|slot| slot.current).collect::<Vec<_>>()
     };
     all_is_told(&first.session.room).await;
     assert!(carried(last).contains(&first.publication(1)) && carried(first).contains(&last.publication(1)));
@@ -425,7 +427,7 @@ async fn what_is_published_later_and_what_ends_is_known_on_all_workers() {
     all_is_told(&first.session.room).await;
     // A transport that the worker gives up takes its publications with it, everywhere.
     let room = &first.session.room;
-    control.end_media(room, &mut room.lock(), first.session.id);
+    control.end_media(&mut room.lock(), first.session.id);
     assert_eq!(figures(&control).await.iter().map(|of| (of.0, of.1)).collect::<Vec<_>>(), [(1, 0); 2]);
 }
 

@@ -2,7 +2,8 @@
 
 use sfu_core::command::Quality;
 use sfu_core::overload::Stage;
-use sfu_proto::v1::{self, MediaKind as ProtoKind, Source};
+use sfu_proto::v1::{self, MediaKind as ProtoKind};
+use sfu_room::Source;
 use sfu_rtc::media::MediaKind;
 
 pub(crate) fn kind(kind: MediaKind) -> ProtoKind {
@@ -41,11 +42,21 @@ pub(crate) fn quality_out(quality: Quality) -> v1::Quality {
 }
 
 /// The source that a client names; a client that names none publishes from camera and microphone.
-pub(crate) fn source_in(source: Source, kind: MediaKind) -> Source {
+pub(crate) fn source_in(source: v1::Source, kind: MediaKind) -> Source {
     match (source, kind) {
-        (Source::Unspecified, MediaKind::Audio) => Source::Microphone,
-        (Source::Unspecified, MediaKind::Video) => Source::Camera,
-        (source, _) => source,
+        (v1::Source::Microphone, _) | (v1::Source::Unspecified, MediaKind::Audio) => Source::Microphone,
+        (v1::Source::Camera, _) | (v1::Source::Unspecified, MediaKind::Video) => Source::Camera,
+        (v1::Source::Screen, _) => Source::Screen,
+        (v1::Source::ScreenAudio, _) => Source::ScreenAudio,
+    }
+}
+
+pub(crate) fn source_out(source: Source) -> v1::Source {
+    match source {
+        Source::Microphone => v1::Source::Microphone,
+        Source::Camera => v1::Source::Camera,
+        Source::Screen => v1::Source::Screen,
+        Source::ScreenAudio => v1::Source::ScreenAudio,
     }
 }
 

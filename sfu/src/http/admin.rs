@@ -4,7 +4,6 @@ use super::bearer::Bearer;
 use super::problem::Problem;
 use crate::control::auth::RoomOptions;
 use crate::control::{Control, ControlError, Participant, Room, RoomState, parse_publication, publication_text};
-use crate::worker_thread::WorkerHandle;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::StatusCode;
@@ -16,6 +15,7 @@ use serde_json::{Value, json};
 use sfu_core::event::{TransportStats, WorkerStats};
 use sfu_core::ids::PublicationId;
 use sfu_proto::v1::{EncoderDirective, LeaveReason};
+use sfu_room::Member;
 use std::sync::Arc;
 
 pub(super) fn routes() -> Router<Arc<Control>> {
@@ -89,7 +89,8 @@ async fn show_room(
     let room = find(&control, &name)?;
     let state = room.lock();
     let mut shown = room_json(&room, &state);
-    shown["participants"] = state.participants.values().map(participant_json).collect();
+    shown["participants"] =
+        state.participants.values().map(|participant| participant_json(&state, participant)).collect();
     Ok(Json(shown))
 }
 
@@ -110,7 +111,9 @@ async fn list_participants(
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let room = find(&control, &name)?;
-    let participants: Value = room.lock().participants.values().map(participant_json).collect();
+    let state = room.lock();
+    let participants: Value =
+        state.participants.values().map(|participant| participant_json(&state, participant)).collect();
     Ok(Json(json!({ "participants": participants })))
 }
 
@@ -183,19 +186,19 @@ fn publication_id(name: &str) -> Result<PublicationId, Problem> {
 }
 
 fn room_json(room: &Room, state: &RoomState) -> Value {
-    let spread = room.spread();
-    let on = |(worker, participants): (&WorkerHandle, usize)| json!({ "worker": worker.index(), "participant_count": participants });
+    let on = |(worker, participants): (usize, usize)| json!({ "worker": worker, "participant_count": participants });
     json!({
         "name": room.name,
-        "worker": spread.home().index(),
-        "workers": spread.workers().map(on).collect::<Vec<_>>(),
+        "worker": state.roster.home(),
+        "workers": state.roster.workers().map(on).collect::<Vec<_>>(),
         "participant_count": state.participants.len(),
         "options": state.options,
     })
 }
 
-fn participant_json(participant: &Participant) -> Value {
+fn participant_json(state: &RoomState, participant: &Participant) -> Value {
     let grants = &participant.grants;
+    let slots = state.roster.member(participant.id).map(Member::slots).unwrap_or_default();
     json!({
         "id": participant.id.to_string(),
         "identity": &*participant.identity,
@@ -206,8 +209,8 @@ fn participant_json(participant: &Participant) -> Value {
         "access": format!("{:?}", participant.access).to_lowercase(),
         "grants": grants,
         "connected": participant.detached.is_none(),
-        "publications": participant.info().publications,
-        "slots": participant.slots.iter().map(|slot| json!({
+        "publications": state.info_of(participant).map(|info| info.publications).unwrap_or_default(),
+        "slots": slots.iter().map(|slot| json!({
             "mid": slot.mid.as_str(),
             "publication": slot.current.map(publication_text),
             "paused": slot.preference.paused,

@@ -174,7 +174,7 @@ fn drops(text: &mut Text, stats: &[Option<WorkerStats>]) {
 fn sockets(text: &mut Text, control: &Control) {
     for (name, kind, help, value) in crate::worker_thread::ThreadStats::METRICS {
         text.family(name, kind, help);
-        for worker in &control.workers {
+        for worker in control.workers.iter() {
             text.sample(name, &[("worker", &worker.index().to_string())], value(worker.thread_stats()));
         }
     }

@@ -5,9 +5,7 @@ use super::bearer::Bearer;
 use super::problem::Problem;
 use super::proxy::ClientAddr;
 use crate::config::IceServerConfig;
-use crate::control::{
-    Access, Control, ControlError, Entered, JoinRequest, ParticipantId, Permit, Room, Wish, negotiation::Media,
-};
+use crate::control::{Access, Control, ControlError, Entered, JoinRequest, Permit, Room, negotiation::Media};
 use crate::worker_thread::WorkerHandle;
 use axum::Router;
 use axum::body::Bytes;
@@ -17,6 +15,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
 use sfu_proto::v1::Offer;
+use sfu_room::{ParticipantId, Subscription};
 use sfu_rtc::ice::Candidate;
 use sfu_rtc::sdp::TrickleFragment;
 use std::sync::Arc;
@@ -64,7 +63,7 @@ pub(super) struct Target {
     /// The publisher's identity for WHIP; the viewer's for WHEP, who is made up.
     pub(super) identity: Option<String>,
     pub(super) access: Access,
-    pub(super) wish: Wish,
+    pub(super) subscription: Subscription,
     /// The URL's path up to the session.
     pub(super) base: String,
 }
@@ -148,12 +147,12 @@ pub(super) async fn begin(
         offer: Some(Offer { sdp: sdp.to_owned(), publish: Vec::new() }),
         manual_subscribe: false,
         access: target.access,
-        wish: target.wish,
+        subscription: target.subscription,
         address: Some(client.0),
     };
     let Entered { session, joined, warnings } = control.join_in_turn(&permit, request).await?;
     let answer = joined.answer.map(|answer| answer.sdp).unwrap_or_default();
-    let etag = with_media(&session.room, session.id, |media, _| Ok(etag(media)))?;
+    let etag = with_media(&session.room, session.id, |media, _, _| Ok(etag(media)))?;
     let location = format!("{}/{}", target.base, joined.session);
     let headers = [
         (header::CONTENT_TYPE, text_value(SDP)?),
@@ -188,7 +187,7 @@ fn patch((room, id): (Arc<Room>, ParticipantId), headers: &HeaderMap, body: &Byt
     let fragment = TrickleFragment::parse(text)
         .map_err(|error| ControlError::bad_sdp(format!("The fragment cannot be read: {error}.")))?;
     let condition = Condition::read(headers);
-    with_media(&room, id, |media, worker| {
+    with_media(&room, id, |media, worker, roster| {
         let current = etag(media);
         let restart = fragment.ice.as_ref().filter(|ice| **ice != media.remote);
         match (restart, condition) {
@@ -202,7 +201,7 @@ fn patch((room, id): (Arc<Room>, ParticipantId), headers: &HeaderMap, body: &Byt
                 Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, text))
             }
             (Some(remote), Some(_)) => {
-                media.restart(remote.clone(), worker);
+                roster.order(worker.index(), media.restart(remote.clone(), worker));
                 let body = restart_fragment(media, worker.candidates());
                 let headers =
                     [(header::CONTENT_TYPE, text_value(FRAGMENT)?), (header::ETAG, text_value(&etag(media))?)];
@@ -247,11 +246,11 @@ fn find(
 fn with_media<T>(
     room: &Room,
     id: ParticipantId,
-    act: impl FnOnce(&mut Media, &WorkerHandle) -> Result<T, Problem>,
+    act: impl FnOnce(&mut Media, &WorkerHandle, &mut sfu_room::Room) -> Result<T, Problem>,
 ) -> Result<T, Problem> {
-    let mut state = room.lock();
+    let state = &mut *room.lock();
     match state.participants.get_mut(&id).and_then(|me| Some((me.media.as_mut()?, &me.worker))) {
-        Some((media, worker)) => act(media, worker),
+        Some((media, worker)) => act(media, worker, &mut state.roster),
         None => Err(Problem::new(StatusCode::NOT_FOUND, "The session has ended.")),
     }
 }

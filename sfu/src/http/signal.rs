@@ -5,7 +5,7 @@
 
 use super::problem::Problem;
 use super::proxy::ClientAddr;
-use crate::control::{Access, Control, ControlError, Entered, JoinRequest, Next, Outgoing, Rate, Session, Wish};
+use crate::control::{Access, Control, ControlError, Entered, JoinRequest, Next, Outgoing, Rate, Session};
 use crate::net::Ticket;
 use axum::Extension;
 use axum::extract::State;
@@ -19,6 +19,7 @@ use sfu_proto::v1::client_message::Body as Request;
 use sfu_proto::v1::server_message::Body as Reply;
 use sfu_proto::v1::{ClientMessage, Join};
 use sfu_proto::{SUBPROTOCOL_JSON, SUBPROTOCOL_PROTO};
+use sfu_room::Subscription;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::time::{Duration, timeout};
@@ -410,7 +411,7 @@ pub(crate) fn join_request(join: &Join, client: ClientAddr) -> JoinRequest {
         offer: join.offer.clone(),
         manual_subscribe: join.manual_subscribe,
         access: Access::Signal,
-        wish: Wish::Auto,
+        subscription: Subscription::Auto,
         address: Some(client.0),
     }
 }

@@ -7,12 +7,13 @@ use super::bearer::Bearer;
 use super::problem::Problem;
 use super::proxy::ClientAddr;
 use super::resource::{self, Content, Target};
-use crate::control::{Access, Control, ControlError, Wish};
+use crate::control::{Access, Control, ControlError};
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::post;
 use axum::{Extension, Router};
+use sfu_room::Subscription;
 use std::sync::Arc;
 
 pub(super) fn routes() -> Router<Arc<Control>> {
@@ -30,7 +31,7 @@ async fn begin_speaker(
     Content(body): Content,
 ) -> Result<Response, Problem> {
     let base = format!("/whep/{}/-", resource::segment(&room));
-    let target = Target { room, identity: None, access: Access::Whep, wish: Wish::Auto, base };
+    let target = Target { room, identity: None, access: Access::Whep, subscription: Subscription::Auto, base };
     resource::begin(&control, client, &bearer, &headers, &body, target).await
 }
 
@@ -54,6 +55,7 @@ async fn begin_stream(
     if !here {
         return Err(ControlError::not_found(format!("Nobody named `{stream}` is in room `{room}`.")).into());
     }
-    let target = Target { room, identity: None, access: Access::Whep, wish: Wish::Identity(stream), base };
+    let target =
+        Target { room, identity: None, access: Access::Whep, subscription: Subscription::Identity(stream), base };
     resource::begin(&control, client, &bearer, &headers, &body, target).await
 }

@@ -4,12 +4,13 @@ use super::bearer::Bearer;
 use super::problem::Problem;
 use super::proxy::ClientAddr;
 use super::resource::{self, Content, Target};
-use crate::control::{Access, Control, Wish};
+use crate::control::{Access, Control};
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::post;
 use axum::{Extension, Router};
+use sfu_room::Subscription;
 use std::sync::Arc;
 
 pub(super) fn routes() -> Router<Arc<Control>> {
@@ -26,6 +27,6 @@ async fn begin(
     Content(body): Content,
 ) -> Result<Response, Problem> {
     let base = format!("/whip/{}/{}", resource::segment(&room), resource::segment(&stream));
-    let target = Target { room, identity: Some(stream), access: Access::Whip, wish: Wish::Auto, base };
+    let target = Target { room, identity: Some(stream), access: Access::Whip, subscription: Subscription::Auto, base };
     resource::begin(&control, client, &bearer, &headers, &body, target).await
 }

@@ -2,6 +2,7 @@
 
 use crate::rng::Rng;
 use crate::scenario::{Action, Scenario};
+use sfu_room::placement::Load;
 use sfu_rtc::time::Duration;
 
 /// Keeps the generator of placements apart from that of everything else, so that what a seed draws does not depend on
@@ -12,10 +13,10 @@ const LOADS: u64 = 0x6c6f_6164;
 /// Longest time that messages take from one worker to another: a thread that is busy looks once per round.
 pub const LONGEST_PASSAGE: Duration = Duration::from_millis(2);
 
-/// Where the members of a conference are, as drawn.
+/// Which worker has time for the members of a conference, as drawn.
 #[derive(Clone, Debug)]
 pub struct Placement {
-    /// Number of the worker of each member.
+    /// Number of the worker that has nothing to do when the member comes.
     workers: Vec<usize>,
     /// Whether messages between workers take time.
     slow: bool,
@@ -24,7 +25,7 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Draws where so many members are. Every third conference is spread, with somebody on each worker.
+    /// Draws where so many members go. Every third conference is spread, with somebody on each worker.
     pub fn draw(seed: u64, members: usize) -> Self {
         let mut rng = Rng::new(seed ^ STREAM);
         let spread = members > 1 && rng.chance(1.0 / 3.0);
@@ -55,9 +56,10 @@ impl Placement {
         self.workers.iter().max().map_or(1, |last| last + 1)
     }
 
-    /// Number of the worker of a member.
-    pub fn of(&self, member: usize) -> usize {
-        self.workers[member]
+    /// How busy workers are when a member comes: the drawn one has nothing to do, the other is crowded.
+    pub fn loads(&self, member: usize) -> Vec<Load> {
+        let busy = |worker| if worker == self.workers[member] { 0 } else { 1_000 };
+        (0..self.count()).map(|worker| Load { busy: busy(worker), ..Load::default() }).collect()
     }
 
     /// How long what is handed over now is on its way to another worker.
@@ -97,7 +99,8 @@ mod tests {
         let spread = drawn.iter().filter(|placement| placement.count() == 2).count();
         assert!((900..1_100).contains(&spread), "{spread}");
         for placement in drawn {
-            let there = (0..3).filter(|member| placement.of(*member) == 1).count();
+            let goes = |member| sfu_room::placement::of_room(&placement.loads(member));
+            let there = (0..3).filter(|member| goes(*member) == 1).count();
             assert_eq!(placement.count() == 2, (1..3).contains(&there), "{placement:?}");
         }
     }

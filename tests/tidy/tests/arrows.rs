@@ -8,8 +8,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("netsim", &[]),
     ("sfu-rtc", &[]),
     ("sfu-core", &["sfu-rtc"]),
+    ("sfu-room", &["sfu-core", "sfu-rtc"]),
     ("sfu-net", &["sfu-rtc"]),
-    ("sfu", &["sfu-core", "sfu-net", "sfu-rtc", "sfu-proto"]),
+    ("sfu", &["sfu-core", "sfu-net", "sfu-room", "sfu-rtc", "sfu-proto"]),
     ("sfu-client", &["sfu-rtc", "sfu-proto"]),
     ("sfu-bench", &["sfu-client", "sfu-net", "sfu-rtc", "sfu-proto", "netsim"]),
 ];
@@ -41,7 +42,7 @@ fn crates_depend_only_downwards() {
 
 #[test]
 fn sans_io_crates_name_no_io() {
-    for folder in ["sfu-rtc", "sfu-core", "proto"] {
+    for folder in ["sfu-rtc", "sfu-core", "sfu-room", "proto"] {
         for dependency in dependencies(&manifest(folder)) {
             assert!(
                 !IO_CRATES.contains(&dependency.as_str()),

@@ -135,7 +135,7 @@ async fn in_a_full_room_and_on_a_full_server_who_had_time_to_connect_gives_way()
 async fn who_joins_without_media_counts_when_its_connection_is_lost() {
     let (control, _reports) = control_with(1, |_| {});
     let member = Member::join(&control, Access::Signal);
-    control.end_media(&member.session.room, &mut member.session.room.lock(), member.session.id);
+    control.end_media(&mut member.session.room.lock(), member.session.id);
     control.unconnected.leave(member.session.id);
     control.detach(&member.session);
     assert_eq!(control.unconnected().0, 1);

@@ -1,10 +1,11 @@
 //! What members do.
 
-use super::control::{AUDIO, VIDEO};
+use super::control::{AUDIO, VIDEO, member_id};
 use super::member::SlotState;
 use super::{Conference, ends};
 use crate::scenario::Action;
 use sfu_core::command::{Command, LayerPreference, Quality};
+use sfu_room::Subscription;
 use str0m::media::{Direction, MediaKind};
 
 impl Conference {
@@ -63,8 +64,8 @@ impl Conference {
         source.muted = !source.muted;
         let muted = source.muted;
         source.flows.set(now, !muted);
-        let orders = self.spread.set_muted(publication, muted);
-        self.carry_out(orders);
+        self.room.set_muted(publication, muted);
+        self.fill_all();
     }
 
     fn change_preference(&mut self, index: usize) {
@@ -77,8 +78,12 @@ impl Conference {
         let member = &mut self.members[index];
         member.slots[slot].quality = quality;
         member.slots[slot].paused.set(now, paused);
-        let transport = member.transport;
-        self.command(index, Command::SetPreference { transport, mid, preference: LayerPreference { quality, paused } });
+        let member = member_id(index);
+        let subscription =
+            self.room.member(member).and_then(|member| member.slot(&mid)).map(|s| s.subscription.clone());
+        let preference = LayerPreference { quality, paused };
+        self.room.subscribe(member, &mid, subscription.unwrap_or_default(), preference);
+        self.carry_out_orders();
     }
 
     fn restart_ice(&mut self, index: usize) {
@@ -92,9 +97,9 @@ impl Conference {
         let member = &mut self.members[index];
         member.local_ice = Some(local.clone());
         member.disturb(now);
-        let transport = member.transport;
+        let (server, transport) = (member.server, member.transport);
+        self.room.order(server, Command::RestartIce { transport, local, remote: parsed.ice });
         self.update_sections(index);
-        self.command(index, Command::RestartIce { transport, local, remote: parsed.ice });
     }
 
     fn move_address(&mut self, index: usize) {
@@ -139,8 +144,10 @@ impl Conference {
 
     fn update_sections(&mut self, index: usize) {
         let member = &self.members[index];
-        let (transport, sections) = (member.transport, member.sections.clone());
-        self.command(index, Command::UpdateSections { transport, sections });
+        let (server, transport, sections) = (member.server, member.transport, member.sections.clone());
+        self.room.set_sections(member_id(index), transport, &sections, &Subscription::Nothing);
+        self.room.order(server, Command::UpdateSections { transport, sections });
+        self.fill_all();
     }
 
     fn republish(&mut self, index: usize) {
@@ -175,11 +182,10 @@ impl Conference {
     fn leave(&mut self, index: usize) {
         self.part(index);
         self.members[index].left = true;
-        let (server, transport) = (self.members[index].server, self.members[index].transport);
-        let (orders, heard) = self.spread.leave(server, transport);
-        self.carry_out(orders);
-        if let Some(heard) = heard {
-            self.note_loudest(&heard);
+        let left = self.room.leave(member_id(index));
+        self.fill_all();
+        if left.is_some_and(|left| left.speakers_changed) {
+            self.count_loudest();
         }
     }
 

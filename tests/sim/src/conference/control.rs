@@ -1,9 +1,11 @@
-//! The control plane's part: answers, publications, slots.
+//! The part of signalling: what members offer, publish and want in their slots. What comes of it for the workers is the
+//! server's own room's to say.
 
 use super::member::SlotState;
-use super::{Conference, ROOM, servers, spread};
+use super::{Conference, ROOM, servers};
 use sfu_core::command::{Command, LayerPreference, TransportParams};
 use sfu_core::ids::{PublicationId, TransportId};
+use sfu_room::{ParticipantId, Publication, Source, Subscription, placement};
 use sfu_rtc::dtls::DtlsRole;
 use sfu_rtc::ice::{Candidate, CandidateProtocol, ICE_ENTROPY, IceCredentials};
 use sfu_rtc::ids::{Mid, Ssrc};
@@ -16,6 +18,11 @@ use super::member::Member;
 pub(super) const AUDIO: usize = 0;
 pub(super) const VIDEO: usize = 1;
 
+/// A member's number in the room.
+pub(super) fn member_id(index: usize) -> ParticipantId {
+    ParticipantId(index as u64)
+}
+
 impl Conference {
     pub(super) fn member_of(&mut self, transport: TransportId) -> Option<&mut Member> {
         self.members.iter_mut().find(|member| member.transport == transport)
@@ -23,7 +30,9 @@ impl Conference {
 
     /// A member offers, gets its transport, publishes, and has its slots filled.
     pub(super) fn join(&mut self, index: usize) {
+        let server = placement::of_participant(self.room.workers(), &self.servers.loads(index), usize::MAX);
         let member = &mut self.members[index];
+        member.server = server;
         member.joins_at = None;
         member.joined = Some(self.now);
         let offer = member.peer.offer();
@@ -41,10 +50,12 @@ impl Conference {
             rtcp: sfu_rtc::transport::RtcpSource { ssrc: sfu_rtc::ids::Ssrc(0x0a11_ce00), cname: "sim".to_owned() },
         };
         member.local_ice = Some(local_ice);
-        let transport = member.transport;
-        let orders = self.spread.enter(self.members[index].server);
-        self.carry_out(orders);
-        self.command(index, Command::AddTransport { room: ROOM, transport, params: Box::new(params) });
+        let (transport, sections) = (member.transport, member.sections.clone());
+        self.room.enter(member_id(index), format!("member-{index}").into(), server, true);
+        self.room.order(server, Command::AddTransport { room: ROOM, transport, params: Box::new(params) });
+        // Members say themselves what they want in each slot.
+        self.room.set_sections(member_id(index), transport, &sections, &Subscription::Nothing);
+        self.carry_out_orders();
         self.publish(index, AUDIO);
         self.publish(index, VIDEO);
         self.fill_slots(index);
@@ -55,9 +66,10 @@ impl Conference {
         }
     }
 
-    /// Gives an order to a member's worker.
-    pub(super) fn command(&mut self, index: usize, command: Command) {
-        self.servers.command(self.now, self.members[index].server, command);
+    /// What may go into slots has changed.
+    pub(super) fn fill_all(&mut self) {
+        self.room.fill_all();
+        self.carry_out_orders();
     }
 
     /// Answers an offer; the member has the answer at once.
@@ -108,16 +120,20 @@ impl Conference {
         source.muted = false;
         source.flows.set(now, true);
         let section = member.sections.iter().find(|section| section.mid == mid).expect("it was negotiated");
-        let source = spread::Source {
+        let publication = Publication {
             id: publication,
-            origin: member.server,
-            transport: member.transport,
             mid,
             kind: section.kind,
+            source: if which == VIDEO { Source::Camera } else { Source::Microphone },
+            label: String::new(),
+            muted: false,
+            codec: None,
             rids: section.rids.clone(),
         };
-        let orders = self.spread.publish(source);
-        self.carry_out(orders);
+        let member = self.room.member(member_id(index)).expect("it has entered");
+        let all = member.publications().iter().cloned().chain([publication]).collect();
+        self.room.set_publications(member_id(index), all);
+        self.fill_all();
     }
 
     /// Ends a publication: slots that carried it are empty.
@@ -125,8 +141,8 @@ impl Conference {
         let now = self.now;
         let Some(publication) = self.members[index].sources[which].publication.take() else { return };
         self.members[index].sources[which].flows.set(now, false);
-        let orders = self.spread.unpublish(publication);
-        self.carry_out(orders);
+        self.room.unpublish(member_id(index), publication);
+        self.fill_all();
         self.empty_slots_of(index, which == VIDEO);
     }
 
@@ -151,8 +167,9 @@ impl Conference {
         let state = &mut member.slots[slot];
         state.shows.set(now, shows);
         let preference = LayerPreference { quality: state.quality, paused: state.paused.last() };
-        let transport = member.transport;
-        self.command(index, Command::AssignSlot { transport, mid, source, preference });
+        let subscription = source.map_or(Subscription::Nothing, Subscription::Publication);
+        self.room.subscribe(member_id(index), &mid, subscription, preference);
+        self.carry_out_orders();
     }
 
     pub(super) fn slot_mid(&self, index: usize, slot: usize) -> Option<Mid> {

@@ -20,7 +20,7 @@ const RECOVERY: Duration = Duration::from_millis(2_500);
 pub(super) struct Member {
     pub(super) peer: Peer,
     pub(super) transport: TransportId,
-    /// Number of its worker.
+    /// Number of its worker, once it has joined.
     pub(super) server: usize,
     pub(super) up: Link<Parcel>,
     pub(super) down: Link<Parcel>,
@@ -140,7 +140,7 @@ impl Conference {
         Member {
             peer: Peer::new(config, self.clock, joins, rng.fork()),
             transport: TransportId(index as u64 + 1),
-            server: self.servers.of(index),
+            server: 0,
             up: Link::new(calm(&drawn.up), rng.bits()),
             down: Link::new(calm(&drawn.down), rng.bits()),
             addresses: vec![address],

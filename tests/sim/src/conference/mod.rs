@@ -4,7 +4,6 @@ mod actions;
 mod control;
 mod member;
 mod servers;
-mod spread;
 mod tap;
 mod verdict;
 
@@ -19,8 +18,8 @@ use servers::Servers;
 use sfu_core::command::Command;
 use sfu_core::event::{Event, WorkerStats};
 use sfu_core::ids::{PublicationId, RoomId};
+use sfu_room::Room;
 use sfu_rtc::time::{Duration, Instant};
-use spread::{Orders, Spread};
 use std::collections::HashMap;
 
 /// The only room.
@@ -32,7 +31,8 @@ const START: Instant = Instant::from_millis(1_000_000);
 pub struct Conference {
     scenario: Scenario,
     servers: Servers,
-    spread: Spread,
+    /// The control plane's own.
+    room: Room,
     clock: Clock,
     now: Instant,
     rng: Rng,
@@ -74,7 +74,7 @@ impl Conference {
         let mut conference = Self {
             scenario,
             servers,
-            spread: Spread::default(),
+            room: Room::open(ROOM, 0),
             clock: Clock::default(),
             now: START,
             rng,
@@ -88,8 +88,7 @@ impl Conference {
             faults: Vec::new(),
             stats: Vec::new(),
         };
-        let orders = conference.spread.open_on(0);
-        conference.carry_out(orders);
+        conference.carry_out_orders();
         conference
     }
 
@@ -148,8 +147,8 @@ impl Conference {
     /// Hands over what has passed a member's links.
     fn deliver(&mut self, index: usize) {
         let (now, elapsed) = (self.now, since_start(self.now));
-        let server = self.servers.of(index);
         let member = &mut self.members[index];
+        let server = member.server;
         while let Some(mut parcel) = member.up.poll(elapsed) {
             self.servers.handle_datagram(now, server, parcel.address, parcel.content());
         }
@@ -207,9 +206,8 @@ impl Conference {
                 }
             }
             Event::ActiveSpeakers { speakers, .. } => {
-                let heard = speakers.into_iter().map(|(speaker, _)| speaker).collect();
-                if self.spread.note_speakers(server, &heard) {
-                    self.note_loudest(&heard);
+                if self.room.set_heard(server, &speakers) {
+                    self.count_loudest();
                 }
             }
             Event::SlotSwitched { transport, mid, publication } => self.check_switch(transport, mid, publication),
@@ -221,28 +219,30 @@ impl Conference {
         }
     }
 
-    fn note_loudest(&mut self, heard: &[PublicationId]) {
-        if let Some((source, _)) = heard.first().and_then(|loudest| self.publications.get(loudest)) {
-            *self.heard.entry(*source).or_default() += 1;
+    fn count_loudest(&mut self) {
+        if let Some((loudest, _)) = self.room.speakers().first() {
+            *self.heard.entry(loudest.0 as usize).or_default() += 1;
         }
     }
 
-    /// Gives workers their orders.
-    fn carry_out(&mut self, orders: Orders) {
+    /// Gives workers the orders that the room has for them.
+    fn carry_out_orders(&mut self) {
+        let orders = self.room.take_orders();
         self.servers.carry_out(self.now, orders);
     }
 
     /// The figures of each worker that answers.
     fn ask_for_stats(&mut self) -> Vec<WorkerStats> {
-        self.carry_out((0..self.servers.count()).map(|server| (server, Command::Stats { token: 1 })).collect());
+        (0..self.servers.count()).for_each(|server| self.room.order(server, Command::Stats { token: 1 }));
+        self.carry_out_orders();
         self.drain();
         std::mem::take(&mut self.stats)
     }
 
     /// Everybody goes; nothing may stay.
     fn close(&mut self) {
-        let orders = self.spread.close();
-        self.carry_out(orders);
+        self.room.close();
+        self.carry_out_orders();
         self.drain();
         // What was on its way from worker to worker meets nobody any more.
         self.now += LONGEST_PASSAGE;

@@ -1,16 +1,17 @@
 //! The workers, each with its own port, and the passages between them.
 
 use super::START;
-use super::spread::Orders;
 use crate::placement::Placement;
 use crate::rng::Rng;
 use sfu_core::command::Command;
 use sfu_core::config::WorkerConfig;
 use sfu_core::event::Event;
 use sfu_core::ids::WorkerId;
-use sfu_core::overload::Load;
+use sfu_core::overload;
 use sfu_core::relay::RelayMessage;
 use sfu_core::worker::Worker;
+use sfu_room::Order;
+use sfu_room::placement::Load;
 use sfu_rtc::dtls::DtlsCertificate;
 use sfu_rtc::net::{NetworkPath, Protocol, TransmitBatch};
 use sfu_rtc::time::{Duration, Instant, WallClock};
@@ -65,18 +66,18 @@ impl Servers {
         self.servers.len()
     }
 
-    /// Number of the worker of a member.
-    pub(super) fn of(&self, member: usize) -> usize {
-        self.placement.of(member)
+    /// How busy the workers are when a member comes.
+    pub(super) fn loads(&self, member: usize) -> Vec<Load> {
+        self.placement.loads(member)
     }
 
-    pub(super) fn command(&mut self, now: Instant, server: usize, command: Command) {
+    fn command(&mut self, now: Instant, server: usize, command: Command) {
         self.servers[server].worker.handle_command(now, command);
     }
 
     /// Gives workers their orders: to each in their sequence, but one may be ahead of the other, and what they tell each
     /// other may come in between.
-    pub(super) fn carry_out(&mut self, now: Instant, orders: Orders) {
+    pub(super) fn carry_out(&mut self, now: Instant, orders: Vec<Order>) {
         let mut queues: Vec<VecDeque<Command>> = self.servers.iter().map(|_| VecDeque::new()).collect();
         for (server, command) in orders {
             queues[server].push_back(command);
@@ -110,7 +111,7 @@ impl Servers {
         if self.load_due <= now {
             self.load_due = now + LOAD_INTERVAL;
             for server in &mut self.servers {
-                let load = Load { busy: self.placement.busy(), queue_age: Duration::ZERO };
+                let load = overload::Load { busy: self.placement.busy(), queue_age: Duration::ZERO };
                 server.worker.handle_load(now, load);
             }
         }

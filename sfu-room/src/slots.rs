@@ -1,10 +1,10 @@
 //! Which publication goes into which slot of one subscriber: a pure function, run again whenever anything changes.
 //!
 //! Rules, in order: what the subscriber pinned; then by rank, as [`Candidates`] puts them. A publication that stays
-//! wanted keeps its slot, so that nothing moves without need. Slots of sound and picture with one ordinal share a
+//! wanted keeps its slot, so that nothing moves without need. Slots of audio and video with one ordinal share a
 //! media stream (and so are kept lip-synchronous by the browser): a publisher's two go into one pair where possible.
 
-use super::ids::ParticipantId;
+use crate::ParticipantId;
 use sfu_core::ids::PublicationId;
 use sfu_rtc::media::MediaKind;
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// What a subscriber wants in a slot.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) enum Wish {
+pub enum Subscription {
     /// Whatever the server finds best.
     #[default]
     Auto,
@@ -30,7 +30,7 @@ pub(crate) struct SlotView<'a> {
     pub(crate) kind: MediaKind,
     /// Number among the slots of its kind.
     pub(crate) ordinal: usize,
-    pub(crate) wish: &'a Wish,
+    pub(crate) subscription: &'a Subscription,
     pub(crate) current: Option<PublicationId>,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Rank {
 
 /// All publications of a room, best first, per kind.
 #[derive(Default, Debug)]
-pub(crate) struct Candidates {
+pub struct Candidates {
     audio: Vec<Candidate>,
     video: Vec<Candidate>,
     /// Where each stands in its list.
@@ -89,7 +89,7 @@ impl Candidates {
     }
 
     /// Whose publication this is.
-    pub(super) fn publisher(&self, publication: PublicationId) -> Option<ParticipantId> {
+    pub fn publisher(&self, publication: PublicationId) -> Option<ParticipantId> {
         Some(self.find(publication)?.publisher)
     }
 }
@@ -98,7 +98,7 @@ impl Candidates {
 pub(crate) fn plan(me: ParticipantId, slots: &[SlotView<'_>], candidates: &Candidates) -> Vec<Option<PublicationId>> {
     let mut planned = vec![None; slots.len()];
     fill_pinned(slots, candidates, &mut planned);
-    // Picture first: sound then looks for its picture's pair.
+    // Video first: audio then looks for its video's pair.
     for kind in [MediaKind::Video, MediaKind::Audio] {
         fill_automatic(me, kind, slots, candidates, &mut planned);
     }
@@ -108,10 +108,12 @@ pub(crate) fn plan(me: ParticipantId, slots: &[SlotView<'_>], candidates: &Candi
 fn fill_pinned(slots: &[SlotView<'_>], candidates: &Candidates, planned: &mut [Option<PublicationId>]) {
     for (i, slot) in slots.iter().enumerate() {
         let of_slot = candidates.of(slot.kind);
-        let found = match slot.wish {
-            Wish::Auto | Wish::Nothing => None,
-            Wish::Publication(id) => candidates.find(*id).filter(|c| c.kind == slot.kind).map(|c| c.publication),
-            Wish::Identity(identity) => of_slot
+        let found = match slot.subscription {
+            Subscription::Auto | Subscription::Nothing => None,
+            Subscription::Publication(id) => {
+                candidates.find(*id).filter(|c| c.kind == slot.kind).map(|c| c.publication)
+            }
+            Subscription::Identity(identity) => of_slot
                 .iter()
                 .filter(|c| *c.identity == **identity)
                 .map(|c| c.publication)
@@ -129,7 +131,7 @@ fn fill_automatic(
     planned: &mut [Option<PublicationId>],
 ) {
     let mut free: Vec<usize> =
-        (0..slots.len()).filter(|&i| slots[i].kind == kind && *slots[i].wish == Wish::Auto).collect();
+        (0..slots.len()).filter(|&i| slots[i].kind == kind && *slots[i].subscription == Subscription::Auto).collect();
     let mut wanted: Vec<&Candidate> = candidates
         .of(kind)
         .iter()
@@ -156,7 +158,7 @@ fn fill_automatic(
 /// What the slot of the other kind with the same ordinal carries, or will carry.
 fn pair(i: usize, slots: &[SlotView<'_>], planned: &[Option<PublicationId>]) -> Option<PublicationId> {
     let other = slots.iter().position(|s| s.kind != slots[i].kind && s.ordinal == slots[i].ordinal)?;
-    // Sound is planned after picture, so a picture looks at where the sound is now.
+    // Audio is planned after video, so video looks at where the audio is now.
     planned[other].or(if slots[i].kind == MediaKind::Video { slots[other].current } else { None })
 }
 
@@ -167,7 +169,7 @@ mod tests {
 
     const ME: ParticipantId = ParticipantId(0);
 
-    /// Participant n publishes sound 10 n and picture 10 n + 1.
+    /// Participant n publishes audio 10 n and video 10 n + 1.
     fn room(n: u64, spoke: &[u64]) -> Candidates {
         let make = |p: u64, kind| Candidate {
             publication: PublicationId(p * 10 + u64::from(kind == Video)),
@@ -183,11 +185,11 @@ mod tests {
         Candidates::new((0..=n).flat_map(|p| [make(p, Audio), make(p, Video)]))
     }
 
-    struct Subscriber(Vec<(MediaKind, usize, Wish, Option<PublicationId>)>);
+    struct Subscriber(Vec<(MediaKind, usize, Subscription, Option<PublicationId>)>);
 
     impl Subscriber {
         fn new(audio: usize, video: usize) -> Self {
-            let slots = |kind, n| (0..n).map(move |i| (kind, i, Wish::Auto, None));
+            let slots = |kind, n| (0..n).map(move |i| (kind, i, Subscription::Auto, None));
             Self(slots(Audio, audio).chain(slots(Video, video)).collect())
         }
 
@@ -196,10 +198,10 @@ mod tests {
             let views: Vec<_> = self
                 .0
                 .iter()
-                .map(|(kind, ordinal, wish, current)| SlotView {
+                .map(|(kind, ordinal, subscription, current)| SlotView {
                     kind: *kind,
                     ordinal: *ordinal,
-                    wish,
+                    subscription,
                     current: *current,
                 })
                 .collect();
@@ -233,20 +235,20 @@ mod tests {
     #[test]
     fn pins_hold_and_are_not_shown_twice() {
         let mut subscriber = Subscriber::new(0, 2);
-        subscriber.0[1].2 = Wish::Publication(PublicationId(11));
+        subscriber.0[1].2 = Subscription::Publication(PublicationId(11));
         assert_eq!(subscriber.plan(&room(3, &[2])), [21, 11]);
-        subscriber.0[1].2 = Wish::Publication(PublicationId(10));
-        assert_eq!(subscriber.plan(&room(3, &[2])), [21, 0], "sound does not go into a slot for picture");
-        subscriber.0[1].2 = Wish::Publication(PublicationId(999));
+        subscriber.0[1].2 = Subscription::Publication(PublicationId(10));
+        assert_eq!(subscriber.plan(&room(3, &[2])), [21, 0], "audio does not go into a slot for video");
+        subscriber.0[1].2 = Subscription::Publication(PublicationId(999));
         assert_eq!(subscriber.plan(&room(3, &[2])), [21, 0]);
-        subscriber.0[1].2 = Wish::Nothing;
+        subscriber.0[1].2 = Subscription::Nothing;
         assert_eq!(subscriber.plan(&room(3, &[2])), [21, 0]);
     }
 
     #[test]
     fn an_identity_is_followed_whatever_it_publishes() {
         let mut whep = Subscriber::new(1, 1);
-        whep.0.iter_mut().for_each(|slot| slot.2 = Wish::Identity("p2".into()));
+        whep.0.iter_mut().for_each(|slot| slot.2 = Subscription::Identity("p2".into()));
         assert_eq!(whep.plan(&room(1, &[])), [0, 0]);
         assert_eq!(whep.plan(&room(3, &[3])), [20, 21]);
     }
@@ -261,9 +263,9 @@ mod tests {
     }
 
     #[test]
-    fn sound_goes_where_its_picture_is() {
+    fn audio_goes_where_its_video_is() {
         let mut subscriber = Subscriber::new(3, 3);
-        subscriber.0[5].2 = Wish::Publication(PublicationId(11));
+        subscriber.0[5].2 = Subscription::Publication(PublicationId(11));
         assert_eq!(subscriber.plan(&room(2, &[])), [20, 0, 10, 21, 0, 11]);
     }
 
