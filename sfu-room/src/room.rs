@@ -350,3 +350,6 @@ fn relay(room: RoomId, (member, publication): (&Member, &Publication), to: usize
 fn worker_id(index: usize) -> WorkerId {
     WorkerId(index as u16)
 }
+
+#[cfg(test)]
+mod tests;
