@@ -181,7 +181,7 @@ impl Authenticator {
         // The claim names the key that proves the claim: read it first without trust.
         let unverified = jsonwebtoken::dangerous::insecure_decode::<Claims>(token)
             .map_err(|error| unauthenticated(format!("The token cannot be read: {error}.")))?;
-        check_extensions(token)?;
+        check_form(token)?;
         let issuer = unverified.claims.iss;
         let Some(key) = self.keys.get(&issuer) else {
             return Err(unauthenticated("The token names an API key (iss) that this server does not have.".into()));
@@ -198,16 +198,20 @@ impl Authenticator {
     }
 }
 
-/// Refuses a header that asks for more than RFC 7519 says. `crit` is refused whatever it holds: what it names must be
-/// understood, and we know no extensions; without a name in it, it is malformed (RFC 7515 section 4.1.11). `b64` may be
+/// Refuses what is no JSON in UTF-8 throughout (RFC 7519 section 7.2; what is read into claims skips members that it does
+/// not know), and a header that asks for more than RFC 7519 says. `crit` is refused whatever it holds: what it names must
+/// be understood, and we know no extensions; without a name in it, it is malformed (RFC 7515 section 4.1.11). `b64` may be
 /// `true`, its default, and nothing else in a JWT (RFC 7797 section 7).
-fn check_extensions(token: &str) -> Result<(), ControlError> {
-    let header = token.split('.').next().unwrap_or_default();
-    let header: Option<Map<String, Value>> =
-        URL_SAFE_NO_PAD.decode(header).ok().and_then(|json| serde_json::from_slice(&json).ok());
-    let Some(header) = header else {
-        return Err(ControlError::unauthenticated("The token cannot be read: its header is no JSON object."));
+fn check_form(token: &str) -> Result<(), ControlError> {
+    let mut parts = token.split('.').map(|part| -> Option<Map<String, Value>> {
+        URL_SAFE_NO_PAD.decode(part).ok().and_then(|json| serde_json::from_slice(&json).ok())
+    });
+    let mut object = |name: &str| {
+        let text = format!("The token cannot be read: its {name} is no JSON object.");
+        parts.next().flatten().ok_or_else(|| ControlError::unauthenticated(text))
     };
+    let header = object("header")?;
+    object("payload")?;
     if header.contains_key("crit") {
         let text = "The token has critical extensions (crit) that this server does not know.";
         return Err(ControlError::unauthenticated(text));
@@ -429,10 +433,22 @@ mod tests {
         assert!(authenticator().admit(&with_header("b64", "true"), "demo", None).is_ok(), "the default");
     }
 
+    #[test]
+    fn a_payload_that_is_no_text_is_refused() {
+        let mut payload = serde_json::to_vec(&claims()).unwrap();
+        assert!(authenticator().admit(&signed(r#"{"alg":"HS256"}"#, &payload), "demo", None).is_ok());
+        payload.splice(1..1, *b"\"unknown\":\"\xff\",");
+        let error = authenticator().admit(&signed(r#"{"alg":"HS256"}"#, &payload), "demo", None).unwrap_err();
+        assert!(error.code == ErrorCode::Unauthenticated && error.message.contains("payload"), "{}", error.message);
+    }
+
     /// A good token but for a further parameter in its header.
     fn with_header(name: &str, value: &str) -> String {
         let header = format!(r#"{{"alg":"HS256","typ":"JWT","{name}":{value}}}"#);
-        let claims = serde_json::to_string(&claims()).unwrap();
+        signed(&header, &serde_json::to_vec(&claims()).unwrap())
+    }
+
+    fn signed(header: &str, claims: &[u8]) -> String {
         let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
         let key = EncodingKey::from_secret(SECRET.as_bytes());
         let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
