@@ -8,7 +8,9 @@ use crate::media::{Stamp, VideoCodec};
 use sfu_rtc::ids::{SeqNo, Ssrc};
 use sfu_rtc::media::Codec;
 use sfu_rtc::nack::NackGenerator;
-use sfu_rtc::rtcp::{self, RtcpView, TwccFeedback, write_nack, write_pli, write_receiver_report, write_twcc};
+use sfu_rtc::rtcp::{
+    self, MAX_REPORT_BLOCKS, RtcpView, TwccFeedback, write_nack, write_pli, write_receiver_report, write_twcc,
+};
 use sfu_rtc::rtp::RtpView;
 use sfu_rtc::rtp::extension::parse_transport_cc;
 use sfu_rtc::time::{Duration, Instant};
@@ -19,8 +21,6 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Arrivals that a peer remembers. Feedback is due at least every 100 ms; this is enough for 2,500 packets/s, and a
 /// generator has thousands of peers.
 const ARRIVALS: usize = 256;
-/// Report blocks in one compound: what a report holds at most (RFC 3550 section 6.4.1).
-const BLOCKS: usize = 31;
 /// Round trip after which a missing packet is asked for again; libwebrtc takes as much until it knows better.
 const ROUND_TRIP: Duration = Duration::from_millis(100);
 /// A compound that is as long as this takes no more requests for packets, so that it stays below the MTU.
@@ -191,7 +191,7 @@ impl Subscriber {
             self.next_report = now + REPORT_INTERVAL;
             let Self { ssrcs, streams, .. } = self;
             let blocks: Vec<_> = ssrcs.iter().zip(streams).map(|(ssrc, stream)| stream.report(now, *ssrc)).collect();
-            for blocks in blocks.chunks(BLOCKS) {
+            for blocks in blocks.chunks(MAX_REPORT_BLOCKS) {
                 buf.clear();
                 write_receiver_report(buf, OWN, blocks);
                 send(buf);

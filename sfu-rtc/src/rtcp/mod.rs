@@ -15,14 +15,16 @@ mod twcc;
 
 pub(crate) use feedback::write_fir;
 pub use feedback::{Fir, Nack, Pli, Remb, write_nack, write_pli, write_remb};
-pub(crate) use report::write_sdes_cname;
 pub use report::{
-    ReceiverReport, ReportBlock, Sdes, SenderInfo, SenderReport, write_receiver_report, write_sender_report,
+    MAX_REPORT_BLOCKS, ReceiverReport, ReportBlock, Sdes, SenderInfo, SenderReport, write_receiver_report,
+    write_sender_report,
 };
+pub(crate) use report::{REPORT_BLOCK_LEN, write_sdes_cname};
 pub use twcc::{TwccFeedback, TwccView, write_twcc};
 
 use crate::drop_reason::DropReason;
 use crate::ids::Ssrc;
+use crate::rtp::write_padding;
 
 const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
@@ -160,9 +162,7 @@ fn write_packet(out: &mut Vec<u8>, count: u8, packet_type: u8, body: impl FnOnce
     let uneven = (out.len() - start) % 4;
     if uneven != 0 {
         out[start] |= 0x20;
-        let padding = 4 - uneven as u8;
-        out.resize(out.len() + usize::from(padding) - 1, 0);
-        out.push(padding);
+        write_padding(out, 4 - uneven as u8);
     }
     let words = (out.len() - start) / 4 - 1;
     // Every writer bounds what it writes far below this.

@@ -54,9 +54,9 @@ impl<'a> SenderReport<'a> {
     }
 }
 
-/// Appends a sender report with at most 31 of `blocks`.
+/// Appends a sender report with at most [`MAX_REPORT_BLOCKS`] of `blocks`.
 pub fn write_sender_report(out: &mut Vec<u8>, info: &SenderInfo, blocks: &[ReportBlock]) {
-    let blocks = &blocks[..blocks.len().min(MAX_BLOCKS)];
+    let blocks = &blocks[..blocks.len().min(MAX_REPORT_BLOCKS)];
     write_packet(out, blocks.len() as u8, SENDER_REPORT, |out| {
         put_ssrc(out, info.ssrc);
         out.extend_from_slice(&info.ntp.0.to_be_bytes());
@@ -86,9 +86,9 @@ impl<'a> ReceiverReport<'a> {
     }
 }
 
-/// Appends a receiver report with at most 31 of `blocks`.
+/// Appends a receiver report with at most [`MAX_REPORT_BLOCKS`] of `blocks`.
 pub fn write_receiver_report(out: &mut Vec<u8>, ssrc: Ssrc, blocks: &[ReportBlock]) {
-    let blocks = &blocks[..blocks.len().min(MAX_BLOCKS)];
+    let blocks = &blocks[..blocks.len().min(MAX_REPORT_BLOCKS)];
     write_packet(out, blocks.len() as u8, RECEIVER_REPORT, |out| {
         put_ssrc(out, ssrc);
         blocks.iter().for_each(|block| block.write(out));
@@ -124,9 +124,9 @@ pub struct ReportBlock {
 }
 
 /// Most blocks in one report: the count has five bits.
-const MAX_BLOCKS: usize = 31;
+pub const MAX_REPORT_BLOCKS: usize = 31;
 /// Bytes of a block.
-const BLOCK_LEN: usize = 24;
+pub(crate) const REPORT_BLOCK_LEN: usize = 24;
 /// What the 24 signed bits of the cumulative loss hold.
 const LOSS_RANGE: (i32, i32) = (-(1 << 23), (1 << 23) - 1);
 
@@ -158,12 +158,12 @@ impl ReportBlock {
 
 /// The bytes of `count` blocks that begin `body`; profile-specific extensions behind them are left out.
 fn blocks_of(count: u8, body: &[u8]) -> Option<&[u8]> {
-    body.get(..usize::from(count) * BLOCK_LEN)
+    body.get(..usize::from(count) * REPORT_BLOCK_LEN)
 }
 
 /// The blocks in `bytes`.
 fn blocks_in(bytes: &[u8]) -> impl Iterator<Item = ReportBlock> + '_ {
-    bytes.chunks_exact(BLOCK_LEN).filter_map(ReportBlock::parse)
+    bytes.chunks_exact(REPORT_BLOCK_LEN).filter_map(ReportBlock::parse)
 }
 
 /// Canonical name, the one item that a session needs.

@@ -98,16 +98,12 @@ pub struct RtcpQueueStats {
     pub overflowed: u64,
 }
 
-/// Most report blocks in one receiver report: the count has five bits.
-const MAX_BLOCKS: usize = 31;
 /// Most reports waiting; beyond, the newest are dropped and the next round reports again.
 const MAX_REPORTS: usize = 256;
 /// Most sequence numbers in one NACK, so that scattered ones, at four bytes each, still fit one datagram.
 const MAX_NACKED: usize = 250;
 /// From a source that is taken to one that is not: odd, so that all are tried.
 const OTHER_SOURCE: u32 = 0x9e37_79b9;
-/// Bytes of one report block.
-const BLOCK_BYTES: usize = 24;
 /// An upper bound of a sender report without blocks and of a name item's framing.
 const REPORT_BYTES: usize = 28 + 16;
 
@@ -222,8 +218,8 @@ impl RtcpQueue {
             rtcp::write_sender_report(out.datagram, &info, &[]);
             rtcp::write_sdes_cname(out.sdes, info.ssrc, name);
         }
-        for blocks in self.blocks.chunks(MAX_BLOCKS) {
-            out.make_room(REPORT_BYTES + name.len() + blocks.len() * BLOCK_BYTES);
+        for blocks in self.blocks.chunks(rtcp::MAX_REPORT_BLOCKS) {
+            out.make_room(REPORT_BYTES + name.len() + blocks.len() * rtcp::REPORT_BLOCK_LEN);
             rtcp::write_receiver_report(out.datagram, self.sender, blocks);
             if out.sdes.is_empty() {
                 rtcp::write_sdes_cname(out.sdes, self.sender, name);
