@@ -1,5 +1,6 @@
 //! A participant, with what it publishes and its slots.
 
+use crate::Order;
 use crate::slots::{self, Candidates, SlotView, Subscription};
 use sfu_core::command::{Command, LayerPreference};
 use sfu_core::ids::{PublicationId, TransportId};
@@ -129,8 +130,8 @@ impl Member {
         &self.candidates
     }
 
-    /// Plans its slots anew. Whether anything changed.
-    pub(crate) fn fill(&mut self, order: &mut impl FnMut(usize, Command)) -> bool {
+    /// Plans its slots anew, with orders for its worker. Whether anything changed.
+    pub(crate) fn fill(&mut self, orders: &mut Vec<Order>) -> bool {
         let Some(transport) = self.transport.filter(|_| self.subscribes) else { return false };
         let views: Vec<SlotView<'_>> = self.slots.iter().map(Slot::view).collect();
         let planned = slots::plan(self.id, &views, &self.candidates);
@@ -142,7 +143,7 @@ impl Member {
             changed = true;
             (slot.current, slot.unplayable) = (source, false);
             let (mid, preference) = (slot.mid, slot.preference);
-            order(self.worker, Command::AssignSlot { transport, mid, source, preference });
+            orders.push((self.worker, Command::AssignSlot { transport, mid, source, preference }));
         }
         changed
     }

@@ -30,13 +30,12 @@ pub fn of_room(workers: &[Load]) -> usize {
 
 /// Number of the worker for the next participant of a room that is on the workers `has`, each with the number of the
 /// room's participants there: the first that has not enough of it (`spread_at`), or else the one with the least to do.
-pub fn of_participant(has: impl Iterator<Item = (usize, usize)>, workers: &[Load], spread_at: usize) -> usize {
+pub fn of_participant(mut has: impl Iterator<Item = (usize, usize)>, workers: &[Load], spread_at: usize) -> usize {
     let least = of_room(workers);
     let is_crowded = |worker: usize| {
         let (busy, least) = (workers[worker].busy, workers[least].busy);
         busy >= CROWDED && busy >= least + MUCH_LESS
     };
-    let mut has = has;
     let fits = has.find(|(worker, participants)| *participants < spread_at && !is_crowded(*worker));
     fits.map_or(least, |(worker, _)| worker)
 }

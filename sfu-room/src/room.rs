@@ -268,7 +268,7 @@ impl Room {
     /// changed.
     pub fn fill(&mut self, id: ParticipantId) -> bool {
         let Self { members, orders, .. } = self;
-        members.get_mut(&id).is_some_and(|member| member.fill(&mut |worker, command| orders.push((worker, command))))
+        members.get_mut(&id).is_some_and(|member| member.fill(orders))
     }
 
     /// Fills the slots of everybody anew. Those for whom something changed.
@@ -277,7 +277,7 @@ impl Room {
         let Self { members, orders, candidates, .. } = self;
         let changed = members.values_mut().filter_map(|member| {
             member.candidates = Arc::clone(candidates);
-            member.fill(&mut |worker, command| orders.push((worker, command))).then_some(member.id)
+            member.fill(orders).then_some(member.id)
         });
         changed.collect()
     }
