@@ -2,7 +2,7 @@
 
 use crate::attacks::{Attack, Effort};
 use crate::client::{Address, Target};
-use crate::probe;
+use crate::probe::{self, Growth};
 use crate::row::Row;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -155,11 +155,10 @@ impl Lab {
         let call = self.start_call(&server, pid)?;
         // Once the call stands, everything that the server needs for it is there.
         sleep(SETTLE).await;
-        let (before, open_before) = (probe::rss(pid)?, probe::open_descriptors(pid)?);
+        let (memory, connections) = (Growth::start(pid, probe::rss)?, Growth::start(pid, probe::descriptors)?);
         let bystanders =
             Address { token: self.token("bystander")?, source: Ipv4Addr::LOCALHOST.into(), ..server.address.clone() };
         let bystanders = Arc::new(Target::new(bystanders)?);
-        let (held, open) = (probe::memory(pid), probe::descriptors(pid));
         let waits = (probe::newcomer(Arc::clone(&bystanders)), probe::bystander(&bystanders).await?);
         let effort = match attack {
             Some(name) => self.attack(name, &server.address).await,
@@ -168,8 +167,7 @@ impl Lab {
                 Ok(Effort::default())
             }
         };
-        let memory = (held.end().await? as u64).saturating_sub(before);
-        let connections = (open.end().await? as u64).saturating_sub(open_before);
+        let (memory, connections) = (memory.end().await?, connections.end().await?);
         let (newcomer_ms, ping_ms) = (waits.0.end().await?, waits.1.end().await?);
         let figures = figures(call).await?;
         let effort = effort.with_context(|| format!("the server's last words: {}", self.last_words()))?;

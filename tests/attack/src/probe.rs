@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How often the memory is looked at.
+/// How often memory and descriptors are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Pause between two joins of the newcomer, far below the rate that one address may have.
 const JOIN_EVERY: Duration = Duration::from_millis(300);
@@ -49,9 +49,23 @@ impl Watcher {
     }
 }
 
-/// Watches the resident memory of process `pid`, in bytes.
-pub(crate) fn memory(pid: u32) -> Watcher {
-    Watcher::start(LOOK_EVERY, move || async move { rss(pid).map_or(0.0, |rss| rss as f64) })
+/// Watches by how much a figure of a process grows.
+pub(crate) struct Growth {
+    before: u64,
+    largest: Watcher,
+}
+
+impl Growth {
+    /// Of what `read` tells of process `pid`, from now on.
+    pub(crate) fn start(pid: u32, read: fn(u32) -> Result<u64>) -> Result<Self> {
+        let look = move || async move { read(pid).map_or(0.0, |value| value as f64) };
+        Ok(Self { before: read(pid)?, largest: Watcher::start(LOOK_EVERY, look) })
+    }
+
+    /// The most by which it had grown.
+    pub(crate) async fn end(self) -> Result<u64> {
+        Ok((self.largest.end().await? as u64).saturating_sub(self.before))
+    }
 }
 
 /// Resident memory of process `pid` now, in bytes.
@@ -59,13 +73,8 @@ pub(crate) fn rss(pid: u32) -> Result<u64> {
     Ok(ProcessSample::read(pid).context("the server's memory cannot be read")?.rss)
 }
 
-/// Watches how many descriptors process `pid` has open: one for each connection that it has accepted, in whatever state.
-pub(crate) fn descriptors(pid: u32) -> Watcher {
-    Watcher::start(LOOK_EVERY, move || async move { open_descriptors(pid).map_or(0.0, |open| open as f64) })
-}
-
-/// Descriptors that process `pid` has open now.
-pub(crate) fn open_descriptors(pid: u32) -> Result<u64> {
+/// Descriptors that process `pid` has open now: one for each connection that it has accepted, in whatever state.
+pub(crate) fn descriptors(pid: u32) -> Result<u64> {
     let open = std::fs::read_dir(format!("/proc/{pid}/fd")).context("the server's descriptors cannot be read")?;
     Ok(open.count() as u64)
 }
