@@ -28,7 +28,7 @@ pub(super) const BOUNDS: [(&str, u64, u64); 55] = [
     ("media.workers", 0, MAX_WORKERS as u64),
     // One datagram of the largest size; and what the kernel takes (an int, which it doubles).
     ("media.socket_buffer", 65_536, 1 << 30),
-    // A frame's time at 60 pictures per second: a longer wait would mix frames. A quarter of audio's usual packet time.
+    // A frame's time at 60 frames per second: a longer wait would mix frames. A quarter of audio's usual packet time.
     ("media.video_coalescing_micros", 0, 16_000),
     ("media.audio_coalescing_micros", 0, 5_000),
     // 0: as many as the server takes.
