@@ -46,6 +46,9 @@ thread_stats! {
     relay_messages: "sfu_relay_messages_total", "counter", "Messages taken from other workers.";
     /// Rounds of the loop.
     rounds: "sfu_worker_rounds_total", "counter", "Rounds of the worker's loop.";
+    /// Rounds that ended late for what they received.
+    late_rounds: "sfu_worker_late_rounds_total", "counter",
+        "Rounds that ended 50 ms or more after the first datagram that they received came to the socket.";
     /// Panics that were caught.
     failures: "sfu_worker_failures_total", "counter", "Panics of the worker that were contained.";
     /// Share of time that the thread was not waiting for work.
@@ -63,7 +66,7 @@ thread_stats! {
         "How long all packets wait for those of other sources; it grows with the load.";
     /// How much is left out, since the worker is past its limit.
     shedding_percent: "sfu_worker_shedding_percent", "gauge",
-        "What is left out for lack of time: to 100 retransmissions, to 200 upper layers, to 300 pictures of the silent, to 400 all but sound.";
+        "What is left out for lack of time: to 100 retransmissions, to 200 upper layers, to 300 video of the silent, to 400 all but audio.";
     /// Longest round since the last look.
     busiest_micros: "sfu_worker_busiest_round_microseconds", "gauge", "Longest round of the loop in the last second.";
 }

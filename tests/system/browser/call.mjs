@@ -120,7 +120,6 @@ export async function measure(tabs, seconds) {
     samples.push(await Promise.all(tabs.map(counters)));
   }
   const end = Date.now();
-  const span = (end - start) / 1000;
   return tabs.map((tab, index) => {
     const own = samples.map((sample) => sample[index]);
     const last = own.at(-1);
@@ -134,7 +133,7 @@ export async function measure(tabs, seconds) {
       sent: last.outgoing.map((stream) => ({ ...stream, encodedInSpan: stream.framesEncoded - encoded(own[0], stream.rid) })),
       video: of('video')
         .filter((stream) => stream.from)
-        .map((stream) => videoOf(stream, own, samples.map((sample) => sample[tabs.findIndex((other) => other.name === stream.from)]), span)),
+        .map((stream) => videoOf(stream, own, samples.map((sample) => sample[tabs.findIndex((other) => other.name === stream.from)]))),
       audio: of('audio').map((stream) => audioOf(stream, own)),
     };
   });
@@ -150,7 +149,7 @@ function layerOf(sender, received) {
   return sender.outgoing.find((stream) => stream.kind === 'video' && stream.frameHeight === received?.frameHeight)?.rid;
 }
 
-function videoOf(stream, own, sender, span) {
+function videoOf(stream, own, sender) {
   const received = own.map((sample) => sample.incoming.find((one) => one.mid === stream.mid));
   const layers = received.map((one, index) => layerOf(sender[index], one));
   let expected = 0;
@@ -176,7 +175,6 @@ function videoOf(stream, own, sender, span) {
     plis: since('pliCount'),
     width: stream.frameWidth,
     height: stream.frameHeight,
-    fps: since('framesDecoded') / span,
   };
 }
 

@@ -22,12 +22,17 @@ pub fn list<'a>(value: &'a Value, name: &str) -> &'a [Value] {
     value[name].as_array().unwrap_or_else(|| panic!("{name} in {value}"))
 }
 
-/// Every tab gets the video and the audio of everybody; whole and smoothly, unless the machine kept browsers from running:
-/// then neither a freeze nor a frame that still waits for its receiver says anything about the server. All streams are printed before the first
-/// fault ends the test: whether one of them suffered or all tells where to look. Returns whether the browsers had time.
-pub fn assert_all_flow(result: &Value, tabs: usize) -> bool {
+/// Every tab gets the video and the audio of everybody; whole and smoothly, as far as the server can help it:
+///
+/// - Where the machine kept browsers from running, a frame that still waits for its receiver tells nothing of the server.
+/// - A freeze or concealed audio tells of it only where packets or a keyframe were lacking, the layer changed, or packets
+///   were kept too long ([`late_rounds`](crate::Server::late_rounds)). Else a sender or a receiver paused.
+///
+/// All streams are printed before the first fault ends the test: whether one of them suffered or all tells where to look.
+pub fn assert_all_flow(result: &Value, tabs: usize, late_rounds: u64) {
     assert_eq!(list(result, "tabs").len(), tabs);
     let had_time = browsers_had_time(result);
+    println!("{late_rounds} rounds of the server were late");
     for tab in list(result, "tabs") {
         let name = tab["name"].as_str().unwrap_or_default();
         list(tab, "video").iter().for_each(|stream| print_stream(name, stream));
@@ -41,7 +46,7 @@ pub fn assert_all_flow(result: &Value, tabs: usize) -> bool {
             assert_arrives(name, stream);
             if had_time {
                 assert_complete(name, stream);
-                assert_smooth(name, stream);
+                assert_smooth(name, stream, late_rounds);
             }
         }
         let audio = list(tab, "audio");
@@ -49,10 +54,13 @@ pub fn assert_all_flow(result: &Value, tabs: usize) -> bool {
         for stream in audio {
             assert_audible(name, stream);
             let concealed = number(stream, "concealed") / number(stream, "samples").max(1.0);
-            assert!(!had_time || concealed <= MOST_CONCEALED, "{name}: little is concealed ({concealed:.4}): {stream}");
+            let suffers = late_rounds > 0 || number(stream, "lost") > 0.0;
+            assert!(
+                !had_time || !suffers || concealed <= MOST_CONCEALED,
+                "{name}: little is concealed ({concealed:.4}): {stream}"
+            );
         }
     }
-    had_time
 }
 
 /// On loopback the server has no excuse: no packet is lost, and none comes so late or out of order that it is asked for
@@ -113,14 +121,41 @@ fn assert_complete(name: &str, stream: &Value) {
     assert!(received >= LEAST_DECODED, "{name}: gets what was encoded: {stream}");
 }
 
-/// A received video is decoded and does not freeze.
-fn assert_smooth(name: &str, stream: &Value) {
+/// A received video is decoded, and does not freeze for anything that the server did.
+fn assert_smooth(name: &str, stream: &Value, late_rounds: u64) {
     assert!(decoded_share(stream) >= LEAST_DECODED, "{name}: decodes what was encoded: {stream}");
-    assert_eq!(number(stream, "freezes"), 0.0, "{name}: does not freeze: {stream}");
+    let troubles: f64 = ["lost", "nacks", "plis"].iter().map(|trouble| number(stream, trouble)).sum();
+    let untroubled = late_rounds == 0 && troubles == 0.0 && list(stream, "layers").len() == 1;
+    assert!(untroubled || number(stream, "freezes") == 0.0, "{name}: does not freeze: {stream}");
 }
 
 /// A received audio is there.
 fn assert_audible(name: &str, stream: &Value) {
     assert!(number(stream, "packets") > 0.0, "{name}: packets arrive: {stream}");
     assert!(number(stream, "energy") > 0.0, "{name}: it is not silence: {stream}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::panic::catch_unwind;
+
+    #[test]
+    fn a_freeze_counts_where_the_server_may_have_a_part_in_it() {
+        let frozen =
+            || json!({"decoded": 89, "encoded": 90, "freezes": 1, "lost": 0, "nacks": 0, "plis": 0, "layers": ["f"]});
+        let passes = |late_rounds, name: &str, value: Value| {
+            let mut stream = frozen();
+            stream[name] = value;
+            catch_unwind(|| assert_smooth("a", &stream, late_rounds)).is_ok()
+        };
+        assert!(passes(0, "layers", json!(["f"])), "everything came, and in time");
+        assert!(!passes(1, "layers", json!(["f"])), "kept too long");
+        assert!(!passes(0, "layers", json!(["h", "f"])), "the layer changed");
+        for trouble in ["lost", "nacks", "plis"] {
+            assert!(!passes(0, trouble, json!(1)), "{trouble}");
+        }
+        assert!(!passes(0, "decoded", json!(80)), "not decoded");
+    }
 }

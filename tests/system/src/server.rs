@@ -76,11 +76,21 @@ impl Server {
 
     /// Packets that all workers together dropped for this reason, as /metrics names it.
     pub fn dropped(&self, reason: &str) -> Result<u64> {
-        let (metrics, label) = (self.get("/metrics")?, format!("reason=\"{reason}\""));
-        let samples = metrics.lines().filter(|line| line.starts_with("sfu_dropped_packets_total{"));
+        self.sum("sfu_dropped_packets_total", &format!("reason=\"{reason}\""))
+    }
+
+    /// Rounds of all workers in which something that was received went on late.
+    pub fn late_rounds(&self) -> Result<u64> {
+        self.sum("sfu_worker_late_rounds_total", "")
+    }
+
+    /// The samples of a metric that have this label, together.
+    fn sum(&self, name: &str, label: &str) -> Result<u64> {
+        let metrics = self.get("/metrics")?;
+        let samples = metrics.lines().filter(|line| line.starts_with(&format!("{name}{{")));
         let counts: Vec<&str> =
-            samples.filter(|line| line.contains(&label)).filter_map(|line| line.rsplit(' ').next()).collect();
-        ensure!(!counts.is_empty(), "no worker tells of {reason}");
+            samples.filter(|line| line.contains(label)).filter_map(|line| line.rsplit(' ').next()).collect();
+        ensure!(!counts.is_empty(), "no worker tells of {name} {label}");
         Ok(counts.into_iter().map(str::parse::<u64>).sum::<Result<u64, _>>()?)
     }
 

@@ -11,6 +11,7 @@ const SPAN_SECONDS: u64 = 20;
 /// Pairs need less, there being one flow each way.
 const PAIR_SECONDS: u64 = 8;
 
+/// A call in which everybody gets everybody's media, nothing of it lost.
 fn group(name: &str, chromiums: usize, firefoxes: usize, seconds: u64, options: &Value) -> Result<Value> {
     let scenario = Scenario::begin(name)?;
     let server = Server::start(name)?;
@@ -18,21 +19,19 @@ fn group(name: &str, chromiums: usize, firefoxes: usize, seconds: u64, options: 
         "server": server.url(), "room": name, "chromiums": chromiums, "firefoxes": firefoxes, "seconds": seconds,
         "options": options, "screenshot": results_folder()?.join(format!("{name}.png")),
     });
-    scenario.run("group", &parameters, |_| ())
+    let result = scenario.run("group", &parameters, |_| ())?;
+    assert_all_flow(&result, chromiums + firefoxes, server.late_rounds()?);
+    assert_nothing_lost(&result);
+    Ok(result)
 }
 
 #[test]
 fn three_chromiums_and_a_firefox_with_simulcast_vp8() -> Result<()> {
     attempts(|| {
         let result = group("group-vp8", 3, 1, SPAN_SECONDS, &json!({}))?;
-        let had_time = assert_all_flow(&result, 4);
-        assert_nothing_lost(&result);
         for tab in list(&result, "tabs") {
             let layers = list(tab, "sent").iter().filter(|stream| stream["kind"] == "video").count();
             assert!(layers >= 2, "{} sends simulcast", tab["name"]);
-            for stream in list(tab, "video") {
-                assert!(!had_time || number(stream, "fps") >= 0.9 * 15.0, "15 frames per second: {stream}");
-            }
         }
         Ok(())
     })
@@ -47,8 +46,6 @@ fn pair(codec: &str, firefox: bool) -> Result<()> {
     for (chromiums, firefoxes) in constellations {
         let name = format!("pair-{codec}-{chromiums}-{firefoxes}");
         let result = group(&name, chromiums, firefoxes, PAIR_SECONDS, &json!({ "codec": codec }))?;
-        assert_all_flow(&result, 2);
-        assert_nothing_lost(&result);
         for tab in list(&result, "tabs") {
             for stream in list(tab, "video") {
                 let used = stream["codec"].as_str().unwrap_or_default().to_ascii_lowercase();

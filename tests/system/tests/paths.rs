@@ -14,7 +14,7 @@ fn tcp_only(kind: &str) -> Result<()> {
         json!({ "server": server.url(), "room": "tcp", "way": "tcp", "kind": kind, "seconds": SECONDS, "rebinds": 0 });
     let result = scenario.run("paths", &parameters, |_| ())?;
     assert_eq!(result["path"]["protocol"], "tcp", "{result:#}");
-    assert_all_flow(&result, 2);
+    assert_all_flow(&result, 2, server.late_rounds()?);
     Ok(())
 }
 
@@ -48,7 +48,7 @@ fn a_call_outlives_changes_of_the_clients_port() -> Result<()> {
         changed?;
         assert_eq!(result["path"]["port"], relay.address().port(), "the media goes through the relay: {result:#}");
         assert_eq!(result["peers"][0], result["peers"][1], "the call goes on with the same connection: {result:#}");
-        assert_all_flow(&result, 2);
+        assert_all_flow(&result, 2, server.late_rounds()?);
         Ok(())
     })
 }
