@@ -189,8 +189,7 @@ impl<T> Pacer<T> {
         self.refill(now, rate);
         self.budget -= bytes(size);
         if self.budget <= 0 {
-            let debt = DataSize::from_bytes(self.budget.unsigned_abs());
-            self.resume_at = Some(now + self.config.grain.max(rate.time_for(debt)));
+            self.wait_for_debt(now, rate);
         }
     }
 
@@ -201,8 +200,18 @@ impl<T> Pacer<T> {
         }
         self.resume_at = None;
         self.refill(now, rate);
-        // After a wait of a grain the budget is at least nothing, and one packet may always overdraw it.
-        self.budget >= 0
+        // After a wait of a grain the budget is at least nothing, and one packet may always overdraw it; unless the
+        // rate fell during the wait.
+        if self.budget < 0 {
+            self.wait_for_debt(now, rate);
+            return false;
+        }
+        true
+    }
+
+    fn wait_for_debt(&mut self, now: Instant, rate: Bitrate) {
+        let debt = DataSize::from_bytes(self.budget.unsigned_abs());
+        self.resume_at = Some(now + self.config.grain.max(rate.time_for(debt)));
     }
 
     fn refill(&mut self, now: Instant, rate: Bitrate) {
@@ -304,6 +313,19 @@ mod tests {
         assert_eq!(pacer.push(PacketClass::Audio, PACKET, 9), Err(DropReason::QueueFull));
         pacer.clear();
         assert!(pacer.is_empty() && pacer.poll_timeout().is_none());
+    }
+
+    #[test]
+    fn when_the_estimate_falls_the_wait_grows() {
+        let mut pacer = pacer(800);
+        (0..10).for_each(|i| pacer.push(PacketClass::Video, PACKET, i).unwrap());
+        let now = Instant::from_millis(500);
+        // A burst of 500 bytes: one packet overdraws it by as much again, which 8 kbit/s take half a second to repay.
+        assert_eq!(drain(&mut pacer, now), [0]);
+        pacer.set_estimate(Some(Bitrate::from_kbps(8)));
+        let due = pacer.poll_timeout().unwrap();
+        assert!(due > now && drain(&mut pacer, due).is_empty());
+        assert!(pacer.poll_timeout().unwrap() > due, "never due without a packet to give");
     }
 
     #[test]
