@@ -161,6 +161,7 @@ fn start_media(
         let parts = WorkerParts {
             index,
             cpu: media.pin_workers.then(|| cpus[index % cpus.len()]),
+            realtime: media.realtime,
             candidates: net::candidates(&ips, udp.local_addr().port(), tcp_port),
             udp,
             config: worker_config(config),

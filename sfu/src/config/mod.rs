@@ -132,6 +132,8 @@ pub(crate) struct MediaConfig {
     pub(crate) workers: usize,
     /// Binds each worker to one core.
     pub(crate) pin_workers: bool,
+    /// Lets workers that have little to do run before usual threads, where the system allows it.
+    pub(crate) realtime: bool,
     /// Codecs to allow, in order of preference; empty: all, in the clients' order.
     pub(crate) codecs: Vec<String>,
     /// Size of a socket's kernel buffers in bytes, as far as the kernel allows.
@@ -152,6 +154,7 @@ impl Default for MediaConfig {
             node_ips: Vec::new(),
             workers: 0,
             pin_workers: true,
+            realtime: true,
             codecs: Vec::new(),
             // About 50 ms of 1 Gbit/s.
             socket_buffer: 6 * 1024 * 1024,

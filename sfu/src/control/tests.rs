@@ -46,6 +46,7 @@ pub(super) fn control_with(workers: usize, configure: impl FnOnce(&mut Config)) 
         let parts = WorkerParts {
             index,
             cpu: None,
+            realtime: false,
             udp: bind_udp(&media, 0).unwrap(),
             candidates: Vec::new(),
             config: WorkerConfig::default(),

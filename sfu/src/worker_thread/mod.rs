@@ -3,6 +3,7 @@
 
 mod load;
 mod pace;
+mod realtime;
 mod relay;
 mod run;
 mod stats;
@@ -56,6 +57,8 @@ pub(crate) struct WorkerParts {
     pub(crate) index: usize,
     /// Core to run on.
     pub(crate) cpu: Option<usize>,
+    /// Whether to run before usual threads while there is little to do.
+    pub(crate) realtime: bool,
     pub(crate) udp: UdpSocket,
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) config: WorkerConfig,

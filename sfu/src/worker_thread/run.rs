@@ -2,6 +2,7 @@
 
 use super::load::LoadMeter;
 use super::pace::Pace;
+use super::realtime::Realtime;
 use super::relay::RelayPort;
 use super::{Input, Report, Shared, UDP, WAKER, WorkerParts};
 use crate::control::lock;
@@ -70,6 +71,7 @@ struct WorkerThread<'a> {
     busiest: Duration,
     load: LoadMeter,
     pace: Pace,
+    realtime: Realtime,
     stopping: bool,
 }
 
@@ -80,6 +82,7 @@ impl<'a> WorkerThread<'a> {
             next_housekeeping: parts.clock.now(),
             load: LoadMeter::new(parts.clock.now()),
             pace: Pace::default(),
+            realtime: Realtime::start(parts.realtime),
             relays: RelayPort::new(&parts.relays, parts.index),
             relays_full: false,
             tcp: TcpPool::new(FIRST_TCP, parts.max_tcp),
@@ -299,6 +302,7 @@ impl<'a> WorkerThread<'a> {
             self.contained(|this| this.worker.handle_load(end, load));
             let window = self.worker.coalescing();
             self.pace.set_window(window.audio());
+            self.realtime.update(load.busy);
             self.shared.stats.video_window_micros.set(window.video().as_micros() as u64);
             self.shared.stats.audio_window_micros.set(window.audio().as_micros() as u64);
             self.shared.stats.shedding_percent.set((self.worker.shedding() * 100.0) as u64);

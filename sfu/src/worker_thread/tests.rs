@@ -18,6 +18,7 @@ pub(super) fn parts() -> (WorkerParts, SocketAddr, Receiver<Report>) {
     let parts = WorkerParts {
         index: 0,
         cpu: None,
+        realtime: false,
         udp,
         candidates: Vec::new(),
         config: WorkerConfig::default(),
