@@ -3,6 +3,7 @@
 use arrayvec::ArrayVec;
 use sfu_rtc::ids::PayloadType;
 use sfu_rtc::media::{Codec, MediaSection, PayloadFormat};
+use sfu_rtc::sdp::fmtp::{h264_mode, h264_profile, parameter};
 
 /// Most formats mapped: browsers offer about a dozen with all profiles of H.264 and VP9.
 const MAX_FORMATS: usize = 24;
@@ -70,33 +71,27 @@ impl PayloadMap {
 fn counterpart<'a>(from: &PayloadFormat, formats: &'a [PayloadFormat]) -> Option<&'a PayloadFormat> {
     let same_codec = || formats.iter().filter(|to| to.codec == from.codec && to.clock_rate == from.clock_rate);
     same_codec().find(|to| profile(to) == profile(from)).or_else(|| match from.codec {
-        Codec::H264 => same_codec().find(|to| packetization(&to.fmtp) == packetization(&from.fmtp)),
+        Codec::H264 => same_codec().find(|to| h264_mode(&to.fmtp) == h264_mode(&from.fmtp)),
         _ => None,
     })
 }
 
-/// What distinguishes formats of one codec: names and the values that they have by default.
-fn profile(format: &PayloadFormat) -> (String, &str) {
-    let named = |name: &str, default: &str| parameter(&format.fmtp, name).unwrap_or(default).to_ascii_lowercase();
+/// What distinguishes formats of one codec.
+#[derive(PartialEq, Eq)]
+enum Profile<'a> {
+    H264 { profile: Option<[u8; 2]>, mode: Option<u8> },
+    Named(&'a str),
+}
+
+fn profile(format: &PayloadFormat) -> Profile<'_> {
+    let named = |name, default| Profile::Named(parameter(&format.fmtp, name).unwrap_or(default));
     match format.codec {
-        // RFC 6184 section 8.1: six digits, of which the last two are the level.
-        Codec::H264 => {
-            let id = named("profile-level-id", "42000a");
-            (id.get(..4).unwrap_or_default().to_owned(), packetization(&format.fmtp))
-        }
-        Codec::Vp9 => (named("profile-id", "0"), ""),
-        Codec::H265 => (named("profile-id", "1"), ""),
-        Codec::Av1 => (named("profile", "0"), ""),
-        Codec::Vp8 | Codec::Opus | Codec::OpusRed => (String::new(), ""),
+        Codec::H264 => Profile::H264 { profile: h264_profile(&format.fmtp), mode: h264_mode(&format.fmtp) },
+        Codec::Vp9 => named("profile-id", "0"),
+        Codec::H265 => named("profile-id", "1"),
+        Codec::Av1 => named("profile", "0"),
+        Codec::Vp8 | Codec::Opus | Codec::OpusRed => Profile::Named(""),
     }
-}
-
-fn packetization(fmtp: &str) -> &str {
-    parameter(fmtp, "packetization-mode").unwrap_or("0")
-}
-
-fn parameter<'a>(fmtp: &'a str, name: &str) -> Option<&'a str> {
-    fmtp.split(';').filter_map(|pair| pair.split_once('=')).find(|(key, _)| key.trim() == name).map(|(_, v)| v.trim())
 }
 
 #[cfg(test)]
@@ -131,7 +126,7 @@ mod tests {
             &publisher,
             vec![
                 format(102, Codec::H264, "packetization-mode=0;profile-level-id=42e01f"),
-                format(104, Codec::H264, "packetization-mode=1; profile-level-id=42E034"),
+                format(104, Codec::H264, "Packetization-Mode=1; profile-level-id=42E034"),
                 format(106, Codec::Vp9, "profile-id=0"),
                 format(108, Codec::Vp8, ""),
             ],

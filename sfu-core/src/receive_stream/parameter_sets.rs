@@ -7,7 +7,7 @@
 use sfu_rtc::codec::{self, ParameterSetId};
 use sfu_rtc::ids::{PayloadType, SeqNo};
 use sfu_rtc::media::{Codec, PayloadFormat};
-use sfu_rtc::sdp;
+use sfu_rtc::sdp::fmtp;
 use std::collections::VecDeque;
 
 /// Most sets that are kept; encoders have one of each kind, or a few for pictures.
@@ -97,7 +97,7 @@ struct Sets(Vec<(ParameterSetId, Vec<u8>)>);
 impl Sets {
     fn described(format: &PayloadFormat) -> Self {
         let mut sets = Self::default();
-        for unit in sdp::parameter_sets(&format.fmtp) {
+        for unit in fmtp::parameter_sets(&format.fmtp) {
             codec::parameter_sets(format.codec, &unit).for_each(|(id, unit)| sets.keep(id, unit));
         }
         sets

@@ -9,7 +9,7 @@
 
 mod answer;
 mod error;
-mod fmtp;
+pub mod fmtp;
 mod lines;
 mod offer;
 mod select;
@@ -19,7 +19,6 @@ mod write;
 
 pub use answer::{Answer, AnswerParams, answer};
 pub use error::{Fault, SdpError};
-pub use fmtp::parameter_sets;
 pub use offer::{Offer, OfferedDirection, OfferedExtension, OfferedFormat, OfferedKind, OfferedMedia, Setup};
 pub use select::MediaPolicy;
 pub use streams::OfferedRid;

@@ -1,6 +1,6 @@
 //! What we are willing to negotiate, and which of the offered formats and header extensions are taken by that.
 
-use super::fmtp::{h264_mode, h264_profile_idc, parameter};
+use super::fmtp::{h264_mode, h264_profile, parameter};
 use super::offer::{OfferedDirection, OfferedFormat, OfferedMedia};
 use crate::media::{Codec, Direction, MediaKind, PayloadFormat};
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
@@ -129,8 +129,7 @@ fn codec(offered: &OfferedFormat) -> Option<Codec> {
 /// Baseline, Main or High.
 fn h264(fmtp: &str) -> bool {
     const PROFILES: [u8; 3] = [66, 77, 100];
-    let profile = h264_profile_idc(fmtp);
-    h264_mode(fmtp).is_some() && profile.is_some_and(|idc| PROFILES.contains(&idc))
+    h264_mode(fmtp).is_some() && h264_profile(fmtp).is_some_and(|[idc, _]| PROFILES.contains(&idc))
 }
 
 /// The header extensions that are taken on a section of which media flows in `direction`.
