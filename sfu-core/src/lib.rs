@@ -45,7 +45,6 @@ mod publication;
 mod publisher_clock;
 mod rate;
 mod receive_stream;
-mod reception;
 mod room;
 mod schedule;
 mod slab;

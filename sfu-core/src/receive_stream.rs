@@ -9,7 +9,6 @@ use crate::event::ReceiveStreamStats;
 use crate::ids::PublicationId;
 use crate::keyframes::KeyframeRequester;
 use crate::publisher_clock::{NewestTimestamp, StreamClock};
-use crate::reception::Reception;
 use crate::relay::RelayedPacket;
 use arrayvec::ArrayVec;
 use packet_history::PacketHistory;
@@ -21,16 +20,13 @@ use sfu_rtc::media::{Codec, PayloadFormat};
 use sfu_rtc::nack::NackGenerator;
 use sfu_rtc::packet::{CarriedExtensions, Packet, PacketData, PacketPool};
 use sfu_rtc::prefetch::prefetch;
+use sfu_rtc::reception::{MAX_DROPOUT, Reception};
 use sfu_rtc::rtcp::SenderReport;
 use sfu_rtc::rtp::extension::dependency_descriptor::DependencyStructure;
 use sfu_rtc::time::{Duration, Instant, NtpTime};
 use sfu_rtc::transport::{ReceivedRtp, RtcpQueue};
 use sfu_rtc::units::Bitrate;
 use stream_tracker::StreamTracker;
-
-/// A stream is taken to have restarted where its numbers leap further than loss explains: MAX_DROPOUT of RFC 3550
-/// appendix A.1. Receivers give up at a few hundred.
-pub(crate) const MAX_DROPOUT: u64 = 3_000;
 
 /// Former sources of a stream that are remembered: a publisher seldom replaces one, and late packets are late by a
 /// second at most.

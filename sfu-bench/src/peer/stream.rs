@@ -4,15 +4,13 @@ use super::frames::{Frames, Part};
 use super::measured::Measured;
 use crate::media::Stamp;
 use sfu_rtc::codec::frame_facts;
-use sfu_rtc::ids::{SeqNo, Ssrc};
+use sfu_rtc::ids::SeqNo;
 use sfu_rtc::media::Codec;
 use sfu_rtc::nack::{NackConfig, NackGenerator};
-use sfu_rtc::rtcp::ReportBlock;
+use sfu_rtc::reception::Reception;
 use sfu_rtc::rtp::RtpView;
 use sfu_rtc::time::{Duration, Instant};
 
-/// Sequence numbers behind the highest that are told apart.
-const WINDOW: u64 = 128;
 /// Time between requests while a first keyframe is awaited, or a broken picture is to be mended.
 const PLI_INTERVAL: Duration = Duration::from_millis(500);
 /// A hole that is not mended by then is answered with a request for a keyframe, as libwebrtc does after 200 ms of a
@@ -22,12 +20,7 @@ const REPAIR_PATIENCE: Duration = Duration::from_millis(300);
 /// One stream of one subscriber.
 pub(super) struct Stream {
     pub(super) is_audio: bool,
-    base: SeqNo,
-    highest: SeqNo,
-    /// Bit n: `highest - n` was received.
-    window: u128,
-    received: u64,
-    reported: (u64, u64),
+    pub(super) reception: Reception,
     /// Missing at the last cut.
     cut: i64,
     /// Source and sequence number of the latest stamp.
@@ -44,9 +37,6 @@ pub(super) struct Stream {
     switched: Option<Instant>,
     /// What is missing and can be asked for again, where the stream has retransmissions.
     pub(super) nack: Option<NackGenerator>,
-    jitter: Jitter,
-    /// Middle of the NTP time of the last sender report, and when it came.
-    pub(super) sender_report: Option<(u32, Instant)>,
 }
 
 impl Stream {
@@ -55,11 +45,7 @@ impl Stream {
         let patience = if repairs { REPAIR_PATIENCE } else { Duration::ZERO };
         Self {
             is_audio,
-            base: seq,
-            highest: seq,
-            window: 0,
-            received: 0,
-            reported: (0, 0),
+            reception: Reception::new(seq),
             cut: 0,
             source: None,
             frames: Frames::new(patience),
@@ -71,8 +57,6 @@ impl Stream {
             last_packet: now,
             switched: None,
             nack: (repairs && !is_audio).then(|| NackGenerator::new(NackConfig::default())),
-            jitter: Jitter::default(),
-            sender_report: None,
         }
     }
 
@@ -106,7 +90,7 @@ impl Stream {
 
     /// Extends the sequence number that a retransmission bears.
     pub(super) fn extend(&self, wire: u16) -> SeqNo {
-        self.highest.extend(wire)
+        self.reception.highest().extend(wire)
     }
 
     /// Notes a sequence number; whether it is new.
@@ -114,22 +98,11 @@ impl Stream {
         if let Some(nack) = &mut self.nack {
             nack.on_packet(now, seq);
         }
-        if self.received > 0 && seq <= self.highest {
-            let behind = self.highest.0 - seq.0;
-            if behind >= WINDOW || self.window & (1 << behind) != 0 {
-                out.duplicates += 1;
-                return false;
-            }
-            out.reordered += 1;
-            self.window |= 1 << behind;
-            self.base = self.base.min(seq);
-        } else {
-            let ahead = seq.0 - self.highest.0;
-            self.window = if ahead >= WINDOW { 0 } else { self.window << ahead } | 1;
-            self.highest = seq;
-        }
-        self.received += 1;
-        true
+        let overtaken = seq < self.reception.highest();
+        let is_new = self.reception.admit(seq).is_ok();
+        out.reordered += u64::from(is_new && overtaken);
+        out.duplicates += u64::from(!is_new);
+        is_new
     }
 
     /// Notes a stamp: how many packets of its source were skipped since the last one. One that comes late takes back
@@ -158,17 +131,12 @@ impl Stream {
 
     pub(super) fn note_jitter(&mut self, now: Instant, timestamp: u32) {
         let clock_rate = if self.is_audio { 48_000 } else { 90_000 };
-        self.jitter.note(now, timestamp, clock_rate);
-    }
-
-    fn missing(&self) -> i64 {
-        let expected = self.highest.0 - self.base.0 + 1;
-        expected.cast_signed() - self.received.cast_signed()
+        self.reception.on_timing(now, timestamp, clock_rate);
     }
 
     /// Counts what went missing since the last cut.
     pub(super) fn cut(&mut self, out: &mut Measured) {
-        let lost = self.missing() - self.cut;
+        let lost = self.reception.lost().cast_signed() - self.cut;
         self.cut += lost;
         out.lost += lost;
         if self.is_audio {
@@ -212,48 +180,6 @@ impl Stream {
             self.mean_gap = (mean * 15 + gap) / 16;
         }
     }
-
-    pub(super) fn report(&mut self, now: Instant, ssrc: Ssrc) -> ReportBlock {
-        let (expected, received) = (self.highest.0 - self.base.0 + 1, self.received);
-        let expected_now = expected - self.reported.0;
-        let lost_now = expected_now.saturating_sub(received - self.reported.1);
-        self.reported = (expected, received);
-        let fraction = (lost_now * 256).checked_div(expected_now).unwrap_or(0);
-        let (last_sr, since) = self.sender_report.map_or((0, Duration::ZERO), |(ntp, came)| (ntp, now - came));
-        ReportBlock {
-            ssrc,
-            fraction_lost: u8::try_from(fraction).unwrap_or(u8::MAX),
-            cumulative_lost: i32::try_from(expected.saturating_sub(received)).unwrap_or(i32::MAX),
-            highest_seq: self.highest.0 as u32,
-            jitter: self.jitter.value(),
-            last_sr,
-            delay_since_last_sr: u32::try_from((since.as_nanos() << 16) / 1_000_000_000).unwrap_or(u32::MAX),
-        }
-    }
-}
-
-/// Interarrival jitter (RFC 3550 appendix A.8).
-#[derive(Default)]
-struct Jitter {
-    transit: Option<i32>,
-    /// Sixteen times the estimate.
-    scaled: u32,
-}
-
-impl Jitter {
-    fn note(&mut self, now: Instant, timestamp: u32, clock_rate: u64) {
-        // Only differences matter, so that the arrival may wrap as the timestamp does.
-        let arrival = (now.as_micros() * (clock_rate / 1_000) / 1_000) as u32;
-        let transit = arrival.wrapping_sub(timestamp).cast_signed();
-        if let Some(last) = self.transit.replace(transit) {
-            let change = transit.wrapping_sub(last).unsigned_abs();
-            self.scaled = self.scaled.saturating_add(change).saturating_sub((self.scaled + 8) >> 4);
-        }
-    }
-
-    fn value(&self) -> u32 {
-        self.scaled >> 4
-    }
 }
 
 #[cfg(test)]
@@ -284,20 +210,5 @@ mod tests {
         assert_eq!(lost_by(&mut stream, &[70_000, 70_003]), (2, 2));
         assert_eq!(lost_by(&mut stream, &[70_001, 70_004]), (-1, -1));
         assert_eq!(lost_by(&mut stream, &[]), (0, 0));
-    }
-
-    #[test]
-    fn jitter_follows_uneven_arrivals_only() {
-        let jitter = |uneven: u64| {
-            let mut jitter = Jitter::default();
-            for n in 0..500u64 {
-                let late = if n % 2 == 0 { 0 } else { uneven };
-                jitter.note(Instant::from_millis(20 * n + late), (n * 960) as u32, 48_000);
-            }
-            jitter.value()
-        };
-        assert_eq!(jitter(0), 0);
-        // Each transit differs from the last by 2 ms, which are 96 units.
-        assert!((90..=96).contains(&jitter(2)), "{}", jitter(2));
     }
 }

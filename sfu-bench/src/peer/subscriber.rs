@@ -142,7 +142,9 @@ impl Subscriber {
         self.heard = self.heard.max(now);
         out.packets += 1;
         out.bytes += (view.header_len() + payload.len()) as u64;
-        stream.note_jitter(now, view.timestamp());
+        if view.payload_type().0 != VIDEO_RTX {
+            stream.note_jitter(now, view.timestamp());
+        }
         let Some(stamp) = Stamp::find(payload) else {
             out.foreign += 1;
             return;
@@ -180,7 +182,7 @@ impl Subscriber {
         for packet in rtcp::compound(compound).flatten() {
             let RtcpView::SenderReport(report) = packet else { continue };
             if let Some(place) = self.ssrcs.iter().position(|known| *known == report.info.ssrc) {
-                self.streams[place].sender_report = Some((report.info.ntp.middle(), now));
+                self.streams[place].reception.on_sender_report(now, report.info.ntp);
             }
         }
     }
@@ -190,7 +192,8 @@ impl Subscriber {
         if now >= self.next_report {
             self.next_report = now + REPORT_INTERVAL;
             let Self { ssrcs, streams, .. } = self;
-            let blocks: Vec<_> = ssrcs.iter().zip(streams).map(|(ssrc, stream)| stream.report(now, *ssrc)).collect();
+            let report = |(ssrc, stream): (&Ssrc, &mut Stream)| stream.reception.take_report(now, *ssrc);
+            let blocks: Vec<_> = ssrcs.iter().zip(streams).filter_map(report).collect();
             for blocks in blocks.chunks(MAX_REPORT_BLOCKS) {
                 buf.clear();
                 write_receiver_report(buf, OWN, blocks);

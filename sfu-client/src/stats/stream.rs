@@ -5,6 +5,8 @@ use super::report::StreamReport;
 use crate::overlay::Overlay;
 use crate::peer::{MediaKind, TrackFormat};
 use crate::receive::JitterCounters;
+use sfu_rtc::reception::{Jitter, MAX_DELAY_CHANGE};
+use sfu_rtc::time::Instant as RtpInstant;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -73,6 +75,7 @@ struct Inner {
     size: Option<(usize, usize)>,
     first_packet: Option<Instant>,
     first_decoded: Option<Instant>,
+    newest_timestamp: Option<u32>,
     jitter: Jitter,
     counters: JitterCounters,
     numbers: FrameNumbers,
@@ -115,6 +118,7 @@ impl StreamStats {
             size: None,
             first_packet: None,
             first_decoded: None,
+            newest_timestamp: None,
             jitter: Jitter::default(),
             counters: JitterCounters::default(),
             numbers: FrameNumbers::default(),
@@ -166,8 +170,8 @@ impl StreamStats {
         inner.first_packet.get_or_insert(now);
         inner.bytes += packet.payload.len() as u64;
         inner.format = format.or(inner.format);
-        let clock_rate = if self.kind == MediaKind::Audio { 48_000.0 } else { 90_000.0 };
-        inner.jitter.observe(now, packet.header.timestamp, clock_rate);
+        let arrival = RtpInstant::ZERO + (now - inner.started);
+        inner.on_timing(arrival, packet.header.timestamp, clock_rate(self.kind));
     }
 
     pub(crate) fn on_frame(&self, counters: JitterCounters, keyframe: bool) {
@@ -249,6 +253,16 @@ impl StreamStats {
 }
 
 impl Inner {
+    /// Takes a packet into the jitter, but for one that says nothing about the path: packets of one picture leave
+    /// together, and what is older came again.
+    fn on_timing(&mut self, arrival: RtpInstant, timestamp: u32, clock_rate: u32) {
+        let longest = MAX_DELAY_CHANGE.as_secs() as u32 * clock_rate;
+        if self.newest_timestamp.is_none_or(|newest| newest.wrapping_sub(timestamp) > longest) {
+            self.newest_timestamp = Some(timestamp);
+            self.jitter.on_packet(arrival, timestamp, clock_rate);
+        }
+    }
+
     fn report(
         &self,
         mid: &str,
@@ -272,7 +286,7 @@ impl Inner {
             decode_errors: self.decode_errors,
             keyframes: self.keyframes,
             counters: self.counters,
-            jitter_ms: self.jitter.seconds * 1000.0,
+            jitter_ms: self.jitter.ticks() / f64::from(clock_rate(kind)) * 1000.0,
             latency_p50_ms: latency.percentile(0.5).map(millis),
             latency_p95_ms: latency.percentile(0.95).map(millis),
             freezes: self.freezes.count,
@@ -282,35 +296,15 @@ impl Inner {
     }
 }
 
+const fn clock_rate(kind: MediaKind) -> u32 {
+    match kind {
+        MediaKind::Audio => 48_000,
+        MediaKind::Video => 90_000,
+    }
+}
+
 fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
-}
-
-/// Interarrival jitter (RFC 3550 section 6.4.1), over packets that begin another timestamp: those of one picture leave
-/// together and say nothing about the path.
-#[derive(Debug, Default)]
-struct Jitter {
-    last: Option<(Instant, u32)>,
-    seconds: f64,
-}
-
-impl Jitter {
-    fn observe(&mut self, now: Instant, timestamp: u32, clock_rate: f64) {
-        let Some((then, before)) = self.last else {
-            self.last = Some((now, timestamp));
-            return;
-        };
-        let step = timestamp.wrapping_sub(before).cast_signed();
-        if step <= 0 {
-            return;
-        }
-        let difference = (now - then).as_secs_f64() - f64::from(step) / clock_rate;
-        // A source that was muted or switched is no jitter.
-        if difference.abs() < 1.0 {
-            self.seconds += (difference.abs() - self.seconds) / 16.0;
-        }
-        self.last = Some((now, timestamp));
-    }
 }
 
 /// Freezes as W3C webrtc-stats counts them: an interval above max(3 x average, average + 150 ms) of the last 30.
@@ -361,19 +355,43 @@ mod tests {
         assert_eq!(freezes.count, 1);
     }
 
-    #[test]
-    fn even_arrival_has_no_jitter() {
-        let mut jitter = Jitter::default();
-        let start = Instant::now();
-        for frame in 0..100u32 {
-            jitter.observe(
-                start + Duration::from_millis(20) * frame,
-                4_000_000_000u32.wrapping_add(frame * 960),
-                48_000.0,
-            );
+    /// Jitter in milliseconds after pictures every 20 ms, of two packets each, with these timestamps; every second one
+    /// is late by `late`.
+    fn jitter(timestamps: impl Iterator<Item = u32>, late: Duration) -> f64 {
+        let stats = StreamStats::new("0".to_owned(), MediaKind::Video);
+        let started = Instant::now();
+        for (n, timestamp) in (0_u32..).zip(timestamps) {
+            let arrival = started + Duration::from_millis(20) * n + late * (n % 2);
+            let header = rtp::Header { timestamp, ..Default::default() };
+            let packet = rtp::Packet { header, ..Default::default() };
+            stats.on_packet(arrival, &packet, None);
+            stats.on_packet(arrival + Duration::from_millis(5), &packet, None);
         }
-        assert!(jitter.seconds < 1e-6);
-        jitter.observe(start + Duration::from_millis(2016), 4_000_000_000u32.wrapping_add(100 * 960), 48_000.0);
-        assert!((jitter.seconds - 0.001).abs() < 1e-6);
+        stats.total().jitter_ms
+    }
+
+    #[test]
+    fn jitter_is_of_pictures_and_goes_on_where_a_source_begins_anew() {
+        let even = |from: u32| (0..200).map(move |n| from.wrapping_add(n * 1_800));
+        let late = Duration::from_millis(2);
+        assert!(jitter(even(4_294_900_000), Duration::ZERO) < 0.001, "over the wrap");
+        for anew in [1_000_000, 2_000_000_000, 4_000_000_000] {
+            assert!(jitter(even(3_000_000_000).chain(even(anew)), Duration::ZERO) < 0.001, "{anew}");
+            let found = jitter(even(3_000_000_000).chain(even(anew)), late);
+            assert!((1.9..2.01).contains(&found), "{anew}: {found}");
+        }
+    }
+
+    #[test]
+    fn packets_that_come_late_are_no_jitter() {
+        let repaired = (0..200).flat_map(|n: u32| [n * 1_800, (n * 1_800).saturating_sub(9_000)]);
+        let stats = StreamStats::new("0".to_owned(), MediaKind::Video);
+        let started = Instant::now();
+        for (n, timestamp) in (0_u32..).zip(repaired) {
+            let header = rtp::Header { timestamp, ..Default::default() };
+            let packet = rtp::Packet { header, ..Default::default() };
+            stats.on_packet(started + Duration::from_millis(10) * (n & !1), &packet, None);
+        }
+        assert!(stats.total().jitter_ms < 0.001);
     }
 }

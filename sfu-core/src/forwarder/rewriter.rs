@@ -6,10 +6,10 @@
 //! is missing between two ids; those of VP9 and the frame numbers of the dependency descriptor keep theirs, since
 //! their frames name what they refer to by difference.
 
-use crate::receive_stream::MAX_DROPOUT;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::SeqNo;
 use sfu_rtc::packet::PacketData;
+use sfu_rtc::reception::MAX_DROPOUT;
 use sfu_rtc::srtp::REPLAY_WINDOW;
 use sfu_rtc::time::{Duration, Instant};
 use std::collections::VecDeque;

@@ -1,9 +1,18 @@
-//! What we report on a received stream (RFC 3550 section 6.4 and appendix A).
+//! What is known of a received stream, and reported on it: which packets came (RFC 3550 appendices A.1 and A.3), and how
+//! evenly (appendix A.8). [`SeqNo::extend`] extends sequence numbers.
 
-use sfu_rtc::drop_reason::DropReason;
-use sfu_rtc::ids::{SeqNo, Ssrc};
-use sfu_rtc::rtcp::ReportBlock;
-use sfu_rtc::time::{Instant, NtpTime};
+use crate::drop_reason::DropReason;
+use crate::ids::{SeqNo, Ssrc};
+use crate::rtcp::ReportBlock;
+use crate::time::{Duration, Instant, NtpTime};
+
+/// A stream is taken to have restarted where its numbers leap further than loss explains: MAX_DROPOUT of RFC 3550
+/// appendix A.1. Receivers give up at a few hundred.
+pub const MAX_DROPOUT: u64 = 3_000;
+
+/// Timestamps that leap further from the time of arrival than a packet is late in any network are those of a source that
+/// began anew, and no jitter.
+pub const MAX_DELAY_CHANGE: Duration = Duration::from_secs(1);
 
 /// Words of the window in which duplicates are known.
 const WINDOW_WORDS: usize = 32;
@@ -12,7 +21,7 @@ const WINDOW: u64 = WINDOW_WORDS as u64 * 64;
 
 /// Which sequence numbers arrived, and what a receiver report says of them.
 #[derive(Debug)]
-pub(crate) struct Reception {
+pub struct Reception {
     /// Bit `n % WINDOW` tells of number `n`, for the `WINDOW` numbers up to the highest.
     seen: [u64; WINDOW_WORDS],
     first: SeqNo,
@@ -20,9 +29,7 @@ pub(crate) struct Reception {
     received: u64,
     reported_expected: u64,
     reported_received: u64,
-    /// In timestamp units.
-    jitter: f64,
-    last_transit: Option<i64>,
+    jitter: Jitter,
     last_report: Option<(NtpTime, Instant)>,
     /// Something arrived since the last report.
     active: bool,
@@ -30,7 +37,7 @@ pub(crate) struct Reception {
 
 impl Reception {
     /// A stream that begins with `first`, which is still to be handed in.
-    pub(crate) fn new(first: SeqNo) -> Self {
+    pub fn new(first: SeqNo) -> Self {
         Self {
             seen: [0; WINDOW_WORDS],
             first,
@@ -38,20 +45,19 @@ impl Reception {
             received: 0,
             reported_expected: 0,
             reported_received: 0,
-            jitter: 0.0,
-            last_transit: None,
+            jitter: Jitter::default(),
             last_report: None,
             active: false,
         }
     }
 
     /// Highest number seen.
-    pub(crate) fn highest(&self) -> SeqNo {
+    pub fn highest(&self) -> SeqNo {
         self.highest
     }
 
     /// Records a number; refuses one that was seen before or lies too far back to tell.
-    pub(crate) fn admit(&mut self, seq: SeqNo) -> Result<(), DropReason> {
+    pub fn admit(&mut self, seq: SeqNo) -> Result<(), DropReason> {
         if seq > self.highest {
             let steps = (seq.0 - self.highest.0).min(WINDOW);
             for n in (seq.0 + 1 - steps)..=seq.0 {
@@ -71,32 +77,27 @@ impl Reception {
     }
 
     /// Takes a packet that came on its own account (not again) into the jitter.
-    pub(crate) fn on_timing(&mut self, arrival: Instant, timestamp: u32, clock_rate: u32) {
-        let arrival = (u128::from(arrival.as_nanos()) * u128::from(clock_rate) / 1_000_000_000) as u32;
-        let transit = i64::from(arrival.wrapping_sub(timestamp) as i32);
-        if let Some(last) = self.last_transit.replace(transit) {
-            let change = (transit - last) as i32;
-            self.jitter += (f64::from(change.unsigned_abs()) - self.jitter) / 16.0;
-        }
+    pub fn on_timing(&mut self, arrival: Instant, timestamp: u32, clock_rate: u32) {
+        self.jitter.on_packet(arrival, timestamp, clock_rate);
     }
 
     /// The stream's sender report arrived.
-    pub(crate) fn on_sender_report(&mut self, now: Instant, ntp: NtpTime) {
+    pub fn on_sender_report(&mut self, now: Instant, ntp: NtpTime) {
         self.last_report = Some((ntp, now));
     }
 
     /// Packets received, each once.
-    pub(crate) fn received(&self) -> u64 {
+    pub fn received(&self) -> u64 {
         self.received
     }
 
     /// Packets that did not come.
-    pub(crate) fn lost(&self) -> u64 {
+    pub fn lost(&self) -> u64 {
         self.expected().saturating_sub(self.received)
     }
 
     /// The block for the next receiver report; `None` where nothing came since the last.
-    pub(crate) fn take_report(&mut self, now: Instant, ssrc: Ssrc) -> Option<ReportBlock> {
+    pub fn take_report(&mut self, now: Instant, ssrc: Ssrc) -> Option<ReportBlock> {
         if !std::mem::take(&mut self.active) {
             return None;
         }
@@ -113,7 +114,7 @@ impl Reception {
             fraction_lost: (lost * 256).checked_div(expected).unwrap_or(0).min(255) as u8,
             cumulative_lost: self.lost().min(0x7f_ffff) as i32,
             highest_seq: self.highest.0 as u32,
-            jitter: self.jitter as u32,
+            jitter: self.jitter.ticks() as u32,
             last_sr,
             delay_since_last_sr: delay,
         })
@@ -121,6 +122,33 @@ impl Reception {
 
     fn expected(&self) -> u64 {
         (self.highest.0 + 1).saturating_sub(self.first.0)
+    }
+}
+
+/// Interarrival jitter (RFC 3550 appendix A.8).
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Jitter {
+    /// Time of arrival less timestamp, of the last packet.
+    transit: Option<u32>,
+    ticks: f64,
+}
+
+impl Jitter {
+    /// A packet arrived. Where its timestamp leaps, jitter goes on from there.
+    pub fn on_packet(&mut self, arrival: Instant, timestamp: u32, clock_rate: u32) {
+        // Only differences matter, so that the arrival may wrap as the timestamp does.
+        let arrival = (u128::from(arrival.as_nanos()) * u128::from(clock_rate) / 1_000_000_000) as u32;
+        let transit = arrival.wrapping_sub(timestamp);
+        let Some(last) = self.transit.replace(transit) else { return };
+        let change = transit.wrapping_sub(last).cast_signed().unsigned_abs();
+        if u64::from(change) <= u64::from(clock_rate) * MAX_DELAY_CHANGE.as_secs() {
+            self.ticks += (f64::from(change) - self.ticks) / 16.0;
+        }
+    }
+
+    /// In units of the RTP clock.
+    pub fn ticks(&self) -> f64 {
+        self.ticks
     }
 }
 
@@ -164,6 +192,27 @@ mod tests {
         }
         let block = reception.take_report(Instant::from_millis(5_000), Ssrc(7)).unwrap();
         assert_eq!(block.jitter, 191, "4 ms at 48 kHz, approached from below");
+    }
+
+    #[test]
+    fn jitter_goes_on_where_a_source_begins_anew() {
+        let jitter_with = |restart: u32| {
+            let mut jitter = Jitter::default();
+            for n in 0..400_u32 {
+                let late = if n >= 200 && n % 2 == 1 { 2 } else { 0 };
+                let timestamp = (n * 960).wrapping_add(if n < 100 { 0 } else { restart });
+                jitter.on_packet(Instant::from_millis(u64::from(n * 20 + late)), timestamp, 48_000);
+                assert!(n >= 200 || jitter.ticks() < 1e-6, "{n}: a leap is no jitter");
+            }
+            jitter.ticks()
+        };
+        // Older timestamps, newer ones, and those after the wrap.
+        for restart in [0, 0x8000_0000, 48_000 * 3_600, 0_u32.wrapping_sub(48_000 * 3_600)] {
+            assert!(
+                (95.0..=96.0).contains(&jitter_with(restart)),
+                "{restart}: 2 ms, of which it learns after the leap"
+            );
+        }
     }
 
     proptest! {
