@@ -3,6 +3,9 @@
 use crate::ids::SeqNo;
 use crate::time::{Duration, Instant};
 
+/// Most packets of a stream that are asked for at once. A longer gap is an interruption, not loss.
+pub const MAX_MISSING: usize = 512;
+
 /// Limits of a [`NackGenerator`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NackConfig {
@@ -12,7 +15,7 @@ pub struct NackConfig {
     pub max_retries: u8,
     /// A packet is given up after so long: by then the receivers have frozen and asked for a keyframe.
     pub max_age: Duration,
-    /// Most packets missing at once. A longer gap is an interruption, not loss, and no repair is asked for.
+    /// Most packets missing at once; of a longer gap no repair is asked for.
     pub max_missing: usize,
     /// Shortest time between two requests for one packet, however short the round trip.
     pub min_interval: Duration,
@@ -24,7 +27,7 @@ impl Default for NackConfig {
             reorder_tolerance: Duration::from_millis(10),
             max_retries: 10,
             max_age: Duration::from_millis(1_500),
-            max_missing: 512,
+            max_missing: MAX_MISSING,
             min_interval: Duration::from_millis(20),
         }
     }

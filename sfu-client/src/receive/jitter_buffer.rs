@@ -4,8 +4,9 @@
 //! and adds no playout delay. A gap is asked for by NACK, at once and again after each round trip; what has not come
 //! within [`JitterConfig::patience`] is given up, and video waits for a keyframe from there.
 
-use super::sequence::SequenceExtender;
 use bytes::Bytes;
+use sfu_rtc::ids::SeqNo;
+use sfu_rtc::nack::MAX_MISSING;
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::time::{Duration, Instant};
@@ -51,8 +52,6 @@ impl JitterConfig {
 
 /// Packets that are held at most: two seconds at 10 Mbit/s.
 const CAPACITY: usize = 2048;
-/// Packets that one gap can ask for; a larger one is a restart of the stream, not loss.
-const MAX_GAP: u64 = 512;
 /// NACKs for one packet.
 const MAX_NACKS: u32 = 10;
 /// Time between two requests for a keyframe, as libwebrtc has it. A request that crosses a keyframe on its way is not
@@ -108,7 +107,6 @@ struct Missing {
 /// The buffer of one stream.
 pub struct JitterBuffer {
     config: JitterConfig,
-    extender: SequenceExtender,
     packets: BTreeMap<u64, Stored>,
     missing: BTreeMap<u64, Missing>,
     /// Next packet to hand out.
@@ -129,7 +127,6 @@ impl JitterBuffer {
     pub fn new(config: JitterConfig) -> Self {
         Self {
             config,
-            extender: SequenceExtender::default(),
             packets: BTreeMap::new(),
             missing: BTreeMap::new(),
             next: None,
@@ -149,7 +146,7 @@ impl JitterBuffer {
 
     /// Takes a packet.
     pub fn push(&mut self, now: Instant, packet: rtp::Packet) {
-        let number = self.extender.extend(packet.header.sequence_number);
+        let number = self.extend(packet.header.sequence_number);
         let next = match self.next {
             None => {
                 self.highest = number;
@@ -244,8 +241,13 @@ impl JitterBuffer {
         [patience, nack, keyframe].into_iter().flatten().min()
     }
 
+    /// The first number lies a whole circle above zero, so that older ones have room.
+    fn extend(&self, wire: u16) -> u64 {
+        if self.next.is_none() { 1 << 16 | u64::from(wire) } else { SeqNo(self.highest).extend(wire).0 }
+    }
+
     fn note_gap(&mut self, now: Instant, number: u64) {
-        if number > self.highest + MAX_GAP {
+        if number > self.highest + MAX_MISSING as u64 {
             self.abandon_until(number);
         } else {
             for gap in self.highest + 1..number {

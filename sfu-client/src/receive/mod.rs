@@ -3,7 +3,6 @@
 mod audio;
 mod depacketizer;
 mod jitter_buffer;
-mod sequence;
 mod video;
 
 pub use audio::receive_audio;
