@@ -1,19 +1,18 @@
 //! Which CPUs we may use, and pinning a thread to one.
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 use std::io;
+
+/// To the system calls, the thread that calls.
+const THIS_THREAD: Pid = Pid::from_raw(0);
 
 /// The CPUs in the affinity mask that the process inherited, in order.
 pub fn allowed_cpus() -> Vec<usize> {
-    // SAFETY: all-zero is an empty cpu_set_t, which the call fills.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: `set` is as large as said.
-    let result = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) };
-    if result != 0 {
-        return (0..std::thread::available_parallelism().map_or(1, |n| n.get())).collect();
+    match sched_getaffinity(THIS_THREAD) {
+        Ok(set) => (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu) == Ok(true)).collect(),
+        Err(_) => (0..std::thread::available_parallelism().map_or(1, |n| n.get())).collect(),
     }
-    let limit = usize::try_from(libc::CPU_SETSIZE).unwrap_or(0);
-    // SAFETY: CPU_ISSET reads a bit below CPU_SETSIZE.
-    (0..limit).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect()
 }
 
 /// Pins the calling thread to `cpu`.
@@ -21,16 +20,9 @@ pub fn allowed_cpus() -> Vec<usize> {
 /// # Errors
 /// What the system says, for instance that there is no such CPU.
 pub fn pin_current_thread(cpu: usize) -> io::Result<()> {
-    if cpu >= usize::try_from(libc::CPU_SETSIZE).unwrap_or(0) {
-        return Err(io::Error::from(io::ErrorKind::InvalidInput));
-    }
-    // SAFETY: all-zero is an empty cpu_set_t; CPU_SET writes a bit below CPU_SETSIZE; `set` is as large as said.
-    let result = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let mut set = CpuSet::new();
+    set.set(cpu)?;
+    Ok(sched_setaffinity(THIS_THREAD, &set)?)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! How the process's memory is backed.
 
+use nix::sys::prctl::set_thp_disable;
 use std::io;
 
 /// Keeps the kernel from backing memory with huge pages (2 MiB). An allocator with an arena per thread touches a little
@@ -8,9 +9,7 @@ use std::io;
 /// # Errors
 /// What the system says; nothing but memory is lost then.
 pub fn disable_huge_pages() -> io::Result<()> {
-    // SAFETY: this option of prctl takes no pointers.
-    let result = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    Ok(set_thp_disable(true)?)
 }
 
 #[cfg(test)]
