@@ -136,7 +136,7 @@ impl<'a> StunMessage<'a> {
     pub fn fingerprint_fits(&self) -> bool {
         self.fingerprint_at.is_none_or(|at| {
             let given = &self.buf[at + ATTRIBUTE_HEADER..at + ATTRIBUTE_HEADER + 4];
-            (crc32(&self.buf[..at]) ^ FINGERPRINT_XOR).to_be_bytes() == given
+            (crc32fast::hash(&self.buf[..at]) ^ FINGERPRINT_XOR).to_be_bytes() == given
         })
     }
 
@@ -295,7 +295,7 @@ impl StunWriter {
         let mut this = self.attribute(MESSAGE_INTEGRITY, &tag);
         let end = this.buf.len() + ATTRIBUTE_HEADER + 4;
         this.buf[2..4].copy_from_slice(&length_field(end));
-        let crc = crc32(&this.buf) ^ FINGERPRINT_XOR;
+        let crc = crc32fast::hash(&this.buf) ^ FINGERPRINT_XOR;
         this.attribute(FINGERPRINT, &crc.to_be_bytes()).buf
     }
 
@@ -411,28 +411,6 @@ fn mask(transaction: &TransactionId) -> [u8; 16] {
     mask[4..].copy_from_slice(transaction);
     mask
 }
-
-/// CRC-32 of ITU V.42, reflected, as FINGERPRINT uses it.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, byte| (crc >> 8) ^ CRC_TABLE[usize::from(crc as u8 ^ byte)])
-}
-
-const CRC_TABLE: [u32; 256] = {
-    const POLYNOMIAL: u32 = 0xedb8_8320;
-    let mut table = [0; 256];
-    let mut i = 0;
-    while i < table.len() {
-        let mut crc = i as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = (crc >> 1) ^ if crc & 1 == 1 { POLYNOMIAL } else { 0 };
-            bit += 1;
-        }
-        table[i] = crc;
-        i += 1;
-    }
-    table
-};
 
 #[cfg(test)]
 mod tests;
