@@ -193,10 +193,10 @@ impl Control {
         let budget = state.budget_of(&permit.identity).cloned();
         let budget = budget.unwrap_or_else(|| Arc::new(Budget::new(&self.config.limits, self.clock.now())));
         let origin = Origin { address: self.limited(request.address), token: permit.token };
-        let participant = new_participant(id, permit, request, plan.worker, budget, origin);
+        let participant = new_participant(id, permit, request, budget, origin);
         let (outbox, secret) = (Arc::clone(&participant.outbox), participant.secret.clone());
         let client = participant.client.clone();
-        room.enter(state, participant);
+        room.enter(state, participant, &plan.worker);
         self.sessions.insert(secret, (Arc::clone(room), id));
         let answer =
             plan.media.map(|(media, publications)| self.enter_media(room, state, id, request, media, publications));
@@ -375,7 +375,6 @@ fn new_participant(
     id: ParticipantId,
     permit: &Permit,
     request: &JoinRequest,
-    worker: WorkerHandle,
     budget: Arc<Budget>,
     origin: Origin,
 ) -> Participant {
@@ -390,7 +389,6 @@ fn new_participant(
         access: request.access,
         origin,
         has_connected: false,
-        worker,
         secret: random::text(SECRET_LEN),
         outbox: Arc::new(Outbox::default()),
         budget,

@@ -7,7 +7,6 @@ use super::negotiation::Media;
 use super::outbox::Outbox;
 use super::translate;
 use super::unconnected::Origin;
-use crate::worker_thread::WorkerHandle;
 use sfu_proto::v1::{Grants, ParticipantInfo, PublicationInfo, SlotAssignment};
 use sfu_room::{Member, ParticipantId, Publication, Slot};
 use sfu_rtc::ids::{Mid, Rid};
@@ -39,8 +38,6 @@ pub(crate) struct Participant {
     pub(crate) origin: Origin,
     /// Whether its media have connected, now or before.
     pub(crate) has_connected: bool,
-    /// Has its transport.
-    pub(crate) worker: WorkerHandle,
     /// Names the session to Resume, and to WHIP and WHEP as part of its URL.
     pub(crate) secret: String,
     pub(crate) outbox: Arc<Outbox>,

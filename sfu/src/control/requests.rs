@@ -114,11 +114,7 @@ impl Session {
     /// The room, while this participant is in it.
     fn state(&self) -> Result<RoomGuard<'_>, ControlError> {
         let state = self.room.lock();
-        if state.participants.contains_key(&self.id) {
-            Ok(state)
-        } else {
-            Err(ControlError::not_found("The session is over; join again."))
-        }
+        if state.participants.contains_key(&self.id) { Ok(state) } else { Err(session_over()) }
     }
 
     fn own(&self, state: &RoomState, publication: sfu_core::ids::PublicationId) -> Result<(), ControlError> {
@@ -132,7 +128,8 @@ impl Session {
         let mut state = self.state()?;
         let (me, mine) = (&state.participants[&self.id], state.roster.member(self.id));
         let grants = (me.grants.publish, me.grants.subscribe);
-        let negotiated = control.negotiator.negotiate(&parsed, me.media.as_ref(), grants, &me.worker, &control.ids)?;
+        let worker = self.room.worker_of(&state, self.id).ok_or_else(session_over)?;
+        let negotiated = control.negotiator.negotiate(&parsed, me.media.as_ref(), grants, worker, &control.ids)?;
         if !offer.publish.is_empty() {
             publish::may_publish(me)?;
         }
@@ -269,4 +266,8 @@ impl Control {
         }
         Ok(())
     }
+}
+
+fn session_over() -> ControlError {
+    ControlError::not_found("The session is over; join again.")
 }

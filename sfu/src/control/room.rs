@@ -122,6 +122,11 @@ impl Room {
         &self.workers[index]
     }
 
+    /// The worker that has a participant's transport.
+    pub(crate) fn worker_of(&self, state: &RoomState, id: ParticipantId) -> Option<&WorkerHandle> {
+        Some(self.worker(state.roster.member(id)?.worker()))
+    }
+
     fn send_orders(&self, state: &mut RoomState) {
         for (worker, command) in state.roster.take_orders() {
             let worker = self.worker(worker);
@@ -172,9 +177,9 @@ impl Room {
         state.tell_slots(id);
     }
 
-    /// Puts a participant into the roster, on its worker.
-    pub(super) fn enter(&self, state: &mut RoomState, participant: Participant) {
-        let Participant { id, ref worker, .. } = participant;
+    /// Puts a participant into the roster, on this worker.
+    pub(super) fn enter(&self, state: &mut RoomState, participant: Participant, worker: &WorkerHandle) {
+        let id = participant.id;
         worker.placed().participants.add(1);
         let identity = Arc::clone(&participant.identity);
         if state.roster.enter(id, identity, worker.index(), participant.grants.subscribe) {
@@ -193,13 +198,14 @@ impl Room {
         text: &str,
         now: Instant,
     ) -> Option<(Participant, Left)> {
+        let worker = self.worker_of(state, id)?;
         let participant = state.participants.remove(&id)?;
         participant.outbox.close(reason, text);
         state.budgets.insert(Arc::clone(&participant.identity), (Arc::clone(&participant.budget), now));
-        let left = state.roster.leave(id).unwrap_or_default();
-        participant.worker.placed().participants.sub(1);
+        let left = state.roster.leave(id)?;
+        worker.placed().participants.sub(1);
         if left.left_worker {
-            tracing::info!(room = self.name, worker = participant.worker.index(), "the room leaves a worker");
+            tracing::info!(room = self.name, worker = worker.index(), "the room leaves a worker");
         }
         if state.participants.is_empty() {
             state.empty_since = Some(now);
@@ -235,6 +241,12 @@ impl RoomState {
         Some(participant.info(self.roster.member(participant.id)?))
     }
 
+    /// Those on a worker that are told anything.
+    pub(super) fn told_on(&self, worker: usize) -> impl Iterator<Item = &Participant> {
+        let is_there = move |id| self.roster.member(id).is_some_and(|member| member.worker() == worker);
+        self.participants.values().filter(move |participant| participant.is_told() && is_there(participant.id))
+    }
+
     /// The slots of `id`, as it sees them.
     pub(crate) fn slots_of(&self, id: ParticipantId) -> Vec<SlotAssignment> {
         let candidates = self.roster.gather_candidates();
@@ -257,7 +269,7 @@ impl RoomState {
     ) {
         let Self { participants, roster, .. } = self;
         let Some(participant) = participants.get_mut(&id) else { return };
-        let worker = participant.worker.index();
+        let Some(worker) = roster.member(id).map(Member::worker) else { return };
         media.commands(room, change).into_iter().for_each(|command| roster.order(worker, command));
         roster.set_sections(id, media.transport, &media.sections, new);
         (participant.media, participant.media_lost) = (Some(media), None);

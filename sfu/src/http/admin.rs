@@ -198,14 +198,15 @@ fn room_json(room: &Room, state: &RoomState) -> Value {
 
 fn participant_json(state: &RoomState, participant: &Participant) -> Value {
     let grants = &participant.grants;
-    let slots = state.roster.member(participant.id).map(Member::slots).unwrap_or_default();
+    let member = state.roster.member(participant.id);
+    let slots = member.map(Member::slots).unwrap_or_default();
     json!({
         "id": participant.id.to_string(),
         "identity": &*participant.identity,
         "name": participant.name,
         "metadata": participant.metadata,
         "client": participant.client,
-        "worker": participant.worker.index(),
+        "worker": member.map(Member::worker),
         "access": format!("{:?}", participant.access).to_lowercase(),
         "grants": grants,
         "connected": participant.detached.is_none(),

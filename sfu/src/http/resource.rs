@@ -249,7 +249,9 @@ fn with_media<T>(
     act: impl FnOnce(&mut Media, &WorkerHandle, &mut sfu_room::Room) -> Result<T, Problem>,
 ) -> Result<T, Problem> {
     let state = &mut *room.lock();
-    match state.participants.get_mut(&id).and_then(|me| Some((me.media.as_mut()?, &me.worker))) {
+    let worker = room.worker_of(state, id);
+    let media = state.participants.get_mut(&id).and_then(|me| me.media.as_mut());
+    match media.zip(worker) {
         Some((media, worker)) => act(media, worker, &mut state.roster),
         None => Err(Problem::new(StatusCode::NOT_FOUND, "The session has ended.")),
     }
