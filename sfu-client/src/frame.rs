@@ -103,7 +103,8 @@ impl VideoFrame {
     }
 
     /// Peak signal-to-noise ratio of the luma planes in dB; infinite for equal ones, `None` for other sizes.
-    pub fn luma_psnr(&self, other: &Self) -> Option<f64> {
+    #[cfg(test)]
+    pub(crate) fn luma_psnr(&self, other: &Self) -> Option<f64> {
         if (self.width, self.height) != (other.width, other.height) {
             return None;
         }

@@ -10,10 +10,10 @@ use anyhow::{Result, ensure};
 use bytes::Bytes;
 use openh264_sys2::source::APILoader;
 use openh264_sys2::{
-    API, ENCODER_OPTION, ENCODER_OPTION_BITRATE, ENCODER_OPTION_DATAFORMAT, ENCODER_OPTION_FRAME_RATE,
-    ENCODER_OPTION_MAX_BITRATE, ENCODER_OPTION_TRACE_LEVEL, ISVCEncoder, ISVCEncoderVtbl, LOW_COMPLEXITY, PRO_BASELINE,
-    RC_BITRATE_MODE, SBitrateInfo, SEncParamExt, SFrameBSInfo, SM_SINGLE_SLICE, SPATIAL_LAYER_ALL, SSourcePicture,
-    WELS_LOG_QUIET, videoFormatI420, videoFrameTypeIDR, videoFrameTypeSkip,
+    API, ENCODER_OPTION, ENCODER_OPTION_BITRATE, ENCODER_OPTION_DATAFORMAT, ENCODER_OPTION_MAX_BITRATE,
+    ENCODER_OPTION_TRACE_LEVEL, ISVCEncoder, ISVCEncoderVtbl, LOW_COMPLEXITY, PRO_BASELINE, RC_BITRATE_MODE,
+    SBitrateInfo, SEncParamExt, SFrameBSInfo, SM_SINGLE_SLICE, SPATIAL_LAYER_ALL, SSourcePicture, WELS_LOG_QUIET,
+    videoFormatI420, videoFrameTypeIDR, videoFrameTypeSkip,
 };
 use sfu_rtc::units::Bitrate;
 use std::ffi::{c_int, c_void};
@@ -147,16 +147,6 @@ impl H264Encoder {
         self.set_option(ENCODER_OPTION_MAX_BITRATE, &mut info)?;
         self.set_option(ENCODER_OPTION_BITRATE, &mut info)?;
         self.config.bitrate = bitrate;
-        Ok(())
-    }
-
-    /// Changes the frame rate that rate control reckons with.
-    ///
-    /// # Errors
-    /// Where openh264 refuses it.
-    pub fn set_frame_rate(&mut self, frame_rate: f64) -> Result<()> {
-        self.set_option(ENCODER_OPTION_FRAME_RATE, &mut (frame_rate as f32))?;
-        self.config.frame_rate = frame_rate;
         Ok(())
     }
 

@@ -64,11 +64,6 @@ impl Overlay {
         if age > CLOCK_MASK / 2 { Duration::ZERO } else { Duration::from_micros(age) }
     }
 
-    /// Time of capture since the Unix epoch, modulo 2^48 microseconds.
-    pub const fn captured(&self) -> Duration {
-        Duration::from_micros(self.clock)
-    }
-
     /// Burns blocks and digits into `picture`. Pictures below [`MIN_WIDTH`] x [`MIN_HEIGHT`] stay as they are.
     pub fn draw(&self, picture: &mut VideoFrame) {
         if picture.width() < MIN_WIDTH || picture.height() < MIN_HEIGHT {

@@ -5,7 +5,7 @@ pub(crate) mod bits;
 pub mod h264;
 pub mod h265;
 mod nal;
-pub mod opus;
+mod opus;
 pub mod red;
 pub mod vp8;
 pub mod vp9;
