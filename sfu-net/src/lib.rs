@@ -1,4 +1,4 @@
-//! The system calls of the media path: UDP in batches with segmentation offload, CPU affinity and memory.
+//! What is asked of the system: UDP in batches with segmentation offload, CPU affinity, interfaces, limits and memory.
 //!
 //! The server and the load tester share this crate, so that both pay the same for a packet. Linux only; where the
 //! kernel lacks UDP_GRO or UDP_SEGMENT, packets go one by one.
