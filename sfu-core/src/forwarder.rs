@@ -64,7 +64,6 @@ pub(crate) struct Forwarder {
     pub(crate) formats: PayloadMap,
     rewriter: Rewriter,
     history: SentHistory,
-    rtx_seq: SeqNo,
     packets: u64,
     bytes: RateMeter,
     resent_bytes: RateMeter,
@@ -90,12 +89,12 @@ pub(crate) struct Forwarded {
 }
 
 impl Forwarder {
-    /// The slot in section `section` of `subscriber`. `first` and `first_rtx` begin its sequence numbers.
+    /// The slot in section `section` of `subscriber`. `first` begins its sequence numbers.
     pub(crate) fn new(
         (subscriber, section): (Key, u16),
         kind: MediaKind,
         ssrcs: SsrcPair,
-        (first, first_rtx): (SeqNo, SeqNo),
+        first: SeqNo,
         config: &WorkerConfig,
     ) -> Self {
         Self {
@@ -113,7 +112,6 @@ impl Forwarder {
             formats: PayloadMap::default(),
             rewriter: Rewriter::new(first),
             history: SentHistory::new(config.history, config.max_history),
-            rtx_seq: first_rtx,
             packets: 0,
             bytes: RateMeter::default(),
             resent_bytes: RateMeter::default(),
@@ -292,8 +290,6 @@ impl Forwarder {
         prefix.try_extend_from_slice(&out.edit.prefix).map_err(|_| DropReason::PayloadMalformed)?;
         out.edit.prefix = prefix;
         out.ssrc = rtx_ssrc;
-        out.seq = self.rtx_seq;
-        self.rtx_seq = self.rtx_seq.next();
         Ok((packet, out))
     }
 

@@ -86,11 +86,29 @@ impl<T> Pacer<T> {
     }
 
     /// Paces by a new estimate; `None` lets everything leave at once.
-    pub fn set_estimate(&mut self, estimate: Option<Bitrate>) {
-        self.rate = estimate.map(|rate| rate * self.config.factor);
-        if self.rate.is_none() {
-            self.resume_at = None;
-            self.budget = 0;
+    pub fn set_estimate(&mut self, now: Instant, estimate: Option<Bitrate>) {
+        self.set_rate(now, estimate.map(|rate| rate * self.config.factor));
+    }
+
+    /// Paces at exactly `rate`, as a probe wants it; `None` lets everything leave at once.
+    pub(crate) fn set_rate(&mut self, now: Instant, rate: Option<Bitrate>) {
+        if rate == self.rate {
+            return;
+        }
+        // What was earned until now was earned at the old rate.
+        if let Some(old) = self.rate {
+            self.refill(now, old);
+        }
+        self.rate = rate;
+        let Some(rate) = rate else {
+            (self.resume_at, self.budget) = (None, 0);
+            return;
+        };
+        self.budget = self.budget.min(bytes(rate.in_duration(self.config.grain)));
+        // A wait was computed at the old rate: at a higher one it is over sooner.
+        if let Some(at) = self.resume_at.filter(|at| *at > now) {
+            let debt = DataSize::from_bytes(self.budget.min(0).unsigned_abs());
+            self.resume_at = Some(at.min(now + self.config.grain.max(rate.time_for(debt))));
         }
     }
 
@@ -153,6 +171,11 @@ impl<T> Pacer<T> {
         } else {
             Some(self.resume_at.unwrap_or(Instant::ZERO))
         }
+    }
+
+    /// When the next burst begins, where one is not possible now; for who has something to send that does not wait here.
+    pub(crate) fn next_burst(&self) -> Option<Instant> {
+        self.resume_at
     }
 
     /// How many packets wait.
@@ -234,7 +257,7 @@ mod tests {
 
     fn pacer(kbps: u64) -> Pacer<u32> {
         let mut pacer = Pacer::new(PacerConfig { factor: 1.0, ..PacerConfig::default() });
-        pacer.set_estimate(Some(Bitrate::from_kbps(kbps)));
+        pacer.set_estimate(Instant::ZERO, Some(Bitrate::from_kbps(kbps)));
         pacer
     }
 
@@ -322,10 +345,24 @@ mod tests {
         let now = Instant::from_millis(500);
         // A burst of 500 bytes: one packet overdraws it by as much again, which 8 kbit/s take half a second to repay.
         assert_eq!(drain(&mut pacer, now), [0]);
-        pacer.set_estimate(Some(Bitrate::from_kbps(8)));
+        pacer.set_estimate(now, Some(Bitrate::from_kbps(8)));
         let due = pacer.poll_timeout().unwrap();
         assert!(due > now && drain(&mut pacer, due).is_empty());
         assert!(pacer.poll_timeout().unwrap() > due, "never due without a packet to give");
+    }
+
+    #[test]
+    fn when_the_estimate_rises_the_wait_ends_sooner() {
+        let mut pacer = pacer(8);
+        (0..10).for_each(|i| pacer.push(PacketClass::Video, PACKET, i).unwrap());
+        let now = Instant::from_millis(500);
+        // At 8 kbit/s the debt of one packet takes a second, at 8 Mbit/s a millisecond.
+        assert_eq!(drain(&mut pacer, now), [0]);
+        assert!(pacer.poll_timeout().unwrap() > now + Duration::from_millis(500));
+        pacer.set_estimate(now, Some(Bitrate::from_kbps(8_000)));
+        let due = pacer.poll_timeout().unwrap();
+        assert!(due > now && due <= now + Duration::from_millis(5), "{due:?}");
+        assert!(!drain(&mut pacer, due).is_empty());
     }
 
     #[test]
@@ -334,7 +371,7 @@ mod tests {
         (0..10).for_each(|i| pacer.push(PacketClass::Video, PACKET, i).unwrap());
         let now = Instant::from_millis(500);
         drain(&mut pacer, now);
-        pacer.set_estimate(None);
+        pacer.set_estimate(now, None);
         assert_eq!(drain(&mut pacer, now).len(), 9);
     }
 }

@@ -54,8 +54,8 @@ impl Worker {
         // The forwarder of a source that is over goes with its slot.
         self.take_forwarder(now, key, index);
         let Ok(number) = u16::try_from(index) else { return };
-        // First numbers in the lower half, as RFC 3711 section 3.3.1 wants it for the rollover counter.
-        let first = (SeqNo(self.random.next() & 0x7fff), SeqNo(self.random.next() & 0x7fff));
+        // The first number in the lower half, as RFC 3711 section 3.3.1 wants it for the rollover counter.
+        let first = SeqNo(self.random.next() & 0x7fff);
         let forwarder = Forwarder::new((key, number), section.kind, ssrcs, first, &self.config);
         let Some(peer) = self.peers.get_mut(key) else { return };
         if peer.slots.len() <= index {

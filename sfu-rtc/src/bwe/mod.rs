@@ -1,9 +1,14 @@
 //! How much a path carries: one estimator per policy behind [`BandwidthEstimator`].
 
+mod acknowledged;
 mod fixed;
+mod googcc;
+mod probe;
 mod remb;
 
 pub use fixed::Fixed;
+pub use googcc::{GoogCc, GoogCcConfig};
+pub use probe::{ProbeCluster, ProbeId};
 pub use remb::{Remb, RembConfig};
 
 use crate::time::{Duration, Instant};
@@ -19,6 +24,8 @@ pub struct PacketResult {
     pub received: Option<Instant>,
     /// Its size on the wire.
     pub size: DataSize,
+    /// The probe that it was part of.
+    pub probe: Option<ProbeId>,
 }
 
 /// Loss in the direction from us to the peer, over one reporting interval.
@@ -42,6 +49,15 @@ pub trait BandwidthEstimator: Debug + Send {
     fn on_remb(&mut self, now: Instant, bitrate: Bitrate);
     /// The estimate; `None` where the path is taken to carry all there is.
     fn estimate(&self) -> Option<Bitrate>;
+    /// A packet that feedback will tell of leaves.
+    fn on_sent(&mut self, _now: Instant, _size: DataSize) {}
+    /// A probe that is wished now. To be asked only by who can send one: a wish waits until then, and one that is not
+    /// answered comes again.
+    fn poll_probe(&mut self, _now: Instant) -> Option<ProbeCluster> {
+        None
+    }
+    /// What the peer could be sent at most: nothing above it is probed for. `None` where that is not known.
+    fn set_demand(&mut self, _demand: Option<Bitrate>) {}
     /// Whether this estimator reads transport-wide feedback; without, none is matched to what was sent.
     fn wants_feedback(&self) -> bool {
         false
@@ -61,6 +77,8 @@ pub enum EstimatorConfig {
     Fixed(Option<Bitrate>),
     /// The peer's REMB, held down by loss.
     Remb(RembConfig),
+    /// Google congestion control, as libwebrtc does it; REMB and loss for a peer without transport-wide feedback.
+    GoogCc(GoogCcConfig),
 }
 
 impl Default for EstimatorConfig {
@@ -80,6 +98,10 @@ impl EstimatorConfig {
         match self {
             Self::Fixed(rate) => Box::new(Fixed::new(*rate)),
             Self::Remb(config) => Box::new(Remb::new(config.clone(), now)),
+            Self::GoogCc(config) => Box::new(GoogCc::new(config.clone(), now)),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

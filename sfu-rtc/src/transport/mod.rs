@@ -7,6 +7,7 @@
 
 mod config;
 mod connect;
+mod probing;
 mod receive;
 mod route;
 mod rtcp_in;
@@ -31,6 +32,7 @@ use crate::time::{Duration, Instant};
 use crate::twcc::ArrivalRecorder;
 use crate::units::Bitrate;
 use connect::Connection;
+use probing::Probing;
 use receive::Ingress;
 use route::{ExtensionIds, StreamTable};
 use rtcp_in::PathState;
@@ -54,6 +56,7 @@ pub struct Transport {
     pacer: Pacer<QueuedPacket>,
     senders: Vec<SectionSender>,
     sealed: SealedHistory,
+    probing: Probing,
     counters: TransportCounters,
     drops: DropCounts,
 }
@@ -130,6 +133,8 @@ pub struct TransportCounters {
     pub rtp_out: u64,
     /// Of these, retransmissions.
     pub rtx_out: u64,
+    /// Of these, padding of probes.
+    pub padding_out: u64,
     /// RTCP datagrams sent.
     pub rtcp_out: u64,
     /// Bytes sent, all kinds of datagrams.
@@ -180,11 +185,12 @@ impl Transport {
             pacer: Pacer::new(config.pacer.clone()),
             senders: Vec::new(),
             sealed: SealedHistory::default(),
+            probing: Probing::default(),
             counters: TransportCounters::default(),
             drops: DropCounts::default(),
             config,
         };
-        transport.pacer.set_estimate(transport.path_state.estimate());
+        transport.apply_estimate(now);
         transport.update_sections(params.sections);
         transport
     }
@@ -308,9 +314,14 @@ impl Transport {
     }
 
     /// Replaces the bandwidth estimator.
-    pub fn set_estimator(&mut self, estimator: Box<dyn BandwidthEstimator>) {
+    pub fn set_estimator(&mut self, now: Instant, estimator: Box<dyn BandwidthEstimator>) {
         self.path_state.set_estimator(estimator);
-        self.apply_estimate();
+        self.apply_estimate(now);
+    }
+
+    /// What the peer could be sent at most: nothing above it is probed for. `None` where that is not known.
+    pub fn set_demand(&mut self, demand: Option<Bitrate>) {
+        self.path_state.set_demand(demand);
     }
 
     /// Feedback and reports to the peer; they leave with the next [`Transport::poll_transmit`].
@@ -362,7 +373,7 @@ impl Transport {
         self.check_deadline(now);
         self.push_arrivals(now);
         if self.path_state.handle_timeout(now) {
-            self.apply_estimate();
+            self.apply_estimate(now);
         }
     }
 
@@ -373,8 +384,9 @@ impl Transport {
             return None;
         }
         let pacer = if self.is_connected() { self.pacer.poll_timeout() } else { None };
-        let arrivals = self.arrivals.poll_timeout();
-        [self.connection.poll_timeout(), pacer, arrivals, self.path_state.poll_timeout()].into_iter().flatten().min()
+        let probe = if self.is_connected() { self.probe_timeout() } else { None };
+        let others = [self.arrivals.poll_timeout(), self.path_state.poll_timeout()];
+        [self.connection.poll_timeout(), pacer, probe].into_iter().chain(others).flatten().min()
     }
 
     /// Fetches what [`Transport::handle_datagram`] needs for media, except for what is behind pointers.
@@ -422,8 +434,11 @@ impl Transport {
         self.counters.bytes_out += (batch.len() - before) as u64;
     }
 
-    fn apply_estimate(&mut self) {
-        self.pacer.set_estimate(self.path_state.estimate());
+    /// A probe keeps its own rate to its end.
+    fn apply_estimate(&mut self, now: Instant) {
+        if self.probing.active().is_none() {
+            self.pacer.set_estimate(now, self.path_state.estimate());
+        }
     }
 
     fn drop_packet(&mut self, reason: DropReason) {

@@ -1,7 +1,7 @@
 //! What the peer's RTCP says of the path to it: round trip, loss, and what the path carries.
 
 use super::{RtcpCompound, Transport, TransportConfig};
-use crate::bwe::{BandwidthEstimator, LossReport, PacketResult};
+use crate::bwe::{BandwidthEstimator, LossReport, PacketResult, ProbeCluster, ProbeId};
 use crate::rtcp::{ReportBlock, RtcpView, TwccView};
 use crate::time::{Duration, Instant, NtpTime};
 use crate::twcc::SendHistory;
@@ -12,6 +12,8 @@ use arrayvec::ArrayVec;
 #[derive(Debug)]
 pub(super) struct PathState {
     estimator: Box<dyn BandwidthEstimator>,
+    /// What the estimator says, asked for with each packet.
+    wants_feedback: bool,
     history: SendHistory,
     rtt: RttMeter,
     loss: f32,
@@ -29,6 +31,7 @@ struct LossSum {
 impl PathState {
     pub(super) fn new(estimator: Box<dyn BandwidthEstimator>, config: &TransportConfig) -> Self {
         Self {
+            wants_feedback: estimator.wants_feedback(),
             estimator,
             history: SendHistory::new(config.send_history.clone()),
             rtt: RttMeter::default(),
@@ -38,6 +41,7 @@ impl PathState {
     }
 
     pub(super) fn set_estimator(&mut self, estimator: Box<dyn BandwidthEstimator>) {
+        self.wants_feedback = estimator.wants_feedback();
         self.estimator = estimator;
     }
 
@@ -71,17 +75,32 @@ impl PathState {
         self.history.next_seq()
     }
 
-    /// The packet with that number leaves.
-    pub(super) fn on_sent(&mut self, now: Instant, size: usize) {
-        if self.estimator.wants_feedback() {
-            self.history.on_sent(now, DataSize::from_bytes(size as u64));
+    /// Whether the estimator ever wishes a probe.
+    pub(super) fn probes(&self) -> bool {
+        self.wants_feedback
+    }
+
+    /// The probe that the estimator wishes now. It is answered, or wished again.
+    pub(super) fn poll_probe(&mut self, now: Instant) -> Option<ProbeCluster> {
+        self.estimator.poll_probe(now)
+    }
+
+    pub(super) fn set_demand(&mut self, demand: Option<Bitrate>) {
+        self.estimator.set_demand(demand);
+    }
+
+    /// The packet with that number leaves, as part of a probe or not.
+    pub(super) fn on_sent(&mut self, now: Instant, size: DataSize, probe: Option<ProbeId>) {
+        if self.wants_feedback {
+            self.history.on_sent(now, size, probe);
+            self.estimator.on_sent(now, size);
         } else {
             self.history.skip();
         }
     }
 
     fn on_transport_feedback(&mut self, now: Instant, feedback: &TwccView<'_>) {
-        if !self.estimator.wants_feedback() {
+        if !self.wants_feedback {
             return;
         }
         self.history.on_feedback(feedback.reference_time, feedback.packets(), &mut self.results);
@@ -135,7 +154,7 @@ impl Transport {
             }
         }
         self.path_state.on_loss(now, &loss);
-        self.apply_estimate();
+        self.apply_estimate(now);
     }
 
     fn handle_report_block(&mut self, now: Instant, block: &ReportBlock, loss: &mut LossSum) {

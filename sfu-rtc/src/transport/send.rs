@@ -29,6 +29,7 @@ pub struct RtpOut {
     /// Payload type on the subscriber's wire.
     pub payload_type: PayloadType,
     /// Extended sequence number on the subscriber's wire. Each source has its own, and never twice the same.
+    /// Retransmissions (RFC 4588) are numbered here as they leave, in one row with padding.
     pub seq: SeqNo,
     /// RTP timestamp on the subscriber's wire.
     pub timestamp: u32,
@@ -82,6 +83,12 @@ pub struct PayloadEdit {
     pub prefix: ArrayVec<u8, 16>,
     /// How many bytes of the payload are left out at its beginning.
     pub skip: u8,
+}
+
+impl QueuedPacket {
+    pub(super) fn size(&self) -> DataSize {
+        size_of(&self.packet, &self.out)
+    }
 }
 
 /// Header, extensions and tag of a usual packet, for the pacer's account.
@@ -153,6 +160,7 @@ impl Transport {
         while let Some(waiting) = self.pacer.pop(now) {
             self.seal_and_count(now, path, &waiting, batch);
         }
+        self.send_probe(now, path, batch);
     }
 
     pub(super) fn flush_audio(&mut self, now: Instant, path: NetworkPath, batch: &mut TransmitBatch) {
@@ -168,7 +176,7 @@ impl Transport {
         }
     }
 
-    fn seal(
+    pub(super) fn seal(
         &mut self,
         now: Instant,
         path: NetworkPath,
@@ -191,13 +199,15 @@ impl Transport {
         let section = section.ok_or(DropReason::UnknownStream)?;
         let sender = self.senders.get_mut(out.section).ok_or(DropReason::UnknownStream)?;
         let with_mid = sender.carries_mid(out.class);
+        let is_rtx = section.local_ssrcs.is_some_and(|pair| pair.rtx == Some(out.ssrc));
+        let seq = if is_rtx { sender.next_rtx(out.ssrc) } else { out.seq };
         let transport_seq =
             section.extensions.id(ExtensionKind::TransportCc).map(|id| (id, self.path_state.next_seq()));
         let before = batch.len();
         let (history, limit) = (&mut self.sealed, self.config.max_sealed);
         batch.push(path, |buf| {
             let start = buf.len();
-            let header = Header { now, section, packet, out, with_mid, transport_seq };
+            let header = Header { now, section, packet, out, seq, with_mid, transport_seq };
             seal_packet(buf, &header, &mut keys.sender)?;
             if out.repeat == Repeat::Kept {
                 history.keep(limit, (out.ssrc, out.seq), &buf[start..]);
@@ -205,7 +215,12 @@ impl Transport {
             Ok(())
         })?;
         if transport_seq.is_some() {
-            self.path_state.on_sent(now, batch.len() - before);
+            let size = DataSize::from_bytes((batch.len() - before) as u64);
+            self.path_state.on_sent(now, size, self.probing.active());
+            self.probing.on_sent(size, out.class);
+            if out.class == PacketClass::Video && self.path_state.probes() {
+                self.probing.keep(now, packet, out);
+            }
         }
         Ok(())
     }
@@ -228,6 +243,7 @@ struct Header<'a> {
     section: &'a MediaSection,
     packet: &'a Packet,
     out: &'a RtpOut,
+    seq: SeqNo,
     with_mid: bool,
     transport_seq: Option<(u8, u16)>,
 }
@@ -240,7 +256,7 @@ fn seal_packet(buf: &mut Vec<u8>, header: &Header<'_>, sender: &mut SrtpSender) 
     buf.extend_from_slice(&out.edit.prefix);
     buf.extend_from_slice(rest);
     write_padding(buf, out.padding);
-    sender.seal_rtp(buf, start, header_len, out.seq)
+    sender.seal_rtp(buf, start, header_len, header.seq)
 }
 
 impl Header<'_> {
@@ -250,7 +266,7 @@ impl Header<'_> {
             buf,
             RtpHeader {
                 payload_type: out.payload_type,
-                seq: out.seq.wire(),
+                seq: self.seq.wire(),
                 timestamp: out.timestamp,
                 ssrc: out.ssrc,
                 marker: out.marker,
@@ -331,6 +347,8 @@ pub(super) struct SectionSender {
     mid_left: [u32; 2],
     /// Highest sequence number in the peer's last report.
     reported: Option<u32>,
+    /// The number that the next retransmission gets.
+    rtx_seq: Option<SeqNo>,
 }
 
 impl SectionSender {
@@ -358,8 +376,16 @@ impl SectionSender {
         if covered > self.packets { 0 } else { u64::from(covered) }
     }
 
+    /// The number of a retransmission that leaves now. The source's number is random, and so is the first; in the lower
+    /// half, as RFC 3711 section 3.3.1 wants it for the rollover counter.
+    fn next_rtx(&mut self, rtx: Ssrc) -> SeqNo {
+        let seq = self.rtx_seq.unwrap_or(SeqNo(u64::from(rtx.0 & 0x7fff)));
+        self.rtx_seq = Some(seq.next());
+        seq
+    }
+
     fn carries_mid(&mut self, class: PacketClass) -> bool {
-        let left = &mut self.mid_left[usize::from(class == PacketClass::Rtx)];
+        let left = &mut self.mid_left[usize::from(matches!(class, PacketClass::Rtx | PacketClass::Padding))];
         let carries = *left > 0;
         *left = left.saturating_sub(1);
         carries

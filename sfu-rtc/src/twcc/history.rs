@@ -1,6 +1,6 @@
 //! What we sent, by transport-wide sequence number, until the peer's feedback tells what became of it.
 
-use crate::bwe::PacketResult;
+use crate::bwe::{PacketResult, ProbeId};
 use crate::ids::SeqNo;
 use crate::time::{Duration, Instant};
 use crate::units::DataSize;
@@ -32,6 +32,7 @@ enum Fate {
 struct Sent {
     at: Instant,
     size: u32,
+    probe: Option<ProbeId>,
     fate: Fate,
 }
 
@@ -64,10 +65,10 @@ impl SendHistory {
         SeqNo(self.first.0 + self.sent.len() as u64).wire()
     }
 
-    /// Notes that the packet with the number [`SendHistory::next_seq`] leaves.
-    pub fn on_sent(&mut self, now: Instant, size: DataSize) {
+    /// Notes that the packet with the number [`SendHistory::next_seq`] leaves, as part of a probe or not.
+    pub fn on_sent(&mut self, now: Instant, size: DataSize, probe: Option<ProbeId>) {
         let size = u32::try_from(size.as_bytes()).unwrap_or(u32::MAX);
-        self.sent.push_back(Sent { at: now, size, fate: Fate::Unknown });
+        self.sent.push_back(Sent { at: now, size, probe, fate: Fate::Unknown });
         while self.sent.len() > self.config.max_packets
             || self.sent.front().is_some_and(|oldest| now - oldest.at > self.config.max_age)
         {
@@ -99,7 +100,8 @@ impl SendHistory {
             }
             sent.fate = fate;
             let received = delta.map(|_| Instant::from_nanos(u64::try_from(micros).unwrap_or(0).saturating_mul(1_000)));
-            out.push(PacketResult { sent: sent.at, received, size: DataSize::from_bytes(u64::from(sent.size)) });
+            let size = DataSize::from_bytes(u64::from(sent.size));
+            out.push(PacketResult { sent: sent.at, received, size, probe: sent.probe });
         }
     }
 
@@ -143,7 +145,7 @@ mod tests {
 
     fn history(sent: u64) -> SendHistory {
         let mut history = SendHistory::new(SendHistoryConfig::default());
-        (0..sent).for_each(|at| history.on_sent(Instant::from_millis(at), SIZE));
+        (0..sent).for_each(|at| history.on_sent(Instant::from_millis(at), SIZE, None));
         history
     }
 
@@ -183,7 +185,7 @@ mod tests {
     #[test]
     fn the_old_is_forgotten() {
         let mut history = history(10);
-        history.on_sent(Instant::from_millis(10_000), SIZE);
+        history.on_sent(Instant::from_millis(10_000), SIZE, None);
         assert_eq!(history.len(), 1);
         assert_eq!(history.next_seq(), 11);
         assert!(feedback(&mut history, 5, &[(3, Some(1))]).is_empty());

@@ -1,0 +1,178 @@
+//! When to probe: libwebrtc's `ProbeController` and `AlrDetector`, but for one thing.
+//!
+//! There, a probe after a drop is sent once, and only where little is sent; if nothing can be sent just then, or if the
+//! path is slow still, the rate stays low for long. Here a probe is wished again, ever more seldom, until one is
+//! answered by the rate that was; and a wish waits while nothing can be sent.
+
+use crate::bwe::probe::{ProbeCluster, ProbeMeter, ProbeResult};
+use crate::bwe::PacketResult;
+use crate::time::{Duration, Instant};
+use crate::units::{Bitrate, DataSize};
+use arrayvec::ArrayVec;
+
+const FIRST: [f64; 2] = [3.0, 6.0];
+const FURTHER: f64 = 2.0;
+/// A probe that measures so much of what it tried is followed by a higher one.
+const GO_ON_ABOVE: f64 = 0.7;
+const DURATION: Duration = Duration::from_millis(15);
+const PACKETS: u32 = 5;
+/// A probe is answered within so much time, or it was lost.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+/// While little is sent, whether the path carries more is tried so often.
+const LIMITED_INTERVAL: Duration = Duration::from_secs(5);
+/// A fall to less than this share is a drop.
+const DROP: f64 = 0.66;
+/// After a drop, this share of the rate before is tried.
+const RECOVERY: f64 = 0.85;
+/// Attempts at recovery lie so far apart, from the first to the last.
+const RECOVERY_INTERVAL: Duration = Duration::from_secs(2);
+const MAX_INTERVAL: Duration = Duration::from_secs(16);
+
+/// Sending less than 0.65 of the estimate for a while is being limited by the application: a budget of half a second.
+const USED: f64 = 0.65;
+const LIMITED_ABOVE: f64 = 0.8;
+const LIMITED_UNTIL: f64 = 0.5;
+const BUDGET: f64 = 0.5;
+
+/// Decides what to probe for.
+#[derive(Clone, Debug)]
+pub(super) struct Prober {
+    meter: ProbeMeter,
+    max: Bitrate,
+    demand: Option<Bitrate>,
+    started: bool,
+    wishes: ArrayVec<Bitrate, 2>,
+    /// A probe is under way since.
+    asked: Option<Instant>,
+    probed: Instant,
+    /// Attempts in a row that nothing came of.
+    failures: u32,
+    /// The rate before a drop that has not been made good.
+    lost: Option<Bitrate>,
+    limited: Limited,
+}
+
+impl Prober {
+    pub(super) fn new(max: Bitrate, now: Instant) -> Self {
+        Self {
+            meter: ProbeMeter::default(),
+            max,
+            demand: None,
+            started: false,
+            wishes: ArrayVec::new(),
+            asked: None,
+            probed: now,
+            failures: 0,
+            lost: None,
+            limited: Limited::default(),
+        }
+    }
+
+    pub(super) fn set_demand(&mut self, demand: Option<Bitrate>) {
+        self.demand = demand;
+    }
+
+    pub(super) fn on_sent(&mut self, now: Instant, size: DataSize, estimate: Bitrate) {
+        self.limited.on_sent(now, size, estimate);
+    }
+
+    /// The estimate fell.
+    pub(super) fn on_fall(&mut self, before: Bitrate, after: Bitrate) {
+        if after < before * DROP && self.lost.is_none_or(|lost| lost < before) {
+            self.lost = Some(before);
+        }
+        self.wishes.clear();
+    }
+
+    /// The outcome of a probe that these results complete.
+    pub(super) fn on_feedback(&mut self, packets: &[PacketResult]) -> Option<ProbeResult> {
+        let result = self.meter.on_feedback(packets)?;
+        self.asked = None;
+        if result.measured >= result.wished * GO_ON_ABOVE {
+            self.failures = 0;
+            self.wish(result.measured * FURTHER);
+        } else {
+            self.failures += 1;
+            self.wishes.clear();
+        }
+        Some(result)
+    }
+
+    /// What to send now.
+    pub(super) fn poll(&mut self, now: Instant, estimate: Bitrate, may_rise: bool) -> Option<ProbeCluster> {
+        if self.asked.is_some_and(|asked| now.saturating_since(asked) >= ANSWERED_WITHIN) {
+            self.asked = None;
+            self.failures += 1;
+        }
+        if !self.started {
+            self.started = true;
+            FIRST.into_iter().for_each(|factor| self.wish(estimate * factor));
+        }
+        if self.lost.is_some_and(|lost| estimate >= lost * RECOVERY) {
+            (self.lost, self.failures) = (None, 0);
+        }
+        if self.wishes.is_empty() && self.asked.is_none() && may_rise {
+            self.wish_again(now, estimate);
+        }
+        // The first two leave one after the other; else one is under way at a time.
+        let bitrate = self.wishes.pop_at(0)?;
+        if bitrate <= estimate {
+            return None;
+        }
+        (self.asked, self.probed) = (Some(now), now);
+        Some(self.meter.begin(bitrate, DURATION, PACKETS))
+    }
+
+    fn wish_again(&mut self, now: Instant, estimate: Bitrate) {
+        let since = now.saturating_since(self.probed);
+        let patience = (RECOVERY_INTERVAL * (1 << self.failures.min(3))).min(MAX_INTERVAL);
+        if let Some(lost) = self.lost.filter(|_| since >= patience) {
+            self.wish(lost * RECOVERY);
+        } else if self.limited.since.is_some_and(|at| now.saturating_since(at.max(self.probed)) >= LIMITED_INTERVAL) {
+            self.wish(estimate * FURTHER);
+        }
+    }
+
+    fn wish(&mut self, bitrate: Bitrate) {
+        let most = self.demand.map_or(self.max, |demand| (demand * FURTHER).min(self.max));
+        let _ = self.wishes.try_push(bitrate.min(most)); // two are enough
+    }
+
+    /// The increase was held by what is sent, or no longer is.
+    pub(super) fn set_held(&mut self, now: Instant, held: bool) {
+        self.limited.held = held;
+        self.limited.judge(now);
+    }
+}
+
+/// Whether the application limits what is sent.
+#[derive(Clone, Default, Debug)]
+struct Limited {
+    since: Option<Instant>,
+    /// Bytes that could have been sent.
+    budget: f64,
+    size: f64,
+    sent: Instant,
+    /// The increase is held by what is sent: the same, though more than 0.65 is used.
+    held: bool,
+}
+
+impl Limited {
+    fn on_sent(&mut self, now: Instant, size: DataSize, estimate: Bitrate) {
+        let target = estimate.as_bps() as f64 * USED / 8.0;
+        self.size = target * BUDGET;
+        self.budget += target * now.saturating_since(self.sent).as_secs_f64();
+        self.budget = (self.budget.min(self.size) - size.as_bytes() as f64).max(-self.size);
+        self.sent = now;
+        self.judge(now);
+    }
+
+    fn judge(&mut self, now: Instant) {
+        let left = self.budget / self.size.max(1.0);
+        if left > LIMITED_ABOVE || self.held {
+            self.since.get_or_insert(now);
+        } else if left < LIMITED_UNTIL {
+            self.since = None;
+        }
+    }
+}
