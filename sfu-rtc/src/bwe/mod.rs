@@ -1,11 +1,14 @@
 //! How much a path carries: one estimator per policy behind [`BandwidthEstimator`].
 
 mod acknowledged;
+mod dispersion;
 mod fixed;
 mod googcc;
 mod probe;
 mod remb;
+mod train;
 
+pub use dispersion::{Dispersion, DispersionConfig};
 pub use fixed::Fixed;
 pub use googcc::{GoogCc, GoogCcConfig};
 pub use probe::{ProbeCluster, ProbeId};
@@ -79,6 +82,9 @@ pub enum EstimatorConfig {
     Remb(RembConfig),
     /// Google congestion control, as libwebrtc does it; REMB and loss for a peer without transport-wide feedback.
     GoogCc(GoogCcConfig),
+    /// Capacity by the dispersion of bursts, held down by queueing delay; REMB and loss for a peer without
+    /// transport-wide feedback.
+    Dispersion(DispersionConfig),
 }
 
 impl Default for EstimatorConfig {
@@ -99,6 +105,7 @@ impl EstimatorConfig {
             Self::Fixed(rate) => Box::new(Fixed::new(*rate)),
             Self::Remb(config) => Box::new(Remb::new(config.clone(), now)),
             Self::GoogCc(config) => Box::new(GoogCc::new(config.clone(), now)),
+            Self::Dispersion(config) => Box::new(Dispersion::new(config.clone(), now)),
         }
     }
 }

@@ -80,11 +80,11 @@ impl GoogCc {
         }
     }
 
-    fn set_estimate(&mut self, estimate: Bitrate) {
+    fn set_estimate(&mut self, now: Instant, estimate: Bitrate) {
         let before = self.estimate;
         self.estimate = estimate.clamp(self.config.min, self.config.max);
         if self.estimate < before {
-            self.prober.on_fall(before, self.estimate);
+            self.prober.on_fall(now, before, self.estimate);
         }
     }
 }
@@ -113,7 +113,7 @@ impl BandwidthEstimator for GoogCc {
         }
         self.loss.update(now, acknowledged, self.aimd.rate());
         self.prober.set_held(now, self.aimd.is_limited());
-        self.set_estimate(self.aimd.rate().min(self.loss.rate()));
+        self.set_estimate(now, self.aimd.rate().min(self.loss.rate()));
     }
 
     fn on_rtt(&mut self, now: Instant, rtt: Duration) {
@@ -160,7 +160,7 @@ impl BandwidthEstimator for GoogCc {
         if self.silent_at.is_some_and(|at| at <= now) {
             let fallen = self.estimate * SILENCE_FALL;
             self.aimd.set_rate(now, fallen);
-            self.set_estimate(fallen);
+            self.set_estimate(now, fallen);
             self.silent_at = (self.estimate > self.config.min).then(|| now + SILENCE_STEP);
         }
     }

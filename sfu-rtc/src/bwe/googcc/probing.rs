@@ -4,8 +4,8 @@
 //! path is slow still, the rate stays low for long. Here a probe is wished again, ever more seldom, until one is
 //! answered by the rate that was; and a wish waits while nothing can be sent.
 
-use crate::bwe::probe::{ProbeCluster, ProbeMeter, ProbeResult};
 use crate::bwe::PacketResult;
+use crate::bwe::probe::{ProbeCluster, ProbeMeter, ProbeResult};
 use crate::time::{Duration, Instant};
 use crate::units::{Bitrate, DataSize};
 use arrayvec::ArrayVec;
@@ -22,6 +22,8 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 const LIMITED_INTERVAL: Duration = Duration::from_secs(5);
 /// A fall to less than this share is a drop.
 const DROP: f64 = 0.66;
+/// Falls within so much time are one.
+const ONE_DROP: Duration = Duration::from_secs(5);
 /// After a drop, this share of the rate before is tried.
 const RECOVERY: f64 = 0.85;
 /// Attempts at recovery lie so far apart, from the first to the last.
@@ -49,6 +51,8 @@ pub(super) struct Prober {
     failures: u32,
     /// The rate before a drop that has not been made good.
     lost: Option<Bitrate>,
+    /// The rate before the newest falls, and when they began.
+    high: Option<(Bitrate, Instant)>,
     limited: Limited,
 }
 
@@ -64,6 +68,7 @@ impl Prober {
             probed: now,
             failures: 0,
             lost: None,
+            high: None,
             limited: Limited::default(),
         }
     }
@@ -76,10 +81,17 @@ impl Prober {
         self.limited.on_sent(now, size, estimate);
     }
 
-    /// The estimate fell.
-    pub(super) fn on_fall(&mut self, before: Bitrate, after: Bitrate) {
-        if after < before * DROP && self.lost.is_none_or(|lost| lost < before) {
-            self.lost = Some(before);
+    /// The estimate fell. What falls in steps is one drop.
+    pub(super) fn on_fall(&mut self, now: Instant, before: Bitrate, after: Bitrate) {
+        let high = match self.high {
+            Some((high, at)) if high >= before && now.saturating_since(at) < ONE_DROP => high,
+            _ => before,
+        };
+        if self.high.is_none_or(|(known, _)| known != high) {
+            self.high = Some((high, now));
+        }
+        if after < high * DROP && self.lost.is_none_or(|lost| lost < high) {
+            self.lost = Some(high);
         }
         self.wishes.clear();
     }

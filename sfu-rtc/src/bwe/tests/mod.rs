@@ -1,5 +1,6 @@
 //! Estimators on a model of a bottleneck.
 
+
 mod googcc;
 mod model;
 

@@ -1,0 +1,189 @@
+//! What arrives: the rate of the last moment, its loss, and what trains of packets tell of the capacity.
+
+use crate::bwe::PacketResult;
+use crate::bwe::train::Train;
+use crate::time::{Duration, Instant};
+use crate::units::{Bitrate, DataSize};
+use std::collections::VecDeque;
+
+/// Packets further apart are of different trains: the pacer's bursts are 5 ms apart.
+const TRAIN_GAP: Duration = Duration::from_millis(8);
+/// A train of fewer packets is too short to tell.
+const MIN_TRAIN: u32 = 4;
+/// A longer one is two.
+const MAX_TRAIN: u32 = 40;
+/// Trains that count, and how old they may be.
+const TRAINS: usize = 8;
+const MAX_AGE: Duration = Duration::from_millis(600);
+/// Fewer are chance.
+const MIN_TRAINS: usize = 3;
+/// A train is spread where it arrives at less than this share of the rate at which it left.
+const SPREAD: f64 = 0.9;
+/// So many times the noise of arrivals may be chance, in one train.
+const NOISE: f64 = 1.5;
+
+/// The rate of arrivals is measured over so much time, and so many packets.
+const WINDOW: Duration = Duration::from_millis(150);
+const MIN_PACKETS: u32 = 8;
+const LOSS_WINDOW: Duration = Duration::from_millis(1_000);
+const REPORTS: usize = 64;
+
+/// What trains tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Capacity {
+    /// The path spread them to this rate.
+    Is(Bitrate),
+    /// They arrived as they were sent.
+    AtLeast(Bitrate),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Report {
+    at: Instant,
+    last_sent: Instant,
+    last_received: Instant,
+    sent: u64,
+    received: u64,
+    packets: u32,
+    lost: u32,
+}
+
+/// A train that is complete: its rates in bit/s.
+#[derive(Clone, Copy, Debug)]
+struct Past {
+    at: Instant,
+    bits: f64,
+    /// Without end where it left at once.
+    sent: f64,
+    received: f64,
+}
+
+/// Arrivals of the last second.
+#[derive(Clone, Debug)]
+pub(super) struct Arrivals {
+    reports: VecDeque<Report>,
+    train: Train,
+    trains: VecDeque<Past>,
+}
+
+/// The newest reports together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rates {
+    pub(super) sent: Bitrate,
+    pub(super) received: Bitrate,
+}
+
+impl Arrivals {
+    pub(super) fn new() -> Self {
+        Self {
+            reports: VecDeque::with_capacity(REPORTS),
+            train: Train::default(),
+            trains: VecDeque::with_capacity(TRAINS),
+        }
+    }
+
+    pub(super) fn on_feedback(&mut self, now: Instant, packets: &[PacketResult]) {
+        let before = self.reports.back();
+        let (mut last_sent, mut last_received) =
+            before.map_or((Instant::ZERO, Instant::ZERO), |report| (report.last_sent, report.last_received));
+        let leapt = packets.iter().filter_map(|packet| packet.received).any(|received| {
+            last_received != Instant::ZERO
+                && (received + Duration::from_secs(5) < last_received || received > last_received + Duration::from_secs(60))
+        });
+        if leapt {
+            *self = Self::new();
+            last_received = Instant::ZERO;
+        }
+        let (mut sent, mut received, mut lost) = (0_u64, 0_u64, 0);
+        for packet in packets {
+            self.add_to_train(now, packet);
+            last_sent = last_sent.max(packet.sent);
+            sent = sent.saturating_add(packet.size.as_bytes());
+            match packet.received {
+                Some(at) => {
+                    last_received = last_received.max(at);
+                    received = received.saturating_add(packet.size.as_bytes());
+                }
+                None => lost += 1,
+            }
+        }
+        if self.reports.len() == REPORTS {
+            self.reports.pop_front();
+        }
+        let packets = u32::try_from(packets.len()).unwrap_or(u32::MAX);
+        self.reports.push_back(Report { at: now, last_sent, last_received, sent, received, packets, lost });
+    }
+
+    fn add_to_train(&mut self, now: Instant, packet: &PacketResult) {
+        let gap = self.train.last_sent().map(|last| packet.sent.saturating_since(last));
+        if gap.is_some_and(|gap| gap > TRAIN_GAP) || self.train.packets() >= MAX_TRAIN {
+            let train = std::mem::take(&mut self.train);
+            if let Some(rates) = train.rates().filter(|_| train.packets() >= MIN_TRAIN) {
+                if self.trains.len() == TRAINS {
+                    self.trains.pop_front();
+                }
+                self.trains.push_back(Past {
+                    at: now,
+                    bits: train.received().as_bytes() as f64 * 8.0,
+                    sent: rates.sent.map_or(f64::INFINITY, |sent| sent.as_bps() as f64),
+                    received: rates.received.as_bps() as f64,
+                });
+            }
+        }
+        self.train.add(packet);
+    }
+
+    /// What the last trains tell, where arrivals vary by `noise` milliseconds. Of rates the harmonic mean: trains that
+    /// were held up and came together count little.
+    pub(super) fn capacity(&self, now: Instant, noise: f64) -> Option<Capacity> {
+        let recent = self.trains.iter().filter(|train| now.saturating_since(train.at) <= MAX_AGE);
+        let (mut count, mut bits, mut sent, mut received) = (0_u32, 0.0, 0.0, 0.0);
+        for train in recent {
+            count += 1;
+            bits += train.bits;
+            sent += train.bits / train.sent;
+            received += train.bits / train.received;
+        }
+        if (count as usize) < MIN_TRAINS {
+            return None;
+        }
+        let bitrate = |time: f64| Bitrate::from_bps((bits / time) as u64);
+        let chance = NOISE * noise / 1_000.0 * f64::from(count).sqrt();
+        if received > sent / SPREAD + chance {
+            return Some(Capacity::Is(bitrate(received)));
+        }
+        Some(Capacity::AtLeast(bitrate(received - chance).min(bitrate(sent))))
+    }
+
+    /// The rates of the last moment.
+    pub(super) fn rates(&self) -> Option<Rates> {
+        let newest = self.reports.back()?;
+        let (mut sent, mut received, mut packets) = (0, 0, 0);
+        for pair in 1..self.reports.len() {
+            let at = self.reports.len() - pair;
+            let (report, before) = (self.reports[at], self.reports[at - 1]);
+            sent += report.sent;
+            received += report.received;
+            packets += report.packets;
+            let spread = newest.last_received.saturating_since(before.last_received);
+            let took = newest.last_sent.saturating_since(before.last_sent);
+            if spread >= WINDOW && took > Duration::ZERO && packets >= MIN_PACKETS {
+                let rate = |bytes: u64, time| DataSize::from_bytes(bytes).per(time);
+                return Some(Rates { sent: rate(sent, took), received: rate(received, spread) });
+            }
+        }
+        None
+    }
+
+    /// The share lost over the last second, with the packets that it is of.
+    pub(super) fn loss(&self, now: Instant) -> (f64, u32) {
+        let recent = self.reports.iter().filter(|report| now.saturating_since(report.at) <= LOSS_WINDOW);
+        let (lost, packets) = recent.fold((0, 0), |(lost, packets), r| (lost + r.lost, packets + r.packets));
+        (f64::from(lost) / f64::from(packets.max(1)), packets)
+    }
+
+    /// Packets lost in the newest report.
+    pub(super) fn newest_lost(&self) -> u32 {
+        self.reports.back().map_or(0, |report| report.lost)
+    }
+}

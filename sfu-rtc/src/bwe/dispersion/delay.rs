@@ -1,0 +1,77 @@
+//! The queue on the way, by the one-way delay over the least that there was lately.
+//!
+//! The clocks of both ends differ by any offset and drift apart by up to some hundred millionths, so the least delay is
+//! that of the last half minute: a drift makes 6 ms at most.
+
+use crate::bwe::PacketResult;
+use crate::time::{Duration, Instant};
+use arrayvec::ArrayVec;
+
+const BUCKET: Duration = Duration::from_secs(2);
+const BUCKETS: usize = 15;
+/// Delays that move by so much between two packets: a clock leapt. In microseconds.
+const MAX_LEAP: i64 = 5_000_000;
+/// How much of the noise between reports is no queue, and most that it may be.
+const NOISE: f64 = 2.0;
+const MAX_NOISE: f64 = 30.0;
+
+/// Queueing delay in milliseconds.
+#[derive(Clone, Default, Debug)]
+pub(super) struct QueueDelay {
+    /// The least delays, in microseconds on clocks of any offset, oldest first; each with its beginning.
+    least: ArrayVec<(Instant, i64), BUCKETS>,
+    last: Option<i64>,
+    /// The least delay of the last report.
+    lowest: i64,
+    noise: f64,
+}
+
+impl QueueDelay {
+    /// With each report. The queue that was there for the whole time that it covers; `None` where nothing arrived. While
+    /// somebody else keeps the queue full, the least delay known before is kept: `hold`.
+    pub(super) fn on_feedback(&mut self, now: Instant, packets: &[PacketResult], hold: bool) -> Option<f64> {
+        let mut lowest: Option<i64> = None;
+        for packet in packets {
+            let Some(received) = packet.received else { continue };
+            let delay = micros(received).saturating_sub(micros(packet.sent));
+            if self.last.is_some_and(|last| last.saturating_sub(delay).saturating_abs() > MAX_LEAP) {
+                *self = Self::default();
+                lowest = None;
+            }
+            self.last = Some(delay);
+            lowest = Some(lowest.map_or(delay, |least| least.min(delay)));
+        }
+        let lowest = lowest?;
+        let base = self.base(now, lowest, hold);
+        let queue = (lowest - base) as f64 / 1_000.0;
+        let change = (lowest - self.lowest).abs() as f64 / 1_000.0;
+        if self.lowest != 0 {
+            // A queue that builds up is no noise.
+            self.noise += (change.min(MAX_NOISE).min(10.0 + 2.0 * self.noise) - self.noise) / 32.0;
+        }
+        self.lowest = lowest;
+        Some((queue - NOISE * self.noise).max(0.0))
+    }
+
+    /// How much the delay varies from report to report, in milliseconds.
+    pub(super) fn noise(&self) -> f64 {
+        self.noise
+    }
+
+    fn base(&mut self, now: Instant, lowest: i64, hold: bool) -> i64 {
+        match self.least.last_mut() {
+            Some((begun, least)) if hold || now.saturating_since(*begun) < BUCKET => *least = lowest.min(*least),
+            _ => {
+                if self.least.is_full() {
+                    self.least.remove(0);
+                }
+                self.least.push((now, lowest));
+            }
+        }
+        self.least.iter().map(|(_, least)| *least).min().unwrap_or(lowest)
+    }
+}
+
+fn micros(at: Instant) -> i64 {
+    i64::try_from(at.as_micros()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,401 @@
+//! Capacity by the dispersion of bursts, held down by queueing delay.
+//!
+//! A server knows what GCC does not use: frames leave as bursts at a known rate, above the one that the path carries on
+//! average. How a burst is spread when it arrives tells the bottleneck's rate before any queue stands (`arrivals`). While a
+//! queue stands (`delay`), the bottleneck is busy, and what arrives is the rate that it has for us. So:
+//!
+//! | seen | done |
+//! |---|---|
+//! | no queue | rise quickly towards the rate that bursts show, slowly near one at which a queue stood |
+//! | a queue | what arrives, less what drains the queue in time |
+//! | a queue that stays however little is sent | somebody keeps it full: compete by loss, as Copa does (NSDI'18) |
+//! | loss without a queue | nothing, as long as what is sent arrives but for the path's own loss |
+//! | the queue is gone after a drop | probe for the rate before |
+
+mod arrivals;
+mod delay;
+mod loss;
+mod probing;
+
+use super::{BandwidthEstimator, LossReport, PacketResult, ProbeCluster, Remb, RembConfig};
+use crate::time::{Duration, Instant};
+use crate::units::{Bitrate, DataSize};
+use arrivals::{Arrivals, Capacity, Rates};
+use delay::QueueDelay;
+use loss::InherentLoss;
+use probing::Prober;
+
+/// Limits of [`Dispersion`].
+#[derive(Clone, PartialEq, Debug)]
+pub struct DispersionConfig {
+    /// Before anything is known.
+    pub start: Bitrate,
+    /// Never below: sound and the lowest layer.
+    pub min: Bitrate,
+    /// Never above.
+    pub max: Bitrate,
+    /// Share of the capacity that is used while no queue stands, 0.5 to 1: what is left drains the bursts.
+    pub utilisation: f64,
+    /// A standing queue up to this long is none, 5 to 200 ms: below it, jitter would be taken for one.
+    pub queue_target: Duration,
+}
+
+impl Default for DispersionConfig {
+    fn default() -> Self {
+        Self {
+            start: Bitrate::from_kbps(600),
+            min: Bitrate::from_kbps(60),
+            max: Bitrate::from_kbps(50_000),
+            utilisation: 0.96,
+            queue_target: Duration::from_millis(12),
+        }
+    }
+}
+
+/// A queue is drained in about so much time, in milliseconds ...
+const DRAIN: f64 = 350.0;
+/// ... with at most so much of the capacity left unused.
+const MAX_DRAIN: f64 = 0.55;
+/// Where bursts show more, the rate doubles in so many seconds.
+const DOUBLING: f64 = 0.5;
+/// Without that, it rises so much per second, up to so much more than is sent.
+const SLOW_RISE: f64 = 0.10;
+const UNPROVEN: f64 = 1.5;
+/// Near a rate at which a queue stood: so much per second, in bit/s and as a share. The first is the same for all who
+/// share a bottleneck, so that they become equal.
+const NEAR_RISE: f64 = 40_000.0;
+const NEAR_SHARE: f64 = 0.01;
+/// A rate at which a queue stood counts for so long.
+const CEILING_AGE: Duration = Duration::from_secs(15);
+/// Bursts that show so much more than the ceiling for so long: the capacity rose.
+const ABOVE_CEILING: f64 = 1.2;
+const ABOVE_FOR: Duration = Duration::from_millis(250);
+/// A fall to less than this share is a drop.
+const DROP: f64 = 0.7;
+/// Sending less than this share of the estimate is being limited by the application.
+const USED: f64 = 0.8;
+/// Somebody keeps the queue full, if it stays for so long and so many response times while we send so little of what we
+/// did before, and never falls below so much of its peak.
+const STANDING: Duration = Duration::from_millis(1_500);
+const YIELDED: f64 = 0.75;
+const STAYS: f64 = 0.35;
+/// Competing: a loss costs so much ...
+const COMPETE_FALL: f64 = 0.72;
+/// ... and each response time brings a packet per response time.
+const COMPETE_PACKET: f64 = 1_200.0 * 8.0;
+/// When nobody else is there, bursts arrive at the same rate as everything.
+const ALONE: f64 = 0.92;
+/// No feedback for so long and some response times, while something was sent: the rate halves, and so on.
+const SILENCE: Duration = Duration::from_millis(400);
+
+/// A standing queue, since when, and how it was then.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    since: Instant,
+    /// What arrived when it began, in bit/s.
+    received: f64,
+    rate: f64,
+    peak: f64,
+    /// The least of it, since we send little.
+    least: f64,
+    yielded_at: Option<Instant>,
+}
+
+/// Our own estimator.
+#[derive(Clone, Debug)]
+pub struct Dispersion {
+    config: DispersionConfig,
+    /// While there is no feedback.
+    without: Remb,
+    heard: bool,
+    delay: QueueDelay,
+    arrivals: Arrivals,
+    inherent: InherentLoss,
+    prober: Prober,
+    /// The estimate in bit/s.
+    rate: f64,
+    updated: Instant,
+    /// From a packet's sending to the feedback on it, in seconds.
+    response: f64,
+    standing: Option<Standing>,
+    /// The rate at which a queue stood, and when.
+    ceiling: Option<(f64, Instant)>,
+    above_since: Option<Instant>,
+    /// Since when the queue is somebody else's.
+    competing: Option<Competition>,
+    loss_fall: Instant,
+    limited: bool,
+    silent_at: Option<Instant>,
+    /// The rate before feedback failed to come.
+    before_silence: Option<f64>,
+    may_probe: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Competition {
+    fell: Instant,
+    alone_since: Option<Instant>,
+}
+
+impl Dispersion {
+    /// Begins at the configured start.
+    pub fn new(config: DispersionConfig, now: Instant) -> Self {
+        let (min, max) = (config.min, config.max.max(config.min));
+        let start = config.start.clamp(min, max);
+        let utilisation = if config.utilisation.is_finite() { config.utilisation.clamp(0.5, 1.0) } else { 0.95 };
+        let queue_target = config.queue_target.clamp(Duration::from_millis(5), Duration::from_millis(200));
+        Self {
+            without: Remb::new(RembConfig { start, min, max }, now),
+            heard: false,
+            delay: QueueDelay::default(),
+            arrivals: Arrivals::new(),
+            inherent: InherentLoss::default(),
+            prober: Prober::new(max, now),
+            rate: start.as_bps() as f64,
+            updated: now,
+            response: 0.2,
+            standing: None,
+            ceiling: None,
+            above_since: None,
+            competing: None,
+            loss_fall: now,
+            limited: false,
+            silent_at: None,
+            before_silence: None,
+            may_probe: true,
+            config: DispersionConfig { start, min, max, utilisation, queue_target },
+        }
+    }
+
+    fn set_rate(&mut self, rate: f64) {
+        let (min, max) = (self.config.min.as_bps() as f64, self.config.max.as_bps() as f64);
+        self.rate = if rate.is_finite() { rate.clamp(min, max) } else { min };
+    }
+
+    /// A queue stands for `queue` milliseconds.
+    fn on_queue(&mut self, now: Instant, queue: f64, rates: Rates) {
+        let received = rates.received.as_bps() as f64;
+        let standing = self.standing.get_or_insert(Standing {
+            since: now,
+            received,
+            rate: self.rate,
+            peak: queue,
+            least: queue,
+            yielded_at: None,
+        });
+        standing.peak = standing.peak.max(queue);
+        let sent = rates.sent.as_bps() as f64;
+        if standing.yielded_at.is_none() && sent < standing.received * YIELDED {
+            (standing.yielded_at, standing.least) = (Some(now), queue);
+        }
+        standing.least = standing.least.min(queue);
+        let standing = *standing;
+        let long = STANDING.max(Duration::from_secs_f64(4.0 * self.response));
+        let yielded = standing.yielded_at.is_some_and(|at| now.saturating_since(at) >= long);
+        if yielded && standing.least > STAYS * standing.peak {
+            self.competing = Some(Competition { fell: now, alone_since: None });
+            self.set_rate(standing.received.max(self.rate));
+            return;
+        }
+        // Where little is sent, the queue is not ours: bursts tell what there is for us.
+        let capacity = match self.arrivals.capacity(now, self.delay.noise()) {
+            Some(Capacity::Is(rate) | Capacity::AtLeast(rate)) if self.limited => received.max(rate.as_bps() as f64),
+            _ => received,
+        };
+        let target = self.config.queue_target.as_secs_f64() * 1_000.0;
+        let drain = ((queue - target / 2.0) / DRAIN).clamp(0.0, MAX_DRAIN);
+        let rate = capacity * (self.config.utilisation - drain);
+        let before = self.rate;
+        self.ceiling = Some((capacity, now));
+        // While it drains, the rate may rise again with the queue's end.
+        self.set_rate(rate.min(standing.rate));
+        if self.rate < standing.rate.max(before) * DROP {
+            let lost = Bitrate::from_bps(standing.rate as u64);
+            if standing.since == now || before >= standing.rate * DROP {
+                self.prober.on_drop(now, lost);
+            }
+        }
+    }
+
+    /// No queue stands.
+    fn on_clear(&mut self, now: Instant, passed: f64, rates: Rates) {
+        if let Some(before) = self.before_silence.take() {
+            self.set_rate(self.rate.max(before * 0.5));
+            self.prober.encourage();
+        }
+        let sent = rates.sent.as_bps() as f64;
+        self.limited = sent < self.rate * USED;
+        let (goal, proven) = match self.arrivals.capacity(now, self.delay.noise()) {
+            Some(Capacity::Is(rate)) => (rate.as_bps() as f64 * self.config.utilisation, true),
+            Some(Capacity::AtLeast(rate)) => (rate.as_bps() as f64 * self.config.utilisation, true),
+            None => (sent * UNPROVEN, false),
+        };
+        self.check_ceiling(now, goal);
+        if goal <= self.rate {
+            return;
+        }
+        let risen = match self.ceiling {
+            Some((ceiling, _)) if self.rate >= ceiling * self.config.utilisation => {
+                self.rate + (NEAR_RISE + NEAR_SHARE * self.rate) * passed
+            }
+            Some((ceiling, _)) if proven => {
+                (self.rate * 2.0_f64.powf(passed / DOUBLING)).min(ceiling * self.config.utilisation)
+            }
+            None if proven => self.rate * 2.0_f64.powf(passed / DOUBLING),
+            _ => self.rate * (1.0 + SLOW_RISE * passed),
+        };
+        self.set_rate(risen.min(goal));
+    }
+
+    /// The ceiling is forgotten when it is old, or when bursts show for a while that the path carries more.
+    fn check_ceiling(&mut self, now: Instant, shown: f64) {
+        let Some((ceiling, at)) = self.ceiling else { return };
+        if shown < ceiling * ABOVE_CEILING {
+            self.above_since = None;
+        } else {
+            self.above_since.get_or_insert(now);
+        }
+        let above = self.above_since.is_some_and(|since| now.saturating_since(since) >= ABOVE_FOR);
+        if above || now.saturating_since(at) >= CEILING_AGE {
+            (self.ceiling, self.above_since) = (None, None);
+        }
+    }
+
+    /// Somebody else keeps the queue full: rise by a packet per response time, and fall with loss.
+    fn compete(&mut self, now: Instant, passed: f64, rates: Rates) {
+        let Some(competition) = &mut self.competing else { return };
+        let received = rates.received.as_bps() as f64;
+        let apart = now.saturating_since(competition.fell).as_secs_f64() >= self.response;
+        if self.arrivals.newest_lost() > 0 && self.arrivals.loss(now).0 > self.inherent.share() + 0.005 {
+            if apart {
+                competition.fell = now;
+                self.set_rate((self.rate * COMPETE_FALL).max(received * 0.5));
+            }
+        } else {
+            let risen = self.rate + COMPETE_PACKET / (self.response * self.response) * passed;
+            self.set_rate(risen.min((received * 1.3).max(self.rate)));
+        }
+        let Some(competition) = &mut self.competing else { return };
+        let shown = match self.arrivals.capacity(now, self.delay.noise()) {
+            Some(Capacity::Is(rate)) => rate.as_bps() as f64,
+            _ => f64::INFINITY,
+        };
+        if received < shown * ALONE {
+            competition.alone_since = None;
+        } else if now.saturating_since(*competition.alone_since.get_or_insert(now)) >= STANDING {
+            self.end_competition(now);
+        }
+    }
+
+    fn end_competition(&mut self, now: Instant) {
+        (self.competing, self.standing) = (None, None);
+        self.ceiling = Some((self.rate, now));
+    }
+
+    /// Much more is lost than the path's own share, and what arrives is less for it: a policer, or a queue too short to be
+    /// seen.
+    fn on_loss_without_queue(&mut self, now: Instant, rates: Rates) {
+        let (sent, received) = (rates.sent.as_bps() as f64, rates.received.as_bps() as f64);
+        let carried = received / (1.0 - self.inherent.share()).max(0.5);
+        let apart = now.saturating_since(self.loss_fall).as_secs_f64() >= self.response + 0.2;
+        if self.inherent.is_exceeded() && carried < sent * 0.95 && apart && carried < self.rate {
+            self.loss_fall = now;
+            self.ceiling = Some((carried, now));
+            self.set_rate(carried);
+        }
+    }
+
+    fn on_probe(&mut self, measured: Bitrate, saturated: bool) {
+        let share = if saturated { 0.88 } else { 0.95 };
+        let rate = measured.as_bps() as f64 * share;
+        if rate > self.rate {
+            (self.ceiling, self.above_since) = (None, None);
+            self.set_rate(rate);
+        }
+    }
+}
+
+impl BandwidthEstimator for Dispersion {
+    fn on_feedback(&mut self, now: Instant, packets: &[PacketResult]) {
+        self.heard = true;
+        self.silent_at = None;
+        let passed = now.saturating_since(self.updated).as_secs_f64().min(0.25);
+        self.updated = now;
+        if let Some(newest) = packets.last() {
+            let response = now.saturating_since(newest.sent).as_secs_f64().min(5.0);
+            self.response += (response - self.response) / 4.0;
+        }
+        self.arrivals.on_feedback(now, packets);
+        let probe = self.prober.on_feedback(packets);
+        let queue = self.delay.on_feedback(now, packets, self.competing.is_some());
+        let target = self.config.queue_target.as_secs_f64() * 1_000.0;
+        self.may_probe = queue.is_some_and(|queue| queue < target.max(20.0)) && self.competing.is_none();
+        if let Some(probe) = probe.filter(|_| self.may_probe) {
+            self.on_probe(probe.measured, probe.saturated);
+        }
+        let (Some(queue), Some(rates)) = (queue, self.arrivals.rates()) else { return };
+        if queue <= target {
+            if self.competing.is_some() {
+                self.end_competition(now);
+            }
+            self.standing = None;
+            self.inherent.update(now, self.arrivals.loss(now));
+            self.on_clear(now, passed, rates);
+            self.on_loss_without_queue(now, rates);
+        } else if self.competing.is_some() {
+            self.compete(now, passed, rates);
+        } else {
+            self.on_queue(now, queue, rates);
+        }
+    }
+
+    fn on_rtt(&mut self, now: Instant, rtt: Duration) {
+        self.without.on_rtt(now, rtt);
+    }
+
+    fn on_loss(&mut self, now: Instant, loss: LossReport) {
+        self.without.on_loss(now, loss);
+    }
+
+    fn on_remb(&mut self, now: Instant, bitrate: Bitrate) {
+        self.without.on_remb(now, bitrate);
+    }
+
+    fn estimate(&self) -> Option<Bitrate> {
+        if self.heard { Some(Bitrate::from_bps(self.rate as u64)) } else { self.without.estimate() }
+    }
+
+    fn on_sent(&mut self, now: Instant, _size: DataSize) {
+        if self.heard && self.silent_at.is_none() {
+            self.silent_at = Some(now + SILENCE + Duration::from_secs_f64(2.0 * self.response));
+        }
+    }
+
+    fn poll_probe(&mut self, now: Instant) -> Option<ProbeCluster> {
+        let estimate = self.estimate()?;
+        if self.may_probe { self.prober.poll(now, estimate, self.limited) } else { None }
+    }
+
+    fn set_demand(&mut self, demand: Option<Bitrate>) {
+        self.prober.set_demand(demand);
+    }
+
+    fn wants_feedback(&self) -> bool {
+        true
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.silent_at
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        if self.silent_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let before = *self.before_silence.get_or_insert(self.rate);
+        self.prober.on_drop(now, Bitrate::from_bps(before as u64));
+        self.set_rate(self.rate * 0.5);
+        let is_least = self.rate <= self.config.min.as_bps() as f64;
+        self.silent_at = (!is_least).then(|| now + SILENCE);
+    }
+}
