@@ -88,7 +88,8 @@ impl Arrivals {
             before.map_or((Instant::ZERO, Instant::ZERO), |report| (report.last_sent, report.last_received));
         let leapt = packets.iter().filter_map(|packet| packet.received).any(|received| {
             last_received != Instant::ZERO
-                && (received + Duration::from_secs(5) < last_received || received > last_received + Duration::from_secs(60))
+                && (received + Duration::from_secs(5) < last_received
+                    || received > last_received + Duration::from_secs(60))
         });
         if leapt {
             *self = Self::new();
@@ -158,12 +159,12 @@ impl Arrivals {
     /// The rates of the last moment.
     pub(super) fn rates(&self) -> Option<Rates> {
         let newest = self.reports.back()?;
-        let (mut sent, mut received, mut packets) = (0, 0, 0);
+        let (mut sent, mut received, mut packets) = (0_u64, 0_u64, 0_u32);
         for pair in 1..self.reports.len() {
             let at = self.reports.len() - pair;
             let (report, before) = (self.reports[at], self.reports[at - 1]);
-            sent += report.sent;
-            received += report.received;
+            sent = report.sent.saturating_add(sent);
+            received = report.received.saturating_add(received);
             packets += report.packets;
             let spread = newest.last_received.saturating_since(before.last_received);
             let took = newest.last_sent.saturating_since(before.last_sent);

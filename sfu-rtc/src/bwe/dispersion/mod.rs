@@ -81,8 +81,9 @@ const YIELDED: f64 = 0.75;
 const STAYS: f64 = 0.35;
 /// Competing: a loss costs so much ...
 const COMPETE_FALL: f64 = 0.72;
-/// ... and each response time brings a packet per response time.
+/// ... and each response time brings a packet per response time, or more where that is long: CUBIC does not wait either.
 const COMPETE_PACKET: f64 = 1_200.0 * 8.0;
+const COMPETE_RESPONSE: f64 = 0.4;
 /// When nobody else is there, bursts arrive at the same rate as everything.
 const ALONE: f64 = 0.92;
 /// No feedback for so long and some response times, while something was sent: the rate halves, and so on.
@@ -272,7 +273,8 @@ impl Dispersion {
                 self.set_rate((self.rate * COMPETE_FALL).max(received * 0.5));
             }
         } else {
-            let risen = self.rate + COMPETE_PACKET / (self.response * self.response) * passed;
+            let response = self.response.min(COMPETE_RESPONSE);
+            let risen = self.rate + COMPETE_PACKET / (response * response) * passed;
             self.set_rate(risen.min((received * 1.3).max(self.rate)));
         }
         let Some(competition) = &mut self.competing else { return };

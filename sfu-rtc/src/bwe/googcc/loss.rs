@@ -87,7 +87,7 @@ impl LossBased {
     pub(super) fn on_packet(&mut self, packet: &PacketResult) {
         self.packets += 1;
         self.lost += u32::from(packet.received.is_none());
-        self.bytes += packet.size.as_bytes();
+        self.bytes = self.bytes.saturating_add(packet.size.as_bytes());
         self.since.get_or_insert(packet.sent);
         self.until = self.until.max(packet.sent);
     }
@@ -155,7 +155,11 @@ impl LossBased {
     }
 
     fn likelihood(&self, bandwidth: f64, inherent: f64, loss: f64) -> f64 {
-        let bias = if loss < BIAS_UP_TO { BIAS * bandwidth / 1_000.0 + LOG_BIAS * (1.0 + bandwidth / 1_000.0).ln() } else { 0.0 };
+        let bias = if loss < BIAS_UP_TO {
+            BIAS * bandwidth / 1_000.0 + LOG_BIAS * (1.0 + bandwidth / 1_000.0).ln()
+        } else {
+            0.0
+        };
         self.weighed()
             .map(|(weight, o)| {
                 let p = loss_at(o.rate, bandwidth, inherent);

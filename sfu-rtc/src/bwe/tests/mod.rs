@@ -1,7 +1,8 @@
 //! Estimators on a model of a bottleneck.
 
-
+mod dispersion;
 mod googcc;
+mod hostile;
 mod model;
 
 use super::*;
@@ -17,5 +18,9 @@ fn outcome(config: &EstimatorConfig, scenario: &Scenario) -> Outcome {
 
 /// 5 Mbit/s, 400 kbit/s for 14 s, and 5 Mbit/s again.
 fn dip() -> Scenario {
-    Scenario { capacity: steps(&[(0, 5_000), (20, 400), (34, 5_000)]), length: Duration::from_secs(60), ..Scenario::default() }
+    Scenario {
+        capacity: steps(&[(0, 5_000), (20, 400), (34, 5_000)]),
+        length: Duration::from_secs(60),
+        ..Scenario::default()
+    }
 }

@@ -361,9 +361,7 @@ impl Run<'_> {
 
     fn queue_limit(&self) -> u64 {
         match self.scenario.capacity {
-            Capacity::Steps(_) => {
-                ((self.rate() / 8.0 * self.scenario.queue.as_secs_f64()) as u64).max(3 * SEGMENT)
-            }
+            Capacity::Steps(_) => ((self.rate() / 8.0 * self.scenario.queue.as_secs_f64()) as u64).max(3 * SEGMENT),
             Capacity::Opportunities(_) => self.scenario.queue_bytes,
         }
     }

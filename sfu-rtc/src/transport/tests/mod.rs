@@ -4,6 +4,7 @@ mod connection;
 mod forged;
 mod media;
 mod paths;
+mod probing;
 mod reports;
 
 use super::*;

@@ -1,0 +1,122 @@
+//! What our own estimator promises, on many seeds.
+
+use super::*;
+
+const SEEDS: std::ops::Range<u64> = 1..9;
+
+fn ours(scenario: &Scenario) -> Outcome {
+    outcome(&EstimatorConfig::Dispersion(DispersionConfig::default()), scenario)
+}
+
+#[test]
+fn it_uses_the_capacity_with_a_short_queue() {
+    for seed in SEEDS {
+        for kbps in [500, 2_000, 8_000] {
+            let outcome = ours(&Scenario { capacity: steps(&[(0, kbps)]), seed, ..Scenario::default() });
+            let used = outcome.utilisation(5.0, 60.0, 10_000.0);
+            let queue = outcome.queue(5.0, 60.0, 0.95);
+            // Two packets in a row are a queue where each takes long.
+            let bound = 40.0 + 20_000.0 / kbps as f64;
+            assert!(used >= 0.92 && queue <= bound, "{kbps} kbit/s, seed {seed}: {used:.2} used, {queue:.0} ms");
+        }
+    }
+}
+
+/// RFC 8867 section 5.1.
+#[test]
+fn it_follows_a_varying_capacity() {
+    for seed in SEEDS {
+        let scenario = Scenario {
+            capacity: steps(&[(0, 1_000), (40, 2_500), (60, 600), (80, 1_000)]),
+            source: Source::Encoder(vec![(0, 1_500)]),
+            length: Duration::from_secs(100),
+            seed,
+            ..Scenario::default()
+        };
+        let outcome = ours(&scenario);
+        let used = outcome.utilisation(0.0, 100.0, 1_500.0);
+        let (p95, p99) = (outcome.queue(0.0, 100.0, 0.95), outcome.queue(0.0, 100.0, 0.99));
+        assert!(used >= 0.92 && p95 <= 50.0 && p99 <= 150.0, "seed {seed}: {used:.2} used, {p95:.0}/{p99:.0} ms");
+        let rises = [outcome.reaches(40.0, 1_350.0), outcome.reaches(80.0, 900.0)];
+        assert!(rises.iter().all(|took| *took <= 5.0), "seed {seed}: {rises:?}");
+    }
+}
+
+#[test]
+fn it_recovers_from_a_dip_within_five_seconds() {
+    for seed in SEEDS {
+        for source in [Source::Encoder(vec![(0, 10_000)]), Source::Layers(vec![150, 500, 1_500])] {
+            let outcome = ours(&Scenario { source, seed, ..dip() });
+            let low = outcome.mean(28.0, 34.0, |s| s.estimate);
+            assert!(low < 450.0, "seed {seed}: {low:.0} kbit/s in the dip");
+            let took = outcome.reaches(34.0, 3_600.0);
+            assert!(took <= 5.0, "seed {seed}: {took}");
+        }
+    }
+}
+
+#[test]
+fn recovery_waits_until_padding_can_be_sent() {
+    let source = Source::Layers(vec![30]);
+    let outcome = ours(&Scenario { source, padding_from: 45_000, ..dip() });
+    let took = outcome.reaches(45.0, 3_000.0);
+    assert!(outcome.padding > 0 && took < 10.0, "{took}");
+}
+
+#[test]
+fn loss_of_the_path_does_not_collapse_the_rate() {
+    for seed in SEEDS {
+        for (loss, least) in [
+            (Loss::Independent(0.05), 1_600.0),
+            (Loss::Gilbert(0.05, 3.0), 1_500.0),
+            (Loss::Independent(0.15), 1_200.0),
+        ] {
+            let outcome = ours(&Scenario { loss, seed, ..Scenario::default() });
+            let estimate = outcome.mean(10.0, 60.0, |s| s.estimate);
+            assert!(estimate > least, "seed {seed}: {estimate:.0} kbit/s");
+        }
+    }
+}
+
+#[test]
+fn a_flow_that_fills_the_queue_neither_starves_it_nor_is_starved() {
+    for seed in SEEDS {
+        for queue in [300, 1_000] {
+            let scenario = Scenario {
+                competitor: Some((0, 100_000)),
+                queue: Duration::from_millis(queue),
+                length: Duration::from_secs(100),
+                seed,
+                ..Scenario::default()
+            };
+            let outcome = ours(&scenario);
+            let share = outcome.mean(15.0, 100.0, |s| s.received) / 2_000.0;
+            let theirs = outcome.mean(15.0, 100.0, |s| s.competitor) / 2_000.0;
+            assert!(share >= 0.35 && theirs >= 0.2, "{queue} ms, seed {seed}: {share:.2} and {theirs:.2}");
+        }
+    }
+}
+
+#[test]
+fn when_the_other_flow_ends_the_queue_does() {
+    for seed in SEEDS {
+        let outcome = ours(&Scenario { competitor: Some((0, 30_000)), seed, ..Scenario::default() });
+        let used = outcome.utilisation(40.0, 60.0, 10_000.0);
+        let queue = outcome.mean(40.0, 60.0, |s| s.queue);
+        assert!(used > 0.85 && queue < 50.0, "seed {seed}: {used:.2} used, {queue:.0} ms");
+    }
+}
+
+#[test]
+fn clocks_that_drift_apart_and_jitter_are_no_queue() {
+    for seed in SEEDS {
+        for drift in [-200.0, 200.0] {
+            let outcome = ours(&Scenario { drift, seed, ..Scenario::default() });
+            let used = outcome.utilisation(10.0, 60.0, 10_000.0);
+            assert!(used > 0.85, "{drift}, seed {seed}: {used:.2}");
+        }
+        let outcome = ours(&Scenario { jitter: Duration::from_millis(30), seed, ..Scenario::default() });
+        let used = outcome.utilisation(10.0, 60.0, 10_000.0);
+        assert!(used > 0.6, "seed {seed}: {used:.2}");
+    }
+}
