@@ -9,6 +9,9 @@ use arrayvec::ArrayVec;
 
 const BUCKET: Duration = Duration::from_secs(2);
 const BUCKETS: usize = 15;
+/// The least of so many packets is the queue that stands; of fewer, jitter. It reaches back so many reports at most.
+const ENOUGH: u32 = 3;
+const REPORTS: usize = 4;
 /// Delays that move by so much between two packets: a clock leapt. In microseconds.
 const MAX_LEAP: i64 = 5_000_000;
 /// How much of the noise between reports is no queue, and most that it may be.
@@ -21,6 +24,8 @@ pub(super) struct QueueDelay {
     /// The least delays, in microseconds on clocks of any offset, oldest first; each with its beginning.
     least: ArrayVec<(Instant, i64), BUCKETS>,
     last: Option<i64>,
+    /// The least delay of the newest reports, and how many packets each is of.
+    reports: ArrayVec<(i64, u32), REPORTS>,
     /// The least delay of the last report.
     lowest: i64,
     noise: f64,
@@ -30,27 +35,46 @@ impl QueueDelay {
     /// With each report. The queue that was there for the whole time that it covers; `None` where nothing arrived. While
     /// somebody else keeps the queue full, the least delay known before is kept: `hold`.
     pub(super) fn on_feedback(&mut self, now: Instant, packets: &[PacketResult], hold: bool) -> Option<f64> {
-        let mut lowest: Option<i64> = None;
+        let mut least: Option<i64> = None;
+        let mut count = 0;
         for packet in packets {
             let Some(received) = packet.received else { continue };
             let delay = micros(received).saturating_sub(micros(packet.sent));
             if self.last.is_some_and(|last| last.saturating_sub(delay).saturating_abs() > MAX_LEAP) {
                 *self = Self::default();
-                lowest = None;
+                (least, count) = (None, 0);
             }
             self.last = Some(delay);
-            lowest = Some(lowest.map_or(delay, |least| least.min(delay)));
+            least = Some(least.map_or(delay, |least| least.min(delay)));
+            count += 1;
         }
-        let lowest = lowest?;
+        let lowest = self.lowest_lately(least?, count);
         let base = self.base(now, lowest, hold);
-        let queue = (lowest - base) as f64 / 1_000.0;
-        let change = (lowest - self.lowest).abs() as f64 / 1_000.0;
+        let queue = lowest.saturating_sub(base) as f64 / 1_000.0;
+        let change = lowest.saturating_sub(self.lowest).saturating_abs() as f64 / 1_000.0;
         if self.lowest != 0 {
             // A queue that builds up is no noise.
             self.noise += (change.min(MAX_NOISE).min(10.0 + 2.0 * self.noise) - self.noise) / 32.0;
         }
         self.lowest = lowest;
         Some((queue - NOISE * self.noise).max(0.0))
+    }
+
+    /// The least of the newest reports that have enough packets together.
+    fn lowest_lately(&mut self, least: i64, count: u32) -> i64 {
+        if self.reports.is_full() {
+            self.reports.remove(0);
+        }
+        self.reports.push((least, count));
+        let (mut lowest, mut packets) = (least, 0);
+        for (least, count) in self.reports.iter().rev() {
+            lowest = lowest.min(*least);
+            packets += count;
+            if packets >= ENOUGH {
+                break;
+            }
+        }
+        lowest
     }
 
     /// How much the delay varies from report to report, in milliseconds.

@@ -3,7 +3,7 @@
 use crate::bwe::{BandwidthEstimator, PacketResult, ProbeCluster, ProbeId};
 use crate::pacer::{Pacer, PacerConfig, PacketClass};
 use crate::time::{Duration, Instant};
-use crate::units::{Bitrate, DataSize};
+use crate::units::DataSize;
 use std::collections::VecDeque;
 
 const STEP: Duration = Duration::from_micros(250);
@@ -548,9 +548,4 @@ impl Tcp {
         self.threshold = self.window;
         self.epoch = None;
     }
-}
-
-/// The bitrate in kbit/s, for messages.
-pub(super) fn kbps(rate: Bitrate) -> f64 {
-    rate.as_bps() as f64 / 1_000.0
 }
