@@ -74,16 +74,18 @@ const ABOVE_FOR: Duration = Duration::from_millis(250);
 const DROP: f64 = 0.7;
 /// Sending less than this share of the estimate is being limited by the application.
 const USED: f64 = 0.8;
-/// Somebody keeps the queue full, if it stays for so long and so many response times while we send so little of what we
-/// did before, and never falls below so much of its peak.
-const STANDING: Duration = Duration::from_millis(1_500);
+/// Somebody keeps the queue full, if it stays for so many seconds and response times while we send so little of what we did
+/// before: never below so much of its most, and no less at the end than so much of what it was.
+const STANDING: f64 = 1.5;
+const STANDING_RESPONSES: f64 = 2.5;
 const YIELDED: f64 = 0.75;
 const STAYS: f64 = 0.35;
+const DRAINED: f64 = 0.85;
 /// Competing: a loss costs so much ...
-const COMPETE_FALL: f64 = 0.72;
+const COMPETE_FALL: f64 = 0.7;
 /// ... and each response time brings a packet per response time, or more where that is long: CUBIC does not wait either.
 const COMPETE_PACKET: f64 = 1_200.0 * 8.0;
-const COMPETE_RESPONSE: f64 = 0.4;
+const COMPETE_RESPONSE: f64 = 0.45;
 /// When nobody else is there, bursts arrive at the same rate as everything.
 const ALONE: f64 = 0.92;
 /// No feedback for so long and some response times, while something was sent: the rate halves, and so on.
@@ -96,10 +98,26 @@ struct Standing {
     /// What arrived when it began, in bit/s.
     received: f64,
     rate: f64,
-    peak: f64,
-    /// The least of it, since we send little.
-    least: f64,
-    yielded_at: Option<Instant>,
+    /// While we send little of what we did: since when that is looked at, the queue then, and its least and most since.
+    window: Option<(Instant, f64, f64, f64)>,
+}
+
+impl Standing {
+    /// Whether somebody else keeps the queue full: it stays, though we send so much less that it would drain.
+    fn is_theirs(&mut self, now: Instant, queue: f64, sent: f64, response: f64) -> bool {
+        if sent >= self.received * YIELDED {
+            self.window = None;
+            return false;
+        }
+        let (since, first, least, most) = self.window.get_or_insert((now, queue, queue, queue));
+        (*least, *most) = (least.min(queue), most.max(queue));
+        if now.saturating_since(*since).as_secs_f64() < STANDING.max(STANDING_RESPONSES * response) {
+            return false;
+        }
+        let stays = *least > STAYS * *most && queue > DRAINED * *first;
+        self.window = None;
+        stays
+    }
 }
 
 /// Our own estimator.
@@ -176,24 +194,10 @@ impl Dispersion {
     /// A queue stands for `queue` milliseconds.
     fn on_queue(&mut self, now: Instant, queue: f64, rates: Rates) {
         let received = rates.received.as_bps() as f64;
-        let standing = self.standing.get_or_insert(Standing {
-            since: now,
-            received,
-            rate: self.rate,
-            peak: queue,
-            least: queue,
-            yielded_at: None,
-        });
-        standing.peak = standing.peak.max(queue);
-        let sent = rates.sent.as_bps() as f64;
-        if standing.yielded_at.is_none() && sent < standing.received * YIELDED {
-            (standing.yielded_at, standing.least) = (Some(now), queue);
-        }
-        standing.least = standing.least.min(queue);
+        let standing = self.standing.get_or_insert(Standing { since: now, received, rate: self.rate, window: None });
+        let is_theirs = standing.is_theirs(now, queue, rates.sent.as_bps() as f64, self.response);
         let standing = *standing;
-        let long = STANDING.max(Duration::from_secs_f64(4.0 * self.response));
-        let yielded = standing.yielded_at.is_some_and(|at| now.saturating_since(at) >= long);
-        if yielded && standing.least > STAYS * standing.peak {
+        if is_theirs {
             self.competing = Some(Competition { fell: now, alone_since: None });
             self.set_rate(standing.received.max(self.rate));
             return;
@@ -284,7 +288,7 @@ impl Dispersion {
         };
         if received < shown * ALONE {
             competition.alone_since = None;
-        } else if now.saturating_since(*competition.alone_since.get_or_insert(now)) >= STANDING {
+        } else if now.saturating_since(*competition.alone_since.get_or_insert(now)).as_secs_f64() >= STANDING {
             self.end_competition(now);
         }
     }

@@ -81,7 +81,7 @@ fn loss_of_the_path_does_not_collapse_the_rate() {
 #[test]
 fn a_flow_that_fills_the_queue_neither_starves_it_nor_is_starved() {
     for seed in SEEDS {
-        for queue in [300] {
+        for queue in [300, 1_000] {
             let scenario = Scenario {
                 competitor: Some((0, 100_000)),
                 queue: Duration::from_millis(queue),
