@@ -203,6 +203,7 @@ fn worker_config(config: &Config) -> WorkerConfig {
             ingress,
             ice_timeout: Duration::from_secs(limits.connect_seconds),
             max_sealed: limits.resend_packets,
+            estimator: config.bandwidth.estimator(),
             ..TransportConfig::default()
         },
         keyframes,

@@ -11,7 +11,7 @@ const MANY: u64 = 10_000_000;
 const PER_SECOND: u64 = u32::MAX as u64;
 
 /// A number's key, and the smallest and the largest value that works.
-pub(super) const BOUNDS: [(&str, u64, u64); 55] = [
+pub(super) const BOUNDS: [(&str, u64, u64); 58] = [
     // Of a port, 0 is any that is free.
     ("http.port", 0, 65_535),
     ("http.drain_seconds", 0, DAY),
@@ -31,6 +31,10 @@ pub(super) const BOUNDS: [(&str, u64, u64); 55] = [
     // A frame's time at 60 frames per second: a longer wait would mix frames. A quarter of audio's usual packet time.
     ("media.video_coalescing_micros", 0, 16_000),
     ("media.audio_coalescing_micros", 0, 5_000),
+    // Audio of 6 kbit/s with its headers; and the fastest network that one viewer has.
+    ("bandwidth.start_kbps", 16, 10_000_000),
+    ("bandwidth.min_kbps", 16, 10_000_000),
+    ("bandwidth.max_kbps", 16, 10_000_000),
     // 0: as many as the server takes.
     ("room.max_participants", 0, MANY),
     ("room.empty_timeout_seconds", 0, DAY),

@@ -14,8 +14,10 @@ pub(crate) use network::Network;
 pub(crate) use validate::check_api_key;
 
 use serde::{Deserialize, Serialize};
+use sfu_rtc::bwe::{DispersionConfig, EstimatorConfig, GoogCcConfig, RembConfig};
 use sfu_rtc::media::Codec;
 use sfu_rtc::time::Duration;
+use sfu_rtc::units::Bitrate;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -26,6 +28,7 @@ use std::path::PathBuf;
 pub(crate) struct Config {
     pub(crate) http: HttpConfig,
     pub(crate) media: MediaConfig,
+    pub(crate) bandwidth: BandwidthConfig,
     pub(crate) auth: AuthConfig,
     pub(crate) room: RoomConfig,
     pub(crate) signal: SignalConfig,
@@ -160,6 +163,61 @@ impl Default for MediaConfig {
             socket_buffer: 6 * 1024 * 1024,
             video_coalescing_micros: 8_000,
             audio_coalescing_micros: 2_000,
+        }
+    }
+}
+
+/// How much is sent to a subscriber.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct BandwidthConfig {
+    /// Who estimates what the path carries.
+    pub(crate) estimator: Estimator,
+    /// Estimate before anything is known of a path, in kbit/s.
+    pub(crate) start_kbps: u64,
+    /// Never less, in kbit/s.
+    pub(crate) min_kbps: u64,
+    /// Never more, in kbit/s.
+    pub(crate) max_kbps: u64,
+}
+
+/// An estimator of bandwidth.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Estimator {
+    /// None: everything wanted is sent at once.
+    Fixed,
+    /// The subscriber's own (REMB), held down by loss.
+    Remb,
+    /// Google congestion control, as browsers do it.
+    GoogCc,
+    /// Ours: the capacity that bursts show, held down by delay.
+    Dispersion,
+}
+
+impl Default for BandwidthConfig {
+    fn default() -> Self {
+        let DispersionConfig { start, min, max, .. } = DispersionConfig::default();
+        Self {
+            estimator: Estimator::Fixed,
+            start_kbps: start.as_kbps(),
+            min_kbps: min.as_kbps(),
+            max_kbps: max.as_kbps(),
+        }
+    }
+}
+
+impl BandwidthConfig {
+    /// What each transport estimates with.
+    pub(crate) fn estimator(&self) -> EstimatorConfig {
+        let [start, min, max] = [self.start_kbps, self.min_kbps, self.max_kbps].map(Bitrate::from_kbps);
+        match self.estimator {
+            Estimator::Fixed => EstimatorConfig::Fixed(None),
+            Estimator::Remb => EstimatorConfig::Remb(RembConfig { start, min, max }),
+            Estimator::GoogCc => EstimatorConfig::GoogCc(GoogCcConfig { start, min, max }),
+            Estimator::Dispersion => {
+                EstimatorConfig::Dispersion(DispersionConfig { start, min, max, ..DispersionConfig::default() })
+            }
         }
     }
 }

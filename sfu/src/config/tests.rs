@@ -137,8 +137,14 @@ fn every_number_has_bounds() {
 fn a_number_out_of_its_bounds_is_refused_with_them() {
     for (key, least, most) in BOUNDS {
         let (section, name) = key.split_once('.').unwrap();
-        // The last port is one worker's.
-        let more = if key == "media.udp_port" { "workers = 1" } else { "" };
+        // The last port is one worker's, and an estimate lies between its bounds.
+        let more = match key {
+            "media.udp_port" => "workers = 1",
+            "bandwidth.start_kbps" => "min_kbps = 16\nmax_kbps = 10000000",
+            "bandwidth.min_kbps" => "start_kbps = 10000000\nmax_kbps = 10000000",
+            "bandwidth.max_kbps" => "start_kbps = 16\nmin_kbps = 16",
+            _ => "",
+        };
         let with = |value: u64| from_text(&format!("[{section}]\n{name} = {value}\n{more}"));
         for good in [least, most] {
             assert!(with(good).is_ok(), "{key} = {good}: {:?}", with(good));
@@ -229,6 +235,8 @@ fn what_cannot_work_is_refused() {
         ("[media]\nudp_port = 65534\nworkers = 3", "media.udp_port = 65534 leaves no port for worker 2"),
         ("[media]\nnode_ips = [\"0.0.0.0\"]", "media.node_ips: 0.0.0.0"),
         ("[media]\nnode_ips = [\"192.0.2.1\", \"ff02::1\"]", "media.node_ips: ff02::1"),
+        ("[bandwidth]\nmin_kbps = 700", "bandwidth.start_kbps is 600; it must be from bandwidth.min_kbps, 700"),
+        ("[bandwidth]\nmax_kbps = 100", "to bandwidth.max_kbps, 100"),
         ("[[ice_servers]]\nusername = \"u\"", "no urls"),
         ("[[ice_servers]]\nurls = [\"http://a.example\"]", "`http://a.example` is not of the form"),
         ("[[ice_servers]]\nurls = [\"stun:\"]", "`stun:`"),
@@ -247,6 +255,7 @@ fn what_cannot_work_is_refused() {
         "[http]\nport = 7881\n[media]\ntcp = false",
         "[http]\nport = 0\nadmin_listen = \"127.0.0.1:0\"\n[media]\ntcp_port = 0",
         "[media]\nudp_port = 65534\nworkers = 2",
+        "[bandwidth]\nestimator = \"dispersion\"\nstart_kbps = 60",
         "[[ice_servers]]\nurls = [\"stun:a.example\", \"STUNS:[2001:db8::1]:5349\"]",
         "[[ice_servers]]\nurls = [\"turns:a.example?transport=tcp\"]\nusername = \"u\"\ncredential = \"c\"",
         "[http]\nproxy_protocol = true\ntrusted_proxies = [\"10.0.0.0/8\"]",

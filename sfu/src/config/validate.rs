@@ -1,6 +1,6 @@
 //! What the types alone cannot say: values that cannot work, by themselves or together.
 
-use super::{Config, HttpConfig, IceServerConfig, MediaConfig};
+use super::{BandwidthConfig, Config, HttpConfig, IceServerConfig, MediaConfig};
 use crate::{net, text};
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 pub(super) fn check(config: &Config) -> Result<(), String> {
     check_http(&config.http)?;
     check_media(&config.media)?;
+    check_bandwidth(&config.bandwidth)?;
     check_listeners(config)?;
     config.auth.keys.iter().try_for_each(|(key, secret)| check_api_key(key, secret))?;
     config.ice_servers.iter().try_for_each(check_ice_server)?;
@@ -45,6 +46,15 @@ fn check_media(media: &MediaConfig) -> Result<(), String> {
     }
     let last = net::worker_count(media, sfu_net::affinity::allowed_cpus().len()) - 1;
     net::worker_port(media.udp_port, last).map(drop).map_err(|error| error.to_string())
+}
+
+fn check_bandwidth(&BandwidthConfig { start_kbps, min_kbps, max_kbps, .. }: &BandwidthConfig) -> Result<(), String> {
+    if min_kbps <= start_kbps && start_kbps <= max_kbps {
+        return Ok(());
+    }
+    Err(format!(
+        "bandwidth.start_kbps is {start_kbps}; it must be from bandwidth.min_kbps, {min_kbps}, to bandwidth.max_kbps, {max_kbps}"
+    ))
 }
 
 /// Each listener needs a port of its own.

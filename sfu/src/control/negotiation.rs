@@ -7,7 +7,6 @@ use crate::random;
 use crate::worker_thread::WorkerHandle;
 use sfu_core::command::{Command, TransportParams};
 use sfu_core::ids::{RoomId, TransportId};
-use sfu_rtc::bwe::EstimatorConfig;
 use sfu_rtc::dtls::{DtlsCertificate, DtlsRole, Fingerprint};
 use sfu_rtc::ice::{ICE_ENTROPY, IceCredentials, ice_char};
 use sfu_rtc::ids::{Mid, Ssrc};
@@ -61,7 +60,7 @@ impl Negotiator {
     pub(crate) fn new(config: &Config, certificate: &DtlsCertificate) -> Self {
         let mut policy = MediaPolicy {
             max_sections: config.limits.sections_per_participant,
-            slot_feedback: EstimatorConfig::default().wants_feedback(),
+            slot_feedback: config.bandwidth.estimator().wants_feedback(),
             ..MediaPolicy::default()
         };
         if !config.media.codecs.is_empty() {
