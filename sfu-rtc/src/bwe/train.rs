@@ -23,8 +23,7 @@ pub(super) struct Train {
     first_size: u64,
     first_burst: u64,
     last_burst: u64,
-    sent: u64,
-    received: u64,
+    bytes: u64,
     packets: u32,
 }
 
@@ -37,7 +36,9 @@ pub(super) struct TrainRates {
 }
 
 impl Train {
+    /// Of lost packets nothing is taken: loss is no sign of the rate at which the others were served.
     pub(super) fn add(&mut self, packet: &PacketResult) {
+        let Some(received) = packet.received else { return };
         let size = packet.size.as_bytes();
         let first = *self.first_sent.get_or_insert(packet.sent);
         if packet.sent.saturating_since(self.last_sent) > BURST_GAP {
@@ -45,10 +46,8 @@ impl Train {
         }
         self.last_sent = self.last_sent.max(packet.sent);
         self.last_burst = self.last_burst.saturating_add(size);
-        self.sent = self.sent.saturating_add(size);
-        let Some(received) = packet.received else { return };
+        self.bytes = self.bytes.saturating_add(size);
         self.packets += 1;
-        self.received = self.received.saturating_add(size);
         if self.first_received.is_none() {
             (self.first_received, self.first_size) = (Some(received), size);
         }
@@ -71,7 +70,7 @@ impl Train {
 
     /// How much of it arrived.
     pub(super) fn received(&self) -> DataSize {
-        DataSize::from_bytes(self.received)
+        DataSize::from_bytes(self.bytes)
     }
 
     /// The rates; `None` where too little arrived, or all at the same time.
@@ -79,12 +78,12 @@ impl Train {
         let took = self.last_sent.saturating_since(self.first_sent?);
         let in_bursts = took > BURST_GAP && self.first_burst > 0;
         let (bytes, spread) = if in_bursts {
-            (self.received - self.first_burst, self.last_received.saturating_since(self.first_burst_received))
+            (self.bytes - self.first_burst, self.last_received.saturating_since(self.first_burst_received))
         } else {
-            (self.received - self.first_size, self.last_received.saturating_since(self.first_received?))
+            (self.bytes - self.first_size, self.last_received.saturating_since(self.first_received?))
         };
         let received = DataSize::from_bytes(bytes).per(spread);
-        let sent = in_bursts.then(|| DataSize::from_bytes(self.sent - self.last_burst).per(took));
+        let sent = in_bursts.then(|| DataSize::from_bytes(self.bytes - self.last_burst).per(took));
         (received > Bitrate::ZERO).then_some(TrainRates { sent, received })
     }
 }

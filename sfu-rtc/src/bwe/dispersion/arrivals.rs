@@ -20,7 +20,7 @@ const MIN_TRAINS: usize = 3;
 /// A train is spread where it arrives at less than this share of the rate at which it left.
 const SPREAD: f64 = 0.9;
 /// So many times the noise of arrivals may be chance, in one train.
-const NOISE: f64 = 1.5;
+const NOISE: f64 = 2.0;
 
 /// The rate of arrivals is measured over so much time, and so many packets.
 const WINDOW: Duration = Duration::from_millis(150);

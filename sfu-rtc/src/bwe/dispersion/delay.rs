@@ -14,9 +14,9 @@ const ENOUGH: u32 = 3;
 const REPORTS: usize = 4;
 /// Delays that move by so much between two packets: a clock leapt. In microseconds.
 const MAX_LEAP: i64 = 5_000_000;
-/// How much of the noise between reports is no queue, and most that it may be.
-const NOISE: f64 = 2.0;
-const MAX_NOISE: f64 = 30.0;
+/// So many times the noise between reports is no queue; and most that the noise may be, in milliseconds.
+const NOISE: f64 = 3.0;
+const MAX_NOISE: f64 = 20.0;
 
 /// Queueing delay in milliseconds.
 #[derive(Clone, Default, Debug)]
@@ -27,7 +27,8 @@ pub(super) struct QueueDelay {
     /// The least delay of the newest reports, and how many packets each is of.
     reports: ArrayVec<(i64, u32), REPORTS>,
     /// The least delay of the last report.
-    lowest: i64,
+    lowest: Option<i64>,
+    change: f64,
     noise: f64,
 }
 
@@ -51,12 +52,13 @@ impl QueueDelay {
         let lowest = self.lowest_lately(least?, count);
         let base = self.base(now, lowest, hold);
         let queue = lowest.saturating_sub(base) as f64 / 1_000.0;
-        let change = lowest.saturating_sub(self.lowest).saturating_abs() as f64 / 1_000.0;
-        if self.lowest != 0 {
-            // A queue that builds up is no noise.
-            self.noise += (change.min(MAX_NOISE).min(10.0 + 2.0 * self.noise) - self.noise) / 32.0;
-        }
-        self.lowest = lowest;
+        let change = lowest.saturating_sub(self.lowest.unwrap_or(lowest)) as f64 / 1_000.0;
+        // Noise goes up and down; a queue that builds up or drains goes on in one direction.
+        let turned = change * self.change < 0.0;
+        let sample = if turned { change.abs().min(self.change.abs()).min(MAX_NOISE) } else { 0.0 };
+        self.noise += (sample - self.noise) / 16.0;
+        self.change = change;
+        self.lowest = Some(lowest);
         Some((queue - NOISE * self.noise).max(0.0))
     }
 

@@ -34,6 +34,12 @@ impl InherentLoss {
         self.shares.push(share);
     }
 
+    /// A share was shown to be lost at any rate.
+    pub(super) fn accept(&mut self, share: f64) {
+        self.shares = [share; SECONDS].into();
+        self.excess = false;
+    }
+
     /// The share that is lost at any rate.
     pub(super) fn share(&self) -> f64 {
         let least = self.shares.iter().copied().fold(f64::INFINITY, f64::min);

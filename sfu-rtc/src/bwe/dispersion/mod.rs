@@ -59,7 +59,7 @@ const MAX_DRAIN: f64 = 0.55;
 /// Where bursts show more, the rate doubles in so many seconds.
 const DOUBLING: f64 = 0.5;
 /// Without that, it rises so much per second, up to so much more than is sent.
-const SLOW_RISE: f64 = 0.10;
+const SLOW_RISE: f64 = 0.25;
 const UNPROVEN: f64 = 1.5;
 /// Near a rate at which a queue stood: so much per second, in bit/s and as a share. The first is the same for all who
 /// share a bottleneck, so that they become equal.
@@ -81,6 +81,8 @@ const STANDING_RESPONSES: f64 = 2.5;
 const YIELDED: f64 = 0.75;
 const STAYS: f64 = 0.35;
 const DRAINED: f64 = 0.85;
+/// What arrives has become less than this share with what we send, or we send the least.
+const FOLLOWS: f64 = 0.7;
 /// Competing: a loss costs so much ...
 const COMPETE_FALL: f64 = 0.7;
 /// ... and each response time brings a packet per response time, or more where that is long: CUBIC does not wait either.
@@ -88,6 +90,8 @@ const COMPETE_PACKET: f64 = 1_200.0 * 8.0;
 const COMPETE_RESPONSE: f64 = 0.45;
 /// When nobody else is there, bursts arrive at the same rate as everything.
 const ALONE: f64 = 0.92;
+/// Loss that is still more than this share of what it was at a rate of less than this share is the path's own.
+const LOSS_TRIAL: f64 = 0.75;
 /// No feedback for so long and some response times, while something was sent: the rate halves, and so on.
 const SILENCE: Duration = Duration::from_millis(400);
 
@@ -98,25 +102,39 @@ struct Standing {
     /// What arrived when it began, in bit/s.
     received: f64,
     rate: f64,
-    /// While we send little of what we did: since when that is looked at, the queue then, and its least and most since.
-    window: Option<(Instant, f64, f64, f64)>,
+    ceiling: Option<(f64, Instant)>,
+    /// While we send little of what we did.
+    window: Option<Window>,
+}
+
+/// A standing queue for a while: since when, the queue and what arrived then, and its least and most since.
+#[derive(Clone, Copy, Debug)]
+struct Window {
+    since: Instant,
+    queue: f64,
+    received: f64,
+    least: f64,
+    most: f64,
 }
 
 impl Standing {
-    /// Whether somebody else keeps the queue full: it stays, though we send so much less that it would drain.
-    fn is_theirs(&mut self, now: Instant, queue: f64, sent: f64, response: f64) -> bool {
+    /// Whether somebody else keeps the queue full: it stays, though we send so much less that it would drain, and what
+    /// arrives follows us down. Of a path that became slow, what arrives is what it carries, and its queue drains.
+    fn is_theirs(&mut self, now: Instant, queue: f64, rates: Rates, response: f64, at_least: bool) -> bool {
+        let (sent, received) = (rates.sent.as_bps() as f64, rates.received.as_bps() as f64);
         if sent >= self.received * YIELDED {
             self.window = None;
             return false;
         }
-        let (since, first, least, most) = self.window.get_or_insert((now, queue, queue, queue));
-        (*least, *most) = (least.min(queue), most.max(queue));
-        if now.saturating_since(*since).as_secs_f64() < STANDING.max(STANDING_RESPONSES * response) {
+        let window = self.window.get_or_insert(Window { since: now, queue, received, least: queue, most: queue });
+        (window.least, window.most) = (window.least.min(queue), window.most.max(queue));
+        if now.saturating_since(window.since).as_secs_f64() < STANDING.max(STANDING_RESPONSES * response) {
             return false;
         }
-        let stays = *least > STAYS * *most && queue > DRAINED * *first;
+        let follows = at_least || received < window.received * FOLLOWS;
+        let stays = window.least > STAYS * window.most && queue > DRAINED * window.queue;
         self.window = None;
-        stays
+        stays && follows
     }
 }
 
@@ -136,6 +154,8 @@ pub struct Dispersion {
     updated: Instant,
     /// From a packet's sending to the feedback on it, in seconds.
     response: f64,
+    /// The same while no queue stands.
+    clear_response: f64,
     standing: Option<Standing>,
     /// The rate at which a queue stood, and when.
     ceiling: Option<(f64, Instant)>,
@@ -143,6 +163,8 @@ pub struct Dispersion {
     /// Since when the queue is somebody else's.
     competing: Option<Competition>,
     loss_fall: Instant,
+    /// The rate and the loss before the rate fell for loss.
+    loss_trial: Option<(f64, f64)>,
     limited: bool,
     silent_at: Option<Instant>,
     /// The rate before feedback failed to come.
@@ -173,11 +195,13 @@ impl Dispersion {
             rate: start.as_bps() as f64,
             updated: now,
             response: 0.2,
+            clear_response: 0.1,
             standing: None,
             ceiling: None,
             above_since: None,
             competing: None,
             loss_fall: now,
+            loss_trial: None,
             limited: false,
             silent_at: None,
             before_silence: None,
@@ -194,8 +218,15 @@ impl Dispersion {
     /// A queue stands for `queue` milliseconds.
     fn on_queue(&mut self, now: Instant, queue: f64, rates: Rates) {
         let received = rates.received.as_bps() as f64;
-        let standing = self.standing.get_or_insert(Standing { since: now, received, rate: self.rate, window: None });
-        let is_theirs = standing.is_theirs(now, queue, rates.sent.as_bps() as f64, self.response);
+        let at_least = self.rate <= self.config.min.as_bps() as f64 * 1.5;
+        let standing = self.standing.get_or_insert(Standing {
+            since: now,
+            received,
+            rate: self.rate,
+            ceiling: self.ceiling,
+            window: None,
+        });
+        let is_theirs = standing.is_theirs(now, queue, rates, self.response, at_least);
         let standing = *standing;
         if is_theirs {
             self.competing = Some(Competition { fell: now, alone_since: None });
@@ -222,6 +253,15 @@ impl Dispersion {
         }
     }
 
+    /// A queue that is gone before our answer can have worked was none of ours: the answer is taken back.
+    fn take_back(&mut self, now: Instant) {
+        let Some(standing) = self.standing.take() else { return };
+        if now.saturating_since(standing.since).as_secs_f64() < self.clear_response {
+            self.ceiling = standing.ceiling;
+            self.set_rate(self.rate.max(standing.rate));
+        }
+    }
+
     /// No queue stands.
     fn on_clear(&mut self, now: Instant, passed: f64, rates: Rates) {
         if let Some(before) = self.before_silence.take() {
@@ -235,6 +275,8 @@ impl Dispersion {
             Some(Capacity::AtLeast(rate)) => (rate.as_bps() as f64 * self.config.utilisation, true),
             None => (sent * UNPROVEN, false),
         };
+        // Too little is sent at once to show anything: then probes must.
+        self.limited |= !proven;
         self.check_ceiling(now, goal);
         if goal <= self.rate {
             return;
@@ -304,10 +346,23 @@ impl Dispersion {
         let (sent, received) = (rates.sent.as_bps() as f64, rates.received.as_bps() as f64);
         let carried = received / (1.0 - self.inherent.share()).max(0.5);
         let apart = now.saturating_since(self.loss_fall).as_secs_f64() >= self.response + 0.2;
-        if self.inherent.is_exceeded() && carried < sent * 0.95 && apart && carried < self.rate {
-            self.loss_fall = now;
+        if !self.inherent.is_exceeded() || carried >= sent * 0.95 || !apart || carried >= self.rate {
+            return;
+        }
+        self.loss_fall = now;
+        let share = self.arrivals.loss(now).0;
+        let (rate, lost) = *self.loss_trial.get_or_insert((self.rate, share));
+        if self.rate > rate * LOSS_TRIAL {
             self.ceiling = Some((carried, now));
             self.set_rate(carried);
+            return;
+        }
+        self.loss_trial = None;
+        if share > lost * LOSS_TRIAL {
+            // We send less, and as much of it is lost.
+            self.inherent.accept(share);
+            self.ceiling = None;
+            self.set_rate(rate);
         }
     }
 
@@ -344,7 +399,8 @@ impl BandwidthEstimator for Dispersion {
             if self.competing.is_some() {
                 self.end_competition(now);
             }
-            self.standing = None;
+            self.take_back(now);
+            self.clear_response += (self.response.min(2.0 * self.clear_response) - self.clear_response) / 8.0;
             self.inherent.update(now, self.arrivals.loss(now));
             self.on_clear(now, passed, rates);
             self.on_loss_without_queue(now, rates);
