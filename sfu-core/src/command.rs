@@ -152,13 +152,77 @@ pub struct TransportParams {
     pub rtcp: RtcpSource,
 }
 
-/// What a subscriber wants to get in a slot.
+/// What a subscriber wants to get in a slot, and how much it matters to it.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct LayerPreference {
     /// Best quality.
     pub quality: Quality,
     /// Nothing is sent.
     pub paused: bool,
+    /// How large it is shown; `None` where the subscriber does not say.
+    pub tile: Option<Tile>,
+    /// What it is to the subscriber.
+    pub role: Role,
+    /// Higher goes first, whatever its role: the subscriber's own word.
+    pub priority: u8,
+}
+
+impl LayerPreference {
+    /// Whether anything is to be sent.
+    pub(crate) fn is_visible(&self) -> bool {
+        !self.paused && self.tile.is_none_or(|tile| tile.area() > 0)
+    }
+}
+
+/// How large a subscriber shows a video, in device pixels; without an area it does not show it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Tile {
+    /// Width.
+    pub width: u16,
+    /// Height.
+    pub height: u16,
+}
+
+/// A layer whose sides are shorter by this factor fills a tile well enough: 360 lines do for 400, 720 cost three times
+/// as much.
+const CLOSE_ENOUGH: (u64, u64) = (9, 8);
+/// Pixels that the lowest layer is taken to have where that is not known; each further one has four times as many.
+const LOWEST_LAYER: u64 = 320 * 180;
+
+impl Tile {
+    /// Pixels.
+    pub(crate) fn area(self) -> u32 {
+        u32::from(self.width) * u32::from(self.height)
+    }
+
+    /// How many of these layers, the lowest first, are of use: up to the first that fills it. Pixels are compared, since
+    /// pictures may be cropped, or stand on their side.
+    pub(crate) fn useful(self, sizes: impl Iterator<Item = Option<(u16, u16)>>) -> usize {
+        let ((much, little), mut useful) = (CLOSE_ENOUGH, 0);
+        for (place, size) in sizes.enumerate() {
+            useful = place + 1;
+            let guess = LOWEST_LAYER << (2 * place).min(16);
+            let pixels = size.map_or(guess, |(width, height)| u64::from(width) * u64::from(height));
+            if pixels * much * much >= u64::from(self.area()) * little * little {
+                break;
+            }
+        }
+        useful
+    }
+}
+
+/// What a video is to a subscriber, the least important first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+pub enum Role {
+    /// One of many.
+    #[default]
+    Other,
+    /// Its publisher speaks. The worker sees that for itself.
+    Speaker,
+    /// The subscriber has chosen it.
+    Pinned,
+    /// It shows a screen.
+    Screen,
 }
 
 /// Best quality wanted: of n layers, the lowest, the middle, or the highest.
@@ -171,4 +235,20 @@ pub enum Quality {
     /// Up to the highest layer.
     #[default]
     High,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tile_needs_no_layer_above_the_first_that_fills_it() {
+        const LAYERS: [(u16, u16); 3] = [(320, 180), (640, 360), (1280, 720)];
+        let useful = |width, height| Tile { width, height }.useful(LAYERS.into_iter().map(Some));
+        let tiles = [(160, 90), (320, 180), (355, 200), (400, 225), (711, 400), (800, 450), (3840, 2160)];
+        assert_eq!(tiles.map(|(width, height)| useful(width, height)), [1, 1, 1, 2, 2, 3, 3]);
+        assert_eq!(useful(225, 400), 2, "upright");
+        assert_eq!(Tile { width: 640, height: 360 }.useful([None; 3].into_iter()), 2, "sizes that are usual");
+        assert_eq!(Tile { width: 640, height: 360 }.useful(std::iter::empty()), 0);
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::ids::{PublicationId, RoomId, TransportId};
 use crate::overload::Stage;
+use crate::qos::Allocation;
 use sfu_rtc::drop_reason::DropCounts;
 use sfu_rtc::ids::{Mid, Rid};
 use sfu_rtc::media::Codec;
@@ -67,17 +68,16 @@ pub enum Event {
         /// What it carries.
         publication: PublicationId,
     },
-    /// A slot can carry nothing of its publication, which is sent in a format that the subscriber does not have; or it
-    /// can again, which is assumed unless this was reported.
-    SlotPlayable {
+    /// Nothing is sent in a slot, or something is again, which is assumed unless this was reported.
+    SlotPaused {
         /// Subscriber.
         transport: TransportId,
         /// Its slot.
         mid: Mid,
         /// What it would carry.
         publication: PublicationId,
-        /// Whether it can be carried.
-        playable: bool,
+        /// Why nothing is sent; `None` where something is.
+        reason: Option<PauseReason>,
     },
     /// The worker is past its limit and leaves something out, or more than before, or nothing any longer.
     Shedding {
@@ -102,6 +102,20 @@ pub enum CloseReason {
     DtlsFailed,
     /// The peer closed DTLS.
     PeerClosed,
+}
+
+/// Why nothing of a publication is sent in a slot. What is muted is not paused, and what is shed is reported by
+/// [`Event::Shedding`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PauseReason {
+    /// The subscriber does not have the format that it is sent in.
+    Codec,
+    /// The subscriber does not show it, or has paused it.
+    NotVisible,
+    /// The subscriber's path has no room for it beside what is more important.
+    Bandwidth,
+    /// Its publisher sends no layer of it.
+    NoLayer,
 }
 
 /// A worker's figures: counters since its start, gauges as they are.
@@ -167,6 +181,8 @@ pub struct TransportStats {
     pub downlink_loss: f32,
     /// Estimated bandwidth from us to the peer.
     pub downlink_estimate: Option<Bitrate>,
+    /// How that is shared out.
+    pub allocation: Allocation,
     /// Counters.
     pub traffic: TrafficStats,
     /// What it publishes.
@@ -205,6 +221,8 @@ pub struct SlotStats {
     pub publication: Option<PublicationId>,
     /// Layer that it carries now.
     pub rid: Option<Rid>,
+    /// Why nothing of it is sent.
+    pub paused: Option<PauseReason>,
     /// Packets sent.
     pub packets: u64,
     /// Bitrate over the last second.

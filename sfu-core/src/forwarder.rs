@@ -9,10 +9,12 @@ mod sent_history;
 
 use crate::command::LayerPreference;
 use crate::config::WorkerConfig;
+use crate::event::PauseReason;
 use crate::keyframes::{KeyframeConfig, ReceiverBudget};
 use crate::layer_order::{LayerIndex, MAX_LAYERS};
 use crate::overload::Shed;
 use crate::payload_map::PayloadMap;
+use crate::qos::LayerId;
 use crate::rate::RateMeter;
 use crate::receive_stream::ReceiveStream;
 use crate::slab::Key;
@@ -69,13 +71,28 @@ pub(crate) struct Forwarder {
     resent_bytes: RateMeter,
     /// What the subscriber wants.
     pub(crate) preference: LayerPreference,
-    /// How many layers the bandwidth allows; `None` without a limit.
-    pub(crate) granted: Option<usize>,
+    /// What the bandwidth allows.
+    pub(crate) granted: Grant,
+    /// Its publisher sends nothing of the publication.
+    pub(crate) silent: bool,
+    /// Why nothing is sent, as it was reported last.
+    reported: Option<PauseReason>,
     /// The newest keyframe: its timestamp, and when its newest packet went out.
     keyframe: Option<(u32, Instant)>,
     keyframe_budget: ReceiverBudget,
     /// What is left out, since the worker has no time for it.
     pub(crate) shed: Shed,
+}
+
+/// What the bandwidth allows of a publication.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Grant {
+    /// All.
+    All,
+    /// Up to this layer.
+    UpTo(LayerId),
+    /// Nothing.
+    Nothing,
 }
 
 /// A packet on its way out.
@@ -116,7 +133,9 @@ impl Forwarder {
             bytes: RateMeter::default(),
             resent_bytes: RateMeter::default(),
             preference: LayerPreference::default(),
-            granted: None,
+            granted: Grant::All,
+            silent: false,
+            reported: None,
             keyframe: None,
             keyframe_budget: ReceiverBudget::default(),
             shed: Shed::Nothing,
@@ -130,7 +149,7 @@ impl Forwarder {
         self.playable = true;
         self.carried = None;
         self.sent_until = [SeqNo(0); MAX_LAYERS];
-        self.granted = None;
+        (self.silent, self.reported) = (false, None);
         self.shed = Shed::Nothing;
         self.history.clear();
         self.rewriter.stop();
@@ -200,6 +219,25 @@ impl Forwarder {
     pub(crate) fn will_await_keyframe(&self) -> Option<LayerIndex> {
         let asks = !self.paused && self.playable && self.kind == MediaKind::Video;
         if asks { self.selector.awaits_keyframe() } else { None }
+    }
+
+    /// Why nothing is sent, where that is another reason than was reported last.
+    pub(crate) fn news_of_pause(&mut self) -> Option<Option<PauseReason>> {
+        let reason = self.pause_reason();
+        (std::mem::replace(&mut self.reported, reason) != reason).then_some(reason)
+    }
+
+    /// Why nothing is sent. What is muted or shed does not count.
+    pub(crate) fn pause_reason(&self) -> Option<PauseReason> {
+        if !self.playable {
+            Some(PauseReason::Codec)
+        } else if !self.preference.is_visible() {
+            Some(PauseReason::NotVisible)
+        } else if self.granted == Grant::Nothing {
+            Some(PauseReason::Bandwidth)
+        } else {
+            self.silent.then_some(PauseReason::NoLayer)
+        }
     }
 
     /// Stream that is sent now.

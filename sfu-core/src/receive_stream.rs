@@ -1,5 +1,6 @@
 //! One received stream: a publication without simulcast has one, with simulcast one per layer.
 
+mod layer_rates;
 mod packet_history;
 mod parameter_sets;
 mod stream_tracker;
@@ -11,6 +12,7 @@ use crate::keyframes::KeyframeRequester;
 use crate::publisher_clock::{NewestTimestamp, StreamClock};
 use crate::relay::RelayedPacket;
 use arrayvec::ArrayVec;
+use layer_rates::LayerRates;
 use packet_history::PacketHistory;
 use parameter_sets::{MAX_SETS, Numbering, ParameterSets};
 use sfu_rtc::codec::{self, FrameFacts};
@@ -42,14 +44,16 @@ const WAS_AWAY: Duration = Duration::from_secs(2);
 /// information and parameter sets.
 const MAX_BEFORE_SLICES: u64 = 8;
 
-/// How long a bitrate that the origin reports holds: it is reported twice a second while packets arrive there.
-const ORIGIN_BITRATE_LIFETIME: Duration = Duration::from_secs(2);
+/// How long what the origin reports holds: it is reported twice a second while packets arrive there.
+const ORIGIN_LIFETIME: Duration = Duration::from_secs(2);
 
 /// A stream as it comes from its publisher.
 #[derive(Debug)]
 pub(crate) struct ReceiveStream {
     pub(crate) rid: Option<Rid>,
     pub(crate) tracker: StreamTracker,
+    /// What the layers inside it usually take.
+    pub(crate) rates: LayerRates,
     pub(crate) keyframes: KeyframeRequester,
     /// Where its timestamps stand on its publisher's clock.
     pub(crate) clock: Option<StreamClock>,
@@ -66,8 +70,16 @@ pub(crate) struct ReceiveStream {
     former: ArrayVec<Ssrc, MAX_FORMER>,
     repairs: bool,
     parameter_sets: ParameterSets,
-    /// Its bitrate and when it was reported, where another worker receives it.
-    origin_bitrate: Option<(Bitrate, Instant)>,
+    /// What was reported last, where another worker receives it.
+    origin: Option<AtOrigin>,
+}
+
+/// A stream as the worker sees it that receives it.
+#[derive(Debug)]
+struct AtOrigin {
+    rate: Bitrate,
+    resolution: Option<(u16, u16)>,
+    at: Instant,
 }
 
 /// Of the source that sends the stream now; a publisher may replace it.
@@ -114,6 +126,7 @@ impl ReceiveStream {
         Self {
             rid,
             tracker: StreamTracker::default(),
+            rates: LayerRates::default(),
             keyframes: KeyframeRequester::default(),
             clock: None,
             report: None,
@@ -124,7 +137,7 @@ impl ReceiveStream {
             former: ArrayVec::new(),
             repairs,
             parameter_sets: ParameterSets::default(),
-            origin_bitrate: None,
+            origin: None,
         }
     }
 
@@ -245,17 +258,34 @@ impl ReceiveStream {
         self.source.take().is_some()
     }
 
-    /// Sets the bitrate that the origin reports.
-    pub(crate) fn set_origin_bitrate(&mut self, now: Instant, rate: Bitrate) {
-        self.origin_bitrate = Some((rate, now));
+    /// Takes in what the origin reports.
+    pub(crate) fn set_origin(&mut self, at: Instant, rate: Bitrate, resolution: Option<(u16, u16)>) {
+        self.origin = Some(AtOrigin { rate, resolution, at });
     }
 
-    /// Bitrate over the last second.
-    pub(crate) fn bitrate(&self, now: Instant) -> Bitrate {
-        match self.origin_bitrate {
-            None => self.tracker.bitrate(now),
-            Some((rate, at)) if now - at <= ORIGIN_BITRATE_LIFETIME => rate,
-            Some(_) => Bitrate::ZERO,
+    /// What it usually takes to send it up to these layers inside. Where another worker receives it, the whole is known
+    /// from there, and the parts are shares of what came from there.
+    pub(crate) fn usual_rate(&self, now: Instant, spatial: u8, temporal: u8) -> Bitrate {
+        let part = self.rates.up_to(spatial, temporal);
+        let Some(origin) = &self.origin else { return part };
+        let whole = self.rates.up_to(u8::MAX, u8::MAX);
+        match now - origin.at > ORIGIN_LIFETIME {
+            true => Bitrate::ZERO,
+            false if part == whole => origin.rate,
+            false => origin.rate * (part.as_bps() as f64 / whole.as_bps() as f64),
+        }
+    }
+
+    /// Width and height, as the last keyframe said.
+    pub(crate) fn resolution(&self) -> Option<(u16, u16)> {
+        self.origin.as_ref().and_then(|origin| origin.resolution).or(self.tracker.resolution())
+    }
+
+    /// Whether nothing of it comes.
+    pub(crate) fn is_silent(&self, now: Instant) -> bool {
+        match &self.origin {
+            Some(origin) => now - origin.at > ORIGIN_LIFETIME,
+            None => self.tracker.is_silent(now),
         }
     }
 
@@ -430,6 +460,7 @@ impl ReceiveStream {
         if let Some(source) = &mut self.source {
             source.record(packet, clock_rate);
         }
+        self.rates.on_packet(packet);
         self.history.insert(packet);
         self.spatial_layers = self.spatial_layers.max(packet.frame.spatial.saturating_add(1));
     }

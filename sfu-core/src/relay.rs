@@ -40,8 +40,9 @@ pub(crate) enum RelayBody {
     Level(u8),
     /// To the destination: a packet that had a number, but nothing to forward.
     Padding { layer: LayerIndex, seq: SeqNo },
-    /// To the destination: which layers are alive (bit per layer), which are better than which, and the bitrate of one.
-    Layer { layer: LayerIndex, alive: u8, ranks: LayerRanks, rate: Bitrate },
+    /// To the destination: which layers are alive (bit per layer), which are better than which, and of one the
+    /// bitrate, and width and height.
+    Layer { layer: LayerIndex, alive: u8, ranks: LayerRanks, rate: Bitrate, resolution: Option<(u16, u16)> },
     /// To the destination: what a layer's newest sender report says.
     Report { layer: LayerIndex, epoch: u32, clock_rate: u32, rtp: u32, ntp: NtpTime },
     /// To the destination: our time less the publisher's, in nanoseconds, as learned at that time.

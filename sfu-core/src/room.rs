@@ -3,13 +3,15 @@
 use crate::forwarder::Forwarder;
 use crate::ids::{PublicationId, RoomId, TransportId};
 use crate::publication::Publication;
+use crate::qos::{Allocation, AllocationHistory};
 use crate::schedule::Dirty;
 use crate::slab::{Key, Slab};
 use crate::speaker::{SpeakerConfig, SpeakerDetector};
 use sfu_rtc::ids::{Mid, Ssrc};
 use sfu_rtc::net::NetworkPath;
-use sfu_rtc::time::Instant;
+use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::transport::Transport;
+use sfu_rtc::units::Bitrate;
 
 /// A room.
 #[derive(Debug)]
@@ -68,6 +70,48 @@ pub(crate) struct Peer {
     /// Names under which its checks arrive.
     pub(crate) ufrags: Vec<String>,
     pub(crate) received: FeedbackCounters,
+    /// How its bandwidth is shared out.
+    pub(crate) share: Share,
+}
+
+/// Least time between two allocations for one subscriber, where what it gets has to change ...
+const SHARE_INTERVAL: Duration = Duration::from_millis(10);
+/// ... and where the estimate has changed, but still covers it.
+const REVIEW_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How one subscriber's bandwidth was shared out last.
+#[derive(Default, Debug)]
+pub(crate) struct Share {
+    pub(crate) history: AllocationHistory,
+    pub(crate) allocation: Allocation,
+    /// By which estimate, and when.
+    estimate: Option<Bitrate>,
+    at: Instant,
+    /// Slots, or what could be sent in them, have changed since.
+    changed: bool,
+}
+
+impl Share {
+    /// It has to be shared out anew.
+    pub(crate) fn changed(&mut self) {
+        self.changed = true;
+    }
+
+    /// When that is to be done, with this estimate; [`Instant::NEVER`] where nothing has changed.
+    pub(crate) fn due(&self, estimate: Option<Bitrate>) -> Instant {
+        let exceeded = estimate.is_some_and(|estimate| estimate < self.allocation.granted);
+        match estimate == self.estimate {
+            _ if self.changed => self.at + SHARE_INTERVAL,
+            true => Instant::NEVER,
+            false if exceeded || estimate.is_none() || self.estimate.is_none() => self.at + SHARE_INTERVAL,
+            false => self.at + REVIEW_INTERVAL,
+        }
+    }
+
+    /// It was done.
+    pub(crate) fn done(&mut self, now: Instant, estimate: Option<Bitrate>, allocation: Allocation) {
+        (self.at, self.estimate, self.allocation, self.changed) = (now, estimate, allocation, false);
+    }
 }
 
 /// What a peer asked for.

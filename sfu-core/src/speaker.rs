@@ -112,6 +112,11 @@ impl SpeakerDetector {
         self.reported.contains(&id)
     }
 
+    /// Those who spoke at the last evaluation, the loudest first.
+    pub(crate) fn speaking(&self) -> &[PublicationId] {
+        &self.reported
+    }
+
     /// Evaluates loudness. Who speaks, loudest first, if that has changed.
     pub(crate) fn update(&mut self, now: Instant) -> Option<Vec<(PublicationId, f32)>> {
         if now < self.due {

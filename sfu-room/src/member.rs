@@ -2,7 +2,8 @@
 
 use crate::Order;
 use crate::slots::{self, Candidates, SlotView, Subscription};
-use sfu_core::command::{Command, LayerPreference};
+use sfu_core::command::{Command, LayerPreference, Role};
+use sfu_core::event::PauseReason;
 use sfu_core::ids::{PublicationId, TransportId};
 use sfu_rtc::ids::{Mid, Rid};
 use sfu_rtc::media::{Codec, Direction, MediaKind, MediaSection};
@@ -65,18 +66,28 @@ pub struct Slot {
     pub ordinal: usize,
     /// What the subscriber wants in it.
     pub subscription: Subscription,
-    /// In which quality.
-    pub preference: LayerPreference,
+    /// How it is shown, and in which quality.
+    pub wish: LayerPreference,
     /// What it carries.
     pub current: Option<PublicationId>,
-    /// Nothing of it can be sent, since the subscriber does not have its codec.
-    pub unplayable: bool,
+    /// Why nothing of it is sent, as its worker says.
+    pub pause: Option<PauseReason>,
 }
 
 impl Slot {
     fn view(&self) -> SlotView<'_> {
         let Self { kind, ordinal, ref subscription, current, .. } = *self;
         SlotView { kind, ordinal, subscription, current }
+    }
+
+    /// What the subscriber wants of what the slot carries, and what that is to it.
+    pub(crate) fn preference(&self, candidates: &Candidates) -> LayerPreference {
+        let role = match &self.subscription {
+            _ if self.current.is_some_and(|current| candidates.is_screen(current)) => Role::Screen,
+            Subscription::Publication(_) => Role::Pinned,
+            Subscription::Auto | Subscription::Nothing | Subscription::Identity(_) => Role::Other,
+        };
+        LayerPreference { role, ..self.wish }
     }
 }
 
@@ -141,8 +152,8 @@ impl Member {
                 continue;
             }
             changed = true;
-            (slot.current, slot.unplayable) = (source, false);
-            let (mid, preference) = (slot.mid, slot.preference);
+            (slot.current, slot.pause) = (source, None);
+            let (mid, preference) = (slot.mid, slot.preference(&self.candidates));
             orders.push((self.worker, Command::AssignSlot { transport, mid, source, preference }));
         }
         changed
@@ -161,9 +172,9 @@ impl Member {
                     kind: section.kind,
                     ordinal,
                     subscription: new.clone(),
-                    preference: LayerPreference::default(),
+                    wish: LayerPreference::default(),
                     current: None,
-                    unplayable: false,
+                    pause: None,
                 },
             };
             slots.push(slot);

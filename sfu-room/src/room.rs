@@ -5,6 +5,7 @@ use crate::speakers::Speakers;
 use crate::spread::Spread;
 use crate::{Member, ParticipantId, Publication, Source};
 use sfu_core::command::{Command, LayerPreference};
+use sfu_core::event::PauseReason;
 use sfu_core::ids::{PublicationId, RoomId, TransportId, WorkerId};
 use sfu_rtc::ids::Mid;
 use sfu_rtc::media::{Codec, MediaSection};
@@ -178,7 +179,7 @@ impl Room {
         let Self { members, spread, orders, .. } = self;
         let Some(member) = members.get_mut(&id) else { return Vec::new() };
         member.transport = None;
-        member.slots.iter_mut().for_each(|slot| (slot.current, slot.unplayable) = (None, false));
+        member.slots.iter_mut().for_each(|slot| (slot.current, slot.pause) = (None, None));
         let ended = std::mem::take(&mut member.publications).into_iter().map(|publication| publication.id);
         ended
             .inspect(|publication| {
@@ -236,12 +237,18 @@ impl Room {
         Some(id)
     }
 
-    /// A worker tells whether a subscriber has the codec of what its slot carries. False where the slot carries
+    /// A worker tells why nothing is sent of what a slot carries, or that something is. False where the slot carries
     /// something else.
-    pub fn set_playable(&mut self, id: ParticipantId, mid: &Mid, publication: PublicationId, playable: bool) -> bool {
+    pub fn set_pause(
+        &mut self,
+        id: ParticipantId,
+        mid: &Mid,
+        publication: PublicationId,
+        reason: Option<PauseReason>,
+    ) -> bool {
         let slots = self.members.get_mut(&id).into_iter().flat_map(|member| &mut member.slots);
         let slot = slots.into_iter().find(|slot| slot.mid == *mid && slot.current == Some(publication));
-        slot.map(|slot| slot.unplayable = !playable).is_some()
+        slot.map(|slot| slot.pause = reason).is_some()
     }
 
     /// A participant wants something in one of its slots. Whether what its slots carry has changed.
@@ -250,13 +257,15 @@ impl Room {
         id: ParticipantId,
         mid: &Mid,
         subscription: Subscription,
-        preference: LayerPreference,
+        wish: LayerPreference,
     ) -> bool {
         let Self { members, orders, .. } = self;
         let Some(member) = members.get_mut(&id) else { return false };
         let Some(slot) = member.slots.iter_mut().find(|slot| slot.mid == *mid) else { return false };
-        slot.subscription = subscription;
-        if std::mem::replace(&mut slot.preference, preference) != preference
+        let before = slot.preference(&member.candidates);
+        (slot.subscription, slot.wish) = (subscription, wish);
+        let preference = slot.preference(&member.candidates);
+        if preference != before
             && let Some(transport) = member.transport
         {
             orders.push((member.worker, Command::SetPreference { transport, mid: *mid, preference }));

@@ -88,6 +88,11 @@ impl Candidates {
         self.of(kind).get(place)
     }
 
+    /// Whether this shows a screen, or is its sound.
+    pub fn is_screen(&self, publication: PublicationId) -> bool {
+        self.find(publication).is_some_and(|candidate| !candidate.rank.not_screen)
+    }
+
     /// Whose publication this is.
     pub fn publisher(&self, publication: PublicationId) -> Option<ParticipantId> {
         Some(self.find(publication)?.publisher)

@@ -2,7 +2,7 @@
 
 use crate::call::{Call, ROOM, ROOMS};
 use crate::client::{credentials, worker_of};
-use sfu_core::command::{Command, LayerPreference, Quality};
+use sfu_core::command::{Command, LayerPreference, Quality, Role, Tile};
 use sfu_core::ids::{PublicationId, RoomId, TransportId, WorkerId};
 use sfu_rtc::ids::{Mid, PayloadType, Rid, Ssrc};
 use sfu_rtc::media::{Codec, Direction, MediaKind, MediaSection, PayloadFormat, SsrcPair};
@@ -93,6 +93,9 @@ impl Call {
         let preference = LayerPreference {
             quality: [Quality::Low, Quality::Medium, Quality::High][usize::from(byte(3)) % 3],
             paused: byte(3) & 0x80 != 0,
+            tile: (byte(4) & 0x80 != 0).then(|| Tile { width: u16::from(byte(5)) << 4, height: u16::from(byte(6)) << 4 }),
+            role: [Role::Other, Role::Pinned, Role::Screen][usize::from(byte(3) >> 3) % 3],
+            priority: byte(4) >> 1 & 1,
         };
         let worker = worker_of(transport) ^ usize::from(byte(4) & 1);
         let command = match byte(0) % 16 {

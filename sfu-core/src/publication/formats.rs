@@ -67,6 +67,18 @@ impl Publication {
         }
     }
 
+    /// Reports why nothing is sent to a subscriber, where that has changed.
+    pub(super) fn report_pause(&mut self, index: usize, ctx: &mut Context<'_>) {
+        let Some(forwarder) = self.forwarders.get_mut(index) else { return };
+        let Some(reason) = forwarder.news_of_pause() else { return };
+        let peer = ctx.peers.get(forwarder.subscriber);
+        let slot = peer.and_then(|peer| peer.slots.get(usize::from(forwarder.section))?.as_ref());
+        if let (Some(peer), Some(slot)) = (peer, slot) {
+            let (transport, mid, publication) = (peer.id, slot.mid, self.id);
+            ctx.events.push(Event::SlotPaused { transport, mid, publication, reason });
+        }
+    }
+
     /// Updates, and reports, whether a subscriber understands what is sent. Before the first packet, whether it
     /// understands anything that may be.
     pub(super) fn update_playable(&mut self, index: usize, ctx: &mut Context<'_>) {
@@ -80,12 +92,7 @@ impl Publication {
         if std::mem::replace(&mut forwarder.playable, playable) == playable {
             return;
         }
-        let peer = ctx.peers.get(forwarder.subscriber);
-        let slot = peer.and_then(|peer| peer.slots.get(usize::from(forwarder.section))?.as_ref());
-        if let (Some(peer), Some(slot)) = (peer, slot) {
-            let event = Event::SlotPlayable { transport: peer.id, mid: slot.mid, publication: self.id, playable };
-            ctx.events.push(event);
-        }
+        self.report_pause(index, ctx);
         self.need_keyframe_for(index, ctx);
     }
 

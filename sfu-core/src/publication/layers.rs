@@ -1,13 +1,16 @@
 //! Which layers are alive, and which each subscriber shall get.
 
 use super::Publication;
+use crate::command::Role;
 use crate::context::Context;
+use crate::forwarder::Grant;
 use crate::forwarder::layer_selector::{LayerTarget, highest_layer};
-use crate::layer_order::{MAX_LAYERS, Seen};
+use crate::layer_order::{LayerIndex, MAX_LAYERS, Seen};
 use crate::overload::{Level, Shed};
+use crate::qos::{Layer, LayerId, MAX_STEPS};
 use crate::receive_stream::ReceiveStream;
 use arrayvec::ArrayVec;
-use sfu_rtc::time::Duration;
+use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::units::Bitrate;
 
 /// How often liveness is looked at while packets arrive: a fraction of the shortest silence that means death.
@@ -57,31 +60,43 @@ impl Publication {
         for index in 0..self.forwarders.len() {
             self.retarget(index, ctx);
         }
+        self.share_anew(ctx);
     }
 
     /// Updates what one subscriber shall get: what it wants and the bandwidth allows, of the layers that are alive.
     pub(crate) fn retarget(&mut self, index: usize, ctx: &mut Context<'_>) {
-        let spatial_layers = self.streams[0].spatial_layers;
-        let candidates = self.wanted_layers(index);
+        let wanted = self.wanted_layers(index);
         let ranks = self.order.ranks();
+        let highest_spatial = self.wanted_spatial(index);
         let Some(forwarder) = self.forwarders.get_mut(index) else { return };
-        let lowest = forwarder.shed >= Shed::UpperLayers;
-        let allowed = forwarder.granted.unwrap_or(usize::MAX).min(if lowest { 1 } else { usize::MAX });
-        let paused = forwarder.preference.paused || allowed == 0 || forwarder.shed == Shed::Video;
+        let granted = forwarder.granted;
+        let paused = !forwarder.preference.is_visible() || granted == Grant::Nothing || forwarder.shed == Shed::Video;
         if forwarder.paused && !paused {
             forwarder.restart_all();
         }
         forwarder.paused = paused;
-        let top = candidates.len().min(allowed.max(1)).saturating_sub(1);
-        let spatial = if lowest { 0 } else { highest_layer(forwarder.preference.quality, spatial_layers) };
-        let target = if forwarder.is_simulcast() {
-            LayerTarget { layer: candidates.get(top).copied().unwrap_or(0), ranks, ..LayerTarget::ALL }
-        } else {
-            LayerTarget { spatial, ..LayerTarget::ALL }
-        };
-        forwarder.set_target(target);
+        let most = if forwarder.shed >= Shed::UpperLayers { LayerId::LOWEST } else { LayerId::ALL };
+        let limit = if let Grant::UpTo(limit) = granted { limit.min(most) } else { most };
+        let below = |layer: &&LayerIndex| ranks.of(**layer) <= limit.rank;
+        let layer = wanted.iter().rev().find(below).or(wanted.first()).copied().unwrap_or(0);
+        // Layers inside a stream are granted of the highest one only.
+        let inside = if ranks.of(layer) == limit.rank { limit } else { LayerId::ALL };
+        forwarder.set_target(match forwarder.is_simulcast() {
+            true => LayerTarget { layer, temporal: inside.temporal, ranks, ..LayerTarget::ALL },
+            false => LayerTarget {
+                spatial: limit.spatial.min(highest_spatial),
+                temporal: limit.temporal,
+                ..LayerTarget::ALL
+            },
+        });
         self.routes_changed(ctx);
         self.need_keyframe_for(index, ctx);
+        self.report_pause(index, ctx);
+    }
+
+    /// What its subscribers could be sent has changed.
+    pub(super) fn share_anew(&self, ctx: &mut Context<'_>) {
+        self.forwarders.iter().for_each(|forwarder| ctx.share_anew(forwarder.subscriber));
     }
 
     /// Sets what subscribers are not sent, as the worker has no time for it.
@@ -95,16 +110,20 @@ impl Publication {
         }
     }
 
-    /// Streams that a subscriber may get, lowest first: those alive up to the quality it wants, or failing that the
-    /// lowest one alive, or failing that all.
-    pub(crate) fn wanted_layers(&self, index: usize) -> ArrayVec<u8, MAX_LAYERS> {
+    /// Streams that a subscriber may get, lowest first: those alive up to the quality that it wants and its tile needs,
+    /// or failing that the lowest one alive, or failing that all.
+    pub(crate) fn wanted_layers(&self, index: usize) -> ArrayVec<LayerIndex, MAX_LAYERS> {
         let layers = self.streams.len() as u8; // at most 8, by construction
-        let quality = self.forwarders.get(index).map(|forwarder| forwarder.preference.quality).unwrap_or_default();
-        let highest = highest_layer(quality, layers);
-        let is_alive = |layer: &u8| self.is_alive(*layer);
+        let preference = self.forwarders.get(index).map(|forwarder| forwarder.preference).unwrap_or_default();
+        let highest = highest_layer(preference.quality, layers);
+        let is_alive = |layer: &LayerIndex| self.is_alive(*layer);
         let up_to_highest = self.order.ranks().lowest(highest + 1, layers);
-        let wanted: ArrayVec<u8, MAX_LAYERS> = up_to_highest.clone().filter(is_alive).collect();
+        let mut wanted: ArrayVec<LayerIndex, MAX_LAYERS> = up_to_highest.clone().filter(is_alive).collect();
         if !wanted.is_empty() {
+            if let Some(tile) = preference.tile {
+                let size = |layer: &LayerIndex| self.streams[usize::from(*layer)].resolution();
+                wanted.truncate(tile.useful(wanted.iter().map(size)));
+            }
             return wanted;
         }
         match self.order.ranks().lowest(layers, layers).find(is_alive) {
@@ -113,23 +132,73 @@ impl Publication {
         }
     }
 
-    /// Sets how many of the layers that a subscriber wants may be sent to it.
-    pub(crate) fn grant(&mut self, index: usize, layers: usize, ctx: &mut Context<'_>) {
+    /// The highest spatial layer inside the stream that a subscriber may get.
+    fn wanted_spatial(&self, index: usize) -> u8 {
+        let layers = self.streams[0].spatial_layers;
+        let preference = self.forwarders.get(index).map(|forwarder| forwarder.preference).unwrap_or_default();
+        let highest = highest_layer(preference.quality, layers);
+        let Some(tile) = preference.tile else { return highest };
+        // Each has half the width and height of the next in the scalability modes of WebRTC-SVC; that of the whole is known.
+        let size = |layer: u8| {
+            let halvings = layers - 1 - layer;
+            self.streams[0].resolution().map(|(width, height)| (width >> halvings, height >> halvings))
+        };
+        let useful = tile.useful((0..=highest).map(size));
+        highest.min((useful as u8).saturating_sub(1))
+    }
+
+    /// Sets what the bandwidth allows a subscriber, and whether anything comes at all.
+    pub(crate) fn grant(&mut self, index: usize, granted: Grant, ctx: &mut Context<'_>) {
+        let silent = !self.muted && self.streams.iter().all(|stream| stream.is_silent(ctx.now));
         let Some(forwarder) = self.forwarders.get_mut(index) else { return };
-        if forwarder.granted.replace(layers) != Some(layers) {
+        forwarder.silent = silent;
+        if std::mem::replace(&mut forwarder.granted, granted) != granted {
             self.retarget(index, ctx);
+        } else {
+            self.report_pause(index, ctx);
         }
     }
 
-    /// Bitrates of [`Self::wanted_layers`], each at least that of the one below; none where nothing is wanted.
-    pub(crate) fn wanted_rates(&self, index: usize, ctx: &Context<'_>, rates: &mut Vec<Bitrate>) {
-        rates.clear();
-        if self.muted || self.forwarders.get(index).is_none_or(|forwarder| forwarder.preference.paused) {
-            return;
+    /// What a subscriber could be sent, from the least up. Of a camera's layers the lowest may come at lower frame
+    /// rates; of a screen's, each: it is to be read first.
+    pub(crate) fn ladder(&self, index: usize, now: Instant) -> ArrayVec<Layer, MAX_STEPS> {
+        let mut ladder = ArrayVec::new();
+        let Some(preference) = self.forwarders.get(index).map(|forwarder| forwarder.preference) else { return ladder };
+        if self.muted || !preference.is_visible() {
+            return ladder;
         }
-        for layer in self.wanted_layers(index) {
-            let rate = self.streams[usize::from(layer)].bitrate(ctx.now);
-            rates.push(rates.last().map_or(rate, |below| rate.max(*below)));
+        let wanted = self.wanted_layers(index);
+        let is_simulcast = self.streams.len() > 1;
+        let highest = if is_simulcast { 0 } else { self.wanted_spatial(index) };
+        for layer in &wanted {
+            let stream = &self.streams[usize::from(*layer)];
+            for spatial in 0..=highest {
+                let is_lowest = ladder.is_empty();
+                let top = stream.rates.temporal_layers() - 1;
+                let from = if is_lowest || preference.role == Role::Screen { 0 } else { top };
+                for temporal in from..=top {
+                    let temporal = if temporal == top { u8::MAX } else { temporal };
+                    let spatial = if is_simulcast { u8::MAX } else { spatial };
+                    let id = LayerId { rank: self.order.ranks().of(*layer), spatial, temporal };
+                    climb(&mut ladder, Layer { id, rate: stream.usual_rate(now, spatial, temporal) });
+                }
+            }
         }
+        // Of what has just begun nothing is known.
+        if let (true, Some(lowest)) = (ladder.is_empty(), wanted.first()) {
+            let id = LayerId { rank: self.order.ranks().of(*lowest), spatial: 0, temporal: u8::MAX };
+            ladder.push(Layer { id, rate: Bitrate::ZERO });
+        }
+        ladder
+    }
+}
+
+/// Puts a layer on top. What costs as much without being as good is left out, and so is what is not known.
+fn climb(ladder: &mut ArrayVec<Layer, MAX_STEPS>, layer: Layer) {
+    while ladder.last().is_some_and(|below| below.rate >= layer.rate) && layer.rate > Bitrate::ZERO {
+        ladder.pop();
+    }
+    if layer.rate > Bitrate::ZERO && !ladder.is_full() {
+        ladder.push(layer);
     }
 }

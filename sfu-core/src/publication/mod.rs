@@ -11,11 +11,12 @@ mod requests;
 
 use crate::config::WorkerConfig;
 use crate::context::Context;
-use crate::forwarder::Forwarder;
+use crate::forwarder::{Forwarder, Grant};
 use crate::ids::{PublicationId, TransportId};
 use crate::layer_order::{LayerOrder, MAX_LAYERS};
 use crate::payload_map::PayloadMap;
 use crate::publisher_clock::PublisherClock;
+use crate::qos::LayerId;
 use crate::receive_stream::ReceiveStream;
 use crate::room::Place;
 use crate::slab::Key;
@@ -150,6 +151,8 @@ impl Publication {
         self.flush_pending(ctx);
         let formats = PayloadMap::new(&self.formats, slot);
         forwarder.attach(formats, self.streams.len(), self.codec);
+        let limited = ctx.peers.get(forwarder.subscriber).is_some_and(|peer| peer.transport.estimate().is_some());
+        forwarder.granted = if limited { Grant::UpTo(LayerId::LOWEST) } else { Grant::All };
         let index = self.forwarders.len();
         self.forwarders.push(forwarder);
         self.update_playable(index, ctx);
@@ -167,6 +170,9 @@ impl Publication {
             forwarder.connected = connected;
         }
         self.retarget(index, ctx);
+        if let Some(forwarder) = self.forwarders.get(index) {
+            ctx.share_anew(forwarder.subscriber);
+        }
         if connected {
             self.catch_up(index, ctx);
         } else if self.is_far(ctx) {
@@ -191,6 +197,7 @@ impl Publication {
         self.flush_pending(ctx);
         let mut forwarder = self.forwarders.swap_remove(index);
         forwarder.detach();
+        ctx.share_anew(forwarder.subscriber);
         self.routes_changed(ctx);
         if let Some(moved) = self.forwarders.get(index)
             && let Some(peer) = ctx.peers.get_mut(moved.subscriber)
@@ -239,6 +246,7 @@ impl Publication {
         self.forwarders.iter_mut().for_each(Forwarder::restart_all);
         self.routes_changed(ctx);
         self.relay_muted(ctx);
+        self.share_anew(ctx);
         if !muted {
             self.streams.iter_mut().for_each(ReceiveStream::close_past);
             self.retarget_all(ctx);

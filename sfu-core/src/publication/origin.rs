@@ -189,9 +189,10 @@ impl Publication {
 
     fn send_layers(&self, to: WorkerId, ctx: &mut Context<'_>) {
         for (layer, stream) in self.streams.iter().enumerate() {
-            let rate = stream.bitrate(ctx.now);
-            let (alive, ranks) = (self.alive, self.order.ranks());
-            ctx.relays.push(to, self.id, RelayBody::Layer { layer: layer as LayerIndex, alive, ranks, rate });
+            let rate = stream.usual_rate(ctx.now, u8::MAX, u8::MAX);
+            let (alive, ranks, resolution) = (self.alive, self.order.ranks(), stream.resolution());
+            let layer = layer as LayerIndex;
+            ctx.relays.push(to, self.id, RelayBody::Layer { layer, alive, ranks, rate, resolution });
         }
     }
 

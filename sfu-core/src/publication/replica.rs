@@ -13,7 +13,6 @@ use sfu_rtc::ids::SeqNo;
 use sfu_rtc::media::MediaKind;
 use sfu_rtc::packet::Packet;
 use sfu_rtc::time::{Duration, Instant};
-use sfu_rtc::units::Bitrate;
 
 impl Publication {
     /// Whether it comes from another worker.
@@ -72,7 +71,12 @@ impl Publication {
             }
             RelayBody::Left => self.on_left(from),
             _ if !self.is_relayed() => return Err(DropReason::NotPublished),
-            RelayBody::Layer { layer, alive, ranks, rate } => self.on_layer((layer, rate), alive, ranks, ctx),
+            RelayBody::Layer { layer, alive, ranks, rate, resolution } => {
+                if let Some(stream) = self.streams.get_mut(usize::from(layer)) {
+                    stream.set_origin(ctx.now, rate, resolution);
+                }
+                self.on_layers(alive, ranks, ctx);
+            }
             RelayBody::Report { layer, epoch, clock_rate, rtp, ntp } => {
                 self.set_epoch(layer, epoch, ctx)?;
                 if let Some(stream) = self.streams.get_mut(usize::from(layer)) {
@@ -88,11 +92,8 @@ impl Publication {
         Ok(())
     }
 
-    /// The origin reports which layers are alive, their order, and the bitrate of one of them.
-    fn on_layer(&mut self, (layer, rate): (LayerIndex, Bitrate), alive: u8, ranks: LayerRanks, ctx: &mut Context<'_>) {
-        if let Some(stream) = self.streams.get_mut(usize::from(layer)) {
-            stream.set_origin_bitrate(ctx.now, rate);
-        }
+    /// The origin reports which layers are alive, and their order.
+    fn on_layers(&mut self, alive: u8, ranks: LayerRanks, ctx: &mut Context<'_>) {
         let reordered = self.order.set(ranks);
         if std::mem::replace(&mut self.alive, alive) != alive || reordered {
             self.retarget_all(ctx);

@@ -67,6 +67,11 @@ impl StreamTracker {
         if now - self.began < BEGINNING { Bitrate::ZERO } else { self.bitrate(now) }
     }
 
+    /// Whether nothing has come for longer than any layer that is alive is forgiven.
+    pub(crate) fn is_silent(&self, now: Instant) -> bool {
+        self.last_packet.is_none_or(|last| now - last > MAX_SILENCE)
+    }
+
     /// Frames per second over the last second.
     pub(crate) fn fps(&self, now: Instant) -> f32 {
         self.frames.per_second(now) as f32

@@ -6,6 +6,7 @@ pub(crate) mod look_ahead;
 mod paths;
 mod replicas;
 mod rtcp;
+mod share;
 mod shed;
 mod slots;
 mod stats;
@@ -33,6 +34,7 @@ use sfu_rtc::ice::IceSecret;
 use sfu_rtc::net::NetworkPath;
 use sfu_rtc::packet::PacketPool;
 use sfu_rtc::time::{Duration, Instant, WallClock};
+use share::Shares;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -74,6 +76,7 @@ pub struct Worker {
     /// When a room's speakers are evaluated.
     room_timers: TimerQueue,
     allocator: Box<dyn BitrateAllocator>,
+    shares: Shares,
     drops: DropCounts,
     ignored_commands: u64,
     /// Traffic of transports that are gone.
@@ -111,6 +114,7 @@ impl Worker {
             peer_timers: TimerQueue::default(),
             room_timers: TimerQueue::default(),
             allocator: config.allocator.build(),
+            shares: Shares::default(),
             drops: DropCounts::default(),
             ignored_commands: 0,
             past_traffic: TrafficStats::default(),
@@ -182,10 +186,12 @@ impl Worker {
         }
     }
 
-    /// Sets a peer's timer to what is due first: its transport's, its reports, or requests to it as a publisher.
+    /// Sets a peer's timer to what is due first: its transport's, its reports, its share of
+    /// bandwidth, or requests to it as a publisher.
     fn set_peer_timer(&mut self, key: Key) {
         let Some(peer) = self.peers.get(key) else { return };
         let mut due = peer.transport.poll_timeout().unwrap_or(Instant::NEVER).min(peer.report_due);
+        due = due.min(peer.share.due(peer.transport.estimate()));
         if !peer.publications.is_empty()
             && let Some(router) = self.routers.get(peer.router)
         {

@@ -1,11 +1,8 @@
-//! RTCP: reports of publishers and requests of subscribers in, our requests and reports out. With a report goes the new
-//! share of each slot in the subscriber's bandwidth.
+//! RTCP: reports of publishers and requests of subscribers in, our requests and reports out.
 
 use super::Worker;
-use crate::qos::SlotDemand;
 use crate::slab::Key;
 use sfu_rtc::ids::Ssrc;
-use sfu_rtc::media::MediaKind;
 use sfu_rtc::rtcp::{Nack, RtcpView, SenderReport};
 use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::transport::RtcpCompound;
@@ -90,9 +87,10 @@ impl Worker {
         }
     }
 
-    /// Sends receiver and sender reports to a peer, and shares out its bandwidth.
+    /// Sends receiver and sender reports to a peer. Its bandwidth is shared out anew with them: what streams take changes,
+    /// and what had to wait may have waited long enough.
     pub(super) fn send_reports(&mut self, now: Instant, key: Key) {
-        let mut active = self.allocate(now, key);
+        let mut active = self.share_out(now, key);
         let Self { peers, routers, config, clock, .. } = self;
         let Some(peer) = peers.get_mut(key) else { return };
         let Some(router) = routers.get_mut(peer.router) else { return };
@@ -110,37 +108,5 @@ impl Worker {
             }
         }
         peer.report_due = if active { config.next_report(now) } else { Instant::NEVER };
-    }
-
-    /// Shares out the bandwidth of one subscriber. False where there is nothing to share: without an estimate nothing
-    /// is limited.
-    fn allocate(&mut self, now: Instant, key: Key) -> bool {
-        let Some(peer) = self.peers.get(key) else { return false };
-        let Some(estimate) = peer.transport.estimate() else { return false };
-        let router = peer.router;
-        let places: Vec<_> = peer.slots.iter().flatten().filter_map(|slot| slot.place.carried()).collect();
-        let (ctx, routers) = self.split(now);
-        let Some(router_ref) = routers.get(router) else { return false };
-        let demands: Vec<_> = places
-            .iter()
-            .map(|(publication, index)| {
-                let mut demand = SlotDemand::default();
-                if let Some(publication) = router_ref.publications.get(*publication) {
-                    publication.wanted_rates(*index as usize, &ctx, &mut demand.layers);
-                    demand.urgent = publication.kind == MediaKind::Audio;
-                }
-                demand
-            })
-            .collect();
-        let mut granted = Vec::with_capacity(demands.len());
-        self.allocator.allocate(Some(estimate), &demands, &mut granted);
-        let (mut ctx, routers) = self.split(now);
-        let Some(router) = routers.get_mut(router) else { return false };
-        for ((publication, index), granted) in places.iter().zip(granted) {
-            if let Some(publication) = router.publications.get_mut(*publication) {
-                publication.grant(*index as usize, granted, &mut ctx);
-            }
-        }
-        !places.is_empty()
     }
 }

@@ -187,6 +187,7 @@ impl Worker {
         let publication = routers.get_mut(router)?.publications.get_mut(publication)?;
         publication.forwarder_mut(index)?.preference = preference;
         publication.retarget(index as usize, &mut ctx);
+        ctx.share_anew(key);
         Some(())
     }
 

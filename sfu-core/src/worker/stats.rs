@@ -56,6 +56,7 @@ impl Worker {
             rtt: figures.rtt,
             downlink_loss: figures.loss,
             downlink_estimate: figures.estimate,
+            allocation: peer.share.allocation,
             traffic: traffic(peer),
             received,
             slots: peer.slots.iter().flatten().map(|slot| slot_stats(now, slot, router)).collect(),
@@ -64,7 +65,14 @@ impl Worker {
 }
 
 fn slot_stats(now: Instant, slot: &Slot, router: Option<&Router>) -> SlotStats {
-    let mut stats = SlotStats { mid: slot.mid, publication: None, rid: None, packets: 0, bitrate: Default::default() };
+    let mut stats = SlotStats {
+        mid: slot.mid,
+        publication: None,
+        rid: None,
+        paused: None,
+        packets: 0,
+        bitrate: Default::default(),
+    };
     if let Place::Idle(forwarder) = &slot.place {
         (stats.packets, stats.bitrate) = forwarder.sent(now);
     }
@@ -76,6 +84,7 @@ fn slot_stats(now: Instant, slot: &Slot, router: Option<&Router>) -> SlotStats {
         let stream = forwarder.current().and_then(|layer| publication.streams().get(usize::from(layer)));
         stats.publication = Some(publication.id);
         stats.rid = stream.and_then(|stream| stream.rid);
+        stats.paused = forwarder.pause_reason();
         (stats.packets, stats.bitrate) = forwarder.sent(now);
     }
     stats

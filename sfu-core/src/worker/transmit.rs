@@ -103,6 +103,7 @@ impl Worker {
             if peer.report_due <= now {
                 self.send_reports(now, key);
             }
+            self.share_out_if_due(now, key);
             self.send_requests(now, key);
         }
         let Some(peer) = self.peers.get_mut(key) else { return };

@@ -4,7 +4,7 @@ use super::Worker;
 use crate::command::TransportParams;
 use crate::event::{CloseReason, Event};
 use crate::ids::{RoomId, TransportId};
-use crate::room::{FeedbackCounters, Peer};
+use crate::room::{FeedbackCounters, Peer, Share};
 use crate::schedule::Dirty;
 use crate::slab::Key;
 use sfu_rtc::ice::IceCredentials;
@@ -50,6 +50,7 @@ impl Worker {
             paths: Vec::new(),
             ufrags: Vec::new(),
             received: FeedbackCounters::default(),
+            share: Share::default(),
         });
         self.transports.insert(id, key);
         self.routers.get_mut(router)?.members.push(key);

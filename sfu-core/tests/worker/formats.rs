@@ -2,7 +2,7 @@
 
 use crate::support::media::*;
 use crate::support::{World, id, mid};
-use sfu_core::event::Event;
+use sfu_core::event::{Event, PauseReason};
 use sfu_core::ids::PublicationId;
 use sfu_rtc::ids::{PayloadType, Ssrc};
 use sfu_rtc::media::{Codec, MediaKind::*, MediaSection, PayloadFormat};
@@ -18,9 +18,10 @@ fn h264() -> PayloadFormat {
 
 fn playable(world: &mut World) -> Vec<(PublicationId, bool)> {
     let reported = world.events().into_iter().filter_map(|event| match event {
-        Event::SlotPlayable { transport, mid: slot, publication, playable } => {
+        Event::SlotPaused { transport, mid: slot, publication, reason } => {
             assert_eq!((transport, slot), (id(1), mid("v")));
-            Some((publication, playable))
+            assert!(matches!(reason, None | Some(PauseReason::Codec)), "{reason:?}");
+            Some((publication, reason.is_none()))
         }
         _ => None,
     });

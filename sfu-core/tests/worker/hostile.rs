@@ -150,7 +150,7 @@ impl Attack {
             Step::Assign { client, slot, source } => world.assign(client, SLOTS[slot], source.map(PublicationId)),
             Step::Prefer { client, slot, quality, paused } => {
                 let quality = [Quality::Low, Quality::Medium, Quality::High][usize::from(quality)];
-                let preference = LayerPreference { quality, paused };
+                let preference = LayerPreference { quality, paused, ..LayerPreference::default() };
                 world.command(Command::SetPreference { transport: id(client), mid: mid(SLOTS[slot]), preference });
             }
             Step::Publish { client, publication, section } => {

@@ -4,7 +4,7 @@ use crate::support::media::*;
 use crate::support::{ROOM, World, id, mid};
 use sfu_core::command::Command;
 use sfu_core::config::WorkerConfig;
-use sfu_core::event::{CloseReason, Event};
+use sfu_core::event::{CloseReason, Event, PauseReason};
 use sfu_core::ids::{PublicationId, RoomId};
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ice::IceCredentials;
@@ -179,7 +179,8 @@ fn who_vanishes_is_noticed_and_leaves_nothing() {
     world.clients[camera].answers = false;
     world.pass(60_000);
     let closed = Event::Closed { transport: id(camera), reason: CloseReason::IceTimeout };
-    assert_eq!(world.events(), [closed]);
+    let (transport, mid, reason) = (id(1), mid("v"), Some(PauseReason::NoLayer));
+    assert_eq!(world.events(), [Event::SlotPaused { transport, mid, publication, reason }, closed]);
     let stats = world.stats();
     assert_eq!(stats.transports.len(), 1);
     assert_eq!(stats.transports[0].slots[0].publication, None);

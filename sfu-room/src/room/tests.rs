@@ -182,7 +182,7 @@ impl Setup {
             Wanted::Publication => theirs.map_or(Subscription::Nothing, Subscription::Publication),
             Wanted::Identity => Subscription::Identity(format!("{other}")),
         };
-        let preference = LayerPreference { quality: Quality::Low, paused: false };
+        let preference = LayerPreference { quality: Quality::Low, ..LayerPreference::default() };
         self.room.subscribe(id, &mid(slot), subscription, preference);
     }
 

@@ -88,10 +88,10 @@ impl Control {
             Event::SlotSwitched { transport, mid, publication } => {
                 tracing::debug!(?transport, %mid, ?publication, "slot switched");
             }
-            Event::SlotPlayable { transport, mid, publication, playable } => {
+            Event::SlotPaused { transport, mid, publication, reason } => {
                 let owner = self.transports.get(&transport).map(|owner| owner.clone());
                 if let Some((room, id)) = owner {
-                    room.set_playable(&mut room.lock(), id, (&mid, publication), playable);
+                    room.set_pause(&mut room.lock(), id, (&mid, publication), reason);
                 }
             }
             Event::Shedding { stage } => self.tell_overload(worker, stage),

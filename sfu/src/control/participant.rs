@@ -7,6 +7,7 @@ use super::negotiation::Media;
 use super::outbox::Outbox;
 use super::translate;
 use super::unconnected::Origin;
+use sfu_core::event::PauseReason;
 use sfu_proto::v1::{Grants, ParticipantInfo, PublicationInfo, SlotAssignment};
 use sfu_room::{Member, ParticipantId, Publication, Slot};
 use sfu_rtc::ids::{Mid, Rid};
@@ -117,8 +118,9 @@ pub(super) fn slot_info(slot: &Slot, publisher: Option<ParticipantId>) -> SlotAs
         mid: slot.mid.to_string(),
         publication_id: slot.current.map(publication_text).unwrap_or_default(),
         participant_id: publisher.map(|id| id.to_string()).unwrap_or_default(),
-        quality: translate::quality_out(slot.preference.quality).into(),
-        paused: slot.preference.paused,
-        unplayable: slot.unplayable,
+        quality: translate::quality_out(slot.wish.quality).into(),
+        paused: slot.wish.paused,
+        unplayable: slot.pause == Some(PauseReason::Codec),
+        pause_reason: translate::pause_reason(slot.pause).into(),
     }
 }

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::net::Neighbourhood;
 use crate::worker_thread::WorkerHandle;
 use sfu_core::command::Command;
+use sfu_core::event::PauseReason;
 use sfu_core::ids::{PublicationId, RoomId};
 use sfu_proto::v1::server_message::Body;
 use sfu_proto::v1::{ActiveSpeakers, LeaveReason, ParticipantInfo, RoomInfo, SlotAssignment, Slots, Speaker};
@@ -159,18 +160,18 @@ impl Room {
         changed.into_iter().map(|id| state.tell_slots(id)).sum()
     }
 
-    /// A worker tells whether a subscriber has the codec of what a slot carries.
-    pub(crate) fn set_playable(
+    /// A worker tells why nothing is sent of what a slot carries, or that something is.
+    pub(crate) fn set_pause(
         &self,
         state: &mut RoomState,
         id: ParticipantId,
         (mid, publication): (&Mid, PublicationId),
-        playable: bool,
+        reason: Option<PauseReason>,
     ) {
-        if !state.roster.set_playable(id, mid, publication, playable) {
+        if !state.roster.set_pause(id, mid, publication, reason) {
             return;
         }
-        if !playable {
+        if reason == Some(PauseReason::Codec) {
             let publication = publication_text(publication);
             tracing::info!(room = self.name, participant = %id, %mid, publication, "the subscriber lacks its codec");
         }

@@ -6,7 +6,6 @@ use super::ids::parse_publication;
 use super::publish::no_publication;
 use super::room::RoomState;
 use super::translate;
-use sfu_core::command::LayerPreference;
 use sfu_core::ids::PublicationId;
 use sfu_proto::v1::Subscribe;
 use sfu_room::{Member, ParticipantId, Slot, Subscription};
@@ -31,9 +30,7 @@ impl Control {
             Some(id) => Subscription::Publication(id),
             None => Subscription::Auto,
         };
-        let preference =
-            LayerPreference { quality: translate::quality_in(subscribe.quality()), paused: subscribe.paused };
-        if state.roster.subscribe(me, &mid, subscription, preference) {
+        if state.roster.subscribe(me, &mid, subscription, translate::wish_in(subscribe)) {
             state.tell_slots(me);
         }
         Ok(())

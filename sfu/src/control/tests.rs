@@ -8,9 +8,9 @@ use crate::worker_thread::{RelayHub, Report, WorkerParts, spawn};
 use auth::Permit;
 use prost::Message as _;
 use sfu_core::config::WorkerConfig;
-use sfu_core::event::{CloseReason, Event};
+use sfu_core::event::{CloseReason, Event, PauseReason};
 use sfu_core::ids::PublicationId;
-use sfu_proto::v1::server_message::Body;
+use sfu_proto::v1::{self, server_message::Body};
 use sfu_proto::v1::{Joined, LeaveReason, Offer, Publish, RosterUpdate, ServerMessage};
 use sfu_room::Subscription;
 use sfu_rtc::ids::Mid;
@@ -288,7 +288,7 @@ async fn the_codec_that_is_seen_is_told() {
 }
 
 #[tokio::test]
-async fn a_slot_whose_codec_the_subscriber_lacks_says_so() {
+async fn a_slot_says_why_nothing_comes_in_it() {
     let (control, reports) = control();
     let (watcher, other) = (Member::join(&control, Access::Signal), Member::join(&control, Access::Signal));
     let (transport, publication) = (watcher.transport(), other.publication(1));
@@ -296,14 +296,17 @@ async fn a_slot_whose_codec_the_subscriber_lacks_says_so() {
     let carried = publication_text(publication);
     let of_picture = |body| slots(body).and_then(|slots| slots.into_iter().find(|slot| slot.publication_id == carried));
     let slot = watcher.expect(of_picture).await;
-    assert!(!slot.unplayable);
+    assert!(!slot.unplayable && slot.pause_reason() == v1::PauseReason::Unspecified);
     let mid = Mid::new(&slot.mid).unwrap();
-    let playable = |publication, playable| event(Event::SlotPlayable { transport, mid, publication, playable });
-    reports.send(playable(other.publication(0), false)).await.unwrap(); // what it carried before
-    reports.send(playable(publication, false)).await.unwrap();
+    let paused = |publication, reason| event(Event::SlotPaused { transport, mid, publication, reason });
+    reports.send(paused(other.publication(0), Some(PauseReason::Codec))).await.unwrap(); // what it carried before
+    reports.send(paused(publication, Some(PauseReason::Codec))).await.unwrap();
     assert!(watcher.expect(of_picture).await.unplayable);
-    reports.send(playable(publication, true)).await.unwrap();
-    assert!(!watcher.expect(of_picture).await.unplayable);
+    reports.send(paused(publication, Some(PauseReason::Bandwidth))).await.unwrap();
+    let slot = watcher.expect(of_picture).await;
+    assert!(!slot.unplayable && slot.pause_reason() == v1::PauseReason::Bandwidth);
+    reports.send(paused(publication, None)).await.unwrap();
+    assert_eq!(watcher.expect(of_picture).await.pause_reason(), v1::PauseReason::Unspecified);
 }
 
 #[tokio::test]

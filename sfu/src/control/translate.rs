@@ -1,6 +1,7 @@
 //! Between the types of the signalling protocol and those of the core, which never meet elsewhere.
 
-use sfu_core::command::Quality;
+use sfu_core::command::{LayerPreference, Quality, Tile};
+use sfu_core::event::PauseReason;
 use sfu_core::overload::Stage;
 use sfu_proto::v1::{self, MediaKind as ProtoKind};
 use sfu_room::Source;
@@ -19,6 +20,31 @@ pub(crate) fn quality_in(quality: v1::Quality) -> Quality {
         v1::Quality::Low => Quality::Low,
         v1::Quality::Medium => Quality::Medium,
         v1::Quality::High | v1::Quality::Unspecified => Quality::High,
+    }
+}
+
+/// How a client wants a slot.
+pub(crate) fn wish_in(subscribe: &v1::Subscribe) -> LayerPreference {
+    let quality = quality_in(subscribe.quality());
+    let wish = LayerPreference { quality, paused: subscribe.paused, ..LayerPreference::default() };
+    let Some(tile) = &subscribe.tile else { return wish };
+    let pixels = |side: u32| u16::try_from(side).unwrap_or(u16::MAX);
+    let size = Tile { width: pixels(tile.width), height: pixels(tile.height) };
+    let tile_size = match tile {
+        _ if tile.hidden => Some(Tile::default()),
+        _ if tile.width == 0 || tile.height == 0 => None,
+        _ => Some(size),
+    };
+    LayerPreference { tile: tile_size, priority: u8::try_from(tile.priority).unwrap_or(u8::MAX), ..wish }
+}
+
+pub(crate) fn pause_reason(reason: Option<PauseReason>) -> v1::PauseReason {
+    match reason {
+        None => v1::PauseReason::Unspecified,
+        Some(PauseReason::Codec) => v1::PauseReason::Codec,
+        Some(PauseReason::NotVisible) => v1::PauseReason::NotVisible,
+        Some(PauseReason::Bandwidth) => v1::PauseReason::Bandwidth,
+        Some(PauseReason::NoLayer) => v1::PauseReason::NoLayer,
     }
 }
 
@@ -63,6 +89,17 @@ pub(crate) fn source_out(source: Source) -> v1::Source {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tile_that_says_nothing_limits_nothing() {
+        let wish = |tile| wish_in(&v1::Subscribe { tile, ..v1::Subscribe::default() });
+        assert_eq!(wish(None), LayerPreference::default());
+        assert_eq!(wish(Some(v1::Tile::default())), LayerPreference::default());
+        let hidden = wish(Some(v1::Tile { hidden: true, width: 640, height: 360, priority: 0 }));
+        assert_eq!(hidden.tile, Some(Tile::default()));
+        let huge = wish(Some(v1::Tile { hidden: false, width: 640, height: u32::MAX, priority: 1_000 }));
+        assert_eq!((huge.tile, huge.priority), (Some(Tile { width: 640, height: u16::MAX }), u8::MAX));
+    }
 
     #[test]
     fn qualities_and_back() {

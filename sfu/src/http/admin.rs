@@ -12,7 +12,7 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sfu_core::event::{TransportStats, WorkerStats};
+use sfu_core::event::{PauseReason, TransportStats, WorkerStats};
 use sfu_core::ids::PublicationId;
 use sfu_proto::v1::{EncoderDirective, LeaveReason};
 use sfu_room::Member;
@@ -214,7 +214,8 @@ fn participant_json(state: &RoomState, participant: &Participant) -> Value {
         "slots": slots.iter().map(|slot| json!({
             "mid": slot.mid.as_str(),
             "publication": slot.current.map(publication_text),
-            "paused": slot.preference.paused,
+            "paused": slot.wish.paused,
+            "pause_reason": pause_reason(slot.pause),
         })).collect::<Vec<_>>(),
     })
 }
@@ -237,6 +238,15 @@ fn worker_json((worker, stats): (usize, &Option<WorkerStats>)) -> Value {
     })
 }
 
+fn pause_reason(reason: Option<PauseReason>) -> Option<&'static str> {
+    Some(match reason? {
+        PauseReason::Codec => "codec",
+        PauseReason::NotVisible => "not visible",
+        PauseReason::Bandwidth => "bandwidth",
+        PauseReason::NoLayer => "no layer",
+    })
+}
+
 fn transport_json(stats: &TransportStats) -> Value {
     json!({
         "connected": stats.connected,
@@ -244,6 +254,9 @@ fn transport_json(stats: &TransportStats) -> Value {
         "rtt_ms": stats.rtt.map(|rtt| rtt.as_secs_f64() * 1_000.0),
         "downlink_loss": stats.downlink_loss,
         "downlink_estimate_bps": stats.downlink_estimate.map(|rate| rate.as_bps()),
+        "downlink_granted_bps": stats.allocation.granted.as_bps(),
+        "downlink_wanted_bps": stats.allocation.wanted.as_bps(),
+        "downlink_next_step_bps": stats.allocation.next_step.map(|step| step.gain.as_bps()),
         "rtp_in": stats.traffic.rtp_in,
         "rtp_out": stats.traffic.rtp_out,
         "bytes_in": stats.traffic.bytes_in,
@@ -262,6 +275,7 @@ fn transport_json(stats: &TransportStats) -> Value {
             "mid": slot.mid.as_str(),
             "publication": slot.publication.map(publication_text),
             "rid": slot.rid.map(|rid| rid.to_string()),
+            "pause_reason": pause_reason(slot.paused),
             "packets": slot.packets,
             "bitrate_bps": slot.bitrate.as_bps(),
         })).collect::<Vec<_>>(),

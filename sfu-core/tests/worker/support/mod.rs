@@ -123,12 +123,12 @@ impl World {
     }
 
     pub(crate) fn assign_as(&mut self, client: usize, slot: &str, source: Option<PublicationId>, quality: Quality) {
-        let preference = LayerPreference { quality, paused: false };
+        let preference = LayerPreference { quality, ..LayerPreference::default() };
         self.command(Command::AssignSlot { transport: id(client), mid: mid(slot), source, preference });
     }
 
     pub(crate) fn prefer(&mut self, client: usize, slot: &str, quality: Quality, paused: bool) {
-        let preference = LayerPreference { quality, paused };
+        let preference = LayerPreference { quality, paused, ..LayerPreference::default() };
         self.command(Command::SetPreference { transport: id(client), mid: mid(slot), preference });
     }
 

@@ -81,7 +81,7 @@ impl Conference {
         let member = member_id(index);
         let subscription =
             self.room.member(member).and_then(|member| member.slot(&mid)).map(|s| s.subscription.clone());
-        let preference = LayerPreference { quality, paused };
+        let preference = LayerPreference { quality, paused, ..LayerPreference::default() };
         self.room.subscribe(member, &mid, subscription.unwrap_or_default(), preference);
         self.carry_out_orders();
     }

@@ -214,7 +214,7 @@ impl Conference {
             Event::Stats { stats, .. } => self.stats.push(*stats),
             Event::PublicationCodec { .. }
             | Event::IngressLimited { .. }
-            | Event::SlotPlayable { .. }
+            | Event::SlotPaused { .. }
             | Event::Shedding { .. } => {}
         }
     }

@@ -1,0 +1,126 @@
+//! What a stream takes on the wire, by the layers inside it, as it usually is.
+
+use crate::rate::RateMeter;
+use sfu_rtc::packet::PacketData;
+use sfu_rtc::time::{Duration, Instant};
+use sfu_rtc::units::Bitrate;
+
+/// What a packet takes beside its payload: IP and UDP 28 bytes (IPv4), RTP 12, extensions about 12, SRTP 10 (RFC 3711).
+/// Of audio that is half of the whole.
+const OVERHEAD: u32 = 62;
+/// Over this time a rate is smoothed: keyframes and page turns come every few seconds, and a path that lets them through
+/// late is better than a lower layer for their sake.
+const SMOOTHING: Duration = Duration::from_secs(3);
+/// How often it is looked at what was measured.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// The longest time that one look stands for: of a silence nothing is learned.
+const LONGEST_LOOK: Duration = Duration::from_millis(200);
+/// In its first second a stream is believed to be what it is seen to be ...
+const BEGINNING: Duration = Duration::from_secs(1);
+/// ... spread over this, since it begins with a keyframe.
+const FIRST_FRAME: Duration = Duration::from_millis(500);
+/// Layers told apart: three spatial, four temporal, and some to spare. What is beyond counts as the last.
+const MAX_LAYERS: usize = 16;
+
+/// Rates of the layers of one stream.
+#[derive(Default, Debug)]
+pub(crate) struct LayerRates {
+    /// As they were first seen.
+    layers: Vec<LayerRate>,
+    began: Option<Instant>,
+    updated: Instant,
+}
+
+#[derive(Debug)]
+struct LayerRate {
+    spatial: u8,
+    temporal: u8,
+    bytes: RateMeter,
+    /// Bytes per second.
+    usual: f64,
+}
+
+impl LayerRates {
+    pub(crate) fn on_packet(&mut self, packet: &PacketData) {
+        let now = packet.arrival;
+        let began = *self.began.get_or_insert(now);
+        let (spatial, temporal) = (packet.frame.spatial, packet.frame.temporal);
+        let known = self.layers.iter().position(|layer| (layer.spatial, layer.temporal) == (spatial, temporal));
+        let index = known.unwrap_or_else(|| {
+            if self.layers.len() < MAX_LAYERS {
+                self.layers.push(LayerRate { spatial, temporal, bytes: RateMeter::default(), usual: 0.0 });
+            }
+            self.layers.len() - 1
+        });
+        let bytes = u32::try_from(packet.payload().len()).unwrap_or(0).saturating_add(OVERHEAD);
+        self.layers[index].bytes.add(now, bytes);
+        if now - self.updated >= INTERVAL {
+            self.update(now, now - began);
+        }
+    }
+
+    /// Looks at what was measured.
+    fn update(&mut self, now: Instant, age: Duration) {
+        let elapsed = (now - std::mem::replace(&mut self.updated, now)).min(LONGEST_LOOK);
+        let weight = elapsed.as_secs_f64() / SMOOTHING.as_secs_f64();
+        for layer in &mut self.layers {
+            let measured = layer.bytes.per_second(now);
+            if age < BEGINNING {
+                layer.usual = measured * (age.as_secs_f64() / FIRST_FRAME.as_secs_f64()).min(1.0);
+            } else {
+                layer.usual += (measured - layer.usual) * weight;
+            }
+        }
+    }
+
+    /// The rate of all layers up to these; zero while it says nothing, since the stream has just begun.
+    pub(crate) fn up_to(&self, spatial: u8, temporal: u8) -> Bitrate {
+        let taken = self.layers.iter().filter(|layer| layer.spatial <= spatial && layer.temporal <= temporal);
+        Bitrate::from_bps((taken.map(|layer| layer.usual).sum::<f64>() * 8.0) as u64)
+    }
+
+    /// How many temporal layers it was seen to have.
+    pub(crate) fn temporal_layers(&self) -> u8 {
+        self.layers.iter().map(|layer| layer.temporal.saturating_add(1)).max().unwrap_or(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_support::packet;
+
+    /// Frames every 40 ms, every other one of temporal layer 1, of as many packets of 28 bytes as `packets` says.
+    fn watch(frames: u64, packets: impl Fn(u64) -> usize) -> LayerRates {
+        let mut rates = LayerRates::default();
+        for n in 0..frames {
+            for _ in 0..packets(n) {
+                rates.on_packet(&packet(n, 0, |data| {
+                    data.arrival = Instant::from_millis(1_000 + n * 40);
+                    data.frame.temporal = (n % 2) as u8;
+                }));
+            }
+        }
+        rates
+    }
+
+    #[test]
+    fn layers_add_up_with_what_the_wire_adds() {
+        let rates = watch(100, |n| if n % 2 == 0 { 2 } else { 1 });
+        let kbps = |temporal| (rates.up_to(0, temporal).as_bps() as f64 / 1e3).round();
+        assert_eq!((kbps(0), kbps(1)), (18.0, 28.0), "25 and 12.5 packets of 90 bytes a second");
+        assert_eq!((rates.up_to(3, u8::MAX), rates.temporal_layers()), (rates.up_to(0, 1), 2));
+    }
+
+    #[test]
+    fn a_keyframe_changes_little_and_the_first_one_is_no_measure() {
+        let all = |rates: &LayerRates| rates.up_to(u8::MAX, u8::MAX).as_bps() as f64;
+        let steady = all(&watch(200, |_| 10));
+        assert!(all(&watch(200, |n| if n == 190 { 100 } else { 10 })) < 1.2 * steady);
+        for frames in 4..25 {
+            let young = all(&watch(frames, |n| if n == 0 { 30 } else { 10 }));
+            assert!(young < 1.3 * steady, "after {frames} frames {young} of {steady}");
+        }
+        assert_eq!(all(&watch(2, |_| 10)), 0.0, "not known yet");
+    }
+}
