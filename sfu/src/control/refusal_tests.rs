@@ -9,7 +9,7 @@ use sfu_proto::v1::client_message::Body as Request;
 use sfu_proto::v1::moderate::Action;
 use sfu_proto::v1::{
     EncoderDirective, EncoderDirectiveAck, ErrorCode, Moderate, Offer, Publish, Resume, SendData, SetMuted, Subscribe,
-    Unpublish,
+    Tile, Unpublish,
 };
 use sfu_room::Subscription;
 
@@ -88,7 +88,8 @@ fn request() -> impl Strategy<Value = Request> {
         1 => (name(), any::<bool>())
             .prop_map(|(publication_id, muted)| Request::SetMuted(SetMuted { publication_id, muted })),
         2 => (mid, name(), any::<(bool, bool)>(), -1..9i32).prop_map(|(mid, publication_id, (paused, none), quality)| {
-            Request::Subscribe(Subscribe { mid, publication_id, quality, paused, none })
+            let tile = paused.then(|| Tile { hidden: none, width: 640, height: quality.unsigned_abs(), priority: 0 });
+            Request::Subscribe(Subscribe { mid, publication_id, quality, paused, none, tile })
         }),
         1 => (prop::collection::vec(name(), 0..3), select(vec![0usize, 10, 70_000]), any::<bool>()).prop_map(
             |(to, len, lossy)| Request::SendData(SendData { payload: vec![0; len], to, topic: String::new(), lossy })

@@ -1,6 +1,7 @@
 // Which tiles the stage shows, in what order and in which layout: pure, from what is known of the call.
 
 import { displayName, isOn, publicationOf } from './roster.js';
+import { pauseText } from './slots.js';
 
 /**
  * `own` is {name, cameraTrack, micOn}; `call` a Call; `view` is {speakerView, pinned (a tile's key)}.
@@ -46,12 +47,14 @@ function ownTile(call, own, speaking) {
     micOn: own.micOn,
     speaking: speaking.has(call.ownId),
     quality: 0,
+    note: '',
   };
 }
 
 function personTile(call, person, speaking) {
   const camera = publicationOf(person, 'CAMERA');
   const slot = camera && call.slots.carrying(camera.id);
+  const note = isOn(camera) ? pauseText(slot?.assignment) : '';
   return {
     key: person.id,
     publicationId: camera?.id,
@@ -60,10 +63,11 @@ function personTile(call, person, speaking) {
     screen: false,
     track: slot?.track ?? null,
     mid: slot?.mid,
-    videoOn: isOn(camera) && Boolean(slot),
+    videoOn: isOn(camera) && Boolean(slot) && note === '',
     micOn: isOn(publicationOf(person, 'MICROPHONE')),
     speaking: speaking.has(person.id),
     quality: call.quality.get(person.id)?.score ?? 0,
+    note,
   };
 }
 
@@ -71,6 +75,7 @@ function screenTile(call, person) {
   const screen = publicationOf(person, 'SCREEN');
   if (!isOn(screen)) return [];
   const slot = call.slots.carrying(screen.id);
+  const note = pauseText(slot?.assignment);
   return [
     {
       key: screen.id,
@@ -80,10 +85,11 @@ function screenTile(call, person) {
       screen: true,
       track: slot?.track ?? null,
       mid: slot?.mid,
-      videoOn: Boolean(slot),
+      videoOn: Boolean(slot) && note === '',
       micOn: true,
       speaking: false,
       quality: 0,
+      note,
     },
   ];
 }

@@ -14,8 +14,8 @@ import { Stage } from './tiles.js';
 import { toast } from './toast.js';
 
 const PANELS = { people: 'People', chat: 'Chat', stats: 'Statistics' };
-/** Tile sizes change while people come and go; qualities follow when it is quiet. */
-const QUALITY_DELAY = 300;
+/** Tile sizes change while people come and go; the server is told when it is quiet. */
+const TILES_DELAY = 300;
 const MUTED_SPEECH_LEVEL = 0.35;
 const MUTED_SPEECH_PAUSE = 20_000;
 
@@ -26,9 +26,9 @@ export class CallView {
   #views;
   #panel = null;
   #view = { speakerView: preferences.read('view') === 'speaker', pinned: null };
-  #wanted = new Map();
-  #asked = new Map();
-  #timers = { draw: 0, quality: 0, clock: 0 };
+  #sizes = new Map();
+  #told = new Map();
+  #timers = { draw: 0, tiles: 0, clock: 0 };
   #started = performance.now();
   #unread = 0;
   #meter = new LevelMeter();
@@ -58,7 +58,7 @@ export class CallView {
   close() {
     for (const stop of this.#stops) stop();
     clearInterval(this.#timers.clock);
-    clearTimeout(this.#timers.quality);
+    clearTimeout(this.#timers.tiles);
     clearTimeout(this.#timers.draw);
     this.#views.stats.close();
     this.#meter.close();
@@ -252,32 +252,31 @@ export class CallView {
     document.addEventListener('keydown', start, { once: true });
   }
 
-  /** Another session: what was asked of the one before, and whom it pinned, does not hold. */
+  /** Another session: what the one before was told, and whom it pinned, does not hold. */
   #rejoined() {
-    this.#asked.clear();
+    this.#told.clear();
     this.#view.pinned = null;
     this.#refresh();
   }
 
   #laidOut(sizes) {
-    this.#wanted = sizes;
-    clearTimeout(this.#timers.quality);
-    this.#timers.quality = setTimeout(() => this.#askForQualities(), QUALITY_DELAY);
+    this.#sizes = sizes;
+    clearTimeout(this.#timers.tiles);
+    this.#timers.tiles = setTimeout(() => this.#tellTiles(), TILES_DELAY);
   }
 
-  #askForQualities() {
+  #tellTiles() {
     for (const person of this.#call.roster.participants) {
       for (const publication of person.publications) {
         if (publication.kind !== 'MEDIA_KIND_VIDEO') continue;
         const slot = this.#call.slots.carrying(publication.id);
         if (!slot) continue;
         const key = publication.source === 'SOURCE_SCREEN' ? publication.id : person.id;
-        const quality = this.#wanted.get(key) ?? 'QUALITY_LOW';
-        const paused = !this.#wanted.has(key);
-        const wish = `${publication.id} ${quality} ${paused}`;
-        if (this.#asked.get(slot.mid) === wish) continue;
-        this.#asked.set(slot.mid, wish);
-        this.#call.setQuality(slot.mid, publication.id, quality, paused);
+        const tile = this.#sizes.get(key) ?? { hidden: true };
+        const told = `${publication.id} ${tile.hidden ? 'hidden' : `${tile.width}x${tile.height}`}`;
+        if (this.#told.get(slot.mid) === told) continue;
+        this.#told.set(slot.mid, told);
+        this.#call.setTile(slot.mid, tile);
       }
     }
   }

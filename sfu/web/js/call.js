@@ -50,6 +50,7 @@ export class Call extends Emitter {
   #restartTimer = 0;
   #slotsTimer = 0;
   #pinned = null;
+  #tiles = new Map();
   #stops = [];
   /** Whether the server knows us: before and between sessions there is nothing to negotiate. */
   #entered = false;
@@ -116,18 +117,19 @@ export class Call extends Emitter {
     return this.#signal.request({ moderate: action });
   }
 
-  /** Asks for a quality in a slot, or pauses it. */
-  setQuality(mid, publicationId, quality, paused) {
-    const pinned = this.#pinned?.mid === mid ? { publicationId } : {};
-    this.#signal.send({ subscribe: { mid, quality, paused, ...pinned } });
+  /** Tells how large a slot is shown: `tile` is {width, height} in device pixels, or {hidden: true}. */
+  setTile(mid, tile) {
+    this.#tiles.set(mid, tile);
+    this.#subscribe(mid);
   }
 
   /** Makes sure that a publication has a slot, whoever speaks; null lets the server choose again. */
   pin(publicationId) {
     const mid = publicationId && (this.slots.carrying(publicationId)?.mid ?? this.slots.spare('video'));
-    if (this.#pinned && this.#pinned.mid !== mid) this.#signal.send({ subscribe: { mid: this.#pinned.mid } });
-    if (mid) this.#signal.send({ subscribe: { mid, publicationId } });
+    const before = this.#pinned?.mid;
     this.#pinned = mid ? { mid, publicationId } : null;
+    if (before && before !== mid) this.#subscribe(before);
+    if (mid) this.#subscribe(mid);
   }
 
   async startSharing() {
@@ -158,12 +160,19 @@ export class Call extends Emitter {
     return Object.keys(SOURCES).find((source) => this.#peer.mid(source) === mid);
   }
 
+  /** Says all that is wanted in a slot: what is not said again does not hold. */
+  #subscribe(mid) {
+    const pinned = this.#pinned?.mid === mid ? { publicationId: this.#pinned.publicationId } : {};
+    this.#signal.send({ subscribe: { mid, tile: this.#tiles.get(mid), ...pinned } });
+  }
+
   async #enter() {
     const signal = new Signal(this.#url);
     const peer = this.#peer;
     this.#signal = signal;
     this.#published = {};
     this.#pinned = null;
+    this.#tiles.clear();
     this.#restarts = 0;
     signal.on('message', ({ kind, body }) => this.#message(kind, body));
     try {

@@ -78,10 +78,13 @@ export function duo(box, gap) {
   return [rectangle(0, 0, box), own];
 }
 
-/** The quality worth asking for a tile of so many device pixels of height. */
-export function qualityFor(height) {
-  if (height <= 200) return 'QUALITY_LOW';
-  return height <= 400 ? 'QUALITY_MEDIUM' : 'QUALITY_HIGH';
+/** Steps of the sizes that the server is told: layers differ by more, and a window that is resized asks less often. */
+const SIZE_STEP = 16;
+
+/** The size of a rectangle in device pixels, as the server is told it. */
+export function tileSize({ width, height }, pixelRatio) {
+  const side = (length) => Math.max(1, Math.ceil((length * pixelRatio) / SIZE_STEP)) * SIZE_STEP;
+  return { width: side(width), height: side(height) };
 }
 
 function rectangle(left, top, { width, height }) {

@@ -5,6 +5,18 @@ export const FIRST_SLOTS = { audio: 4, video: 4 };
 /** The page shows up to 16 people and a screen; voices beyond the loudest dozen are not told apart. */
 const MOST_SLOTS = { audio: 12, video: 17 };
 
+const PAUSES = {
+  PAUSE_REASON_CODEC: 'this browser cannot show it',
+  PAUSE_REASON_NOT_VISIBLE: 'not in view',
+  PAUSE_REASON_BANDWIDTH: 'paused, the connection is slow',
+  PAUSE_REASON_NO_LAYER: 'no picture arrives',
+};
+
+/** Why nothing of what a slot carries is sent; '' where something is. */
+export function pauseText(assignment) {
+  return PAUSES[assignment?.pauseReason] ?? '';
+}
+
 export class Slots {
   #byMid = new Map();
   #transceivers = { audio: [], video: [] };

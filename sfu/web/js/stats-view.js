@@ -3,6 +3,7 @@
 import { byId, h, reconcile, setText } from './dom.js';
 import { Sparkline } from './graph.js';
 import { displayName } from './roster.js';
+import { pauseText } from './slots.js';
 import { StatsCollector, formatBitrate, formatShare, formatTime } from './stats.js';
 
 const PERIOD_SHOWN = 1000;
@@ -96,7 +97,8 @@ export class StatsView {
   #card(stream, title) {
     if (!this.#cards.has(stream.key)) this.#cards.set(stream.key, new StreamCard(stream));
     const card = this.#cards.get(stream.key);
-    card.draw(stream, title);
+    const pause = stream.direction === 'in' ? pauseText(this.#call.slots.assignment(stream.mid)) : '';
+    card.draw(stream, title, pause);
     return card.element;
   }
 }
@@ -117,10 +119,10 @@ class StreamCard {
     this.element = h('section', { class: 'card' }, h('header', {}, this.#title, this.#codec), this.#grid.element);
   }
 
-  draw(stream, title) {
+  draw(stream, title, pause) {
     setText(this.#title, stream.rid ? `${title}, layer ${stream.rid}` : title);
     const limited = stream.direction === 'out' && stream.limit !== 'none' ? `limited by ${stream.limit}` : '';
-    setText(this.#codec, [stream.codec, limited].filter(Boolean).join(' · '));
+    setText(this.#codec, [stream.codec, limited, pause].filter(Boolean).join(' · '));
     this.element.setAttribute('aria-label', title);
     this.#grid.draw(stream, stream.series);
   }

@@ -1,7 +1,7 @@
 // The stage: one tile per participant and per shared screen, placed by layout.js.
 
 import { byId, h, icon, setIcon, setText, reconcile } from './dom.js';
-import { duo, grid, qualityFor, spotlight } from './layout.js';
+import { duo, grid, spotlight, tileSize } from './layout.js';
 
 const GAP = 10;
 const PHONE_GAP = 6;
@@ -10,7 +10,8 @@ const PHONE_WIDTH = 600;
 const MOST_TILES = 16;
 
 /**
- * What the stage shows. A tile: {key, name, own, screen, track, videoOn, micOn, speaking, quality (1-5 or 0)}.
+ * What the stage shows. A tile: {key, name, own, screen, track, videoOn, micOn, speaking, quality (1-5 or 0),
+ * note (why there is no picture, or '')}.
  * `arrangement` is {mode: 'grid' | 'spotlight' | 'duo', tiles (ordered, largest first)}.
  */
 export class Stage {
@@ -21,7 +22,7 @@ export class Stage {
   #onLayout;
   #more = h('div', { class: 'tile tile-more' });
 
-  /** `onPin(key)` when a tile is chosen; `onLayout(sizes)` with Map key -> wanted quality after every layout. */
+  /** `onPin(key)` when a tile is chosen; `onLayout(sizes)` with Map key -> {width, height} in device pixels after every layout. */
   constructor({ onPin, onLayout }) {
     this.#onPin = onPin;
     this.#onLayout = onLayout;
@@ -58,7 +59,7 @@ export class Stage {
     const layouts = { grid, spotlight, duo: (_, ...rest) => duo(...rest) };
     const rectangles = layouts[mode](shown.length, box, gap);
     this.#element.dataset.mode = mode;
-    const qualities = new Map();
+    const sizes = new Map();
     shown.forEach((tile, index) => {
       const place = rectangles[index];
       const element = this.#tiles.get(tile.key).element;
@@ -68,15 +69,16 @@ export class Stage {
       element.style.height = `${place.height}px`;
       element.classList.toggle('is-small', place.width < 170);
       element.classList.toggle('is-floating', mode === 'duo' && index === 1);
-      qualities.set(tile.key, qualityFor(place.height * devicePixelRatio));
+      sizes.set(tile.key, tileSize(place, devicePixelRatio));
     });
-    this.#onLayout(qualities);
+    this.#onLayout(sizes);
   }
 }
 
 class Tile {
   #video = h('video', { autoplay: true, playsinline: true, muted: true, 'aria-hidden': 'true' });
   #face = h('span', { class: 'face', 'aria-hidden': 'true' });
+  #note = h('span', { class: 'tile-note' });
   #mic = icon('mic-off');
   #name = h('span', { class: 'tile-name' });
   #bars = h('span', { class: 'bars' }, h('i'), h('i'), h('i'));
@@ -90,6 +92,7 @@ class Tile {
       { class: 'tile', tabindex: '0', dataset: { tile: key } },
       this.#face,
       this.#video,
+      this.#note,
       h('div', { class: 'tile-label' }, this.#mic, this.#name, this.#bars),
       h(
         'button',
@@ -107,6 +110,7 @@ class Tile {
     const { element } = this;
     setText(this.#name, tile.own ? 'You' : tile.name);
     setText(this.#face, initials(tile.name));
+    setText(this.#note, tile.note);
     element.style.setProperty('--hue', String(hue(tile.name)));
     element.classList.toggle('is-own', tile.own && !tile.screen);
     element.classList.toggle('is-screen', tile.screen);
@@ -134,12 +138,13 @@ class Tile {
   }
 }
 
-function describe({ name, own, screen, micOn, videoOn, speaking }) {
-  if (screen) return name;
+function describe({ name, own, screen, micOn, videoOn, speaking, note }) {
+  if (screen) return note ? `${name}, ${note}` : name;
   const facts = [own ? `${name}, you` : name];
   if (speaking) facts.push('speaking');
   if (!micOn) facts.push('microphone off');
-  if (!videoOn) facts.push('camera off');
+  if (note) facts.push(note);
+  else if (!videoOn) facts.push('camera off');
   return facts.join(', ');
 }
 

@@ -166,11 +166,8 @@ impl Conference {
         let member = &mut self.members[index];
         let state = &mut member.slots[slot];
         state.shows.set(now, shows);
-        let preference = LayerPreference {
-            quality: state.quality,
-            paused: state.paused.last(),
-            ..LayerPreference::default()
-        };
+        let preference =
+            LayerPreference { quality: state.quality, paused: state.paused.last(), ..LayerPreference::default() };
         let subscription = source.map_or(Subscription::Nothing, Subscription::Publication);
         self.room.subscribe(member_id(index), &mid, subscription, preference);
         self.carry_out_orders();

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { page } from './page.mjs';
 
-const { duo, grid, qualityFor, spotlight } = await page('layout.js');
+const { duo, grid, spotlight, tileSize } = await page('layout.js');
 const BOXES = [{ width: 1252, height: 658 }, { width: 374, height: 700 }, { width: 820, height: 300 }, { width: 120, height: 120 }];
 const GAP = 8;
 
@@ -64,6 +64,8 @@ test('no tiles need no room', () => {
   assert.deepEqual(spotlight(0, BOXES[0], GAP), []);
 });
 
-test('larger tiles ask for more', () => {
-  assert.deepEqual([90, 200, 300, 720].map(qualityFor), ['QUALITY_LOW', 'QUALITY_LOW', 'QUALITY_MEDIUM', 'QUALITY_HIGH']);
+test('the server is told sizes in device pixels, in steps', () => {
+  assert.deepEqual(tileSize({ width: 320, height: 180 }, 1), { width: 320, height: 192 });
+  assert.deepEqual(tileSize({ width: 320.4, height: 180 }, 2), { width: 656, height: 368 });
+  assert.deepEqual(tileSize({ width: 0, height: 0 }, 1), { width: 16, height: 16 }, 'a tile without an area would be hidden');
 });

@@ -10,7 +10,7 @@ globalThis.crypto ??= webcrypto;
 
 const { inviteLink, parseOptions, randomRoom, takeToken } = await page('options.js');
 const { Roster, isOn, publicationOf } = await page('roster.js');
-const { FIRST_SLOTS, Slots } = await page('slots.js');
+const { FIRST_SLOTS, Slots, pauseText } = await page('slots.js');
 const { cameraEncodings, preferCodec } = await page('encodings.js');
 const { arrange } = await page('arrange.js');
 const { StatsCollector, formatBitrate, formatShare } = await page('stats.js');
@@ -130,6 +130,18 @@ test('alone, in two, in a group, with a screen, with a speaker', () => {
   assert.deepEqual([spoken.mode, keys(spoken)[0]], ['spotlight', 'c'], 'the own picture is never the large one');
   const pinned = arrange({ call: fakeCall(sharing), own, view: { ...view, pinned: 'b' } });
   assert.equal(keys(pinned)[0], 'b', 'a pin goes before a screen');
+});
+
+test('a picture that is paused says why instead of standing still', () => {
+  const pause = (reason) => {
+    const carrying = (id) => ({ mid: 'm', track: `t${id}`, assignment: { pauseReason: reason } });
+    const { tiles } = arrange({ call: fakeCall([person('a', [camera('1')])], { slots: { carrying } }), own, view: {} });
+    return [tiles[0].videoOn, tiles[0].note];
+  };
+  assert.deepEqual(pause(undefined), [true, '']);
+  assert.deepEqual(pause('PAUSE_REASON_BANDWIDTH'), [false, 'paused, the connection is slow']);
+  assert.deepEqual(pause('PAUSE_REASON_FROM_THE_FUTURE'), [true, '']);
+  assert.equal(pauseText(undefined), '');
 });
 
 const report = (entries) => new Map(entries.map((entry) => [entry.id, entry]));
