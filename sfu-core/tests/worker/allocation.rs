@@ -4,12 +4,14 @@ use crate::support::World;
 use crate::support::media::*;
 use crate::support::pair::Pair;
 use sfu_core::config::WorkerConfig;
+use sfu_rtc::bwe::EstimatorConfig;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::Ssrc;
 use sfu_rtc::media::MediaKind::*;
 use sfu_rtc::net::TransmitBatch;
 use sfu_rtc::rtcp::{self, SenderInfo};
 use sfu_rtc::time::{Duration, Instant, NtpTime};
+use sfu_rtc::units::Bitrate;
 
 const AUDIO: u32 = 0x7000;
 const VIDEO: u32 = 0x7100;
@@ -38,9 +40,10 @@ struct Script(Vec<(Instant, Side, usize, Vec<u8>)>);
 
 impl Meeting {
     /// Every so manieth subscriber is on the worker of the publisher, the others on another one.
-    fn new(here: usize) -> Self {
+    fn new(here: usize, estimator: EstimatorConfig) -> Self {
         // Consent is renewed between the scripts, which is no part of forwarding.
         let mut config = WorkerConfig::default();
+        config.transport.estimator = estimator;
         config.transport.ice.consent_interval = Duration::from_secs(1_000_000);
         config.transport.ice.consent_timeout = Duration::from_secs(1_000_000);
         let mut pair = Pair::with(config);
@@ -173,11 +176,17 @@ fn allocate_nothing(mut meeting: Meeting, least: usize) -> [usize; 2] {
 
 #[test]
 fn a_million_packets_allocate_nothing() {
-    assert_eq!(allocate_nothing(Meeting::new(1), 1_000_000)[1], 0);
+    assert_eq!(allocate_nothing(Meeting::new(1, EstimatorConfig::default()), 1_000_000)[1], 0);
 }
 
 #[test]
 fn a_room_over_two_workers_allocates_nothing() {
-    let [here, there] = allocate_nothing(Meeting::new(4), 400_000);
+    let [here, there] = allocate_nothing(Meeting::new(4, EstimatorConfig::default()), 400_000);
     assert!(there > 2 * here && here > 50_000, "{here} {there}");
+}
+
+#[test]
+fn bandwidth_is_shared_out_without_allocating() {
+    let estimator = EstimatorConfig::Fixed(Some(Bitrate::from_kbps(1_000)));
+    allocate_nothing(Meeting::new(1, estimator), 100_000);
 }

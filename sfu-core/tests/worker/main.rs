@@ -14,5 +14,6 @@ mod repair;
 mod replicas;
 mod rtcp;
 mod sections;
+mod sharing;
 mod sources;
 mod support;

@@ -1,0 +1,231 @@
+//! A subscriber's bandwidth among its slots, and why nothing is sent in some.
+
+use crate::support::media::*;
+use crate::support::{World, id, mid};
+use sfu_core::command::{Command, LayerPreference, Role, Tile};
+use sfu_core::config::WorkerConfig;
+use sfu_core::event::{Event, PauseReason, SlotStats};
+use sfu_core::ids::PublicationId;
+use sfu_rtc::bwe::{EstimatorConfig, RembConfig};
+use sfu_rtc::ids::{Rid, Ssrc};
+use sfu_rtc::media::MediaKind::*;
+use sfu_rtc::rtcp::{self, ReportBlock};
+use sfu_rtc::units::Bitrate;
+
+/// SSRCs of the viewer's slots.
+const SLOTS: [u32; 2] = [0x7000, 0x7100];
+/// One packet of about 1,060 bytes a frame on the wire, and four.
+const LOW_KBPS: u64 = 255;
+const HIGH_KBPS: u64 = 1_020;
+
+/// Cameras that send simulcast of two layers, and a viewer of them.
+struct Meeting {
+    world: World,
+    cameras: Vec<(usize, PublicationId, [Vp8Source; 2])>,
+    viewer: usize,
+    frames: u64,
+}
+
+impl Meeting {
+    fn new(cameras: usize, estimator: EstimatorConfig) -> Self {
+        let mut config = WorkerConfig::default();
+        config.transport.estimator = estimator;
+        let mut world = World::with(config);
+        let cameras: Vec<_> = (0..cameras)
+            .map(|n| {
+                let camera = world.join(vec![simulcast("0", &["q", "f"])]);
+                let ssrc = 10 + 10 * n as u32;
+                let layers = [Vp8Source::layer("0", "q", ssrc), Vp8Source::layer("0", "f", ssrc + 1)];
+                (camera, world.publish(camera, "0"), layers)
+            })
+            .collect();
+        let viewer = world.join(vec![slot("v0", Video, SLOTS[0]), slot("v1", Video, SLOTS[1])]);
+        Self { world, cameras, viewer, frames: 0 }
+    }
+
+    fn watch(&mut self, camera: usize, preference: LayerPreference) {
+        let source = Some(self.cameras[camera].1);
+        let mid = mid(&format!("v{camera}"));
+        self.world.command(Command::AssignSlot { transport: id(self.viewer), mid, source, preference });
+    }
+
+    fn prefer(&mut self, camera: usize, preference: LayerPreference) {
+        let mid = mid(&format!("v{camera}"));
+        self.world.command(Command::SetPreference { transport: id(self.viewer), mid, preference });
+    }
+
+    /// Lets all cameras send for so many seconds; a keyframe each second.
+    fn play(&mut self, seconds: u64) {
+        for _ in 0..seconds * 30 {
+            let key = self.frames.is_multiple_of(30);
+            for (camera, _, [low, high]) in &mut self.cameras {
+                self.world.send(*camera, &low.frame(key));
+                for packet in high.packets(key, 4) {
+                    self.world.send(*camera, &packet);
+                }
+            }
+            self.world.pass(33);
+            self.frames += 1;
+        }
+    }
+
+    /// The viewer reports that its path carries so much, and that nothing was lost.
+    fn report(&mut self, kbps: u64) {
+        let highest = self.world.clients[self.viewer].rtp.last().map_or(0, |packet| packet.seq.0 as u32);
+        self.world.send_rtcp(self.viewer, |out| {
+            let block = |ssrc| ReportBlock { ssrc: Ssrc(ssrc), highest_seq: highest, ..ReportBlock::default() };
+            rtcp::write_receiver_report(out, Ssrc(1), &SLOTS.map(block));
+            rtcp::write_remb(out, Ssrc(1), Bitrate::from_kbps(kbps), &SLOTS.map(Ssrc));
+        });
+    }
+
+    fn slots(&mut self) -> Vec<SlotStats> {
+        self.world.stats().transports[self.viewer].slots.clone()
+    }
+
+    fn layers(&mut self) -> Vec<Option<Rid>> {
+        self.slots().iter().map(|slot| slot.rid.filter(|_| slot.bitrate > Bitrate::ZERO)).collect()
+    }
+
+    /// Reasons that were reported since the last call, by camera.
+    fn pauses(&mut self) -> Vec<(usize, Option<PauseReason>)> {
+        let cameras: Vec<_> = self.cameras.iter().map(|camera| camera.1).collect();
+        let reported = self.world.events().into_iter().filter_map(|event| match event {
+            Event::SlotPaused { publication, reason, .. } => {
+                Some((cameras.iter().position(|camera| *camera == publication)?, reason))
+            }
+            _ => None,
+        });
+        reported.collect()
+    }
+
+    /// Frames that the viewer got in a slot.
+    fn frames(&self, slot: usize) -> usize {
+        let got = &self.world.clients[self.viewer].rtp;
+        got.iter().filter(|packet| packet.ssrc == Ssrc(SLOTS[slot]) && packet.marker).count()
+    }
+}
+
+fn fixed(kbps: u64) -> EstimatorConfig {
+    EstimatorConfig::Fixed(Some(Bitrate::from_kbps(kbps)))
+}
+
+fn role(role: Role) -> LayerPreference {
+    LayerPreference { role, ..LayerPreference::default() }
+}
+
+#[test]
+fn a_narrow_path_gets_the_low_layer_and_no_frozen_picture() {
+    let mut meeting = Meeting::new(1, fixed(500));
+    meeting.watch(0, LayerPreference::default());
+    meeting.play(6);
+    assert_eq!(meeting.layers()[0], Rid::new("q"));
+    assert_eq!(meeting.frames(0), 180, "every frame, from the first on");
+    assert_continuous(&meeting.world.clients[meeting.viewer].rtp);
+    assert_eq!(meeting.pauses(), []);
+    let allocation = meeting.world.stats().transports[meeting.viewer].allocation;
+    let near = |rate: Bitrate, kbps: u64| rate.as_kbps().abs_diff(kbps) < kbps / 20;
+    assert!(near(allocation.granted, LOW_KBPS) && near(allocation.wanted, HIGH_KBPS), "{allocation:?}");
+    let step = allocation.next_step.unwrap();
+    assert!(near(step.gain, HIGH_KBPS - LOW_KBPS) && near(step.at, HIGH_KBPS * 10 / 9), "{step:?}");
+}
+
+#[test]
+fn a_wide_path_gets_everything_soon() {
+    let mut meeting = Meeting::new(2, fixed(5_000));
+    (0..2).for_each(|camera| meeting.watch(camera, LayerPreference::default()));
+    meeting.play(3);
+    assert_eq!(meeting.layers(), [Rid::new("f"); 2]);
+    assert_eq!(meeting.pauses(), []);
+    assert_eq!(meeting.world.stats().transports[meeting.viewer].allocation.next_step, None);
+}
+
+#[test]
+fn what_has_no_room_pauses_with_a_reason_and_comes_back() {
+    let mut meeting = Meeting::new(2, EstimatorConfig::Remb(RembConfig::default()));
+    meeting.watch(0, role(Role::Other));
+    meeting.watch(1, role(Role::Pinned));
+    meeting.report(5_000);
+    meeting.play(4);
+    assert_eq!(meeting.layers(), [Rid::new("f"); 2]);
+    meeting.pauses();
+    meeting.report(400);
+    meeting.play(4);
+    assert_eq!(meeting.layers(), [None, Rid::new("q")], "what is pinned goes on");
+    assert_eq!(meeting.pauses(), [(0, Some(PauseReason::Bandwidth))]);
+    assert_eq!(meeting.slots()[0].paused, Some(PauseReason::Bandwidth));
+    for _ in 0..30 {
+        meeting.report(5_000);
+        meeting.play(1);
+    }
+    assert_eq!(meeting.pauses(), [(0, None)]);
+    assert_eq!(meeting.layers(), [Rid::new("f"); 2]);
+}
+
+#[test]
+fn what_is_not_shown_costs_nothing() {
+    let hidden = LayerPreference { tile: Some(Tile::default()), ..LayerPreference::default() };
+    for estimator in [fixed(1_300), EstimatorConfig::default()] {
+        let mut meeting = Meeting::new(2, estimator);
+        meeting.watch(0, LayerPreference::default());
+        meeting.watch(1, hidden);
+        meeting.play(4);
+        assert_eq!(meeting.layers(), [Rid::new("f"), None]);
+        assert_eq!(meeting.frames(1), 0);
+        assert_eq!(meeting.pauses(), [(1, Some(PauseReason::NotVisible))]);
+        meeting.prefer(1, LayerPreference::default());
+        meeting.play(2);
+        assert_eq!(meeting.pauses(), [(1, None)]);
+        assert!(meeting.layers()[1].is_some());
+    }
+}
+
+#[test]
+fn no_layer_is_larger_than_its_tile_needs() {
+    let tile = |width, height| LayerPreference { tile: Some(Tile { width, height }), ..LayerPreference::default() };
+    let mut meeting = Meeting::new(1, EstimatorConfig::default());
+    meeting.watch(0, tile(320, 180));
+    meeting.play(3);
+    assert_eq!(meeting.layers()[0], Rid::new("q"), "the low layer has 640x360 already");
+    meeting.prefer(0, tile(1_280, 720));
+    meeting.play(3);
+    assert_eq!(meeting.layers()[0], Rid::new("f"));
+    assert_continuous(&meeting.world.clients[meeting.viewer].rtp);
+}
+
+/// One camera without simulcast whose frames alternate between two temporal layers, for a viewer at `kbps` who hears
+/// somebody too; how many of its frames the viewer gets in six seconds.
+fn frames_of_two_temporal_layers(kbps: u64) -> usize {
+    let mut config = WorkerConfig::default();
+    config.transport.estimator = fixed(kbps);
+    let mut world = World::with(config);
+    let camera = world.join(vec![published("0", Video), published("1", Audio)]);
+    let viewer = world.join(vec![slot("v", Video, SLOTS[0]), slot("a", Audio, 0x7300)]);
+    for (mid, slot) in [("0", "v"), ("1", "a")] {
+        let publication = world.publish(camera, mid);
+        world.assign(viewer, slot, Some(publication));
+    }
+    let (mut video, mut audio) = (Vp8Source::new("0", 10), OpusSource::new("1", 30));
+    for n in 0..360 {
+        let mut packet = video.frame(n % 30 == 0);
+        // RFC 7741 section 4.2: the temporal layer's index, and whether it refers to the lowest alone.
+        packet.payload[5] = if n % 2 == 0 { 0 } else { 0b0110_0000 };
+        world.send(camera, &packet);
+        world.send(camera, &audio.packet(30));
+        world.pass(33);
+    }
+    let got = &world.clients[viewer].rtp;
+    let video: Vec<_> = got.iter().filter(|packet| packet.ssrc == Ssrc(SLOTS[0])).cloned().collect();
+    for pair in video.windows(2) {
+        assert_eq!(pair[1].seq, pair[0].seq.next());
+    }
+    assert!(got.iter().filter(|packet| packet.ssrc == Ssrc(0x7300)).count() >= 355, "audio never starves");
+    video.len()
+}
+
+#[test]
+fn a_lower_frame_rate_is_better_than_none() {
+    assert!(frames_of_two_temporal_layers(1_000) > 340);
+    assert!((170..=220).contains(&frames_of_two_temporal_layers(250)), "half of them");
+    assert!(frames_of_two_temporal_layers(50) < 60, "none, once it is known what they take");
+}
