@@ -73,7 +73,9 @@ pub(crate) struct Forwarder {
     pub(crate) preference: LayerPreference,
     /// What the bandwidth allows.
     pub(crate) granted: Grant,
-    /// Its publisher sends nothing of the publication.
+    /// Since when nothing of the publication comes.
+    pub(crate) silent_since: Option<Instant>,
+    /// That has lasted.
     pub(crate) silent: bool,
     /// Why nothing is sent, as it was reported last.
     reported: Option<PauseReason>,
@@ -134,6 +136,7 @@ impl Forwarder {
             resent_bytes: RateMeter::default(),
             preference: LayerPreference::default(),
             granted: Grant::All,
+            silent_since: None,
             silent: false,
             reported: None,
             keyframe: None,
@@ -149,7 +152,7 @@ impl Forwarder {
         self.playable = true;
         self.carried = None;
         self.sent_until = [SeqNo(0); MAX_LAYERS];
-        (self.silent, self.reported) = (false, None);
+        (self.silent_since, self.silent, self.reported) = (None, false, None);
         self.shed = Shed::Nothing;
         self.history.clear();
         self.rewriter.stop();

@@ -17,7 +17,7 @@
 //! | part | what it is |
 //! |---|---|
 //! | [`command`], [`event`], [`config`], [`ids`] | all that the control plane sees |
-//! | [`worker`] | one thread's transports and rooms: `commands`, `transports`, `slots`, `replicas` (rooms on several workers), `rtcp`, `stats` |
+//! | [`worker`] | one thread's transports and rooms: `commands`, `transports`, `slots`, `replicas` (rooms on several workers), `rtcp`, `share` (of bandwidth), `stats` |
 //! | `room` | who is in a room, what is published, the slots |
 //! | `publication` | one source: `ingress`, `fan_out`, `formats`, `layers`, `requests` (NACK, PLI, reports), `origin` and `replica` (relayed to and from another worker) |
 //! | `receive_stream` | one received RTP stream: reception, repair, packet history |

@@ -258,9 +258,11 @@ impl ReceiveStream {
         self.source.take().is_some()
     }
 
-    /// Takes in what the origin reports.
-    pub(crate) fn set_origin(&mut self, at: Instant, rate: Bitrate, resolution: Option<(u16, u16)>) {
+    /// Takes in what the origin reports. Whether the size is another than before.
+    pub(crate) fn set_origin(&mut self, at: Instant, rate: Bitrate, resolution: Option<(u16, u16)>) -> bool {
+        let before = self.resolution();
         self.origin = Some(AtOrigin { rate, resolution, at });
+        self.resolution() != before
     }
 
     /// What it usually takes to send it up to these layers inside. Where another worker receives it, the whole is known

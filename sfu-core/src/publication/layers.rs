@@ -15,9 +15,11 @@ use sfu_rtc::units::Bitrate;
 
 /// How often liveness is looked at while packets arrive: a fraction of the shortest silence that means death.
 const LIVENESS_INTERVAL: Duration = Duration::from_millis(100);
+/// People are told that nothing comes after this time: a publication that begins is given a while.
+const SILENCE: Duration = Duration::from_secs(2);
 
 impl Publication {
-    /// Updates which streams are alive; subscribers of one that died, or came back, get another target.
+    /// Updates which streams are alive, and how large they are; where that changes, subscribers get another target.
     pub(super) fn check_liveness(&mut self, ctx: &mut Context<'_>) {
         self.liveness_due = ctx.now + LIVENESS_INTERVAL;
         self.announce_codec(ctx);
@@ -26,7 +28,10 @@ impl Publication {
             alive |= u8::from(stream.tracker.is_alive(ctx.now)) << layer;
         }
         let reordered = self.update_order(ctx);
-        let changed = alive != self.alive || reordered;
+        let sizes: ArrayVec<_, MAX_LAYERS> = self.streams.iter().map(ReceiveStream::resolution).collect();
+        let resized = sizes != self.sizes;
+        self.sizes = sizes;
+        let changed = alive != self.alive || reordered || resized;
         self.alive = alive;
         if !self.relays.is_empty() && (changed || ctx.now >= self.layers_due) {
             self.relay_layers(ctx);
@@ -151,7 +156,8 @@ impl Publication {
     pub(crate) fn grant(&mut self, index: usize, granted: Grant, ctx: &mut Context<'_>) {
         let silent = !self.muted && self.streams.iter().all(|stream| stream.is_silent(ctx.now));
         let Some(forwarder) = self.forwarders.get_mut(index) else { return };
-        forwarder.silent = silent;
+        forwarder.silent_since = forwarder.silent_since.or(Some(ctx.now)).filter(|_| silent);
+        forwarder.silent = forwarder.silent_since.is_some_and(|since| ctx.now - since >= SILENCE);
         if std::mem::replace(&mut forwarder.granted, granted) != granted {
             self.retarget(index, ctx);
         } else {
@@ -163,8 +169,9 @@ impl Publication {
     /// rates; of a screen's, each: it is to be read first.
     pub(crate) fn ladder(&self, index: usize, now: Instant) -> ArrayVec<Layer, MAX_STEPS> {
         let mut ladder = ArrayVec::new();
-        let Some(preference) = self.forwarders.get(index).map(|forwarder| forwarder.preference) else { return ladder };
-        if self.muted || !preference.is_visible() {
+        let Some(forwarder) = self.forwarders.get(index) else { return ladder };
+        let preference = forwarder.preference;
+        if self.muted || !forwarder.playable || !preference.is_visible() {
             return ladder;
         }
         let wanted = self.wanted_layers(index);

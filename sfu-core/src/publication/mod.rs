@@ -20,6 +20,7 @@ use crate::qos::LayerId;
 use crate::receive_stream::ReceiveStream;
 use crate::room::Place;
 use crate::slab::Key;
+use arrayvec::ArrayVec;
 use fan_out::CATCH_UP;
 use origin::Downstream;
 use pending::PendingPackets;
@@ -65,6 +66,8 @@ pub(crate) struct Publication {
     pending: PendingPackets,
     /// Bit per stream that is alive.
     alive: u8,
+    /// Width and height of each, as far as known.
+    sizes: ArrayVec<Option<(u16, u16)>, MAX_LAYERS>,
     /// Which of them are better than which.
     order: LayerOrder,
     /// When it is looked at again which streams are alive.
@@ -132,6 +135,7 @@ impl Publication {
             routes_stale: false,
             pending: PendingPackets::default(),
             alive: 0,
+            sizes: ArrayVec::new(),
             order: LayerOrder::default(),
             liveness_due: Instant::ZERO,
             clock: PublisherClock::default(),

@@ -4,7 +4,7 @@ use super::pending::Content;
 use super::{Publication, Source};
 use crate::context::Context;
 use crate::ids::WorkerId;
-use crate::layer_order::{LayerIndex, LayerRanks};
+use crate::layer_order::LayerIndex;
 use crate::publisher_clock::PublisherClock;
 use crate::receive_stream::ReceiveStream;
 use crate::relay::{Interest, RelayBody, RelayedPacket};
@@ -72,10 +72,12 @@ impl Publication {
             RelayBody::Left => self.on_left(from),
             _ if !self.is_relayed() => return Err(DropReason::NotPublished),
             RelayBody::Layer { layer, alive, ranks, rate, resolution } => {
-                if let Some(stream) = self.streams.get_mut(usize::from(layer)) {
-                    stream.set_origin(ctx.now, rate, resolution);
+                let stream = self.streams.get_mut(usize::from(layer));
+                let resized = stream.is_some_and(|stream| stream.set_origin(ctx.now, rate, resolution));
+                let reordered = self.order.set(ranks);
+                if std::mem::replace(&mut self.alive, alive) != alive || reordered || resized {
+                    self.retarget_all(ctx);
                 }
-                self.on_layers(alive, ranks, ctx);
             }
             RelayBody::Report { layer, epoch, clock_rate, rtp, ntp } => {
                 self.set_epoch(layer, epoch, ctx)?;
@@ -90,14 +92,6 @@ impl Publication {
             RelayBody::Muted(_) | RelayBody::Offered => {}
         }
         Ok(())
-    }
-
-    /// The origin reports which layers are alive, and their order.
-    fn on_layers(&mut self, alive: u8, ranks: LayerRanks, ctx: &mut Context<'_>) {
-        let reordered = self.order.set(ranks);
-        if std::mem::replace(&mut self.alive, alive) != alive || reordered {
-            self.retarget_all(ctx);
-        }
     }
 
     /// What the origin has to know of what is wanted here.

@@ -193,6 +193,27 @@ fn no_layer_is_larger_than_its_tile_needs() {
     assert_continuous(&meeting.world.clients[meeting.viewer].rtp);
 }
 
+#[test]
+fn a_publisher_that_changes_the_size_of_its_layers_is_followed() {
+    let mut meeting = Meeting::new(1, EstimatorConfig::default());
+    let tile = Some(Tile { width: 640, height: 360 });
+    meeting.watch(0, LayerPreference { tile, ..LayerPreference::default() });
+    meeting.play(3);
+    assert_eq!(meeting.layers()[0], Rid::new("q"));
+    // Its low layer has a quarter of the pixels from now on.
+    for n in 0..60 {
+        let (camera, _, [low, high]) = &mut meeting.cameras[0];
+        let mut packet = low.frame(n % 30 == 0);
+        if n % 30 == 0 {
+            packet.payload[12..16].copy_from_slice(&[0x40, 0x01, 0xb4, 0]); // 320x180
+        }
+        meeting.world.send(*camera, &packet);
+        meeting.world.send(*camera, &high.frame(n % 30 == 0));
+        meeting.world.pass(33);
+    }
+    assert_eq!(meeting.layers()[0], Rid::new("f"));
+}
+
 /// One camera without simulcast whose frames alternate between two temporal layers, for a viewer at `kbps` who hears
 /// somebody too; how many of its frames the viewer gets in six seconds.
 fn frames_of_two_temporal_layers(kbps: u64) -> usize {
@@ -228,4 +249,43 @@ fn a_lower_frame_rate_is_better_than_none() {
     assert!(frames_of_two_temporal_layers(1_000) > 340);
     assert!((170..=220).contains(&frames_of_two_temporal_layers(250)), "half of them");
     assert!(frames_of_two_temporal_layers(50) < 60, "none, once it is known what they take");
+}
+
+/// A VP9 camera of two spatial layers inside one stream, as a viewer at `kbps` gets it who shows it in `tile`: packets a
+/// picture, after a while.
+fn packets_of_two_spatial_layers(kbps: Option<u64>, tile: Option<Tile>) -> usize {
+    let mut config = WorkerConfig::default();
+    config.transport.estimator = EstimatorConfig::Fixed(kbps.map(Bitrate::from_kbps));
+    let mut world = World::with(config);
+    let camera = world.join(vec![as_vp9(published("0", Video))]);
+    let viewer = world.join(vec![as_vp9(slot("v", Video, SLOTS[0]))]);
+    let source = Some(world.publish(camera, "0"));
+    let preference = LayerPreference { tile, ..LayerPreference::default() };
+    world.command(Command::AssignSlot { transport: id(viewer), mid: mid("v"), source, preference });
+    let mut video = Vp9Source::new("0", 10);
+    let mut play = |world: &mut World, pictures: u64| {
+        world.clients[viewer].rtp.clear();
+        for n in 0..pictures {
+            for packet in video.picture(n % 30 == 0) {
+                world.send(camera, &packet);
+            }
+            world.pass(33);
+        }
+        let got = &world.clients[viewer].rtp;
+        assert_eq!(got.iter().filter(|packet| packet.marker).count() as u64, pictures, "each picture is closed");
+        got.len() / pictures as usize
+    };
+    play(&mut world, 90);
+    play(&mut world, 30)
+}
+
+#[test]
+fn spatial_layers_inside_a_stream_are_chosen_by_bandwidth_and_by_tile() {
+    let tile = |width, height| Some(Tile { width, height });
+    assert_eq!(packets_of_two_spatial_layers(None, None), 4);
+    assert_eq!(packets_of_two_spatial_layers(Some(5_000), None), 4);
+    assert_eq!(packets_of_two_spatial_layers(Some(500), None), 1);
+    assert_eq!(packets_of_two_spatial_layers(None, tile(320, 180)), 1);
+    assert_eq!(packets_of_two_spatial_layers(Some(5_000), tile(320, 180)), 1);
+    assert_eq!(packets_of_two_spatial_layers(Some(5_000), tile(640, 360)), 4);
 }

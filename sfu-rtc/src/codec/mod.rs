@@ -43,7 +43,7 @@ pub struct FrameFacts {
     pub tl0_pic_idx: Option<u8>,
     /// Frame number of the dependency descriptor, 16 bits.
     pub frame_number: Option<u16>,
-    /// Width and height in pixels of the layer, where the packet tells: payload headers do on keyframes.
+    /// Width and height in pixels of the whole picture, all spatial layers included, where the packet tells: payload headers do on keyframes.
     pub resolution: Option<(u16, u16)>,
 }
 

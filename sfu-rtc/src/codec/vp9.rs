@@ -141,7 +141,8 @@ pub(super) fn frame_facts(payload: &[u8]) -> Option<FrameFacts> {
     let descriptor = Descriptor::parse(payload)?;
     // Upper layers of a key picture are not predicted either, but need the base.
     let keyframe = !descriptor.predicted && descriptor.spatial == 0;
-    let told = descriptor.sizes.get(usize::from(descriptor.spatial)).copied();
+    // Only the first packet of a picture tells sizes: the highest layer's is that of the whole.
+    let told = descriptor.sizes.last().copied();
     let in_frame = || (keyframe && descriptor.begin).then(|| keyframe_size(&payload[descriptor.len..])).flatten();
     Some(FrameFacts {
         start_of_frame: descriptor.begin,
@@ -242,7 +243,7 @@ mod tests {
             switching_point: true,
             picture_id: Some(0x0102),
             tl0_pic_idx: Some(9),
-            resolution: Some((320, 180)),
+            resolution: Some((1_280, 720)),
             ..FrameFacts::default()
         };
         assert_eq!(facts, expected);

@@ -10,6 +10,7 @@ pub(crate) const VP8: PayloadType = PayloadType(96);
 pub(crate) const VP8_RTX: PayloadType = PayloadType(97);
 pub(crate) const OPUS: PayloadType = PayloadType(111);
 pub(crate) const H264: PayloadType = PayloadType(102);
+pub(crate) const VP9: PayloadType = PayloadType(98);
 pub(crate) const RED: PayloadType = PayloadType(63);
 
 /// Ids of the header extensions on every section.
@@ -170,6 +171,48 @@ impl Vp8Source {
         }
         rtp
     }
+}
+
+/// A source of VP9 with two spatial layers of 320x180 and 640x360: one packet of the lower a picture, and three of the
+/// upper.
+#[derive(Clone, Debug)]
+pub(crate) struct Vp9Source {
+    vp8: Vp8Source,
+}
+
+impl Vp9Source {
+    pub(crate) fn new(mid: &str, ssrc: u32) -> Self {
+        Self { vp8: Vp8Source::new(mid, ssrc) }
+    }
+
+    /// The next picture.
+    pub(crate) fn picture(&mut self, key: bool) -> Vec<Rtp> {
+        let mut packets = self.vp8.packets(false, 4);
+        let picture_id = self.vp8.picture_id;
+        for (n, packet) in packets.iter_mut().enumerate() {
+            let (spatial, begins, ends) = (u8::from(n > 0), n < 2, n == 0 || n == 3);
+            let structure = key && n == 0;
+            // RFC 9628 section 4.2: I, P, L, B, E, V; a picture id of 15 bits; the layer; TL0PICIDX.
+            let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+            let flags = 0xa0 | flag(!key, 0x40) | flag(begins, 8) | flag(ends, 4) | flag(structure, 2);
+            let id = (0x8000 | picture_id).to_be_bytes();
+            let mut payload = vec![flags, id[0], id[1], spatial << 1 | flag(n > 0, 1), self.vp8.tl0_pic_idx];
+            if structure {
+                payload.push(0x30); // two layers with their sizes
+                for side in [320_u16, 180, 640, 360] {
+                    payload.extend_from_slice(&side.to_be_bytes());
+                }
+            }
+            payload.extend_from_slice(&[0xab; 980]);
+            (packet.payload, packet.payload_type) = (payload, VP9);
+        }
+        packets
+    }
+}
+
+/// VP9 instead of VP8.
+pub(crate) fn as_vp9(section: MediaSection) -> MediaSection {
+    MediaSection { formats: vec![format(VP9, Codec::Vp9, 90_000, None)], ..section }
 }
 
 /// Picture id and TL0PICIDX of a packet that [`Vp8Source`] made, after rewriting.
