@@ -233,17 +233,19 @@ proptest! {
         }
     }
 
-    /// More bandwidth is never left unused, and never brings a more important slot less.
+    /// In all; one slot may get less where another's lowest layer finds room that had none. The most important keeps its
+    /// own.
     #[test]
     fn more_bandwidth_never_yields_less(demands in any_demands(), estimate in 0_u64..20_000, more in 0_u64..5_000) {
         let (less, more) = (once(estimate, &demands), once(estimate + more, &demands));
-        prop_assert!(less.1.granted <= more.1.granted || less.0.iter().sum::<usize>() == 1);
+        let only_one = less.0.iter().sum::<usize>() == 1;
+        prop_assert!(less.1.granted <= more.1.granted || only_one);
         prop_assert_eq!(less.1.wanted, more.1.wanted);
-        let first = (0..demands.len()).max_by_key(|index| demands[*index].importance);
-        if let Some(first) = first.filter(|first| {
-            demands.iter().filter(|demand| demand.importance == demands[*first].importance).count() == 1
-        }) {
-            prop_assert!(less.0[first] <= more.0[first]);
+        let most = demands.iter().map(|demand| demand.importance).max();
+        let is_most = |demand: &SlotDemand| Some(demand.importance) == most;
+        if demands.iter().filter(|demand| is_most(demand)).count() == 1 && !only_one {
+            let of_most = |granted: &[usize]| demands.iter().position(is_most).map(|slot| granted[slot].min(1));
+            prop_assert!(of_most(&less.0) <= of_most(&more.0));
         }
     }
 

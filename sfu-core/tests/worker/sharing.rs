@@ -251,6 +251,34 @@ fn a_lower_frame_rate_is_better_than_none() {
     assert!(frames_of_two_temporal_layers(50) < 60, "none, once it is known what they take");
 }
 
+/// Somebody turns pages for a second every six seconds, and their screen takes 2.6 Mbit/s then.
+#[test]
+fn a_screen_whose_pages_are_turned_is_not_paused_nor_the_camera_beside_it() {
+    let mut meeting = Meeting::new(1, fixed(1_000));
+    meeting.watch(0, LayerPreference::default());
+    let presenter = meeting.world.join(vec![published("0", Video)]);
+    let source = Some(meeting.world.publish(presenter, "0"));
+    let (transport, mid, preference) = (id(meeting.viewer), mid("v1"), role(Role::Screen));
+    meeting.world.command(Command::AssignSlot { transport, mid, source, preference });
+    let mut screen = Vp8Source::new("0", 40);
+    let mut sent = 0;
+    for n in 0..900 {
+        let turns = n % 180 >= 150;
+        if turns || n % 6 == 0 {
+            sent += 1;
+            let packets = screen.packets(n == 0, if turns { 10 } else { 1 });
+            packets.iter().for_each(|packet| meeting.world.send(presenter, packet));
+        }
+        let (camera, _, [low, _]) = &mut meeting.cameras[0];
+        meeting.world.send(*camera, &low.frame(n % 30 == 0));
+        meeting.world.pass(33);
+    }
+    meeting.world.pass(3_000);
+    assert_eq!((meeting.frames(0), meeting.frames(1)), (900, sent));
+    let events = meeting.world.events();
+    assert!(!events.iter().any(|event| matches!(event, Event::SlotPaused { .. })), "{events:?}");
+}
+
 /// A VP9 camera of two spatial layers inside one stream, as a viewer at `kbps` gets it who shows it in `tile`: packets a
 /// picture, after a while.
 fn packets_of_two_spatial_layers(kbps: Option<u64>, tile: Option<Tile>) -> usize {
