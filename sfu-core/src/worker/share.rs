@@ -70,6 +70,7 @@ impl Worker {
         let (router, estimate) = (peer.router, peer.transport.estimate());
         let allocation = self.allocator.allocate(now, estimate, demands, &mut peer.share.history, granted);
         peer.share.done(now, estimate, allocation);
+        peer.transport.set_demand(estimate.map(|_| allocation.wanted));
         let (mut ctx, routers) = self.split(now);
         let Some(router) = routers.get_mut(router) else { return false };
         for (((place, index), demand), granted) in places.iter().zip(&*demands).zip(&*granted) {
