@@ -18,6 +18,6 @@ mod trace;
 
 pub use config::{BadConfig, LinkConfig, Loss, QueueLimit, Rate};
 pub use link::{Link, LinkStats, Payload};
-pub use network::{Datagram, HostId, Network};
+pub use network::{Datagram, HostId, Network, SiteId};
 pub use random::Random;
 pub use trace::{BadTrace, Trace};

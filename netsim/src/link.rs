@@ -169,6 +169,12 @@ impl<P: Payload> Link<P> {
         self.waiting_bytes
     }
 
+    /// How long what waits for the bottleneck takes to pass it, and so how long a packet that is handed in now waits;
+    /// hundreds of years where nothing passes.
+    pub fn queue_delay(&self, now: Duration) -> Duration {
+        self.drained_at(now).saturating_sub(now)
+    }
+
     /// What happened so far.
     pub fn stats(&self) -> LinkStats {
         self.stats
@@ -178,7 +184,7 @@ impl<P: Payload> Link<P> {
         match self.config.queue {
             QueueLimit::None => true,
             QueueLimit::Bytes(limit) => self.waiting_bytes + bytes <= limit,
-            QueueLimit::Time(limit) => self.drained_at(now).saturating_sub(now) <= limit,
+            QueueLimit::Time(limit) => self.queue_delay(now) <= limit,
         }
     }
 

@@ -56,6 +56,17 @@ fn an_open_link_only_delays() {
 }
 
 #[test]
+fn what_waits_tells_how_long_the_next_will_wait() {
+    let config = LinkConfig { rate: Some(Rate::from_kbps(1_000)), delay: ms(10), ..LinkConfig::default() };
+    let mut link = Link::new(config, 1);
+    assert_eq!(link.queue_delay(ms(0)), ms(0));
+    (0..2).for_each(|number| link.send(ms(0), packet(number, 125)));
+    assert_eq!([0, 1, 3].map(|at| link.queue_delay(ms(at))), [ms(2), ms(1), ms(0)]);
+    link.set_config(ms(1), LinkConfig { rate: Some(Rate::from_bps(0)), ..LinkConfig::default() });
+    assert_eq!(link.queue_delay(ms(1)), Duration::MAX - ms(1));
+}
+
+#[test]
 fn a_rate_spaces_packets() {
     let config = LinkConfig { rate: Some(Rate::from_kbps(1_000)), delay: ms(10), ..LinkConfig::default() };
     let (arrived, _) = run(config, 1, &at_once(3, 1_250));
