@@ -66,6 +66,11 @@ impl Trace {
         }
     }
 
+    /// How many bytes can pass from one time to another, the latter not included.
+    pub fn capacity(&self, from: Duration, to: Duration) -> u64 {
+        self.first_from(to).saturating_sub(self.first_from(from)).saturating_mul(OPPORTUNITY)
+    }
+
     /// When the opportunity of this number comes, from 0.
     pub(crate) fn time(&self, number: u64) -> Duration {
         let (round, index) = (number / self.len(), number % self.len());
@@ -106,6 +111,8 @@ mod tests {
         assert_eq!(times, [0, 5, 5, 12, 12, 17, 17, 24, 24]);
         let first = |millis| trace.first_from(Duration::from_millis(millis));
         assert_eq!([first(0), first(1), first(5), first(6), first(12), first(13), first(24)], [0, 1, 1, 3, 3, 5, 7]);
+        let capacity = |from, to| trace.capacity(Duration::from_millis(from), Duration::from_millis(to)) / OPPORTUNITY;
+        assert_eq!([capacity(0, 0), capacity(0, 5), capacity(1, 6), capacity(6, 13), capacity(0, 25)], [0, 1, 2, 2, 9]);
     }
 
     #[test]

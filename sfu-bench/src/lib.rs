@@ -2,6 +2,7 @@
 //!
 //! `scenario` says who takes part, `join` brings them in over the server's signalling, `generator` threads run their
 //! `endpoint`s and `peer`s, `run` conducts, `result` tells. `floor` measures what a forwarded packet must cost.
+//! `simulation` plays network scenarios without a server, under simulated time.
 
 pub mod compare;
 pub mod endpoint;
@@ -17,4 +18,5 @@ pub mod result;
 pub mod run;
 pub mod scenario;
 pub mod server_process;
+pub mod simulation;
 mod wakeful_poll;

@@ -3,11 +3,13 @@
 mod load_args;
 mod output;
 mod run_args;
+mod scenarios_args;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use output::OutputArgs;
 use run_args::RunArgs;
+use scenarios_args::ScenariosArgs;
 use sfu_bench::compare::{self, CompareOptions};
 use sfu_bench::quick::{self, QuickOptions};
 use sfu_bench::{floor, run};
@@ -41,6 +43,9 @@ enum Command {
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Plays network scenarios under simulated time and measures what subscribers get: a bottleneck that changes, a
+    /// recorded network, several flows, TCP beside media.
+    Scenarios(ScenariosArgs),
     /// Compares results of `run`: ratios with their spread.
     Compare(CompareOptions),
 }
@@ -76,6 +81,10 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Quick { options, output } => {
             let answer = runtime()?.block_on(quick::quick(&options, &mut progress))?;
             output.write(&answer.0, &answer)
+        }
+        Command::Scenarios(args) => {
+            args.execute(&mut progress)?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Compare(options) => {
             print!("{}", compare::compare(&options)?);

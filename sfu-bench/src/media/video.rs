@@ -21,8 +21,24 @@ const MAX_PAYLOAD: usize = 1_110;
 const KEYFRAME_FACTOR: usize = 4;
 /// Frames deviate from the mean size by up to this share of it, as those of an encoder with even rate control do.
 const VARIATION: f64 = 0.2;
+/// Temporal layers of the frames of a group of four in libwebrtc's L1T3, with their sizes in units of the mean frame
+/// (40, 20 and 40 % of the bitrate), and whether they depend on the base layer only.
+const TEMPORAL_GROUP: [Temporal; 4] = [
+    Temporal { layer: 0, size: 1.6, sync: true },
+    Temporal { layer: 2, size: 0.8, sync: true },
+    Temporal { layer: 1, size: 0.8, sync: true },
+    Temporal { layer: 2, size: 0.8, sync: false },
+];
 /// RTP clock of all video codecs.
 const CLOCK_RATE: f64 = 90_000.0;
+
+/// A frame's place in the temporal layers.
+#[derive(Clone, Copy, Debug)]
+struct Temporal {
+    layer: u8,
+    size: f64,
+    sync: bool,
+}
 
 /// One layer of video.
 #[derive(Debug)]
@@ -37,6 +53,8 @@ pub struct VideoSource {
     picture_id: u16,
     tl0_pic_idx: u8,
     keyframe_wanted: bool,
+    /// Place of the next frame in its group, where there are temporal layers.
+    in_group: Option<usize>,
     under_way: Option<Frame>,
     /// Varies the frames' sizes; `None` where all frames and packets are equal.
     variation: Option<Rng>,
@@ -46,6 +64,7 @@ pub struct VideoSource {
 #[derive(Debug)]
 struct Frame {
     key: bool,
+    temporal: Temporal,
     timestamp: u32,
     size: usize,
     packets: usize,
@@ -80,11 +99,10 @@ impl VideoSource {
     /// A stream of `bitrate` bits per second at `fps`, whose stamps carry `source`. The source also seeds the sizes of
     /// the frames, so that they repeat from run to run.
     pub fn new(codec: VideoCodec, source: u32, bitrate: u64, fps: f64, size: (u16, u16)) -> Self {
-        let frame_size = ((bitrate as f64 / 8.0 / fps) as usize).max(60);
         Self {
             codec,
             source,
-            frame_size,
+            frame_size: frame_size(bitrate, fps),
             fps,
             size,
             frame: 0,
@@ -92,6 +110,7 @@ impl VideoSource {
             picture_id: 0,
             tl0_pic_idx: 0,
             keyframe_wanted: true,
+            in_group: None,
             under_way: None,
             variation: Some(Rng::with_seed(source.into())),
         }
@@ -101,6 +120,17 @@ impl VideoSource {
     pub fn even(mut self) -> Self {
         self.variation = None;
         self
+    }
+
+    /// Makes the frames those of three temporal layers; of VP8 only.
+    pub fn with_temporal_layers(mut self) -> Self {
+        self.in_group = Some(0);
+        self
+    }
+
+    /// The next frames make up this bitrate.
+    pub fn set_bitrate(&mut self, bitrate: u64) {
+        self.frame_size = frame_size(bitrate, self.fps);
     }
 
     /// The next frame is a keyframe.
@@ -121,15 +151,31 @@ impl VideoSource {
     /// Begins the next frame; how many packets it has, of which [`Self::next_packet`] writes one after the other.
     pub fn begin_frame(&mut self) -> usize {
         let key = std::mem::take(&mut self.keyframe_wanted);
-        let mean = if key { self.frame_size * KEYFRAME_FACTOR } else { self.frame_size };
+        let temporal = self.next_temporal(key);
+        let mean = if key { KEYFRAME_FACTOR as f64 } else { temporal.size } * self.frame_size as f64;
         let factor = self.variation.as_mut().map_or(1.0, |rng| 1.0 + VARIATION * (2.0 * rng.f64() - 1.0));
-        let size = (mean as f64 * factor) as usize;
+        let size = (mean * factor) as usize;
         let packets = size.div_ceil(MAX_PAYLOAD).max(1);
         let longer = if self.variation.is_some() { size % packets } else { 0 };
         let parameter_sets = key && self.codec == VideoCodec::H264;
         let timestamp = (f64::from(self.frame) * CLOCK_RATE / self.fps) as u64 as u32;
-        self.under_way = Some(Frame { key, timestamp, size, packets, longer, parameter_sets, index: 0 });
+        self.under_way = Some(Frame { key, temporal, timestamp, size, packets, longer, parameter_sets, index: 0 });
         packets + usize::from(parameter_sets)
+    }
+
+    fn next_temporal(&mut self, key: bool) -> Temporal {
+        let temporal = match &mut self.in_group {
+            None => Temporal { size: 1.0, ..TEMPORAL_GROUP[0] },
+            Some(place) => {
+                let at = if key { 0 } else { *place };
+                *place = (at + 1) % TEMPORAL_GROUP.len();
+                TEMPORAL_GROUP[at]
+            }
+        };
+        if temporal.layer == 0 {
+            self.tl0_pic_idx = self.tl0_pic_idx.wrapping_add(1);
+        }
+        temporal
     }
 
     /// Writes the next packet of the frame under way, stamped with `now`, into `payload`; `None` where all have been
@@ -142,10 +188,11 @@ impl VideoSource {
             h264_parameter_sets(self.next_stamp(now), payload);
             return Some(PacketInfo { timestamp, marker: false });
         }
-        let (key, first, last) = (frame.key, frame.index == 0, frame.index + 1 == frame.packets);
+        let (key, temporal) = (frame.key, frame.temporal);
+        let (first, last) = (frame.index == 0, frame.index + 1 == frame.packets);
         let size = frame.next_size();
         match self.codec {
-            VideoCodec::Vp8 => self.vp8_header(key, first, payload),
+            VideoCodec::Vp8 => self.vp8_header((key, first), temporal, payload),
             VideoCodec::H264 => h264_header(key, first, last, payload),
         }
         self.next_stamp(now).write(payload);
@@ -155,7 +202,6 @@ impl VideoSource {
             self.under_way = None;
             self.frame = self.frame.wrapping_add(1);
             self.picture_id = (self.picture_id + 1) & 0x7fff;
-            self.tl0_pic_idx = self.tl0_pic_idx.wrapping_add(1);
         }
         Some(PacketInfo { timestamp, marker: last })
     }
@@ -168,13 +214,17 @@ impl VideoSource {
 
     /// Descriptor with 15-bit picture id, TL0PICIDX and TID (RFC 7741 section 4.2), then the frame header
     /// (RFC 6386 section 9.1) in the first packet.
-    fn vp8_header(&self, key: bool, first: bool, out: &mut Vec<u8>) {
+    fn vp8_header(&self, (key, first): (bool, bool), temporal: Temporal, out: &mut Vec<u8>) {
         const EXTENDED: u8 = 0x80;
+        const NON_REFERENCE: u8 = 0x20;
         const START: u8 = 0x10;
+        const LAYER_SYNC: u8 = 0x20;
         const PICTURE_ID_TL0_TID: u8 = 0xe0;
         let [id_high, id_low] = (self.picture_id | 0x8000).to_be_bytes();
-        out.push(EXTENDED | if first { START } else { 0 });
-        out.extend([PICTURE_ID_TL0_TID, id_high, id_low, self.tl0_pic_idx, 0]);
+        let non_reference = if temporal.layer == 2 { NON_REFERENCE } else { 0 };
+        let layer = temporal.layer << 6 | if temporal.layer > 0 && temporal.sync { LAYER_SYNC } else { 0 };
+        out.push(EXTENDED | non_reference | if first { START } else { 0 });
+        out.extend([PICTURE_ID_TL0_TID, id_high, id_low, self.tl0_pic_idx, layer]);
         if !first {
             return;
         }
@@ -186,6 +236,11 @@ impl VideoSource {
             out.extend(self.size.1.to_le_bytes());
         }
     }
+}
+
+/// Bytes of the mean frame.
+fn frame_size(bitrate: u64, fps: f64) -> usize {
+    ((bitrate as f64 / 8.0 / fps) as usize).max(60)
 }
 
 /// The packet before a keyframe (RFC 6184 section 5.7.1): the stamp as supplemental information, then the parameter
@@ -280,5 +335,23 @@ mod tests {
         assert_eq!(first, [first[0]; 6]);
         assert_eq!(first, sizes(&frame(&mut source)));
         assert!((first.iter().sum::<usize>() as f64 * 8.0 * 30.0 / 1_500_000.0 - 1.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn temporal_layers_come_in_groups_of_four_and_make_up_the_bitrate() {
+        let mut source = VideoSource::new(VideoCodec::Vp8, 1, 1_500_000, 30.0, (1280, 720)).with_temporal_layers();
+        let layers = |source: &mut VideoSource, frames: usize| -> Vec<_> {
+            let facts = |(info, payload): &(PacketInfo, Vec<u8>)| {
+                frame_facts(Codec::Vp8, payload, info.marker, None).unwrap()
+            };
+            (0..frames).map(|_| facts(&frame(source)[0])).map(|f| (f.temporal, f.tl0_pic_idx.unwrap())).collect()
+        };
+        assert_eq!(layers(&mut source, 6), [(0, 1), (2, 1), (1, 1), (2, 1), (0, 2), (2, 2)]);
+        source.request_keyframe();
+        assert_eq!(layers(&mut source, 2), [(0, 3), (2, 3)], "a keyframe begins a group");
+        source.set_bitrate(750_000);
+        layers(&mut source, 2);
+        let bytes: usize = (0..1_000).flat_map(|_| sizes(&frame(&mut source))).sum();
+        assert!((bytes as f64 * 8.0 * 30.0 / 1_000.0 / 750_000.0 - 1.0).abs() < 0.01);
     }
 }

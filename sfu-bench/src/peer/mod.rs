@@ -5,7 +5,7 @@ mod frames;
 pub mod measured;
 mod outgoing;
 pub mod publisher;
-mod stream;
+pub(crate) mod stream;
 pub mod subscriber;
 
 use description::EXTENSIONS;

@@ -153,6 +153,13 @@ impl Publisher {
         }
     }
 
+    /// The encoder of a layer of video, lowest first, makes up this bitrate from its next frame on.
+    pub fn set_bitrate(&mut self, layer: usize, bitrate: u64) {
+        if let Some(video) = self.video.get_mut(layer) {
+            video.source.set_bitrate(bitrate);
+        }
+    }
+
     /// Keeps video for those who ask again.
     pub fn keep_history(&mut self) {
         self.video.iter_mut().for_each(|video| video.stream.keep_history());

@@ -18,9 +18,9 @@ const PLI_INTERVAL: Duration = Duration::from_millis(500);
 const REPAIR_PATIENCE: Duration = Duration::from_millis(300);
 
 /// One stream of one subscriber.
-pub(super) struct Stream {
+pub(crate) struct Stream {
     pub(super) is_audio: bool,
-    pub(super) reception: Reception,
+    pub(crate) reception: Reception,
     /// Missing at the last cut.
     cut: i64,
     /// Source and sequence number of the latest stamp.
@@ -36,12 +36,12 @@ pub(super) struct Stream {
     /// When the last packet came before another source took its place, until that shows.
     switched: Option<Instant>,
     /// What is missing and can be asked for again, where the stream has retransmissions.
-    pub(super) nack: Option<NackGenerator>,
+    pub(crate) nack: Option<NackGenerator>,
 }
 
 impl Stream {
     /// The stream begins with `seq` at `now`; whether what is lost can be had again.
-    pub(super) fn new(is_audio: bool, seq: SeqNo, now: Instant, repairs: bool) -> Self {
+    pub(crate) fn new(is_audio: bool, seq: SeqNo, now: Instant, repairs: bool) -> Self {
         let patience = if repairs { REPAIR_PATIENCE } else { Duration::ZERO };
         Self {
             is_audio,
@@ -89,12 +89,12 @@ impl Stream {
     }
 
     /// Extends the sequence number that a retransmission bears.
-    pub(super) fn extend(&self, wire: u16) -> SeqNo {
+    pub(crate) fn extend(&self, wire: u16) -> SeqNo {
         self.reception.highest().extend(wire)
     }
 
     /// Notes a sequence number; whether it is new.
-    pub(super) fn note(&mut self, now: Instant, seq: SeqNo, out: &mut Measured) -> bool {
+    pub(crate) fn note(&mut self, now: Instant, seq: SeqNo, out: &mut Measured) -> bool {
         if let Some(nack) = &mut self.nack {
             nack.on_packet(now, seq);
         }
@@ -129,13 +129,13 @@ impl Stream {
         }
     }
 
-    pub(super) fn note_jitter(&mut self, now: Instant, timestamp: u32) {
+    pub(crate) fn note_jitter(&mut self, now: Instant, timestamp: u32) {
         let clock_rate = if self.is_audio { 48_000 } else { 90_000 };
         self.reception.on_timing(now, timestamp, clock_rate);
     }
 
     /// Counts what went missing since the last cut.
-    pub(super) fn cut(&mut self, out: &mut Measured) {
+    pub(crate) fn cut(&mut self, out: &mut Measured) {
         let lost = self.reception.lost().cast_signed() - self.cut;
         self.cut += lost;
         out.lost += lost;

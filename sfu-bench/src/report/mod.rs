@@ -4,7 +4,10 @@ mod axis;
 mod date;
 mod plot;
 mod plots;
+mod scenarios;
 mod tables;
+
+pub use scenarios::scenarios;
 
 use crate::result::RunResult;
 use std::fmt::Write;
@@ -40,6 +43,11 @@ pub fn html(result: &RunResult) -> String {
     ] {
         body.push_str(&section.unwrap_or_default());
     }
+    page(&title, &body)
+}
+
+/// A page of this title, which is HTML already.
+fn page(title: &str, body: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>\
          <meta name='viewport' content='width=device-width, initial-scale=1'>\

@@ -114,6 +114,17 @@ impl Plot {
         ));
     }
 
+    /// Draws a span of the horizontal axis, as high as the plot.
+    pub(super) fn span(&mut self, from: f64, until: f64, colour: &str, title: &str) {
+        let (left, right) = (self.x_at(from), self.x_at(until));
+        let (width, height) = ((right - left).max(1.0), self.height - BOTTOM - TOP);
+        self.add(&format!(
+            "<rect x='{left:.1}' y='{TOP}' width='{width:.1}' height='{height:.1}' fill='{colour}'>\
+             <title>{}</title></rect>",
+            escape(title)
+        ));
+    }
+
     /// Draws a point with a name beside it.
     pub(super) fn point(&mut self, x: f64, y: f64, colour: &str, name: &str) {
         let (x, y) = (self.x_at(x), self.y_at(y));

@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sfu-net", &["sfu-rtc"]),
     ("sfu", &["sfu-core", "sfu-net", "sfu-room", "sfu-rtc", "sfu-proto"]),
     ("sfu-client", &["sfu-rtc", "sfu-proto"]),
-    ("sfu-bench", &["sfu-client", "sfu-net", "sfu-rtc", "sfu-proto", "netsim"]),
+    ("sfu-bench", &["sfu-client", "sfu-core", "sfu-net", "sfu-rtc", "sfu-proto", "netsim"]),
 ];
 
 /// Crates that bring clocks, sockets or an executor; the sans-IO crates must not name them.

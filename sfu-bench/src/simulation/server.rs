@@ -1,0 +1,175 @@
+//! The server: a real worker, and of the control plane as much as it takes to join.
+
+use crate::endpoint::Endpoint;
+use crate::peer::description::{OfferPlan, ServerAnswer, read_answer};
+use anyhow::{Context, Result};
+use netsim::Random;
+use sfu_core::command::{Command, LayerPreference, TransportParams};
+use sfu_core::config::WorkerConfig;
+use sfu_core::event::TransportStats;
+use sfu_core::ids::{PublicationId, RoomId, TransportId};
+use sfu_core::worker::Worker;
+use sfu_rtc::bwe::EstimatorConfig;
+use sfu_rtc::dtls::DtlsCertificate;
+use sfu_rtc::ice::{Candidate, CandidateProtocol, ICE_ENTROPY, IceCredentials};
+use sfu_rtc::ids::{Mid, Ssrc};
+use sfu_rtc::net::{NetworkPath, Protocol, TransmitBatch};
+use sfu_rtc::sdp::{self, AnswerParams, MediaPolicy, Offer};
+use sfu_rtc::time::{Duration, Instant, WallClock};
+use sfu_rtc::transport::{RtcpSource, TransportConfig};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Where it is.
+pub(super) const ADDRESS: ([u8; 4], u16) = ([10, 0, 0, 1], 7_881);
+/// Wall-clock time when the monotonic clock begins.
+const UNIX_START: Duration = Duration::from_secs(1_800_000_000);
+const CNAME: &str = "sim";
+
+/// One worker.
+pub(super) struct Server {
+    worker: Worker,
+    certificate: Arc<DtlsCertificate>,
+    clock: WallClock,
+    policy: MediaPolicy,
+    batch: TransmitBatch,
+    random: Random,
+    transports: u64,
+    ssrcs: u32,
+}
+
+/// Somebody who has joined.
+pub(super) struct Joined {
+    pub(super) endpoint: Endpoint,
+    pub(super) transport: TransportId,
+    pub(super) answer: ServerAnswer,
+}
+
+impl Server {
+    pub(super) fn new(estimator: &EstimatorConfig, seed: u64) -> Self {
+        let certificate = Arc::new(DtlsCertificate::generate());
+        let clock = WallClock::new(Instant::ZERO, UNIX_START);
+        let transport = TransportConfig { estimator: estimator.clone(), ..TransportConfig::default() };
+        let config = WorkerConfig { transport, ..WorkerConfig::default() };
+        let policy = MediaPolicy { slot_feedback: estimator.wants_feedback(), ..MediaPolicy::default() };
+        Self {
+            worker: Worker::new(config, Arc::clone(&certificate), clock, seed),
+            certificate,
+            clock,
+            policy,
+            batch: TransmitBatch::default(),
+            random: Random::new(seed),
+            transports: 0,
+            ssrcs: 0x1000_0000,
+        }
+    }
+
+    pub(super) fn clock(&self) -> WallClock {
+        self.clock
+    }
+
+    pub(super) fn open_room(&mut self, now: Instant, room: RoomId) {
+        self.worker.handle_command(now, Command::OpenRoom { room });
+    }
+
+    /// Ice credentials of a peer.
+    pub(super) fn credentials(&mut self, prefix: char) -> IceCredentials {
+        let mut bytes = [0; ICE_ENTROPY];
+        bytes.fill_with(|| self.random.bits() as u8);
+        IceCredentials::from_entropy(prefix, &bytes)
+    }
+
+    /// Answers an offer and makes the transport; the peer has the answer at once.
+    ///
+    /// # Errors
+    /// Where the peer and the server do not understand each other.
+    pub(super) fn join(
+        &mut self,
+        now: Instant,
+        room: RoomId,
+        plan: &OfferPlan,
+        certificate: &DtlsCertificate,
+    ) -> Result<Joined> {
+        let local_ice = self.credentials('s');
+        let offer = Offer::parse(&plan.to_sdp()).context("the server cannot read the offer")?;
+        let (address, ssrcs) = (SocketAddr::from(ADDRESS), &mut self.ssrcs);
+        let params = AnswerParams {
+            ice: &local_ice,
+            fingerprint: self.certificate.fingerprint(),
+            candidates: &[Candidate::host(CandidateProtocol::Udp, address, 1)],
+            policy: &self.policy,
+            session: 1,
+            version: 1,
+            previous: &[],
+            dtls_role: None,
+            cname: CNAME,
+            streams: &|mid| format!("slot-{mid}"),
+        };
+        let answer = sdp::answer(&offer, &params, &mut || {
+            *ssrcs += 1;
+            Ssrc(*ssrcs)
+        });
+        let answer = answer.context("the server refuses the offer")?;
+        self.transports += 1;
+        let transport = TransportId(self.transports);
+        let params = TransportParams {
+            local_ice,
+            remote_ice: offer.ice,
+            remote_fingerprints: offer.fingerprints,
+            dtls_role: answer.dtls_role,
+            sections: answer.sections,
+            rtcp: RtcpSource { ssrc: Ssrc(0x0a11_ce00), cname: CNAME.to_owned() },
+        };
+        self.worker.handle_command(now, Command::AddTransport { room, transport, params: Box::new(params) });
+        let answer = read_answer(&answer.sdp, plan.ice.clone())?;
+        let endpoint = Endpoint::new(answer.params.clone(), certificate, now);
+        Ok(Joined { endpoint, transport, answer })
+    }
+
+    /// Publishes sections 0 and 1 of one peer, and puts them into slots 0 and 1 of another.
+    pub(super) fn connect(&mut self, now: Instant, publisher: TransportId, subscriber: TransportId) {
+        for (index, mid) in ["0", "1"].into_iter().enumerate() {
+            let Some(mid) = Mid::new(mid) else { continue };
+            let publication = PublicationId(publisher.0 * 2 + index as u64);
+            self.worker.handle_command(now, Command::Publish { publication, transport: publisher, mid });
+            let preference = LayerPreference::default();
+            let (transport, source) = (subscriber, Some(publication));
+            self.worker.handle_command(now, Command::AssignSlot { transport, mid, source, preference });
+        }
+    }
+
+    pub(super) fn handle_datagram(&mut self, now: Instant, remote: SocketAddr, datagram: &mut [u8]) {
+        let path = NetworkPath { remote, local: ADDRESS.0.into(), protocol: Protocol::Udp };
+        self.worker.handle_datagram(now, &path, datagram);
+    }
+
+    pub(super) fn poll_timeout(&self) -> Instant {
+        self.worker.poll_timeout().unwrap_or(Instant::NEVER)
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout() <= now {
+            self.worker.handle_timeout(now);
+        }
+    }
+
+    /// Takes all that it sends: destination and bytes.
+    pub(super) fn transmit(&mut self, now: Instant, mut send: impl FnMut(SocketAddr, &[u8])) {
+        loop {
+            self.batch.clear();
+            self.worker.poll_transmit(now, &mut self.batch);
+            while self.worker.poll_event().is_some() {}
+            if self.batch.is_empty() {
+                return;
+            }
+            for transmit in self.batch.transmits() {
+                transmit.segments().for_each(|range| send(transmit.path.remote, self.batch.datagram(range)));
+            }
+        }
+    }
+
+    /// The figures of each transport.
+    pub(super) fn stats(&self, now: Instant) -> Vec<TransportStats> {
+        self.worker.stats(now).transports
+    }
+}
