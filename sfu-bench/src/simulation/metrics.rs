@@ -303,7 +303,8 @@ fn resume_time(record: &Record) -> Option<f64> {
 fn recovery(scenario: &Scenario, record: &Record) -> Option<f64> {
     let flow = record.flows.first()?;
     let next = |end: Duration| flow.frames.iter().find(|at| **at >= end).copied().unwrap_or(record.length);
-    scenario.outages.iter().map(|(_, end)| millis(next(*end) - *end)).reduce(f64::max)
+    let over = scenario.outages.iter().map(|(_, end)| *end).filter(|end| *end < record.length);
+    over.map(|end| millis(next(end) - end)).reduce(f64::max)
 }
 
 #[cfg(test)]

@@ -105,3 +105,6 @@ fn measure(scenario: &Scenario, setup: &Setup, seed: u64) -> Result<(Record, Met
     }
     Ok((record, found))
 }
+
+#[cfg(test)]
+mod tests;

@@ -162,7 +162,7 @@ mod tests {
     fn run(bytes: Option<u64>) -> (f64, u64) {
         let rate = Some(Rate::from_kbps(5_000));
         let queue = QueueLimit::Time(Duration::from_millis(100));
-        let mut link = Link::new(LinkConfig { rate, queue, ..LinkConfig::delayed(Duration::from_millis(50)) }, 1);
+        let mut link: Link = Link::new(LinkConfig { rate, queue, ..LinkConfig::delayed(Duration::from_millis(50)) }, 1);
         let mut sender = TcpSender::new(bytes, Instant::ZERO);
         let mut now = Instant::ZERO;
         while now < Instant::from_millis(20_000) {

@@ -85,6 +85,7 @@ fn flows_are_compared_while_all_are_there() {
     assert!((metrics(&scenario("two-flows"), &run)[&Metric::Jain] - 0.5).abs() < 1e-6);
     run.flows[1].samples = flow(&[1.0; 30]).samples;
     assert!((metrics(&scenario("two-flows"), &run)[&Metric::Jain] - 1.0).abs() < 1e-6);
+    run.flows[0].samples = flow(&[1.5; 30]).samples;
     run.flows[0].pause = Some((ms(16_000), ms(20_000)));
     run.flows[0].samples[160..230].fill(FlowSample::default());
     let found = metrics(&scenario("pause"), &run);

@@ -1,0 +1,67 @@
+//! Whole runs.
+
+use super::catalogue::select;
+use super::metrics::metrics;
+use super::record::Kind;
+use super::traces::Traces;
+use super::*;
+use std::time::Duration;
+
+fn scenario(name: &str, length: u64) -> Scenario {
+    let scenario = select(&[name.to_owned()], &Traces::default()).unwrap().scenarios.remove(0);
+    Scenario { length: Duration::from_secs(length), ..scenario }
+}
+
+fn setup(estimator: &str, video: VideoMode) -> Setup {
+    let (_, estimator) = estimators::by_names(&[estimator.to_owned()]).unwrap()[0];
+    Setup { estimator: estimator(), video }
+}
+
+#[test]
+fn a_seed_decides_everything() {
+    let scenario = scenario("cross-border", 6);
+    let setup = setup("remb", VideoMode::Adaptive);
+    let first = play(&scenario, &setup, 1).unwrap();
+    let again = play(&scenario, &setup, 1).unwrap();
+    assert!(first == again, "{:?} {:?}", first.flows[0].samples, again.flows[0].samples);
+    assert_ne!(first, play(&scenario, &setup, 2).unwrap());
+    assert!(first.lost > 0 && first.flows[0].sent[Kind::Rtx as usize] > 0, "losses are repaired");
+}
+
+#[test]
+fn a_wide_path_carries_all_without_a_freeze() {
+    let scenario = scenario("elevator", 10);
+    for video in [VideoMode::Adaptive, VideoMode::Single, VideoMode::Simulcast] {
+        let record = play(&scenario, &setup("fixed", video), 1).unwrap();
+        let found = metrics(&scenario, &record);
+        assert_eq!((found[&Metric::Freezes], record.dropped + record.lost), (0.0, 0), "{video:?}: {found:?}");
+        assert!(found[&Metric::Utilisation] > 85.0 && found[&Metric::HarmonicFps] > 25.0, "{video:?}: {found:?}");
+        assert_eq!(record.flows[0].samples.last().unwrap().layer, if video == VideoMode::Simulcast { 3 } else { 1 });
+    }
+}
+
+#[test]
+fn flows_and_tcp_meet_at_the_bottleneck() {
+    let record = play(&scenario("long-tcp", 15), &setup("fixed", VideoMode::Single), 1).unwrap();
+    assert!(record.dropped > 0 && record.tcp.iter().any(|rate| *rate > 1e6));
+    let record = play(&scenario("two-flows", 5), &setup("fixed", VideoMode::Single), 1).unwrap();
+    let frames: Vec<_> = record.flows.iter().map(|flow| flow.frames.len()).collect();
+    assert!(frames.len() == 2 && frames.iter().all(|frames| *frames > 90), "{frames:?}");
+}
+
+#[test]
+fn a_run_has_a_table_a_report_and_json() {
+    let named = estimators::by_names(&["fixed".to_owned()]).unwrap();
+    let mut said = Vec::new();
+    let both_ways = scenario("both-ways", 4);
+    let results = run(vec![both_ways], &named, (VideoMode::Adaptive, 1), &mut |what| said.push(what.to_owned()));
+    let results = results.unwrap();
+    assert_eq!(said, ["both-ways, fixed, seed 1 of 1"]);
+    let text = results.to_string();
+    assert!(text.contains("3 both-ways") && text.contains("of the one-way case") && text.contains("fixed: "), "{text}");
+    let json = results.to_json();
+    let metric = &json["outcomes"][0]["metrics"]["OfOneWay"];
+    assert!(metric["target"] == ">= 90" && metric["met"].is_boolean() && metric["mean"].is_number(), "{json}");
+    let html = crate::report::scenarios(&results);
+    assert!(html.contains("Queue delay") && !html.contains("NaN") && html.matches("<svg").count() == 3);
+}
