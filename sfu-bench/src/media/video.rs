@@ -341,9 +341,8 @@ mod tests {
     fn temporal_layers_come_in_groups_of_four_and_make_up_the_bitrate() {
         let mut source = VideoSource::new(VideoCodec::Vp8, 1, 1_500_000, 30.0, (1280, 720)).with_temporal_layers();
         let layers = |source: &mut VideoSource, frames: usize| -> Vec<_> {
-            let facts = |(info, payload): &(PacketInfo, Vec<u8>)| {
-                frame_facts(Codec::Vp8, payload, info.marker, None).unwrap()
-            };
+            let facts =
+                |(info, payload): &(PacketInfo, Vec<u8>)| frame_facts(Codec::Vp8, payload, info.marker, None).unwrap();
             (0..frames).map(|_| facts(&frame(source)[0])).map(|f| (f.temporal, f.tl0_pic_idx.unwrap())).collect()
         };
         assert_eq!(layers(&mut source, 6), [(0, 1), (2, 1), (1, 1), (2, 1), (0, 2), (2, 2)]);

@@ -252,11 +252,7 @@ struct Recorded(u8, &'static str, &'static str, u64, &'static str, fn() -> Vec<T
 
 const RECORDED: [Recorded; 7] = [
     Recorded(7, "lte-drive", "LTE in a car (ATT 2016), RTT 40 ms", 20, "mm-ATT-LTE-driving-2016", || {
-        vec![
-            at_least(Metric::Utilisation, 60.0),
-            at_most(Metric::QueueP95, 200.0),
-            at_most(Metric::FreezeShare, 3.0),
-        ]
+        vec![at_least(Metric::Utilisation, 60.0), at_most(Metric::QueueP95, 200.0), at_most(Metric::FreezeShare, 3.0)]
     }),
     Recorded(8, "rail-4", "high-speed rail 4, RTT 60 ms, outages", 30, "spark-pitree-hsr-trace4", rail_targets),
     Recorded(8, "rail-11", "high-speed rail 11, RTT 60 ms, outages", 30, "spark-pitree-hsr-trace11", rail_targets),
@@ -312,8 +308,7 @@ pub fn select(wanted: &[String], traces: &Traces) -> Result<Selection> {
             bail!("there is no scenario {wanted:?}; there are {}", names.join(", "));
         }
     }
-    let is_wanted =
-        |number, name| wanted.is_empty() || wanted.iter().any(|wanted| is_named(wanted, number, name));
+    let is_wanted = |number, name| wanted.is_empty() || wanted.iter().any(|wanted| is_named(wanted, number, name));
     let mut selection = Selection::default();
     let plain = [rfc_8867(), beside_tcp(), synthetic()].into_iter().flatten();
     selection.scenarios.extend(plain.filter(|scenario| is_wanted(scenario.number, scenario.name)));

@@ -101,14 +101,7 @@ impl Decoder {
     }
 
     /// Takes a packet that is no duplicate, of a frame captured at `captured`.
-    pub(super) fn on_packet(
-        &mut self,
-        now: Instant,
-        seq: SeqNo,
-        facts: FrameFacts,
-        timestamp: u32,
-        captured: Instant,
-    ) {
+    pub(super) fn on_packet(&mut self, now: Instant, seq: SeqNo, facts: FrameFacts, timestamp: u32, captured: Instant) {
         self.last_packet = Some(now);
         if self.next_request == Instant::NEVER {
             self.next_request = now + if self.last.is_some() { FRAME_PATIENCE } else { KEYFRAME_PATIENCE };
@@ -192,7 +185,9 @@ impl Decoder {
                 let (low, high) = (self.delay.saturating_sub(change), self.delay + change);
                 self.delay = self.wanted_delay.clamp(low, high);
             }
-            None if at - self.began > FIRST_FRAME => self.freeze(self.began + FIRST_FRAME, at - self.began - FIRST_FRAME),
+            None if at - self.began > FIRST_FRAME => {
+                self.freeze(self.began + FIRST_FRAME, at - self.began - FIRST_FRAME)
+            }
             None => {}
         }
         let middle = match (frame.facts.temporal, self.last) {

@@ -207,12 +207,7 @@ impl Flow {
 }
 
 /// Camera and microphone of the offer, the highest layer of so many bits per second.
-fn camera(
-    offer: &OfferPlan,
-    transport_cc: Option<u8>,
-    top: u64,
-    (now, random): (Instant, &mut Random),
-) -> Publisher {
+fn camera(offer: &OfferPlan, transport_cc: Option<u8>, top: u64, (now, random): (Instant, &mut Random)) -> Publisher {
     // Frames of several publishers do not fall on one moment.
     let mut source = Publisher::new(now + Duration::from_micros(random.below(33_333)), 0.0, transport_cc);
     if let Some(audio) = offer.audio {

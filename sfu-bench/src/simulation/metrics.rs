@@ -206,9 +206,8 @@ fn counted_freezes<'a>(
     scenario: &'a Scenario,
     flow: &'a FlowRecord,
 ) -> impl Iterator<Item = (Duration, Duration)> + 'a {
-    let overlaps = |from: Duration, until: Duration| {
-        scenario.outages.iter().any(|(begin, end)| from < *end && until > *begin)
-    };
+    let overlaps =
+        |from: Duration, until: Duration| scenario.outages.iter().any(|(begin, end)| from < *end && until > *begin);
     flow.freezes.iter().copied().filter(move |(from, time)| !overlaps(*from, *from + *time))
 }
 
@@ -269,9 +268,9 @@ fn reached(flow: &FlowRecord, from: usize, until: usize, wanted: f64) -> f64 {
 fn rise_time(record: &Record) -> Option<f64> {
     let flow = record.flows.first()?;
     let ends: Vec<usize> = changes(record).map(|(sample, ..)| sample).chain([record.capacity.len()]).collect();
-    let rises = changes(record).zip(ends.iter().skip(1)).filter(|((_, before, after), _)| {
-        after > before && *before < record.demand
-    });
+    let rises = changes(record)
+        .zip(ends.iter().skip(1))
+        .filter(|((_, before, after), _)| after > before && *before < record.demand);
     rises.map(|((from, _, after), until)| reached(flow, from, *until, after.min(record.demand))).reduce(f64::max)
 }
 

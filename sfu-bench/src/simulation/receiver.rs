@@ -69,14 +69,7 @@ impl Receiver {
     }
 
     /// Takes one packet, which was `size` bytes on the wire.
-    pub(super) fn handle_rtp(
-        &mut self,
-        now: Instant,
-        packet: &[u8],
-        seq: SeqNo,
-        size: usize,
-        record: &mut FlowRecord,
-    ) {
+    pub(super) fn handle_rtp(&mut self, now: Instant, packet: &[u8], seq: SeqNo, size: usize, record: &mut FlowRecord) {
         let Ok(view) = RtpView::parse(packet) else { return };
         if let Some(value) = self.transport_cc.and_then(|id| view.extension(id))
             && let Some(wire) = parse_transport_cc(value)
@@ -161,8 +154,7 @@ impl Receiver {
         }
         let Self { arrivals, feedback_count, .. } = self;
         arrivals.report(now, |base_seq, arrivals| {
-            let feedback =
-                TwccFeedback { sender: OWN, media: OWN, base_seq, fb_count: *feedback_count, arrivals };
+            let feedback = TwccFeedback { sender: OWN, media: OWN, base_seq, fb_count: *feedback_count, arrivals };
             *feedback_count = feedback_count.wrapping_add(1);
             buf.clear();
             let covered = write_twcc(&mut buf, &feedback);

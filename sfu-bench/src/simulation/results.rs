@@ -3,7 +3,7 @@
 use super::VideoMode;
 use super::catalogue::Scenario;
 use super::metrics::{Bound, Metric, Metrics, Target};
-use super::record::Record;
+use super::record::{FlowRecord, FlowSample, KINDS, Record, SAMPLE};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -105,11 +105,34 @@ impl Results {
                 "scenario": outcome.scenario.name,
                 "estimator": outcome.estimator,
                 "metrics": metrics,
+                "first_seed": series(&outcome.record),
             })
         };
         let video = format!("{:?}", self.video).to_lowercase();
         json!({ "seeds": self.seeds, "video": video, "outcomes": self.outcomes.iter().map(outcome).collect::<Vec<_>>() })
     }
+}
+
+/// What happened over time, sample by sample; all rates in bits per second.
+fn series(record: &Record) -> Value {
+    let flow = |flow: &FlowRecord| {
+        let over_time = |value: fn(&FlowSample) -> Value| flow.samples.iter().map(value).collect::<Value>();
+        let freezes = flow.freezes.iter().map(|(from, length)| json!([from.as_secs_f64(), length.as_secs_f64()]));
+        json!({
+            "sent": over_time(|sample| sample.sent.into()),
+            "received": over_time(|sample| sample.received.into()),
+            "estimate": over_time(|sample| sample.estimate.into()),
+            "encoder": over_time(|sample| sample.encoder.into()),
+            "layer": over_time(|sample| sample.layer.into()),
+            "freezes": freezes.collect::<Value>(),
+            "sent_bytes": KINDS.map(|kind| (format!("{kind:?}"), flow.sent[kind as usize])).into_iter().collect::<BTreeMap<_, _>>(),
+        })
+    };
+    json!({
+        "interval": SAMPLE.as_secs_f64(),
+        "capacity": record.capacity,
+        "flows": record.flows.iter().map(flow).collect::<Vec<_>>(),
+    })
 }
 
 impl fmt::Display for Target {

@@ -146,7 +146,12 @@ impl<'a> World<'a> {
         let changes = changes.into_iter().filter_map(|(links, done)| links.get(done)).map(|(at, _)| START + *at);
         let join = self.scenario.flows.get(self.flows.len()).map(|flow| START + flow.start);
         let own = [self.server.poll_timeout(), self.next_sample, self.next_queue_sample];
-        flows.chain(tcp).chain(network).chain(changes).chain(join).fold(own.into_iter().min().unwrap_or(START), Instant::min)
+        flows
+            .chain(tcp)
+            .chain(network)
+            .chain(changes)
+            .chain(join)
+            .fold(own.into_iter().min().unwrap_or(START), Instant::min)
     }
 
     /// Lets happen what is due.
@@ -213,8 +218,7 @@ impl<'a> World<'a> {
             let Self { server, flows, network, direct, batches, now, .. } = self;
             let elapsed = *now - START;
             let mut post = |datagram: Datagram| {
-                // Handshakes differ in length from run to run, by their signatures, and shall change nothing.
-                if DatagramKind::of(&datagram.bytes) == Some(DatagramKind::Dtls) {
+                if is_handshake(&datagram.bytes) {
                     direct.push_back(datagram);
                 } else {
                     network.send(elapsed, datagram);
@@ -234,7 +238,7 @@ impl<'a> World<'a> {
             server.transmit(*now, |to, bytes| {
                 let SocketAddr::V4(ip) = to else { return };
                 let [_, who, number, _] = ip.ip().octets();
-                if who == SUBSCRIBER {
+                if who == SUBSCRIBER && !is_handshake(bytes) {
                     flows[usize::from(number)].on_sent(bytes);
                 }
                 post(Datagram { from: SocketAddr::from(server::ADDRESS), to, bytes: bytes.to_vec() });
@@ -291,12 +295,16 @@ impl<'a> World<'a> {
     }
 }
 
+/// Handshakes differ in length from run to run, by their signatures, and shall change nothing: they pass outside of the
+/// network, at once.
+fn is_handshake(datagram: &[u8]) -> bool {
+    DatagramKind::of(datagram) == Some(DatagramKind::Dtls)
+}
+
 /// Bits per second that the link let pass in the sample that ends now.
 fn capacity(link: &LinkConfig, now: Duration) -> f64 {
     match (&link.trace, link.rate) {
-        (Some(trace), _) => {
-            trace.capacity(now.saturating_sub(SAMPLE), now) as f64 * 8.0 / SAMPLE.as_secs_f64()
-        }
+        (Some(trace), _) => trace.capacity(now.saturating_sub(SAMPLE), now) as f64 * 8.0 / SAMPLE.as_secs_f64(),
         (None, Some(rate)) => rate.as_bps() as f64,
         (None, None) => f64::INFINITY,
     }

@@ -1,6 +1,6 @@
 //! Metrics of records made by hand.
 
-use super::super::catalogue::{select, Scenario};
+use super::super::catalogue::{Scenario, select};
 use super::super::traces::Traces;
 use super::*;
 
@@ -72,7 +72,12 @@ fn freezes_count_but_for_those_of_an_outage() {
         run.flows[0].freezes = vec![(ms(19_900), ms(2_000)), (ms(60_000), ms(500))];
         run.flows[0].frames = (0..100).map(|n| ms(1_000 * n + 30)).collect();
         let found = metrics(&scenario(name), &run);
-        (found[&Metric::Freezes], found[&Metric::FreezeShare], found[&Metric::LongestFreeze], found.get(&Metric::Recovery).copied())
+        (
+            found[&Metric::Freezes],
+            found[&Metric::FreezeShare],
+            found[&Metric::LongestFreeze],
+            found.get(&Metric::Recovery).copied(),
+        )
     };
     assert_eq!(frozen("steps"), (2.0, 2.5, 2_000.0, None));
     assert_eq!(frozen("elevator"), (1.0, 0.5, 500.0, Some(530.0)));
