@@ -99,7 +99,7 @@ impl Flow {
             publisher: publisher.endpoint,
             subscriber: subscriber.endpoint,
             source,
-            receiver: Receiver::new(subscriber.answer.transport_cc, subscriber.answer.repairs, now),
+            receiver: Receiver::new(subscriber.answer.transport_cc, subscriber.answer.repairs, plan.delay, now),
             flows: false,
             paused: false,
             subscriber_transport: subscriber.transport,

@@ -121,6 +121,12 @@ const SHORT_QUEUE: Duration = Duration::from_millis(50);
 const REACHED: f64 = 0.9;
 /// Over how many samples what arrives is taken, where it is to be reached.
 const SMOOTH: usize = 5;
+/// A picture may take so long to come back after an outage, which [`Metric::Recovery`] tells.
+const RETURN: Duration = Duration::from_secs(1);
+/// What is left of a freeze counts from here on.
+const SHORTEST_FREEZE: Duration = Duration::from_millis(150);
+/// Samples over which capacity and demand are compared: what waits for a moment can pass in the next.
+const SECOND: usize = 10;
 /// Newcomers are not compared with the others before so long.
 const SETTLE: Duration = Duration::from_secs(5);
 
@@ -196,19 +202,25 @@ fn received(flow: &FlowRecord) -> f64 {
 }
 
 fn utilisation(record: &Record) -> f64 {
-    let possible = |(sample, capacity): (usize, &f64)| capacity.min(record.demand * active(record, sample) as f64);
-    let possible: f64 = record.capacity.iter().enumerate().map(possible).sum();
+    let possible = |(second, capacity): (usize, &[f64])| {
+        let wanted: usize = (0..capacity.len()).map(|n| active(record, SECOND * second + n)).sum();
+        capacity.iter().sum::<f64>().min(record.demand * wanted as f64)
+    };
+    let possible: f64 = record.capacity.chunks(SECOND).enumerate().map(possible).sum();
     record.flows.iter().map(received).sum::<f64>() / possible.max(1.0)
 }
 
-/// Freezes that no outage explains: those that begin or end within one are its own.
+/// What of the freezes no outage explains: neither it nor the time after it in which the picture may come back.
 fn counted_freezes<'a>(
     scenario: &'a Scenario,
     flow: &'a FlowRecord,
 ) -> impl Iterator<Item = (Duration, Duration)> + 'a {
-    let overlaps =
-        |from: Duration, until: Duration| scenario.outages.iter().any(|(begin, end)| from < *end && until > *begin);
-    flow.freezes.iter().copied().filter(move |(from, time)| !overlaps(*from, *from + *time))
+    let explained = |from: Duration, until: Duration| -> Duration {
+        let within = |(begin, end): &(Duration, Duration)| (*end + RETURN).min(until).saturating_sub(from.max(*begin));
+        scenario.outages.iter().map(within).sum()
+    };
+    let counted = flow.freezes.iter().map(move |(from, time)| (*from, *time - explained(*from, *from + *time)));
+    counted.filter(|(_, time)| *time >= SHORTEST_FREEZE)
 }
 
 fn frozen(scenario: &Scenario, record: &Record, flow: &FlowRecord) -> f64 {

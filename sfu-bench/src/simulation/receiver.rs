@@ -22,8 +22,8 @@ use sfu_rtc::twcc::{ArrivalConfig, ArrivalRecorder};
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between feedback on every packet.
 const FEEDBACK_INTERVAL: Duration = Duration::from_millis(50);
-/// Round trip after which a missing packet is asked for again: libwebrtc's, until it knows better.
-const ROUND_TRIP: Duration = Duration::from_millis(100);
+/// Round trip that is assumed until one is known, as libwebrtc does.
+const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
 /// Our own source in reports.
 const OWN: Ssrc = Ssrc(1);
 
@@ -40,14 +40,18 @@ pub(super) struct Receiver {
     video: Option<Ssrc>,
     decoder: Decoder,
     counts: Measured,
+    /// Its way to the server.
+    way_back: Duration,
+    /// Round trip after which a missing packet is asked for again. A browser that publishes too knows it.
+    round_trip: Duration,
     next_report: Instant,
     /// Keyframes that it asked for.
     pub(super) keyframe_requests: u64,
 }
 
 impl Receiver {
-    /// One that joins at `now`.
-    pub(super) fn new(transport_cc: Option<u8>, repairs: Vec<(Ssrc, Ssrc)>, now: Instant) -> Self {
+    /// One that joins at `now`, its packets to the server taking `way_back`.
+    pub(super) fn new(transport_cc: Option<u8>, repairs: Vec<(Ssrc, Ssrc)>, way_back: Duration, now: Instant) -> Self {
         let arrivals = ArrivalConfig {
             max_interval: FEEDBACK_INTERVAL,
             min_interval: FEEDBACK_INTERVAL,
@@ -63,6 +67,8 @@ impl Receiver {
             video: None,
             decoder: Decoder::new(now),
             counts: Measured::default(),
+            way_back,
+            round_trip: FIRST_ROUND_TRIP,
             next_report: now + REPORT_INTERVAL,
             keyframe_requests: 0,
         }
@@ -114,7 +120,9 @@ impl Receiver {
         let Some(stamp) = Stamp::find(payload).filter(|_| is_new) else { return };
         stream.note_jitter(now, view.timestamp());
         let captured = Instant::ZERO + stamp.sent;
-        record.on_media(now - captured, size);
+        let delay = now - captured;
+        self.round_trip = (self.round_trip * 15 + delay + self.way_back) / 16;
+        record.on_media(delay, size);
         if is_video && let Ok(facts) = frame_facts(Codec::Vp8, payload, view.marker(), None) {
             self.video = Some(ssrc);
             self.decoder.on_packet(now, seq, facts, view.timestamp(), captured);
@@ -176,7 +184,7 @@ impl Receiver {
         for (ssrc, stream) in &mut self.streams {
             let mut missing = Vec::new();
             if let Some(nack) = &mut stream.nack {
-                nack.take_due(now, ROUND_TRIP, &mut missing);
+                nack.take_due(now, self.round_trip, &mut missing);
             }
             if !missing.is_empty() {
                 write_nack(buf, OWN, *ssrc, &missing);

@@ -226,7 +226,8 @@ impl<'a> World<'a> {
             };
             for (number, flow) in flows.iter_mut().enumerate() {
                 let [up, down] = batches;
-                (up.clear(), down.clear());
+                up.clear();
+                down.clear();
                 flow.transmit(*now, server, [&mut *up, &mut *down]);
                 for (who, batch) in [(PUBLISHER, up), (SUBSCRIBER, down)] {
                     let ranges = batch.transmits().iter().flat_map(|transmit| transmit.segments());

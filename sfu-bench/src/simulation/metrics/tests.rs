@@ -69,7 +69,7 @@ fn queues_and_delays_have_quantiles() {
 fn freezes_count_but_for_those_of_an_outage() {
     let frozen = |name: &str| {
         let mut run = record(&[3.0; 100], vec![flow(&[1.5; 100])]);
-        run.flows[0].freezes = vec![(ms(19_900), ms(2_000)), (ms(60_000), ms(500))];
+        run.flows[0].freezes = vec![(ms(19_900), ms(2_000)), (ms(60_000), ms(500)), (ms(21_900), ms(1_100))];
         run.flows[0].frames = (0..100).map(|n| ms(1_000 * n + 30)).collect();
         let found = metrics(&scenario(name), &run);
         (
@@ -79,8 +79,9 @@ fn freezes_count_but_for_those_of_an_outage() {
             found.get(&Metric::Recovery).copied(),
         )
     };
-    assert_eq!(frozen("steps"), (2.0, 2.5, 2_000.0, None));
-    assert_eq!(frozen("elevator"), (1.0, 0.5, 500.0, Some(530.0)));
+    assert_eq!(frozen("steps"), (3.0, 3.6, 2_000.0, None));
+    // Of the first a tenth of a second is before the outage; of the last half a second is more than one after it.
+    assert_eq!(frozen("elevator"), (2.0, 1.0, 500.0, Some(530.0)));
 }
 
 #[test]
