@@ -79,7 +79,7 @@ fn freezes_count_but_for_those_of_an_outage() {
             found.get(&Metric::Recovery).copied(),
         )
     };
-    assert_eq!(frozen("steps"), (3.0, 3.6, 2_000.0, None));
+    assert_eq!(frozen("steps"), (3.0, 4.0, 2_000.0, None));
     // Of the first a tenth of a second is before the outage; of the last half a second is more than one after it.
     assert_eq!(frozen("elevator"), (2.0, 1.0, 500.0, Some(530.0)));
 }
