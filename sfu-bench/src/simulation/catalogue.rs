@@ -234,7 +234,7 @@ fn synthetic() -> Vec<Scenario> {
         Scenario {
             down: vec![(Duration::ZERO, LinkConfig { loss: Loss::Random(0.02), ..link(200, secs(1)) })],
             flows: far(200),
-            targets: vec![at_least(HarmonicFps, 5.0)],
+            targets: vec![at_least(AudioMos, 3.5), at_least(HarmonicFps, 5.0)],
             ..Scenario::new(12, "floor", "200 kbit/s, RTT 400 ms, 2 % loss, a queue of 1 s", 100)
         },
         Scenario {

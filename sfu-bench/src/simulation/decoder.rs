@@ -22,8 +22,9 @@ const FRAME_PATIENCE: Duration = Duration::from_millis(600);
 const KEYFRAME_PATIENCE: Duration = Duration::from_millis(200);
 /// A stream that is silent for longer is not asked for keyframes.
 const ACTIVE: Duration = Duration::from_secs(5);
-/// A picture that is not there by then is a freeze of the time beyond.
-const FIRST_FRAME: Duration = Duration::from_secs(1);
+/// A picture that is not there by then is a freeze of the time beyond. Joining takes several round trips, which are not
+/// what is measured here.
+const FIRST_FRAME: Duration = Duration::from_secs(2);
 
 /// One packet of a frame.
 #[derive(Clone, Copy, Debug)]

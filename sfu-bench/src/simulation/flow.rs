@@ -197,11 +197,10 @@ impl Flow {
 
     /// Ends at `now`.
     pub(super) fn finish(mut self, now: Instant) -> FlowRecord {
-        let picture = self.receiver.finish(now);
+        let picture = self.receiver.finish(now, &mut self.record);
         let since = |at: Instant| at.saturating_since(START);
         self.record.freezes = picture.freezes.iter().map(|(at, time)| (since(*at), *time)).collect();
         self.record.frames = picture.shown.into_iter().map(since).collect();
-        self.record.keyframe_requests = self.receiver.keyframe_requests;
         self.record
     }
 }

@@ -30,6 +30,8 @@ pub enum Metric {
     Recovery,
     /// Frames per second, weighed by how long each is seen (time / sum of squared gaps), of the worst flow.
     HarmonicFps,
+    /// Quality of audio as the E-model (ITU-T G.107) has it from delay and loss, 1 to 4.5, of the worst flow.
+    AudioMos,
     /// One-way delay from publisher to subscriber in ms: half of the packets take less.
     DelayP50,
     /// The same, 95 % of the packets.
@@ -69,6 +71,7 @@ impl Metric {
             Self::LongestFreeze => ("longest freeze", "ms"),
             Self::Recovery => ("picture after an outage", "ms"),
             Self::HarmonicFps => ("harmonic frame rate", "fps"),
+            Self::AudioMos => ("audio MOS", ""),
             Self::DelayP50 => ("one-way delay p50", "ms"),
             Self::DelayP95 => ("one-way delay p95", "ms"),
             Self::DelayP99 => ("one-way delay p99", "ms"),
@@ -134,7 +137,8 @@ const SETTLE: Duration = Duration::from_secs(5);
 pub fn metrics(scenario: &Scenario, record: &Record) -> Metrics {
     use Metric::*;
     let mut found = Metrics::new();
-    let delays = quantiles(record.flows.iter().flat_map(|flow| flow.delays.iter().copied()).collect());
+    let delays = record.flows.iter().flat_map(|flow| flow.video_delays.iter().chain(&flow.audio_delays).copied());
+    let delays = quantiles(delays.collect());
     let began = record.flows.iter().map(|flow| flow.began).min().unwrap_or_default();
     let queue = quantiles(record.queue.iter().skip(index(began, QUEUE_SAMPLE)).copied().collect());
     found.extend([(QueueP50, queue[0]), (QueueP95, queue[1]), (QueueP99, queue[2])]);
@@ -146,6 +150,7 @@ pub fn metrics(scenario: &Scenario, record: &Record) -> Metrics {
     let longest = |flow: &FlowRecord| counted_freezes(scenario, flow).map(|(_, time)| time).max().unwrap_or_default();
     found.insert(LongestFreeze, worst(&|flow| millis(longest(flow))));
     found.insert(HarmonicFps, record.flows.iter().map(|f| harmonic_fps(record, f)).fold(f64::INFINITY, f64::min));
+    found.insert(AudioMos, record.flows.iter().map(audio_mos).fold(f64::INFINITY, f64::min));
     let minutes = |flow: &FlowRecord| (record.length - flow.began).as_secs_f64() / 60.0;
     found.insert(KeyframeRequests, worst(&|flow| flow.keyframe_requests as f64 / minutes(flow)));
     let sent = |kinds: &[Kind]| -> u64 {
@@ -238,6 +243,24 @@ fn harmonic_fps(record: &Record, flow: &FlowRecord) -> f64 {
     let longest = if pause > 0.0 { gaps.iter().copied().fold(0.0, f64::max) } else { 0.0 };
     let squares = gaps.iter().map(|gap| gap * gap).sum::<f64>() - longest * longest;
     (gaps.iter().sum::<f64>() - longest) / squares.max(1e-9)
+}
+
+/// The E-model with what Opus does not change left at its default, loss as G.113 has it for a codec with concealment,
+/// and a playout buffer that waits for 95 % of the packets.
+fn audio_mos(flow: &FlowRecord) -> f64 {
+    /// Capture, coding and playout, in ms.
+    const ENDS: f64 = 40.0;
+    /// Robustness against loss, of G.711 with concealment (ITU-T G.113 table I.4).
+    const ROBUSTNESS: f64 = 25.1;
+    let came = flow.audio_delays.len() as f64;
+    if came == 0.0 {
+        return 1.0;
+    }
+    let delay = quantiles(flow.audio_delays.clone())[1] + ENDS;
+    let loss = 100.0 * flow.audio_lost as f64 / (came + flow.audio_lost as f64);
+    let by_delay = 0.024 * delay + 0.11 * (delay - 177.3).max(0.0);
+    let rating = (93.2 - by_delay - 95.0 * loss / (loss + ROBUSTNESS)).clamp(0.0, 100.0);
+    1.0 + 0.035 * rating + rating * (rating - 60.0) * (100.0 - rating) * 7e-6
 }
 
 /// Samples in which the capacity becomes another, with what it was and is.

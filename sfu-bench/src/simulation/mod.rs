@@ -25,7 +25,7 @@ mod tcp;
 pub mod traces;
 mod world;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use catalogue::Scenario;
 use estimators::Named;
 use metrics::{Metric, Metrics};
@@ -33,6 +33,7 @@ use record::Record;
 use results::{Outcome, Results};
 use sfu_rtc::bwe::EstimatorConfig;
 use sfu_rtc::time::Instant;
+use std::ops::RangeInclusive;
 
 /// When a scenario begins.
 const START: Instant = Instant::from_millis(1_000);
@@ -66,7 +67,8 @@ pub fn play(scenario: &Scenario, setup: &Setup, seed: u64) -> Result<Record> {
     world::World::new(scenario, setup, seed).play()
 }
 
-/// Plays each scenario with each estimator and each seed from 1 on; says in `progress` which.
+/// Plays each scenario with each estimator and each seed from 1 on, as many at once as there are processors; says in
+/// `progress` which.
 ///
 /// # Errors
 /// Where a scenario cannot be played.
@@ -76,21 +78,33 @@ pub fn run(
     (video, seeds): (VideoMode, u64),
     progress: &mut dyn FnMut(&str),
 ) -> Result<Results> {
+    let at_once = std::thread::available_parallelism().map_or(1, usize::from);
     let mut results = Results { video, seeds, outcomes: Vec::new() };
     for scenario in scenarios {
         for (name, estimator) in estimators {
             let setup = Setup { estimator: estimator(), video };
             let mut outcome = Outcome::new(scenario.clone(), name);
-            for seed in 1..=seeds {
-                progress(&format!("{}, {name}, seed {seed} of {seeds}", scenario.name));
-                let (record, metrics) =
-                    measure(&scenario, &setup, seed).with_context(|| format!("{}, seed {seed}", scenario.name))?;
-                outcome.add(record, metrics);
+            for first in (1..=seeds).step_by(at_once) {
+                progress(&format!("{}, {name}, seed {first} of {seeds}", scenario.name));
+                let last = seeds.min(first + at_once as u64 - 1);
+                for measured in measure_all(&scenario, &setup, first..=last) {
+                    let (record, metrics) = measured.with_context(|| format!("{} with {name}", scenario.name))?;
+                    outcome.add(record, metrics);
+                }
             }
             results.outcomes.push(outcome);
         }
     }
     Ok(results)
+}
+
+/// Measures several seeds at once; the results in their order.
+fn measure_all(scenario: &Scenario, setup: &Setup, seeds: RangeInclusive<u64>) -> Vec<Result<(Record, Metrics)>> {
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = seeds.map(|seed| scope.spawn(move || measure(scenario, setup, seed))).collect();
+        let ended = runs.into_iter().map(|run| run.join().unwrap_or_else(|_| bail!("a simulation panicked")));
+        ended.collect()
+    })
 }
 
 fn measure(scenario: &Scenario, setup: &Setup, seed: u64) -> Result<(Record, Metrics)> {

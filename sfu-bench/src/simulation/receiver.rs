@@ -46,7 +46,7 @@ pub(super) struct Receiver {
     round_trip: Duration,
     next_report: Instant,
     /// Keyframes that it asked for.
-    pub(super) keyframe_requests: u64,
+    keyframe_requests: u64,
 }
 
 impl Receiver {
@@ -122,7 +122,7 @@ impl Receiver {
         let captured = Instant::ZERO + stamp.sent;
         let delay = now - captured;
         self.round_trip = (self.round_trip * 15 + delay + self.way_back) / 16;
-        record.on_media(delay, size);
+        record.on_media(is_video, delay, size);
         if is_video && let Ok(facts) = frame_facts(Codec::Vp8, payload, view.marker(), None) {
             self.video = Some(ssrc);
             self.decoder.on_packet(now, seq, facts, view.timestamp(), captured);
@@ -205,7 +205,10 @@ impl Receiver {
     }
 
     /// Ends at `now`; what the viewer saw.
-    pub(super) fn finish(&mut self, now: Instant) -> Picture {
+    pub(super) fn finish(&mut self, now: Instant, record: &mut FlowRecord) -> Picture {
+        self.streams.iter_mut().for_each(|(_, stream)| stream.cut(&mut self.counts));
+        record.audio_lost = u64::try_from(self.counts.audio_lost).unwrap_or(0);
+        record.keyframe_requests = self.keyframe_requests;
         self.decoder.finish(now);
         std::mem::take(&mut self.decoder.picture)
     }

@@ -49,8 +49,12 @@ pub struct FlowRecord {
     pub pause: Option<(Duration, Duration)>,
     /// One each [`SAMPLE`], from the scenario's start.
     pub samples: Vec<FlowSample>,
-    /// One-way delays of audio and video.
-    pub delays: Vec<Duration>,
+    /// One-way delays of video.
+    pub video_delays: Vec<Duration>,
+    /// One-way delays of audio.
+    pub audio_delays: Vec<Duration>,
+    /// Packets of audio that never came.
+    pub audio_lost: u64,
     /// Bytes that the server sent, by kind.
     pub sent: [u64; KINDS.len()],
     /// Freezes: from when, and how long.
@@ -73,9 +77,9 @@ impl FlowRecord {
     }
 
     /// Media arrived for the first time, in a datagram of so many bytes.
-    pub(super) fn on_media(&mut self, delay: Duration, bytes: usize) {
+    pub(super) fn on_media(&mut self, is_video: bool, delay: Duration, bytes: usize) {
         self.received_now += bytes as u64;
-        self.delays.push(delay);
+        if is_video { &mut self.video_delays } else { &mut self.audio_delays }.push(delay);
     }
 
     /// Ends a sample.

@@ -7,3 +7,4 @@ mod limit;
 mod loads;
 mod quick;
 mod reports;
+mod scenarios;

@@ -58,7 +58,7 @@ fn rises_and_falls_are_timed() {
 fn queues_and_delays_have_quantiles() {
     let mut run = record(&[1.0], vec![flow(&[1.0])]);
     run.queue = (1..=100).map(ms).collect();
-    run.flows[0].delays = (1..=1_000).map(ms).collect();
+    run.flows[0].video_delays = (1..=1_000).map(ms).collect();
     let found = metrics(&scenario("steps"), &run);
     let of = |metric| found[&metric].round();
     assert_eq!([of(Metric::QueueP50), of(Metric::QueueP95), of(Metric::QueueP99)], [51.0, 96.0, 100.0]);
@@ -112,6 +112,19 @@ fn frames_are_weighed_by_how_long_they_are_seen() {
     assert!((metrics(&scenario("steps"), &run)[&Metric::HarmonicFps] - 10.0).abs() < 1e-6);
     run.flows[0].frames = vec![ms(0), ms(500), ms(2_000)];
     assert!((metrics(&scenario("steps"), &run)[&Metric::HarmonicFps] - 0.8).abs() < 1e-6);
+}
+
+#[test]
+fn audio_suffers_from_delay_and_loss() {
+    let mos = |delay: u64, lost: u64| {
+        let mut run = record(&[1.0], vec![flow(&[1.0])]);
+        run.flows[0].audio_delays = vec![ms(delay); 100];
+        run.flows[0].audio_lost = lost;
+        metrics(&scenario("floor"), &run)[&Metric::AudioMos]
+    };
+    assert!((4.3..4.5).contains(&mos(60, 0)), "{}", mos(60, 0));
+    assert!(mos(60, 10) < 3.5 && mos(400, 0) < 3.8 && mos(60, 2) > 4.0, "{} {}", mos(60, 10), mos(400, 0));
+    assert_eq!(metrics(&scenario("floor"), &record(&[1.0], vec![flow(&[1.0])]))[&Metric::AudioMos], 1.0);
 }
 
 #[test]
