@@ -74,7 +74,7 @@ fn freezes_count_but_for_those_of_an_outage() {
         let found = metrics(&scenario(name), &run);
         (
             found[&Metric::Freezes],
-            found[&Metric::FreezeShare],
+            found[&Metric::FreezeShare].round(),
             found[&Metric::LongestFreeze],
             found.get(&Metric::Recovery).copied(),
         )
