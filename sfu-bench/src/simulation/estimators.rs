@@ -1,14 +1,18 @@
 //! Estimators by the names that they have in the configuration.
 
 use anyhow::{Result, bail};
-use sfu_rtc::bwe::{EstimatorConfig, RembConfig};
+use sfu_rtc::bwe::{DispersionConfig, EstimatorConfig, GoogCcConfig, RembConfig};
 
 /// A name with what it stands for.
 pub type Named = (&'static str, fn() -> EstimatorConfig);
 
 /// All estimators: one line each.
-pub const ESTIMATORS: &[Named] =
-    &[("fixed", || EstimatorConfig::Fixed(None)), ("remb", || EstimatorConfig::Remb(RembConfig::default()))];
+pub const ESTIMATORS: &[Named] = &[
+    ("fixed", || EstimatorConfig::Fixed(None)),
+    ("remb", || EstimatorConfig::Remb(RembConfig::default())),
+    ("googcc", || EstimatorConfig::GoogCc(GoogCcConfig::default())),
+    ("dispersion", || EstimatorConfig::Dispersion(DispersionConfig::default())),
+];
 
 /// The estimators of these names; all, where there is none.
 ///
