@@ -3,9 +3,9 @@
 use sfu_rtc::time::Duration;
 
 /// Time from sample to sample of the rates.
-pub(super) const SAMPLE: Duration = Duration::from_millis(100);
+pub const SAMPLE: Duration = Duration::from_millis(100);
 /// Time from sample to sample of the queue.
-pub(super) const QUEUE_SAMPLE: Duration = Duration::from_millis(10);
+pub const QUEUE_SAMPLE: Duration = Duration::from_millis(10);
 
 /// What a datagram from the server to a subscriber is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
