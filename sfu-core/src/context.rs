@@ -37,7 +37,7 @@ impl Context<'_> {
         let urgent = out.class == PacketClass::Audio;
         let handed = match self.batch.as_deref_mut() {
             Some(batch) => peer.transport.send_rtp(self.now, packet, out, batch),
-            None => peer.transport.queue_rtp(packet, out),
+            None => peer.transport.queue_rtp(self.now, packet, out),
         };
         let handover = match handed {
             Ok(handover) => handover,

@@ -178,6 +178,11 @@ impl<T> Pacer<T> {
         self.resume_at
     }
 
+    /// Size of what [`Pacer::pop`] gives next.
+    pub fn next_size(&self) -> Option<DataSize> {
+        self.queues.iter().find_map(VecDeque::front).map(|next| next.size)
+    }
+
     /// How many packets wait.
     pub fn len(&self) -> usize {
         self.waiting

@@ -1,5 +1,6 @@
 //! The agent of one transport.
 
+use super::config::IceConfig;
 use super::credentials::{IceCredentials, IceSecret};
 use super::path::{Freshness, Path, Proof, SeenChecks};
 use super::stun::{self, IceRole, StunClass, StunKey, StunMessage, StunWriter, TransactionId};
@@ -7,42 +8,6 @@ use crate::drop_reason::DropReason;
 use crate::net::NetworkPath;
 use crate::time::{Duration, Instant};
 use arrayvec::ArrayVec;
-
-/// Limits of an [`IceAgent`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct IceConfig {
-    /// How long a path is used without the peer's consent: 30 s (RFC 7675 section 5.1).
-    pub consent_timeout: Duration,
-    /// Time between our checks on a path whose last was answered, give or take a fifth: 5 s (RFC 7675 section 5.1).
-    pub consent_interval: Duration,
-    /// So many times the bytes that came from a path are sent there while no check of ours is answered. 3, as
-    /// RFC 9000 section 8 has it.
-    pub amplification: u64,
-    /// Bytes that a transport may send in addition, once in its life: a handshake's flight, so that it need not wait for
-    /// the answer to our first check. Less than it takes to make a transport.
-    pub credit: u64,
-    /// A change of path is reported once it has lasted for so long: peers that nominate by turns are no news.
-    pub path_change_delay: Duration,
-}
-
-impl Default for IceConfig {
-    fn default() -> Self {
-        Self {
-            consent_timeout: Duration::from_secs(30),
-            consent_interval: Duration::from_secs(5),
-            amplification: 3,
-            credit: 1_200,
-            path_change_delay: Duration::from_secs(1),
-        }
-    }
-}
-
-impl IceConfig {
-    /// Time to the next check: 0.8 to 1.2 intervals, so that the checks of many peers spread (RFC 7675 section 5.1).
-    pub(super) fn consent_wait(&self, spread: u8) -> Duration {
-        self.consent_interval / 5 * 4 + self.consent_interval * 2 / 5 * u32::from(spread) / 255
-    }
-}
 
 /// What became of the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,6 +33,8 @@ pub struct StunOutcome {
 const MAX_PATHS: usize = 16;
 /// Checks of ours that an answer may still come to.
 const MAX_PENDING: usize = 16;
+/// A check of ours is no larger, with names as everybody makes them, in bytes.
+const LARGEST_CHECK: usize = 200;
 
 /// ICE agent with one component. It says that it is lite, since it has one address, gathers nothing, and leaves it to
 /// the peer to begin and to nominate (RFC 8445 sections 2.5 and 7.3). But it sends checks of its own:
@@ -304,6 +271,13 @@ impl IceAgent {
         let Self { paths, config, credit, .. } = self;
         let path = paths.iter_mut().find(|known| known.path == *path);
         path.is_some_and(|path| path.spend(bytes, config, credit))
+    }
+
+    /// Whether so many bytes of media may leave on the selected path now. A check of ours must find room then, or the
+    /// limit would never end.
+    pub fn may_send_media(&self, bytes: usize) -> bool {
+        let path = self.selected.as_ref().and_then(|path| self.find(path));
+        !self.limited || path.is_some_and(|path| path.allows(bytes + LARGEST_CHECK, &self.config, self.credit))
     }
 
     /// The path no longer exists: its TCP connection is closed, or it is another peer's now.

@@ -2,11 +2,13 @@
 
 mod agent;
 mod candidate;
+mod config;
 mod credentials;
 mod path;
 pub mod stun;
 
-pub use agent::{IceAgent, IceConfig, IceEvent, KnownPath, StunOutcome};
+pub use agent::{IceAgent, IceEvent, KnownPath, StunOutcome};
 pub use candidate::{Candidate, CandidateProtocol, UnusableCandidate};
+pub use config::IceConfig;
 pub use credentials::{ICE_ENTROPY, IceCredentials, IceSecret, ice_char};
 pub use stun::{is_answer, ufrag_of};

@@ -1,6 +1,6 @@
 //! One path to the peer, how far it is proven, and the checks that were seen on paths.
 
-use super::agent::IceConfig;
+use super::config::IceConfig;
 use super::stun::TransactionId;
 use crate::net::NetworkPath;
 use crate::time::{Duration, Instant};
@@ -133,12 +133,21 @@ impl Path {
             return true;
         }
         let bytes = bytes as u64;
-        let allowed = self.received.saturating_mul(config.amplification).saturating_sub(self.sent);
+        let allowed = self.allowed(config);
         let Some(left) = credit.checked_sub(bytes.saturating_sub(allowed)) else { return false };
         // What the credit pays for is not the path's.
         self.sent += bytes.min(allowed);
         *credit = left;
         true
+    }
+
+    /// Whether [`Self::spend`] would take them.
+    pub(super) fn allows(&self, bytes: usize, config: &IceConfig, credit: u64) -> bool {
+        self.proof == Proof::Answered || bytes as u64 <= self.allowed(config).saturating_add(credit)
+    }
+
+    fn allowed(&self, config: &IceConfig) -> u64 {
+        self.received.saturating_mul(config.amplification).saturating_sub(self.sent)
     }
 
     /// A check of ours is due and leaves, or may not. `spread` from 0 to 255.

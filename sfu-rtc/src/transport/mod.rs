@@ -54,6 +54,8 @@ pub struct Transport {
     path_state: PathState,
     rtcp: RtcpQueue,
     pacer: Pacer<QueuedPacket>,
+    /// Since when packets wait for the peer to prove its path, where they do.
+    held_since: Option<Instant>,
     senders: Vec<SectionSender>,
     sealed: SealedHistory,
     probing: Probing,
@@ -183,6 +185,7 @@ impl Transport {
             path_state: PathState::new(estimator, &config),
             rtcp: RtcpQueue::new(params.rtcp, config.max_rtcp_queue),
             pacer: Pacer::new(config.pacer.clone()),
+            held_since: None,
             senders: Vec::new(),
             sealed: SealedHistory::default(),
             probing: Probing::default(),
@@ -383,7 +386,8 @@ impl Transport {
         if self.is_closed() {
             return None;
         }
-        let pacer = if self.is_connected() { self.pacer.poll_timeout() } else { None };
+        // What is held leaves when something comes, which is no timer's.
+        let pacer = if self.is_connected() && !self.is_held() { self.pacer.poll_timeout() } else { None };
         let probe = if self.is_connected() { self.probe_timeout() } else { None };
         let others = [self.arrivals.poll_timeout(), self.path_state.poll_timeout()];
         [self.connection.poll_timeout(), pacer, probe].into_iter().chain(others).flatten().min()

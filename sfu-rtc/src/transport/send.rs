@@ -15,7 +15,7 @@ use crate::rtcp::ReportBlock;
 use crate::rtp::extension::{ExtensionKind, abs_send_time, dependency_descriptor};
 use crate::rtp::{HeaderWriter, RtpHeader, write_padding};
 use crate::srtp::SrtpSender;
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use crate::units::DataSize;
 use arrayvec::ArrayVec;
 
@@ -91,6 +91,8 @@ impl QueuedPacket {
     }
 }
 
+/// Media waits so long for its path to be proven: some round trips.
+const MAX_HELD: Duration = Duration::from_secs(1);
 /// Header, extensions and tag of a usual packet, for the pacer's account.
 const OVERHEAD: usize = 12 + 20 + 16;
 fn size_of(packet: &Packet, out: &RtpOut) -> DataSize {
@@ -111,8 +113,9 @@ impl Transport {
         batch: &mut TransmitBatch,
     ) -> Result<Handover, DropReason> {
         let path = self.path().filter(|_| self.is_connected()).ok_or(DropReason::NotConnected)?;
-        if !self.pacer.pass(now, out.class, size_of(packet, &out)) {
-            return self.queue_rtp(packet, out);
+        let size = size_of(packet, &out);
+        if !self.connection.ice.may_send_media(size.as_bytes() as usize) || !self.pacer.pass(now, out.class, size) {
+            return self.queue_rtp(now, packet, out);
         }
         let before = batch.len();
         self.seal(now, path, (packet, &out), batch)?;
@@ -142,13 +145,32 @@ impl Transport {
     }
 
     /// Hands over a packet for the subscriber that waits for [`Transport::poll_transmit`] in any case.
-    pub fn queue_rtp(&mut self, packet: &Packet, out: RtpOut) -> Result<Handover, DropReason> {
+    pub fn queue_rtp(&mut self, now: Instant, packet: &Packet, out: RtpOut) -> Result<Handover, DropReason> {
         if !self.is_connected() {
             return Err(DropReason::NotConnected);
         }
         let (class, size) = (out.class, size_of(packet, &out));
+        if !self.connection.ice.may_send_media(size.as_bytes() as usize) && !self.may_wait_for_proof(now) {
+            return Err(DropReason::UnprovenPath);
+        }
         self.pacer.push(class, size, QueuedPacket { packet: Packet::clone(packet), out })?;
         Ok(Handover::Queued)
+    }
+
+    /// Whether a packet may wait for the peer to prove its path. Media that has done so for a moment is too old.
+    fn may_wait_for_proof(&mut self, now: Instant) -> bool {
+        if now.saturating_since(*self.held_since.get_or_insert(now)) <= MAX_HELD {
+            return true;
+        }
+        (0..self.pacer.len()).for_each(|_| self.drop_packet(DropReason::UnprovenPath));
+        self.pacer.clear();
+        false
+    }
+
+    /// Whether what waits may not leave, whatever the pacer says: the peer has to prove its path first.
+    pub(super) fn is_held(&self) -> bool {
+        let next = self.pacer.next_size();
+        next.is_some_and(|size| !self.connection.ice.may_send_media(size.as_bytes() as usize))
     }
 
     pub(super) fn sender_of(&mut self, media: Ssrc) -> Option<&mut SectionSender> {
@@ -157,14 +179,19 @@ impl Transport {
     }
 
     pub(super) fn flush_media(&mut self, now: Instant, path: NetworkPath, batch: &mut TransmitBatch) {
-        while let Some(waiting) = self.pacer.pop(now) {
+        while !self.is_held()
+            && let Some(waiting) = self.pacer.pop(now)
+        {
             self.seal_and_count(now, path, &waiting, batch);
         }
+        self.held_since = self.held_since.filter(|_| self.is_held());
         self.send_probe(now, path, batch);
     }
 
     pub(super) fn flush_audio(&mut self, now: Instant, path: NetworkPath, batch: &mut TransmitBatch) {
-        while let Some(waiting) = self.pacer.pop_audio(now) {
+        while !self.is_held()
+            && let Some(waiting) = self.pacer.pop_audio(now)
+        {
             self.seal_and_count(now, path, &waiting, batch);
         }
     }

@@ -117,6 +117,12 @@ class Server:
             time.sleep(0.05)
         sys.exit(f"the server does not answer; its log: {self.log.name}")
 
+    def keep_metrics(self, file):
+        """What it has sent and dropped until now."""
+        with contextlib.suppress(urllib.error.URLError, ConnectionError):
+            with urllib.request.urlopen(f"{self.url}/metrics", timeout=START_PATIENCE) as answer:
+                file.write_bytes(answer.read())
+
     def end(self):
         end(self.child)
         self.log.close()
@@ -286,6 +292,7 @@ def main():
             players = [player for _, player, _ in pairs]
             say(f"{publisher} publishes {codec} to {', '.join(players)}")
             done = round_of(publisher, players, codec, server, options, folder)
+            server.keep_metrics(folder / f"{publisher}-{codec}.metrics")
             for one in done:
                 say(f"    {one['player']}: {one['verdict']} {one['why']}")
             rows += done

@@ -100,7 +100,7 @@ fn carried_extensions_get_the_subscribers_ids() {
     };
     let packet = pair.packet(b"payload", carried, &descriptor);
     let out = RtpOut { frame_number: Some(0x1234), ..pair.out(1) };
-    pair.server.queue_rtp(&packet, out).unwrap();
+    pair.server.queue_rtp(pair.now, &packet, out).unwrap();
     let answers = pair.drain();
     let view = RtpView::parse(&answers.rtp[0].0).unwrap();
     assert_eq!(view.extension(LEVEL_ID), Some(&[0x11][..]));

@@ -289,7 +289,7 @@ impl Pair {
     /// Queues a packet with a short payload.
     fn queue(&mut self, out: RtpOut) -> Result<Handover, DropReason> {
         let packet = self.packet(b"0123456789", CarriedExtensions::default(), &[]);
-        self.server.queue_rtp(&packet, out)
+        self.server.queue_rtp(self.now, &packet, out)
     }
 
     fn out(&self, seq: u64) -> RtpOut {

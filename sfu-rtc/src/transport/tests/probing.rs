@@ -43,7 +43,7 @@ impl Subscriber {
                 let packet = self.pair.packet(&payload, CarriedExtensions::default(), &[]);
                 let out = self.pair.out(self.seq);
                 self.seq += 1;
-                self.pair.server.queue_rtp(&packet, out).unwrap();
+                self.pair.server.queue_rtp(self.pair.now, &packet, out).unwrap();
             }
             let answers = self.pair.drain();
             self.take(answers);
