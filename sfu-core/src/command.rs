@@ -2,11 +2,15 @@
 //! something unknown (it may have gone meanwhile) is ignored and counted.
 
 use crate::ids::{PublicationId, RoomId, TransportId, WorkerId};
+use arrayvec::ArrayVec;
 use sfu_rtc::dtls::{DtlsRole, Fingerprint};
 use sfu_rtc::ice::IceCredentials;
 use sfu_rtc::ids::{Mid, Rid};
 use sfu_rtc::media::{MediaKind, MediaSection};
 use sfu_rtc::transport::RtcpSource;
+use sfu_rtc::units::Bitrate;
+
+pub use crate::layer_order::MAX_LAYERS;
 
 /// One order to a worker.
 #[derive(Clone, Debug)]
@@ -73,6 +77,14 @@ pub enum Command {
         /// True stops it.
         muted: bool,
     },
+    /// Says what a publication's sender was asked to send, so that subscribers' bandwidth is shared out by that at once,
+    /// and not only when it has been measured.
+    SetEncoderTarget {
+        /// Which.
+        publication: PublicationId,
+        /// What was asked for.
+        target: EncoderTarget,
+    },
     /// Puts a publication into a slot, or empties it. The switch happens at the source's next keyframe, which the
     /// worker asks for; until then the slot is silent.
     AssignSlot {
@@ -133,6 +145,15 @@ pub enum Command {
         /// Any number.
         token: u64,
     },
+}
+
+/// What the sender of a publication was asked to send.
+#[derive(Clone, Default, Debug)]
+pub struct EncoderTarget {
+    /// Media bits per second of each layer, by its rid; of a publication without simulcast the one layer has none.
+    pub layers: ArrayVec<(Option<Rid>, Bitrate), MAX_LAYERS>,
+    /// Bits per second that it could send if it were asked for more: what a path may be probed for.
+    pub attainable: Bitrate,
 }
 
 /// What was negotiated for a new transport.

@@ -12,7 +12,7 @@ use sfu_rtc::units::Bitrate;
 pub(crate) type LayerIndex = u8;
 
 /// Most simulcast layers of a publication.
-pub(crate) const MAX_LAYERS: usize = 8;
+pub const MAX_LAYERS: usize = 8;
 
 /// How long another order has to be seen, where it is by resolution ...
 const PATIENCE: Duration = Duration::from_millis(500);

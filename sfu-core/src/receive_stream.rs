@@ -1,5 +1,6 @@
 //! One received stream: a publication without simulcast has one, with simulcast one per layer.
 
+mod at_origin;
 mod layer_rates;
 mod packet_history;
 mod parameter_sets;
@@ -12,6 +13,7 @@ use crate::keyframes::KeyframeRequester;
 use crate::publisher_clock::{NewestTimestamp, StreamClock};
 use crate::relay::RelayedPacket;
 use arrayvec::ArrayVec;
+use at_origin::AtOrigin;
 use layer_rates::LayerRates;
 use packet_history::PacketHistory;
 use parameter_sets::{MAX_SETS, Numbering, ParameterSets};
@@ -27,7 +29,6 @@ use sfu_rtc::rtcp::SenderReport;
 use sfu_rtc::rtp::extension::dependency_descriptor::DependencyStructure;
 use sfu_rtc::time::{Duration, Instant, NtpTime};
 use sfu_rtc::transport::{ReceivedRtp, RtcpQueue};
-use sfu_rtc::units::Bitrate;
 use stream_tracker::StreamTracker;
 
 /// Former sources of a stream that are remembered: a publisher seldom replaces one, and late packets are late by a
@@ -43,9 +44,6 @@ const WAS_AWAY: Duration = Duration::from_secs(2);
 /// Packets before its first slice that are looked at to know what a frame brings: a delimiter, supplemental
 /// information and parameter sets.
 const MAX_BEFORE_SLICES: u64 = 8;
-
-/// How long what the origin reports holds: it is reported twice a second while packets arrive there.
-const ORIGIN_LIFETIME: Duration = Duration::from_secs(2);
 
 /// A stream as it comes from its publisher.
 #[derive(Debug)]
@@ -72,14 +70,6 @@ pub(crate) struct ReceiveStream {
     parameter_sets: ParameterSets,
     /// What was reported last, where another worker receives it.
     origin: Option<AtOrigin>,
-}
-
-/// A stream as the worker sees it that receives it.
-#[derive(Debug)]
-struct AtOrigin {
-    rate: Bitrate,
-    resolution: Option<(u16, u16)>,
-    at: Instant,
 }
 
 /// Of the source that sends the stream now; a publisher may replace it.
@@ -256,39 +246,6 @@ impl ReceiveStream {
         self.history.clear();
         (self.clock, self.report) = (None, None);
         self.source.take().is_some()
-    }
-
-    /// Takes in what the origin reports. Whether the size is another than before.
-    pub(crate) fn set_origin(&mut self, at: Instant, rate: Bitrate, resolution: Option<(u16, u16)>) -> bool {
-        let before = self.resolution();
-        self.origin = Some(AtOrigin { rate, resolution, at });
-        self.resolution() != before
-    }
-
-    /// What it usually takes to send it up to these layers inside. Where another worker receives it, the whole is known
-    /// from there, and the parts are shares of what came from there.
-    pub(crate) fn usual_rate(&self, now: Instant, spatial: u8, temporal: u8) -> Bitrate {
-        let part = self.rates.up_to(spatial, temporal);
-        let Some(origin) = &self.origin else { return part };
-        let whole = self.rates.up_to(u8::MAX, u8::MAX);
-        match now - origin.at > ORIGIN_LIFETIME {
-            true => Bitrate::ZERO,
-            false if part == whole => origin.rate,
-            false => origin.rate * (part.as_bps() as f64 / whole.as_bps() as f64),
-        }
-    }
-
-    /// Width and height, as the last keyframe said.
-    pub(crate) fn resolution(&self) -> Option<(u16, u16)> {
-        self.origin.as_ref().and_then(|origin| origin.resolution).or(self.tracker.resolution())
-    }
-
-    /// Whether nothing of it comes.
-    pub(crate) fn is_silent(&self, now: Instant) -> bool {
-        match &self.origin {
-            Some(origin) => now - origin.at > ORIGIN_LIFETIME,
-            None => self.tracker.is_silent(now),
-        }
     }
 
     /// A packet of padding: it has a number, which is returned, but nothing to forward.

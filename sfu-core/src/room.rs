@@ -102,7 +102,7 @@ impl Share {
         let exceeded = estimate.is_some_and(|estimate| estimate < self.allocation.granted);
         match estimate == self.estimate {
             _ if self.changed => self.at + SHARE_INTERVAL,
-            true => Instant::NEVER,
+            true => self.allocation.review.unwrap_or(Instant::NEVER),
             false if exceeded || estimate.is_none() || self.estimate.is_none() => self.at + SHARE_INTERVAL,
             false => self.at + REVIEW_INTERVAL,
         }

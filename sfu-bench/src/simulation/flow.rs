@@ -3,7 +3,7 @@
 use super::catalogue::FlowPlan;
 use super::receiver::Receiver;
 use super::record::{FlowRecord, Kind};
-use super::server::Server;
+use super::server::{self, Server};
 use super::{START, VideoMode};
 use crate::endpoint::{Endpoint, Incoming};
 use crate::media::{VideoCodec, VideoSource};
@@ -11,12 +11,14 @@ use crate::peer::description::{OPUS, OfferPlan, RIDS, VIDEO, VIDEO_RTX};
 use crate::peer::publisher::Publisher;
 use anyhow::Result;
 use netsim::Random;
+use sfu_core::command::EncoderTarget;
 use sfu_core::event::TransportStats;
-use sfu_core::ids::{RoomId, TransportId};
+use sfu_core::ids::{PublicationId, RoomId, TransportId};
 use sfu_rtc::dtls::DtlsCertificate;
 use sfu_rtc::ids::{Rid, Ssrc};
 use sfu_rtc::net::{DatagramKind, TransmitBatch};
 use sfu_rtc::time::{Duration, Instant};
+use sfu_rtc::units::Bitrate;
 
 /// Opus.
 const AUDIO_BITRATE: u64 = 32_000;
@@ -27,6 +29,8 @@ const VIDEO_ON_WIRE: f64 = 1.04;
 /// No encoder makes a picture of less.
 const MIN_VIDEO: f64 = 50_000.0;
 const FPS: f64 = 30.0;
+/// Of what a path carries, an encoder is asked for so much while it is not forwarded.
+const WHILE_PAUSED: f64 = 0.85;
 /// The layers below the highest: bits per second, size.
 const LOWER_LAYERS: [(u64, (u16, u16)); 2] = [(150_000, (320, 180)), (500_000, (640, 360))];
 const SIZE: (u16, u16) = (1_280, 720);
@@ -41,6 +45,7 @@ pub(super) struct Flow {
     /// Whether both are connected, so that media flows.
     flows: bool,
     paused: bool,
+    publisher_transport: TransportId,
     subscriber_transport: TransportId,
     mode: VideoMode,
     /// Most bits per second on the wire.
@@ -102,6 +107,7 @@ impl Flow {
             receiver: Receiver::new(subscriber.answer.transport_cc, subscriber.answer.repairs, plan.delay, now),
             flows: false,
             paused: false,
+            publisher_transport: publisher.transport,
             subscriber_transport: subscriber.transport,
             mode,
             demand: demand as f64,
@@ -181,18 +187,34 @@ impl Flow {
         self.paused = paused;
     }
 
-    /// Ends a sample. An encoder that follows is told what the path carries: the server's estimate, or `oracle`.
-    pub(super) fn sample(&mut self, stats: &[TransportStats], oracle: Option<f64>) {
+    /// Ends a sample. An encoder that follows is told what the path carries: the server's estimate, or `oracle`. What it
+    /// is told, and of whom.
+    pub(super) fn sample(
+        &mut self,
+        stats: &[TransportStats],
+        oracle: Option<f64>,
+    ) -> Option<(PublicationId, EncoderTarget)> {
         let stats = stats.iter().find(|stats| stats.transport == self.subscriber_transport);
         let estimate = stats.and_then(|stats| stats.downlink_estimate).map(|estimate| estimate.as_bps() as f64);
         let slot = stats.and_then(|stats| stats.slots.iter().find(|slot| slot.mid.as_str() == "1"));
         let layer = slot.filter(|slot| slot.publication.is_some()).map_or(0, |slot| layer(slot.rid));
+        let mut target = None;
         if self.mode == VideoMode::Adaptive {
-            let wire = oracle.or(estimate).unwrap_or(f64::INFINITY).min(self.demand);
-            self.encoder = video_within(wire);
+            // What is paused comes back only where it leaves some room.
+            let share = if layer == 0 { WHILE_PAUSED } else { 1.0 };
+            let wire = oracle.or(estimate).unwrap_or(f64::INFINITY) * share;
+            self.encoder = video_within(wire.min(self.demand));
             self.source.set_bitrate(0, self.encoder as u64);
+            target = Some((
+                server::publication(self.publisher_transport, 1),
+                EncoderTarget {
+                    layers: [(None, Bitrate::from_bps(self.encoder as u64))].into_iter().collect(),
+                    attainable: Bitrate::from_bps((self.demand - AUDIO_ON_WIRE) as u64),
+                },
+            ));
         }
         self.record.sample(estimate, self.encoder, layer);
+        target
     }
 
     /// Ends at `now`.

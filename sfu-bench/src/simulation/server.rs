@@ -4,7 +4,7 @@ use crate::endpoint::Endpoint;
 use crate::peer::description::{OfferPlan, ServerAnswer, read_answer};
 use anyhow::{Context, Result};
 use netsim::Random;
-use sfu_core::command::{Command, LayerPreference, TransportParams};
+use sfu_core::command::{Command, EncoderTarget, LayerPreference, TransportParams};
 use sfu_core::config::WorkerConfig;
 use sfu_core::event::TransportStats;
 use sfu_core::ids::{PublicationId, RoomId, TransportId};
@@ -25,6 +25,11 @@ pub(super) const ADDRESS: ([u8; 4], u16) = ([10, 0, 0, 1], 7_881);
 /// Wall-clock time when the monotonic clock begins.
 const UNIX_START: Duration = Duration::from_secs(1_800_000_000);
 const CNAME: &str = "sim";
+
+/// Name of what a publisher sends in a section.
+pub(super) fn publication(publisher: TransportId, section: u64) -> PublicationId {
+    PublicationId(publisher.0 * 2 + section)
+}
 
 /// One worker.
 pub(super) struct Server {
@@ -130,12 +135,17 @@ impl Server {
     pub(super) fn connect(&mut self, now: Instant, publisher: TransportId, subscriber: TransportId) {
         for (index, mid) in ["0", "1"].into_iter().enumerate() {
             let Some(mid) = Mid::new(mid) else { continue };
-            let publication = PublicationId(publisher.0 * 2 + index as u64);
+            let publication = publication(publisher, index as u64);
             self.worker.handle_command(now, Command::Publish { publication, transport: publisher, mid });
             let preference = LayerPreference::default();
             let (transport, source) = (subscriber, Some(publication));
             self.worker.handle_command(now, Command::AssignSlot { transport, mid, source, preference });
         }
+    }
+
+    /// A sender was asked to send something else.
+    pub(super) fn set_encoder_target(&mut self, now: Instant, publication: PublicationId, target: EncoderTarget) {
+        self.worker.handle_command(now, Command::SetEncoderTarget { publication, target });
     }
 
     pub(super) fn handle_datagram(&mut self, now: Instant, remote: SocketAddr, datagram: &mut [u8]) {

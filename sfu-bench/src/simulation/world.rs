@@ -289,7 +289,9 @@ impl<'a> World<'a> {
         let back = up.and_then(|(_, link)| link.rate).map(|rate| BACK_SHARE * rate.as_bps() as f64);
         for flow in &mut self.flows {
             let oracle = back.filter(|_| flow.plan.back);
-            flow.sample(&stats, oracle);
+            if let Some((publication, target)) = flow.sample(&stats, oracle) {
+                self.server.set_encoder_target(self.now, publication, target);
+            }
         }
         let received: u64 = self.tcp.iter_mut().map(|tcp| std::mem::take(&mut tcp.received)).sum();
         self.record.tcp.push(received as f64 * 8.0 / SAMPLE.as_secs_f64());

@@ -198,6 +198,14 @@ impl Publication {
         }
         ladder
     }
+
+    /// What its sender could make the best of these layers take: where that is the best that comes, it may become better.
+    pub(crate) fn attainable_above(&self, ladder: &[Layer]) -> Bitrate {
+        let Some(best) = ladder.last() else { return Bitrate::ZERO };
+        let ranks = self.order.ranks();
+        let better = (0..self.streams.len() as u8).any(|layer| ranks.of(layer) > best.id.rank && self.is_alive(layer));
+        if better { Bitrate::ZERO } else { self.attainable }
+    }
 }
 
 /// Puts a layer on top. What costs as much without being as good is left out, and so is what is not known.

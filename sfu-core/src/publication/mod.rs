@@ -9,6 +9,7 @@ mod pending;
 mod replica;
 mod requests;
 
+use crate::command::EncoderTarget;
 use crate::config::WorkerConfig;
 use crate::context::Context;
 use crate::forwarder::{Forwarder, Grant};
@@ -27,6 +28,7 @@ use pending::PendingPackets;
 use sfu_rtc::ids::{PayloadType, Rid};
 use sfu_rtc::media::{Codec, MediaKind, MediaSection, PayloadFormat};
 use sfu_rtc::time::Instant;
+use sfu_rtc::units::Bitrate;
 
 /// Where a publication's packets come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +48,8 @@ pub(crate) struct Publication {
     pub(crate) sender: TransportId,
     pub(crate) kind: MediaKind,
     muted: bool,
+    /// What its sender could send if it were asked to.
+    pub(crate) attainable: Bitrate,
     codec: Option<Codec>,
     /// The codec that was reported last, and when another may be reported.
     announced_codec: Option<Codec>,
@@ -123,6 +127,7 @@ impl Publication {
             sender,
             kind,
             muted: false,
+            attainable: Bitrate::ZERO,
             codec: None,
             announced_codec: None,
             codec_due: Instant::ZERO,
@@ -255,6 +260,15 @@ impl Publication {
             self.streams.iter_mut().for_each(ReceiveStream::close_past);
             self.retarget_all(ctx);
         }
+    }
+
+    /// Takes what its sender was asked to send for what it will send.
+    pub(crate) fn set_target(&mut self, target: &EncoderTarget, ctx: &mut Context<'_>) {
+        self.attainable = target.attainable;
+        for (rid, bitrate) in &target.layers {
+            self.streams.iter_mut().filter(|stream| stream.rid == *rid).for_each(|stream| stream.set_target(*bitrate));
+        }
+        self.share_anew(ctx);
     }
 
     /// Other packets concern other subscribers from now on.

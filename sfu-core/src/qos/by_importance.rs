@@ -2,12 +2,13 @@
 //! speaks and the rest, each as good as its tile needs before the next gets more than its lowest layer. Equals get one
 //! layer each in turn.
 //!
-//! What is granted is kept while it fits the estimate, and given up at once when it does not. A layer more has to leave
+//! What is granted is kept while it fits the estimate, and given up at once when it does not; the lowest layer after a
+//! moment. A layer more has to leave
 //! a share of the whole estimate free: an estimate's noise is a share of itself, and headroom by the size of the step
 //! let small steps come and go with it.
 
 use super::{Allocation, AllocationHistory, BitrateAllocator, HoldConfig, LayerId, NextStep, SlotDemand};
-use sfu_rtc::time::Instant;
+use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::units::Bitrate;
 use std::cmp::Reverse;
 
@@ -16,13 +17,15 @@ use std::cmp::Reverse;
 pub struct ImportanceConfig {
     /// Share of the estimate that stays free when a layer is added: with a tenth, noise of 5 % takes nothing back.
     pub headroom: f64,
+    /// The lowest layer of what was sent stays for so long without room.
+    pub grace: Duration,
     /// What was given up waits.
     pub hold: HoldConfig,
 }
 
 impl Default for ImportanceConfig {
     fn default() -> Self {
-        Self { headroom: 0.1, hold: HoldConfig::default() }
+        Self { headroom: 0.1, grace: Duration::from_millis(500), hold: HoldConfig::default() }
     }
 }
 
@@ -51,12 +54,13 @@ impl BitrateAllocator for ByImportance {
         granted: &mut Vec<usize>,
     ) -> Allocation {
         granted.clear();
-        let tops = demands.iter().filter_map(|demand| demand.layers.last());
-        let wanted = tops.fold(Bitrate::ZERO, |sum, layer| sum + layer.rate);
+        let wanted = demands.iter().fold(Bitrate::ZERO, |sum, demand| sum + demand.wanted());
         let Some(estimate) = estimate else {
             history.clear();
             granted.extend(demands.iter().map(|demand| demand.layers.len()));
-            return Allocation { granted: wanted, wanted, next_step: None };
+            let tops = demands.iter().filter_map(|demand| demand.layers.last());
+            let granted = tops.fold(Bitrate::ZERO, |sum, layer| sum + layer.rate);
+            return Allocation { granted, wanted, ..Allocation::default() };
         };
         granted.resize(demands.len(), 0);
         history.align(demands);
@@ -71,14 +75,17 @@ impl BitrateAllocator for ByImportance {
             spent: Bitrate::ZERO,
             estimate,
             careful: estimate * (1.0 - headroom),
+            grace: self.config.grace,
             grew: false,
             next: None,
+            review: None,
         };
         sharing.share_out(&mut self.order);
-        let Sharing { spent, next, .. } = sharing;
+        let Sharing { spent, next, review, .. } = sharing;
+        history.set_over(now, review.is_some());
         history.record(now, demands, granted, &self.config.hold);
         let next_step = next.map(|step| NextStep { at: step.at * (1.0 / (1.0 - headroom)), ..step });
-        Allocation { granted: spent, wanted, next_step }
+        Allocation { granted: spent, wanted, next_step, review }
     }
 }
 
@@ -92,10 +99,13 @@ struct Sharing<'a> {
     /// What may be spent in all on what is kept, and on a layer more.
     estimate: Bitrate,
     careful: Bitrate,
+    grace: Duration,
     /// A layer was added: what comes after has to leave headroom too, or the next noise would take it.
     grew: bool,
     /// The first layer that found no room, and what would be spent with it.
     next: Option<NextStep>,
+    /// When something that does not fit is no longer kept.
+    review: Option<Instant>,
 }
 
 impl<'a> Sharing<'a> {
@@ -170,7 +180,8 @@ impl<'a> Sharing<'a> {
         let held = self.history.holds(index, layer);
         let waits = !held && self.history.is_on_hold(self.now, index, layer);
         let limit = if held && !self.grew { self.estimate } else { self.careful };
-        if total <= limit && !waits {
+        let kept = total > limit && held && self.granted[index] == 0 && self.keeps_lowest();
+        if kept || total <= limit && !waits {
             self.grew |= !held;
             return self.grant(index);
         }
@@ -178,6 +189,14 @@ impl<'a> Sharing<'a> {
             self.next.get_or_insert(NextStep { gain: more, at: total });
         }
         false
+    }
+
+    /// Whether the lowest layer of what was sent before stays for now, though there is no room: an encoder that follows
+    /// needs a moment, and so does an estimate that errs; and what is given up costs a keyframe and some seconds.
+    fn keeps_lowest(&mut self) -> bool {
+        let until = self.history.over_since().unwrap_or(self.now) + self.grace;
+        self.review = Some(until).filter(|until| self.now < *until);
+        self.review.is_some()
     }
 
     /// Grants the next layer, whatever it takes.

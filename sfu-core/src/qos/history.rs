@@ -11,13 +11,20 @@ pub struct HoldConfig {
     pub first: Duration,
     /// Twice as long each further time, up to this.
     pub longest: Duration,
+    /// Up to this where nothing is left: a picture is missed more than its sharpness.
+    pub longest_pause: Duration,
     /// A layer that lasted this long is taken to have fitted: the next time is a first time again.
     pub lasting: Duration,
 }
 
 impl Default for HoldConfig {
     fn default() -> Self {
-        Self { first: Duration::from_secs(2), longest: Duration::from_secs(32), lasting: Duration::from_secs(30) }
+        Self {
+            first: Duration::from_secs(2),
+            longest: Duration::from_secs(32),
+            longest_pause: Duration::from_secs(8),
+            lasting: Duration::from_secs(30),
+        }
     }
 }
 
@@ -26,6 +33,8 @@ impl Default for HoldConfig {
 pub struct AllocationHistory {
     /// In the order of the demands.
     slots: Vec<SlotHistory>,
+    /// Since when more is granted than there is room for.
+    over_since: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
@@ -71,6 +80,16 @@ impl AllocationHistory {
         now < past.until && past.given_up.is_some_and(|given_up| layer >= given_up)
     }
 
+    /// Since when more is granted than there is room for.
+    pub(super) fn over_since(&self) -> Option<Instant> {
+        self.over_since
+    }
+
+    /// Remembers whether more is granted than there is room for.
+    pub(super) fn set_over(&mut self, now: Instant, over: bool) {
+        self.over_since = self.over_since.or(Some(now)).filter(|_| over);
+    }
+
     /// Remembers what was granted.
     pub(super) fn record(&mut self, now: Instant, demands: &[SlotDemand], granted: &[usize], config: &HoldConfig) {
         for (past, (demand, granted)) in self.slots.iter_mut().zip(demands.iter().zip(granted)) {
@@ -81,6 +100,7 @@ impl AllocationHistory {
     /// Everything fitted.
     pub(super) fn clear(&mut self) {
         self.slots.clear();
+        self.over_since = None;
     }
 }
 
@@ -99,7 +119,8 @@ impl SlotHistory {
         if granted < held {
             self.times = if now - self.since >= config.lasting { 1 } else { self.times + 1 };
             let doublings = (self.times - 1).min(16);
-            self.until = now + (config.first * (1 << doublings)).min(config.longest);
+            let longest = if granted == 0 { config.longest.min(config.longest_pause) } else { config.longest };
+            self.until = now + (config.first * (1 << doublings)).min(longest);
             self.given_up = Some(layers[granted].id);
         }
         self.held = granted.checked_sub(1).map(|top| layers[top].id);

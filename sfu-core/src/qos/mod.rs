@@ -29,6 +29,15 @@ pub struct SlotDemand {
     /// What is there, can be selected, and is of use for the size at which it is shown: each better and dearer than
     /// the one before. Empty where nothing is to be sent.
     pub layers: ArrayVec<Layer, MAX_STEPS>,
+    /// What its sender could make the best layer take, if it were asked to.
+    pub attainable: Bitrate,
+}
+
+impl SlotDemand {
+    /// What it would take at its best.
+    fn wanted(&self) -> Bitrate {
+        self.layers.last().map_or(Bitrate::ZERO, |best| best.rate.max(self.attainable))
+    }
 }
 
 /// How much a slot matters to its subscriber; the greater goes first.
@@ -80,6 +89,8 @@ pub struct Allocation {
     pub wanted: Bitrate,
     /// The next layer to be granted, which the estimate has no room for.
     pub next_step: Option<NextStep>,
+    /// When what is granted for a while only has to be reviewed.
+    pub review: Option<Instant>,
 }
 
 /// A layer that a higher estimate would bring: what a path may be probed for.
@@ -94,7 +105,8 @@ pub struct NextStep {
 /// Shares out the path to one subscriber.
 pub trait BitrateAllocator: Debug + Send {
     /// Writes to `granted`, for each slot of `demands`, how many of its layers it may carry: 0 pauses it. What is
-    /// granted stays within `estimate`, but for audio, which is always granted, and for one layer that is always sent.
+    /// granted stays within `estimate`, but for audio, which is always granted, for one layer that is always sent, and for
+    /// a moment for the lowest layer of what was sent before.
     /// Without an estimate everything wanted is granted. `history` is the subscriber's own.
     fn allocate(
         &mut self,

@@ -12,7 +12,7 @@ fn demand(slot: u16, importance: Importance, kbps: &[u64]) -> SlotDemand {
         Layer { id, rate: Bitrate::from_kbps(*kbps) }
     };
     let layers = kbps.iter().enumerate().map(layer).collect();
-    SlotDemand { slot, publication: PublicationId(u64::from(slot)), importance, layers }
+    SlotDemand { slot, publication: PublicationId(u64::from(slot)), importance, layers, attainable: Bitrate::ZERO }
 }
 
 fn audio(slot: u16) -> SlotDemand {

@@ -19,6 +19,8 @@ const LONGEST_LOOK: Duration = Duration::from_millis(200);
 const BEGINNING: Duration = Duration::from_secs(1);
 /// ... spread over this, since it begins with a keyframe.
 const FIRST_FRAME: Duration = Duration::from_millis(500);
+/// Headers and an encoder's own error make so much of the first target.
+const FIRST_TARGET: f64 = 1.1;
 /// Layers told apart: three spatial, four temporal, and some to spare. What is beyond counts as the last.
 const MAX_LAYERS: usize = 16;
 
@@ -29,6 +31,8 @@ pub(crate) struct LayerRates {
     layers: Vec<LayerRate>,
     began: Option<Instant>,
     updated: Instant,
+    /// What its sender was asked for.
+    target: Option<Bitrate>,
 }
 
 #[derive(Debug)]
@@ -73,6 +77,19 @@ impl LayerRates {
         }
     }
 
+    /// The sender is asked for `target`, headers apart: all layers are taken to follow, as what is measured would show
+    /// only in some seconds. By which factor.
+    pub(crate) fn set_target(&mut self, target: Bitrate) -> f64 {
+        let usual: f64 = self.layers.iter().map(|layer| layer.usual * 8.0).sum();
+        let factor = match self.target.replace(target) {
+            Some(before) if before > Bitrate::ZERO => target.as_bps() as f64 / before.as_bps() as f64,
+            _ if usual > 0.0 => (target.as_bps() as f64 * FIRST_TARGET / usual).min(1.0),
+            _ => 1.0,
+        };
+        self.layers.iter_mut().for_each(|layer| layer.usual *= factor);
+        factor
+    }
+
     /// The rate of all layers up to these; zero while it says nothing, since the stream has just begun.
     pub(crate) fn up_to(&self, spatial: u8, temporal: u8) -> Bitrate {
         let taken = self.layers.iter().filter(|layer| layer.spatial <= spatial && layer.temporal <= temporal);
@@ -110,6 +127,28 @@ mod tests {
         let kbps = |temporal| (rates.up_to(0, temporal).as_bps() as f64 / 1e3).round();
         assert_eq!((kbps(0), kbps(1)), (18.0, 28.0), "25 and 12.5 packets of 90 bytes a second");
         assert_eq!((rates.up_to(3, u8::MAX), rates.temporal_layers()), (rates.up_to(0, 1), 2));
+    }
+
+    #[test]
+    fn what_its_sender_is_asked_for_holds_until_it_is_seen_otherwise() {
+        let kbps = |rates: &LayerRates| (rates.up_to(u8::MAX, u8::MAX).as_bps() as f64 / 1e3).round();
+        let mut rates = watch(500, |_| 10);
+        assert_eq!(kbps(&rates), 180.0);
+        rates.set_target(Bitrate::from_kbps(200));
+        assert_eq!(kbps(&rates), 180.0, "it sends less already");
+        rates.set_target(Bitrate::from_kbps(100));
+        assert_eq!(kbps(&rates), 90.0);
+        rates.set_target(Bitrate::from_kbps(150));
+        assert_eq!(kbps(&rates), 135.0);
+        let mut unasked = watch(500, |_| 10);
+        unasked.set_target(Bitrate::from_kbps(50));
+        assert_eq!(kbps(&unasked), 55.0);
+        for n in 500..800 {
+            (0..10).for_each(|_| {
+                unasked.on_packet(&packet(n, 0, |data| data.arrival = Instant::from_millis(1_000 + n * 40)))
+            });
+        }
+        assert!(kbps(&unasked) > 170.0, "it did not do as it was asked");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Commands of the control plane: rooms and publications here, transports and slots in files of their own.
 
 use super::Worker;
-use crate::command::Command;
+use crate::command::{Command, EncoderTarget};
 use crate::ids::{PublicationId, RoomId, TransportId};
 use crate::publication::{Publication, Source};
 use crate::room::Router;
@@ -34,6 +34,7 @@ impl Worker {
             Command::Publish { publication, transport, mid } => self.publish(publication, transport, &mid),
             Command::Unpublish { publication } => self.unpublish(now, publication),
             Command::SetMuted { publication, muted } => self.set_muted(now, publication, muted),
+            Command::SetEncoderTarget { publication, target } => self.set_encoder_target(now, publication, &target),
             Command::AssignSlot { transport, mid, source, preference } => {
                 self.begin_work(transport)?;
                 self.assign_slot(now, (transport, &mid), source, preference)
@@ -141,6 +142,14 @@ impl Worker {
         }
         let due = router.speakers.due();
         self.room_timers.set(router_key, (due != Instant::NEVER).then_some(due));
+        Some(())
+    }
+
+    fn set_encoder_target(&mut self, now: Instant, id: PublicationId, target: &EncoderTarget) -> Option<()> {
+        let (router, key) = *self.publications.get(&id)?;
+        self.at_work = Some(router);
+        let (mut ctx, routers) = self.split(now);
+        routers.get_mut(router)?.publications.get_mut(key)?.set_target(target, &mut ctx);
         Some(())
     }
 

@@ -101,5 +101,6 @@ fn demand(publication: &Publication, index: u32, speaks: bool, now: Instant) -> 
         area: preference.tile.map_or(0, |tile| tile.area()),
     };
     let layers = publication.ladder(index as usize, now);
-    Some(SlotDemand { slot: forwarder.section, publication: publication.id, importance, layers })
+    let attainable = publication.attainable_above(&layers);
+    Some(SlotDemand { slot: forwarder.section, publication: publication.id, importance, layers, attainable })
 }
