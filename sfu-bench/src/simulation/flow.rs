@@ -29,7 +29,9 @@ const VIDEO_ON_WIRE: f64 = 1.04;
 /// No encoder makes a picture of less.
 const MIN_VIDEO: f64 = 50_000.0;
 const FPS: f64 = 30.0;
-/// Of what a path carries, an encoder is asked for so much while it is not forwarded.
+/// Of what a path carries, an encoder is asked for so much ...
+const ASKED: f64 = 0.97;
+/// ... and for so much while it is not forwarded.
 const WHILE_PAUSED: f64 = 0.85;
 /// The layers below the highest: bits per second, size.
 const LOWER_LAYERS: [(u64, (u16, u16)); 2] = [(150_000, (320, 180)), (500_000, (640, 360))];
@@ -201,7 +203,7 @@ impl Flow {
         let mut target = None;
         if self.mode == VideoMode::Adaptive {
             // What is paused comes back only where it leaves some room.
-            let share = if layer == 0 { WHILE_PAUSED } else { 1.0 };
+            let share = if layer == 0 { WHILE_PAUSED } else { ASKED };
             let wire = oracle.or(estimate).unwrap_or(f64::INFINITY) * share;
             self.encoder = video_within(wire.min(self.demand));
             self.source.set_bitrate(0, self.encoder as u64);

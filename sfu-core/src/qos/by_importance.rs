@@ -168,9 +168,8 @@ impl<'a> Sharing<'a> {
 
     /// Whether the next layer is the lowest at a higher frame rate.
     fn is_of_lowest(&self, index: usize) -> bool {
-        let picture = |layer: LayerId| (layer.rank, layer.spatial);
         let lowest = self.demands[index].layers.first();
-        lowest.zip(self.next_of(index)).is_some_and(|(lowest, (next, _))| picture(lowest.id) == picture(next))
+        lowest.zip(self.next_of(index)).is_some_and(|(lowest, (next, _))| lowest.id.picture() == next.picture())
     }
 
     /// Grants the next layer where it finds room.
@@ -179,10 +178,13 @@ impl<'a> Sharing<'a> {
         let total = self.spent + more;
         let held = self.history.holds(index, layer);
         let waits = !held && self.history.is_on_hold(self.now, index, layer);
-        let limit = if held && !self.grew { self.estimate } else { self.careful };
-        let kept = total > limit && held && self.granted[index] == 0 && self.keeps_lowest();
+        let of_lowest = self.is_of_lowest(index);
+        // A frame rate comes and goes without a keyframe, so it may come without headroom.
+        let is_frame_rate = of_lowest && self.granted[index] > 0;
+        let limit = if is_frame_rate || held && !self.grew { self.estimate } else { self.careful };
+        let kept = total > limit && held && of_lowest && self.keeps_lowest();
         if kept || total <= limit && !waits {
-            self.grew |= !held;
+            self.grew |= !held && !is_frame_rate;
             return self.grant(index);
         }
         if !waits {

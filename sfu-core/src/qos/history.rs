@@ -11,7 +11,7 @@ pub struct HoldConfig {
     pub first: Duration,
     /// Twice as long each further time, up to this.
     pub longest: Duration,
-    /// Up to this where nothing is left: a picture is missed more than its sharpness.
+    /// Up to this where it is the lowest, or its full frame rate: a picture is missed more than its sharpness.
     pub longest_pause: Duration,
     /// A layer that lasted this long is taken to have fitted: the next time is a first time again.
     pub lasting: Duration,
@@ -119,7 +119,8 @@ impl SlotHistory {
         if granted < held {
             self.times = if now - self.since >= config.lasting { 1 } else { self.times + 1 };
             let doublings = (self.times - 1).min(16);
-            let longest = if granted == 0 { config.longest.min(config.longest_pause) } else { config.longest };
+            let of_lowest = layers[granted].id.picture() == layers[0].id.picture();
+            let longest = if of_lowest { config.longest.min(config.longest_pause) } else { config.longest };
             self.until = now + (config.first * (1 << doublings)).min(longest);
             self.given_up = Some(layers[granted].id);
         }

@@ -78,6 +78,11 @@ impl LayerId {
     pub const ALL: Self = Self { rank: u8::MAX, spatial: u8::MAX, temporal: u8::MAX };
     /// The smallest picture at its full frame rate.
     pub const LOWEST: Self = Self { rank: 0, spatial: 0, temporal: u8::MAX };
+
+    /// The same at whatever frame rate.
+    fn picture(self) -> (u8, u8) {
+        (self.rank, self.spatial)
+    }
 }
 
 /// What came of sharing out one path.
