@@ -117,7 +117,10 @@ impl SlotHistory {
             self.since = now;
         }
         if granted < held {
-            self.times = if now - self.since >= config.lasting { 1 } else { self.times + 1 };
+            // One fall may take several layers, one after the other.
+            if now >= self.until {
+                self.times = if now - self.since >= config.lasting { 1 } else { self.times + 1 };
+            }
             let doublings = (self.times - 1).min(16);
             let of_lowest = layers[granted].id.picture() == layers[0].id.picture();
             let longest = if of_lowest { config.longest.min(config.longest_pause) } else { config.longest };

@@ -15,6 +15,8 @@ const SUCCESS: f64 = 0.8;
 const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 /// After a drop, this share of the rate before is tried.
 const RECOVERY: f64 = 0.85;
+/// Not at once: what fails stands as a queue, the longer the more was tried.
+const GENTLE: f64 = 1.6;
 /// Attempts lie so far apart, each failure doubling it up to the most.
 const RECOVERY_INTERVAL: Duration = Duration::from_millis(1_000);
 const LIMITED_INTERVAL: Duration = Duration::from_secs(3);
@@ -100,7 +102,7 @@ impl Prober {
         let waited = now.saturating_since(self.probed);
         let wish = match (self.next.take(), self.lost) {
             (Some(next), _) => next,
-            (None, Some((lost, _))) if waited >= doubled(RECOVERY_INTERVAL) => lost * RECOVERY,
+            (None, Some((lost, _))) if waited >= doubled(RECOVERY_INTERVAL) => (lost * RECOVERY).min(estimate * GENTLE),
             (None, None) if limited && waited >= doubled(LIMITED_INTERVAL) => estimate * STEP,
             _ => return None,
         };
