@@ -199,7 +199,8 @@ impl Flow {
         let stats = stats.iter().find(|stats| stats.transport == self.subscriber_transport);
         let estimate = stats.and_then(|stats| stats.downlink_estimate).map(|estimate| estimate.as_bps() as f64);
         let slot = stats.and_then(|stats| stats.slots.iter().find(|slot| slot.mid.as_str() == "1"));
-        let layer = slot.filter(|slot| slot.publication.is_some() && slot.paused.is_none()).map_or(0, |slot| layer(slot.rid));
+        let layer =
+            slot.filter(|slot| slot.publication.is_some() && slot.paused.is_none()).map_or(0, |slot| layer(slot.rid));
         let mut target = None;
         if self.mode == VideoMode::Adaptive {
             // What is paused comes back only where it leaves some room.

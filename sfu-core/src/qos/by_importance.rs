@@ -17,6 +17,8 @@ use std::cmp::Reverse;
 pub struct ImportanceConfig {
     /// Share of the estimate that stays free when a layer is added: with a tenth, noise of 5 % takes nothing back.
     pub headroom: f64,
+    /// A path is taken to carry so much: by less than audio and the lowest layer of a camera it cannot be measured.
+    pub least: Bitrate,
     /// The lowest layer of what was sent stays for so long without room.
     pub grace: Duration,
     /// What was given up waits.
@@ -25,7 +27,12 @@ pub struct ImportanceConfig {
 
 impl Default for ImportanceConfig {
     fn default() -> Self {
-        Self { headroom: 0.1, grace: Duration::from_millis(500), hold: HoldConfig::default() }
+        Self {
+            headroom: 0.1,
+            least: Bitrate::from_kbps(120),
+            grace: Duration::from_millis(500),
+            hold: HoldConfig::default(),
+        }
     }
 }
 
@@ -62,6 +69,7 @@ impl BitrateAllocator for ByImportance {
             let granted = tops.fold(Bitrate::ZERO, |sum, layer| sum + layer.rate);
             return Allocation { granted, wanted, ..Allocation::default() };
         };
+        let estimate = estimate.max(self.config.least);
         granted.resize(demands.len(), 0);
         history.align(demands);
         self.order.clear();

@@ -22,7 +22,7 @@ impl Default for HoldConfig {
         Self {
             first: Duration::from_secs(2),
             longest: Duration::from_secs(32),
-            longest_pause: Duration::from_secs(8),
+            longest_pause: Duration::from_secs(1),
             lasting: Duration::from_secs(30),
         }
     }
