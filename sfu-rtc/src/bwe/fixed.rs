@@ -1,7 +1,6 @@
 //! No estimation: a constant.
 
-use super::{BandwidthEstimator, LossReport, PacketResult};
-use crate::time::{Duration, Instant};
+use super::BandwidthEstimator;
 use crate::units::Bitrate;
 
 /// Says the same whatever happens.
@@ -16,11 +15,6 @@ impl Fixed {
 }
 
 impl BandwidthEstimator for Fixed {
-    fn on_feedback(&mut self, _now: Instant, _packets: &[PacketResult]) {}
-    fn on_rtt(&mut self, _now: Instant, _rtt: Duration) {}
-    fn on_loss(&mut self, _now: Instant, _loss: LossReport) {}
-    fn on_remb(&mut self, _now: Instant, _bitrate: Bitrate) {}
-
     fn estimate(&self) -> Option<Bitrate> {
         self.0
     }

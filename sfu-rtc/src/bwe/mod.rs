@@ -4,18 +4,22 @@ mod acknowledged;
 mod dispersion;
 mod fixed;
 mod googcc;
+mod or_remb;
 mod probe;
 mod remb;
 mod train;
 
-pub use dispersion::{Dispersion, DispersionConfig};
+pub use dispersion::DispersionConfig;
 pub use fixed::Fixed;
-pub use googcc::{GoogCc, GoogCcConfig};
+pub use googcc::GoogCcConfig;
 pub use probe::{ProbeCluster, ProbeId};
 pub use remb::{Remb, RembConfig};
 
 use crate::time::{Duration, Instant};
 use crate::units::{Bitrate, DataSize};
+use dispersion::Dispersion;
+use googcc::GoogCc;
+use or_remb::OrRemb;
 use std::fmt::Debug;
 
 /// What became of one sent packet, as transport-wide feedback tells.
@@ -43,13 +47,13 @@ pub struct LossReport {
 /// Estimates what the path to one peer carries. Takes what the peer reports, gives one number.
 pub trait BandwidthEstimator: Debug + Send {
     /// Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01), packets in the order of sending.
-    fn on_feedback(&mut self, now: Instant, packets: &[PacketResult]);
+    fn on_feedback(&mut self, _now: Instant, _packets: &[PacketResult]) {}
     /// A new measurement of the round trip.
-    fn on_rtt(&mut self, now: Instant, rtt: Duration);
+    fn on_rtt(&mut self, _now: Instant, _rtt: Duration) {}
     /// Loss from receiver reports.
-    fn on_loss(&mut self, now: Instant, loss: LossReport);
+    fn on_loss(&mut self, _now: Instant, _loss: LossReport) {}
     /// The peer's own estimate (draft-alvestrand-rmcat-remb-03).
-    fn on_remb(&mut self, now: Instant, bitrate: Bitrate);
+    fn on_remb(&mut self, _now: Instant, _bitrate: Bitrate) {}
     /// The estimate; `None` where the path is taken to carry all there is.
     fn estimate(&self) -> Option<Bitrate>;
     /// A packet that feedback will tell of leaves.
@@ -104,8 +108,14 @@ impl EstimatorConfig {
         match self {
             Self::Fixed(rate) => Box::new(Fixed::new(*rate)),
             Self::Remb(config) => Box::new(Remb::new(config.clone(), now)),
-            Self::GoogCc(config) => Box::new(GoogCc::new(config.clone(), now)),
-            Self::Dispersion(config) => Box::new(Dispersion::new(config.clone(), now)),
+            Self::GoogCc(config) => {
+                let GoogCcConfig { start, min, max } = *config;
+                Box::new(OrRemb::new(GoogCc::new(config.clone(), now), RembConfig { start, min, max }, now))
+            }
+            Self::Dispersion(config) => {
+                let DispersionConfig { start, min, max, .. } = *config;
+                Box::new(OrRemb::new(Dispersion::new(config.clone(), now), RembConfig { start, min, max }, now))
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 //! The loss rule is that of draft-ietf-rmcat-gcc-02 section 6: above 10 % the rate falls by half the loss, below
 //! 2 % it rises by 8 % per second, and in between it stays.
 
-use super::{BandwidthEstimator, LossReport, PacketResult};
+use super::{BandwidthEstimator, LossReport};
 use crate::time::{Duration, Instant};
 use crate::units::Bitrate;
 
@@ -57,8 +57,6 @@ impl Remb {
 }
 
 impl BandwidthEstimator for Remb {
-    fn on_feedback(&mut self, _now: Instant, _packets: &[PacketResult]) {}
-
     fn on_rtt(&mut self, _now: Instant, rtt: Duration) {
         self.rtt = rtt;
     }

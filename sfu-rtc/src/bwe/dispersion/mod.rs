@@ -17,7 +17,7 @@ mod delay;
 mod loss;
 mod probing;
 
-use super::{BandwidthEstimator, LossReport, PacketResult, ProbeCluster, Remb, RembConfig};
+use super::{BandwidthEstimator, PacketResult, ProbeCluster};
 use crate::time::{Duration, Instant};
 use crate::units::{Bitrate, DataSize};
 use arrivals::{Arrivals, Capacity, Rates};
@@ -140,11 +140,8 @@ impl Standing {
 
 /// Our own estimator.
 #[derive(Clone, Debug)]
-pub struct Dispersion {
+pub(super) struct Dispersion {
     config: DispersionConfig,
-    /// While there is no feedback.
-    without: Remb,
-    heard: bool,
     delay: QueueDelay,
     arrivals: Arrivals,
     inherent: InherentLoss,
@@ -180,14 +177,12 @@ struct Competition {
 
 impl Dispersion {
     /// Begins at the configured start.
-    pub fn new(config: DispersionConfig, now: Instant) -> Self {
+    pub(super) fn new(config: DispersionConfig, now: Instant) -> Self {
         let (min, max) = (config.min, config.max.max(config.min));
         let start = config.start.clamp(min, max);
         let utilisation = if config.utilisation.is_finite() { config.utilisation.clamp(0.5, 1.0) } else { 0.95 };
         let queue_target = config.queue_target.clamp(Duration::from_millis(5), Duration::from_millis(200));
         Self {
-            without: Remb::new(RembConfig { start, min, max }, now),
-            heard: false,
             delay: QueueDelay::default(),
             arrivals: Arrivals::new(),
             inherent: InherentLoss::default(),
@@ -378,7 +373,6 @@ impl Dispersion {
 
 impl BandwidthEstimator for Dispersion {
     fn on_feedback(&mut self, now: Instant, packets: &[PacketResult]) {
-        self.heard = true;
         self.silent_at = None;
         let passed = now.saturating_since(self.updated).as_secs_f64().min(0.25);
         self.updated = now;
@@ -411,24 +405,12 @@ impl BandwidthEstimator for Dispersion {
         }
     }
 
-    fn on_rtt(&mut self, now: Instant, rtt: Duration) {
-        self.without.on_rtt(now, rtt);
-    }
-
-    fn on_loss(&mut self, now: Instant, loss: LossReport) {
-        self.without.on_loss(now, loss);
-    }
-
-    fn on_remb(&mut self, now: Instant, bitrate: Bitrate) {
-        self.without.on_remb(now, bitrate);
-    }
-
     fn estimate(&self) -> Option<Bitrate> {
-        if self.heard { Some(Bitrate::from_bps(self.rate as u64)) } else { self.without.estimate() }
+        Some(Bitrate::from_bps(self.rate as u64))
     }
 
     fn on_sent(&mut self, now: Instant, _size: DataSize) {
-        if self.heard && self.silent_at.is_none() {
+        if self.silent_at.is_none() {
             self.silent_at = Some(now + SILENCE + Duration::from_secs_f64(2.0 * self.response));
         }
     }

@@ -14,7 +14,7 @@ mod probing;
 mod trendline;
 
 use super::acknowledged::AcknowledgedRate;
-use super::{BandwidthEstimator, LossReport, PacketResult, ProbeCluster, Remb, RembConfig};
+use super::{BandwidthEstimator, PacketResult, ProbeCluster};
 use crate::time::{Duration, Instant};
 use crate::units::{Bitrate, DataSize};
 use aimd::Aimd;
@@ -46,11 +46,8 @@ const SILENCE_FALL: f64 = 0.8;
 
 /// libwebrtc's estimator.
 #[derive(Clone, Debug)]
-pub struct GoogCc {
+pub(super) struct GoogCc {
     config: GoogCcConfig,
-    /// While there is no feedback.
-    without: Remb,
-    heard: bool,
     acknowledged: AcknowledgedRate,
     trendline: Trendline,
     aimd: Aimd,
@@ -63,12 +60,10 @@ pub struct GoogCc {
 
 impl GoogCc {
     /// Begins at the configured start.
-    pub fn new(config: GoogCcConfig, now: Instant) -> Self {
+    pub(super) fn new(config: GoogCcConfig, now: Instant) -> Self {
         let (min, max) = (config.min, config.max.max(config.min));
         let start = config.start.clamp(min, max);
         Self {
-            without: Remb::new(RembConfig { start, min, max }, now),
-            heard: false,
             acknowledged: AcknowledgedRate::default(),
             trendline: Trendline::new(),
             aimd: Aimd::new(start, (min, max), now),
@@ -91,7 +86,6 @@ impl GoogCc {
 
 impl BandwidthEstimator for GoogCc {
     fn on_feedback(&mut self, now: Instant, packets: &[PacketResult]) {
-        self.heard = true;
         self.silent_at = None;
         self.acknowledged.on_feedback(packets);
         for packet in packets {
@@ -116,28 +110,17 @@ impl BandwidthEstimator for GoogCc {
         self.set_estimate(now, self.aimd.rate().min(self.loss.rate()));
     }
 
-    fn on_rtt(&mut self, now: Instant, rtt: Duration) {
+    fn on_rtt(&mut self, _now: Instant, rtt: Duration) {
         self.aimd.set_rtt(rtt);
-        self.without.on_rtt(now, rtt);
-    }
-
-    fn on_loss(&mut self, now: Instant, loss: LossReport) {
-        self.without.on_loss(now, loss);
-    }
-
-    fn on_remb(&mut self, now: Instant, bitrate: Bitrate) {
-        self.without.on_remb(now, bitrate);
     }
 
     fn estimate(&self) -> Option<Bitrate> {
-        if self.heard { Some(self.estimate) } else { self.without.estimate() }
+        Some(self.estimate)
     }
 
     fn on_sent(&mut self, now: Instant, size: DataSize) {
         self.prober.on_sent(now, size, self.estimate);
-        if self.heard {
-            self.silent_at.get_or_insert(now + SILENCE);
-        }
+        self.silent_at.get_or_insert(now + SILENCE);
     }
 
     fn poll_probe(&mut self, now: Instant) -> Option<ProbeCluster> {
