@@ -2,7 +2,7 @@
 
 use super::PacketResult;
 use super::train::Train;
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 use crate::units::Bitrate;
 use arrayvec::ArrayVec;
 
@@ -46,14 +46,14 @@ const HELD_UP: f64 = 2.0;
 
 /// Follows the probes under way.
 #[derive(Clone, Default, Debug)]
-pub(super) struct ProbeMeter {
+struct ProbeMeter {
     probes: ArrayVec<(ProbeCluster, Train), MAX_PROBES>,
     last: u32,
 }
 
 impl ProbeMeter {
     /// A new probe, to be sent at once.
-    pub(super) fn begin(&mut self, bitrate: Bitrate, duration: Duration, packets: u32) -> ProbeCluster {
+    fn begin(&mut self, bitrate: Bitrate, duration: Duration, packets: u32) -> ProbeCluster {
         self.last = self.last.wrapping_add(1);
         let cluster = ProbeCluster { id: ProbeId(self.last), bitrate, duration, packets };
         if self.probes.is_full() {
@@ -64,7 +64,7 @@ impl ProbeMeter {
     }
 
     /// The outcome of the newest probe that these results complete.
-    pub(super) fn on_feedback(&mut self, packets: &[PacketResult]) -> Option<ProbeResult> {
+    fn on_feedback(&mut self, packets: &[PacketResult]) -> Option<ProbeResult> {
         let mut complete = None;
         for packet in packets.iter().filter(|packet| packet.probe.is_some()) {
             let known = self.probes.iter_mut().find(|(cluster, _)| Some(cluster.id) == packet.probe);
@@ -95,10 +95,109 @@ fn result(cluster: &ProbeCluster, train: &Train) -> Option<ProbeResult> {
     Some(ProbeResult { wished: cluster.bitrate, measured: sent.min(rates.received), saturated })
 }
 
+/// At least so many packets make a probe: with fewer, jitter hides its rate; as in libwebrtc.
+const PACKETS: u32 = 5;
+/// A probe is answered within so much time, or it was lost.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+/// After a drop, this share of the rate before is tried.
+const RECOVERY: f64 = 0.85;
+/// A rate of so long ago tells nothing of the path as it is now.
+const FORGET_AFTER: Duration = Duration::from_secs(120);
+/// Each failure doubles the time between two attempts, up to so often.
+const MAX_DOUBLINGS: u32 = 3;
+
+/// The probes of one estimator: which is under way, how patiently to try again, and the rate to return to after a drop.
+#[derive(Clone, Debug)]
+pub(super) struct Attempts {
+    meter: ProbeMeter,
+    max: Bitrate,
+    demand: Option<Bitrate>,
+    /// A probe is under way since.
+    asked: Option<Instant>,
+    probed: Instant,
+    /// How many in a row nothing came of.
+    failures: u32,
+    /// The rate before a drop that has not been made good, and when it dropped.
+    lost: Option<(Bitrate, Instant)>,
+}
+
+impl Attempts {
+    /// None yet; never above `max`.
+    pub(super) fn new(max: Bitrate, now: Instant) -> Self {
+        Self { meter: ProbeMeter::default(), max, demand: None, asked: None, probed: now, failures: 0, lost: None }
+    }
+
+    /// What the peer could be sent at most.
+    pub(super) fn set_demand(&mut self, demand: Option<Bitrate>) {
+        self.demand = demand;
+    }
+
+    /// The rate dropped from `before`.
+    pub(super) fn on_drop(&mut self, now: Instant, before: Bitrate) {
+        let higher = self.lost.map_or(before, |(lost, _)| lost.max(before));
+        self.lost = Some((higher, now));
+    }
+
+    /// Whatever was tried before, it is time to try again: the path is back.
+    pub(super) fn encourage(&mut self) {
+        (self.failures, self.probed) = (0, Instant::ZERO);
+    }
+
+    /// The outcome of a probe that these results complete, and whether it measured that share of what it tried.
+    pub(super) fn on_feedback(&mut self, packets: &[PacketResult], share: f64) -> Option<(ProbeResult, bool)> {
+        let result = self.meter.on_feedback(packets)?;
+        let succeeded = result.measured >= result.wished * share;
+        self.asked = None;
+        self.failures = if succeeded { 0 } else { (self.failures + 1).min(MAX_DOUBLINGS) };
+        Some((result, succeeded))
+    }
+
+    /// Time passed, and the estimate is this: a probe that was not answered is over, and a drop that was made good.
+    pub(super) fn update(&mut self, now: Instant, estimate: Bitrate) {
+        if self.asked.is_some_and(|asked| now.saturating_since(asked) >= ANSWERED_WITHIN) {
+            self.asked = None;
+            self.failures = (self.failures + 1).min(MAX_DOUBLINGS);
+        }
+        if self.lost.is_some_and(|(lost, at)| estimate >= lost * RECOVERY || now.saturating_since(at) > FORGET_AFTER) {
+            (self.lost, self.failures) = (None, 0);
+        }
+    }
+
+    /// Whether a probe is under way.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// When the last began, or the estimator.
+    pub(super) fn probed(&self) -> Instant {
+        self.probed
+    }
+
+    /// The rate to try after a drop that has not been made good.
+    pub(super) fn recovery(&self) -> Option<Bitrate> {
+        self.lost.map(|(lost, _)| lost * RECOVERY)
+    }
+
+    /// Whether `interval`, doubled by each failure, has passed since the last.
+    pub(super) fn waited(&self, now: Instant, interval: Duration) -> bool {
+        now.saturating_since(self.probed) >= interval * (1 << self.failures)
+    }
+
+    /// The most that is tried: `factor` more than the peer could be sent.
+    pub(super) fn most(&self, factor: f64) -> Bitrate {
+        self.demand.map_or(self.max, |demand| (demand * factor).min(self.max))
+    }
+
+    /// A new probe, to be sent at once.
+    pub(super) fn begin(&mut self, now: Instant, bitrate: Bitrate, duration: Duration) -> ProbeCluster {
+        (self.asked, self.probed) = (Some(now), now);
+        self.meter.begin(bitrate, duration, PACKETS)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Instant;
     use crate::units::DataSize;
 
     const SIZE: DataSize = DataSize::from_bytes(625);

@@ -5,7 +5,7 @@
 //! answered by the rate that was; and a wish waits while nothing can be sent.
 
 use crate::bwe::PacketResult;
-use crate::bwe::probe::{ProbeCluster, ProbeMeter, ProbeResult};
+use crate::bwe::probe::{Attempts, ProbeCluster, ProbeResult};
 use crate::time::{Duration, Instant};
 use crate::units::{Bitrate, DataSize};
 use arrayvec::ArrayVec;
@@ -15,20 +15,14 @@ const FURTHER: f64 = 2.0;
 /// A probe that measures so much of what it tried is followed by a higher one.
 const GO_ON_ABOVE: f64 = 0.7;
 const DURATION: Duration = Duration::from_millis(15);
-const PACKETS: u32 = 5;
-/// A probe is answered within so much time, or it was lost.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 /// While little is sent, whether the path carries more is tried so often.
 const LIMITED_INTERVAL: Duration = Duration::from_secs(5);
 /// A fall to less than this share is a drop.
 const DROP: f64 = 0.66;
 /// Falls within so much time are one.
 const ONE_DROP: Duration = Duration::from_secs(5);
-/// After a drop, this share of the rate before is tried.
-const RECOVERY: f64 = 0.85;
-/// Attempts at recovery lie so far apart, from the first to the last.
+/// Attempts at recovery lie so far apart; each failure doubles it.
 const RECOVERY_INTERVAL: Duration = Duration::from_secs(2);
-const MAX_INTERVAL: Duration = Duration::from_secs(16);
 
 /// Sending less than 0.65 of the estimate for a while is being limited by the application: a budget of half a second.
 const USED: f64 = 0.65;
@@ -39,18 +33,9 @@ const BUDGET: f64 = 0.5;
 /// Decides what to probe for.
 #[derive(Clone, Debug)]
 pub(super) struct Prober {
-    meter: ProbeMeter,
-    max: Bitrate,
-    demand: Option<Bitrate>,
+    attempts: Attempts,
     started: bool,
     wishes: ArrayVec<Bitrate, 2>,
-    /// A probe is under way since.
-    asked: Option<Instant>,
-    probed: Instant,
-    /// Attempts in a row that nothing came of.
-    failures: u32,
-    /// The rate before a drop that has not been made good.
-    lost: Option<Bitrate>,
     /// The rate before the newest falls, and when they began.
     high: Option<(Bitrate, Instant)>,
     limited: Limited,
@@ -59,22 +44,16 @@ pub(super) struct Prober {
 impl Prober {
     pub(super) fn new(max: Bitrate, now: Instant) -> Self {
         Self {
-            meter: ProbeMeter::default(),
-            max,
-            demand: None,
+            attempts: Attempts::new(max, now),
             started: false,
             wishes: ArrayVec::new(),
-            asked: None,
-            probed: now,
-            failures: 0,
-            lost: None,
             high: None,
             limited: Limited::default(),
         }
     }
 
     pub(super) fn set_demand(&mut self, demand: Option<Bitrate>) {
-        self.demand = demand;
+        self.attempts.set_demand(demand);
     }
 
     pub(super) fn on_sent(&mut self, now: Instant, size: DataSize, estimate: Bitrate) {
@@ -90,21 +69,18 @@ impl Prober {
         if self.high.is_none_or(|(known, _)| known != high) {
             self.high = Some((high, now));
         }
-        if after < high * DROP && self.lost.is_none_or(|lost| lost < high) {
-            self.lost = Some(high);
+        if after < high * DROP {
+            self.attempts.on_drop(now, high);
         }
         self.wishes.clear();
     }
 
     /// The outcome of a probe that these results complete.
     pub(super) fn on_feedback(&mut self, packets: &[PacketResult]) -> Option<ProbeResult> {
-        let result = self.meter.on_feedback(packets)?;
-        self.asked = None;
-        if result.measured >= result.wished * GO_ON_ABOVE {
-            self.failures = 0;
+        let (result, succeeded) = self.attempts.on_feedback(packets, GO_ON_ABOVE)?;
+        if succeeded {
             self.wish(result.measured * FURTHER);
         } else {
-            self.failures += 1;
             self.wishes.clear();
         }
         Some(result)
@@ -112,18 +88,12 @@ impl Prober {
 
     /// What to send now.
     pub(super) fn poll(&mut self, now: Instant, estimate: Bitrate, may_rise: bool) -> Option<ProbeCluster> {
-        if self.asked.is_some_and(|asked| now.saturating_since(asked) >= ANSWERED_WITHIN) {
-            self.asked = None;
-            self.failures += 1;
-        }
+        self.attempts.update(now, estimate);
         if !self.started {
             self.started = true;
             FIRST.into_iter().for_each(|factor| self.wish(estimate * factor));
         }
-        if self.lost.is_some_and(|lost| estimate >= lost * RECOVERY) {
-            (self.lost, self.failures) = (None, 0);
-        }
-        if self.wishes.is_empty() && self.asked.is_none() && may_rise {
+        if self.wishes.is_empty() && !self.attempts.is_under_way() && may_rise {
             self.wish_again(now, estimate);
         }
         // The first two leave one after the other; else one is under way at a time.
@@ -131,23 +101,20 @@ impl Prober {
         if bitrate <= estimate {
             return None;
         }
-        (self.asked, self.probed) = (Some(now), now);
-        Some(self.meter.begin(bitrate, DURATION, PACKETS))
+        Some(self.attempts.begin(now, bitrate, DURATION))
     }
 
     fn wish_again(&mut self, now: Instant, estimate: Bitrate) {
-        let since = now.saturating_since(self.probed);
-        let patience = (RECOVERY_INTERVAL * (1 << self.failures.min(3))).min(MAX_INTERVAL);
-        if let Some(lost) = self.lost.filter(|_| since >= patience) {
-            self.wish(lost * RECOVERY);
-        } else if self.limited.since.is_some_and(|at| now.saturating_since(at.max(self.probed)) >= LIMITED_INTERVAL) {
+        let limited = self.limited.since.map(|at| now.saturating_since(at.max(self.attempts.probed())));
+        if let Some(lost) = self.attempts.recovery().filter(|_| self.attempts.waited(now, RECOVERY_INTERVAL)) {
+            self.wish(lost);
+        } else if limited.is_some_and(|limited| limited >= LIMITED_INTERVAL) {
             self.wish(estimate * FURTHER);
         }
     }
 
     fn wish(&mut self, bitrate: Bitrate) {
-        let most = self.demand.map_or(self.max, |demand| (demand * FURTHER).min(self.max));
-        let _ = self.wishes.try_push(bitrate.min(most)); // two are enough
+        let _ = self.wishes.try_push(bitrate.min(self.attempts.most(FURTHER))); // two are enough
     }
 
     /// The increase was held by what is sent, or no longer is.
