@@ -215,9 +215,18 @@ proptest! {
         demands in any_demands(),
         estimates in prop::collection::vec(0_u64..20_000, 1..30),
     ) {
+        let least = ImportanceConfig::default().least.as_kbps();
         let mut subscriber = Subscriber::new();
         for (n, estimate) in estimates.into_iter().enumerate() {
-            let allocation = subscriber.share(NOW + Duration::from_millis(500) * n as u32, Some(estimate), &demands);
+            let now = NOW + Duration::from_millis(500) * n as u32;
+            let mut allocation = subscriber.share(now, Some(estimate), &demands);
+            if let Some(review) = allocation.review {
+                prop_assert!(subscriber.granted.iter().all(|granted| *granted <= 1), "only the lowest are kept");
+                prop_assert!(review > now && review <= now + ImportanceConfig::default().grace);
+                allocation = subscriber.share(review, Some(estimate), &demands);
+            }
+            prop_assert_eq!(allocation.review, None);
+            let estimate = estimate.max(least);
             let granted = &subscriber.granted;
             prop_assert_eq!(granted.len(), demands.len());
             let (all, video) = (kbps_of(&demands, granted), video_kbps(&demands, granted));
