@@ -83,7 +83,7 @@ pub enum Command {
         /// Which.
         publication: PublicationId,
         /// What was asked for.
-        target: EncoderTarget,
+        target: Box<EncoderTarget>,
     },
     /// Puts a publication into a slot, or empties it. The switch happens at the source's next keyframe, which the
     /// worker asks for; until then the slot is silent.

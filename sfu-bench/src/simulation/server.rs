@@ -145,7 +145,7 @@ impl Server {
 
     /// A sender was asked to send something else.
     pub(super) fn set_encoder_target(&mut self, now: Instant, publication: PublicationId, target: EncoderTarget) {
-        self.worker.handle_command(now, Command::SetEncoderTarget { publication, target });
+        self.worker.handle_command(now, Command::SetEncoderTarget { publication, target: Box::new(target) });
     }
 
     pub(super) fn handle_datagram(&mut self, now: Instant, remote: SocketAddr, datagram: &mut [u8]) {

@@ -175,7 +175,7 @@ impl Echo {
                     class: PacketClass::Video,
                     repeat: Repeat::Never,
                 };
-                self.transport.queue_rtp(&packet, out).unwrap();
+                self.transport.queue_rtp(self.now, &packet, out).unwrap();
             }
             Received::Rtcp(compound) => {
                 let keyframe = |packet| matches!(packet, Ok(RtcpView::Pli(_) | RtcpView::Fir(_)));

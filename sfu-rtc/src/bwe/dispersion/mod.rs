@@ -25,7 +25,7 @@ use delay::QueueDelay;
 use loss::InherentLoss;
 use probing::Prober;
 
-/// Limits of [`Dispersion`].
+/// Limits of [`EstimatorConfig::Dispersion`](super::EstimatorConfig::Dispersion).
 #[derive(Clone, PartialEq, Debug)]
 pub struct DispersionConfig {
     /// Before anything is known.

@@ -22,7 +22,7 @@ use loss::LossBased;
 use probing::Prober;
 use trendline::{Trendline, Usage};
 
-/// Limits of [`GoogCc`].
+/// Limits of [`EstimatorConfig::GoogCc`](super::EstimatorConfig::GoogCc).
 #[derive(Clone, PartialEq, Debug)]
 pub struct GoogCcConfig {
     /// Before anything is known: libwebrtc's own.
