@@ -10,8 +10,6 @@ const DURATION: Duration = Duration::from_millis(20);
 const STEP: f64 = 3.0;
 /// One that measures so much of what it tried found no limit.
 const SUCCESS: f64 = 0.8;
-/// After a drop, the rate before is not tried at once: what fails stands as a queue, the longer the more was tried.
-const GENTLE: f64 = 1.6;
 /// Attempts lie so far apart, after a drop and while too little is sent; each failure doubles it.
 const RECOVERY_INTERVAL: Duration = Duration::from_millis(1_000);
 const LIMITED_INTERVAL: Duration = Duration::from_secs(3);
@@ -65,7 +63,7 @@ impl Prober {
         }
         let wish = match (self.next.take(), self.attempts.recovery()) {
             (Some(next), _) => next,
-            (None, Some(lost)) if self.attempts.waited(now, RECOVERY_INTERVAL) => lost.min(estimate * GENTLE),
+            (None, Some(lost)) if self.attempts.waited(now, RECOVERY_INTERVAL) => lost,
             (None, None) if limited && self.attempts.waited(now, LIMITED_INTERVAL) => estimate * STEP,
             _ => return None,
         };
