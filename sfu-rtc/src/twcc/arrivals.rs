@@ -1,4 +1,5 @@
-//! Arrival times by transport-wide sequence number, handed out as feedback every 50 to 100 ms.
+//! Arrival times by transport-wide sequence number, handed out as feedback every 50 to 100 ms, and more often to a sender
+//! that ramps up.
 
 use crate::ids::SeqNo;
 use crate::prefetch::prefetch;
@@ -10,8 +11,12 @@ use std::collections::VecDeque;
 pub struct ArrivalConfig {
     /// Feedback at a low rate: what libwebrtc's receivers begin with.
     pub max_interval: Duration,
-    /// Feedback at a high rate; below 50 ms senders learn nothing more.
+    /// Feedback at a high rate; below 50 ms a sender at its rate learns nothing more.
     pub min_interval: Duration,
+    /// Feedback to a sender that ramps up: it probes, and waits for the answer before it goes on.
+    pub ramp_interval: Duration,
+    /// How long a sender ramps up, from its first packet on and since it last sent more than it used to.
+    pub ramp: Duration,
     /// So many arrivals call for feedback before `max_interval` is over.
     pub soon_after: usize,
     /// Sequence numbers remembered, so that a packet overtaken by its feedback can be reported after all; a jump
@@ -24,10 +29,46 @@ impl Default for ArrivalConfig {
         Self {
             max_interval: Duration::from_millis(100),
             min_interval: Duration::from_millis(50),
+            ramp_interval: Duration::from_millis(30),
+            ramp: Duration::from_secs(2),
             soon_after: 20,
             window: 2_048,
         }
     }
+}
+
+/// Arrivals per second: of the last moments, and as they usually are.
+#[derive(Clone, Copy, Default, Debug)]
+struct Rates {
+    recent: f64,
+    usual: f64,
+}
+
+/// What is recent and what is usual, in seconds. A frame each 200 ms is no rise.
+const RECENT: f64 = 0.3;
+const USUAL: f64 = 2.0;
+/// So much more than usual is a rise.
+const RISE: f64 = 1.5;
+
+impl Rates {
+    /// So many arrived in that time. Whether the rate rises.
+    fn add(&mut self, packets: usize, passed: Duration) -> bool {
+        let passed = passed.as_secs_f64().max(0.001);
+        let rate = packets as f64 / passed;
+        self.recent += (rate - self.recent) * (passed / RECENT).min(1.0);
+        self.usual += (rate - self.usual) * (passed / USUAL).min(1.0);
+        self.recent > self.usual * RISE
+    }
+}
+
+/// How many packets the peer sent, and how many of them arrived; those of now and of before compared tell what was lost
+/// meanwhile. What was late is lost at first.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ArrivalCounts {
+    /// Sent, as far as numbers tell.
+    pub sent: u64,
+    /// Arrived.
+    pub arrived: u64,
 }
 
 /// Records arrivals and tells when and what to report.
@@ -39,10 +80,15 @@ pub struct ArrivalRecorder {
     first: SeqNo,
     /// Lowest number whose arrival was not reported.
     report_from: SeqNo,
+    /// Up to which they were counted.
+    counted_to: SeqNo,
     unreported: usize,
     last_report: Option<Instant>,
     /// Arrival of the oldest unreported packet.
     waiting_since: Instant,
+    rates: Rates,
+    ramps_until: Instant,
+    counts: ArrivalCounts,
     scratch: Vec<Option<Instant>>,
 }
 
@@ -54,9 +100,13 @@ impl ArrivalRecorder {
             slots: VecDeque::new(),
             first: SeqNo(0),
             report_from: SeqNo(0),
+            counted_to: SeqNo(0),
             unreported: 0,
             last_report: None,
             waiting_since: Instant::ZERO,
+            rates: Rates::default(),
+            ramps_until: Instant::ZERO,
+            counts: ArrivalCounts::default(),
             scratch: Vec::new(),
         }
     }
@@ -89,10 +139,15 @@ impl ArrivalRecorder {
         if self.unreported == 0 {
             return None;
         }
-        let interval =
-            if self.unreported >= self.config.soon_after { self.config.min_interval } else { self.config.max_interval };
-        // The first feedback of all goes out soon: a sender probes at its start and waits for it.
-        Some(self.last_report.map_or(self.waiting_since + self.config.min_interval, |last| last + interval))
+        let ArrivalConfig { max_interval, min_interval, ramp_interval, soon_after, .. } = self.config;
+        let Some(last) = self.last_report else { return Some(self.waiting_since + ramp_interval) };
+        let interval = if self.unreported >= soon_after { min_interval } else { max_interval };
+        Some(last + if last < self.ramps_until { interval.min(ramp_interval) } else { interval })
+    }
+
+    /// What was reported so far.
+    pub fn counts(&self) -> ArrivalCounts {
+        self.counts
     }
 
     /// If feedback is due, hands what is to be reported to `write`, which tells how much of it one packet covered and
@@ -115,7 +170,15 @@ impl ArrivalRecorder {
             let covered = write(base, &self.scratch[at..]);
             at = if covered == 0 { self.scratch.len() } else { (at + covered).min(self.scratch.len()) };
         }
+        self.counts.arrived += self.unreported as u64;
+        self.counts.sent += (self.report_from.0 + self.scratch.len() as u64).saturating_sub(self.counted_to.0);
         self.report_from = SeqNo(self.report_from.0 + self.scratch.len() as u64);
+        self.counted_to = self.counted_to.max(self.report_from);
+        // Nothing is known of the time before the first.
+        let since = self.last_report.unwrap_or(self.waiting_since);
+        if self.rates.add(self.unreported, now - since) {
+            self.ramps_until = now + self.config.ramp;
+        }
         self.unreported = 0;
         self.last_report = Some(now);
     }
@@ -141,7 +204,7 @@ impl ArrivalRecorder {
     fn restart(&mut self, seq: SeqNo) -> SeqNo {
         self.slots.clear();
         self.slots.push_back(None);
-        (self.first, self.report_from, self.unreported) = (seq, seq, 0);
+        (self.first, self.report_from, self.counted_to, self.unreported) = (seq, seq, seq, 0);
         seq
     }
 
@@ -179,12 +242,14 @@ mod tests {
         let mut recorder = ArrivalRecorder::new(ArrivalConfig::default());
         recorder.on_packet(ms(1), 65_535);
         recorder.on_packet(ms(2), 1);
-        assert_eq!(recorder.poll_timeout(), Some(ms(51)));
-        assert!(take(&mut recorder, ms(50)).is_empty());
-        assert_eq!(take(&mut recorder, ms(51)), [(65_535, Some(ms(1))), (0, None), (1, Some(ms(2)))]);
+        assert_eq!(recorder.poll_timeout(), Some(ms(31)));
+        assert!(take(&mut recorder, ms(30)).is_empty());
+        assert_eq!(take(&mut recorder, ms(31)), [(65_535, Some(ms(1))), (0, None), (1, Some(ms(2)))]);
         assert_eq!(recorder.poll_timeout(), None);
-        recorder.on_packet(ms(60), 2);
-        assert_eq!(recorder.poll_timeout(), Some(ms(151)));
+        assert_eq!(recorder.counts(), ArrivalCounts { sent: 3, arrived: 2 });
+        recorder.on_packet(ms(60), 0);
+        take(&mut recorder, ms(131));
+        assert_eq!(recorder.counts(), ArrivalCounts { sent: 3, arrived: 3 }, "late, not lost");
     }
 
     #[test]
@@ -205,7 +270,6 @@ mod tests {
         recorder.on_packet(ms(0), 0);
         take(&mut recorder, ms(50));
         (1..=1_000).for_each(|seq| recorder.on_packet(ms(51), seq));
-        assert_eq!(recorder.poll_timeout(), Some(ms(100)));
         let mut parts = Vec::new();
         recorder.report(ms(100), |base, arrivals| {
             parts.push((base, arrivals.len()));
@@ -213,6 +277,47 @@ mod tests {
         });
         assert_eq!(parts, [(1, 1_000), (401, 600), (801, 200)]);
         assert_eq!(recorder.poll_timeout(), None);
+    }
+
+    /// How far apart reports are, in ms, on packets each `apart(n)` ms.
+    fn intervals(count: u64, apart: impl Fn(u64) -> u64) -> Vec<(u64, u64)> {
+        let mut recorder = ArrivalRecorder::new(ArrivalConfig::default());
+        let (mut now, mut last, mut intervals) = (0, 0, Vec::new());
+        for seq in 0..count {
+            let at = now + apart(seq);
+            while now < at {
+                now += 1;
+                if recorder.poll_timeout().is_some_and(|due| due <= ms(now)) {
+                    take(&mut recorder, ms(now));
+                    intervals.push((now, now - last));
+                    last = now;
+                }
+            }
+            recorder.on_packet(ms(now), seq as u16);
+        }
+        intervals
+    }
+
+    #[test]
+    fn a_sender_that_ramps_up_is_answered_more_often() {
+        // 100 packets per second for 10 s, then 300.
+        let all = intervals(4_000, |seq| if seq < 1_000 { 10 } else { 3 });
+        let mean = |from: u64, to: u64| {
+            let of: Vec<_> = all.iter().filter(|(at, _)| (from..to).contains(at)).map(|(_, apart)| *apart).collect();
+            of.iter().sum::<u64>() / of.len() as u64
+        };
+        assert_eq!((mean(500, 1_500), mean(6_000, 10_000)), (30, 100));
+        assert_eq!(mean(10_500, 11_500), 30);
+        assert!((50..70).contains(&mean(17_000, 19_000)), "20 packets take 60 ms");
+        assert!(all.iter().skip(1).all(|(_, apart)| (30..=101).contains(apart)));
+    }
+
+    #[test]
+    fn frames_far_apart_are_no_ramp() {
+        // 5 frames per second, of 20 packets each.
+        let all = intervals(2_000, |seq| if seq % 20 == 0 { 200 } else { 0 });
+        let late: Vec<_> = all.iter().filter(|(at, _)| *at > 8_000).collect();
+        assert!(late.iter().all(|(_, apart)| *apart >= 50), "{late:?}");
     }
 
     #[test]

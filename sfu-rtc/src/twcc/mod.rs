@@ -4,5 +4,5 @@
 mod arrivals;
 mod history;
 
-pub use arrivals::{ArrivalConfig, ArrivalRecorder};
+pub use arrivals::{ArrivalConfig, ArrivalCounts, ArrivalRecorder};
 pub use history::{SendHistory, SendHistoryConfig};
