@@ -140,6 +140,14 @@ pub enum Command {
         /// Simulcast layers, lowest first; empty without simulcast.
         rids: Vec<Rid>,
     },
+    /// Bounds what a peer may send in all, media and retransmissions. It is told by REMB, within a second again and again,
+    /// where it heeds that; nothing here enforces it.
+    SetReceiveCap {
+        /// Which.
+        transport: TransportId,
+        /// `None` lifts the bound.
+        cap: Option<Bitrate>,
+    },
     /// Asks for the worker's figures, answered by `Event::Stats` with the same token.
     Stats {
         /// Any number.

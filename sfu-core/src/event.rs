@@ -8,6 +8,7 @@ use sfu_rtc::ids::{Mid, Rid};
 use sfu_rtc::media::Codec;
 use sfu_rtc::net::NetworkPath;
 use sfu_rtc::time::Duration;
+use sfu_rtc::transport::UplinkFigures;
 use sfu_rtc::units::Bitrate;
 
 /// One thing that happened.
@@ -146,6 +147,8 @@ pub struct TrafficStats {
     pub rtp_in: u64,
     /// Bytes received, all kinds of datagrams.
     pub bytes_in: u64,
+    /// RTP packets that peers sent and that never came, before any repair, as far as transport-wide numbers tell.
+    pub rtp_in_lost: u64,
     /// RTP packets sent.
     pub rtp_out: u64,
     /// Bytes sent.
@@ -183,6 +186,8 @@ pub struct TransportStats {
     pub downlink_estimate: Option<Bitrate>,
     /// How that is shared out.
     pub allocation: Allocation,
+    /// The way from the peer to us.
+    pub uplink: UplinkFigures,
     /// Counters.
     pub traffic: TrafficStats,
     /// What it publishes.
@@ -234,6 +239,7 @@ impl TrafficStats {
     pub fn add(&mut self, other: &Self) {
         self.rtp_in += other.rtp_in;
         self.bytes_in += other.bytes_in;
+        self.rtp_in_lost += other.rtp_in_lost;
         self.rtp_out += other.rtp_out;
         self.bytes_out += other.bytes_out;
         self.nacks_sent += other.nacks_sent;

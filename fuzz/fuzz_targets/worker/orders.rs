@@ -78,6 +78,7 @@ fn section(mid: &str, kind: MediaKind, direction: Direction, ssrc: u32) -> Media
         remote_ssrcs: Vec::new(),
         local_ssrcs: (direction == Direction::Send).then_some(pair),
         reduced_rtcp: true,
+        remb: true,
         rtx_time: Duration::from_millis(200),
         nack: true,
     }

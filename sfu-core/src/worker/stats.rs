@@ -57,6 +57,7 @@ impl Worker {
             downlink_loss: figures.loss,
             downlink_estimate: figures.estimate,
             allocation: peer.share.allocation,
+            uplink: figures.uplink,
             traffic: traffic(peer),
             received,
             slots: peer.slots.iter().flatten().map(|slot| slot_stats(now, slot, router)).collect(),
@@ -95,6 +96,7 @@ fn traffic(peer: &Peer) -> TrafficStats {
     TrafficStats {
         rtp_in: counters.rtp_in,
         bytes_in: counters.bytes_in,
+        rtp_in_lost: counters.rtp_in_lost,
         rtp_out: counters.rtp_out,
         bytes_out: counters.bytes_out,
         nacks_sent: counters.requests.nacked,

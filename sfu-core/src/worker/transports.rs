@@ -11,6 +11,7 @@ use sfu_rtc::ice::IceCredentials;
 use sfu_rtc::media::MediaSection;
 use sfu_rtc::time::Instant;
 use sfu_rtc::transport::{self, Transport, TransportEvent};
+use sfu_rtc::units::Bitrate;
 
 impl Worker {
     pub(super) fn add_transport(
@@ -85,6 +86,14 @@ impl Worker {
         let key = self.begin_work(transport)?;
         self.peers.get_mut(key)?.transport.restart_ice(local, remote);
         self.update_ufrags(key);
+        self.wake(key);
+        Some(())
+    }
+
+    /// Bounds what a peer may send; it is told at once.
+    pub(super) fn set_receive_cap(&mut self, transport: TransportId, cap: Option<Bitrate>) -> Option<()> {
+        let key = self.begin_work(transport)?;
+        self.peers.get_mut(key)?.transport.set_receive_cap(cap);
         self.wake(key);
         Some(())
     }

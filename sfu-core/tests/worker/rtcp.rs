@@ -1,10 +1,11 @@
 //! Reports, requests and estimates.
 
 use crate::support::media::*;
-use crate::support::{UNIX_START, World};
+use crate::support::{UNIX_START, World, id};
+use sfu_core::command::Command;
 use sfu_core::config::WorkerConfig;
 use sfu_core::event::Event;
-use sfu_core::ids::PublicationId;
+use sfu_core::ids::{PublicationId, TransportId};
 use sfu_rtc::bwe::{EstimatorConfig, RembConfig};
 use sfu_rtc::ids::Ssrc;
 use sfu_rtc::media::MediaKind::*;
@@ -297,4 +298,31 @@ fn the_estimate_caps_what_is_sent() {
     assert_eq!(play(&mut world, 10_000) / 100, 9);
     assert_eq!(play(&mut world, 500) / 100, 2, "the lower layer");
     assert_eq!(play(&mut world, 100) / 100, 2, "something has to be sent");
+}
+
+#[test]
+fn a_publisher_is_told_its_cap() {
+    let mut world = World::new();
+    let (publisher, subscriber) = pair(&mut world);
+    let told = |world: &mut World, client: usize| {
+        let compounds = std::mem::take(&mut world.clients[client].rtcp);
+        let packets = compounds.iter().flat_map(|compound| rtcp::compound(compound));
+        let rates = packets.filter_map(|packet| match packet {
+            Ok(RtcpView::Remb(remb)) => Some(remb.bitrate.as_kbps()),
+            _ => None,
+        });
+        rates.collect::<Vec<_>>()
+    };
+    let transport = id(publisher);
+    let cap = Some(Bitrate::from_kbps(400));
+    world.command(Command::SetReceiveCap { transport, cap });
+    for _ in 0..3 {
+        world.pass(1_000);
+        let rates = told(&mut world, publisher);
+        assert!(rates.len() >= 2 && rates.iter().all(|rate| *rate == 400), "{rates:?}");
+    }
+    assert_eq!(told(&mut world, subscriber), [0; 0]);
+    assert_eq!(world.stats().transports[publisher].uplink.cap, cap);
+    world.command(Command::SetReceiveCap { transport: TransportId(999), cap });
+    assert_eq!(world.stats().ignored_commands, 1);
 }

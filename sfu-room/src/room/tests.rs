@@ -233,6 +233,7 @@ fn section(slot: usize) -> MediaSection {
         rtx_time: Duration::ZERO,
         nack: false,
         reduced_rtcp: false,
+        remb: true,
     }
 }
 

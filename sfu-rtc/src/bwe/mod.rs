@@ -12,6 +12,7 @@ mod train;
 pub use dispersion::DispersionConfig;
 pub use fixed::Fixed;
 pub use googcc::GoogCcConfig;
+pub(crate) use googcc::ReceiveEstimator;
 pub use probe::{ProbeCluster, ProbeId};
 pub use remb::{Remb, RembConfig};
 
@@ -101,6 +102,28 @@ impl EstimatorConfig {
     /// Whether the estimator reads transport-wide feedback.
     pub fn wants_feedback(&self) -> bool {
         self.build(Instant::ZERO).wants_feedback()
+    }
+
+    /// Where it begins; `None` for one that learns nothing.
+    pub fn start(&self) -> Option<Bitrate> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Remb(config) => Some(config.start),
+            Self::GoogCc(config) => Some(config.start),
+            Self::Dispersion(config) => Some(config.start),
+        }
+    }
+
+    /// The same, beginning at `start`, within its bounds.
+    pub fn starting_at(mut self, start: Bitrate) -> Self {
+        let (own, min, max) = match &mut self {
+            Self::Fixed(_) => return self,
+            Self::Remb(config) => (&mut config.start, config.min, config.max),
+            Self::GoogCc(config) => (&mut config.start, config.min, config.max),
+            Self::Dispersion(config) => (&mut config.start, config.min, config.max),
+        };
+        *own = start.min(max).max(min);
+        self
     }
 
     /// Makes the estimator.

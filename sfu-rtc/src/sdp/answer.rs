@@ -221,6 +221,7 @@ fn answer_section(
         reduced_rtcp: media.rtcp_rsize,
         rtx_time: policy.rtx_time,
         nack: accepted.iter().any(|a| a.feedback.contains(&"nack")),
+        remb: accepted.iter().any(|a| a.feedback.contains(&"goog-remb")),
     };
     Ok(SectionAnswer::Live(Box::new(Live { section, accepted, rids })))
 }
@@ -271,6 +272,7 @@ fn stopped_section(mid: Mid, kind: MediaKind, params: &AnswerParams<'_>) -> Medi
         reduced_rtcp: false,
         rtx_time: params.policy.rtx_time,
         nack: false,
+        remb: false,
     }
 }
 

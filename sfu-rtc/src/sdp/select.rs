@@ -140,8 +140,8 @@ pub(super) fn extensions(media: &OfferedMedia, accepted: &[Accepted], direction:
     for offered in media.extensions.iter().filter(|offered| fits(offered.direction, direction)) {
         let wanted = match offered.kind {
             ExtensionKind::TransportCc => transport_cc,
-            // Only a receiver that estimates by itself (REMB) needs it.
-            ExtensionKind::AbsSendTime => !transport_cc,
+            // Only a receiver that estimates by itself needs it, as we do.
+            ExtensionKind::AbsSendTime => !transport_cc || direction == Direction::Receive,
             // A slot carries one stream without layers of its own.
             ExtensionKind::Rid | ExtensionKind::RepairedRid | ExtensionKind::VideoLayersAllocation => {
                 direction != Direction::Send

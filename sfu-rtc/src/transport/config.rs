@@ -1,6 +1,6 @@
 //! Limits of one peer, each with its reason.
 
-use super::IngressConfig;
+use super::{IngressConfig, UplinkConfig};
 use crate::bwe::EstimatorConfig;
 use crate::ice::IceConfig;
 use crate::pacer::PacerConfig;
@@ -37,6 +37,8 @@ pub struct TransportConfig {
     pub ingress: IngressConfig,
     /// Round trip assumed before one is measured.
     pub initial_rtt: Duration,
+    /// What the peer is told to send at most.
+    pub uplink: UplinkConfig,
     /// Feedback to the peer on what it sends.
     pub arrivals: ArrivalConfig,
     /// What we remember of what we sent.
@@ -62,6 +64,7 @@ impl Default for TransportConfig {
             max_rtcp_queue: 16_384,
             ingress: IngressConfig::default(),
             initial_rtt: Duration::from_millis(100),
+            uplink: UplinkConfig::default(),
             arrivals: ArrivalConfig::default(),
             send_history: SendHistoryConfig::default(),
             pacer: PacerConfig::default(),

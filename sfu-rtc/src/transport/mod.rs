@@ -13,12 +13,14 @@ mod route;
 mod rtcp_in;
 mod rtcp_out;
 mod send;
+mod uplink;
 
 pub use crate::pacer::PacketClass;
 pub use config::TransportConfig;
 pub use receive::{IngressConfig, Received, ReceivedRtp, RtcpCompound, RtxOrigin};
 pub use rtcp_out::{RtcpQueue, RtcpQueueStats, RtcpSource};
 pub use send::{Handover, PayloadEdit, Repeat, RtpOut};
+pub use uplink::{UplinkConfig, UplinkFigures};
 
 use crate::bwe::BandwidthEstimator;
 use crate::drop_reason::{DropCounts, DropReason};
@@ -37,6 +39,7 @@ use receive::Ingress;
 use route::{ExtensionIds, StreamTable};
 use rtcp_in::PathState;
 use send::{QueuedPacket, SealedHistory, SectionSender};
+use uplink::Uplink;
 
 /// One peer.
 #[derive(Debug)]
@@ -48,6 +51,7 @@ pub struct Transport {
     streams: StreamTable,
     ingress: Ingress,
     arrivals: ArrivalRecorder,
+    uplink: Uplink,
     feedback_count: u8,
     /// A source that the peer sends, for feedback that has to name one.
     media_source: crate::ids::Ssrc,
@@ -127,6 +131,8 @@ pub struct TransportCounters {
     pub rtp_in: u64,
     /// Of these, retransmissions.
     pub rtx_in: u64,
+    /// RTP packets that never came, before any repair, as far as transport-wide numbers tell.
+    pub rtp_in_lost: u64,
     /// Authentic RTCP datagrams received.
     pub rtcp_in: u64,
     /// Bytes received, all kinds of datagrams.
@@ -154,10 +160,13 @@ pub struct TransportFigures {
     pub path: Option<NetworkPath>,
     /// Round trip, once measured.
     pub rtt: Option<Duration>,
-    /// Share of packets lost on the way to the peer, by its latest report, 0 to 1.
+    /// Share of packets lost on the way to the peer, by its latest report, 0 to 1. What had not come to us is not lost on
+    /// that way.
     pub loss: f32,
     /// Estimate of the way to the peer.
     pub estimate: Option<Bitrate>,
+    /// The way from the peer.
+    pub uplink: UplinkFigures,
     /// Bytes waiting in the pacer.
     pub queued: u64,
     /// Counters.
@@ -180,6 +189,7 @@ impl Transport {
             streams: StreamTable::new(config.max_streams),
             ingress: Ingress::new(config.ingress),
             arrivals: ArrivalRecorder::new(config.arrivals.clone()),
+            uplink: Uplink::new(config.uplink.clone(), config.ingress.bitrate, now),
             feedback_count: 0,
             media_source: crate::ids::Ssrc(0),
             path_state: PathState::new(estimator, &config),
@@ -235,6 +245,7 @@ impl Transport {
         let mut live = sections.iter().filter(|section| !section.formats.is_empty());
         let reduced_size = live.all(|section| section.reduced_rtcp);
         rtcp.on_negotiated(first, theirs, reduced_size);
+        self.uplink.on_negotiated(&self.sections);
     }
 
     /// All sections, in the order of the session description.
@@ -318,13 +329,19 @@ impl Transport {
 
     /// Replaces the bandwidth estimator.
     pub fn set_estimator(&mut self, now: Instant, estimator: Box<dyn BandwidthEstimator>) {
-        self.path_state.set_estimator(estimator);
+        self.path_state.set_estimator(now, estimator);
         self.apply_estimate(now);
     }
 
     /// What the peer could be sent at most: nothing above it is probed for. `None` where that is not known.
     pub fn set_demand(&mut self, demand: Option<Bitrate>) {
         self.path_state.set_demand(demand);
+    }
+
+    /// Bounds what the peer may send in all, media and retransmissions: it is told by REMB, at once and again and again,
+    /// where it heeds that. `None` lifts the bound. Browsers heed it beside transport-wide feedback too.
+    pub fn set_receive_cap(&mut self, cap: Option<Bitrate>) {
+        self.uplink.set_cap(cap);
     }
 
     /// Feedback and reports to the peer; they leave with the next [`Transport::poll_transmit`].
@@ -355,6 +372,7 @@ impl Transport {
             rtt: self.rtt(),
             loss: self.path_state.loss(),
             estimate: self.estimate(),
+            uplink: self.uplink.figures(),
             queued: self.pacer.queued().as_bytes(),
             counters: self.counters(),
             drops: self.drops.clone(),
@@ -375,6 +393,7 @@ impl Transport {
         }
         self.check_deadline(now);
         self.push_arrivals(now);
+        self.push_remb(now);
         if self.path_state.handle_timeout(now) {
             self.apply_estimate(now);
         }
@@ -389,8 +408,9 @@ impl Transport {
         // What is held leaves when something comes, which is no timer's.
         let pacer = if self.is_connected() && !self.is_held() { self.pacer.poll_timeout() } else { None };
         let probe = if self.is_connected() { self.probe_timeout() } else { None };
+        let remb = if self.is_connected() { self.uplink.poll_timeout() } else { None };
         let others = [self.arrivals.poll_timeout(), self.path_state.poll_timeout()];
-        [self.connection.poll_timeout(), pacer, probe].into_iter().chain(others).flatten().min()
+        [self.connection.poll_timeout(), pacer, probe, remb].into_iter().chain(others).flatten().min()
     }
 
     /// Fetches what [`Transport::handle_datagram`] needs for media, except for what is behind pointers.
@@ -400,6 +420,7 @@ impl Transport {
         prefetch(&self.streams);
         prefetch(&self.ingress);
         prefetch(&self.arrivals);
+        prefetch(&self.uplink);
         prefetch(&self.counters);
         prefetch(&self.sections);
     }

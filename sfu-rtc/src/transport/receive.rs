@@ -102,9 +102,12 @@ impl Transport {
         if !admitted {
             self.report_ingress_limit(now);
         // What is over the limit is not reported as arrived, so that the peer's congestion control makes room.
-        } else if let Some(seq) = extensions.transport_seq {
-            self.arrivals.on_packet(now, seq);
-            self.media_source = view.ssrc();
+        } else {
+            self.uplink.on_packet(now, extensions.send_time, DataSize::from_bytes(packet.len() as u64));
+            if let Some(seq) = extensions.transport_seq {
+                self.arrivals.on_packet(now, seq);
+                self.media_source = view.ssrc();
+            }
         }
         let identity = (view.ssrc(), view.payload_type(), opened.seq);
         let route = self.streams.route(now, &self.sections, identity, &extensions.hints);

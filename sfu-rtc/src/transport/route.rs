@@ -21,6 +21,8 @@ pub(super) struct ExtensionIds([Option<ExtensionKind>; 256]);
 pub(super) struct HeaderExtensions {
     pub(super) hints: StreamHints,
     pub(super) transport_seq: Option<u16>,
+    /// In units of 1/2^18 s, of 24 bits.
+    pub(super) send_time: Option<u32>,
     pub(super) carried: CarriedExtensions,
 }
 
@@ -51,7 +53,8 @@ impl ExtensionIds {
                     carried.abs_capture_time = place(view, id);
                 }
                 ExtensionKind::DependencyDescriptor => carried.dependency_descriptor = place(view, id),
-                ExtensionKind::AbsCaptureTime | ExtensionKind::AbsSendTime | ExtensionKind::VideoLayersAllocation => {}
+                ExtensionKind::AbsSendTime => read.send_time = extension::parse_abs_send_time(value),
+                ExtensionKind::AbsCaptureTime | ExtensionKind::VideoLayersAllocation => {}
             }
         }
         read
@@ -153,6 +156,11 @@ impl StreamTable {
     /// The sources that were forgotten since the last call.
     pub(super) fn take_removed(&mut self) -> impl Iterator<Item = Ssrc> + '_ {
         self.removed.drain(..)
+    }
+
+    /// Sources of media.
+    pub(super) fn media(&self) -> impl Iterator<Item = Ssrc> + '_ {
+        self.streams.iter().zip(&self.ssrcs).filter(|(stream, _)| !stream.route.rtx).map(|(_, ssrc)| *ssrc)
     }
 
     #[cfg(test)]
@@ -257,6 +265,7 @@ mod tests {
             reduced_rtcp: true,
             rtx_time: Duration::ZERO,
             nack: true,
+            remb: true,
         }
     }
 

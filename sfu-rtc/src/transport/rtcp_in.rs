@@ -40,7 +40,10 @@ impl PathState {
         }
     }
 
-    pub(super) fn set_estimator(&mut self, estimator: Box<dyn BandwidthEstimator>) {
+    pub(super) fn set_estimator(&mut self, now: Instant, mut estimator: Box<dyn BandwidthEstimator>) {
+        if let Some(rtt) = self.rtt() {
+            estimator.on_rtt(now, rtt);
+        }
         self.wants_feedback = estimator.wants_feedback();
         self.estimator = estimator;
     }
@@ -160,9 +163,9 @@ impl Transport {
     fn handle_report_block(&mut self, now: Instant, block: &ReportBlock, loss: &mut LossSum) {
         self.path_state.on_report_block(now, block);
         let Some(sender) = self.sender_of(block.ssrc) else { return };
-        let expected = sender.on_report(block);
+        let (expected, lost) = sender.on_report(block);
         loss.expected += expected;
-        loss.lost += expected as f64 * f64::from(block.fraction_lost) / 256.0;
+        loss.lost += lost;
     }
 }
 

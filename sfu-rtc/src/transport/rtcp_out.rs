@@ -10,6 +10,7 @@ use crate::net::{NetworkPath, TransmitBatch};
 use crate::rtcp::{self, ReportBlock, SenderInfo, TwccFeedback};
 use crate::time::{Instant, NtpTime};
 use crate::units::Bitrate;
+use arrayvec::ArrayVec;
 
 impl Transport {
     /// Adds a sender report on what we send in `section`: at `ntp` its media clock showed `rtp`. Nothing where the
@@ -31,6 +32,20 @@ impl Transport {
             *feedback_count = feedback_count.wrapping_add(1);
             rtcp.push_transport_feedback(&TwccFeedback { sender, media, base_seq, fb_count, arrivals })
         });
+    }
+
+    /// Queues what the peer may send at most, if it is to be told that.
+    pub(super) fn push_remb(&mut self, now: Instant) {
+        self.counters.rtp_in_lost += self.uplink.on_counts(now, self.arrivals.counts());
+        if let Some(rtt) = self.rtt() {
+            self.uplink.on_rtt(rtt);
+        }
+        if self.is_connected()
+            && let Some(bitrate) = self.uplink.tell(now)
+        {
+            let sources: ArrayVec<Ssrc, MAX_REMB_SOURCES> = self.streams.media().take(MAX_REMB_SOURCES).collect();
+            self.rtcp.remb(bitrate, &sources);
+        }
     }
 
     pub(super) fn flush_rtcp(&mut self, now: Instant, path: NetworkPath, batch: &mut TransmitBatch) {
@@ -104,6 +119,8 @@ const MAX_REPORTS: usize = 256;
 const MAX_NACKED: usize = 250;
 /// From a source that is taken to one that is not: odd, so that all are tried.
 const OTHER_SOURCE: u32 = 0x9e37_79b9;
+/// Most sources that REMB names: peers heed it whatever it names.
+const MAX_REMB_SOURCES: usize = 16;
 /// An upper bound of a sender report without blocks and of a name item's framing.
 const REPORT_BYTES: usize = 28 + 16;
 

@@ -258,6 +258,7 @@ impl Transport {
             self.counters.rtx_out += 1;
         } else if let Some(sender) = self.senders.get_mut(out.section) {
             let payload = packet.payload().len() + out.edit.prefix.len() - usize::from(out.edit.skip);
+            sender.on_media(out.seq);
             sender.packets = sender.packets.wrapping_add(1);
             sender.octets = sender.octets.wrapping_add(payload as u32); // below MAX_PACKET
         }
@@ -374,6 +375,10 @@ pub(super) struct SectionSender {
     mid_left: [u32; 2],
     /// Highest sequence number in the peer's last report.
     reported: Option<u32>,
+    /// Highest number sent, and how many below it were not; as it was at that report, too.
+    highest: Option<SeqNo>,
+    unsent: i64,
+    unsent_reported: i64,
     /// The number that the next retransmission gets.
     rtx_seq: Option<SeqNo>,
 }
@@ -394,13 +399,31 @@ impl SectionSender {
         self.mid_left = [mid_packets; 2];
     }
 
-    /// The peer reports on the section's media: it knows the source. How many packets the report covers.
-    pub(super) fn on_report(&mut self, block: &ReportBlock) -> u64 {
+    /// The peer reports on the section's media: it knows the source. How many packets that we sent the report covers, and
+    /// how many of these were lost. A number that no packet had, since it never came to us, was not lost on this way.
+    pub(super) fn on_report(&mut self, block: &ReportBlock) -> (u64, f64) {
         self.mid_left[0] = 0;
         let before = self.reported.replace(block.highest_seq);
+        let unsent = self.unsent - std::mem::replace(&mut self.unsent_reported, self.unsent);
         // A report that goes backwards, or ahead of what was sent, covers nothing.
         let covered = before.map_or(0, |before| block.highest_seq.wrapping_sub(before));
-        if covered > self.packets { 0 } else { u64::from(covered) }
+        if i64::from(covered) > i64::from(self.packets) + self.unsent {
+            return (0, 0.0);
+        }
+        let lost = f64::from(covered) * f64::from(block.fraction_lost) / 256.0;
+        let sent = (i64::from(covered) - unsent).clamp(0, i64::from(covered));
+        (sent.unsigned_abs(), (lost - unsent as f64).clamp(0.0, sent as f64))
+    }
+
+    /// A packet of media leaves: numbers that it passes over may follow yet, or never came to us.
+    fn on_media(&mut self, seq: SeqNo) {
+        let (highest, passed) = match self.highest {
+            Some(highest) if seq > highest => (seq, (seq.0 - highest.0) as i64 - 1),
+            Some(highest) => (highest, -1),
+            None => (seq, 0),
+        };
+        self.highest = Some(highest);
+        self.unsent += passed;
     }
 
     /// The number of a retransmission that leaves now. The source's number is random, and so is the first; in the lower

@@ -18,8 +18,11 @@ use std::time::Duration;
 /// A counter of traffic: its name, what it counts, and where it stands.
 type TrafficMetric = (&'static str, &'static str, fn(&TrafficStats) -> u64);
 
-const TRAFFIC: [TrafficMetric; 10] = [
+const TRAFFIC: [TrafficMetric; 11] = [
     ("sfu_rtp_received_packets_total", "RTP packets received.", |t| t.rtp_in),
+    ("sfu_rtp_lost_packets_total", "RTP packets lost on the way from publishers, before any repair.", |t| {
+        t.rtp_in_lost
+    }),
     ("sfu_received_bytes_total", "Bytes received, all kinds of datagrams.", |t| t.bytes_in),
     ("sfu_rtp_sent_packets_total", "RTP packets sent.", |t| t.rtp_out),
     ("sfu_sent_bytes_total", "Bytes sent, all kinds of datagrams.", |t| t.bytes_out),

@@ -70,6 +70,7 @@ fn section(mid: &str, kind: MediaKind, direction: Direction) -> MediaSection {
         remote_ssrcs: Vec::new(),
         local_ssrcs: None,
         reduced_rtcp: true,
+        remb: true,
         rtx_time: Duration::from_millis(200),
         nack: kind == MediaKind::Video,
     }

@@ -10,7 +10,7 @@ use crate::units::Bitrate;
 const DECREASE: f64 = 0.85;
 const INCREASE_PER_SECOND: f64 = 1.08;
 /// No increase beyond this times what arrives, since nothing shows that the path carries it.
-const INCREASE_LIMIT: f64 = 1.5;
+pub(super) const INCREASE_LIMIT: f64 = 1.5;
 const INCREASE_MARGIN: Bitrate = Bitrate::from_kbps(10);
 /// Two falls lie a round trip apart, within these bounds.
 const MIN_FALL_INTERVAL: Duration = Duration::from_millis(10);

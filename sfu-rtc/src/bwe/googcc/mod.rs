@@ -7,11 +7,15 @@
 //! | `aimd` | what rate the delay allows |
 //! | `loss` | what rate loss allows |
 //! | `probing` | when to try more than is sent |
+//! | `receive` | the first two where the peer sends |
 
 mod aimd;
 mod loss;
 mod probing;
+mod receive;
 mod trendline;
+
+pub(crate) use receive::ReceiveEstimator;
 
 use super::acknowledged::AcknowledgedRate;
 use super::{BandwidthEstimator, PacketResult, ProbeCluster};

@@ -130,10 +130,17 @@ pub fn parse_transport_cc(value: &[u8]) -> Option<u16> {
     value.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))
 }
 
-/// Absolute send time of a packet that leaves at `at`: 24 bits in units of 1/2^18 s, which wrap every 64 s.
+/// Bits of a second's fraction in an absolute send time.
+pub(crate) const SEND_TIME_FRACTION: u32 = 18;
+
+/// Absolute send time: 24 bits in units of 1/2^18 s.
+pub(crate) fn parse_abs_send_time(value: &[u8]) -> Option<u32> {
+    <[u8; 3]>::try_from(value).ok().map(|[a, b, c]| u32::from_be_bytes([0, a, b, c]))
+}
+
+/// Absolute send time of a packet that leaves at `at`; it wraps every 64 s.
 pub(crate) fn abs_send_time(at: Instant) -> [u8; 3] {
-    const FRACTION_BITS: u32 = 18;
-    let units = (u128::from(at.as_nanos()) << FRACTION_BITS) / 1_000_000_000;
+    let units = (u128::from(at.as_nanos()) << SEND_TIME_FRACTION) / 1_000_000_000;
     let [_, a, b, c] = (units as u32).to_be_bytes(); // what is cut off are whole turns of 64 s
     [a, b, c]
 }

@@ -197,6 +197,7 @@ fn simulcast_and_slots_of_both_browsers() {
         assert!(video.local_ssrcs.is_none() && audio.rids.is_empty());
         assert!(video.extensions.id(ExtensionKind::Rid).is_some());
         assert!(video.extensions.id(ExtensionKind::DependencyDescriptor).is_some());
+        assert!(video.extensions.id(ExtensionKind::AbsSendTime).is_some() && video.remb, "we estimate, too");
         assert!(audio.extensions.id(ExtensionKind::AudioLevel).is_some());
         assert!(slot.local_ssrcs.unwrap().rtx.is_none(), "audio has no retransmission");
         assert!(video_slot.local_ssrcs.unwrap().rtx.is_some());
@@ -311,7 +312,17 @@ fn an_ice_restart_shows_in_the_credentials() {
         let (after, second) = session.fixture(&format!("{browser}-restart-1"));
         assert_ne!(before.ice, after.ice);
         assert_eq!(before.fingerprints, after.fingerprints);
-        assert_eq!(first.sections, second.sections);
+        // The second offer was recorded after an answer that had left the time of sending out.
+        let rest = |mut sections: Vec<MediaSection>| {
+            for section in &mut sections {
+                let mut extensions = ExtensionMap::default();
+                let kept = section.extensions.iter().filter(|(kind, _)| *kind != ExtensionKind::AbsSendTime);
+                kept.for_each(|(kind, id)| assert!(extensions.set(kind, id)));
+                section.extensions = extensions;
+            }
+            sections
+        };
+        assert_eq!(rest(first.sections), rest(second.sections));
     }
 }
 

@@ -6,6 +6,7 @@ mod media;
 mod paths;
 mod probing;
 mod reports;
+mod uplink;
 
 use super::*;
 use crate::codec::FrameFacts;
@@ -80,6 +81,7 @@ fn section(mid: &str, direction: Direction) -> MediaSection {
         reduced_rtcp: true,
         rtx_time: Duration::from_millis(200),
         nack: true,
+        remb: true,
     }
 }
 

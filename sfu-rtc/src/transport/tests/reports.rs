@@ -165,6 +165,27 @@ fn loss_and_remb_reach_the_estimator() {
 }
 
 #[test]
+fn what_had_not_come_to_us_is_not_lost_on_the_way_to_the_peer() {
+    let mut pair = Pair::connected();
+    // A fifth of the numbers is missing, as it was from the publisher; of the rest the peer misses another fifth.
+    for (highest_seq, fraction_lost) in [(100, 51), (200, 51), (300, 92)] {
+        for seq in highest_seq - 99..=highest_seq {
+            if seq % 5 != 0 || seq == highest_seq {
+                let out = pair.out(u64::from(seq));
+                pair.queue(out).unwrap();
+            }
+        }
+        pair.pass(1_000);
+        let block = ReportBlock { ssrc: SLOT.media, highest_seq, fraction_lost, ..Default::default() };
+        let report = pair.seal_rtcp(|out| rtcp::write_receiver_report(out, MEDIA, &[block]));
+        pair.give(report);
+        let loss = pair.server.figures().loss;
+        let expected = if highest_seq < 300 { 0.0 } else { 0.2 };
+        assert!((loss - expected).abs() < 0.02, "{loss} at {highest_seq}");
+    }
+}
+
+#[test]
 fn under_an_estimate_packets_are_paced() {
     let estimator = EstimatorConfig::Fixed(Some(Bitrate::from_kbps(100)));
     let config = TransportConfig { estimator, ..TransportConfig::default() };

@@ -1,0 +1,160 @@
+//! The way from the peer: what it carries, what is lost on it, and what the peer is told to send at most
+//! (REMB, draft-alvestrand-rmcat-remb-03).
+//!
+//! | the peer | is told |
+//! |---|---|
+//! | gets transport-wide feedback and estimates by itself | a cap, where there is one |
+//! | relies on its receiver's estimate | the lower of both |
+//!
+//! REMB is never answered, so it is repeated. A peer keeps the last that it heard, so the end of a cap has to be told, too.
+
+use crate::bwe::ReceiveEstimator;
+use crate::media::{Direction, MediaSection};
+use crate::rtp::extension::ExtensionKind;
+use crate::time::{Duration, Instant};
+use crate::twcc::ArrivalCounts;
+use crate::units::{Bitrate, DataSize};
+
+/// Limits of what a peer is told to send.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UplinkConfig {
+    /// The estimate is never below, so that sound still comes.
+    pub min: Bitrate,
+    /// REMB is repeated so often: one that is lost costs no more than this, and a second is kept with one lost.
+    pub remb_interval: Duration,
+}
+
+impl Default for UplinkConfig {
+    fn default() -> Self {
+        Self { min: Bitrate::from_kbps(60), remb_interval: Duration::from_millis(450) }
+    }
+}
+
+/// The way from a peer as it is now.
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
+pub struct UplinkFigures {
+    /// RTP that arrives, padding and retransmissions included, once known.
+    pub received: Option<Bitrate>,
+    /// What the way carries, as far as arrivals have shown: up to half as much again as arrives while nothing queues.
+    /// `None` until that is known, and for a peer whose packets do not say when they left (`abs-send-time`).
+    pub estimate: Option<Bitrate>,
+    /// Share of packets lost over the last second, 0 to 1, before any repair. `None` for a peer without transport-wide
+    /// numbers.
+    pub loss: Option<f32>,
+    /// What the peer may send.
+    pub cap: Option<Bitrate>,
+}
+
+/// The end of a cap is told so often.
+const LIFTED_TIMES: u32 = 3;
+/// An estimate that falls below this share of what was told is told at once; as in libwebrtc.
+const TOLD_AT_ONCE: f64 = 0.97;
+/// Time over which loss is measured.
+const LOSS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The way from the peer.
+#[derive(Debug)]
+pub(super) struct Uplink {
+    config: UplinkConfig,
+    /// The most that is taken from a peer: no cap.
+    most: Bitrate,
+    estimator: ReceiveEstimator,
+    /// The peer heeds REMB.
+    heeds: bool,
+    /// The peer has no other estimate.
+    relies: bool,
+    cap: Option<Bitrate>,
+    /// How often it is still to be told that there is no cap.
+    lifted: u32,
+    /// What the peer was told last, and when.
+    told: Option<(Bitrate, Instant)>,
+    loss: Option<f32>,
+    counted: (Instant, ArrivalCounts),
+}
+
+impl Uplink {
+    /// Nothing arrived. A peer may send `most` unless it is told otherwise.
+    pub(super) fn new(config: UplinkConfig, most: Bitrate, now: Instant) -> Self {
+        Self {
+            estimator: ReceiveEstimator::new(config.min.min(most), most, now),
+            most,
+            heeds: false,
+            relies: false,
+            cap: None,
+            lifted: 0,
+            told: None,
+            loss: None,
+            counted: (now, ArrivalCounts::default()),
+            config,
+        }
+    }
+
+    pub(super) fn on_negotiated(&mut self, sections: &[MediaSection]) {
+        let mut receiving = sections.iter().filter(|section| section.direction == Direction::Receive);
+        self.heeds = receiving.clone().any(|section| section.remb);
+        self.relies =
+            self.heeds && receiving.all(|section| section.extensions.id(ExtensionKind::TransportCc).is_none());
+    }
+
+    pub(super) fn set_cap(&mut self, cap: Option<Bitrate>) {
+        if cap == self.cap {
+            return;
+        }
+        self.lifted = if cap.is_none() { LIFTED_TIMES } else { 0 };
+        (self.cap, self.told) = (cap, None);
+    }
+
+    pub(super) fn on_rtt(&mut self, rtt: Duration) {
+        self.estimator.on_rtt(rtt);
+    }
+
+    pub(super) fn on_packet(&mut self, now: Instant, send_time: Option<u32>, size: DataSize) {
+        self.estimator.on_packet(now, send_time, size);
+    }
+
+    /// What arrived so far, by transport-wide numbers. How many packets are newly taken to be lost.
+    pub(super) fn on_counts(&mut self, now: Instant, counts: ArrivalCounts) -> u64 {
+        let (at, before) = self.counted;
+        let sent = counts.sent - before.sent;
+        if now - at < LOSS_INTERVAL || sent == 0 {
+            return 0;
+        }
+        // What was late arrived among others than it was sent.
+        let lost = sent.saturating_sub(counts.arrived - before.arrived);
+        self.loss = Some((lost as f64 / sent as f64) as f32);
+        self.counted = (now, counts);
+        lost
+    }
+
+    pub(super) fn figures(&self) -> UplinkFigures {
+        UplinkFigures {
+            received: self.estimator.received(),
+            estimate: self.estimator.estimate(),
+            loss: self.loss,
+            cap: self.cap,
+        }
+    }
+
+    /// When [`Self::tell`] has something; the past means now.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let bitrate = self.allowed()?;
+        let Some((told, at)) = self.told else { return Some(Instant::ZERO) };
+        let falls = bitrate < told * TOLD_AT_ONCE;
+        Some(if falls { Instant::ZERO } else { at + self.config.remb_interval })
+    }
+
+    /// What the peer is to be told now, if anything.
+    pub(super) fn tell(&mut self, now: Instant) -> Option<Bitrate> {
+        let bitrate = self.allowed().filter(|_| self.poll_timeout().is_some_and(|due| due <= now))?;
+        self.lifted = self.lifted.saturating_sub(1);
+        self.told = Some((bitrate, now));
+        Some(bitrate)
+    }
+
+    /// What the peer may send; `None` where it need not be told.
+    fn allowed(&self) -> Option<Bitrate> {
+        let estimate = self.estimator.estimate().filter(|_| self.relies);
+        let bound = [self.cap, estimate].into_iter().flatten().min();
+        bound.or((self.lifted > 0).then_some(self.most)).filter(|_| self.heeds)
+    }
+}
