@@ -5,6 +5,7 @@ use crate::keyframes::KeyframeConfig;
 use crate::overload::OverloadConfig;
 use crate::qos::AllocatorConfig;
 use crate::speaker::SpeakerConfig;
+pub use crate::start_rates::StartRateConfig;
 use sfu_rtc::nack::NackConfig;
 use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::transport::TransportConfig;
@@ -54,6 +55,8 @@ pub struct WorkerConfig {
     pub overload: OverloadConfig,
     /// How a subscriber's path is shared out.
     pub allocator: AllocatorConfig,
+    /// What is remembered of paths.
+    pub start_rates: StartRateConfig,
     /// Limits of each transport.
     pub transport: TransportConfig,
 }
@@ -93,6 +96,7 @@ impl Default for WorkerConfig {
             speakers: SpeakerConfig::default(),
             overload: OverloadConfig::default(),
             allocator: AllocatorConfig::default(),
+            start_rates: StartRateConfig::default(),
             transport: TransportConfig::default(),
         }
     }

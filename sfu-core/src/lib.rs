@@ -17,12 +17,13 @@
 //! | part | what it is |
 //! |---|---|
 //! | [`command`], [`event`], [`config`], [`ids`] | all that the control plane sees |
-//! | [`worker`] | one thread's transports and rooms: `commands`, `transports`, `slots`, `replicas` (rooms on several workers), `rtcp`, `share` (of bandwidth), `stats` |
+//! | [`worker`] | one thread's transports and rooms: `commands`, `transports`, `slots`, `replicas` (rooms on several workers), `rtcp`, `share` (of bandwidth), `start` (of its estimation), `stats` |
 //! | `room` | who is in a room, what is published, the slots |
 //! | `publication` | one source: `ingress`, `fan_out`, `formats`, `layers`, `requests` (NACK, PLI, reports), `origin` and `replica` (relayed to and from another worker) |
 //! | `receive_stream` | one received RTP stream: reception, repair, packet history |
 //! | `forwarder` | one subscription: layer selector, rewriter, records for retransmission |
 //! | [`relay`] | messages from worker to worker |
+//! | `start_rates` | what paths carried a while ago |
 //! | [`keyframes`], [`speaker`], [`qos`], [`coalescing`], [`overload`] | policies: when to request a keyframe, who speaks, who gets how much, how long packets wait for each other, what to leave out |
 
 pub mod coalescing;
@@ -48,6 +49,7 @@ mod receive_stream;
 mod room;
 mod schedule;
 mod slab;
+mod start_rates;
 #[cfg(test)]
 mod test_support;
 mod timer_queue;

@@ -72,6 +72,8 @@ pub(crate) struct Peer {
     pub(crate) received: FeedbackCounters,
     /// How its bandwidth is shared out.
     pub(crate) share: Share,
+    /// With which estimate it began, until another has been learned.
+    pub(crate) began: Option<Bitrate>,
 }
 
 /// Least time between two allocations for one subscriber, where what it gets has to change ...

@@ -9,6 +9,7 @@ mod rtcp;
 mod share;
 mod shed;
 mod slots;
+mod start;
 mod stats;
 mod transmit;
 mod transports;
@@ -25,6 +26,7 @@ use crate::relay::Relays;
 use crate::room::{Peer, Router};
 use crate::schedule::{DirtyList, FanOutList};
 use crate::slab::{Key, Slab};
+use crate::start_rates::StartRates;
 use crate::timer_queue::TimerQueue;
 use foldhash::fast::FixedState;
 use paths::PathTable;
@@ -77,6 +79,7 @@ pub struct Worker {
     room_timers: TimerQueue,
     allocator: Box<dyn BitrateAllocator>,
     shares: Shares,
+    start_rates: StartRates,
     drops: DropCounts,
     ignored_commands: u64,
     /// Traffic of transports that are gone.
@@ -101,7 +104,8 @@ impl Worker {
             rooms: SeededMap::with_hasher(state.clone()),
             transports: SeededMap::with_hasher(state.clone()),
             publications: SeededMap::with_hasher(state.clone()),
-            paths: PathTable::new(state),
+            paths: PathTable::new(state.clone()),
+            start_rates: StartRates::new(config.start_rates.clone(), state),
             pool: PacketPool::new(config.max_packets),
             fan_outs: FanOutList::default(),
             dirty: DirtyList::default(),

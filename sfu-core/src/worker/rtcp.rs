@@ -88,9 +88,10 @@ impl Worker {
     }
 
     /// Sends receiver and sender reports to a peer. Its bandwidth is shared out anew with them: what streams take changes,
-    /// and what had to wait may have waited long enough.
+    /// and what had to wait may have waited long enough. What its path carries is remembered.
     pub(super) fn send_reports(&mut self, now: Instant, key: Key) {
         let mut active = self.share_out(now, key);
+        self.note_rate(now, key);
         let Self { peers, routers, config, clock, .. } = self;
         let Some(peer) = peers.get_mut(key) else { return };
         let Some(router) = routers.get_mut(peer.router) else { return };

@@ -52,6 +52,7 @@ impl Worker {
             ufrags: Vec::new(),
             received: FeedbackCounters::default(),
             share: Share::default(),
+            began: None,
         });
         self.transports.insert(id, key);
         self.routers.get_mut(router)?.members.push(key);
@@ -157,6 +158,7 @@ impl Worker {
             match event {
                 TransportEvent::Reached => self.prepare_slots(now, key),
                 TransportEvent::Connected { path, ice, dtls } => {
+                    self.begin_estimate(now, key, path.remote.ip());
                     self.events.push(Event::Connected { transport, path, ice, dtls });
                     self.begin_slots(now, key);
                 }

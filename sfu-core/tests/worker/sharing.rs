@@ -317,3 +317,25 @@ fn spatial_layers_inside_a_stream_are_chosen_by_bandwidth_and_by_tile() {
     assert_eq!(packets_of_two_spatial_layers(Some(5_000), tile(320, 180)), 1);
     assert_eq!(packets_of_two_spatial_layers(Some(5_000), tile(640, 360)), 4);
 }
+
+#[test]
+fn who_comes_back_begins_at_what_the_path_carried() {
+    let mut meeting = Meeting::new(1, EstimatorConfig::Remb(RembConfig::default()));
+    meeting.watch(0, LayerPreference::default());
+    meeting.play(1);
+    meeting.report(500);
+    meeting.play(3);
+    let start = |world: &mut World| {
+        let viewer = world.join(vec![slot("v0", Video, SLOTS[0])]);
+        let stats = world.stats();
+        let stats = stats.transports.iter().find(|stats| stats.transport == id(viewer)).unwrap();
+        world.command(Command::RemoveTransport { transport: id(viewer) });
+        stats.downlink_estimate.unwrap().as_kbps()
+    };
+    assert_eq!(start(&mut meeting.world), 200, "beside one who uses it");
+    meeting.world.command(Command::RemoveTransport { transport: id(meeting.viewer) });
+    meeting.world.pass(5_000);
+    assert_eq!(start(&mut meeting.world), 400);
+    meeting.world.pass(5_000);
+    assert_eq!(start(&mut meeting.world), 400, "nothing was learned, and nothing forgotten");
+}

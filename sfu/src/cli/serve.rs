@@ -204,9 +204,11 @@ fn worker_config(config: &Config) -> WorkerConfig {
             ice_timeout: Duration::from_secs(limits.connect_seconds),
             max_sealed: limits.resend_packets,
             estimator: config.bandwidth.estimator(),
+            arrivals: config.bandwidth.arrivals(),
             ..TransportConfig::default()
         },
         keyframes,
+        start_rates: config.bandwidth.start_rates(),
         coalescing: CoalescingConfig {
             video: Duration::from_micros(config.media.video_coalescing_micros),
             audio: Duration::from_micros(config.media.audio_coalescing_micros),

@@ -11,7 +11,7 @@ const MANY: u64 = 10_000_000;
 const PER_SECOND: u64 = u32::MAX as u64;
 
 /// A number's key, and the smallest and the largest value that works.
-pub(super) const BOUNDS: [(&str, u64, u64); 58] = [
+pub(super) const BOUNDS: [(&str, u64, u64); 63] = [
     // Of a port, 0 is any that is free.
     ("http.port", 0, 65_535),
     ("http.drain_seconds", 0, DAY),
@@ -35,6 +35,13 @@ pub(super) const BOUNDS: [(&str, u64, u64); 58] = [
     ("bandwidth.start_kbps", 16, 10_000_000),
     ("bandwidth.min_kbps", 16, 10_000_000),
     ("bandwidth.max_kbps", 16, 10_000_000),
+    // At 60 bytes each, of every worker.
+    ("bandwidth.remembered_paths", 0, MANY),
+    ("bandwidth.remembered_seconds", 0, DAY),
+    // Shorter, feedback takes a tenth of a slow way back; longer, senders take it to be lost.
+    ("bandwidth.feedback_slow_millis", 20, 250),
+    ("bandwidth.feedback_fast_millis", 20, 250),
+    ("bandwidth.feedback_ramp_millis", 20, 250),
     // 0: as many as the server takes.
     ("room.max_participants", 0, MANY),
     ("room.empty_timeout_seconds", 0, DAY),

@@ -14,9 +14,11 @@ pub(crate) use network::Network;
 pub(crate) use validate::check_api_key;
 
 use serde::{Deserialize, Serialize};
+use sfu_core::config::StartRateConfig;
 use sfu_rtc::bwe::{DispersionConfig, EstimatorConfig, GoogCcConfig, RembConfig};
 use sfu_rtc::media::Codec;
 use sfu_rtc::time::Duration;
+use sfu_rtc::twcc::ArrivalConfig;
 use sfu_rtc::units::Bitrate;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -167,7 +169,7 @@ impl Default for MediaConfig {
     }
 }
 
-/// How much is sent to a subscriber.
+/// How much is sent to a subscriber, and what publishers learn of what they send.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct BandwidthConfig {
@@ -179,6 +181,16 @@ pub(crate) struct BandwidthConfig {
     pub(crate) min_kbps: u64,
     /// Never more, in kbit/s.
     pub(crate) max_kbps: u64,
+    /// Addresses and rooms of which a worker remembers what was estimated, for who comes back; 0: none.
+    pub(crate) remembered_paths: usize,
+    /// For how long.
+    pub(crate) remembered_seconds: u64,
+    /// How often publishers are told what arrived of theirs: those that send little ...
+    pub(crate) feedback_slow_millis: u64,
+    /// ... those that send much ...
+    pub(crate) feedback_fast_millis: u64,
+    /// ... and those that begin, or send more than they did.
+    pub(crate) feedback_ramp_millis: u64,
 }
 
 /// An estimator of bandwidth.
@@ -198,16 +210,41 @@ pub(crate) enum Estimator {
 impl Default for BandwidthConfig {
     fn default() -> Self {
         let DispersionConfig { start, min, max, .. } = DispersionConfig::default();
+        let StartRateConfig { max_entries, lifetime, .. } = StartRateConfig::default();
         Self {
             estimator: Estimator::Fixed,
             start_kbps: start.as_kbps(),
             min_kbps: min.as_kbps(),
             max_kbps: max.as_kbps(),
+            remembered_paths: max_entries,
+            remembered_seconds: lifetime.as_secs(),
+            feedback_slow_millis: 100,
+            feedback_fast_millis: 50,
+            feedback_ramp_millis: 30,
         }
     }
 }
 
 impl BandwidthConfig {
+    /// What is remembered of paths.
+    pub(crate) fn start_rates(&self) -> StartRateConfig {
+        StartRateConfig {
+            max_entries: self.remembered_paths,
+            lifetime: Duration::from_secs(self.remembered_seconds),
+            ..StartRateConfig::default()
+        }
+    }
+
+    /// Feedback to publishers.
+    pub(crate) fn arrivals(&self) -> ArrivalConfig {
+        ArrivalConfig {
+            max_interval: Duration::from_millis(self.feedback_slow_millis),
+            min_interval: Duration::from_millis(self.feedback_fast_millis),
+            ramp_interval: Duration::from_millis(self.feedback_ramp_millis),
+            ..ArrivalConfig::default()
+        }
+    }
+
     /// What each transport estimates with.
     pub(crate) fn estimator(&self) -> EstimatorConfig {
         let [start, min, max] = [self.start_kbps, self.min_kbps, self.max_kbps].map(Bitrate::from_kbps);
