@@ -8,6 +8,7 @@ use sfu_rtc::ids::{Mid, PayloadType, Rid, Ssrc};
 use sfu_rtc::media::{Codec, Direction, MediaKind, MediaSection, PayloadFormat, SsrcPair};
 use sfu_rtc::rtp::extension::{ExtensionKind, ExtensionMap};
 use sfu_rtc::time::Duration;
+use sfu_rtc::units::Bitrate;
 
 pub(crate) const MID_ID: u8 = 1;
 pub(crate) const RID_ID: u8 = 2;
@@ -133,6 +134,10 @@ impl Call {
             14 => {
                 self.workers.busy = byte(1) & 1 == 0;
                 return;
+            }
+            15 if byte(1) & 1 == 0 => {
+                let cap = (byte(2) > 0).then(|| Bitrate::from_bps(u64::from(byte(2)) << (byte(3) % 56)));
+                Command::SetReceiveCap { transport, cap }
             }
             _ => Command::Stats { token: 7 },
         };

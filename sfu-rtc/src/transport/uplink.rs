@@ -158,3 +158,45 @@ impl Uplink {
         bound.or((self.lifted > 0).then_some(self.most)).filter(|_| self.heeds)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MOST: Bitrate = Bitrate::from_kbps(20_000);
+
+    proptest! {
+        /// Whatever caps follow each other, the peer is told the newest at once, again within the interval, and not more
+        /// often than that.
+        #[test]
+        fn the_newest_cap_is_what_was_told_last(
+            steps in prop::collection::vec((0u64..3_000, prop::option::weighted(0.8, 1u64..30_000)), 1..50),
+        ) {
+            let config = UplinkConfig::default();
+            let mut now = Instant::from_millis(1_000);
+            let mut uplink = Uplink::new(config.clone(), MOST, now);
+            uplink.heeds = true;
+            let (mut told, mut changes) = (0, 0);
+            let first = now;
+            for (pass, kbps) in steps {
+                let cap = kbps.map(Bitrate::from_kbps);
+                changes += u32::from(uplink.cap != cap);
+                uplink.set_cap(cap);
+                let until = now + Duration::from_millis(pass);
+                let mut last = now;
+                while let Some(due) = uplink.poll_timeout().filter(|due| *due <= until) {
+                    now = now.max(due);
+                    let bitrate = uplink.tell(now);
+                    prop_assert_eq!(bitrate, Some(cap.unwrap_or(MOST)));
+                    prop_assert!(now - last <= config.remb_interval);
+                    (last, told) = (now, told + 1);
+                }
+                prop_assert!(cap.is_none() || until - last <= config.remb_interval);
+                now = until;
+            }
+            let most = (now - first).as_nanos() / config.remb_interval.as_nanos() + u128::from(changes) + 1;
+            prop_assert!(told <= most, "{} of {}", told, most);
+        }
+    }
+}
