@@ -140,13 +140,13 @@ pub enum Command {
         /// Simulcast layers, lowest first; empty without simulcast.
         rids: Vec<Rid>,
     },
-    /// Bounds what a peer may send in all, media and retransmissions. It is told by REMB, within a second again and again,
-    /// where it heeds that; nothing here enforces it.
-    SetReceiveCap {
+    /// Asks a publisher by REMB to send no more than so much in all, at once and more than once a second, where it heeds
+    /// that. `None` lifts the bound.
+    LimitSender {
         /// Which.
         transport: TransportId,
-        /// `None` lifts the bound.
-        cap: Option<Bitrate>,
+        /// All that it sends: audio, video and retransmissions.
+        bitrate: Option<Bitrate>,
     },
     /// Asks for the worker's figures, answered by `Event::Stats` with the same token.
     Stats {

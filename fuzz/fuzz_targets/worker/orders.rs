@@ -136,8 +136,8 @@ impl Call {
                 return;
             }
             15 if byte(1) & 1 == 0 => {
-                let cap = (byte(2) > 0).then(|| Bitrate::from_bps(u64::from(byte(2)) << (byte(3) % 56)));
-                Command::SetReceiveCap { transport, cap }
+                let bitrate = (byte(2) > 0).then(|| Bitrate::from_bps(u64::from(byte(2)) << (byte(3) % 56)));
+                Command::LimitSender { transport, bitrate }
             }
             _ => Command::Stats { token: 7 },
         };

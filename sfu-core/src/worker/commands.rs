@@ -49,7 +49,7 @@ impl Worker {
             Command::OpenRelay { room, publication, origin, sender, kind, rids } => {
                 self.open_relay(room, publication, (origin, sender), (kind, &rids))
             }
-            Command::SetReceiveCap { transport, cap } => self.set_receive_cap(transport, cap),
+            Command::LimitSender { transport, bitrate } => self.limit_sender(transport, bitrate),
             Command::Stats { token } => {
                 self.report_stats(now, token);
                 Some(())

@@ -91,10 +91,10 @@ impl Worker {
         Some(())
     }
 
-    /// Bounds what a peer may send; it is told at once.
-    pub(super) fn set_receive_cap(&mut self, transport: TransportId, cap: Option<Bitrate>) -> Option<()> {
+    /// Asks a publisher to send no more than so much.
+    pub(super) fn limit_sender(&mut self, transport: TransportId, bitrate: Option<Bitrate>) -> Option<()> {
         let key = self.begin_work(transport)?;
-        self.peers.get_mut(key)?.transport.set_receive_cap(cap);
+        self.peers.get_mut(key)?.transport.set_receive_cap(bitrate);
         self.wake(key);
         Some(())
     }

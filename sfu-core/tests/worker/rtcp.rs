@@ -314,15 +314,15 @@ fn a_publisher_is_told_its_cap() {
         rates.collect::<Vec<_>>()
     };
     let transport = id(publisher);
-    let cap = Some(Bitrate::from_kbps(400));
-    world.command(Command::SetReceiveCap { transport, cap });
+    let bitrate = Some(Bitrate::from_kbps(400));
+    world.command(Command::LimitSender { transport, bitrate });
     for _ in 0..3 {
         world.pass(1_000);
         let rates = told(&mut world, publisher);
         assert!(rates.len() >= 2 && rates.iter().all(|rate| *rate == 400), "{rates:?}");
     }
     assert_eq!(told(&mut world, subscriber), [0; 0]);
-    assert_eq!(world.stats().transports[publisher].uplink.cap, cap);
-    world.command(Command::SetReceiveCap { transport: TransportId(999), cap });
+    assert_eq!(world.stats().transports[publisher].uplink.cap, bitrate);
+    world.command(Command::LimitSender { transport: TransportId(999), bitrate });
     assert_eq!(world.stats().ignored_commands, 1);
 }
