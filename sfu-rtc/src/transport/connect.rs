@@ -212,13 +212,16 @@ impl Transport {
 
     /// Handles the events of ICE.
     pub(super) fn poll_ice_events(&mut self, now: Instant) {
-        if self.connection.ice_connected.is_none() && self.connection.ice.handshake_path().is_some() {
+        if self.connection.dtls_started.is_none() {
+            self.poll_dtls(now);
+        }
+        // A check alone proves nothing (see `IceAgent`), and buys no time.
+        if self.connection.ice_connected.is_none() && self.connection.ice.selected().is_some() {
             self.connection.ice_connected = Some(now);
             // The peer is there, and has the rest of the time for DTLS.
             let deadline = self.connection.started + self.config.connect_timeout;
             self.connection.deadline = self.connection.deadline.map(|_| deadline);
             self.connection.events.push_back(TransportEvent::Reached);
-            self.poll_dtls(now);
         }
         while let Some(event) = self.connection.ice.poll_event() {
             match event {

@@ -113,6 +113,21 @@ fn without_a_check_it_ends() {
 }
 
 #[test]
+fn checks_without_an_answer_to_ours_buy_no_time() {
+    for role in [DtlsRole::Server, DtlsRole::Client] {
+        let mut pair = Pair::in_role(role, TransportConfig::default(), vec![section("0", Direction::Receive)]);
+        pair.client.answers = false;
+        for _ in 0..9 {
+            assert!(pair.check());
+            pair.pass(1_000);
+        }
+        assert_eq!(pair.events(), []);
+        pair.pass(1_000);
+        assert_eq!(pair.events(), [TransportEvent::Closed(CloseReason::IceTimeout)]);
+    }
+}
+
+#[test]
 fn a_peer_that_was_reached_has_more_time_for_the_handshake() {
     let mut pair = Pair::new();
     pair.check();
