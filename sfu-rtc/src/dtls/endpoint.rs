@@ -64,6 +64,8 @@ pub struct DtlsEndpoint {
     progress: Progress,
     /// Whether the peer's certificate is one that was signalled. It counts once the peer has proven to have the key.
     peer_verified: bool,
+    /// Whether the handshake is done; keys come right after.
+    is_done: bool,
     /// Why it ended, until that has been told.
     ended: Option<DtlsClosed>,
     timeout: Option<Instant>,
@@ -79,6 +81,10 @@ enum Progress {
 
 /// Room for a datagram; dimpl sends none larger than its MTU of 1150 bytes.
 const MAX_DATAGRAM: usize = 1_500;
+
+/// Alerts: the certificate does not fit its fingerprint (RFC 8122 section 5), and there is nothing in common.
+const BAD_CERTIFICATE: u8 = 42;
+const HANDSHAKE_FAILURE: u8 = 40;
 
 impl DtlsEndpoint {
     /// One side, which expects the peer to have a certificate with one of these fingerprints.
@@ -98,6 +104,7 @@ impl DtlsEndpoint {
             peer_fingerprints,
             progress: Progress::Handshaking,
             peer_verified: false,
+            is_done: false,
             ended: None,
             timeout: None,
         };
@@ -192,6 +199,15 @@ impl DtlsEndpoint {
         match self.dtls.poll_output(buf) {
             Output::Packet(packet) => Step::Packet(packet.len()),
             Output::BufferTooSmall { needed } => Step::Grow(needed),
+            // A server that chose no profile gives no keys.
+            Output::Timeout(_) if self.is_done && self.progress == Progress::Handshaking => {
+                self.refuse(DtlsClosed::NoSrtpProfile, HANDSHAKE_FAILURE);
+                Step::Continue
+            }
+            Output::Connected => {
+                self.is_done = true;
+                Step::Continue
+            }
             Output::Timeout(at) => {
                 let ended = self.progress == Progress::Ended;
                 self.timeout = (!ended).then(|| self.certificate.our_time(at));
@@ -206,7 +222,7 @@ impl DtlsEndpoint {
                 self.end(DtlsClosed::Peer);
                 Step::Continue
             }
-            // Connected without keys is of no use to us; of data there is none to expect.
+            // Of data there is none to expect.
             _ => Step::Continue,
         }
     }
@@ -216,7 +232,7 @@ impl DtlsEndpoint {
             return Step::Continue;
         }
         if !self.peer_verified {
-            self.abort(DtlsClosed::WrongFingerprint);
+            self.refuse(DtlsClosed::WrongFingerprint, BAD_CERTIFICATE);
             return Step::Continue;
         }
         let keys = ours(profile).and_then(|profile| KeyingMaterial::from_export(profile, exported, self.is_client));
@@ -226,14 +242,14 @@ impl DtlsEndpoint {
                 Step::Connected(keys)
             }
             None => {
-                self.abort(DtlsClosed::NoSrtpProfile);
+                self.refuse(DtlsClosed::NoSrtpProfile, HANDSHAKE_FAILURE);
                 Step::Continue
             }
         }
     }
 
-    fn abort(&mut self, why: DtlsClosed) {
-        let _ = self.dtls.close();
+    fn refuse(&mut self, why: DtlsClosed, alert: u8) {
+        self.dtls.refuse(alert);
         self.end(why);
     }
 

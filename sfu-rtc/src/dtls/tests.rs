@@ -198,7 +198,7 @@ fn a_peer_with_another_certificate_is_refused() {
     pair.run_clean();
     assert_eq!(pair.sides[SERVER].closed, Some(DtlsClosed::WrongFingerprint));
     assert!(pair.sides[SERVER].keys.is_none());
-    assert_eq!(pair.sides[CLIENT].closed, Some(DtlsClosed::Peer));
+    assert_eq!(pair.sides[CLIENT].closed, Some(DtlsClosed::Failed));
 
     let mut pair = Pair::expecting(vec![client.fingerprint().clone()], vec![client.fingerprint().clone()]);
     pair.run_clean();

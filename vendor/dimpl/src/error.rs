@@ -462,6 +462,8 @@ pub enum SecurityError {
     NoCommonCipherSuite,
     /// No common DTLS 1.3 key exchange group was found.
     NoCommonKeyExchangeGroup,
+    /// The client offered no SRTP profile that the server has.
+    NoCommonSrtpProfile,
     /// A HelloRetryRequest selected a disallowed cipher suite.
     HrrSelectedDisallowedCipherSuite,
     /// A HelloRetryRequest did not select DTLS 1.3.
@@ -1161,6 +1163,7 @@ impl fmt::Display for SecurityError {
             }
             Self::NoCommonCipherSuite => write!(f, "no common cipher suite found"),
             Self::NoCommonKeyExchangeGroup => write!(f, "no common key exchange group"),
+            Self::NoCommonSrtpProfile => write!(f, "no common SRTP profile"),
             Self::HrrSelectedDisallowedCipherSuite => {
                 write!(f, "HRR selected disallowed cipher suite")
             }

@@ -70,7 +70,25 @@ impl Dtls {
         };
         self.alert = hello_alert(&error);
         self.begin_anew();
+        if let (Some(Inner::Server12(server)), Some(description)) =
+            (self.inner.as_mut(), certificate_alert(&error))
+        {
+            server.alert(description);
+        }
         Err(error)
+    }
+
+    /// Ends a handshake that is done, instead of what waits to leave, with a fatal alert.
+    ///
+    /// To be called before anything is polled that came of the datagram that completed it, but for events.
+    pub fn refuse(&mut self, description: u8) {
+        match self.inner.as_mut() {
+            Some(Inner::Client12(client)) => client.refuse(description),
+            Some(Inner::Client13(client)) => client.refuse(description),
+            Some(Inner::Server12(server)) => server.refuse(description),
+            Some(Inner::Server13(server)) => server.refuse(description),
+            Some(Inner::ClientPending(_)) | None => {}
+        }
     }
 
     /// Whether something came, but nothing more for two resends.
@@ -170,6 +188,7 @@ fn hello_alert(error: &Error) -> Option<u8> {
         SecurityError::NoMutuallyAcceptableCipherSuite
         | SecurityError::NoCommonCipherSuite
         | SecurityError::NoCommonKeyExchangeGroup
+        | SecurityError::NoCommonSrtpProfile
         | SecurityError::CannotSendSecondHelloRetryRequest
         | SecurityError::ExtendedMasterSecretNotNegotiated => Some(40),
         SecurityError::UnsupportedClientVersion(_)
@@ -180,6 +199,20 @@ fn hello_alert(error: &Error) -> Option<u8> {
         | SecurityError::ServerSelectedUnknownCipherSuite
         | SecurityError::ServerSelectedIncompatibleCipherSuite(_)
         | SecurityError::ServerSelectedDisallowedCipherSuite(_) => Some(47),
+        _ => None,
+    }
+}
+
+/// The alert for a client's certificate that nothing can be done with (RFC 5246 7.2.2 and 7.4.6).
+fn certificate_alert(error: &Error) -> Option<u8> {
+    match error {
+        Error::CertificateError(CertificateError::NoClientCertificateReceived) => Some(40),
+        Error::CryptoError(
+            CryptoError::CertificateParseFailed
+            | CryptoError::InvalidSubjectPublicKey
+            | CryptoError::UnsupportedPublicKeyAlgorithm
+            | CryptoError::UnsupportedEcCurve,
+        ) => Some(43),
         _ => None,
     }
 }

@@ -162,6 +162,11 @@ fn hellos_without_anything_in_common_get_an_alert_at_once() {
             let at = at(hello, &[0, 23, 0, 0]);
             hello[at] = 0x7f;
         },
+        // So does the offer of SRTP profiles (RFC 5764 section 4.1.1).
+        |hello: &mut Vec<u8>, at: &dyn Fn(&[u8], &[u8]) -> usize| {
+            let at = at(hello, &[0, 14, 0, 9, 0, 6]);
+            hello[at] = 0x7f;
+        },
         // Each suite becomes an unknown one.
         |hello: &mut Vec<u8>, _: &dyn Fn(&[u8], &[u8]) -> usize| {
             // Record and message header, version, random, empty session and cookie.
@@ -180,6 +185,84 @@ fn hellos_without_anything_in_common_get_an_alert_at_once() {
         assert!(matches!(sent.as_slice(), [alert] if alert[0] == 21 && alert[13..] == [2, 40]), "{sent:?}");
         // Nobody authenticated it, so that the true one is still taken.
         pair.link.push_back((now, SERVER, good));
+        pair.run_clean();
+        pair.assert_same_keys();
+    }
+}
+
+/// Hands each other's datagrams over at once, as long as there are any; all of them, each with its receiver.
+fn exchange(pair: &mut Pair) -> Vec<(usize, Vec<u8>)> {
+    let mut all = Vec::new();
+    loop {
+        let mut news = Vec::new();
+        for side in [CLIENT, SERVER] {
+            pair.poll(side, |_, to, packet| news.push((to, packet)));
+        }
+        if news.is_empty() {
+            return all;
+        }
+        for (to, packet) in &news {
+            let _ = pair.sides[*to].endpoint.handle_packet(pair.now, packet);
+        }
+        all.extend(news);
+    }
+}
+
+#[test]
+fn a_stranger_hears_at_once_that_its_certificate_is_bad() {
+    for version in VERSIONS {
+        for role in [CLIENT, SERVER] {
+            let mut pair = Pair::ours_and(&p256(version), role);
+            let [ours, other] = certificates();
+            let dtls_role = if role == CLIENT { DtlsRole::Client } else { DtlsRole::Server };
+            pair.sides[role].endpoint =
+                DtlsEndpoint::new(dtls_role, ours, vec![other.fingerprint().clone()], pair.now);
+            let sent = exchange(&mut pair);
+            assert_eq!(pair.sides[role].closed, Some(DtlsClosed::WrongFingerprint), "{version:?}, we are {role}");
+            let peer = &pair.sides[1 - role];
+            if (version, role) == (Version::Dtls12, SERVER) {
+                // Instead of our Finished, and so in plaintext, which a peer of ours does not believe.
+                let last = sent.iter().rfind(|(to, _)| *to == CLIENT).map(|(_, packet)| packet.as_slice());
+                assert!(matches!(last, Some([21, .., 2, 42])), "{last:?}");
+                assert!(peer.keys.is_none());
+            } else {
+                assert_eq!(peer.closed, Some(DtlsClosed::Failed), "{version:?}, we are {role}: {pair:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_client_whose_certificate_is_of_no_use_gets_an_alert_at_once() {
+    let ed25519 = signed(&KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap()).certificate;
+    for (certificate, alert) in [(None, 40), (Some(ed25519), 43)] {
+        let mut pair = Pair::ours_and(&p256(Version::Dtls12), SERVER);
+        // Up to the client's flight, which begins with its Certificate.
+        let mut flight: Vec<Vec<u8>> = Vec::new();
+        while flight.first().is_none_or(|first| first[13] != 11) {
+            let mut other = Vec::new();
+            flight.clear();
+            pair.poll(SERVER, |_, _, packet| other.push(packet));
+            other.iter().for_each(|packet| pair.sides[CLIENT].endpoint.handle_packet(pair.now, packet).unwrap());
+            pair.poll(CLIENT, |_, _, packet| flight.push(packet));
+            if flight[0][13] != 11 {
+                pair.sides[SERVER].endpoint.handle_packet(pair.now, &flight[0]).unwrap();
+            }
+        }
+        let length = |bytes: usize| u32::try_from(bytes).unwrap().to_be_bytes();
+        let list = certificate.map_or(Vec::new(), |der| [&length(der.len())[1..], &der].concat());
+        let body = [&length(list.len())[1..], &list].concat();
+        let size = &length(body.len())[1..];
+        // Message header of RFC 6347 section 4.2.2, with the number that the client gave it.
+        let message = [&[11], size, &flight[0][17..19], &[0, 0, 0], size, &body].concat();
+        let record = [&flight[0][..11], &length(message.len())[2..], &message].concat();
+        let now = pair.now;
+        assert!(pair.sides[SERVER].endpoint.handle_packet(now, &record).is_err());
+        let mut sent = Vec::new();
+        pair.poll(SERVER, |_, _, packet| sent.push(packet));
+        assert!(matches!(sent.as_slice(), [packet] if packet[0] == 21 && packet[13..] == [2, alert]), "{sent:?}");
+        // Nobody authenticated it, so that the true one is still taken.
+        flight.into_iter().for_each(|packet| pair.link.push_back((now, SERVER, packet)));
         pair.run_clean();
         pair.assert_same_keys();
     }

@@ -294,6 +294,11 @@ pub trait SupportedKxGroup: CryptoSafe {
 
 /// Signature verification against certificates.
 pub trait SignatureVerifier: CryptoSafe {
+    /// Whether the key of a certificate is of a kind and size that signatures can be verified with.
+    fn check_certificate(&self, _cert_der: &[u8]) -> Result<(), CryptoError> {
+        Ok(())
+    }
+
     /// Verify a signature on data using a DER-encoded X.509 certificate.
     fn verify_signature(
         &self,

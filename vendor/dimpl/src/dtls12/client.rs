@@ -280,6 +280,19 @@ impl Client {
         Ok(())
     }
 
+    /// The handshake is done, but not with whom it should be: says so and ends.
+    pub fn refuse(&mut self, description: u8) {
+        if self.state == State::AwaitApplicationData {
+            self.engine.abort();
+            let _ = self
+                .engine
+                .create_record(ContentType::Alert, 1, false, |body| {
+                    body.extend_from_slice(&[2, description]);
+                });
+            self.state = State::Closed;
+        }
+    }
+
     /// Initiate graceful shutdown by sending a `close_notify` alert.
     pub fn close(&mut self) -> Result<(), Error> {
         if self.state == State::Closed {

@@ -605,6 +605,13 @@ impl CryptoContext {
     }
 
     /// Verify a DigitallySigned structure against a certificate's public key.
+    pub fn check_certificate(&self, cert_der: &[u8]) -> Result<(), CryptoError> {
+        self.provider()
+            .signature_verification
+            .check_certificate(cert_der)
+    }
+
+    /// Verify a signature of the peer
     pub fn verify_signature(
         &self,
         data: &Buf,

@@ -317,6 +317,25 @@ impl Server {
         Ok(())
     }
 
+    /// The handshake is done, but not with whom it should be: says so instead of all that waits to leave, and ends.
+    /// Our ChangeCipherSpec is among that, so that the client still reads plaintext.
+    pub fn refuse(&mut self, description: u8) {
+        if self.state == State::AwaitApplicationData {
+            self.engine.abort();
+            self.alert(description);
+            self.state = State::Closed;
+        }
+    }
+
+    /// A fatal alert in plaintext. It ends nothing here.
+    pub fn alert(&mut self, description: u8) {
+        let _ = self
+            .engine
+            .create_record(ContentType::Alert, 0, false, |body| {
+                body.extend_from_slice(&[2, description]);
+            });
+    }
+
     /// Initiate graceful shutdown by sending a `close_notify` alert.
     pub fn close(&mut self) -> Result<(), Error> {
         if self.state == State::Closed {
@@ -527,6 +546,9 @@ impl State {
             if let Some(profile) = server.negotiated_srtp_profile {
                 debug!("Negotiated SRTP profile: {:?}", profile);
             }
+        }
+        if server.negotiated_srtp_profile.is_none() {
+            return Err(Error::SecurityError(crate::SecurityError::NoCommonSrtpProfile).into());
         }
 
         // Store client's offers for later selection
@@ -780,6 +802,11 @@ impl State {
                 );
                 server.client_certificates.push(cert_data.to_buf());
             }
+            server
+                .engine
+                .crypto_context()
+                .check_certificate(&server.client_certificates[0])
+                .map_err(Error::CryptoError)?;
 
             server.local_events.push_back(LocalEvent::PeerCert);
         }

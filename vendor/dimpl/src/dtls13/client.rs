@@ -291,6 +291,20 @@ impl Client {
         }
     }
 
+    /// The server is not the one that it should be: says so instead of all that waits to leave, our Finished
+    /// included, and ends.
+    pub fn refuse(&mut self, description: u8) {
+        if self.state == State::AwaitApplicationData {
+            self.engine.abort();
+            let _ = self
+                .engine
+                .create_ciphertext_record(ContentType::Alert, 2, false, |body| {
+                    body.extend_from_slice(&[2, description]);
+                });
+            self.state = State::Closed;
+        }
+    }
+
     pub fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> Output<'a> {
         if self.state == State::SendClientHello {
             return Output::Timeout(self.last_now);

@@ -350,6 +350,20 @@ impl Server {
         }
     }
 
+    /// The handshake is done, but not with whom it should be: says so instead of all that waits to leave, and ends.
+    pub fn refuse(&mut self, description: u8) {
+        if self.state == State::AwaitApplicationData {
+            self.engine.abort();
+            let epoch = self.engine.app_send_epoch();
+            let _ = self
+                .engine
+                .create_ciphertext_record(ContentType::Alert, epoch, false, |body| {
+                    body.extend_from_slice(&[2, description]);
+                });
+            self.state = State::Closed;
+        }
+    }
+
     pub fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> Output<'a> {
         if let Some(event) = self.local_events.pop_front() {
             return event.into_output(buf, &self.client_certificates);
@@ -777,6 +791,9 @@ impl State {
             ]
             .into_iter()
             .find(|preferred| profiles.iter().any(|id| *preferred == (*id).into()));
+        }
+        if server.negotiated_srtp_profile.is_none() {
+            return Err(Error::SecurityError(crate::SecurityError::NoCommonSrtpProfile).into());
         }
 
         // Store selected group and public key range for ServerHello

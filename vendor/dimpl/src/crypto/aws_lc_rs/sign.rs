@@ -7,6 +7,7 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, UnparsedPublicKey};
 use aws_lc_rs::signature::{ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1};
 use aws_lc_rs::signature::{EcdsaKeyPair, EcdsaSigningAlgorithm, EcdsaVerificationAlgorithm};
+use der::asn1::UintRef;
 use der::{Decode, Encode};
 use spki::ObjectIdentifier;
 use x509_cert::Certificate as X509Certificate;
@@ -16,6 +17,9 @@ use super::super::{OID_P256, OID_P384};
 use crate::buffer::Buf;
 use crate::types::{HashAlgorithm, NamedGroup, SignatureAlgorithm};
 use crate::{CryptoError, CryptoOperation};
+
+const OID_EC_PUBLIC_KEY: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const OID_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
 /// ECDSA signing key implementation.
 struct EcdsaSigningKey {
@@ -183,6 +187,37 @@ impl KeyProvider for AwsLcKeyProvider {
 pub(super) struct AwsLcSignatureVerifier;
 
 impl SignatureVerifier for AwsLcSignatureVerifier {
+    fn check_certificate(&self, cert_der: &[u8]) -> Result<(), CryptoError> {
+        let cert =
+            X509Certificate::from_der(cert_der).map_err(|_| CryptoError::CertificateParseFailed)?;
+        let spki = cert.tbs_certificate().subject_public_key_info();
+        let public_key = spki
+            .subject_public_key
+            .as_bytes()
+            .ok_or(CryptoError::InvalidSubjectPublicKey)?;
+        let algorithm = spki.algorithm.oid;
+        if algorithm == OID_RSA {
+            // Modulus and exponent (RFC 8017 A.1.1).
+            let numbers = Vec::<UintRef<'_>>::from_der(public_key)
+                .map_err(|_| CryptoError::InvalidSubjectPublicKey)?;
+            let bytes = numbers.first().map_or(0, |modulus| modulus.as_bytes().len());
+            return if (2048 / 8..=8192 / 8).contains(&bytes) {
+                Ok(())
+            } else {
+                Err(CryptoError::UnsupportedPublicKeyAlgorithm)
+            };
+        }
+        if algorithm != OID_EC_PUBLIC_KEY {
+            return Err(CryptoError::UnsupportedPublicKeyAlgorithm);
+        }
+        let curve = spki.algorithm.parameters.as_ref();
+        let curve = curve.and_then(|curve| curve.decode_as::<ObjectIdentifier>().ok());
+        match curve {
+            Some(OID_P256 | OID_P384) => Ok(()),
+            _ => Err(CryptoError::UnsupportedEcCurve),
+        }
+    }
+
     fn verify_signature(
         &self,
         cert_der: &[u8],
@@ -204,9 +239,6 @@ impl SignatureVerifier for AwsLcSignatureVerifier {
         let cert =
             X509Certificate::from_der(cert_der).map_err(|_| CryptoError::CertificateParseFailed)?;
         let spki = cert.tbs_certificate().subject_public_key_info();
-
-        const OID_EC_PUBLIC_KEY: ObjectIdentifier =
-            ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 
         if spki.algorithm.oid != OID_EC_PUBLIC_KEY {
             return Err(CryptoError::UnsupportedPublicKeyAlgorithm);
@@ -262,8 +294,6 @@ fn verify_rsa(
     sig_alg: SignatureAlgorithm,
 ) -> Result<(), CryptoError> {
     use aws_lc_rs::signature as s;
-    const OID_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
-
     let cert =
         X509Certificate::from_der(cert_der).map_err(|_| CryptoError::CertificateParseFailed)?;
     let spki = cert.tbs_certificate().subject_public_key_info();
