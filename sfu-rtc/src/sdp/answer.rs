@@ -62,7 +62,7 @@ pub fn answer(
     new_ssrc: &mut dyn FnMut() -> Ssrc,
 ) -> Result<Answer, SdpError> {
     check(offer, params)?;
-    let dtls_role = dtls_role(offer.setup, params.dtls_role)?;
+    let dtls_role = dtls_role(offer, params.dtls_role)?;
     let mut sources = Sources::new(offer, params, new_ssrc);
     let mut answers = Vec::with_capacity(offer.media.len());
     for media in &offer.media {
@@ -117,7 +117,7 @@ fn check(offer: &Offer, params: &AnswerParams<'_>) -> Result<(), SdpError> {
         return Err(SdpError::TooMany { what: "media sections that are not stopped", limit });
     }
     if offer.ice_lite {
-        return Err(SdpError::Unsupported { what: "an ICE-lite peer, for we are ICE-lite" });
+        return Err(SdpError::Unsupported { line: first_line(offer), what: "an ICE-lite peer, for we are ICE-lite" });
     }
     if !is_token(params.cname) {
         return Err(SdpError::Arguments { what: "the canonical name is no word" });
@@ -126,17 +126,23 @@ fn check(offer: &Offer, params: &AnswerParams<'_>) -> Result<(), SdpError> {
 }
 
 /// Our role, which is the opposite of the peer's.
-fn dtls_role(offered: Setup, before: Option<DtlsRole>) -> Result<DtlsRole, SdpError> {
-    let role = match offered {
+fn dtls_role(offer: &Offer, before: Option<DtlsRole>) -> Result<DtlsRole, SdpError> {
+    let role = match offer.setup {
         Setup::Passive => DtlsRole::Client,
         Setup::Active => DtlsRole::Server,
         // Our ClientHello leaves with the answer to the first check, a round trip before the peer's would come.
         Setup::ActPass => before.unwrap_or(DtlsRole::Client),
     };
     match before {
-        Some(before) if before != role => Err(SdpError::Unsupported { what: "a change of DTLS roles in mid-call" }),
+        Some(before) if before != role => {
+            Err(SdpError::Unsupported { line: first_line(offer), what: "a change of DTLS roles in mid-call" })
+        }
         _ => Ok(role),
     }
+}
+
+fn first_line(offer: &Offer) -> usize {
+    offer.media.iter().find(|media| !media.stopped).map_or(1, |media| media.line)
 }
 
 /// Whether text can stand in an attribute as one word.

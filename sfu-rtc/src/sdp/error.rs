@@ -39,14 +39,18 @@ pub enum SdpError {
         limit: usize,
     },
     /// Something necessary is not there.
-    #[error("{what} is missing")]
+    #[error("{what} is missing (line {line})")]
     Missing {
+        /// Number of the line where the part begins that lacks it, from 1.
+        line: usize,
         /// What.
         what: &'static str,
     },
     /// It is well formed but asks for what we do not do.
-    #[error("not supported: {what}")]
+    #[error("not supported (line {line}): {what}")]
     Unsupported {
+        /// Number of the line where the part begins that asks for it, from 1.
+        line: usize,
         /// What.
         what: &'static str,
     },

@@ -213,10 +213,8 @@ fn name_single(media: &mut [OfferedMedia], grouped: bool) -> Result<(), SdpError
     {
         first.mid = Mid::new("0");
     }
-    if media.iter().any(|section| !section.stopped && section.mid.is_none()) {
-        return Err(SdpError::Missing { what: "a=mid" });
-    }
-    Ok(())
+    let nameless = media.iter().find(|section| !section.stopped && section.mid.is_none());
+    nameless.map_or(Ok(()), |section| Err(SdpError::Missing { line: section.line, what: "a=mid" }))
 }
 
 fn is_bundle(attribute: &Attribute<'_>) -> bool {
@@ -233,10 +231,12 @@ fn check_mids(description: &Description<'_>) -> Result<(), SdpError> {
 /// The first BUNDLE group; a single section needs none.
 fn bundle(session: &[Attribute<'_>], media: &[OfferedMedia]) -> Result<Vec<Mid>, SdpError> {
     let Some(bundle) = session.iter().find(|attribute| is_bundle(attribute)) else {
-        let mut live = media.iter().filter(|section| !section.stopped).filter_map(|section| section.mid);
-        let only = live.next();
+        let mut live = media.iter().filter(|section| !section.stopped);
+        let only = live.next().and_then(|section| section.mid);
         return match live.next() {
-            Some(_) => Err(SdpError::Unsupported { what: "several sections without a=group:BUNDLE" }),
+            Some(OfferedMedia { line, .. }) => {
+                Err(SdpError::Unsupported { line: *line, what: "several sections without a=group:BUNDLE" })
+            }
             None => Ok(only.into_iter().collect()),
         };
     };
@@ -272,14 +272,18 @@ impl<'a> TransportPart<'a> {
         in_session.or_else(|| self.later.iter().find_map(|section| section.attribute(name)))
     }
 
+    fn without(&self, what: &'static str) -> SdpError {
+        SdpError::Missing { line: self.section.map_or(1, |section| section.line), what }
+    }
+
     fn words(&self, name: &str) -> Vec<String> {
         let value = self.attribute(name).map_or("", |attribute| attribute.value);
         value.split_ascii_whitespace().take(16).map(str::to_owned).collect()
     }
 
     fn ice(&self) -> Result<IceCredentials, SdpError> {
-        let ufrag = self.attribute("ice-ufrag").ok_or(SdpError::Missing { what: "a=ice-ufrag" })?;
-        let pwd = self.attribute("ice-pwd").ok_or(SdpError::Missing { what: "a=ice-pwd" })?;
+        let ufrag = self.attribute("ice-ufrag").ok_or(self.without("a=ice-ufrag"))?;
+        let pwd = self.attribute("ice-pwd").ok_or(self.without("a=ice-pwd"))?;
         ice_credentials(ufrag, pwd)
     }
 
@@ -300,7 +304,7 @@ impl<'a> TransportPart<'a> {
                 return Err(SdpError::TooMany { what: "fingerprints", limit: MAX_FINGERPRINTS });
             }
         }
-        let Some(first) = lines.first() else { return Err(SdpError::Missing { what: "a=fingerprint" }) };
+        let Some(first) = lines.first() else { return Err(self.without("a=fingerprint")) };
         if !fingerprints.iter().any(Fingerprint::is_usable) {
             return Err(first.wrong("a=fingerprint without one of sha-256, sha-384 or sha-512"));
         }
@@ -374,7 +378,8 @@ fn formats(part: &MediaPart<'_>) -> Vec<OfferedFormat> {
     let mut formats: Vec<OfferedFormat> = Vec::new();
     for word in &part.formats {
         let Ok(payload_type) = word.parse::<u8>() else { continue };
-        if payload_type > 127 || formats.iter().any(|known| known.payload_type.0 == payload_type) {
+        // 64 to 95 cannot be told from RTCP on the same port (RFC 5761 section 4), and there is no other.
+        if payload_type > 127 || (64..=95).contains(&payload_type) || formats.iter().any(|known| known.payload_type.0 == payload_type) {
             continue;
         }
         let Some(map) = part.all("rtpmap").find_map(|line| of_payload_type(line.value, payload_type)) else { continue };

@@ -28,7 +28,9 @@ impl TrickleFragment {
         let ice = match (find(&all, "ice-ufrag"), find(&all, "ice-pwd")) {
             (Some(ufrag), Some(pwd)) => Some(ice_credentials(ufrag, pwd)?),
             (None, None) => None,
-            _ => return Err(SdpError::Missing { what: "one of a=ice-ufrag and a=ice-pwd" }),
+            (Some(one), None) | (None, Some(one)) => {
+                return Err(SdpError::Missing { line: one.line, what: "one of a=ice-ufrag and a=ice-pwd" });
+            }
         };
         let candidates = all.iter().filter(|line| line.name == "candidate" && !line.value.is_empty());
         Ok(Self {

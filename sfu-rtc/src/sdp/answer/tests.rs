@@ -379,6 +379,18 @@ fn offer_with(session: &str, section: &str) -> String {
 }
 
 #[test]
+fn payload_types_that_look_like_rtcp_are_not_used() {
+    for payload_type in [64, 72, 95] {
+        let offer = offer_with("", "").replace("96", &payload_type.to_string());
+        let (_, answer) = Session::new().answer(&offer).unwrap();
+        let formats: Vec<u8> = answer.sections[0].formats.iter().map(|format| format.payload_type.0).collect();
+        assert_eq!(formats, [98], "RFC 5761 section 4");
+    }
+    let (_, answer) = Session::new().answer(&offer_with("", "").replace("96", "63")).unwrap();
+    assert_eq!(answer.sections[0].formats[0].payload_type, PayloadType(63));
+}
+
+#[test]
 fn restrictions_and_alternatives_of_simulcast() {
     let extension = "a=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n";
     let offer = offer_with(
@@ -429,7 +441,7 @@ fn the_dtls_role_is_the_opposite_of_the_offered_and_stays() {
         let (same, other) = if role == DtlsRole::Client { ("passive", "active") } else { ("active", "passive") };
         assert_eq!(session.answer(&offer(same)).unwrap().1.dtls_role, role);
         let error = session.answer(&offer(other)).unwrap_err();
-        assert_eq!(error.to_string(), "not supported: a change of DTLS roles in mid-call");
+        assert_eq!(error.to_string(), "not supported (line 10): a change of DTLS roles in mid-call");
     }
 }
 
@@ -444,23 +456,25 @@ fn what_cannot_be_answered_says_why() {
     assert!(Session::new().answer(&good).is_ok());
     assert!(Session::new().answer(&good.replace("\r\n", "\n")).is_ok());
     assert_eq!(message(""), "line 1 (``): a description begins with v=0");
-    assert_eq!(message(&good.replace("a=ice-ufrag:abcd\r\n", "")), "a=ice-ufrag is missing");
+    assert_eq!(message(&good.replace("a=ice-ufrag:abcd\r\n", "")), "a=ice-ufrag is missing (line 9)");
     assert_eq!(
         message(&good.replace("a=ice-pwd:01", "a=ice-pwd:é")),
         "line 7 (`a=ice-pwd:é23456789012345678901`): a=ice-pwd has 22 to 256 letters and digits"
     );
-    assert_eq!(message(&good.replace(&format!("a=fingerprint:sha-256 {HASH}\r\n"), "")), "a=fingerprint is missing");
-    assert_eq!(message(&good.replace("a=mid:0\r\n", "")), "a=mid is missing");
+    let no_hash = good.replace(&format!("a=fingerprint:sha-256 {HASH}\r\n"), "");
+    assert_eq!(message(&no_hash), "a=fingerprint is missing (line 9)");
+    assert_eq!(message(&good.replace("a=mid:0\r\n", "")), "a=mid is missing (line 10)");
     let sha_1 = good.replace("sha-256 0A", "sha-1 0A");
     assert!(message(&sha_1).contains("a=fingerprint without one of sha-256, sha-384 or sha-512"));
     assert!(Session::new().answer(&good.replace("a=setup", "a=fingerprint:sha-1 0A\r\na=setup")).is_ok());
     assert!(Session::new().answer(&good.replace("sha-256 ", &format!("SHA-512 {HASH}:"))).is_ok());
     let lite = offer_with("a=ice-lite\r\n", "");
-    assert_eq!(message(&lite), "not supported: an ICE-lite peer, for we are ICE-lite");
+    assert_eq!(message(&lite), "not supported (line 11): an ICE-lite peer, for we are ICE-lite");
     let twice = format!("{good}m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n");
     assert!(message(&twice).contains("the same a=mid"));
     let no_bundle = format!("{good}m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:1\r\n").replace("a=group:BUNDLE 0\r\n", "");
-    assert!(message(&no_bundle).contains("without a=group:BUNDLE"), "{}", message(&no_bundle));
+    let expected = format!("not supported (line {}): several sections without a=group:BUNDLE", good.lines().count());
+    assert_eq!(message(&no_bundle), expected);
     assert!(message(&good.replace("m=video 9", "m=video 0")).contains("no media section that is not stopped"));
     assert!(message("v=0\r\n").contains("no media section that is not stopped"));
     assert!(message(&good.replace("t=0 0", "t=0 0\r\nnonsense")).contains("(`nonsense`)"));
