@@ -92,7 +92,8 @@ fn number(text: &str, radix: u32) -> Option<Value> {
 }
 
 /// The settings of environment variables. Those without a level separator (such as SFU_CONFIG) belong to the command
-/// line or to others. One of ours that is not UTF-8 is an error.
+/// line or to others (Kubernetes sets SFU_PORT for a service `sfu`), but for one that is a key with single underscores
+/// (`SFU_HTTP_PORT`): that is an unknown key. One of ours that is not UTF-8 is an error.
 pub(super) fn of_environment(
     env: impl IntoIterator<Item = (OsString, OsString)>,
     schema: &Schema,
@@ -100,11 +101,14 @@ pub(super) fn of_environment(
     let mut settings = Vec::new();
     for (name, text) in env {
         let shown = name.to_string_lossy();
-        let Some(key) = shown.strip_prefix(ENV_PREFIX).filter(|key| key.contains(ENV_SEPARATOR)) else { continue };
+        let Some(key) = shown.strip_prefix(ENV_PREFIX).map(str::to_lowercase) else { continue };
+        if !key.contains(ENV_SEPARATOR) && !schema.keys().iter().any(|known| known.replace('.', "_") == key) {
+            continue;
+        }
         let (Some(_), Some(text)) = (name.to_str(), text.to_str()) else {
             return Err(ConfigError::NoText(escape(&shown).into_owned()));
         };
-        let path: Vec<String> = key.to_lowercase().split(ENV_SEPARATOR).map(str::to_owned).collect();
+        let path: Vec<String> = key.split(ENV_SEPARATOR).map(str::to_owned).collect();
         // A key that nobody knows is told by whoever checks.
         let value = schema.at(&path).map_or_else(|_| text.into(), |known| interpret(known, text));
         settings.push(Setting { path, value, origin: Origin::Variable(shown.into_owned()) });

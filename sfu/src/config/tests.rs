@@ -72,6 +72,10 @@ fn unknown_keys_are_refused_with_the_nearest_name() {
     let error = load(None, env(&[("SFU_HTTP__PROT", "1")]), &Overrides::default()).unwrap_err();
     let expected = "unknown key `http.prot`; did you mean `http.port`? (environment variable SFU_HTTP__PROT)";
     assert_eq!(error.to_string(), expected);
+    let error = load(None, env(&[("SFU_HTTP_PORT", "1")]), &Overrides::default()).unwrap_err().to_string();
+    assert!(error.contains("`http_port`") && error.ends_with("(environment variable SFU_HTTP_PORT)"), "{error}");
+    let others = env(&[("SFU_CONFIG", "x"), ("SFU_API_KEY", "x"), ("SFU_PORT", "tcp://10.0.0.1:80")]);
+    assert_eq!(load(None, others, &Overrides::default()).unwrap(), Config::default());
 }
 
 #[test]
