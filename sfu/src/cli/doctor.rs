@@ -1,5 +1,6 @@
 //! `sfu doctor`: looks at the machine and says what would be offered, what is wrong, and what to mend.
 
+use super::serve::open_files_wanted;
 use super::{ConfigArgs, print};
 use crate::clock::unix_time;
 use crate::config::Config;
@@ -15,8 +16,6 @@ use std::process::ExitCode;
 
 /// 2026-01-01. A clock before it is wrong, and then every token looks expired or not yet valid.
 const NOT_BEFORE: u64 = 1_767_225_600;
-/// Below this many open files a busy server runs out.
-const FILES_WANTED: u64 = 8_192;
 
 const SECONDS_PER_DAY: i64 = 86_400;
 /// Automatic renewal (ACME) begins a month ahead; two weeks before the end something is wrong with it.
@@ -57,7 +56,7 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     print("Ports");
     ports(&config, &mut findings);
     print("System");
-    system(&mut findings);
+    system(&config, &mut findings);
     print("Access");
     access(&config, &mut findings);
     if findings.problems == 0 {
@@ -137,7 +136,7 @@ fn buffers(config: &Config, socket: &UdpSocket, findings: &mut Findings) {
     }
 }
 
-fn system(findings: &mut Findings) {
+fn system(config: &Config, findings: &mut Findings) {
     let now = unix_time().as_secs();
     if now < NOT_BEFORE {
         findings.problem("the clock is years behind, so tokens will be refused; set it (for instance with chrony)");
@@ -150,9 +149,11 @@ fn system(findings: &mut Findings) {
         Ok(false) => findings.note(format!("Linux {}: no UDP_SEGMENT (4.18); sending costs more CPU", kernel.trim())),
         Err(error) => findings.problem(format!("UDP over loopback: {error}")),
     }
+    let wanted = u64::try_from(open_files_wanted(&config.limits)).unwrap_or(u64::MAX);
     match sfu_net::raise_open_files() {
-        Ok(limit) if limit < FILES_WANTED => findings.note(format!(
-            "at most {limit} open files: one per connection; `ulimit -Hn {FILES_WANTED}` or LimitNOFILE= allows more"
+        Ok(limit) if limit < wanted => findings.note(format!(
+            "at most {limit} open files, so that fewer connections are taken than configured; \
+             `ulimit -Hn {wanted}` or LimitNOFILE= allows more"
         )),
         Ok(limit) => findings.good(format!("at most {limit} open files")),
         Err(error) => findings.note(format!("the limit of open files is unknown: {error}")),

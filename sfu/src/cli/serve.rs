@@ -2,7 +2,7 @@
 
 use super::{ConfigArgs, announce};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, LimitsConfig};
 use crate::control::Control;
 use crate::http::tls::Tls;
 use crate::http::{self, Proxies, Site};
@@ -222,6 +222,11 @@ fn worker_config(config: &Config) -> WorkerConfig {
     }
 }
 
+/// So many open files are enough for the connections that `limits` allow.
+pub(super) fn open_files_wanted(limits: &LimitsConfig) -> usize {
+    limits.connections.saturating_mul(2).max(limits.unauthenticated_connections.saturating_mul(8))
+}
+
 /// Descriptors are for connections over HTTP, joined or not, for ICE-TCP, and for the rest.
 fn fit_to_open_files(config: &mut Config) {
     let files = match sfu_net::raise_open_files() {
@@ -230,7 +235,7 @@ fn fit_to_open_files(config: &mut Config) {
     };
     let limits = &mut config.limits;
     let (most, most_unauthenticated) = (files / 2, files / 8);
-    if limits.connections > most || limits.unauthenticated_connections > most_unauthenticated {
+    if files < open_files_wanted(limits) {
         limits.connections = limits.connections.min(most);
         limits.unauthenticated_connections = limits.unauthenticated_connections.min(most_unauthenticated).max(1);
         tracing::warn!(

@@ -140,6 +140,16 @@ fn the_doctor_looks_at_everything() {
     assert!(String::from_utf8(output.stdout).unwrap().contains("FIX"));
 }
 
+#[test]
+fn the_doctor_wants_as_many_open_files_as_the_server() {
+    let doctor = program(&["doctor", "--dev", "--http-port", "0", "--media-port", "0", "--workers", "1"]);
+    let command = format!("ulimit -n 20000; exec {} \"$@\"", env!("CARGO_BIN_EXE_sfu"));
+    let output =
+        std::process::Command::new("sh").args(["-c", &command, "sh"]).args(doctor.get_args()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("note   at most 20000 open files, so that fewer connections"), "{text}");
+}
+
 #[tokio::test]
 async fn a_stop_tells_clients_and_ends_well() {
     for signal in ["INT", "TERM"] {
