@@ -53,3 +53,5 @@ mod start_rates;
 #[cfg(test)]
 mod test_support;
 mod timer_queue;
+
+pub use payload_map::is_playable;

@@ -66,6 +66,12 @@ impl PayloadMap {
     }
 }
 
+/// Whether a subscriber who understands `offered` can play what is published in `format`.
+pub fn is_playable(format: &PayloadFormat, offered: &[PayloadFormat]) -> bool {
+    let strips_red = format.codec == Codec::OpusRed && offered.iter().any(|to| to.codec == Codec::Opus);
+    strips_red || counterpart(format, offered).is_some()
+}
+
 /// The format that carries the same: of H.264, the same profile, or failing that the same packetization, since decoders
 /// understand more profiles than they name.
 fn counterpart<'a>(from: &PayloadFormat, formats: &'a [PayloadFormat]) -> Option<&'a PayloadFormat> {
@@ -148,6 +154,16 @@ mod tests {
         assert_eq!(map(&publisher, subscriber).get(PayloadType(98)).map(|f| f.media), Some(PayloadType(104)));
         let single_units = vec![format(102, Codec::H264, "profile-level-id=640c1f")];
         assert!(map(&publisher, single_units).get(PayloadType(98)).is_none(), "it could not read them");
+    }
+
+    #[test]
+    fn playable_is_what_is_mapped() {
+        let fragments = format(98, Codec::H264, "packetization-mode=1;profile-level-id=42e01f");
+        let single_units = format(102, Codec::H264, "packetization-mode=0;profile-level-id=42e01f");
+        assert!(!is_playable(&fragments, std::slice::from_ref(&single_units)));
+        assert!(is_playable(&fragments, &[single_units, fragments.clone()]));
+        let red = format(63, Codec::OpusRed, "111/111");
+        assert!(is_playable(&red, &[format(109, Codec::Opus, "")]));
     }
 
     #[test]

@@ -15,10 +15,13 @@ use super::unconnected::{GAVE_WAY, GivesWay, Origin};
 use crate::random;
 use crate::worker_thread::WorkerHandle;
 use sfu_core::ids::TransportId;
+use sfu_core::is_playable;
 use sfu_proto::v1::{Answer, IceServer, Joined, LeaveReason, Offer};
 use sfu_room::{ParticipantId, Subscription};
-use sfu_rtc::media::{Codec, Direction, MediaKind, MediaSection};
+use sfu_rtc::media::{Codec, Direction, MediaKind, MediaSection, PayloadFormat};
+use sfu_rtc::sdp::fmtp::h264_mode;
 use sfu_rtc::time::Duration;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -317,19 +320,29 @@ fn check_playable(state: &RoomState, request: &JoinRequest, plan: &JoinPlan) -> 
     let (Subscription::Identity(stream), Some((negotiated, _))) = (&request.subscription, &plan.media) else {
         return Ok(());
     };
-    let codecs = codecs_of(state, stream);
-    let mut formats = negotiated.media.sending().flat_map(|slot| &slot.formats);
-    if codecs.is_empty() || formats.any(|format| codecs.contains(&format.codec)) {
+    let published: Vec<_> = formats_of(state, stream).collect();
+    let mut slots = negotiated.media.sending();
+    if published.is_empty() || slots.any(|slot| published.iter().any(|format| is_playable(format, &slot.formats))) {
         return Ok(());
     }
-    let names: Vec<&str> = codecs.iter().map(|codec| codec.name()).collect();
-    let text = format!("The offer has none of the codecs that `{stream}` publishes in: {}.", names.join(", "));
+    let names = names(&published);
+    let text = format!("The offer has none of the codecs that `{stream}` publishes in: {names}.");
     Err(ControlError::nothing_usable(text))
 }
 
-/// The codecs that the participant of this identity publishes in, as far as they are known.
-fn codecs_of(state: &RoomState, identity: &str) -> Vec<Codec> {
-    state.of_identity(identity).map(|id| state.codecs(id)).unwrap_or_default()
+/// The formats that the participant of this identity publishes in, as far as they are known.
+fn formats_of<'a>(state: &'a RoomState, identity: &str) -> impl Iterator<Item = &'a PayloadFormat> {
+    state.of_identity(identity).into_iter().flat_map(|id| state.formats(id))
+}
+
+/// The codecs of these formats, with what else has to fit.
+fn names(formats: &[&PayloadFormat]) -> String {
+    let name = |format: &&PayloadFormat| match h264_mode(&format.fmtp) {
+        Some(mode) if format.codec == Codec::H264 => format!("H264 with packetization-mode={mode}"),
+        _ => format.codec.name().to_owned(),
+    };
+    let names: BTreeSet<String> = formats.iter().map(name).collect();
+    Vec::from_iter(names).join(", ")
 }
 
 /// What a client should know that gets an answer: which sections are not used, and of which kind it can play nothing of
@@ -337,22 +350,20 @@ fn codecs_of(state: &RoomState, identity: &str) -> Vec<Codec> {
 fn warnings(state: &RoomState, request: &JoinRequest, plan: &JoinPlan) -> Vec<String> {
     let Some((negotiated, _)) = &plan.media else { return Vec::new() };
     let refused = negotiated.refused.iter().map(|(section, why)| format!("Section {section} is not used: {why}."));
-    let published: Vec<Codec> = match &request.subscription {
+    let published: Vec<&PayloadFormat> = match &request.subscription {
         _ if request.manual_subscribe => Vec::new(),
-        Subscription::Identity(stream) => codecs_of(state, stream),
-        Subscription::Auto => state.participants.keys().flat_map(|id| state.codecs(*id)).collect(),
+        Subscription::Identity(stream) => formats_of(state, stream).collect(),
+        Subscription::Auto => state.participants.keys().flat_map(|id| state.formats(*id)).collect(),
         Subscription::Nothing | Subscription::Publication(_) => Vec::new(),
     };
     let silent = [(MediaKind::Audio, "audio"), (MediaKind::Video, "video")].into_iter().filter_map(|(kind, name)| {
-        let of_kind = negotiated.media.sending().filter(|slot| slot.kind == kind);
-        let offered: Vec<Codec> = of_kind.flat_map(|slot| &slot.formats).map(|format| format.codec).collect();
-        let mut codecs: Vec<Codec> = published.iter().copied().filter(|codec| codec.kind() == kind).collect();
-        codecs.sort_unstable();
-        codecs.dedup();
-        let common = offered.is_empty() || codecs.is_empty() || codecs.iter().any(|codec| offered.contains(codec));
-        let names: Vec<&str> = codecs.iter().map(|codec| codec.name()).collect();
-        (!common)
-            .then(|| format!("No {name} can be played: it is published in {}, which is not offered.", names.join(", ")))
+        let mut slots = negotiated.media.sending().filter(|slot| slot.kind == kind).peekable();
+        let published: Vec<_> = published.iter().copied().filter(|format| format.codec.kind() == kind).collect();
+        let is_offered = slots.peek().is_some() && !published.is_empty();
+        let is_silent =
+            is_offered && !slots.any(|slot| published.iter().any(|format| is_playable(format, &slot.formats)));
+        let names = names(&published);
+        is_silent.then(|| format!("No {name} can be played: it is published in {names}, which is not offered."))
     });
     refused.take(MOST_WARNINGS).chain(silent).collect()
 }

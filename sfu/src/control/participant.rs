@@ -10,8 +10,8 @@ use super::unconnected::Origin;
 use sfu_core::event::PauseReason;
 use sfu_proto::v1::{Grants, ParticipantInfo, PublicationInfo, SlotAssignment};
 use sfu_room::{Member, ParticipantId, Publication, Slot};
-use sfu_rtc::ids::{Mid, Rid};
-use sfu_rtc::media::Codec;
+use sfu_rtc::ids::Rid;
+use sfu_rtc::media::PayloadFormat;
 use sfu_rtc::time::Instant;
 use std::sync::Arc;
 
@@ -76,20 +76,13 @@ impl Participant {
         }
     }
 
-    /// The codecs that it publishes in: seen in its packets, or negotiated, before the first.
-    pub(crate) fn codecs(&self, member: &Member) -> Vec<Codec> {
+    /// The formats that it publishes in: of the codec seen in its packets, or any negotiated, before the first.
+    pub(crate) fn formats<'a>(&'a self, member: &'a Member) -> impl Iterator<Item = &'a PayloadFormat> {
         let sections = self.media.as_ref().map_or(&[][..], |media| &media.sections);
-        let negotiated = |mid: Mid| sections.iter().filter(move |section| section.mid == mid).flat_map(|s| &s.formats);
-        let mut codecs: Vec<Codec> = Vec::new();
-        for publication in member.publications() {
-            match publication.codec {
-                Some(codec) => codecs.push(codec),
-                None => codecs.extend(negotiated(publication.mid).map(|format| format.codec)),
-            }
-        }
-        codecs.sort_unstable();
-        codecs.dedup();
-        codecs
+        member.publications().iter().flat_map(move |publication| {
+            let formats = sections.iter().filter(|section| section.mid == publication.mid).flat_map(|s| &s.formats);
+            formats.filter(|format| publication.codec.is_none_or(|codec| codec == format.codec))
+        })
     }
 
     pub(crate) fn grants_info(&self) -> Grants {

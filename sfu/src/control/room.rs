@@ -21,7 +21,7 @@ use sfu_proto::v1::server_message::Body;
 use sfu_proto::v1::{ActiveSpeakers, LeaveReason, ParticipantInfo, RoomInfo, SlotAssignment, Slots, Speaker};
 use sfu_room::{Candidates, Left, Member, ParticipantId, Subscription};
 use sfu_rtc::ids::Mid;
-use sfu_rtc::media::Codec;
+use sfu_rtc::media::PayloadFormat;
 use sfu_rtc::time::{Duration, Instant};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Deref, DerefMut};
@@ -254,10 +254,10 @@ impl RoomState {
         self.roster.member(id).map(|member| slot_infos(member, &candidates)).unwrap_or_default()
     }
 
-    /// The codecs that a participant publishes in, as far as they are known.
-    pub(super) fn codecs(&self, id: ParticipantId) -> Vec<Codec> {
+    /// The formats that a participant publishes in, as far as they are known.
+    pub(super) fn formats(&self, id: ParticipantId) -> impl Iterator<Item = &PayloadFormat> {
         let participant = self.participants.get(&id).zip(self.roster.member(id));
-        participant.map(|(participant, member)| participant.codecs(member)).unwrap_or_default()
+        participant.into_iter().flat_map(|(participant, member)| participant.formats(member))
     }
 
     /// A participant has what was negotiated: its worker is told, and new slots get the subscription `new`.
