@@ -34,7 +34,7 @@ impl Budget {
     }
 
     /// Pays for something that others are told of.
-    pub(super) fn change(&self, now: Instant) -> Result<(), ControlError> {
+    pub(crate) fn change(&self, now: Instant) -> Result<(), ControlError> {
         if lock(&self.0).changes.take(1, now) {
             return Ok(());
         }

@@ -36,6 +36,7 @@ mod turns;
 mod unconnected;
 
 pub(crate) use auth::Permit;
+pub(crate) use budget::Budget;
 pub(crate) use directives::Directives;
 pub(crate) use error::ControlError;
 pub(crate) use ids::{parse_publication, publication_text};

@@ -5,7 +5,7 @@ use super::bearer::Bearer;
 use super::problem::Problem;
 use super::proxy::ClientAddr;
 use crate::config::IceServerConfig;
-use crate::control::{Access, Control, ControlError, Entered, JoinRequest, Permit, Room, negotiation::Media};
+use crate::control::{Access, Budget, Control, ControlError, Entered, JoinRequest, Permit, Room, negotiation::Media};
 use crate::worker_thread::WorkerHandle;
 use axum::Router;
 use axum::body::Bytes;
@@ -100,7 +100,7 @@ pub(super) fn session_routes(access: Access) -> MethodRouter<Arc<Control>> {
                          headers: HeaderMap,
                          Content(body): Content| async move {
         let session = find(&control, access, &url.2, &bearer)?;
-        patch(session, &headers, &body)
+        patch(&control, session, &headers, &body)
     };
     let on_delete = move |State(control): State<Arc<Control>>, url: Url, bearer: Bearer| async move {
         let session = find(&control, access, &url.2, &bearer)?;
@@ -119,12 +119,10 @@ pub(super) async fn begin(
     target: Target,
 ) -> Result<Response, Problem> {
     require_type(headers, SDP, ACCEPT_POST)?;
+    require_plain(headers)?;
     let sdp = std::str::from_utf8(body).map_err(|_| ControlError::bad_sdp("The offer is not UTF-8."))?;
     let mut permit = control.auth.admit(&bearer.0, &target.room, target.identity.as_deref())?;
     match target.access {
-        Access::Whep if !permit.grants.subscribe => {
-            return Err(ControlError::forbidden("The token does not allow subscribing.").into());
-        }
         Access::Whip if !permit.grants.publish => {
             return Err(ControlError::forbidden("The token does not allow publishing.").into());
         }
@@ -133,6 +131,7 @@ pub(super) async fn begin(
             return Err(wrong_identity(&permit, &target).into());
         }
         Access::Whep => {
+            require_subscribe(&permit)?;
             // Many may watch with one token; nobody replaces anybody.
             permit.identity = format!("{}#{}", permit.identity, crate::random::text(8));
             permit.grants.publish = false;
@@ -152,7 +151,7 @@ pub(super) async fn begin(
     };
     let Entered { session, joined, warnings } = control.join_in_turn(&permit, request).await?;
     let answer = joined.answer.map(|answer| answer.sdp).unwrap_or_default();
-    let etag = with_media(&session.room, session.id, |media, _, _| Ok(etag(media)))?;
+    let etag = with_media(&session.room, session.id, |(media, _), _, _| Ok(etag(media)))?;
     let location = format!("{}/{}", target.base, joined.session);
     let headers = [
         (header::CONTENT_TYPE, text_value(SDP)?),
@@ -169,6 +168,14 @@ pub(super) async fn begin(
     Ok(response)
 }
 
+/// Refuses who may not subscribe.
+pub(super) fn require_subscribe(permit: &Permit) -> Result<(), ControlError> {
+    if permit.grants.subscribe {
+        return Ok(());
+    }
+    Err(ControlError::forbidden("The token does not allow subscribing."))
+}
+
 fn wrong_identity(permit: &Permit, target: &Target) -> ControlError {
     let stream = target.identity.as_deref().unwrap_or_default();
     ControlError::forbidden(if permit.invited {
@@ -181,13 +188,19 @@ fn wrong_identity(permit: &Permit, target: &Target) -> ControlError {
 }
 
 /// PATCH: candidates of the client, which we need not know, or an ICE restart (RFC 9725 section 4.4).
-fn patch((room, id): (Arc<Room>, ParticipantId), headers: &HeaderMap, body: &Bytes) -> Result<Response, Problem> {
+fn patch(
+    control: &Control,
+    (room, id): (Arc<Room>, ParticipantId),
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Response, Problem> {
     require_type(headers, FRAGMENT, ACCEPT_PATCH)?;
+    require_plain(headers)?;
     let text = std::str::from_utf8(body).map_err(|_| ControlError::bad_sdp("The fragment is not UTF-8."))?;
     let fragment = TrickleFragment::parse(text)
         .map_err(|error| ControlError::bad_sdp(format!("The fragment cannot be read: {error}.")))?;
     let condition = Condition::read(headers);
-    with_media(&room, id, |media, worker, roster| {
+    with_media(&room, id, |(media, budget), worker, roster| {
         let current = etag(media);
         let restart = fragment.ice.as_ref().filter(|ice| **ice != media.remote);
         match (restart, condition) {
@@ -201,6 +214,7 @@ fn patch((room, id): (Arc<Room>, ParticipantId), headers: &HeaderMap, body: &Byt
                 Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, text))
             }
             (Some(remote), Some(_)) => {
+                budget.change(control.clock.now()).map_err(|error| control.count(error))?;
                 roster.order(worker.index(), media.restart(remote.clone(), worker));
                 let body = restart_fragment(media, worker.candidates());
                 let headers =
@@ -246,11 +260,11 @@ fn find(
 fn with_media<T>(
     room: &Room,
     id: ParticipantId,
-    act: impl FnOnce(&mut Media, &WorkerHandle, &mut sfu_room::Room) -> Result<T, Problem>,
+    act: impl FnOnce((&mut Media, &Budget), &WorkerHandle, &mut sfu_room::Room) -> Result<T, Problem>,
 ) -> Result<T, Problem> {
     let state = &mut *room.lock();
     let worker = room.worker_of(state, id);
-    let media = state.participants.get_mut(&id).and_then(|me| me.media.as_mut());
+    let media = state.participants.get_mut(&id).and_then(|me| Some((me.media.as_mut()?, &*me.budget)));
     match media.zip(worker) {
         Some((media, worker)) => act(media, worker, &mut state.roster),
         None => Err(Problem::new(StatusCode::NOT_FOUND, "The session has ended.")),
@@ -327,6 +341,16 @@ fn require_type(headers: &HeaderMap, wanted: &'static str, accept: HeaderName) -
     }
     let text = format!("The body's Content-Type must be {wanted}.");
     Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, text).with(accept, HeaderValue::from_static(wanted)))
+}
+
+/// Refuses a body in a coding that nobody would undo (RFC 9110 section 15.5.16).
+fn require_plain(headers: &HeaderMap) -> Result<(), Problem> {
+    let codings = headers.get_all(header::CONTENT_ENCODING);
+    if codings.iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Ok(());
+    }
+    let problem = Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body must have no Content-Encoding.");
+    Err(problem.with(header::ACCEPT_ENCODING, HeaderValue::from_static("identity")))
 }
 
 fn user_agent(headers: &HeaderMap) -> String {

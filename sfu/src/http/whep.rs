@@ -45,7 +45,8 @@ async fn begin_stream(
 ) -> Result<Response, Problem> {
     let base = format!("/whep/{}/{}", resource::segment(&room), resource::segment(&stream));
     // Who may not enter shall not learn who is there; a name that nobody can have is the client's mistake.
-    control.auth.admit(&bearer.0, &room, Some(&stream))?;
+    let permit = control.auth.admit(&bearer.0, &room, Some(&stream))?;
+    resource::require_subscribe(&permit)?;
     let here = control.room(&room).is_some_and(|room| {
         room.lock()
             .participants

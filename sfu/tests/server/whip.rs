@@ -45,11 +45,29 @@ fn a_whip_session_from_begin_to_end() {
 }
 
 #[test]
+fn restarts_of_ice_have_the_rate_of_other_changes() {
+    let server = Server::configured("[limits]\nchanges_per_second = 1\n");
+    let bearer = format!("Bearer {}", token(json!({})));
+    let created = server.request("POST", "/whip/demo/alice", &[SDP, ("Authorization", &bearer)], PUBLISHER);
+    assert_eq!(created.status, 201, "{created:?}");
+    let location = created.header("location").unwrap();
+    let restart = |n: usize| {
+        let body = RESTART.replace("newu", &format!("new{n}"));
+        server.request("PATCH", location, &[FRAGMENT, ("If-Match", "*")], &body)
+    };
+    let answers: Vec<_> = (0..40).map(restart).collect();
+    assert_eq!(answers[0].status, 200);
+    let refused = answers.iter().find(|answer| answer.status == 429).expect("40 at once are too many");
+    assert!(refused.header("retry-after").is_some() && refused.detail().contains("changes_per_second"), "{refused:?}");
+}
+
+#[test]
 fn what_is_no_offer_is_refused() {
     let server = Server::dev();
     let post = |headers: &[(&str, &str)], body: &str| server.request("POST", "/whip/demo/cam", headers, body);
     assert_eq!(post(&[("Content-Type", "text/plain")], PUBLISHER).status, 415);
     assert_eq!(post(&[], PUBLISHER).status, 415);
+    assert_eq!(post(&[SDP, ("Content-Encoding", "gzip")], PUBLISHER).status, 415);
     let garbage = post(&[SDP], "garbage");
     assert_eq!(garbage.status, 422);
     assert_eq!(garbage.header("access-control-allow-origin"), Some("*"), "a page can read the refusal");
@@ -119,7 +137,9 @@ fn tokens_guard_whip_and_whep() {
     assert_eq!(post("/whep/demo/alice", &viewer, PLAYER).status, 201);
     assert_eq!(post("/whep/demo/alice", &viewer, PLAYER).status, 201, "many may watch with one token");
     let publisher = token(json!({ "grants": { "publish": true } }));
-    assert_eq!(post("/whep/demo", &publisher, PLAYER).status, 403);
+    for path in ["/whep/demo", "/whep/demo/alice", "/whep/demo/nobody"] {
+        assert_eq!(post(path, &publisher, PLAYER).status, 403, "it does not learn who is here: {path}");
+    }
 }
 
 #[test]
@@ -165,10 +185,14 @@ fn what_comes_to_nothing_is_said_in_a_warning() {
     let published = post("/whip/demo/cam", PUBLISHER);
     assert_eq!((published.status, published.header("warning")), (201, None));
     assert_eq!(post("/whep/demo/cam", PLAYER).header("warning"), None);
-    let warning = "199 sfu \"No video can be played: it is published in H264, which is not offered.\"";
+    let warning =
+        "199 sfu \"No video can be played: it is published in H264 with packetization-mode=1, which is not offered.\"";
+    let single_units = PLAYER.replace("packetization-mode=1", "packetization-mode=0");
     for path in ["/whep/demo/cam", "/whep/demo"] {
-        let answer = post(path, &without(PLAYER, "H264"));
-        assert_eq!((answer.status, answer.header("warning")), (201, Some(warning)), "sound can be played: {answer:?}");
+        for player in [&without(PLAYER, "H264"), &single_units] {
+            let answer = post(path, player);
+            assert_eq!((answer.status, answer.header("warning")), (201, Some(warning)), "there is sound: {answer:?}");
+        }
     }
     let silent = post("/whip/other/cam", &without(PUBLISHER, "opus"));
     let warning = silent.header("warning").expect("the sound is not used");
