@@ -379,7 +379,10 @@ fn formats(part: &MediaPart<'_>) -> Vec<OfferedFormat> {
     for word in &part.formats {
         let Ok(payload_type) = word.parse::<u8>() else { continue };
         // 64 to 95 cannot be told from RTCP on the same port (RFC 5761 section 4), and there is no other.
-        if payload_type > 127 || (64..=95).contains(&payload_type) || formats.iter().any(|known| known.payload_type.0 == payload_type) {
+        if payload_type > 127
+            || (64..=95).contains(&payload_type)
+            || formats.iter().any(|known| known.payload_type.0 == payload_type)
+        {
             continue;
         }
         let Some(map) = part.all("rtpmap").find_map(|line| of_payload_type(line.value, payload_type)) else { continue };

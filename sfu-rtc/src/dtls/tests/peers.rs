@@ -215,8 +215,7 @@ fn a_stranger_hears_at_once_that_its_certificate_is_bad() {
             let mut pair = Pair::ours_and(&p256(version), role);
             let [ours, other] = certificates();
             let dtls_role = if role == CLIENT { DtlsRole::Client } else { DtlsRole::Server };
-            pair.sides[role].endpoint =
-                DtlsEndpoint::new(dtls_role, ours, vec![other.fingerprint().clone()], pair.now);
+            pair.sides[role].endpoint = DtlsEndpoint::new(dtls_role, ours, vec![other.fingerprint().clone()], pair.now);
             let sent = exchange(&mut pair);
             assert_eq!(pair.sides[role].closed, Some(DtlsClosed::WrongFingerprint), "{version:?}, we are {role}");
             let peer = &pair.sides[1 - role];
