@@ -3,10 +3,11 @@
 use super::VideoMode;
 use super::catalogue::Scenario;
 use super::metrics::{Bound, Metric, Metrics, Target};
-use super::record::{FlowRecord, FlowSample, KINDS, Record, SAMPLE};
+use super::record::{FlowRecord, FlowSample, KINDS, QUEUE_SAMPLE, Record, SAMPLE};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 /// All that was run.
 #[derive(Clone, Debug)]
@@ -113,7 +114,7 @@ impl Results {
     }
 }
 
-/// What happened over time, sample by sample; all rates in bits per second.
+/// What happened over time, sample by sample; all rates in bits per second, the longest queue in each in seconds.
 fn series(record: &Record) -> Value {
     let flow = |flow: &FlowRecord| {
         let over_time = |value: fn(&FlowSample) -> Value| flow.samples.iter().map(value).collect::<Value>();
@@ -128,9 +129,12 @@ fn series(record: &Record) -> Value {
             "sent_bytes": KINDS.map(|kind| (format!("{kind:?}"), flow.sent[kind as usize])).into_iter().collect::<BTreeMap<_, _>>(),
         })
     };
+    let per_sample = (SAMPLE.as_nanos() / QUEUE_SAMPLE.as_nanos()) as usize;
+    let queue = record.queue.chunks(per_sample).map(|queue| queue.iter().max().map(Duration::as_secs_f64));
     json!({
         "interval": SAMPLE.as_secs_f64(),
         "capacity": record.capacity,
+        "queue": queue.collect::<Vec<_>>(),
         "flows": record.flows.iter().map(flow).collect::<Vec<_>>(),
     })
 }
