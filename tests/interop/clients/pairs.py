@@ -85,18 +85,22 @@ def chosen(only):
             yield publisher, player, codec
 
 
-def free_port():
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_ports(count):
+    """So many different ports: each is held until all are known."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("", 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 class Server:
     """The server with development keys, as a child process."""
 
     def __init__(self, program, folder):
-        self.url = f"http://127.0.0.1:{free_port()}"
-        ports = ["--http-port", self.url.rpartition(":")[2], "--media-port", str(free_port())]
+        http_port, media_port = free_ports(2)
+        self.url = f"http://127.0.0.1:{http_port}"
+        ports = ["--http-port", str(http_port), "--media-port", str(media_port)]
         self.log = open(folder / "server.log", "w")
         self.child = subprocess.Popen([program, "--dev", *ports], stdout=self.log, stderr=self.log, env=quiet_environment())
         # Who publishes must be who the stream is named after; any number may play with one invitation.
