@@ -25,6 +25,8 @@ pub(super) struct Connection {
     dtls_path: Option<NetworkPath>,
     started: Instant,
     ice_connected: Option<Instant>,
+    /// A check came, so that a handshake may begin.
+    reached: bool,
     dtls_started: Option<Instant>,
     /// Until when keys must be there.
     deadline: Option<Instant>,
@@ -62,6 +64,7 @@ impl Connection {
             dtls_path: None,
             started: now,
             ice_connected: None,
+            reached: false,
             dtls_started: None,
             deadline: Some(deadline),
             reported: false,
@@ -212,7 +215,9 @@ impl Transport {
 
     /// Handles the events of ICE.
     pub(super) fn poll_ice_events(&mut self, now: Instant) {
-        if self.connection.dtls_started.is_none() {
+        if !self.connection.reached && self.connection.ice.handshake_path().is_some() {
+            self.connection.reached = true;
+            self.connection.events.push_back(TransportEvent::Reached);
             self.poll_dtls(now);
         }
         // A check alone proves nothing (see `IceAgent`), and buys no time.
@@ -221,7 +226,6 @@ impl Transport {
             // The peer is there, and has the rest of the time for DTLS.
             let deadline = self.connection.started + self.config.connect_timeout;
             self.connection.deadline = self.connection.deadline.map(|_| deadline);
-            self.connection.events.push_back(TransportEvent::Reached);
         }
         while let Some(event) = self.connection.ice.poll_event() {
             match event {
