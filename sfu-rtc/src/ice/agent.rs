@@ -276,8 +276,11 @@ impl IceAgent {
     /// Whether so many bytes of media may leave on the selected path now. A check of ours must find room then, or the
     /// limit would never end.
     pub fn may_send_media(&self, bytes: usize) -> bool {
+        if !self.limited {
+            return true;
+        }
         let path = self.selected.as_ref().and_then(|path| self.find(path));
-        !self.limited || path.is_some_and(|path| path.allows(bytes + LARGEST_CHECK, &self.config, self.credit))
+        path.is_some_and(|path| path.allows(bytes + LARGEST_CHECK, &self.config, self.credit))
     }
 
     /// The path no longer exists: its TCP connection is closed, or it is another peer's now.
