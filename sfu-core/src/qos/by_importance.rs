@@ -3,7 +3,7 @@
 //! layer each in turn.
 //!
 //! What is granted is kept while it fits the estimate, and given up at once when it does not; the lowest layer after a
-//! moment. A layer more has to leave
+//! moment. An estimate below [`ImportanceConfig::least`] counts as that. A layer more has to leave
 //! a share of the whole estimate free: an estimate's noise is a share of itself, and headroom by the size of the step
 //! let small steps come and go with it.
 

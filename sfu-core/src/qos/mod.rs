@@ -109,6 +109,8 @@ pub struct NextStep {
 
 /// Shares out the path to one subscriber.
 pub trait BitrateAllocator: Debug + Send {
+    /// An estimate may be taken for more where a path that carries less cannot be measured, as the policy says.
+    ///
     /// Writes to `granted`, for each slot of `demands`, how many of its layers it may carry: 0 pauses it. What is
     /// granted stays within `estimate`, but for audio, which is always granted, for one layer that is always sent, and for
     /// a moment for the lowest layer of what was sent before.
