@@ -3,6 +3,7 @@
 mod admin;
 mod bearer;
 mod cached;
+mod fragments;
 mod health;
 mod listen;
 mod local_only;
@@ -15,6 +16,7 @@ mod resource;
 mod serve;
 mod signal;
 pub(crate) mod tls;
+mod websocket;
 mod whep;
 mod whip;
 

@@ -5,14 +5,13 @@
 
 use super::problem::Problem;
 use super::proxy::ClientAddr;
+use super::websocket::{self, WebSocket};
 use crate::control::{Access, Control, ControlError, Entered, JoinRequest, Next, Outgoing, Rate, Session};
 use crate::net::Ticket;
 use axum::Extension;
-use axum::extract::State;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::extract::{Request as HttpRequest, State};
+use axum::http::StatusCode;
+use axum::response::Response;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use prost::Message as _;
 use sfu_proto::v1::client_message::Body as Request;
@@ -20,10 +19,13 @@ use sfu_proto::v1::server_message::Body as Reply;
 use sfu_proto::v1::{ClientMessage, Join};
 use sfu_proto::{SUBPROTOCOL_JSON, SUBPROTOCOL_PROTO};
 use sfu_room::Subscription;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::time::{Duration, timeout};
-use tungstenite::error::{Error as SocketError, ProtocolError};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::error::{Error as SocketError, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
 
 /// How long a new connection may take to say what it wants.
 const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -31,12 +33,6 @@ const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long words that were sent before the connection broke are looked for.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(200);
-/// Memory that each connection keeps for reading, and up to which it gathers what it writes; by default it would be
-/// 128 KiB each. Larger messages grow it for a while.
-const BUFFER: usize = 4 * 1024;
-/// What waits to be written: one message of ours, since each is flushed before the next, and Pongs, which are as many
-/// as Pings are let through. A room's whole state must fit.
-const MAX_WRITE_BUFFER: usize = 32 * 1024 * 1024;
 /// So many bad messages in a row are no accident.
 const MAX_ERRORS: u32 = 20;
 
@@ -52,53 +48,26 @@ pub(crate) async fn upgrade(
     State(control): State<Arc<Control>>,
     Extension(ticket): Extension<Ticket>,
     Extension(client): Extension<ClientAddr>,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
-) -> Response {
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => return no_handshake(&rejection).into_response(),
-    };
+    mut request: HttpRequest,
+) -> Result<Response, Problem> {
     let limits = &control.config.limits;
     if control.connections.load(Ordering::Relaxed) >= limits.connections {
-        return (StatusCode::SERVICE_UNAVAILABLE, "The server has its maximum of connections; try later.\n")
-            .into_response();
+        let text = "The server has its maximum of connections; try later.";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, text));
     }
-    let upgrade = upgrade
-        .read_buffer_size(BUFFER)
-        .write_buffer_size(BUFFER)
-        .max_write_buffer_size(MAX_WRITE_BUFFER)
-        .max_message_size(limits.message_bytes)
-        .max_frame_size(limits.message_bytes)
-        .protocols([SUBPROTOCOL_PROTO, SUBPROTOCOL_JSON]);
-    let encoding = match upgrade.selected_protocol().map(|protocol| protocol.as_bytes()) {
-        Some(protocol) if protocol == SUBPROTOCOL_PROTO.as_bytes() => Encoding::Proto,
-        Some(protocol) if protocol == SUBPROTOCOL_JSON.as_bytes() => Encoding::Json,
-        _ => {
-            let text = format!("Offer the WebSocket subprotocol {SUBPROTOCOL_JSON} or {SUBPROTOCOL_PROTO}.\n");
-            return (StatusCode::BAD_REQUEST, text).into_response();
-        }
-    };
+    let known = [SUBPROTOCOL_PROTO, SUBPROTOCOL_JSON];
+    let (answer, subprotocol, socket) = websocket::accept(&mut request, &known, &ticket, limits.message_bytes)?;
+    let encoding = if subprotocol == SUBPROTOCOL_PROTO { Encoding::Proto } else { Encoding::Json };
     let counted = Counted::new(Arc::clone(&control));
     ticket.upgrade(FIRST_MESSAGE_TIMEOUT);
-    upgrade.on_upgrade(async move |socket| {
+    tokio::spawn(async move {
         let _counted = counted;
-        Connection { socket, encoding, control, ticket, client }.run().await;
-    })
-}
-
-/// What is wrong with a request that should have opened a WebSocket, and what would be right.
-fn no_handshake(rejection: &WebSocketUpgradeRejection) -> Problem {
-    use WebSocketUpgradeRejection::{ConnectionNotUpgradable, InvalidWebSocketVersionHeader, MethodNotGet};
-    let problem = Problem::new(rejection.status(), format!("{}.", rejection.body_text()));
-    match rejection {
-        // HEAD, which is routed as GET.
-        MethodNotGet(_) => problem.with(header::ALLOW, HeaderValue::from_static("GET")),
-        // RFC 6455 section 4.4.
-        InvalidWebSocketVersionHeader(_) => problem.with(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")),
-        // RFC 9110 section 15.5.22.
-        ConnectionNotUpgradable(_) => problem.with(header::UPGRADE, HeaderValue::from_static("websocket")),
-        _ => problem,
-    }
+        match socket.await {
+            Ok(socket) => Connection { socket, encoding, control, ticket, client }.run().await,
+            Err(error) => tracing::debug!(%error, "WebSocket"),
+        }
+    });
+    Ok(answer)
 }
 
 /// Counts a connection for as long as it lives, however it ends.
@@ -129,9 +98,9 @@ struct Connection {
 enum Incoming {
     Request(ClientMessage),
     /// Not readable; why, and with which code it ends a connection.
-    Unreadable(String, u16),
+    Unreadable(String, CloseCode),
     /// Breaks the rules of WebSocket, so that nothing more can be read. Answered with this code and reason.
-    Violation(u16, &'static str),
+    Violation(CloseCode, &'static str),
     /// Answered by the WebSocket layer.
     Control,
     /// The client has left.
@@ -156,7 +125,7 @@ impl Connection {
             entered = self.begin() => entered,
             () = ticket.over() => {
                 // Told only where it need not be waited for.
-                let close = self.close(close_code::POLICY, "no Join or Resume came in time");
+                let close = self.close(CloseCode::Policy, "no Join or Resume came in time");
                 let _ = timeout(Duration::ZERO, close).await;
                 return;
             }
@@ -178,7 +147,7 @@ impl Connection {
             Err(error) => {
                 // Nothing better can be done for a client that does not read its refusal.
                 let _ = self.send(&Outgoing::reply(first.id, Reply::Error(error.into()))).await;
-                self.close(close_code::POLICY, "not joined").await;
+                self.close(CloseCode::Policy, "not joined").await;
                 None
             }
         }
@@ -202,12 +171,12 @@ impl Connection {
                 }
                 Incoming::Lost if self.ticket.is_exhausted() => {
                     let text = format!(
-                        "The first message may have at most {} bytes (limits.join_bytes); join with fewer sections, and \
-                         offer more of them afterwards.",
+                        "The first message may have at most {} bytes (limits.join_bytes), half of that in fragments; join \
+                         with fewer sections, and offer more of them afterwards.",
                         self.control.config.limits.join_bytes
                     );
                     let _ = self.send(&Outgoing::new(Reply::Error(ControlError::limit(text).into()))).await;
-                    self.close(close_code::SIZE, "too much before joining").await;
+                    self.close(CloseCode::Size, "too much before joining").await;
                     return None;
                 }
                 Incoming::Left | Incoming::Lost => return None,
@@ -263,7 +232,7 @@ impl Connection {
             };
             errors = if result.is_ok() { 0 } else { errors + 1 };
             if errors > MAX_ERRORS {
-                self.close(close_code::POLICY, "too many bad messages").await;
+                self.close(CloseCode::Policy, "too many bad messages").await;
                 return End::Lost;
             }
             if let Some(reply) = reply(id, result) {
@@ -297,15 +266,15 @@ impl Connection {
         match next {
             Next::Message(message) => self.send(&message).await.err(),
             Next::Closed => {
-                self.close(close_code::NORMAL, "the session is over").await;
+                self.close(CloseCode::Normal, "the session is over").await;
                 Some(End::Over)
             }
             Next::Superseded => {
-                self.close(close_code::POLICY, "another connection resumed the session").await;
+                self.close(CloseCode::Policy, "another connection resumed the session").await;
                 Some(End::Over)
             }
             Next::Overflow => {
-                self.close(close_code::AGAIN, "reads too slowly; resume").await;
+                self.close(CloseCode::Again, "reads too slowly; resume").await;
                 Some(End::Lost)
             }
         }
@@ -327,25 +296,25 @@ impl Connection {
             Some(Ok(message)) => message,
             Some(Err(error)) => {
                 tracing::debug!(%error, "connection");
-                return violation(error).map_or(Incoming::Lost, |(code, reason)| Incoming::Violation(code, reason));
+                return violation(&error).map_or(Incoming::Lost, |(code, reason)| Incoming::Violation(code, reason));
             }
             None => return Incoming::Lost,
         };
         let decoded = match (message, self.encoding) {
             (Message::Text(text), Encoding::Json) => {
-                serde_json::from_str::<ClientMessage>(&text).map_err(|error| (error.to_string(), close_code::INVALID))
+                serde_json::from_str::<ClientMessage>(&text).map_err(|error| (error.to_string(), CloseCode::Invalid))
             }
             (Message::Binary(bytes), Encoding::Proto) => {
-                ClientMessage::decode(bytes).map_err(|error| (error.to_string(), close_code::INVALID))
+                ClientMessage::decode(bytes).map_err(|error| (error.to_string(), CloseCode::Invalid))
             }
             (Message::Text(_) | Message::Binary(_), _) => {
-                Err(("the frame is not of the kind that was agreed on".into(), close_code::UNSUPPORTED))
+                Err(("the frame is not of the kind that was agreed on".into(), CloseCode::Unsupported))
             }
-            (Message::Ping(_) | Message::Pong(_), _) => return Incoming::Control,
+            (Message::Ping(_) | Message::Pong(_) | Message::Frame(_), _) => return Incoming::Control,
             (Message::Close(frame), _) => {
                 // The library has an answer ready (RFC 6455 section 5.5.1). Nobody waits for a client that takes none.
                 let _ = self.socket.flush().now_or_never();
-                let left = frame.is_some_and(|frame| matches!(frame.code, close_code::NORMAL | close_code::AWAY));
+                let left = frame.is_some_and(|frame| matches!(frame.code, CloseCode::Normal | CloseCode::Away));
                 return if left { Incoming::Left } else { Incoming::Lost };
             }
         };
@@ -355,24 +324,27 @@ impl Connection {
         }
     }
 
-    async fn close(&mut self, code: u16, reason: &'static str) {
+    async fn close(&mut self, code: CloseCode, reason: &'static str) {
         let frame = CloseFrame { code, reason: reason.into() };
         // Nothing is lost if the client is gone already.
         let _ = timeout(SEND_TIMEOUT, self.socket.send(Message::Close(Some(frame)))).await;
-        let _ = timeout(SEND_TIMEOUT, self.socket.close()).await;
+        let _ = timeout(SEND_TIMEOUT, SinkExt::close(&mut self.socket)).await;
     }
 }
 
 /// How a connection is closed that can be read no further (RFC 6455 section 7.4.1): code and reason. `None` where there
 /// is nobody to be told.
-fn violation(error: axum::Error) -> Option<(u16, &'static str)> {
-    match error.into_inner().downcast_ref::<SocketError>()? {
-        SocketError::Capacity(_) => Some((close_code::SIZE, "larger than limits.message_bytes")),
-        SocketError::Utf8(_) => Some((close_code::INVALID, "not UTF-8")),
+fn violation(error: &SocketError) -> Option<(CloseCode, &'static str)> {
+    match error {
+        SocketError::Capacity(_) => Some((CloseCode::Size, "larger than limits.message_bytes")),
+        SocketError::Io(error) if error.kind() == ErrorKind::InvalidData => {
+            Some((CloseCode::Policy, "a message in too many frames"))
+        }
+        SocketError::Utf8(_) => Some((CloseCode::Invalid, "not UTF-8")),
         SocketError::Protocol(ProtocolError::ResetWithoutClosingHandshake | ProtocolError::ReceivedAfterClosing) => {
             None
         }
-        SocketError::Protocol(_) => Some((close_code::PROTOCOL, "not as RFC 6455 says")),
+        SocketError::Protocol(_) => Some((CloseCode::Protocol, "not as RFC 6455 says")),
         _ => None,
     }
 }

@@ -1,12 +1,14 @@
 //! What strangers send, and do not send, before anybody knows them: they are bounded, and keep nobody out.
 
-use crate::harness::{Server, admin_token, token};
+use crate::harness::{Client, Server, admin_token, token};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 /// Connections that have sent this much.
 fn connections(server: &Server, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
@@ -133,6 +135,38 @@ async fn a_first_message_that_is_too_long_is_told_why() {
     let error = client.expect("error").await;
     assert!(error["message"].as_str().unwrap().contains("limits.join_bytes"), "{error}");
     assert!(client.next().await.is_none());
+}
+
+/// A frame that a message goes on after.
+async fn send_fragment(client: &mut Client, opcode: Data, bytes: usize) -> Result<(), Error> {
+    client.socket.send(Message::Frame(Frame::message(vec![b' '; bytes], OpCode::Data(opcode), false))).await
+}
+
+/// What is gathered of a message in fragments counts as well as the frames that were read.
+#[tokio::test]
+async fn fragments_of_a_first_message_count_twice() {
+    let server = Server::configured("");
+    for (fragments, fits) in [(5, true), (7, false)] {
+        let mut client = server.client().await;
+        send_fragment(&mut client, Data::Text, 5_000).await.unwrap();
+        for _ in 1..fragments {
+            send_fragment(&mut client, Data::Continue, 5_000).await.unwrap();
+        }
+        let last = Frame::message("{}", OpCode::Data(Data::Continue), true);
+        client.socket.send(Message::Frame(last)).await.unwrap();
+        let error = client.expect("error").await;
+        let too_long = error["message"].as_str().unwrap().contains("limits.join_bytes");
+        assert_eq!(too_long, !fits, "{fragments} fragments: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_of_endless_empty_frames_ends_the_connection() {
+    let server = Server::configured("");
+    let (mut client, _) = server.join("demo", json!({ "token": token(json!({})) })).await;
+    send_fragment(&mut client, Data::Text, 1).await.unwrap();
+    let endless = async { while send_fragment(&mut client, Data::Continue, 0).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(20), endless).await.expect("closed");
 }
 
 #[tokio::test]
