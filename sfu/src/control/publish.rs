@@ -1,7 +1,7 @@
 //! Publications: what a participant's sending sections carry, as others see it.
 
 use super::Control;
-use super::auth::clip;
+use super::auth::{check_text, clip};
 use super::error::ControlError;
 use super::participant::Participant;
 use super::room::{Room, RoomState};
@@ -54,6 +54,7 @@ impl Control {
                 return Err(ControlError::bad_message(text));
             }
             let source = translate::source_in(publish.source(), section.kind);
+            check_text("label", &publish.label)?;
             let label = clip(&publish.label, MAX_LABEL);
             if let Some(known) = after.iter_mut().find(|known| known.mid == section.mid) {
                 (known.source, known.label) = (source, label);

@@ -1,11 +1,12 @@
 //! The admin API under `/v1/admin`; `openapi.json` describes it. Every request needs a token with the admin grant.
 
 use super::bearer::Bearer;
+use super::path::Path;
 use super::problem::Problem;
 use crate::control::auth::RoomOptions;
 use crate::control::{Control, ControlError, Participant, Room, RoomState, parse_publication, publication_text};
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{FromRequestParts, Path, State};
+use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::routing::{delete, get, post};

@@ -10,6 +10,7 @@ mod local_only;
 mod metered;
 mod metrics;
 mod page;
+mod path;
 mod problem;
 mod proxy;
 mod resource;
@@ -79,6 +80,7 @@ fn finish(routes: Router<Arc<Control>>, control: &Arc<Control>, connections: &Ar
         .layer(Extension(Arc::clone(connections)))
         .layer(Extension(Arc::new(health::Answer::new(life))))
         .layer(Extension(Arc::new(metrics::Answer::new(control))))
+        .layer(from_fn(serve::refuse_malformed))
         .layer(from_fn(resource::allow_all_origins))
         .layer(map_response(harden));
     let routes = if control.config.auth.open { routes.layer(from_fn(local_only::check)) } else { routes };

@@ -2,6 +2,7 @@
 //! restarts, DELETE to end.
 
 use super::bearer::Bearer;
+use super::path::Path;
 use super::problem::Problem;
 use super::proxy::ClientAddr;
 use crate::config::IceServerConfig;
@@ -9,7 +10,7 @@ use crate::control::{Access, Budget, Control, ControlError, Entered, JoinRequest
 use crate::worker_thread::WorkerHandle;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Path, Request, State};
+use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -95,15 +96,15 @@ pub(super) async fn options(State(control): State<Arc<Control>>) -> Response {
 pub(super) fn session_routes(access: Access) -> MethodRouter<Arc<Control>> {
     type Url = Path<(String, String, String)>;
     let on_patch = move |State(control): State<Arc<Control>>,
-                         url: Url,
+                         Path((_, _, secret)): Url,
                          bearer: Bearer,
                          headers: HeaderMap,
                          Content(body): Content| async move {
-        let session = find(&control, access, &url.2, &bearer)?;
+        let session = find(&control, access, &secret, &bearer)?;
         patch(&control, session, &headers, &body)
     };
-    let on_delete = move |State(control): State<Arc<Control>>, url: Url, bearer: Bearer| async move {
-        let session = find(&control, access, &url.2, &bearer)?;
+    let on_delete = move |State(control): State<Arc<Control>>, Path((_, _, secret)): Url, bearer: Bearer| async move {
+        let session = find(&control, access, &secret, &bearer)?;
         Ok::<_, Problem>(end(&control, &session))
     };
     routing::patch(on_patch).delete(on_delete).options(session_options)

@@ -11,8 +11,10 @@ use crate::control::Turns;
 use crate::net::{Connections, RequestUnderWay, Ticket};
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::Request;
 use axum::http::{StatusCode, Version, header};
-use axum::response::IntoResponse;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
@@ -30,8 +32,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-/// Bytes of a request that are read ahead, and of an answer that wait to be written; the head must fit.
-const BUFFER: usize = 16 * 1024;
+/// Bytes of a request that are read ahead, and of an answer that wait to be written. A head that does not fit is
+/// refused by the library, which knows no more than a status; so there is some room above [`LONGEST_HEAD`].
+const BUFFER: usize = 24 * 1024;
+/// Bytes of a request's target and header fields.
+const LONGEST_HEAD: usize = 16 * 1024;
 /// Plain text that waits to be sealed, per TLS connection.
 const TLS_BUFFER: usize = 16 * 1024;
 /// Wait after a failed accept, for instance when file descriptors are short.
@@ -173,18 +178,28 @@ impl Door {
         }
         request.extensions_mut().insert(client);
         request.extensions_mut().insert(ticket.clone());
-        let response = match refusal(&request) {
-            Some(problem) => problem.into_response(),
-            None => self.app.call(request).await?,
-        };
+        let response = self.app.call(request).await?;
         Ok(response.map(|body| Answer { body, _under_way: under_way }))
     }
 }
 
-/// What HTTP forbids and the library lets through: a request without one Host (RFC 9112 section 3.2), and codings that
-/// nobody would undo (section 6.1).
-fn refusal(request: &hyper::Request<Incoming>) -> Option<Problem> {
+/// Refuses what HTTP forbids and the library lets through: a request without one Host (RFC 9112 section 3.2), codings
+/// that nobody would undo (section 6.1), and a head that is too long.
+pub(super) async fn refuse_malformed(request: Request, next: Next) -> Response {
+    match refusal(&request) {
+        Some(problem) => problem.into_response(),
+        None => next.run(request).await,
+    }
+}
+
+fn refusal(request: &Request) -> Option<Problem> {
     let headers = request.headers();
+    let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if fields + target > LONGEST_HEAD {
+        let text = format!("Target and header fields have more than {LONGEST_HEAD} bytes.");
+        return Some(Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text));
+    }
     if request.version() == Version::HTTP_11 && headers.get_all(header::HOST).iter().count() != 1 {
         return Some(Problem::new(StatusCode::BAD_REQUEST, "A request has one Host header field."));
     }

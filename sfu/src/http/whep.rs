@@ -4,11 +4,12 @@
 //! A session's URL is `/whep/{room}/{stream}/{session}`; without a stream it is `/whep/{room}/-/{session}`.
 
 use super::bearer::Bearer;
+use super::path::Path;
 use super::problem::Problem;
 use super::proxy::ClientAddr;
 use super::resource::{self, Content, Target};
 use crate::control::{Access, Control, ControlError};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::post;

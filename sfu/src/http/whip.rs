@@ -1,11 +1,12 @@
 //! WHIP (RFC 9725): `POST /whip/{room}/{stream}` publishes as the participant `stream`.
 
 use super::bearer::Bearer;
+use super::path::Path;
 use super::problem::Problem;
 use super::proxy::ClientAddr;
 use super::resource::{self, Content, Target};
 use crate::control::{Access, Control};
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::post;

@@ -86,6 +86,8 @@ async fn publications_come_and_go_and_are_muted() {
     ] {
         assert_eq!(alice.refusal(bad.clone()).await, "ERROR_CODE_NOT_FOUND", "{bad}");
     }
+    let forged = json!({ "publish": { "mid": "1", "label": "a\u{1b}[31m" } });
+    assert_eq!(alice.refusal(forged).await, "ERROR_CODE_BAD_MESSAGE");
     let foreign = json!({ "unpublish": { "publicationId": a["publications"][0]["id"] } });
     assert_eq!(bob.refusal(foreign).await, "ERROR_CODE_NOT_FOUND", "not his");
 }

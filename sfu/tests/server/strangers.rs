@@ -96,6 +96,9 @@ fn heads_and_bodies_have_an_end() {
     let long = "x".repeat(100_000);
     let refused = server.request("GET", "/", &[("X-Long", &long)], "");
     assert!([0, 431].contains(&refused.status), "{}", refused.status);
+    let refused = server.request("POST", "/whip/demo/cam", &[("X-Long", &long[..18_000])], "");
+    assert_eq!((refused.status, refused.header("access-control-allow-origin")), (431, Some("*")));
+    assert!(refused.detail().contains("16384 bytes"), "{refused:?}");
     let headers = [("Content-Type", "application/json"), ("Authorization", &*format!("Bearer {}", admin_token()))];
     let body = json!({ "name": long }).to_string();
     assert_eq!(server.request("POST", "/v1/admin/rooms", &headers, &body).status, 413);

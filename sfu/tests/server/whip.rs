@@ -75,6 +75,9 @@ fn what_is_no_offer_is_refused() {
     let large = post(&[SDP], &"a=x\r\n".repeat(100_000));
     assert_eq!((large.status, large.header("access-control-allow-origin")), (413, Some("*")));
     assert!(large.detail().contains("limits.body_bytes"), "{large:?}");
+    let no_text = server.request("POST", "/whip/demo/%ff", &[SDP], PUBLISHER);
+    assert_eq!((no_text.status, no_text.header("access-control-allow-origin")), (400, Some("*")));
+    assert!(no_text.detail().contains("UTF-8"), "{no_text:?}");
     assert_eq!(server.request("GET", "/whip/demo/cam", &[], "").status, 405);
     assert_eq!(server.request("DELETE", "/whip/demo/cam/nobody", &[], "").status, 404);
 }
