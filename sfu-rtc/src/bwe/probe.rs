@@ -1,9 +1,9 @@
 //! Probes: a wish to send at a rate for a moment, and what feedback tells of it.
 
 use super::PacketResult;
-use super::train::Train;
+use super::train::{MIN_EDGE, Train};
 use crate::time::{Duration, Instant};
-use crate::units::Bitrate;
+use crate::units::{Bitrate, DataSize};
 use arrayvec::ArrayVec;
 
 /// Names a probe within one estimator.
@@ -20,8 +20,15 @@ pub struct ProbeCluster {
     pub bitrate: Bitrate,
     /// For how long.
     pub duration: Duration,
-    /// At least so many packets, whatever the rate.
+    /// At least so many packets that are not small, whatever the rate.
     pub packets: u32,
+}
+
+impl ProbeCluster {
+    /// Whether a packet of this size counts as one of a probe's: of small ones nothing can be measured.
+    pub fn is_measured_by(size: DataSize) -> bool {
+        size >= MIN_EDGE
+    }
 }
 
 /// A probe's outcome.
@@ -85,7 +92,7 @@ impl ProbeMeter {
 fn result(cluster: &ProbeCluster, train: &Train) -> Option<ProbeResult> {
     let wished = cluster.bitrate.in_duration(cluster.duration).as_bytes();
     let enough = f64::from(train.packets()) >= LEAST_ARRIVED * f64::from(cluster.packets)
-        && train.received().as_bytes() as f64 >= LEAST_ARRIVED * wished as f64;
+        && train.measured().as_bytes() as f64 >= LEAST_ARRIVED * wished as f64;
     let rates = train.rates().filter(|_| enough)?;
     let sent = rates.sent.unwrap_or(cluster.bitrate);
     if rates.received > sent * HELD_UP {
@@ -183,6 +190,11 @@ impl Attempts {
         now.saturating_since(self.probed) >= interval * (1 << self.failures)
     }
 
+    /// The same, but never longer than `longest`.
+    pub(super) fn waited_at_most(&self, now: Instant, interval: Duration, longest: Duration) -> bool {
+        self.waited(now, interval) || now.saturating_since(self.probed) >= longest
+    }
+
     /// The most that is tried: `factor` more than the peer could be sent.
     pub(super) fn most(&self, factor: f64) -> Bitrate {
         self.demand.map_or(self.max, |demand| (demand * factor).min(self.max))
@@ -198,7 +210,6 @@ impl Attempts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::DataSize;
 
     const SIZE: DataSize = DataSize::from_bytes(625);
 

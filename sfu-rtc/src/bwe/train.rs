@@ -9,6 +9,9 @@ use crate::units::{Bitrate, DataSize};
 
 /// Packets closer than that left together.
 const BURST_GAP: Duration = Duration::from_millis(1);
+/// A smaller packet neither begins nor ends a train: sound is not paced, and what is measured from a large packet to a
+/// small one seems slow.
+pub(super) const MIN_EDGE: DataSize = DataSize::from_bytes(300);
 
 /// Both rates are measured from burst to burst: the bytes of the last burst are not sent, and those of the first not
 /// received, within the time between them.
@@ -25,6 +28,8 @@ pub(super) struct Train {
     last_burst: u64,
     bytes: u64,
     packets: u32,
+    /// Small packets behind the last large one.
+    trailing: u64,
 }
 
 /// The rates of a train.
@@ -40,6 +45,12 @@ impl Train {
     pub(super) fn add(&mut self, packet: &PacketResult) {
         let Some(received) = packet.received else { return };
         let size = packet.size.as_bytes();
+        if packet.size < MIN_EDGE {
+            self.trailing = self.trailing.saturating_add(size);
+            return;
+        }
+        let between = std::mem::take(&mut self.trailing);
+        self.bytes = self.bytes.saturating_add(if self.packets > 0 { between } else { 0 });
         let first = *self.first_sent.get_or_insert(packet.sent);
         if packet.sent.saturating_since(self.last_sent) > BURST_GAP {
             self.last_burst = 0;
@@ -63,13 +74,13 @@ impl Train {
         self.first_sent.map(|_| self.last_sent)
     }
 
-    /// How many of its packets arrived.
+    /// How many packets it is measured by: those that arrived and are not small.
     pub(super) fn packets(&self) -> u32 {
         self.packets
     }
 
-    /// How much of it arrived.
-    pub(super) fn received(&self) -> DataSize {
+    /// How much it is measured by.
+    pub(super) fn measured(&self) -> DataSize {
         DataSize::from_bytes(self.bytes)
     }
 

@@ -68,7 +68,7 @@ impl Probing {
     pub(super) fn on_sent(&mut self, size: DataSize, class: PacketClass) {
         if let Some(active) = &mut self.active {
             active.left = active.left - size;
-            active.packets += 1;
+            active.packets += u32::from(ProbeCluster::is_measured_by(size));
             active.padding += u32::from(class == PacketClass::Padding);
         }
     }

@@ -6,17 +6,21 @@ use crate::time::{Duration, Instant};
 use crate::units::{Bitrate, DataSize};
 use std::collections::VecDeque;
 
-/// Packets further apart are of different trains: the pacer's bursts are 5 ms apart.
+/// Packets further apart are of different trains: the pacer's bursts are 5 ms apart ...
 const TRAIN_GAP: Duration = Duration::from_millis(8);
-/// A train of fewer packets is too short to tell.
+/// ... or, where a packet takes longer than that, so much of the time that it takes at the estimate.
+const PACED: f64 = 0.8;
+/// A train of fewer packets is too short to tell by itself.
 const MIN_TRAIN: u32 = 4;
 /// A longer one is two.
 const MAX_TRAIN: u32 = 40;
-/// Trains that count, and how old they may be.
+/// Trains that are kept, those that count, and how old they may be.
+const KEPT: usize = 32;
 const TRAINS: usize = 8;
 const MAX_AGE: Duration = Duration::from_millis(600);
-/// Fewer are chance.
+/// Fewer are chance; and of short ones, so many packets behind the first.
 const MIN_TRAINS: usize = 3;
+const MIN_BEHIND: u32 = 6;
 /// A train is spread where it arrives at less than this share of the rate at which it left.
 const SPREAD: f64 = 0.9;
 /// So many times the noise of arrivals may be chance, in one train.
@@ -52,10 +56,39 @@ struct Report {
 #[derive(Clone, Copy, Debug)]
 struct Past {
     at: Instant,
+    packets: u32,
     bits: f64,
     /// Without end where it left at once.
     sent: f64,
     received: f64,
+}
+
+/// Trains together: how long each rate takes for their bits.
+struct Sums {
+    count: usize,
+    behind: u32,
+    bits: f64,
+    sent: f64,
+    received: f64,
+}
+
+fn sums<'t>(trains: impl Iterator<Item = &'t Past>) -> Sums {
+    let none = Sums { count: 0, behind: 0, bits: 0.0, sent: 0.0, received: 0.0 };
+    trains.fold(none, |sums, train| Sums {
+        count: sums.count + 1,
+        behind: sums.behind + train.packets - 1,
+        bits: sums.bits + train.bits,
+        sent: sums.sent + train.bits / train.sent,
+        received: sums.received + train.bits / train.received,
+    })
+}
+
+/// Where little is sent, most trains are of two or three packets. What is behind the first packet arrives no faster than
+/// the path carries, so many of them show what it carries at least (packet pairs; Dovrolis et al., see `train`).
+fn short_trains<'t>(trains: impl Iterator<Item = &'t Past>) -> Option<Capacity> {
+    let sums = sums(trains);
+    let rate = sums.bits / sums.received.max(sums.sent);
+    (sums.behind >= MIN_BEHIND).then_some(Capacity::AtLeast(Bitrate::from_bps(rate as u64)))
 }
 
 /// Arrivals of the last second.
@@ -78,11 +111,12 @@ impl Arrivals {
         Self {
             reports: VecDeque::with_capacity(REPORTS),
             train: Train::default(),
-            trains: VecDeque::with_capacity(TRAINS),
+            trains: VecDeque::with_capacity(KEPT),
         }
     }
 
-    pub(super) fn on_feedback(&mut self, now: Instant, packets: &[PacketResult]) {
+    /// With each report; packets are paced at some times `estimate`.
+    pub(super) fn on_feedback(&mut self, now: Instant, packets: &[PacketResult], estimate: Bitrate) {
         let before = self.reports.back();
         let (mut last_sent, mut last_received) =
             before.map_or((Instant::ZERO, Instant::ZERO), |report| (report.last_sent, report.last_received));
@@ -97,7 +131,7 @@ impl Arrivals {
         }
         let (mut sent, mut received, mut lost) = (0_u64, 0_u64, 0);
         for packet in packets {
-            self.add_to_train(now, packet);
+            self.add_to_train(now, packet, estimate);
             last_sent = last_sent.max(packet.sent);
             sent = sent.saturating_add(packet.size.as_bytes());
             match packet.received {
@@ -115,17 +149,19 @@ impl Arrivals {
         self.reports.push_back(Report { at: now, last_sent, last_received, sent, received, packets, lost });
     }
 
-    fn add_to_train(&mut self, now: Instant, packet: &PacketResult) {
+    fn add_to_train(&mut self, now: Instant, packet: &PacketResult, estimate: Bitrate) {
+        let longest = TRAIN_GAP.max(estimate.time_for(packet.size).mul_f64(PACED));
         let gap = self.train.last_sent().map(|last| packet.sent.saturating_since(last));
-        if gap.is_some_and(|gap| gap > TRAIN_GAP) || self.train.packets() >= MAX_TRAIN {
+        if gap.is_some_and(|gap| gap > longest) || self.train.packets() >= MAX_TRAIN {
             let train = std::mem::take(&mut self.train);
-            if let Some(rates) = train.rates().filter(|_| train.packets() >= MIN_TRAIN) {
-                if self.trains.len() == TRAINS {
+            if let Some(rates) = train.rates() {
+                if self.trains.len() == KEPT {
                     self.trains.pop_front();
                 }
                 self.trains.push_back(Past {
                     at: now,
-                    bits: train.received().as_bytes() as f64 * 8.0,
+                    packets: train.packets(),
+                    bits: train.measured().as_bytes() as f64 * 8.0,
                     sent: rates.sent.map_or(f64::INFINITY, |sent| sent.as_bps() as f64),
                     received: rates.received.as_bps() as f64,
                 });
@@ -137,23 +173,17 @@ impl Arrivals {
     /// What the last trains tell, where arrivals vary by `noise` milliseconds. Of rates the harmonic mean: trains that
     /// were held up and came together count little.
     pub(super) fn capacity(&self, now: Instant, noise: f64) -> Option<Capacity> {
-        let recent = self.trains.iter().filter(|train| now.saturating_since(train.at) <= MAX_AGE);
-        let (mut count, mut bits, mut sent, mut received) = (0_u32, 0.0, 0.0, 0.0);
-        for train in recent {
-            count += 1;
-            bits += train.bits;
-            sent += train.bits / train.sent;
-            received += train.bits / train.received;
+        let recent = || self.trains.iter().rev().take_while(|train| now.saturating_since(train.at) <= MAX_AGE);
+        let sums = sums(recent().filter(|train| train.packets >= MIN_TRAIN).take(TRAINS));
+        if sums.count < MIN_TRAINS {
+            return short_trains(recent());
         }
-        if (count as usize) < MIN_TRAINS {
-            return None;
+        let bitrate = |time: f64| Bitrate::from_bps((sums.bits / time) as u64);
+        let chance = NOISE * noise / 1_000.0 * (sums.count as f64).sqrt();
+        if sums.received > sums.sent / SPREAD + chance {
+            return Some(Capacity::Is(bitrate(sums.received)));
         }
-        let bitrate = |time: f64| Bitrate::from_bps((bits / time) as u64);
-        let chance = NOISE * noise / 1_000.0 * f64::from(count).sqrt();
-        if received > sent / SPREAD + chance {
-            return Some(Capacity::Is(bitrate(received)));
-        }
-        Some(Capacity::AtLeast(bitrate(received - chance).min(bitrate(sent))))
+        Some(Capacity::AtLeast(bitrate((sums.received - chance).max(sums.sent))))
     }
 
     /// The rates of the last moment.

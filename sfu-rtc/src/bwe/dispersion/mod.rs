@@ -380,7 +380,7 @@ impl BandwidthEstimator for Dispersion {
             let response = now.saturating_since(newest.sent).as_secs_f64().min(5.0);
             self.response += (response - self.response) / 4.0;
         }
-        self.arrivals.on_feedback(now, packets);
+        self.arrivals.on_feedback(now, packets, Bitrate::from_bps(self.rate as u64));
         let probe = self.prober.on_feedback(packets);
         let queue = self.delay.on_feedback(now, packets, self.competing.is_some());
         let target = self.config.queue_target.as_secs_f64() * 1_000.0;

@@ -12,6 +12,10 @@ const STEP: f64 = 3.0;
 const SUCCESS: f64 = 0.8;
 /// Attempts lie so far apart, after a drop and while too little is sent; each failure doubles it.
 const RECOVERY_INTERVAL: Duration = Duration::from_millis(1_000);
+/// After a drop they are gentle, so that they need not be seldom: what fails stands as a queue, the longer the more was
+/// tried. What succeeds is followed by more.
+const GENTLE: f64 = 1.6;
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
 const LIMITED_INTERVAL: Duration = Duration::from_secs(3);
 
 /// Decides what to probe for.
@@ -63,7 +67,9 @@ impl Prober {
         }
         let wish = match (self.next.take(), self.attempts.recovery()) {
             (Some(next), _) => next,
-            (None, Some(lost)) if self.attempts.waited(now, RECOVERY_INTERVAL) => lost,
+            (None, Some(lost)) if self.attempts.waited_at_most(now, RECOVERY_INTERVAL, LONGEST_WAIT) => {
+                lost.min(estimate * GENTLE)
+            }
             (None, None) if limited && self.attempts.waited(now, LIMITED_INTERVAL) => estimate * STEP,
             _ => return None,
         };

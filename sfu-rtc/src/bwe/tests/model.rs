@@ -312,7 +312,7 @@ impl Run<'_> {
     fn send(&mut self, size: u64, media: bool) {
         if let Some((_, left, packets)) = &mut self.probe {
             *left = left.saturating_sub(size);
-            *packets += 1;
+            *packets += u32::from(ProbeCluster::is_measured_by(DataSize::from_bytes(size)));
         }
         let probe = self.probe.map(|(cluster, ..)| cluster.id);
         self.sent.push(Sent { at: self.now, size, probe, media, received: None });
