@@ -114,7 +114,7 @@ impl Flow {
             mode,
             demand: demand as f64,
             encoder: top + lower as f64,
-            record: FlowRecord { began: plan.start, pause: plan.pause, ..FlowRecord::default() },
+            record: FlowRecord::new(plan.start, plan.pause),
         })
     }
 

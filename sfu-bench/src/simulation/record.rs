@@ -70,6 +70,12 @@ pub struct FlowRecord {
 }
 
 impl FlowRecord {
+    /// Of a flow that begins now, `began` after the scenario's start.
+    pub(super) fn new(began: Duration, pause: Option<(Duration, Duration)>) -> Self {
+        let before = began.as_nanos() / SAMPLE.as_nanos();
+        Self { began, pause, samples: vec![FlowSample::default(); before as usize], ..Self::default() }
+    }
+
     /// The server sent a datagram.
     pub(super) fn on_sent(&mut self, kind: Kind, bytes: usize) {
         self.sent[kind as usize] += bytes as u64;
