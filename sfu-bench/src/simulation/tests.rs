@@ -52,6 +52,25 @@ fn flows_and_tcp_meet_at_the_bottleneck() {
 }
 
 #[test]
+fn samples_of_late_flows_begin_with_the_scenario_as_well() {
+    let record = play(&scenario("three-flows", 45), &setup("fixed", VideoMode::Single), 1).unwrap();
+    for flow in &record.flows {
+        assert_eq!(flow.samples.len(), record.capacity.len());
+        let first =
+            flow.samples.iter().position(|sample| sample.received > 0.0).unwrap() as f64 * record::SAMPLE.as_secs_f64();
+        let began = flow.began.as_secs_f64();
+        assert!((began..began + 1.0).contains(&first), "{first} s, {began} s");
+    }
+}
+
+#[test]
+fn a_flow_that_sends_less_than_it_may_leaves_others_their_share() {
+    let scenario = scenario("five-delays", 100);
+    let found = metrics(&scenario, &play(&scenario, &setup("dispersion", VideoMode::Adaptive), 1).unwrap());
+    assert!(found[&Metric::Jain] > 0.95, "{found:?}");
+}
+
+#[test]
 fn a_run_has_a_table_a_report_and_json() {
     let named = estimators::by_names(&["fixed".to_owned()]).unwrap();
     let mut said = Vec::new();

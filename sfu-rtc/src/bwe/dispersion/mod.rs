@@ -74,6 +74,8 @@ const ABOVE_FOR: Duration = Duration::from_millis(250);
 const DROP: f64 = 0.7;
 /// Sending less than this share of the estimate is being limited by the application.
 const USED: f64 = 0.8;
+/// A queue is ours as well, if so much arrives of what bursts show.
+const OURS: f64 = 0.5;
 /// Somebody keeps the queue full, if it stays for so many seconds and response times while we send so little of what we did
 /// before: never below so much of its most, and no less at the end than so much of what it was.
 const STANDING: f64 = 1.5;
@@ -88,6 +90,10 @@ const COMPETE_FALL: f64 = 0.7;
 /// ... and each response time brings a packet per response time, or more where that is long: CUBIC does not wait either.
 const COMPETE_PACKET: f64 = 1_200.0 * 8.0;
 const COMPETE_RESPONSE: f64 = 0.45;
+/// A flow that fills the queue leaves it after a loss, and is back within so much time: CUBIC's window takes 4 s to grow
+/// again on 2 Mbit/s with 400 ms, 6 s on 10 (RFC 9438 section 4.2). So who joined a full queue, and took it for the path's own delay,
+/// does not have to find out each time anew.
+const SAWTOOTH: Duration = Duration::from_secs(10);
 /// When nobody else is there, bursts arrive at the same rate as everything.
 const ALONE: f64 = 0.92;
 /// Loss that is still more than this share of what it was at a rate of less than this share is the path's own.
@@ -159,6 +165,8 @@ pub(super) struct Dispersion {
     above_since: Option<Instant>,
     /// Since when the queue is somebody else's.
     competing: Option<Competition>,
+    /// When the queue was gone, though somebody else was there.
+    competed: Option<Instant>,
     loss_fall: Instant,
     /// The rate and the loss before the rate fell for loss.
     loss_trial: Option<(f64, f64)>,
@@ -195,6 +203,7 @@ impl Dispersion {
             ceiling: None,
             above_since: None,
             competing: None,
+            competed: None,
             loss_fall: now,
             loss_trial: None,
             limited: false,
@@ -223,14 +232,21 @@ impl Dispersion {
         });
         let is_theirs = standing.is_theirs(now, queue, rates, self.response, at_least);
         let standing = *standing;
-        if is_theirs {
+        let lasts = now.saturating_since(standing.since).as_secs_f64() >= self.response;
+        let is_theirs_again = lasts && self.competed.is_some_and(|at| now.saturating_since(at) < SAWTOOTH);
+        if is_theirs || is_theirs_again {
             self.competing = Some(Competition { fell: now, alone_since: None });
             self.set_rate(standing.received.max(self.rate));
             return;
         }
-        // Where little is sent, the queue is not ours: bursts tell what there is for us.
+        // Where little is sent of what bursts show, the queue is not ours, and they tell what there is for us. Where it is
+        // much, we yield as those do who send all they may: else nothing would be left for them.
         let capacity = match self.arrivals.capacity(now, self.delay.noise()) {
-            Some(Capacity::Is(rate) | Capacity::AtLeast(rate)) if self.limited => received.max(rate.as_bps() as f64),
+            Some(Capacity::Is(shown) | Capacity::AtLeast(shown))
+                if self.limited && received < shown.as_bps() as f64 * OURS =>
+            {
+                shown.as_bps() as f64
+            }
             _ => received,
         };
         let target = self.config.queue_target.as_secs_f64() * 1_000.0;
@@ -331,6 +347,8 @@ impl Dispersion {
     }
 
     fn end_competition(&mut self, now: Instant) {
+        let alone = self.competing.is_some_and(|competition| competition.alone_since.is_some());
+        self.competed = (!alone).then_some(now);
         (self.competing, self.standing) = (None, None);
         self.ceiling = Some((self.rate, now));
     }

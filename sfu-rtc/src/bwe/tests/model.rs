@@ -58,6 +58,8 @@ pub(super) struct Scenario {
     pub(super) source: Source,
     /// When the TCP-like flow is there, in milliseconds.
     pub(super) competitor: Option<(u64, u64)>,
+    /// When we begin to send, in milliseconds.
+    pub(super) joins: u64,
     /// Whether padding can be sent, from so many milliseconds on.
     pub(super) padding_from: u64,
     pub(super) length: Duration,
@@ -77,6 +79,7 @@ impl Default for Scenario {
             jitter: Duration::ZERO,
             source: Source::Encoder(vec![(0, 10_000)]),
             competitor: None,
+            joins: 0,
             padding_from: 0,
             length: Duration::from_secs(60),
             seed: 1,
@@ -241,8 +244,10 @@ pub(super) fn run(scenario: &Scenario, estimator: &mut dyn BandwidthEstimator) -
 impl Run<'_> {
     fn step(&mut self, start: Instant) {
         let elapsed = (self.now - start).as_millis() as u64;
-        self.produce(elapsed);
-        self.pace(elapsed);
+        if elapsed >= self.scenario.joins {
+            self.produce(elapsed);
+            self.pace(elapsed);
+        }
         self.compete(elapsed);
         self.serve(elapsed);
         self.receive();
