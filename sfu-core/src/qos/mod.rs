@@ -2,6 +2,7 @@
 
 mod by_importance;
 mod history;
+pub mod room_plan;
 
 pub use by_importance::{ByImportance, ImportanceConfig};
 pub use history::{AllocationHistory, HoldConfig};

@@ -1,0 +1,250 @@
+use super::*;
+use crate::command::Quality;
+use proptest::prelude::*;
+use sfu_rtc::time::{Duration, Instant};
+
+const KBPS: fn(u64) -> Bitrate = Bitrate::from_kbps;
+
+fn camera(id: u64) -> Source {
+    let layer =
+        |(rid, kbps, height): (&str, u64, u16)| Layer { rid: Rid::new(rid), rate: KBPS(kbps), height: Some(height) };
+    let layers = [("q", 150, 180), ("h", 500, 360), ("f", 1_700, 720)].map(layer).to_vec();
+    Source { publication: PublicationId(id), layers, caps: Caps::default() }
+}
+
+fn screen(id: u64) -> Source {
+    let layer = Layer { rid: None, rate: KBPS(2_000), height: Some(1_080) };
+    Source { publication: PublicationId(id), layers: vec![layer], caps: Caps::default() }
+}
+
+fn wish(source: usize, quality: Quality, weight: u32) -> Wish {
+    Wish { source, preference: LayerPreference { quality, ..LayerPreference::default() }, weight }
+}
+
+fn subscriber(id: u64, estimate: Option<u64>, wishes: &[Wish]) -> Subscriber {
+    let audio = KBPS(40);
+    Subscriber { transport: TransportId(id), estimate: estimate.map(KBPS), audio, wishes: wishes.to_vec() }
+}
+
+/// Whether each encoding is on, and at which rate in kbit/s; 0: its own.
+fn rates(plan: &SourcePlan) -> Vec<Option<u64>> {
+    let rate = |encoding: &Encoding| encoding.active.then(|| encoding.bitrate.map_or(0, Bitrate::as_kbps));
+    plan.encodings.iter().map(rate).collect()
+}
+
+fn reasons(plan: &SourcePlan) -> Vec<Reason> {
+    plan.encodings.iter().map(|encoding| encoding.reason).collect()
+}
+
+#[test]
+fn what_nobody_watches_stops() {
+    let room = Snapshot { sources: vec![camera(1), camera(2)], subscribers: vec![] };
+    assert!(plan(&room).iter().all(|source| reasons(source) == [Reason::Unwanted; 3]));
+    let low = subscriber(1, None, &[wish(0, Quality::Low, 1)]);
+    let room = Snapshot { sources: vec![camera(1), camera(2)], subscribers: vec![low] };
+    assert_eq!(plan(&room).iter().map(rates).collect::<Vec<_>>(), [vec![Some(0), None, None], vec![None; 3]]);
+}
+
+#[test]
+fn a_paused_slot_wants_nothing() {
+    let mut paused = wish(0, Quality::High, 1);
+    paused.preference.paused = true;
+    let room = Snapshot { sources: vec![camera(1)], subscribers: vec![subscriber(1, None, &[paused])] };
+    assert_eq!(rates(&plan(&room)[0]), [None; 3]);
+}
+
+#[test]
+fn a_layer_is_lowered_to_fit() {
+    let of = |kbps| {
+        let high = subscriber(1, Some(kbps), &[wish(0, Quality::High, 1)]);
+        plan(&Snapshot { sources: vec![camera(1)], subscribers: vec![high] }).remove(0)
+    };
+    assert_eq!(rates(&of(2_000)), [None, None, Some(0)]);
+    assert_eq!(rates(&of(1_600)), [None, None, Some(1_360)]);
+    assert_eq!(rates(&of(1_200)), [None, None, Some(1_020)]);
+    assert_eq!(reasons(&of(1_200)), [Reason::Unwanted, Reason::Unwanted, Reason::Fitted]);
+    assert_eq!(rates(&of(700)), [None, Some(0), None]);
+    assert_eq!(reasons(&of(700)), [Reason::Unwanted, Reason::Wanted, Reason::NoRoom]);
+    assert_eq!(rates(&of(0)), [Some(90), None, None], "one is always sent");
+}
+
+#[test]
+fn the_weightier_source_gets_more() {
+    let both = subscriber(1, Some(1_800), &[wish(0, Quality::High, 1), wish(1, Quality::High, 8)]);
+    let plans = plan(&Snapshot { sources: vec![camera(1), screen(2)], subscribers: vec![both] });
+    assert_eq!(rates(&plans[0]), [None, Some(300), None]);
+    assert_eq!(rates(&plans[1]), [Some(1_200)]);
+}
+
+#[test]
+fn caps_hold() {
+    let caps = |bitrate: Option<u64>, framerate, height| Caps { bitrate: bitrate.map(KBPS), framerate, height };
+    let wishes = [Quality::Low, Quality::Medium, Quality::High].map(|quality| wish(0, quality, 1));
+    let of = |source: Source, caps| {
+        let subscribers = (0u64..).zip(wishes).map(|(id, wish)| subscriber(id, None, &[wish])).collect();
+        plan(&Snapshot { sources: vec![Source { caps, ..source }], subscribers }).remove(0)
+    };
+    let plan = of(camera(1), caps(Some(400), Some(15), Some(360)));
+    assert_eq!(rates(&plan), [Some(150), Some(250), None]);
+    let plan = of(camera(1), caps(Some(300), None, None));
+    assert_eq!(rates(&plan), [Some(300), None, None], "too little is left for the second");
+    let plan = of(camera(1), caps(Some(600), None, Some(360)));
+    assert_eq!(rates(&plan), [Some(150), Some(450), None]);
+    assert_eq!(reasons(&plan), [Reason::Capped, Reason::Capped, Reason::OverCap]);
+    let plan = of(screen(1), caps(Some(400), Some(15), Some(360)));
+    assert_eq!(rates(&plan), [Some(400)]);
+    assert_eq!((plan.encodings[0].scale, plan.encodings[0].framerate), (Some(3.0), Some(15)));
+}
+
+fn any_room() -> impl Strategy<Value = Snapshot> {
+    let source = (0u64..2, proptest::option::of(100u64..4_000), proptest::option::of(100u16..1_200));
+    let quality = prop_oneof![Just(Quality::Low), Just(Quality::Medium), Just(Quality::High)];
+    let wish = (0usize..5, quality, 1u32..9, proptest::bool::weighted(0.1));
+    let subscriber = (proptest::option::of(0u64..12_000), proptest::collection::vec(wish, 0..6));
+    let sources = proptest::collection::vec(source, 1..6);
+    (sources, proptest::collection::vec(subscriber, 0..8)).prop_map(|(sources, subscribers)| {
+        let source = |(id, (kind, bitrate, height)): (u64, (u64, Option<u64>, Option<u16>))| Source {
+            caps: Caps { bitrate: bitrate.map(KBPS), framerate: None, height },
+            ..if kind == 0 { camera(id) } else { screen(id) }
+        };
+        let sources: Vec<Source> = (0..).zip(sources).map(source).collect();
+        let subscribers = (0..).zip(subscribers).map(|(id, (estimate, wishes))| {
+            let wishes = wishes.into_iter().map(|(source, quality, weight, paused)| {
+                let mut wish = wish_of(source, quality, weight);
+                wish.preference.paused = paused;
+                wish
+            });
+            let wishes: Vec<Wish> = wishes.filter(|wish| wish.source < sources.len()).collect();
+            subscriber_of(id, estimate, &wishes)
+        });
+        let subscribers = subscribers.collect();
+        Snapshot { sources, subscribers }
+    })
+}
+
+use subscriber as subscriber_of;
+use wish as wish_of;
+
+proptest! {
+    #[test]
+    fn only_what_is_wanted_is_sent(room in any_room()) {
+        for (index, plan) in plan(&room).iter().enumerate() {
+            let wishes = || room.subscribers.iter().flat_map(|s| &s.wishes).filter(|wish| wish.source == index);
+            let most = wishes().map(|wish| useful(wish, &room.sources[index])).max().unwrap_or(0);
+            prop_assert!(plan.encodings[most..].iter().all(|encoding| !encoding.active));
+        }
+    }
+
+    #[test]
+    fn whoever_has_room_gets_the_best_that_may_be_sent(room in any_room()) {
+        let plans = plan(&room);
+        for wish in room.subscribers.iter().filter(|s| s.estimate.is_none()).flat_map(|s| &s.wishes) {
+            let source = &room.sources[wish.source];
+            if source.caps == Caps::default() && useful(wish, source) > 0 {
+                prop_assert!(plans[wish.source].encodings[useful(wish, source) - 1].active);
+            }
+        }
+    }
+
+    #[test]
+    fn what_each_gets_fits(room in any_room()) {
+        let (_, choices) = plan_without(&room, &|_, _| false);
+        for (index, subscriber) in room.subscribers.iter().enumerate() {
+            let own: Vec<&Choice> = choices.iter().filter(|choice| choice.subscriber == index).collect();
+            let sum: u64 = own.iter().map(|choice| choice.rate.as_bps()).sum();
+            if let Some(estimate) = subscriber.estimate {
+                let budget = (estimate.as_bps() * 9 / 10).saturating_sub(subscriber.audio.as_bps());
+                prop_assert!(sum <= budget || own.len() == 1, "{} of {}", sum, budget);
+            }
+        }
+    }
+
+    #[test]
+    fn no_cap_is_passed(room in any_room()) {
+        for (source, plan) in room.sources.iter().zip(plan(&room)) {
+            let active = || plan.encodings.iter().zip(&source.layers).filter(|(encoding, _)| encoding.active);
+            if let Some(cap) = source.caps.bitrate {
+                let sum: u64 = active().map(|(encoding, _)| encoding.bitrate.unwrap_or(Bitrate::MAX).as_bps()).sum();
+                prop_assert!(sum <= cap.as_bps());
+            }
+            if let Some(most) = source.caps.height {
+                let captured = source.layers.iter().filter_map(|layer| layer.height).max().unwrap();
+                let lines = |encoding: &Encoding, layer: &Layer| {
+                    f32::from(layer.height.unwrap()) / encoding.scale.map_or(1.0, |scale| scale * f32::from(layer.height.unwrap()) / f32::from(captured))
+                };
+                prop_assert!(active().all(|(encoding, layer)| lines(encoding, layer) <= f32::from(most) + 0.5));
+            }
+        }
+    }
+
+    #[test]
+    fn a_planner_neither_flaps_nor_forgets(rooms in proptest::collection::vec(any_room(), 1..6)) {
+        let (mut one, mut other) = (Planner::new(PlannerConfig::default()), Planner::new(PlannerConfig::default()));
+        for (second, room) in (0..).zip(rooms) {
+            let now = Instant::from_millis(1_000 * second);
+            let plans = one.plan(now, room.clone());
+            prop_assert_eq!(&plans, &other.plan(now, room.clone()), "deterministic");
+            prop_assert_eq!(plans.len(), room.sources.len());
+            prop_assert_eq!(&one.plan(now, room), &plans, "the same again");
+        }
+    }
+}
+
+/// A room with one camera and one subscriber, over time.
+struct World {
+    planner: Planner,
+    now: Instant,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { planner: Planner::new(PlannerConfig::default()), now: Instant::from_millis(0) }
+    }
+
+    /// What is planned `seconds` later, where of the layers those arrive that are planned then.
+    fn after(&mut self, seconds: u64, subscribers: &[Subscriber], arriving: [bool; 3]) -> Vec<Option<u64>> {
+        self.now += Duration::from_secs(seconds);
+        let mut source = camera(1);
+        source.layers.iter_mut().zip(arriving).for_each(|(layer, arrives)| {
+            if !arrives {
+                (layer.rate, layer.height) = (Bitrate::ZERO, None);
+            }
+        });
+        rates(&self.planner.plan(self.now, Snapshot { sources: vec![source], subscribers: subscribers.to_vec() })[0])
+    }
+}
+
+#[test]
+fn down_at_once_and_up_after_a_while() {
+    let mut world = World::new();
+    let at = |kbps| [subscriber(1, Some(kbps), &[wish(0, Quality::High, 1)])];
+    let full = [false, false, true];
+    assert_eq!(world.after(0, &at(3_000), [true; 3]), [None, None, Some(0)]);
+    assert_eq!(world.after(1, &at(1_200), full), [None, None, Some(1_020)]);
+    assert_eq!(world.after(1, &at(3_000), full), [None, None, Some(1_020)]);
+    assert_eq!(world.after(8, &at(3_000), full), [None, None, Some(1_020)]);
+    assert_eq!(world.after(1, &at(3_000), full), [None, None, Some(0)]);
+}
+
+#[test]
+fn a_layer_without_room_waits_but_not_for_a_newcomer() {
+    let mut world = World::new();
+    let at = |id, kbps| subscriber(id, Some(kbps), &[wish(0, Quality::High, 1)]);
+    let half = [false, true, false];
+    assert_eq!(world.after(0, &[at(1, 700)], [true; 3]), [None, Some(0), None]);
+    assert_eq!(world.after(5, &[at(1, 3_000)], half), [None, Some(0), None], "it waits");
+    let with_newcomer = [at(1, 700), at(2, 3_000)];
+    assert_eq!(world.after(1, &with_newcomer, half), [None, Some(0), Some(0)], "at once");
+}
+
+#[test]
+fn a_layer_stays_until_its_successor_arrives() {
+    let mut world = World::new();
+    let wants = |quality| [subscriber(1, None, &[wish(0, quality, 1)])];
+    assert_eq!(world.after(0, &wants(Quality::High), [true; 3]), [None, None, Some(0)]);
+    assert_eq!(world.after(1, &wants(Quality::Low), [false, false, true]), [Some(0), None, Some(0)]);
+    assert_eq!(world.after(1, &wants(Quality::Low), [true, false, true]), [Some(0), None, None]);
+    assert_eq!(world.after(1, &wants(Quality::High), [true, false, false]), [Some(0), None, Some(0)]);
+    assert_eq!(world.after(3, &wants(Quality::High), [true, false, false]), [None, None, Some(0)], "it does not come");
+    assert_eq!(world.after(1, &[], [true, false, false]), [None; 3]);
+}
