@@ -85,6 +85,13 @@ pub enum Command {
         /// What was asked for.
         target: Box<EncoderTarget>,
     },
+    /// Bounds what comes in of a publication: what is over that is dropped. `None` lifts the bound.
+    CapBitrate {
+        /// Which.
+        publication: PublicationId,
+        /// All its layers together, retransmissions included.
+        cap: Option<Bitrate>,
+    },
     /// Puts a publication into a slot, or empties it. The switch happens at the source's next keyframe, which the
     /// worker asks for; until then the slot is silent.
     AssignSlot {

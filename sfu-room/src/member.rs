@@ -116,6 +116,11 @@ impl Member {
         self.worker
     }
 
+    /// Its media transport, while it has one.
+    pub fn transport(&self) -> Option<TransportId> {
+        self.transport
+    }
+
     /// What it publishes.
     pub fn publications(&self) -> &[Publication] {
         &self.publications

@@ -69,6 +69,11 @@ impl Room {
         self.workers().any(|(on, _)| on == worker)
     }
 
+    /// All participants, by time of joining.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
     /// The participant of this number.
     pub fn member(&self, id: ParticipantId) -> Option<&Member> {
         self.members.get(&id)

@@ -97,6 +97,8 @@ drop_reasons! {
     RateLimited = "rate_limited",
     /// The peer sends more media than it may.
     IngressLimit = "ingress_limit",
+    /// The peer sends more of this publication than its token or its room allows.
+    OverCap = "over_cap",
     /// The worker has a limit that was met.
     LimitReached = "limit_reached",
     /// The worker is past its limit and leaves this out.

@@ -1,5 +1,6 @@
 //! One source in a room: its received streams, and the forwarders of all who get it.
 
+mod cap;
 mod fan_out;
 mod formats;
 mod ingress;
@@ -22,6 +23,7 @@ use crate::receive_stream::ReceiveStream;
 use crate::room::Place;
 use crate::slab::Key;
 use arrayvec::ArrayVec;
+use cap::Cap;
 use fan_out::CATCH_UP;
 use origin::Downstream;
 use pending::PendingPackets;
@@ -50,6 +52,7 @@ pub(crate) struct Publication {
     muted: bool,
     /// What its sender could send if it were asked to.
     pub(crate) attainable: Bitrate,
+    cap: Option<Cap>,
     codec: Option<Codec>,
     /// The codec that was reported last, and when another may be reported.
     announced_codec: Option<Codec>,
@@ -128,6 +131,7 @@ impl Publication {
             kind,
             muted: false,
             attainable: Bitrate::ZERO,
+            cap: None,
             codec: None,
             announced_codec: None,
             codec_due: Instant::ZERO,

@@ -9,6 +9,7 @@ use crate::slab::Key;
 use sfu_rtc::ids::Mid;
 use sfu_rtc::media::{Direction, MediaKind};
 use sfu_rtc::time::Instant;
+use sfu_rtc::units::Bitrate;
 
 impl Worker {
     /// Carries out an order of the control plane.
@@ -35,6 +36,7 @@ impl Worker {
             Command::Unpublish { publication } => self.unpublish(now, publication),
             Command::SetMuted { publication, muted } => self.set_muted(now, publication, muted),
             Command::SetEncoderTarget { publication, target } => self.set_encoder_target(now, publication, &target),
+            Command::CapBitrate { publication, cap } => self.cap_bitrate(publication, cap),
             Command::AssignSlot { transport, mid, source, preference } => {
                 self.begin_work(transport)?;
                 self.assign_slot(now, (transport, &mid), source, preference)
@@ -151,6 +153,13 @@ impl Worker {
         self.at_work = Some(router);
         let (mut ctx, routers) = self.split(now);
         routers.get_mut(router)?.publications.get_mut(key)?.set_target(target, &mut ctx);
+        Some(())
+    }
+
+    fn cap_bitrate(&mut self, id: PublicationId, cap: Option<Bitrate>) -> Option<()> {
+        let (router, key) = *self.publications.get(&id)?;
+        self.at_work = Some(router);
+        self.routers.get_mut(router)?.publications.get_mut(key)?.set_cap(cap);
         Some(())
     }
 

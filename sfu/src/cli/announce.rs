@@ -74,7 +74,7 @@ fn invitation() -> anyhow::Result<String> {
         room: "demo".into(),
         name: None,
         metadata: None,
-        grants: GrantClaims { publish: true, subscribe: true, data: true, moderate: true, admin: false, create: true },
+        grants: GrantClaims { publish: true, subscribe: true, data: true, moderate: true, ..GrantClaims::default() },
         room_options: None,
     };
     Ok(sign(&claims, dev::DEV_SECRET)?)

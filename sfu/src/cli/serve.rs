@@ -74,6 +74,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     tokio::spawn(Arc::clone(&control).sweep());
     tokio::spawn(Arc::clone(&control).tell_news());
     tokio::spawn(Arc::clone(&control).watch_quality());
+    tokio::spawn(Arc::clone(&control).plan_encoders());
     if let Some(listener) = tcp {
         tokio::spawn(net::accept_tcp(listener, workers.clone(), Connections::of_ice_tcp(&config.limits)));
     }

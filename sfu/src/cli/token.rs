@@ -3,7 +3,7 @@
 use super::{ConfigArgs, dev, print};
 use crate::clock::unix_time;
 use crate::config::{AuthConfig, check_api_key};
-use crate::control::auth::{Authenticator, Claims, GrantClaims, sign};
+use crate::control::auth::{Authenticator, Claims, GrantClaims, VideoCaps, sign};
 use anyhow::{Context, bail};
 use clap::Args;
 use std::process::ExitCode;
@@ -51,6 +51,15 @@ pub(super) struct TokenArgs {
     /// May remove and mute others and close the room.
     #[arg(long)]
     moderate: bool,
+    /// Most bits per second of each video that it publishes.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    max_video_bitrate: Option<u64>,
+    /// Most frames per second.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..))]
+    max_fps: Option<u8>,
+    /// Most lines.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    max_height: Option<u16>,
     /// May use the admin API.
     #[arg(long)]
     admin: bool,
@@ -74,6 +83,7 @@ pub(super) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
             moderate: args.moderate,
             admin: args.admin,
             create: true,
+            video: VideoCaps { bitrate_bps: args.max_video_bitrate, fps: args.max_fps, height: args.max_height },
         },
         room_options: None,
     };

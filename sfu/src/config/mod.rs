@@ -34,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) auth: AuthConfig,
     pub(crate) room: RoomConfig,
     pub(crate) signal: SignalConfig,
+    pub(crate) qos: QosConfig,
     pub(crate) limits: LimitsConfig,
     pub(crate) log: LogConfig,
     /// STUN and TURN servers that clients are told of.
@@ -284,6 +285,25 @@ impl Default for RoomConfig {
     fn default() -> Self {
         Self { max_participants: 0, empty_timeout_seconds: 30 }
     }
+}
+
+/// What is done for the quality of service.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct QosConfig {
+    /// What decides which layers publishers send at which rates.
+    pub(crate) planner: PlannerPolicy,
+}
+
+/// What senders are asked to encode. What tokens and rooms allow at most holds in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PlannerPolicy {
+    /// Nothing: they send what they like.
+    #[default]
+    Off,
+    /// What subscribers want and can receive (GSO-Simulcast, SIGCOMM 2022).
+    Gso,
 }
 
 /// Signalling over WebSocket.

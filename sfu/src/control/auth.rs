@@ -72,11 +72,56 @@ pub(crate) struct GrantClaims {
     pub(crate) admin: bool,
     /// The first join makes the room.
     pub(crate) create: bool,
+    /// The most that it may publish.
+    #[serde(skip_serializing_if = "VideoCaps::is_none")]
+    pub(crate) video: VideoCaps,
+}
+
+/// The most that a participant may send of each video that it publishes; what is not said is not bounded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct VideoCaps {
+    /// Bits per second, of all layers together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) bitrate_bps: Option<u64>,
+    /// Frames per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fps: Option<u8>,
+    /// Lines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) height: Option<u16>,
+}
+
+impl VideoCaps {
+    pub(crate) fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Where both bound something, the lower one holds.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            bitrate_bps: lower(self.bitrate_bps, other.bitrate_bps),
+            fps: lower(self.fps, other.fps),
+            height: lower(self.height, other.height),
+        }
+    }
+}
+
+fn lower<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    one.into_iter().chain(other).min()
 }
 
 impl Default for GrantClaims {
     fn default() -> Self {
-        Self { publish: false, subscribe: false, data: false, moderate: false, admin: false, create: true }
+        Self {
+            publish: false,
+            subscribe: false,
+            data: false,
+            moderate: false,
+            admin: false,
+            create: true,
+            video: VideoCaps::default(),
+        }
     }
 }
 
@@ -90,6 +135,9 @@ pub(crate) struct RoomOptions {
     pub(crate) empty_timeout_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) metadata: Option<String>,
+    /// The most that each participant may publish.
+    #[serde(skip_serializing_if = "VideoCaps::is_none")]
+    pub(crate) video: VideoCaps,
 }
 
 /// Seconds since the Unix epoch, of which fractions may be given (RFC 7519 section 2, NumericDate).
@@ -262,7 +310,7 @@ fn open_permit(identity: Option<&str>) -> Permit {
         identity: identity.map_or_else(made_up_identity, str::to_owned),
         name: None,
         metadata: None,
-        grants: GrantClaims { publish: true, subscribe: true, data: true, moderate: true, admin: false, create: true },
+        grants: GrantClaims { publish: true, subscribe: true, data: true, moderate: true, ..GrantClaims::default() },
         room_options: RoomOptions::default(),
         token: None,
     }

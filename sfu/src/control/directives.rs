@@ -4,7 +4,7 @@ use super::auth::clip;
 use super::ids::publication_text;
 use super::lock;
 use super::outbox::Outgoing;
-use super::{Control, ControlError};
+use super::{Control, ControlError, RoomState};
 use sfu_core::ids::PublicationId;
 use sfu_proto::v1::server_message::Body;
 use sfu_proto::v1::{EncoderDirective, EncoderDirectiveAck};
@@ -24,7 +24,7 @@ pub(crate) struct Directives(Mutex<HashMap<PublicationId, Latest>>);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Latest {
     pub(crate) directive: EncoderDirective,
-    /// The answer to it, once there is one.
+    /// The answer to it, or, until there is one, to the last one that was answered.
     pub(crate) ack: Option<EncoderDirectiveAck>,
 }
 
@@ -63,7 +63,7 @@ impl Directives {
         if directive.ttl_ms == 0 {
             directive.ttl_ms = DEFAULT_TTL_MS;
         }
-        *latest = Latest { directive: directive.clone(), ack: None };
+        latest.directive = directive.clone();
         directive
     }
 }
@@ -72,11 +72,10 @@ impl Control {
     /// Asks the sender of `publication` to encode as `directive` says. Gives the directive with its version.
     pub(crate) fn direct_encoder(
         &self,
-        room: &super::Room,
+        state: &RoomState,
         publication: PublicationId,
         directive: EncoderDirective,
     ) -> Result<EncoderDirective, ControlError> {
-        let state = room.lock();
         let owner = state.publisher(publication).ok_or_else(super::publish::no_publication)?;
         let directive = self.directives.record(publication, directive);
         if owner.is_told() {
@@ -101,7 +100,8 @@ mod tests {
         directives.acknowledge(publication, &ack(1));
         assert!(directives.latest(publication).unwrap().ack.is_none());
         directives.acknowledge(publication, &ack(2));
-        assert!(directives.latest(publication).unwrap().ack.is_some());
+        directives.record(publication, EncoderDirective::default());
+        assert_eq!(directives.latest(publication).unwrap().ack.unwrap().version, 2, "the last that was answered");
         directives.forget(&[publication]);
         assert!(directives.latest(publication).is_none());
     }

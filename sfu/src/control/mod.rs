@@ -8,6 +8,7 @@ mod agenda;
 pub(crate) mod auth;
 mod budget;
 mod directives;
+mod encoders;
 mod error;
 mod events;
 mod ids;
@@ -211,6 +212,7 @@ impl Control {
             max_participants: Some(options.max_participants.unwrap_or(room.max_participants)),
             empty_timeout_seconds: Some(options.empty_timeout_seconds.unwrap_or(room.empty_timeout_seconds)),
             metadata: options.metadata.clone(),
+            video: options.video,
         }
     }
 

@@ -70,7 +70,7 @@ fn offer() -> impl Strategy<Value = Offer> {
 fn grants() -> impl Strategy<Value = GrantClaims> {
     // Mostly everything is granted.
     prop::array::uniform5(prop::bool::weighted(0.9)).prop_map(|[publish, subscribe, data, moderate, create]| {
-        GrantClaims { publish, subscribe, data, moderate, create, admin: false }
+        GrantClaims { publish, subscribe, data, moderate, create, ..GrantClaims::default() }
     })
 }
 
@@ -166,7 +166,7 @@ fn carry_out(control: &Arc<Control>, sessions: &mut Vec<Session>, step: Step) ->
                 let publication = with_names(Request::Unpublish(Unpublish { publication_id: "{t}".into() }), session);
                 let Request::Unpublish(named) = publication else { unreachable!() };
                 let id = parse_publication(&named.publication_id).unwrap_or(sfu_core::ids::PublicationId(0));
-                control.direct_encoder(&session.room, id, EncoderDirective::default())?;
+                control.direct_encoder(&session.room.lock(), id, EncoderDirective::default())?;
             }
         }
     }

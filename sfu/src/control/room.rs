@@ -4,6 +4,7 @@
 
 use super::auth::RoomOptions;
 use super::budget::{Budget, WHOLE_AGAIN};
+use super::encoders::Encoders;
 use super::ids::publication_text;
 use super::lock;
 use super::negotiation::{Change, Media};
@@ -55,6 +56,7 @@ pub(crate) struct RoomState {
     pub(super) entries: Entries,
     /// Three quarters of it for those of each address, and when it was last used.
     entries_by_address: HashMap<Neighbourhood, (Entries, Instant)>,
+    pub(super) encoders: Encoders,
     /// Of data messages to all.
     pub(super) data: Rate,
     /// What those have left who went a moment ago, and when they went.
@@ -106,6 +108,7 @@ impl Room {
             news: News::new(now),
             entries: pace.entries(now),
             entries_by_address: HashMap::new(),
+            encoders: Encoders::default(),
             data: pace.data_rate(now),
             budgets: HashMap::new(),
         };
@@ -156,6 +159,7 @@ impl Room {
 
     /// Fills the slots of everybody anew; tells subscribers what changed. How many bytes that were.
     pub(super) fn fill_slots(&self, state: &mut RoomState) -> usize {
+        state.encoders.is_due = true;
         let changed = state.roster.fill_all();
         changed.into_iter().map(|id| state.tell_slots(id)).sum()
     }

@@ -30,6 +30,7 @@ impl Control {
             Some(id) => Subscription::Publication(id),
             None => Subscription::Auto,
         };
+        state.encoders.is_due = true;
         if state.roster.subscribe(me, &mid, subscription, translate::wish_in(subscribe)) {
             state.tell_slots(me);
         }

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sfu_core::event::{PauseReason, TransportStats, WorkerStats};
 use sfu_core::ids::PublicationId;
+use sfu_core::qos::room_plan::SourcePlan;
 use sfu_proto::v1::{EncoderDirective, LeaveReason};
 use sfu_room::Member;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub(super) fn routes() -> Router<Arc<Control>> {
         .route("/rooms/{room}/participants", get(list_participants))
         .route("/rooms/{room}/participants/{participant}", delete(remove_participant))
         .route("/rooms/{room}/publications/{publication}/mute", post(mute))
+        .route("/rooms/{room}/plan", get(show_plan))
         .route("/rooms/{room}/publications/{publication}/directive", get(show_directive).post(direct))
         .route("/rooms/{room}/stats", get(room_stats))
         .route("/stats", get(stats))
@@ -145,7 +147,7 @@ async fn direct(
     directive: Body<EncoderDirective>,
 ) -> Result<(StatusCode, Json<EncoderDirective>), Problem> {
     let room = find(&control, &name)?;
-    let sent = control.direct_encoder(&room, publication_id(&publication)?, body(directive)?)?;
+    let sent = control.direct_encoder(&room.lock(), publication_id(&publication)?, body(directive)?)?;
     Ok((StatusCode::ACCEPTED, Json(sent)))
 }
 
@@ -158,6 +160,17 @@ async fn show_directive(
     let latest = control.directives.latest(publication_id(&publication)?);
     let latest = latest.ok_or_else(|| ControlError::not_found("No directive was sent for that publication."))?;
     Ok(Json(json!({ "directive": latest.directive, "ack": latest.ack })))
+}
+
+async fn show_plan(
+    _: Admin,
+    State(control): State<Arc<Control>>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let room = find(&control, &name)?;
+    let state = room.lock();
+    let publications: Value = state.plans().iter().map(|plan| plan_json(&control, plan)).collect();
+    Ok(Json(json!({ "publications": publications })))
 }
 
 async fn stats(_: Admin, State(control): State<Arc<Control>>) -> Json<Value> {
@@ -194,6 +207,24 @@ fn room_json(room: &Room, state: &RoomState) -> Value {
         "workers": state.roster.workers().map(on).collect::<Vec<_>>(),
         "participant_count": state.participants.len(),
         "options": state.options,
+    })
+}
+
+/// What a publication is to encode, why, and which directive said so.
+fn plan_json(control: &Control, plan: &SourcePlan) -> Value {
+    let latest = control.directives.latest(plan.publication);
+    json!({
+        "publication": publication_text(plan.publication),
+        "directive_version": latest.as_ref().map(|latest| latest.directive.version),
+        "acknowledged_version": latest.as_ref().and_then(|latest| Some(latest.ack.as_ref()?.version)),
+        "encodings": plan.encodings.iter().map(|encoding| json!({
+            "rid": encoding.rid.map(|rid| rid.to_string()),
+            "active": encoding.active,
+            "max_bitrate_bps": encoding.bitrate.map(|rate| rate.as_bps()),
+            "max_fps": encoding.framerate,
+            "scale_resolution_down_by": encoding.scale,
+            "reason": encoding.reason.label(),
+        })).collect::<Vec<_>>(),
     })
 }
 

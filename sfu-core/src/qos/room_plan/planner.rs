@@ -59,9 +59,7 @@ impl Planner {
     pub fn plan(&mut self, now: Instant, mut room: Snapshot) -> Vec<SourcePlan> {
         let there: HashSet<Key> = room.sources.iter().flat_map(keys).collect();
         self.layers.retain(|key, _| there.contains(key));
-        let arriving: Vec<Vec<bool>> =
-            room.sources.iter().map(|s| s.layers.iter().map(is_arriving).collect()).collect();
-        room.sources.iter_mut().for_each(|source| self.remember(source));
+        let arriving: Vec<Vec<bool>> = room.sources.iter_mut().map(|source| self.remember(source)).collect();
         let (mut plans, choices) = plan_without(&room, &|_, _| false);
         let held = self.held(now, &room, &choices);
         if !held.is_empty() {
@@ -83,8 +81,11 @@ impl Planner {
         plans
     }
 
-    /// Takes over what arrives, and puts what is known of a layer in the place of what a lowered one shows.
-    fn remember(&mut self, source: &mut Source) {
+    /// Takes over what arrives, and puts what is known of a layer in the place of what a lowered one shows; then the
+    /// layers stand from the lowest up, whatever the publisher's order. Which of them arrive.
+    fn remember(&mut self, source: &mut Source) -> Vec<bool> {
+        let arriving: HashMap<Option<Rid>, bool> =
+            source.layers.iter().map(|layer| (layer.rid, is_arriving(layer))).collect();
         for layer in &mut source.layers {
             let Some(known) = self.layers.get_mut(&(source.publication, layer.rid)) else { continue };
             let is_free = known.now.active && known.now.bitrate.is_none();
@@ -95,6 +96,10 @@ impl Planner {
             known.full.height = known.full.height.max(layer.height);
             *layer = known.full;
         }
+        if source.layers.iter().all(|layer| layer.height.is_some()) {
+            source.layers.sort_by_key(|layer| layer.height);
+        }
+        source.layers.iter().map(|layer| arriving[&layer.rid]).collect()
     }
 
     /// Layers that stopped for want of room a short time ago, and that nobody has begun to want since.
