@@ -6,7 +6,7 @@ use crate::send::{AudioSender, AudioSettings, Sent, VideoControl, VideoSender, V
 use crate::signal::{Session, SignalEvent, Target};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use sfu_proto::v1::{DirectiveOutcome, EncoderDirective, EncoderDirectiveAck, Publish, Source};
+use sfu_proto::v1::{DirectiveOutcome, EncoderDirective, EncoderDirectiveAck, EncodingDirective, Publish, Source};
 use sfu_rtc::units::Bitrate;
 use std::future::Future;
 use std::pin::pin;
@@ -97,6 +97,8 @@ struct Running {
     audio: Option<AudioSender>,
     keyframe_requests: Option<Arc<AtomicU64>>,
     base_bitrate: Bitrate,
+    /// When the last directive lapses.
+    lapse: Option<tokio::time::Instant>,
     connected: Instant,
     join: Duration,
 }
@@ -132,7 +134,7 @@ impl Running {
             _ => None,
         };
         let join = connected - begun;
-        Ok(Self { peer, session, video, audio, keyframe_requests, base_bitrate, connected, join })
+        Ok(Self { peer, session, video, audio, keyframe_requests, base_bitrate, lapse: None, connected, join })
     }
 
     async fn serve(
@@ -148,6 +150,7 @@ impl Running {
             tokio::select! {
                 () = &mut stop => return Ok(()),
                 _ = ticks.tick() => progress(&self.report()),
+                () = lapsed(self.lapse) => self.lapse(),
                 result = finished(&mut self.video, &mut self.audio) => return result,
                 event = self.session.next_event() => match event {
                     Some(SignalEvent::Directive(directive)) => self.obey(directive).await,
@@ -174,18 +177,34 @@ impl Running {
         }
     }
 
-    async fn obey(&self, directive: EncoderDirective) {
+    async fn obey(&mut self, directive: EncoderDirective) {
         let (outcome, detail) = match &self.video {
             Some(video) => apply(&directive, &video.control(), self.base_bitrate),
             None => (DirectiveOutcome::Unsupported, "there is no video"),
         };
+        let is_obeyed = outcome != DirectiveOutcome::Unsupported;
+        if is_obeyed {
+            let ttl = Duration::from_millis(u64::from(directive.ttl_ms));
+            self.lapse = (ttl > Duration::ZERO).then(|| tokio::time::Instant::now() + ttl);
+        }
+        let applied = if is_obeyed { applied(&directive, self.base_bitrate) } else { Vec::new() };
         let ack = EncoderDirectiveAck {
             publication_id: directive.publication_id,
             version: directive.version,
             outcome: outcome.into(),
             detail: detail.to_owned(),
+            applied,
         };
         self.session.acknowledge(ack).await;
+    }
+
+    /// The last directive was not renewed: back to what the user asked for.
+    fn lapse(&mut self) {
+        self.lapse = None;
+        if let Some(video) = &self.video {
+            let own = EncodingDirective { active: true, ..Default::default() };
+            carry_out(&own, &video.control(), self.base_bitrate);
+        }
     }
 
     async fn end(self) {
@@ -214,20 +233,46 @@ async fn announcements(sinks: [(&Option<RtpSink>, Source); 2]) -> Result<Vec<Pub
     Ok(publish)
 }
 
+/// Waits until a directive lapses, if there is one.
+async fn lapsed(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Lets the encoder run as `encoding` says, and as the user asked for where it says nothing.
+fn carry_out(encoding: &EncodingDirective, control: &VideoControl, base: Bitrate) {
+    control.set_active(encoding.active);
+    control.set_bitrate(bitrate(encoding, base));
+    control.set_max_frame_rate(Some(encoding.max_framerate).filter(|rate| *rate > 0.0));
+}
+
+/// Never above the user's.
+fn bitrate(encoding: &EncodingDirective, base: Bitrate) -> Bitrate {
+    let wanted = Bitrate::from_bps(encoding.max_bitrate_bps);
+    if wanted > Bitrate::ZERO { wanted.min(base) } else { base }
+}
+
+/// What holds of a directive that was obeyed.
+fn applied(directive: &EncoderDirective, base: Bitrate) -> Vec<EncodingDirective> {
+    let holds = |encoding: &EncodingDirective| EncodingDirective {
+        rid: encoding.rid.clone(),
+        active: encoding.active,
+        max_bitrate_bps: bitrate(encoding, base).as_bps(),
+        max_framerate: encoding.max_framerate,
+        ..Default::default()
+    };
+    directive.encodings.iter().map(holds).collect()
+}
+
 /// Carries a directive out as far as one encoding can: active, bitrate (never above the user's), frame rate.
 fn apply(directive: &EncoderDirective, control: &VideoControl, base: Bitrate) -> (DirectiveOutcome, &'static str) {
     let [encoding] = directive.encodings.as_slice() else {
         return (DirectiveOutcome::Unsupported, "this client sends one encoding");
     };
-    control.set_active(encoding.active);
-    let wanted = Bitrate::from_bps(encoding.max_bitrate_bps);
-    if wanted > Bitrate::ZERO {
-        control.set_bitrate(wanted.min(base));
-    }
-    if encoding.max_framerate > 0.0 {
-        control.set_max_frame_rate(Some(encoding.max_framerate));
-    }
-    if wanted > base {
+    carry_out(encoding, control, base);
+    if Bitrate::from_bps(encoding.max_bitrate_bps) > base {
         return (DirectiveOutcome::Clamped, "the bitrate stays at the user's bound");
     }
     if encoding.scale_resolution_down_by > 1.0 || !encoding.scalability_mode.is_empty() || !directive.codec.is_empty() {

@@ -88,6 +88,53 @@ async fn an_encoder_directive_goes_to_the_sender_and_its_answer_comes_back() {
     assert_eq!(call(&server, "POST", "/rooms/demo/publications/t_1/directive", &directive).status, 404);
 }
 
+/// What nobody watches is stopped, what somebody begins to watch is sent again, and the plan says why.
+#[tokio::test]
+async fn senders_are_asked_for_what_is_watched() {
+    let server = Server::configured("[qos]\nplanner = \"gso\"");
+    let (mut alice, joined) = server.join("demo", json!({ "token": token(json!({})) })).await;
+    let id = joined["publications"][1]["id"].as_str().unwrap();
+    let active = |directive: &Value| {
+        let encodings = directive["encodings"].as_array().unwrap();
+        encodings.iter().filter(|encoding| encoding["active"] == true).count()
+    };
+    let stop = alice.expect("encoderDirective").await;
+    assert_eq!((&stop["publicationId"], active(&stop), &stop["ttlMs"]), (&json!(id), 0, &json!(10_000)), "{stop}");
+    let ack = json!({ "publicationId": id, "version": "1", "outcome": "DIRECTIVE_OUTCOME_APPLIED" });
+    alice.request(json!({ "encoderDirectiveAck": ack })).await;
+    let plan = call(&server, "GET", "/rooms/demo/plan", "").json();
+    let plan = &plan["publications"][0];
+    assert_eq!((&plan["publication"], &plan["acknowledged_version"]), (&json!(id), &json!(1)), "{plan}");
+    assert_eq!(plan["encodings"][0]["reason"], "unwanted");
+
+    let bearer = format!("Bearer {}", token(json!({ "sub": "bob" })));
+    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/sdp")];
+    assert_eq!(server.request("POST", "/whep/demo/alice", &headers, PLAYER).status, 201);
+    let start = alice.expect("encoderDirective").await;
+    assert!(active(&start) > 0, "{start}");
+    assert_eq!(call(&server, "GET", "/rooms/nowhere/plan", "").status, 404);
+}
+
+/// What a token or a room allows at most is asked for whatever the planner is.
+#[tokio::test]
+async fn caps_of_tokens_and_rooms_are_asked_for() {
+    let server = Server::configured("");
+    let options = json!({ "name": "demo", "options": { "video": { "fps": 10, "height": 720 } } }).to_string();
+    assert_eq!(call(&server, "POST", "/rooms", &options).json()["options"]["video"]["fps"], 10);
+    let grants = json!({ "publish": true, "video": { "bitrate_bps": 400_000, "fps": 15 } });
+    let (mut alice, _) = server.join("demo", json!({ "token": token(json!({ "grants": grants })) })).await;
+    let directive = alice.expect("encoderDirective").await;
+    let encodings = directive["encodings"].as_array().unwrap();
+    let active = encodings.iter().filter(|encoding| encoding["active"] == true);
+    let rates: Vec<u64> = active
+        .map(|encoding| {
+            assert_eq!(encoding["maxFramerate"], 10.0, "the lower one of two");
+            encoding["maxBitrateBps"].as_str().unwrap().parse().unwrap()
+        })
+        .collect();
+    assert_eq!(rates.iter().sum::<u64>(), 400_000, "{directive}");
+}
+
 /// Every path and method of the description exists: the answer is never that there is no such page or method.
 #[test]
 fn the_description_describes_what_is_there() {

@@ -1,7 +1,7 @@
 // Obeys EncoderDirective: what the server wants of an encoder, within bounds of our own.
 //
-// The newest version wins. A directive that is not renewed within its time to live lapses, and the sender
-// goes back to what it had before any directive.
+// The newest version wins, and replaces the ones before it as a whole: what it leaves open is as it was before any
+// directive. One that is not renewed within its time to live lapses, and the sender goes back to that.
 
 const OUTCOME = {
   applied: 'DIRECTIVE_OUTCOME_APPLIED',
@@ -50,6 +50,7 @@ export class DirectiveKeeper {
     const version = BigInt(directive.version ?? 0);
     const reply = (outcome, notes = []) =>
       this.#acknowledge({
+        applied: this.#sender.getParameters().encodings.map(applied),
         publicationId: directive.publicationId,
         version: String(version),
         outcome,
@@ -59,6 +60,7 @@ export class DirectiveKeeper {
     this.#version = version;
     const parameters = this.#sender.getParameters();
     const before = snapshot(parameters);
+    restore(parameters, this.#defaults);
     const { outcome, notes } = applyDirective(directive, parameters);
     try {
       await this.#sender.setParameters(parameters);
@@ -75,7 +77,7 @@ export class DirectiveKeeper {
     this.#queue = this.#queue.then(async () => {
       if (!this.#defaults) return;
       const parameters = this.#sender.getParameters();
-      parameters.encodings.forEach((encoding, index) => Object.assign(encoding, this.#defaults[index]));
+      restore(parameters, this.#defaults);
       this.#defaults = null;
       await this.#sender.setParameters(parameters).catch((error) => console.warn('restore', error));
     });
@@ -91,6 +93,23 @@ function snapshot(parameters) {
     ...('scaleResolutionDownBy' in encoding ? { scaleResolutionDownBy: encoding.scaleResolutionDownBy } : {}),
     ...('scalabilityMode' in encoding ? { scalabilityMode: encoding.scalabilityMode } : {}),
   }));
+}
+
+/** Puts back what `snapshot` took, if it took anything; the encodings stay the same as long as a sender does. */
+function restore(parameters, defaults) {
+  parameters.encodings.forEach((encoding, index) => Object.assign(encoding, defaults?.[index]));
+}
+
+/** What holds for an encoding, as an acknowledgement says it. */
+function applied({ rid, active, maxBitrate, maxFramerate, scaleResolutionDownBy, scalabilityMode }) {
+  return {
+    rid: rid ?? '',
+    active,
+    ...(maxBitrate ? { maxBitrateBps: String(maxBitrate) } : {}),
+    ...(maxFramerate ? { maxFramerate } : {}),
+    ...(scaleResolutionDownBy ? { scaleResolutionDownBy } : {}),
+    ...(scalabilityMode ? { scalabilityMode } : {}),
+  };
 }
 
 /** Writes a directive into RTCRtpSendParameters. Says how far that went, and notes what was not done. */
