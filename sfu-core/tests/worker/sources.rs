@@ -4,8 +4,10 @@ use crate::support::media::*;
 use crate::support::{World, id};
 use sfu_core::command::Command;
 use sfu_core::event::Event;
+use sfu_core::ids::PublicationId;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::media::MediaKind::*;
+use sfu_rtc::units::Bitrate;
 
 const SLOT: u32 = 0x7000;
 

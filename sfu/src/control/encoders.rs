@@ -5,7 +5,7 @@ use super::Control;
 use super::auth::VideoCaps;
 use super::room::{Room, RoomState};
 use crate::config::PlannerPolicy;
-use sfu_core::command::{Command, LayerPreference};
+use sfu_core::command::{Command, LayerPreference, Quality};
 use sfu_core::event::{ReceiveStreamStats, TransportStats};
 use sfu_core::ids::{PublicationId, TransportId};
 use sfu_core::qos::room_plan::{Caps, Encoding, Layer, Planner, Snapshot, Source, SourcePlan, Subscriber, Wish};
@@ -165,17 +165,16 @@ impl RoomState {
         Snapshot { subscribers: subscribers.collect(), sources }
     }
 
-    /// Only those who may not send what they like, and for each of them one who wants all of it.
+    /// Only those who may not send what they like, and somebody for each quality of all of them.
     fn snapshot_of_capped(&self, figures: &Figures<'_>) -> Snapshot {
         let (sources, _) = self.sources(figures, |caps| !caps.is_none());
-        let wish = |source| Wish { source, preference: LayerPreference::default(), weight: 1 };
-        let all = Subscriber {
-            transport: TransportId(0),
-            estimate: None,
-            audio: Bitrate::ZERO,
-            wishes: (0..sources.len()).map(wish).collect(),
+        let all = |quality| {
+            let preference = LayerPreference { quality, ..LayerPreference::default() };
+            let wish = |source| Wish { source, preference, weight: 1 };
+            let wishes = (0..sources.len()).map(wish).collect();
+            Subscriber { transport: TransportId(0), estimate: None, audio: Bitrate::ZERO, wishes }
         };
-        Snapshot { subscribers: vec![all], sources }
+        Snapshot { subscribers: [Quality::Low, Quality::Medium, Quality::High].map(all).into(), sources }
     }
 
     /// All video of those whose caps `are_taken`, and what each is worth.

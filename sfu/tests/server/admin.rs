@@ -110,8 +110,7 @@ async fn senders_are_asked_for_what_is_watched() {
     let bearer = format!("Bearer {}", token(json!({ "sub": "bob" })));
     let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/sdp")];
     assert_eq!(server.request("POST", "/whep/demo/alice", &headers, PLAYER).status, 201);
-    let start = alice.expect("encoderDirective").await;
-    assert!(active(&start) > 0, "{start}");
+    alice.expect_where("encoderDirective", |directive| active(directive) > 0).await;
     assert_eq!(call(&server, "GET", "/rooms/nowhere/plan", "").status, 404);
 }
 
