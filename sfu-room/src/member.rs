@@ -81,7 +81,7 @@ impl Slot {
     }
 
     /// What the subscriber wants of what the slot carries, and what that is to it.
-    pub(crate) fn preference(&self, candidates: &Candidates) -> LayerPreference {
+    pub fn preference(&self, candidates: &Candidates) -> LayerPreference {
         let role = match &self.subscription {
             _ if self.current.is_some_and(|current| candidates.is_screen(current)) => Role::Screen,
             Subscription::Publication(_) => Role::Pinned,

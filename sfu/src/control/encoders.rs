@@ -151,10 +151,9 @@ impl RoomState {
         let subscribers = self.roster.members().filter_map(|member| {
             let transport = member.transport()?;
             let wish = |slot: &Slot| {
-                let source = *places.get(&slot.current.filter(|_| !slot.unplayable)?)?;
-                let is_pinned = matches!(slot.subscription, Subscription::Publication(_));
-                let weight = if is_pinned { weights[source].max(PINNED) } else { weights[source] };
-                Some(Wish { source, preference: slot.preference, weight })
+                let source = *places.get(&slot.current.filter(|_| slot.pause != Some(PauseReason::Codec))?)?;
+                let preference = slot.preference(member.candidates());
+                Some(Wish { source, preference, weight: weight(preference, speaks[source]) })
             };
             let wishes = member.slots().iter().filter_map(wish).collect();
             let stats = figures.get(&transport);

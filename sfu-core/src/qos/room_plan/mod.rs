@@ -1,8 +1,9 @@
 //! What the publishers of a room are to encode, so that subscribers get what they want and can receive, at least cost to
 //! the uplinks: a pure function, after GSO-Simulcast (Lin et al., SIGCOMM 2022). Each subscriber's path is shared out
-//! among its wishes; then each layer gets the least rate that was chosen for it, and what nobody chose stops.
+//! among its wishes; then those who chose a layer agree on its rate, and what nobody chose stops.
 //! [`Planner`] carries the plan from tick to tick.
 
+mod agree;
 mod planner;
 mod share;
 
@@ -41,8 +42,15 @@ pub struct Layer {
     pub rid: Option<Rid>,
     /// What arrives of it; zero while it is off.
     pub rate: Bitrate,
-    /// Lines of its picture, where they are known.
-    pub height: Option<u16>,
+    /// Width and height of its picture, where they are known.
+    pub size: Option<(u16, u16)>,
+}
+
+impl Layer {
+    /// Lines of its picture. Which side is the shorter one, a phone decides as it is turned.
+    fn lines(&self) -> Option<u16> {
+        self.size.map(|(width, height)| width.min(height))
+    }
 }
 
 /// The most that a publisher may send of each video.
@@ -102,6 +110,9 @@ pub struct Encoding {
     pub framerate: Option<u8>,
     /// Factor by which the captured picture is scaled down; `None`: the sender's own.
     pub scale: Option<f32>,
+    /// What it would take more than it is given, or at all, if those who want it had room for it: what their paths are
+    /// to be probed for. Zero where nothing is kept from anybody.
+    pub withheld: Bitrate,
     /// Why.
     pub reason: Reason,
 }
@@ -115,6 +126,8 @@ pub enum Reason {
     Fitted,
     /// On at what the publisher may send.
     Capped,
+    /// On though all get a better one: what remains to those whose path gets worse.
+    Fallback,
     /// On still: another layer takes its place, and has not arrived yet.
     Switching,
     /// Off: nobody wants it.
@@ -126,12 +139,18 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether an encoding is on for this reason.
+    fn is_on(self) -> bool {
+        !matches!(self, Self::Unwanted | Self::NoRoom | Self::OverCap)
+    }
+
     /// For people and programs.
     pub fn label(self) -> &'static str {
         match self {
             Self::Wanted => "wanted",
             Self::Fitted => "fitted",
             Self::Capped => "capped",
+            Self::Fallback => "fallback",
             Self::Switching => "switching",
             Self::Unwanted => "unwanted",
             Self::NoRoom => "no room",
@@ -168,81 +187,151 @@ struct Choice {
     rate: Bitrate,
 }
 
-/// Plans where layers of which `is_held` says so stay off, as if there were no room for them; with what was chosen.
+/// Somebody who wants something of a source.
+struct Watcher {
+    subscriber: usize,
+    /// How many of its layers are of use.
+    useful: usize,
+    weight: u32,
+}
+
+/// Plans where layers of which `is_held` says so stay off, as if there were no room for them; with what was chosen, source
+/// by source.
 fn plan_without(room: &Snapshot, is_held: &dyn Fn(usize, usize) -> bool) -> (Vec<SourcePlan>, Vec<Choice>) {
-    let usable: Vec<Vec<bool>> = room.sources.iter().map(allowed_layers).collect();
-    let is_usable = |source: usize, layer: usize| usable[source][layer] && !is_held(source, layer);
+    let allowed: Vec<Vec<bool>> = room.sources.iter().map(allowed_layers).collect();
+    let is_usable = |source: usize, layer: usize| allowed[source][layer] && !is_held(source, layer);
     let mut choices = Vec::new();
     for (index, subscriber) in room.subscribers.iter().enumerate() {
         share::share(room, (index, subscriber), &is_usable, &mut choices);
     }
-    let mut least: Vec<Vec<Option<Bitrate>>> = room.sources.iter().map(|s| vec![None; s.layers.len()]).collect();
-    for Choice { source, layer, rate, .. } in choices.iter().copied() {
-        let least = &mut least[source][layer];
-        *least = Some(least.map_or(rate, |least| least.min(rate)));
+    choices.sort_by_key(|choice| (choice.source, choice.subscriber));
+    let mut rest = choices.as_mut_slice();
+    let mut plans = Vec::with_capacity(room.sources.len());
+    for (index, (source, watchers)) in room.sources.iter().zip(watchers(room)).enumerate() {
+        let (own, after) = rest.split_at_mut(rest.partition_point(|choice| choice.source == index));
+        rest = after;
+        let rates = agree::agree(source, &watchers, &|layer| is_usable(index, layer), own);
+        let demand = Demand {
+            rates,
+            allowed: &allowed[index],
+            lacking: lacking(&watchers, &allowed[index], own),
+            fallback: fallback(room, &watchers).filter(|lowest| is_usable(index, *lowest)),
+        };
+        plans.push(SourcePlan { publication: source.publication, encodings: encodings(source, &demand) });
     }
-    let best = best_wanted(room, &usable);
-    let plans = room.sources.iter().enumerate().map(|(index, source)| {
-        let (usable, least, best) = (&usable[index], &least[index], &best[index]);
-        SourcePlan { publication: source.publication, encodings: encodings(source, usable, least, best) }
-    });
-    (plans.collect(), choices)
+    (plans, choices)
+}
+
+/// Who watches each source, by their place. Who wants it more than once counts once.
+fn watchers(room: &Snapshot) -> Vec<Vec<Watcher>> {
+    let mut all: Vec<Vec<Watcher>> = room.sources.iter().map(|_| Vec::new()).collect();
+    for (subscriber, wishes) in room.subscribers.iter().map(|subscriber| &subscriber.wishes).enumerate() {
+        for wish in wishes.iter().filter(|wish| wish.source < room.sources.len()) {
+            let (useful, weight) = (useful(wish, &room.sources[wish.source]), wish.weight.max(1));
+            let of_source = &mut all[wish.source];
+            match of_source.last_mut().filter(|last| last.subscriber == subscriber) {
+                Some(last) => (last.useful, last.weight) = (last.useful.max(useful), last.weight.max(weight)),
+                None => of_source.push(Watcher { subscriber, useful, weight }),
+            }
+        }
+    }
+    all.iter_mut().for_each(|watchers| watchers.retain(|watcher| watcher.useful > 0));
+    all
 }
 
 /// Which layers the publisher may send: those within the height, and the lowest one scaled down, if need be.
 fn allowed_layers(source: &Source) -> Vec<bool> {
-    let is_low = |layer: &Layer| source.caps.height.is_none_or(|most| layer.height.is_none_or(|height| height <= most));
+    let is_low = |layer: &Layer| source.caps.height.is_none_or(|most| layer.lines().is_none_or(|lines| lines <= most));
     source.layers.iter().enumerate().map(|(place, layer)| place == 0 || is_low(layer)).collect()
 }
 
-/// Of each source's layers, which are the best that somebody wants, with room for them or without.
-fn best_wanted(room: &Snapshot, usable: &[Vec<bool>]) -> Vec<Vec<bool>> {
-    let mut best: Vec<Vec<bool>> = room.sources.iter().map(|source| vec![false; source.layers.len()]).collect();
-    for wish in room.subscribers.iter().flat_map(|subscriber| &subscriber.wishes) {
-        let Some(source) = room.sources.get(wish.source) else { continue };
-        if let Some(layer) = (0..useful(wish, source)).rev().find(|layer| usable[wish.source][*layer]) {
-            best[wish.source][layer] = true;
-        }
+/// Which layers of a source somebody wants and did not get.
+fn lacking(watchers: &[Watcher], allowed: &[bool], choices: &[Choice]) -> Vec<bool> {
+    let mut lacking = vec![false; allowed.len()];
+    for watcher in watchers {
+        let own = &choices[choices.partition_point(|choice| choice.subscriber < watcher.subscriber)..];
+        let own = own.iter().take_while(|choice| choice.subscriber == watcher.subscriber);
+        let has = own.map(|choice| choice.layer + 1).max().unwrap_or(0);
+        (has..watcher.useful).filter(|layer| allowed[*layer]).for_each(|layer| lacking[layer] = true);
     }
-    best
+    lacking
+}
+
+/// The lowest layer of a source, where somebody whose path may get worse watches it: there has to be something that
+/// remains, and that shows when the path gets better.
+fn fallback(room: &Snapshot, watchers: &[Watcher]) -> Option<usize> {
+    let is_limited = |watcher: &Watcher| room.subscribers[watcher.subscriber].estimate.is_some();
+    watchers.iter().any(is_limited).then_some(0)
 }
 
 /// How many of a source's layers are of use to one who wants it so.
 fn useful(wish: &Wish, source: &Source) -> usize {
-    if wish.preference.paused || source.layers.is_empty() {
+    let LayerPreference { quality, tile, .. } = wish.preference;
+    if !wish.preference.is_visible() || source.layers.is_empty() {
         return 0;
     }
-    usize::from(highest_layer(wish.preference.quality, source.layers.len() as u8)) + 1
+    let best = usize::from(highest_layer(quality, source.layers.len() as u8)) + 1;
+    tile.map_or(best, |tile| tile.useful(source.layers.iter().take(best).map(|layer| layer.size)))
 }
 
-/// What is to be done with each encoding of a source, of which `usable` ones may be sent, each at its `least` chosen
-/// rate, if any.
-fn encodings(source: &Source, usable: &[bool], least: &[Option<Bitrate>], best: &[bool]) -> Vec<Encoding> {
-    let Caps { bitrate: cap, framerate, height: most_lines } = source.caps;
-    let rates = rates_within(source, least);
-    let captured = source.layers.iter().filter_map(|layer| layer.height).max();
+/// What is wanted of a source, layer by layer.
+struct Demand<'a> {
+    /// What its publisher may send.
+    allowed: &'a [bool],
+    /// The rate at which each is to be sent, if at all.
+    rates: Vec<Option<Bitrate>>,
+    lacking: Vec<bool>,
+    fallback: Option<usize>,
+}
+
+/// What is to be done with each encoding of a source.
+fn encodings(source: &Source, demand: &Demand<'_>) -> Vec<Encoding> {
+    let full = |place: usize| full_rate(source, place);
+    let fallback = demand.fallback.filter(|place| demand.rates[*place].is_none());
+    let mut chosen = demand.rates.clone();
+    if let Some(place) = fallback {
+        chosen[place] = Some(full(place));
+    }
+    let rates = rates_within(source, &chosen);
     let encoding = |(place, layer): (usize, &Layer)| {
-        let off = |reason| Encoding { rid: layer.rid, active: false, bitrate: None, framerate, scale: None, reason };
-        match (least[place], rates[place]) {
-            _ if !usable[place] => off(Reason::OverCap),
-            (None, _) if best[place] => off(Reason::NoRoom),
-            (None, _) => off(Reason::Unwanted),
-            (_, None) => off(Reason::OverCap),
-            (Some(chosen), Some(rate)) => {
-                let most = most_lines.filter(|most| layer.height.is_some_and(|lines| lines > *most));
-                let scale = most.zip(captured).map(|(most, lines)| f32::from(lines) / f32::from(most.max(1)));
-                let is_fitted = chosen < full_rate(source, place);
-                let bitrate = (is_fitted || cap.is_some()).then_some(rate);
-                let reason = match is_fitted {
-                    true => Reason::Fitted,
-                    false if cap.is_some() || scale.is_some() || framerate.is_some() => Reason::Capped,
-                    false => Reason::Wanted,
-                };
-                Encoding { rid: layer.rid, active: true, bitrate, framerate, scale, reason }
-            }
-        }
+        let Caps { bitrate: cap, framerate, .. } = source.caps;
+        let reason = match (chosen[place], rates[place]) {
+            _ if !demand.allowed[place] => Reason::OverCap,
+            (None, _) if demand.lacking[place] => Reason::NoRoom,
+            (None, _) => Reason::Unwanted,
+            (_, None) => Reason::OverCap,
+            _ if fallback == Some(place) => Reason::Fallback,
+            (Some(chosen), _) if chosen < full(place) => Reason::Fitted,
+            _ if source.caps != Caps::default() => Reason::Capped,
+            _ => Reason::Wanted,
+        };
+        let active = reason.is_on();
+        let bitrate = rates[place].filter(|_| active && (reason == Reason::Fitted || cap.is_some()));
+        let scale = scale(source, layer).filter(|_| active);
+        let mut encoding =
+            Encoding { rid: layer.rid, active, bitrate, framerate, scale, withheld: Bitrate::ZERO, reason };
+        encoding.withhold(full(place));
+        encoding
     };
     source.layers.iter().enumerate().map(encoding).collect()
+}
+
+/// By which factor the captured picture has to be scaled down for a layer to be within the height, where it is not.
+fn scale(source: &Source, layer: &Layer) -> Option<f32> {
+    let most = source.caps.height.filter(|most| layer.lines().is_some_and(|lines| lines > *most))?;
+    let captured = source.layers.iter().filter_map(Layer::lines).max()?;
+    Some(f32::from(captured) / f32::from(most.max(1)))
+}
+
+impl Encoding {
+    /// Sets what is withheld of a layer that takes `full` at its best.
+    fn withhold(&mut self, full: Bitrate) {
+        self.withheld = match self.reason {
+            Reason::Fitted => full.saturating_sub(self.bitrate.unwrap_or(full)),
+            Reason::NoRoom => full,
+            _ => Bitrate::ZERO,
+        };
+    }
 }
 
 /// The rates that add up to no more than the publisher may send: the lowest layer first, and the highest gets what is

@@ -1,7 +1,7 @@
 //! The plan from tick to tick: what goes down goes down at once, what goes up waits until it is worth it, and a layer
 //! that takes the place of another is there before the other stops.
 
-use super::{Choice, Encoding, Layer, Reason, Snapshot, Source, SourcePlan, plan_without};
+use super::{Choice, Encoding, Layer, Reason, Snapshot, Source, SourcePlan, Wish, full_rate, plan_without, useful};
 use crate::ids::{PublicationId, TransportId};
 use sfu_rtc::ids::Rid;
 use sfu_rtc::time::{Duration, Instant};
@@ -57,49 +57,40 @@ impl Planner {
 
     /// Plans the room as it is now. Sources keep their order; what is not there any more is forgotten.
     pub fn plan(&mut self, now: Instant, mut room: Snapshot) -> Vec<SourcePlan> {
-        let there: HashSet<Key> = room.sources.iter().flat_map(keys).collect();
+        let there: HashSet<Key> = room.sources.iter().flat_map(|source| keys(source, |_| true)).collect();
         self.layers.retain(|key, _| there.contains(key));
-        let arriving: Vec<Vec<bool>> = room.sources.iter_mut().map(|source| self.remember(source)).collect();
+        let arriving: HashSet<Key> = room.sources.iter().flat_map(|source| keys(source, is_arriving)).collect();
+        room.sources.iter_mut().for_each(|source| self.remember(source));
         let (mut plans, choices) = plan_without(&room, &|_, _| false);
         let held = self.held(now, &room, &choices);
         if !held.is_empty() {
             (plans, _) = plan_without(&room, &|source, layer| held.contains(&(source, layer)));
         }
         for (index, plan) in plans.iter_mut().enumerate() {
-            self.switch_smoothly(now, plan, &arriving[index]);
+            self.switch_smoothly(now, plan, &arriving);
             for layer in 0..plan.encodings.len() {
-                let wanted_by = || wanting(&room, index, layer);
-                self.settle(
-                    now,
-                    plan.publication,
-                    &room.sources[index].layers[layer],
-                    &mut plan.encodings[layer],
-                    wanted_by,
-                );
+                self.settle(now, &room, (index, layer), &mut plan.encodings[layer]);
             }
         }
         plans
     }
 
     /// Takes over what arrives, and puts what is known of a layer in the place of what a lowered one shows; then the
-    /// layers stand from the lowest up, whatever the publisher's order. Which of them arrive.
-    fn remember(&mut self, source: &mut Source) -> Vec<bool> {
-        let arriving: HashMap<Option<Rid>, bool> =
-            source.layers.iter().map(|layer| (layer.rid, is_arriving(layer))).collect();
+    /// layers stand from the lowest up, whatever the publisher's order.
+    fn remember(&mut self, source: &mut Source) {
         for layer in &mut source.layers {
             let Some(known) = self.layers.get_mut(&(source.publication, layer.rid)) else { continue };
-            let is_free = known.now.active && known.now.bitrate.is_none();
+            let is_free = known.now.active && known.now.bitrate.is_none() && known.now.scale.is_none();
             let grown = layer.rate.max(known.full.rate);
             // A still picture takes little for a while; the next one takes what the last one took.
             let faded = Bitrate::from_bps(known.full.rate.as_bps() / 16 * 15).max(layer.rate);
             known.full.rate = if is_free && is_arriving(layer) { faded } else { grown };
-            known.full.height = known.full.height.max(layer.height);
+            known.full.size = known.full.size.max(layer.size);
             *layer = known.full;
         }
-        if source.layers.iter().all(|layer| layer.height.is_some()) {
-            source.layers.sort_by_key(|layer| layer.height);
+        if source.layers.iter().all(|layer| layer.size.is_some()) {
+            source.layers.sort_by_key(|layer| layer.size);
         }
-        source.layers.iter().map(|layer| arriving[&layer.rid]).collect()
     }
 
     /// Layers that stopped for want of room a short time ago, and that nobody has begun to want since.
@@ -126,39 +117,31 @@ impl Planner {
     }
 
     /// Lets layers go on while another one of the source has been asked for and has not arrived.
-    fn switch_smoothly(&self, now: Instant, plan: &mut SourcePlan, arriving: &[bool]) {
-        let known = |encoding: &Encoding| self.layers.get(&(plan.publication, encoding.rid));
-        let is_awaited = |(encoding, arrives): (&Encoding, &bool)| {
+    fn switch_smoothly(&self, now: Instant, plan: &mut SourcePlan, arriving: &HashSet<Key>) {
+        let publication = plan.publication;
+        let known = |encoding: &Encoding| self.layers.get(&(publication, encoding.rid));
+        let arrives = |encoding: &Encoding| arriving.contains(&(publication, encoding.rid));
+        let is_awaited = |encoding: &Encoding| {
             let asked = known(encoding).filter(|known| known.now.active).map_or(now, |known| known.since);
-            encoding.active && !arrives && now < asked + self.config.switch
+            encoding.active && !arrives(encoding) && now < asked + self.config.switch
         };
-        if !plan.encodings.iter().zip(arriving).any(is_awaited) {
+        if !plan.encodings.iter().any(is_awaited) {
             return;
         }
-        let stay: Vec<Option<Encoding>> = plan
-            .encodings
-            .iter()
-            .map(|encoding| known(encoding).filter(|known| known.now.active && !encoding.active).map(|known| known.now))
-            .collect();
-        for ((encoding, now), arrives) in plan.encodings.iter_mut().zip(stay).zip(arriving) {
-            if let Some(now) = now.filter(|_| *arrives && encoding.reason != Reason::OverCap) {
-                *encoding = Encoding { reason: Reason::Switching, ..now };
+        for encoding in plan.encodings.iter_mut().filter(|e| !e.active && e.reason != Reason::OverCap) {
+            let before = known(encoding).map(|known| known.now).filter(|before| before.active && arrives(before));
+            if let Some(before) = before {
+                *encoding = Encoding { reason: Reason::Switching, ..before };
             }
         }
     }
 
     /// Holds an increase back that comes too soon or is too small, and remembers what becomes of the layer.
-    fn settle(
-        &mut self,
-        now: Instant,
-        publication: PublicationId,
-        full: &Layer,
-        next: &mut Encoding,
-        wanted_by: impl FnOnce() -> BTreeSet<TransportId>,
-    ) {
-        let known = self.layers.entry((publication, full.rid)).or_insert_with(|| {
+    fn settle(&mut self, now: Instant, room: &Snapshot, (source, layer): (usize, usize), next: &mut Encoding) {
+        let full = room.sources[source].layers[layer];
+        let known = self.layers.entry((room.sources[source].publication, full.rid)).or_insert_with(|| {
             let now_off = Encoding { active: false, reason: Reason::Unwanted, ..*next };
-            Known { full: *full, now: now_off, since: now, lowered: None, wanted_by: BTreeSet::new() }
+            Known { full, now: now_off, since: now, lowered: None, wanted_by: BTreeSet::new() }
         });
         let before = known.now;
         let rate = |encoding: &Encoding| encoding.bitrate.unwrap_or(Bitrate::MAX);
@@ -169,6 +152,7 @@ impl Planner {
                 known.lowered = Some(now);
             } else if rate(next) > rate(&before) && (is_waiting || is_small) && next.reason != Reason::Capped {
                 (next.bitrate, next.reason) = (before.bitrate, before.reason);
+                next.withhold(full_rate(&room.sources[source], layer));
             }
         }
         if before.active != next.active {
@@ -176,14 +160,16 @@ impl Planner {
         }
         if !next.active && next.reason == Reason::NoRoom && (before.active || before.reason != Reason::NoRoom) {
             known.lowered = Some(now);
-            known.wanted_by = wanted_by();
+            known.wanted_by = wanting(room, source, layer);
         }
         known.now = *next;
     }
 }
 
-fn keys(source: &Source) -> Vec<Key> {
-    source.layers.iter().map(|layer| (source.publication, layer.rid)).collect()
+/// The layers of a source that are as `filter` says.
+fn keys(source: &Source, filter: impl Fn(&Layer) -> bool) -> Vec<Key> {
+    let layers = source.layers.iter().filter(|layer| filter(layer));
+    layers.map(|layer| (source.publication, layer.rid)).collect()
 }
 
 fn is_arriving(layer: &Layer) -> bool {
@@ -192,9 +178,7 @@ fn is_arriving(layer: &Layer) -> bool {
 
 /// Who wants a layer of a source, with room for it or without.
 fn wanting(room: &Snapshot, source: usize, layer: usize) -> BTreeSet<TransportId> {
-    let wants = |subscriber: &&super::Subscriber| {
-        let mut wishes = subscriber.wishes.iter().filter(|wish| wish.source == source);
-        wishes.any(|wish| super::useful(wish, &room.sources[source]) > layer)
-    };
-    room.subscribers.iter().filter(wants).map(|subscriber| subscriber.transport).collect()
+    let is_useful = |wish: &Wish| wish.source == source && useful(wish, &room.sources[source]) > layer;
+    let wanting = room.subscribers.iter().filter(|subscriber| subscriber.wishes.iter().any(is_useful));
+    wanting.map(|subscriber| subscriber.transport).collect()
 }

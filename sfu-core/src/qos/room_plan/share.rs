@@ -7,8 +7,9 @@ use sfu_rtc::units::Bitrate;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Share of the estimate, in percent, that is planned with: the rest is for what bitrates vary by.
-const PLANNED_PERCENT: u64 = 90;
+/// Share of the estimate, in percent, that is planned with. A tenth is left free when the path is shared out
+/// ([`crate::qos::ImportanceConfig::headroom`]), and headers come on top of what encoders are asked for.
+const PLANNED_PERCENT: u64 = 85;
 /// Rates at which a layer is tried, in percent of its own. Below them the layer underneath looks better.
 const STEPS_PERCENT: [u64; 3] = [60, 80, 100];
 
