@@ -85,12 +85,19 @@ pub enum Command {
         /// What was asked for.
         target: Box<EncoderTarget>,
     },
-    /// Bounds what comes in of a publication: what is over that is dropped. `None` lifts the bound.
-    CapBitrate {
+    /// Bounds what comes in of a publication: what is over that is dropped.
+    CapPublication {
         /// Which.
         publication: PublicationId,
-        /// All its layers together, retransmissions included.
-        cap: Option<Bitrate>,
+        /// The bitrate is that of all its layers together.
+        caps: VideoCaps,
+    },
+    /// Bounds what a subscriber is sent.
+    CapSubscriber {
+        /// Which.
+        transport: TransportId,
+        /// The bitrate is that of all its slots together; the rest holds for each video.
+        caps: VideoCaps,
     },
     /// Puts a publication into a slot, or empties it. The switch happens at the source's next keyframe, which the
     /// worker asks for; until then the slot is silent.
@@ -165,9 +172,19 @@ pub enum Command {
 /// What the sender of a publication was asked to send.
 #[derive(Clone, Default, Debug)]
 pub struct EncoderTarget {
-    /// Media bits per second of each layer, by its rid; of a publication without simulcast the one layer has none.
-    pub layers: ArrayVec<(Option<Rid>, Bitrate), MAX_LAYERS>,
-    /// Bits per second that it could send if it were asked for more: what a path may be probed for.
+    /// What is not named is sent as before, and cannot take more.
+    pub layers: ArrayVec<EncodingTarget, MAX_LAYERS>,
+}
+
+/// What the sender was asked to send of one layer.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct EncodingTarget {
+    /// Its name; of a publication without simulcast the one layer has none.
+    pub rid: Option<Rid>,
+    /// Media bits per second. `None` where that is as before, or nothing is sent for now.
+    pub bitrate: Option<Bitrate>,
+    /// Bits per second that it could take if it were asked for: what the paths of those who want it may be probed for,
+    /// though it is not sent now. Zero where it is not to become better.
     pub attainable: Bitrate,
 }
 
@@ -186,6 +203,25 @@ pub struct TransportParams {
     pub sections: Vec<MediaSection>,
     /// SSRC and CNAME of our RTCP: random, and none of the peer's sources.
     pub rtcp: RtcpSource,
+}
+
+/// The most that somebody may send or get of video. What is `None` is not bounded.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct VideoCaps {
+    /// Bits per second.
+    pub bitrate: Option<Bitrate>,
+    /// Frames per second.
+    pub framerate: Option<u8>,
+    /// Lines: the shorter side of the picture.
+    pub height: Option<u16>,
+}
+
+impl VideoCaps {
+    /// Whether a picture of this size is within the height. One of unknown size is taken to be.
+    pub(crate) fn admits(&self, size: Option<(u16, u16)>) -> bool {
+        let lines = size.map(|(width, height)| width.min(height));
+        self.height.is_none_or(|most| lines.is_none_or(|lines| lines <= most))
+    }
 }
 
 /// What a subscriber wants to get in a slot, and how much it matters to it.

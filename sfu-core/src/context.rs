@@ -71,7 +71,7 @@ impl Context<'_> {
     /// The bandwidth of a subscriber is to be shared out anew, where it is limited.
     pub(crate) fn share_anew(&mut self, subscriber: Key) {
         let Some(peer) = self.peers.get_mut(subscriber) else { return };
-        if peer.transport.estimate().is_some() {
+        if peer.estimate().is_some() {
             peer.share.changed();
             self.dirty.add(subscriber, peer);
         }

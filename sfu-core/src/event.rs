@@ -115,7 +115,7 @@ pub enum PauseReason {
     NotVisible,
     /// The subscriber's path has no room for it beside what is more important.
     Bandwidth,
-    /// Its publisher sends no layer of it.
+    /// Its publisher sends no layer of it, or none that the subscriber may get.
     NoLayer,
 }
 

@@ -7,7 +7,7 @@ pub(crate) mod layer_selector;
 mod rewriter;
 mod sent_history;
 
-use crate::command::LayerPreference;
+use crate::command::{LayerPreference, VideoCaps};
 use crate::config::WorkerConfig;
 use crate::event::PauseReason;
 use crate::keyframes::{KeyframeConfig, ReceiverBudget};
@@ -71,6 +71,10 @@ pub(crate) struct Forwarder {
     resent_bytes: RateMeter,
     /// What the subscriber wants.
     pub(crate) preference: LayerPreference,
+    /// The most that the subscriber may get.
+    pub(crate) caps: VideoCaps,
+    /// It may get none of the layers that there are.
+    pub(crate) barred: bool,
     /// What the bandwidth allows.
     pub(crate) granted: Grant,
     /// Since when nothing of the publication comes.
@@ -135,6 +139,8 @@ impl Forwarder {
             bytes: RateMeter::default(),
             resent_bytes: RateMeter::default(),
             preference: LayerPreference::default(),
+            caps: VideoCaps::default(),
+            barred: false,
             granted: Grant::All,
             silent_since: None,
             silent: false,
@@ -239,7 +245,7 @@ impl Forwarder {
         } else if self.granted == Grant::Nothing {
             Some(PauseReason::Bandwidth)
         } else {
-            self.silent.then_some(PauseReason::NoLayer)
+            (self.silent || self.barred).then_some(PauseReason::NoLayer)
         }
     }
 

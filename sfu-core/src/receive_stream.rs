@@ -248,6 +248,19 @@ impl ReceiveStream {
         self.source.take().is_some()
     }
 
+    /// How many spatial and temporal layers inside it were told apart.
+    pub(crate) fn layers_inside(&self) -> usize {
+        self.rates.layers()
+    }
+
+    /// The highest temporal layer with which no more than so many frames per second come. Each doubles the frame rate in
+    /// the scalability modes of WebRTC-SVC, and the whole is taken to have 30 at least.
+    pub(crate) fn temporal_within(&self, fps: u8) -> u8 {
+        let (layers, whole) = (self.rates.temporal_layers(), 30_u32);
+        let rate = |layer: u8| whole.checked_shr(u32::from(layers - 1 - layer)).unwrap_or(0);
+        (0..layers).rev().find(|layer| rate(*layer) <= u32::from(fps)).unwrap_or(0)
+    }
+
     /// A packet of padding: it has a number, which is returned, but nothing to forward.
     pub(crate) fn receive_padding(&mut self, received: &ReceivedRtp<'_>) -> Result<SeqNo, DropReason> {
         let source = self.source.as_mut().filter(|source| source.ssrc == received.ssrc);

@@ -1,5 +1,6 @@
 //! One room on one worker: who is in it, what is published, and the slots in which subscribers get it.
 
+use crate::command::VideoCaps;
 use crate::forwarder::Forwarder;
 use crate::ids::{PublicationId, RoomId, TransportId};
 use crate::publication::Publication;
@@ -74,6 +75,15 @@ pub(crate) struct Peer {
     pub(crate) share: Share,
     /// With which estimate it began, until another has been learned.
     pub(crate) began: Option<Bitrate>,
+    /// The most that it may get.
+    pub(crate) caps: VideoCaps,
+}
+
+impl Peer {
+    /// What may be sent to it: what its path is estimated to carry, and what it may get. `None` where neither bounds it.
+    pub(crate) fn estimate(&self) -> Option<Bitrate> {
+        self.transport.estimate().into_iter().chain(self.caps.bitrate).min()
+    }
 }
 
 /// Least time between two allocations for one subscriber, where what it gets has to change ...

@@ -11,7 +11,7 @@ use crate::peer::description::{OPUS, OfferPlan, RIDS, VIDEO, VIDEO_RTX};
 use crate::peer::publisher::Publisher;
 use anyhow::Result;
 use netsim::Random;
-use sfu_core::command::EncoderTarget;
+use sfu_core::command::{EncoderTarget, EncodingTarget};
 use sfu_core::event::TransportStats;
 use sfu_core::ids::{PublicationId, RoomId, TransportId};
 use sfu_rtc::dtls::DtlsCertificate;
@@ -208,12 +208,14 @@ impl Flow {
             let wire = oracle.or(estimate).unwrap_or(f64::INFINITY) * share;
             self.encoder = video_within(wire.min(self.demand));
             self.source.set_bitrate(0, self.encoder as u64);
+            let asked = EncodingTarget {
+                rid: None,
+                bitrate: Some(Bitrate::from_bps(self.encoder as u64)),
+                attainable: Bitrate::from_bps((self.demand - AUDIO_ON_WIRE) as u64),
+            };
             target = Some((
                 server::publication(self.publisher_transport, 1),
-                EncoderTarget {
-                    layers: [(None, Bitrate::from_bps(self.encoder as u64))].into_iter().collect(),
-                    attainable: Bitrate::from_bps((self.demand - AUDIO_ON_WIRE) as u64),
-                },
+                EncoderTarget { layers: [asked].into_iter().collect() },
             ));
         }
         self.record.sample(estimate, self.encoder, layer);

@@ -96,13 +96,19 @@ impl Publication {
         self.need_keyframe_for(index, ctx);
     }
 
-    /// Updates what a packet shows of its stream: codec, payload type, and spatial layers that were not known.
-    pub(super) fn update_content(&mut self, layer: LayerIndex, known: u8, packet: &PacketData, ctx: &mut Context<'_>) {
+    /// Updates what a packet shows of its stream: codec, payload type, and layers inside that were not known.
+    pub(super) fn update_content(
+        &mut self,
+        layer: LayerIndex,
+        known: usize,
+        packet: &PacketData,
+        ctx: &mut Context<'_>,
+    ) {
         if self.codec != Some(packet.codec) {
             self.set_codec(packet.codec, ctx);
         }
         self.set_payload_type(packet.payload_type, ctx);
-        if self.streams[usize::from(layer)].spatial_layers != known {
+        if self.streams[usize::from(layer)].layers_inside() != known {
             self.retarget_all(ctx);
         }
     }

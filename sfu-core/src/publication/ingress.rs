@@ -30,18 +30,21 @@ impl Publication {
             self.enqueue_newest(layer, Content::Padding(seq), ctx);
             return Err(DropReason::Padding);
         }
-        let spatial_layers = stream.spatial_layers;
+        let known = stream.layers_inside();
         let Taken { inserted, packet, restarted } = stream.receive(received, ctx.pool, ctx.config)?;
         if restarted {
             self.restart(layer, ctx);
         }
-        self.update_content(layer, spatial_layers, &packet, ctx);
+        self.update_content(layer, known, &packet, ctx);
         // A layer that begins is reported at once, so that its first keyframe serves those who want it.
         if ctx.now >= self.liveness_due || !self.is_alive(layer) {
             self.check_liveness(ctx);
         }
         if self.is_silenced(layer, packet.seq) {
             return Err(DropReason::Paused);
+        }
+        if self.cap.is_some() && !self.is_within_cap(layer, &packet, ctx) {
+            return Err(DropReason::OverCap);
         }
         let level = packet.extensions.audio_level;
         let highest = self.streams[usize::from(layer)].highest();

@@ -1,7 +1,7 @@
 //! Which layers are alive, and which each subscriber shall get.
 
 use super::Publication;
-use crate::command::Role;
+use crate::command::{Role, VideoCaps};
 use crate::context::Context;
 use crate::forwarder::Grant;
 use crate::forwarder::layer_selector::{LayerTarget, highest_layer};
@@ -27,6 +27,8 @@ impl Publication {
         for (layer, stream) in self.streams.iter_mut().enumerate() {
             alive |= u8::from(stream.tracker.is_alive(ctx.now)) << layer;
         }
+        let over_cap = (0..self.streams.len()).filter(|layer| self.is_over_cap(*layer, ctx.now));
+        alive &= !over_cap.fold(0, |over, layer| over | 1 << layer);
         let reordered = self.update_order(ctx);
         let sizes: ArrayVec<_, MAX_LAYERS> = self.streams.iter().map(ReceiveStream::resolution).collect();
         let resized = sizes != self.sizes;
@@ -75,7 +77,9 @@ impl Publication {
         let highest_spatial = self.wanted_spatial(index);
         let Some(forwarder) = self.forwarders.get_mut(index) else { return };
         let granted = forwarder.granted;
-        let paused = !forwarder.preference.is_visible() || granted == Grant::Nothing || forwarder.shed == Shed::Video;
+        forwarder.barred = wanted.is_empty();
+        let idle = !forwarder.preference.is_visible() || forwarder.barred || forwarder.shed == Shed::Video;
+        let paused = idle || granted == Grant::Nothing;
         if forwarder.paused && !paused {
             forwarder.restart_all();
         }
@@ -86,11 +90,13 @@ impl Publication {
         let layer = wanted.iter().rev().find(below).or(wanted.first()).copied().unwrap_or(0);
         // Layers inside a stream are granted of the highest one only.
         let inside = if ranks.of(layer) == limit.rank { limit } else { LayerId::ALL };
+        let most =
+            forwarder.caps.framerate.map_or(u8::MAX, |fps| self.streams[usize::from(layer)].temporal_within(fps));
         forwarder.set_target(match forwarder.is_simulcast() {
-            true => LayerTarget { layer, temporal: inside.temporal, ranks, ..LayerTarget::ALL },
+            true => LayerTarget { layer, temporal: inside.temporal.min(most), ranks, ..LayerTarget::ALL },
             false => LayerTarget {
                 spatial: limit.spatial.min(highest_spatial),
-                temporal: limit.temporal,
+                temporal: limit.temporal.min(most),
                 ..LayerTarget::ALL
             },
         });
@@ -116,45 +122,75 @@ impl Publication {
     }
 
     /// Streams that a subscriber may get, lowest first: those alive up to the quality that it wants and its tile needs,
-    /// or failing that the lowest one alive, or failing that all.
-    pub(crate) fn wanted_layers(&self, index: usize) -> ArrayVec<LayerIndex, MAX_LAYERS> {
+    /// or failing that the lowest one alive, or failing that all. Never one that it may not get.
+    fn wanted_layers(&self, index: usize) -> ArrayVec<LayerIndex, MAX_LAYERS> {
+        self.useful_layers(index, &|layer| self.is_alive(layer))
+    }
+
+    /// As [`Self::wanted_layers`], where those are alive of which `is_there` says so.
+    fn useful_layers(&self, index: usize, is_there: &dyn Fn(LayerIndex) -> bool) -> ArrayVec<LayerIndex, MAX_LAYERS> {
         let layers = self.streams.len() as u8; // at most 8, by construction
-        let preference = self.forwarders.get(index).map(|forwarder| forwarder.preference).unwrap_or_default();
+        let Some(forwarder) = self.forwarders.get(index) else { return ArrayVec::new() };
+        let preference = forwarder.preference;
+        let size = |layer: &LayerIndex| self.streams[usize::from(*layer)].resolution();
+        let may_get = |layer: &LayerIndex| match self.is_layered_inside() {
+            true => forwarder.caps.admits(self.spatial_size(0)),
+            false => forwarder.caps.admits(size(layer)),
+        };
         let highest = highest_layer(preference.quality, layers);
-        let is_alive = |layer: &LayerIndex| self.is_alive(*layer);
-        let up_to_highest = self.order.ranks().lowest(highest + 1, layers);
-        let mut wanted: ArrayVec<LayerIndex, MAX_LAYERS> = up_to_highest.clone().filter(is_alive).collect();
+        let up_to_highest = self.order.ranks().lowest(highest + 1, layers).filter(may_get);
+        let mut wanted: ArrayVec<LayerIndex, MAX_LAYERS> =
+            up_to_highest.clone().filter(|layer| is_there(*layer)).collect();
         if !wanted.is_empty() {
             if let Some(tile) = preference.tile {
-                let size = |layer: &LayerIndex| self.streams[usize::from(*layer)].resolution();
                 wanted.truncate(tile.useful(wanted.iter().map(size)));
             }
             return wanted;
         }
-        match self.order.ranks().lowest(layers, layers).find(is_alive) {
+        let mut all = self.order.ranks().lowest(layers, layers).filter(may_get);
+        match all.find(|layer| is_there(*layer)) {
             Some(lowest) => ArrayVec::from_iter([lowest]),
             None => up_to_highest.collect(),
         }
     }
 
+    /// Whether its only stream has spatial layers inside.
+    fn is_layered_inside(&self) -> bool {
+        self.streams.len() == 1 && self.streams[0].spatial_layers > 1
+    }
+
+    /// The picture of a spatial layer inside the stream. Each has half the width and height of the next in the scalability
+    /// modes of WebRTC-SVC; that of the whole is known.
+    fn spatial_size(&self, layer: u8) -> Option<(u16, u16)> {
+        let halvings = (self.streams[0].spatial_layers - 1).saturating_sub(layer);
+        self.streams[0].resolution().map(|(width, height)| (width >> halvings, height >> halvings))
+    }
+
+    /// Bounds what a subscriber gets.
+    pub(crate) fn cap_forwarder(&mut self, index: u32, caps: VideoCaps, ctx: &mut Context<'_>) {
+        if let Some(forwarder) = self.forwarders.get_mut(index as usize) {
+            forwarder.caps = caps;
+            self.retarget(index as usize, ctx);
+        }
+    }
+
     /// The highest spatial layer inside the stream that a subscriber may get.
     fn wanted_spatial(&self, index: usize) -> u8 {
-        let layers = self.streams[0].spatial_layers;
-        let preference = self.forwarders.get(index).map(|forwarder| forwarder.preference).unwrap_or_default();
-        let highest = highest_layer(preference.quality, layers);
+        let Some(forwarder) = self.forwarders.get(index) else { return 0 };
+        let preference = forwarder.preference;
+        let highest = highest_layer(preference.quality, self.streams[0].spatial_layers);
+        let may_get = |layer: &u8| forwarder.caps.admits(self.spatial_size(*layer));
+        let highest = (0..=highest).rev().find(may_get).unwrap_or(0);
         let Some(tile) = preference.tile else { return highest };
-        // Each has half the width and height of the next in the scalability modes of WebRTC-SVC; that of the whole is known.
-        let size = |layer: u8| {
-            let halvings = layers - 1 - layer;
-            self.streams[0].resolution().map(|(width, height)| (width >> halvings, height >> halvings))
-        };
-        let useful = tile.useful((0..=highest).map(size));
+        let useful = tile.useful((0..=highest).map(|layer| self.spatial_size(layer)));
         highest.min((useful as u8).saturating_sub(1))
     }
 
     /// Sets what the bandwidth allows a subscriber, and whether anything comes at all.
     pub(crate) fn grant(&mut self, index: usize, granted: Grant, ctx: &mut Context<'_>) {
-        let silent = !self.muted && self.streams.iter().all(|stream| stream.is_silent(ctx.now));
+        let comes =
+            |(layer, stream): (usize, &ReceiveStream)| !stream.is_silent(ctx.now) && !self.is_over_cap(layer, ctx.now);
+        let silent = !self.muted && !self.streams.iter().enumerate().any(comes);
         let Some(forwarder) = self.forwarders.get_mut(index) else { return };
         forwarder.silent_since = forwarder.silent_since.or(Some(ctx.now)).filter(|_| silent);
         forwarder.silent = forwarder.silent_since.is_some_and(|since| ctx.now - since >= SILENCE);
@@ -199,12 +235,14 @@ impl Publication {
         ladder
     }
 
-    /// What its sender could make the best of these layers take: where that is the best that comes, it may become better.
-    pub(crate) fn attainable_above(&self, ladder: &[Layer]) -> Bitrate {
-        let Some(best) = ladder.last() else { return Bitrate::ZERO };
-        let ranks = self.order.ranks();
-        let better = (0..self.streams.len() as u8).any(|layer| ranks.of(layer) > best.id.rank && self.is_alive(layer));
-        if better { Bitrate::ZERO } else { self.attainable }
+    /// What its sender could make the best layer take that a subscriber wants, be it off at present.
+    pub(crate) fn attainable(&self, index: usize) -> Bitrate {
+        if self.attainable.is_empty() {
+            return Bitrate::ZERO;
+        }
+        let attainable = |layer: LayerIndex| self.attainable[usize::from(layer)];
+        let could = self.useful_layers(index, &|layer| self.is_alive(layer) || attainable(layer) > Bitrate::ZERO);
+        could.last().map_or(Bitrate::ZERO, |best| attainable(*best))
     }
 }
 

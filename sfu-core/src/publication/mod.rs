@@ -50,9 +50,10 @@ pub(crate) struct Publication {
     pub(crate) sender: TransportId,
     pub(crate) kind: MediaKind,
     muted: bool,
-    /// What its sender could send if it were asked to.
-    pub(crate) attainable: Bitrate,
-    cap: Option<Cap>,
+    /// Most that comes in.
+    cap: Option<Box<Cap>>,
+    /// By stream: what its sender could send if it were asked to.
+    attainable: ArrayVec<Bitrate, MAX_LAYERS>,
     codec: Option<Codec>,
     /// The codec that was reported last, and when another may be reported.
     announced_codec: Option<Codec>,
@@ -130,8 +131,8 @@ impl Publication {
             sender,
             kind,
             muted: false,
-            attainable: Bitrate::ZERO,
             cap: None,
+            attainable: ArrayVec::new(),
             codec: None,
             announced_codec: None,
             codec_due: Instant::ZERO,
@@ -164,7 +165,7 @@ impl Publication {
         self.flush_pending(ctx);
         let formats = PayloadMap::new(&self.formats, slot);
         forwarder.attach(formats, self.streams.len(), self.codec);
-        let limited = ctx.peers.get(forwarder.subscriber).is_some_and(|peer| peer.transport.estimate().is_some());
+        let limited = ctx.peers.get(forwarder.subscriber).is_some_and(|peer| peer.estimate().is_some());
         forwarder.granted = if limited { Grant::UpTo(LayerId::LOWEST) } else { Grant::All };
         let index = self.forwarders.len();
         self.forwarders.push(forwarder);
@@ -268,9 +269,13 @@ impl Publication {
 
     /// Takes what its sender was asked to send for what it will send.
     pub(crate) fn set_target(&mut self, target: &EncoderTarget, ctx: &mut Context<'_>) {
-        self.attainable = target.attainable;
-        for (rid, bitrate) in &target.layers {
-            self.streams.iter_mut().filter(|stream| stream.rid == *rid).for_each(|stream| stream.set_target(*bitrate));
+        self.attainable.clear();
+        for stream in &mut self.streams {
+            let target = target.layers.iter().find(|layer| layer.rid == stream.rid).copied().unwrap_or_default();
+            if let Some(bitrate) = target.bitrate {
+                stream.set_target(bitrate);
+            }
+            self.attainable.push(target.attainable);
         }
         self.share_anew(ctx);
     }

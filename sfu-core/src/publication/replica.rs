@@ -29,9 +29,9 @@ impl Publication {
         let (layer, packet) = (relayed.layer, &relayed.packet);
         self.set_epoch(layer, relayed.epoch, ctx)?;
         let stream = self.streams.get_mut(usize::from(layer)).ok_or(DropReason::UnknownStream)?;
-        let spatial_layers = stream.spatial_layers;
+        let known = stream.layers_inside();
         stream.receive_relayed(relayed, ctx.config)?;
-        self.update_content(layer, spatial_layers, packet, ctx);
+        self.update_content(layer, known, packet, ctx);
         if self.is_silenced(layer, packet.seq) {
             return Err(DropReason::Paused);
         }

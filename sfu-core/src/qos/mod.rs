@@ -91,7 +91,7 @@ impl LayerId {
 pub struct Allocation {
     /// What all that was granted takes.
     pub granted: Bitrate,
-    /// What all that is wanted would take.
+    /// What all that is wanted would take, with what is not sent now for want of room.
     pub wanted: Bitrate,
     /// The next layer to be granted, which the estimate has no room for.
     pub next_step: Option<NextStep>,

@@ -105,6 +105,11 @@ impl LayerRates {
         if (expected..expected * ERROR).contains(&usual) { expected / usual } else { 1.0 }
     }
 
+    /// How many layers were told apart.
+    pub(crate) fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
     /// How many temporal layers it was seen to have.
     pub(crate) fn temporal_layers(&self) -> u8 {
         self.layers.iter().map(|layer| layer.temporal.saturating_add(1)).max().unwrap_or(1)

@@ -62,6 +62,14 @@ impl PacketHistory {
         self.ring[self.place(seq.0)].as_ref().filter(|packet| packet.seq == seq)
     }
 
+    /// Drops one packet.
+    pub(crate) fn remove(&mut self, seq: SeqNo) {
+        if self.get(seq).is_some() {
+            let place = self.place(seq.0);
+            self.ring[place] = None;
+        }
+    }
+
     /// Whether nothing is held.
     pub(crate) fn is_empty(&self) -> bool {
         self.oldest == self.next

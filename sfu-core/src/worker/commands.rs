@@ -1,7 +1,8 @@
 //! Commands of the control plane: rooms and publications here, transports and slots in files of their own.
 
 use super::Worker;
-use crate::command::{Command, EncoderTarget};
+use crate::command::Command;
+use crate::context::Context;
 use crate::ids::{PublicationId, RoomId, TransportId};
 use crate::publication::{Publication, Source};
 use crate::room::Router;
@@ -9,7 +10,6 @@ use crate::slab::Key;
 use sfu_rtc::ids::Mid;
 use sfu_rtc::media::{Direction, MediaKind};
 use sfu_rtc::time::Instant;
-use sfu_rtc::units::Bitrate;
 
 impl Worker {
     /// Carries out an order of the control plane.
@@ -35,8 +35,16 @@ impl Worker {
             Command::Publish { publication, transport, mid } => self.publish(publication, transport, &mid),
             Command::Unpublish { publication } => self.unpublish(now, publication),
             Command::SetMuted { publication, muted } => self.set_muted(now, publication, muted),
-            Command::SetEncoderTarget { publication, target } => self.set_encoder_target(now, publication, &target),
-            Command::CapBitrate { publication, cap } => self.cap_bitrate(publication, cap),
+            Command::SetEncoderTarget { publication, target } => {
+                self.change(now, publication, |publication, ctx| publication.set_target(&target, ctx))
+            }
+            Command::CapPublication { publication, caps } => {
+                self.change(now, publication, |publication, ctx| publication.set_caps(caps, ctx))
+            }
+            Command::CapSubscriber { transport, caps } => {
+                self.begin_work(transport)?;
+                self.cap_subscriber(now, transport, caps)
+            }
             Command::AssignSlot { transport, mid, source, preference } => {
                 self.begin_work(transport)?;
                 self.assign_slot(now, (transport, &mid), source, preference)
@@ -148,18 +156,17 @@ impl Worker {
         Some(())
     }
 
-    fn set_encoder_target(&mut self, now: Instant, id: PublicationId, target: &EncoderTarget) -> Option<()> {
+    /// Changes a publication.
+    fn change(
+        &mut self,
+        now: Instant,
+        id: PublicationId,
+        change: impl FnOnce(&mut Publication, &mut Context<'_>),
+    ) -> Option<()> {
         let (router, key) = *self.publications.get(&id)?;
         self.at_work = Some(router);
         let (mut ctx, routers) = self.split(now);
-        routers.get_mut(router)?.publications.get_mut(key)?.set_target(target, &mut ctx);
-        Some(())
-    }
-
-    fn cap_bitrate(&mut self, id: PublicationId, cap: Option<Bitrate>) -> Option<()> {
-        let (router, key) = *self.publications.get(&id)?;
-        self.at_work = Some(router);
-        self.routers.get_mut(router)?.publications.get_mut(key)?.set_cap(cap);
+        change(routers.get_mut(router)?.publications.get_mut(key)?, &mut ctx);
         Some(())
     }
 

@@ -60,10 +60,6 @@ impl Worker {
         let (mut ctx, routers) = self.split(now);
         let router = routers.get_mut(router_key).ok_or(DropReason::NotPublished)?;
         let publication = router.publications.get_mut(key).ok_or(DropReason::NotPublished)?;
-        if !publication.is_within_cap(now, received.packet.len()) {
-            publication.refuse(received);
-            return Err(DropReason::OverCap);
-        }
         let loudness = publication.receive(received, &mut ctx);
         self.schedule_fan_out(now, (router_key, key), loudness)
     }

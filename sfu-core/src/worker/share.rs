@@ -11,6 +11,7 @@ use crate::slab::Key;
 use arrayvec::ArrayVec;
 use sfu_rtc::media::MediaKind;
 use sfu_rtc::time::Instant;
+use sfu_rtc::units::Bitrate;
 
 /// Most speakers who count as such.
 const MAX_SPEAKERS: usize = 8;
@@ -27,7 +28,7 @@ pub(super) struct Shares {
 impl Worker {
     /// Shares out the bandwidth of one subscriber where that is due.
     pub(super) fn share_out_if_due(&mut self, now: Instant, key: Key) {
-        let due = self.peers.get(key).map(|peer| peer.share.due(peer.transport.estimate()));
+        let due = self.peers.get(key).map(|peer| peer.share.due(peer.estimate()));
         if due.is_some_and(|due| due <= now) {
             self.share_out(now, key);
         }
@@ -67,10 +68,11 @@ impl Worker {
     fn grant_shares(&mut self, now: Instant, key: Key, shares: &mut Shares) -> bool {
         let Shares { places, demands, granted } = shares;
         let Some(peer) = self.peers.get_mut(key) else { return false };
-        let (router, estimate) = (peer.router, peer.transport.estimate());
+        let (router, estimate) = (peer.router, peer.estimate());
         let allocation = self.allocator.allocate(now, estimate, demands, &mut peer.share.history, granted);
         peer.share.done(now, estimate, allocation);
-        peer.transport.set_demand(estimate.map(|_| allocation.wanted));
+        let most = peer.caps.bitrate.unwrap_or(Bitrate::MAX);
+        peer.transport.set_demand(estimate.map(|_| allocation.wanted.min(most)));
         let (mut ctx, routers) = self.split(now);
         let Some(router) = routers.get_mut(router) else { return false };
         for (((place, index), demand), granted) in places.iter().zip(&*demands).zip(&*granted) {
@@ -101,6 +103,6 @@ fn demand(publication: &Publication, index: u32, speaks: bool, now: Instant) -> 
         area: preference.tile.map_or(0, |tile| tile.area()),
     };
     let layers = publication.ladder(index as usize, now);
-    let attainable = publication.attainable_above(&layers);
+    let attainable = publication.attainable(index as usize);
     Some(SlotDemand { slot: forwarder.section, publication: publication.id, importance, layers, attainable })
 }

@@ -1,7 +1,7 @@
 //! Slots: made with their section, filled and emptied by order.
 
 use super::Worker;
-use crate::command::LayerPreference;
+use crate::command::{LayerPreference, VideoCaps};
 use crate::context::Context;
 use crate::forwarder::Forwarder;
 use crate::ids::{PublicationId, TransportId};
@@ -56,8 +56,9 @@ impl Worker {
         let Ok(number) = u16::try_from(index) else { return };
         // The first number in the lower half, as RFC 3711 section 3.3.1 wants it for the rollover counter.
         let first = SeqNo(self.random.next() & 0x7fff);
-        let forwarder = Forwarder::new((key, number), section.kind, ssrcs, first, &self.config);
+        let mut forwarder = Forwarder::new((key, number), section.kind, ssrcs, first, &self.config);
         let Some(peer) = self.peers.get_mut(key) else { return };
+        forwarder.caps = peer.caps;
         if peer.slots.len() <= index {
             peer.slots.resize_with(index + 1, || None);
         }
@@ -81,6 +82,31 @@ impl Worker {
             }
             Place::Moving => {}
         }
+    }
+
+    /// Bounds what a subscriber gets.
+    pub(super) fn cap_subscriber(&mut self, now: Instant, transport: TransportId, caps: VideoCaps) -> Option<()> {
+        let key = *self.transports.get(&transport)?;
+        let peer = self.peers.get_mut(key)?;
+        peer.caps = caps;
+        peer.share.changed();
+        let router = peer.router;
+        let mut carried = Vec::new();
+        for slot in peer.slots.iter_mut().flatten() {
+            match &mut slot.place {
+                Place::Idle(forwarder) => forwarder.caps = caps,
+                place => carried.extend(place.carried()),
+            }
+        }
+        let (mut ctx, routers) = self.split(now);
+        let router = routers.get_mut(router)?;
+        for (publication, index) in carried {
+            if let Some(publication) = router.publications.get_mut(publication) {
+                publication.cap_forwarder(index, caps, &mut ctx);
+            }
+        }
+        self.wake(key);
+        Some(())
     }
 
     /// The slot carries nothing from now on. `None` where there is none.

@@ -1,7 +1,7 @@
 //! The life of a transport: added, renegotiated, ICE restarted, removed; and its events.
 
 use super::Worker;
-use crate::command::TransportParams;
+use crate::command::{TransportParams, VideoCaps};
 use crate::event::{CloseReason, Event};
 use crate::ids::{RoomId, TransportId};
 use crate::room::{FeedbackCounters, Peer, Share};
@@ -53,6 +53,7 @@ impl Worker {
             received: FeedbackCounters::default(),
             share: Share::default(),
             began: None,
+            caps: VideoCaps::default(),
         });
         self.transports.insert(id, key);
         self.routers.get_mut(router)?.members.push(key);
@@ -143,7 +144,7 @@ impl Worker {
         peer.ufrags = ufrags;
     }
 
-    fn wake(&mut self, key: Key) {
+    pub(super) fn wake(&mut self, key: Key) {
         if let Some(peer) = self.peers.get_mut(key) {
             self.dirty.add(key, peer);
         }

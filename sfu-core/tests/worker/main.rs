@@ -1,6 +1,7 @@
 //! The worker with real transports, driven by clients of its own on simulated time.
 
 mod allocation;
+mod caps;
 mod fairness;
 mod formats;
 mod forwarding;

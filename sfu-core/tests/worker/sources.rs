@@ -4,10 +4,8 @@ use crate::support::media::*;
 use crate::support::{World, id};
 use sfu_core::command::Command;
 use sfu_core::event::Event;
-use sfu_core::ids::PublicationId;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::media::MediaKind::*;
-use sfu_rtc::units::Bitrate;
 
 const SLOT: u32 = 0x7000;
 
@@ -100,36 +98,6 @@ fn sections_that_ended_give_their_sources_back() {
     }
     assert_eq!(world.drops(DropReason::TooManyStreams), 0);
     assert_eq!(world.clients[viewer].rtp.len(), 600);
-}
-
-/// What is over a publication's cap is dropped, within a second, and not requested again.
-#[test]
-fn a_sender_that_ignores_its_cap_is_cut() {
-    let mut world = World::new();
-    let (camera, viewer) = pair(&mut world);
-    let publication = PublicationId(1);
-    let command = Command::CapBitrate { publication, cap: Some(Bitrate::from_kbps(400)) };
-    world.command(command);
-    let mut source = Vp8Source { seq: 0, ..Vp8Source::new("0", 10) };
-    // 8 Mbit/s for 5 s.
-    let mut received = Vec::new();
-    for n in 0..50 {
-        for packet in source.packets(n == 0, 100) {
-            let sealed = world.clients[camera].seal(&packet);
-            world.give(camera, sealed);
-        }
-        world.pass(100);
-        received.push(world.clients[viewer].rtp.len());
-    }
-    let late = received[49] - received[9];
-    // 420 kbit/s for 4 s, in packets of about 1,000 bytes.
-    assert!((150..=215).contains(&late), "{late}");
-    assert!(world.drops(DropReason::OverCap) > 4_000);
-    assert_eq!(world.stats().totals.nacks_sent, 0);
-    world.command(Command::CapBitrate { publication, cap: None });
-    let dropped = world.drops(DropReason::OverCap);
-    world.send(camera, &source.frame(true));
-    assert_eq!(world.drops(DropReason::OverCap), dropped);
 }
 
 /// Of a publisher that sends more than it may, the rest is dropped: it is reported now and then, and not requested again.

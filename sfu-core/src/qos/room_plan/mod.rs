@@ -9,7 +9,7 @@ mod share;
 
 pub use planner::{Planner, PlannerConfig};
 
-use crate::command::LayerPreference;
+use crate::command::{LayerPreference, VideoCaps};
 use crate::forwarder::layer_selector::highest_layer;
 use crate::ids::{PublicationId, TransportId};
 use sfu_rtc::ids::Rid;
@@ -32,7 +32,7 @@ pub struct Source {
     /// Simulcast layers, lowest first; one without simulcast.
     pub layers: Vec<Layer>,
     /// What its publisher may send at most.
-    pub caps: Caps,
+    pub caps: VideoCaps,
 }
 
 /// One encoding of a source.
@@ -51,17 +51,6 @@ impl Layer {
     fn lines(&self) -> Option<u16> {
         self.size.map(|(width, height)| width.min(height))
     }
-}
-
-/// The most that a publisher may send of each video.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Caps {
-    /// All its layers together.
-    pub bitrate: Option<Bitrate>,
-    /// Frames per second.
-    pub framerate: Option<u8>,
-    /// Lines.
-    pub height: Option<u16>,
 }
 
 /// Somebody who receives video.
@@ -84,6 +73,8 @@ pub struct Wish {
     pub source: usize,
     /// Up to which quality.
     pub preference: LayerPreference,
+    /// The most that it may get of it.
+    pub caps: VideoCaps,
     /// How much a bit of it is worth beside one of another source; at least 1.
     pub weight: u32,
 }
@@ -241,8 +232,7 @@ fn watchers(room: &Snapshot) -> Vec<Vec<Watcher>> {
 
 /// Which layers the publisher may send: those within the height, and the lowest one scaled down, if need be.
 fn allowed_layers(source: &Source) -> Vec<bool> {
-    let is_low = |layer: &Layer| source.caps.height.is_none_or(|most| layer.lines().is_none_or(|lines| lines <= most));
-    source.layers.iter().enumerate().map(|(place, layer)| place == 0 || is_low(layer)).collect()
+    source.layers.iter().enumerate().map(|(place, layer)| place == 0 || source.caps.admits(layer.size)).collect()
 }
 
 /// Which layers of a source somebody wants and did not get.
@@ -271,6 +261,10 @@ fn useful(wish: &Wish, source: &Source) -> usize {
         return 0;
     }
     let best = usize::from(highest_layer(quality, source.layers.len() as u8)) + 1;
+    // The lowest layer is scaled down to what its publisher may send.
+    let is_scaled = wish.caps.height.is_none_or(|most| source.caps.height.is_some_and(|own| own <= most));
+    let may_get = |(place, layer): &(usize, &Layer)| (*place == 0 && is_scaled) || wish.caps.admits(layer.size);
+    let best = source.layers.iter().take(best).enumerate().take_while(may_get).count();
     tile.map_or(best, |tile| tile.useful(source.layers.iter().take(best).map(|layer| layer.size)))
 }
 
@@ -294,7 +288,7 @@ fn encodings(source: &Source, demand: &Demand<'_>) -> Vec<Encoding> {
     }
     let rates = rates_within(source, &chosen);
     let encoding = |(place, layer): (usize, &Layer)| {
-        let Caps { bitrate: cap, framerate, .. } = source.caps;
+        let VideoCaps { bitrate: cap, framerate, .. } = source.caps;
         let reason = match (chosen[place], rates[place]) {
             _ if !demand.allowed[place] => Reason::OverCap,
             (None, _) if demand.lacking[place] => Reason::NoRoom,
@@ -302,7 +296,7 @@ fn encodings(source: &Source, demand: &Demand<'_>) -> Vec<Encoding> {
             (_, None) => Reason::OverCap,
             _ if fallback == Some(place) => Reason::Fallback,
             (Some(chosen), _) if chosen < full(place) => Reason::Fitted,
-            _ if source.caps != Caps::default() => Reason::Capped,
+            _ if source.caps != VideoCaps::default() => Reason::Capped,
             _ => Reason::Wanted,
         };
         let active = reason.is_on();

@@ -12,16 +12,21 @@ fn camera(id: u64) -> Source {
         size: Some((lines / 9 * 16, lines)),
     };
     let layers = [("q", 150, 180), ("h", 500, 360), ("f", 1_700, 720)].map(layer).to_vec();
-    Source { publication: PublicationId(id), layers, caps: Caps::default() }
+    Source { publication: PublicationId(id), layers, caps: VideoCaps::default() }
 }
 
 fn screen(id: u64) -> Source {
     let layer = Layer { rid: None, rate: KBPS(2_000), size: Some((1_920, 1_080)) };
-    Source { publication: PublicationId(id), layers: vec![layer], caps: Caps::default() }
+    Source { publication: PublicationId(id), layers: vec![layer], caps: VideoCaps::default() }
 }
 
 fn wish(source: usize, quality: Quality, weight: u32) -> Wish {
-    Wish { source, preference: LayerPreference { quality, ..LayerPreference::default() }, weight }
+    Wish {
+        source,
+        preference: LayerPreference { quality, ..LayerPreference::default() },
+        caps: VideoCaps::default(),
+        weight,
+    }
 }
 
 fn subscriber(id: u64, estimate: Option<u64>, wishes: &[Wish]) -> Subscriber {
@@ -88,7 +93,7 @@ fn the_weightier_source_gets_more() {
 
 #[test]
 fn caps_hold() {
-    let caps = |bitrate: Option<u64>, framerate, height| Caps { bitrate: bitrate.map(KBPS), framerate, height };
+    let caps = |bitrate: Option<u64>, framerate, height| VideoCaps { bitrate: bitrate.map(KBPS), framerate, height };
     let wishes = [Quality::Low, Quality::Medium, Quality::High].map(|quality| wish(0, quality, 1));
     let of = |source: Source, caps| {
         let subscribers = (0u64..).zip(wishes).map(|(id, wish)| subscriber(id, None, &[wish])).collect();
@@ -140,7 +145,7 @@ fn any_room() -> impl Strategy<Value = Snapshot> {
     let sources = proptest::collection::vec(source, 1..6);
     (sources, proptest::collection::vec(subscriber, 0..8)).prop_map(|(sources, subscribers)| {
         let source = |(id, (kind, bitrate, height)): (u64, (u64, Option<u64>, Option<u16>))| Source {
-            caps: Caps { bitrate: bitrate.map(KBPS), framerate: None, height },
+            caps: VideoCaps { bitrate: bitrate.map(KBPS), framerate: None, height },
             ..if kind == 0 { camera(id) } else { screen(id) }
         };
         let sources: Vec<Source> = (0..).zip(sources).map(source).collect();
@@ -176,7 +181,7 @@ proptest! {
         let plans = plan(&room);
         for wish in room.subscribers.iter().filter(|s| s.estimate.is_none()).flat_map(|s| &s.wishes) {
             let source = &room.sources[wish.source];
-            if source.caps == Caps::default() && useful(wish, source) > 0 {
+            if source.caps == VideoCaps::default() && useful(wish, source) > 0 {
                 prop_assert!(plans[wish.source].encodings[useful(wish, source) - 1].active);
             }
         }
