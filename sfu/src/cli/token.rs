@@ -53,13 +53,22 @@ pub(super) struct TokenArgs {
     moderate: bool,
     /// Most bits per second of each video that it publishes.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
-    max_video_bitrate: Option<u64>,
-    /// Most frames per second.
+    publish_max_bitrate: Option<u64>,
+    /// Most frames per second of it.
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..))]
-    max_fps: Option<u8>,
-    /// Most lines.
+    publish_max_fps: Option<u8>,
+    /// Most lines of it.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-    max_height: Option<u16>,
+    publish_max_height: Option<u16>,
+    /// Most bits per second that it gets in all.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    subscribe_max_bitrate: Option<u64>,
+    /// Most frames per second of each video that it gets.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..))]
+    subscribe_max_fps: Option<u8>,
+    /// Most lines of it.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    subscribe_max_height: Option<u16>,
     /// May use the admin API.
     #[arg(long)]
     admin: bool,
@@ -83,7 +92,16 @@ pub(super) fn run(args: &TokenArgs) -> anyhow::Result<ExitCode> {
             moderate: args.moderate,
             admin: args.admin,
             create: true,
-            video: VideoCaps { bitrate_bps: args.max_video_bitrate, fps: args.max_fps, height: args.max_height },
+            publish_video: VideoCaps {
+                bitrate_bps: args.publish_max_bitrate,
+                fps: args.publish_max_fps,
+                height: args.publish_max_height,
+            },
+            subscribe_video: VideoCaps {
+                bitrate_bps: args.subscribe_max_bitrate,
+                fps: args.subscribe_max_fps,
+                height: args.subscribe_max_height,
+            },
         },
         room_options: None,
     };

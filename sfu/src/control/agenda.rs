@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 /// Rooms in order of their time.
 #[derive(Debug, Default)]
-pub(super) struct Agenda {
+pub(crate) struct Agenda {
     entries: Mutex<BTreeSet<(Instant, RoomId)>>,
     /// The first entry is another one.
     changed: Notify,

@@ -16,6 +16,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+use sfu_rtc::units::Bitrate;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
@@ -29,6 +30,9 @@ pub(crate) const MAX_NAME: usize = 128;
 pub(crate) const MAX_ROOM: usize = 128;
 /// Most bytes of metadata of a participant or room.
 pub(crate) const MAX_METADATA: usize = 4 * 1024;
+
+/// The lowest bound of a bitrate: audio, and a picture now and then.
+const LEAST_BITRATE: u64 = 30_000;
 
 /// What a token says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -72,22 +76,25 @@ pub(crate) struct GrantClaims {
     pub(crate) admin: bool,
     /// The first join makes the room.
     pub(crate) create: bool,
-    /// The most that it may publish.
+    /// The most that it may send of each video that it publishes: the bitrate is that of all its layers together.
     #[serde(skip_serializing_if = "VideoCaps::is_none")]
-    pub(crate) video: VideoCaps,
+    pub(crate) publish_video: VideoCaps,
+    /// The most that it gets: the bitrate is that of everything together, the rest holds for each video.
+    #[serde(skip_serializing_if = "VideoCaps::is_none")]
+    pub(crate) subscribe_video: VideoCaps,
 }
 
-/// The most that a participant may send of each video that it publishes; what is not said is not bounded.
+/// The most that may be sent of video; what is not said is not bounded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct VideoCaps {
-    /// Bits per second, of all layers together.
+    /// Bits per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bitrate_bps: Option<u64>,
     /// Frames per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fps: Option<u8>,
-    /// Lines.
+    /// Lines: the shorter side of the picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) height: Option<u16>,
 }
@@ -107,6 +114,12 @@ impl VideoCaps {
     }
 }
 
+impl From<VideoCaps> for sfu_core::command::VideoCaps {
+    fn from(caps: VideoCaps) -> Self {
+        Self { bitrate: caps.bitrate_bps.map(Bitrate::from_bps), framerate: caps.fps, height: caps.height }
+    }
+}
+
 fn lower<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
     one.into_iter().chain(other).min()
 }
@@ -120,7 +133,8 @@ impl Default for GrantClaims {
             moderate: false,
             admin: false,
             create: true,
-            video: VideoCaps::default(),
+            publish_video: VideoCaps::default(),
+            subscribe_video: VideoCaps::default(),
         }
     }
 }
@@ -135,9 +149,12 @@ pub(crate) struct RoomOptions {
     pub(crate) empty_timeout_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) metadata: Option<String>,
-    /// The most that each participant may publish.
+    /// The most that each participant may send of each video, as in the grants: the lower bound holds.
     #[serde(skip_serializing_if = "VideoCaps::is_none")]
-    pub(crate) video: VideoCaps,
+    pub(crate) publish_video: VideoCaps,
+    /// The most that each participant gets.
+    #[serde(skip_serializing_if = "VideoCaps::is_none")]
+    pub(crate) subscribe_video: VideoCaps,
 }
 
 /// Seconds since the Unix epoch, of which fractions may be given (RFC 7519 section 2, NumericDate).
@@ -293,6 +310,7 @@ fn permit(claims: Claims) -> Result<Permit, ControlError> {
     }
     let room_options = claims.room_options.unwrap_or_default();
     check_room_options(&room_options)?;
+    check_caps([claims.grants.publish_video, claims.grants.subscribe_video])?;
     Ok(Permit {
         invited: claims.sub.is_empty(),
         identity: if claims.sub.is_empty() { made_up_identity() } else { claims.sub },
@@ -346,6 +364,19 @@ fn check_segment(what: &str, text: &str) -> Result<(), ControlError> {
 fn check_room_options(options: &RoomOptions) -> Result<(), ControlError> {
     if options.metadata.as_ref().is_some_and(|metadata| metadata.len() > MAX_METADATA) {
         return Err(ControlError::bad_message(format!("The room's metadata has more than {MAX_METADATA} bytes.")));
+    }
+    check_caps([options.publish_video, options.subscribe_video])
+}
+
+/// Refuses bounds below which nothing could be sent.
+fn check_caps(caps: [VideoCaps; 2]) -> Result<(), ControlError> {
+    for VideoCaps { bitrate_bps, fps, height } in caps {
+        if bitrate_bps.is_some_and(|bitrate| bitrate < LEAST_BITRATE) || fps == Some(0) || height == Some(0) {
+            let text = format!(
+                "Bounds of video (publish_video, subscribe_video) are at least {LEAST_BITRATE} bps, one frame per second and one line."
+            );
+            return Err(ControlError::bad_message(text));
+        }
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use super::outbox::Outgoing;
 use super::{Control, ControlError, RoomState};
 use sfu_core::ids::PublicationId;
 use sfu_proto::v1::server_message::Body;
-use sfu_proto::v1::{EncoderDirective, EncoderDirectiveAck};
+use sfu_proto::v1::{EncoderDirective, EncoderDirectiveAck, EncodingDirective};
 use std::collections::HashMap;
 use std::sync::Mutex;
 
@@ -15,6 +15,9 @@ use std::sync::Mutex;
 const DEFAULT_TTL_MS: u32 = 10_000;
 /// Longest detail of an answer that is kept.
 const MAX_DETAIL: usize = 1_024;
+/// Most encodings of an answer that are kept, and the longest of their names.
+const MAX_APPLIED: usize = 8;
+const MAX_NAME: usize = 32;
 
 /// The latest directive of each publication.
 #[derive(Debug, Default)]
@@ -24,7 +27,8 @@ pub(crate) struct Directives(Mutex<HashMap<PublicationId, Latest>>);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Latest {
     pub(crate) directive: EncoderDirective,
-    /// The answer to it, or, until there is one, to the last one that was answered.
+    /// The answer to it, or, until there is one, to the last one that was answered. It is what the client says; what
+    /// arrives is seen by the workers.
     pub(crate) ack: Option<EncoderDirectiveAck>,
 }
 
@@ -45,7 +49,7 @@ impl Directives {
                 outcome = ack.outcome,
                 "directive"
             );
-            latest.ack = Some(EncoderDirectiveAck { detail: clip(&ack.detail, MAX_DETAIL), ..ack.clone() });
+            latest.ack = Some(bounded(ack));
         }
     }
 
@@ -65,6 +69,21 @@ impl Directives {
         }
         latest.directive = directive.clone();
         directive
+    }
+}
+
+/// An answer with no more in it than is kept: the client may say what it likes.
+fn bounded(ack: &EncoderDirectiveAck) -> EncoderDirectiveAck {
+    let applied = ack.applied.iter().take(MAX_APPLIED).map(|encoding| EncodingDirective {
+        rid: clip(&encoding.rid, MAX_NAME),
+        scalability_mode: clip(&encoding.scalability_mode, MAX_NAME),
+        ..encoding.clone()
+    });
+    EncoderDirectiveAck {
+        detail: clip(&ack.detail, MAX_DETAIL),
+        publication_id: clip(&ack.publication_id, MAX_NAME),
+        applied: applied.collect(),
+        ..*ack
     }
 }
 
@@ -102,6 +121,14 @@ mod tests {
         directives.acknowledge(publication, &ack(2));
         directives.record(publication, EncoderDirective::default());
         assert_eq!(directives.latest(publication).unwrap().ack.unwrap().version, 2, "the last that was answered");
+        let much = EncoderDirectiveAck {
+            version: 3,
+            applied: vec![EncodingDirective { rid: "f".repeat(1_000), ..EncodingDirective::default() }; 1_000],
+            ..EncoderDirectiveAck::default()
+        };
+        directives.acknowledge(publication, &much);
+        let kept = directives.latest(publication).unwrap().ack.unwrap().applied;
+        assert!(kept.len() == MAX_APPLIED && kept[0].rid.len() <= MAX_NAME, "no more than is needed");
         directives.forget(&[publication]);
         assert!(directives.latest(publication).is_none());
     }

@@ -87,6 +87,8 @@ pub(crate) struct Control {
     /// Requests that were refused since they came too fast.
     too_fast: AtomicU64,
     agenda: Arc<Agenda>,
+    /// Which rooms are to be planned soon.
+    plans: Arc<Agenda>,
     pace: NewsPace,
     ids: Ids,
     rooms: DashMap<String, Arc<Room>>,
@@ -107,6 +109,7 @@ impl Control {
         Arc::new(Self {
             pace: NewsPace::new(&config, &agenda),
             agenda,
+            plans: Arc::default(),
             unconnected: Unconnected::new(&config.limits),
             too_fast: AtomicU64::new(0),
             auth: Authenticator::new(&config.auth),
@@ -195,7 +198,7 @@ impl Control {
             Entry::Vacant(entry) => {
                 let options = self.room_options(options);
                 let id = self.ids.room();
-                let news = (self.clock, self.pace.clone());
+                let news = (self.clock, self.pace.clone(), Arc::clone(&self.plans));
                 let room = Arc::new(Room::open(id, name.to_owned(), options, (&self.workers, worker), news));
                 self.rooms_by_id.insert(id, Arc::clone(&room));
                 entry.insert(Arc::clone(&room));
@@ -212,7 +215,8 @@ impl Control {
             max_participants: Some(options.max_participants.unwrap_or(room.max_participants)),
             empty_timeout_seconds: Some(options.empty_timeout_seconds.unwrap_or(room.empty_timeout_seconds)),
             metadata: options.metadata.clone(),
-            video: options.video,
+            publish_video: options.publish_video,
+            subscribe_video: options.subscribe_video,
         }
     }
 

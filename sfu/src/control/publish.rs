@@ -87,7 +87,7 @@ impl Control {
     /// Carries a plan out. Whether others have to be told.
     pub(super) fn carry_out(&self, state: &mut RoomState, id: ParticipantId, plan: PublishPlan) -> bool {
         let ended = state.roster.set_publications(id, plan.after);
-        state.cap_publications(id);
+        state.enforce_caps(id);
         self.directives.forget(&ended);
         !plan.named.is_empty() || !ended.is_empty()
     }

@@ -85,7 +85,7 @@ impl Session {
             Request::SetMuted(set_muted) => self.set_muted(set_muted).map(done),
             Request::Subscribe(subscribe) => {
                 let mut state = self.state()?;
-                self.control.subscribe(&mut state, self.id, subscribe).map(done)
+                self.control.subscribe(&self.room, &mut state, self.id, subscribe).map(done)
             }
             Request::SendData(data) => self.send_data(data).map(done),
             Request::EncoderDirectiveAck(ack) => {

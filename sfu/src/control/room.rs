@@ -2,6 +2,7 @@
 //! workers it is) is `sfu-room`'s. Every change is made under the room's lock, and its orders go to the workers before
 //! that is let go, so that a worker sees changes in the order in which they were made.
 
+use super::agenda::Agenda;
 use super::auth::RoomOptions;
 use super::budget::{Budget, WHOLE_AGAIN};
 use super::encoders::Encoders;
@@ -35,6 +36,7 @@ pub(crate) struct Room {
     pub(crate) name: String,
     pub(super) clock: Clock,
     pub(super) pace: NewsPace,
+    pub(super) plans: Arc<Agenda>,
     /// All there are, by number.
     workers: Arc<[WorkerHandle]>,
     state: Mutex<RoomState>,
@@ -96,7 +98,7 @@ impl Room {
         name: String,
         options: RoomOptions,
         (workers, home): (&Arc<[WorkerHandle]>, usize),
-        (clock, pace): (Clock, NewsPace),
+        (clock, pace, plans): (Clock, NewsPace, Arc<Agenda>),
     ) -> Self {
         let now = clock.now();
         let state = RoomState {
@@ -112,7 +114,7 @@ impl Room {
             data: pace.data_rate(now),
             budgets: HashMap::new(),
         };
-        let room = Self { id, name, clock, pace, workers: Arc::clone(workers), state: Mutex::new(state) };
+        let room = Self { id, name, clock, pace, plans, workers: Arc::clone(workers), state: Mutex::new(state) };
         drop(room.lock());
         room
     }
@@ -154,12 +156,13 @@ impl Room {
     /// The slots have to be filled anew; tells what has changed as [`Self::tell`] does.
     pub(crate) fn replan(&self, state: &mut RoomState) {
         state.news.replan = true;
+        self.plan_soon(state);
         self.tell(state);
     }
 
     /// Fills the slots of everybody anew; tells subscribers what changed. How many bytes that were.
     pub(super) fn fill_slots(&self, state: &mut RoomState) -> usize {
-        state.encoders.is_due = true;
+        self.plan_soon(state);
         let changed = state.roster.fill_all();
         changed.into_iter().map(|id| state.tell_slots(id)).sum()
     }
@@ -179,6 +182,7 @@ impl Room {
             let publication = publication_text(publication);
             tracing::info!(room = self.name, participant = %id, %mid, publication, "the subscriber lacks its codec");
         }
+        self.plan_soon(state);
         state.tell_slots(id);
     }
 

@@ -4,7 +4,7 @@ use super::Control;
 use super::error::ControlError;
 use super::ids::parse_publication;
 use super::publish::no_publication;
-use super::room::RoomState;
+use super::room::{Room, RoomState};
 use super::translate;
 use sfu_core::ids::PublicationId;
 use sfu_proto::v1::Subscribe;
@@ -14,6 +14,7 @@ impl Control {
     /// Puts into one slot what is wanted there.
     pub(super) fn subscribe(
         &self,
+        room: &Room,
         state: &mut RoomState,
         me: ParticipantId,
         subscribe: &Subscribe,
@@ -30,7 +31,7 @@ impl Control {
             Some(id) => Subscription::Publication(id),
             None => Subscription::Auto,
         };
-        state.encoders.is_due = true;
+        room.plan_soon(state);
         if state.roster.subscribe(me, &mid, subscription, translate::wish_in(subscribe)) {
             state.tell_slots(me);
         }

@@ -147,7 +147,7 @@ async fn direct(
     directive: Body<EncoderDirective>,
 ) -> Result<(StatusCode, Json<EncoderDirective>), Problem> {
     let room = find(&control, &name)?;
-    let sent = control.direct_encoder(&room.lock(), publication_id(&publication)?, body(directive)?)?;
+    let sent = control.direct_by_hand(&room, publication_id(&publication)?, body(directive)?)?;
     Ok((StatusCode::ACCEPTED, Json(sent)))
 }
 
@@ -169,7 +169,7 @@ async fn show_plan(
 ) -> Result<Json<Value>, Problem> {
     let room = find(&control, &name)?;
     let state = room.lock();
-    let publications: Value = state.plans().iter().map(|plan| plan_json(&control, plan)).collect();
+    let publications: Value = state.plans().iter().map(|plan| plan_json(&control, &state, plan)).collect();
     Ok(Json(json!({ "publications": publications })))
 }
 
@@ -210,8 +210,8 @@ fn room_json(room: &Room, state: &RoomState) -> Value {
     })
 }
 
-/// What a publication is to encode, why, and which directive said so.
-fn plan_json(control: &Control, plan: &SourcePlan) -> Value {
+/// What a publication is to encode, why, which directive said so, and what arrives of it.
+fn plan_json(control: &Control, state: &RoomState, plan: &SourcePlan) -> Value {
     let latest = control.directives.latest(plan.publication);
     json!({
         "publication": publication_text(plan.publication),
@@ -224,6 +224,8 @@ fn plan_json(control: &Control, plan: &SourcePlan) -> Value {
             "max_fps": encoding.framerate,
             "scale_resolution_down_by": encoding.scale,
             "reason": encoding.reason.label(),
+            "withheld_bps": encoding.withheld().as_bps(),
+            "arriving_bps": state.arriving(plan.publication, encoding.rid).as_bps(),
         })).collect::<Vec<_>>(),
     })
 }

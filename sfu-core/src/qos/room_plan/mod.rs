@@ -101,9 +101,8 @@ pub struct Encoding {
     pub framerate: Option<u8>,
     /// Factor by which the captured picture is scaled down; `None`: the sender's own.
     pub scale: Option<f32>,
-    /// What it would take more than it is given, or at all, if those who want it had room for it: what their paths are
-    /// to be probed for. Zero where nothing is kept from anybody.
-    pub withheld: Bitrate,
+    /// What it takes where nothing lowers it.
+    pub full: Bitrate,
     /// Why.
     pub reason: Reason,
 }
@@ -302,10 +301,7 @@ fn encodings(source: &Source, demand: &Demand<'_>) -> Vec<Encoding> {
         let active = reason.is_on();
         let bitrate = rates[place].filter(|_| active && (reason == Reason::Fitted || cap.is_some()));
         let scale = scale(source, layer).filter(|_| active);
-        let mut encoding =
-            Encoding { rid: layer.rid, active, bitrate, framerate, scale, withheld: Bitrate::ZERO, reason };
-        encoding.withhold(full(place));
-        encoding
+        Encoding { rid: layer.rid, active, bitrate, framerate, scale, full: full(place), reason }
     };
     source.layers.iter().enumerate().map(encoding).collect()
 }
@@ -318,13 +314,14 @@ fn scale(source: &Source, layer: &Layer) -> Option<f32> {
 }
 
 impl Encoding {
-    /// Sets what is withheld of a layer that takes `full` at its best.
-    fn withhold(&mut self, full: Bitrate) {
-        self.withheld = match self.reason {
-            Reason::Fitted => full.saturating_sub(self.bitrate.unwrap_or(full)),
-            Reason::NoRoom => full,
+    /// What it would take more than it is given, or at all, if those who want it had room for it: what their paths are
+    /// to be probed for. Zero where nothing is kept from anybody.
+    pub fn withheld(&self) -> Bitrate {
+        match self.reason {
+            Reason::Fitted => self.full.saturating_sub(self.bitrate.unwrap_or(self.full)),
+            Reason::NoRoom => self.full,
             _ => Bitrate::ZERO,
-        };
+        }
     }
 }
 

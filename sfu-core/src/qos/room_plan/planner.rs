@@ -1,7 +1,7 @@
 //! The plan from tick to tick: what goes down goes down at once, what goes up waits until it is worth it, and a layer
 //! that takes the place of another is there before the other stops.
 
-use super::{Choice, Encoding, Layer, Reason, Snapshot, Source, SourcePlan, Wish, full_rate, plan_without, useful};
+use super::{Choice, Encoding, Layer, Reason, Snapshot, Source, SourcePlan, Wish, plan_without, useful};
 use crate::ids::{PublicationId, TransportId};
 use sfu_rtc::ids::Rid;
 use sfu_rtc::time::{Duration, Instant};
@@ -152,7 +152,6 @@ impl Planner {
                 known.lowered = Some(now);
             } else if rate(next) > rate(&before) && (is_waiting || is_small) && next.reason != Reason::Capped {
                 (next.bitrate, next.reason) = (before.bitrate, before.reason);
-                next.withhold(full_rate(&room.sources[source], layer));
             }
         }
         if before.active != next.active {

@@ -45,7 +45,7 @@ fn reasons(plan: &SourcePlan) -> Vec<Reason> {
 }
 
 fn withheld(plan: &SourcePlan) -> Vec<u64> {
-    plan.encodings.iter().map(|encoding| encoding.withheld.as_kbps()).collect()
+    plan.encodings.iter().map(|encoding| encoding.withheld().as_kbps()).collect()
 }
 
 #[test]
@@ -221,9 +221,9 @@ proptest! {
         for ((source, watchers), plan) in room.sources.iter().zip(watchers).zip(plan(&room)) {
             let useful = watchers.iter().map(|watcher| watcher.useful).max().unwrap_or(0);
             for (place, encoding) in plan.encodings.iter().enumerate() {
-                prop_assert!(encoding.withheld == Bitrate::ZERO || place < useful);
-                prop_assert!(encoding.withheld <= full_rate(source, place));
-                prop_assert_eq!(encoding.reason == Reason::NoRoom, !encoding.active && encoding.withheld > Bitrate::ZERO);
+                prop_assert!(encoding.withheld() == Bitrate::ZERO || place < useful);
+                prop_assert!(encoding.withheld() <= full_rate(source, place));
+                prop_assert_eq!(encoding.reason == Reason::NoRoom, !encoding.active && encoding.withheld() > Bitrate::ZERO);
             }
         }
     }
