@@ -97,7 +97,7 @@ impl Member {
         control.join(&permit, request).map(|Entered { session, joined, .. }| Self { session, joined })
     }
 
-    fn publication(&self, i: usize) -> PublicationId {
+    pub(super) fn publication(&self, i: usize) -> PublicationId {
         parse_publication(&self.joined.publications[i].id).unwrap()
     }
 
@@ -106,7 +106,7 @@ impl Member {
     }
 
     /// The next message that `pick` takes.
-    async fn expect<T>(&self, pick: impl Fn(Body) -> Option<T>) -> T {
+    pub(super) async fn expect<T>(&self, pick: impl Fn(Body) -> Option<T>) -> T {
         loop {
             let Next::Message(message) = self.session.next().await else { panic!("the session ended") };
             let message: ServerMessage = serde_json::from_str(message.json()).unwrap();

@@ -91,7 +91,7 @@ impl Control {
             let answers = self.worker_stats().await;
             let transports = answers.iter().flatten().flat_map(|worker| &worker.transports);
             let figures: Figures<'_> = transports.map(|stats| (stats.transport, stats)).collect();
-            due.iter().for_each(|room| self.plan_room(room, &figures));
+            due.iter().for_each(|room| self.plan_room(room, self.clock.now(), &figures));
         }
     }
 
@@ -111,8 +111,7 @@ impl Control {
     }
 
     /// Plans a room, and tells the senders for which that changes anything.
-    fn plan_room(&self, room: &Room, figures: &Figures<'_>) {
-        let now = self.clock.now();
+    fn plan_room(&self, room: &Room, now: Instant, figures: &Figures<'_>) {
         let mut state = room.lock();
         let bandwidth = &self.config.bandwidth;
         let start = (bandwidth.estimator != Estimator::Fixed).then(|| Bitrate::from_kbps(bandwidth.start_kbps));
@@ -307,3 +306,6 @@ fn directive_of(encoding: &Encoding) -> EncodingDirective {
         scalability_mode: String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests;
