@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn a_picture_that_is_too_large_does_not_come_in() {
         let mut cap = cap(None, None, Some(360));
-        let at = |n: u32| packet(n, |data| data.frame.keyframe = n % 2 == 0);
+        let at = |n: u32| packet(n, |data| data.frame.keyframe = n.is_multiple_of(2));
         let mut admit = |n: u32, size| cap.admit(Instant::from_millis(u64::from(n) * 33), 0, &at(n), size, &ALONE);
         assert!(admit(0, Some((640, 360))) && admit(1, Some((360, 640))));
         assert!(!admit(2, Some((1_280, 720))) && !admit(3, Some((1_280, 720))));

@@ -3,7 +3,8 @@
 use super::{ConfigArgs, dev, print};
 use crate::clock::unix_time;
 use crate::config::{AuthConfig, check_api_key};
-use crate::control::auth::{Authenticator, Claims, GrantClaims, VideoCaps, sign};
+use crate::control::auth::{Authenticator, Claims, GrantClaims, sign};
+use crate::control::caps::VideoCaps;
 use anyhow::{Context, bail};
 use clap::Args;
 use std::process::ExitCode;

@@ -6,6 +6,7 @@
 //! ```
 
 use crate::config::AuthConfig;
+use crate::control::caps::{VideoCaps, check_caps};
 use crate::control::error::ControlError;
 use crate::random;
 use crate::text::misleads;
@@ -16,7 +17,6 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
-use sfu_rtc::units::Bitrate;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
@@ -30,9 +30,6 @@ pub(crate) const MAX_NAME: usize = 128;
 pub(crate) const MAX_ROOM: usize = 128;
 /// Most bytes of metadata of a participant or room.
 pub(crate) const MAX_METADATA: usize = 4 * 1024;
-
-/// The lowest bound of a bitrate: audio, and a picture now and then.
-const LEAST_BITRATE: u64 = 30_000;
 
 /// What a token says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -82,46 +79,6 @@ pub(crate) struct GrantClaims {
     /// The most that it gets: the bitrate is that of everything together, the rest holds for each video.
     #[serde(skip_serializing_if = "VideoCaps::is_none")]
     pub(crate) subscribe_video: VideoCaps,
-}
-
-/// The most that may be sent of video; what is not said is not bounded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct VideoCaps {
-    /// Bits per second.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) bitrate_bps: Option<u64>,
-    /// Frames per second.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) fps: Option<u8>,
-    /// Lines: the shorter side of the picture.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) height: Option<u16>,
-}
-
-impl VideoCaps {
-    pub(crate) fn is_none(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Where both bound something, the lower one holds.
-    pub(crate) fn and(self, other: Self) -> Self {
-        Self {
-            bitrate_bps: lower(self.bitrate_bps, other.bitrate_bps),
-            fps: lower(self.fps, other.fps),
-            height: lower(self.height, other.height),
-        }
-    }
-}
-
-impl From<VideoCaps> for sfu_core::command::VideoCaps {
-    fn from(caps: VideoCaps) -> Self {
-        Self { bitrate: caps.bitrate_bps.map(Bitrate::from_bps), framerate: caps.fps, height: caps.height }
-    }
-}
-
-fn lower<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
-    one.into_iter().chain(other).min()
 }
 
 impl Default for GrantClaims {
@@ -366,19 +323,6 @@ fn check_room_options(options: &RoomOptions) -> Result<(), ControlError> {
         return Err(ControlError::bad_message(format!("The room's metadata has more than {MAX_METADATA} bytes.")));
     }
     check_caps([options.publish_video, options.subscribe_video])
-}
-
-/// Refuses bounds below which nothing could be sent.
-fn check_caps(caps: [VideoCaps; 2]) -> Result<(), ControlError> {
-    for VideoCaps { bitrate_bps, fps, height } in caps {
-        if bitrate_bps.is_some_and(|bitrate| bitrate < LEAST_BITRATE) || fps == Some(0) || height == Some(0) {
-            let text = format!(
-                "Bounds of video (publish_video, subscribe_video) are at least {LEAST_BITRATE} bps, one frame per second and one line."
-            );
-            return Err(ControlError::bad_message(text));
-        }
-    }
-    Ok(())
 }
 
 /// Refuses a name that is too long.

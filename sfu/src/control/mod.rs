@@ -7,6 +7,7 @@
 mod agenda;
 pub(crate) mod auth;
 mod budget;
+pub(crate) mod caps;
 mod directives;
 mod encoders;
 mod error;

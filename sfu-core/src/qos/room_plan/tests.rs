@@ -1,3 +1,5 @@
+//! What is planned for rooms, at one moment and over time.
+
 use super::*;
 use crate::command::{Quality, Tile};
 use proptest::prelude::*;

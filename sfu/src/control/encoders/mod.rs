@@ -23,12 +23,14 @@ use std::sync::Arc;
 
 /// Each room is planned so often, with fresh figures.
 const TICK: Duration = Duration::from_secs(1);
-/// A room is planned no more often than this, however many want something else.
+/// However many want something else, a room is planned no more often than this beside its ticks.
 const PAUSE: Duration = Duration::from_millis(250);
 /// A directive that is not renewed lapses: the server, or the way to it, may be gone.
 const TTL: Duration = Duration::from_secs(10);
 /// Two renewals may be lost.
 const RENEWAL: Duration = Duration::from_secs(3);
+/// A publication is not stopped before this time: those who will watch it are told of it first.
+const BEGINNING: Duration = Duration::from_millis(500);
 /// What a sender without signalling needs beside the video that is planned: audio, and probes.
 const BESIDE_VIDEO: Bitrate = Bitrate::from_kbps(100);
 /// Its video may vary by a tenth.
@@ -39,12 +41,14 @@ const LIMIT_SLACK: f64 = 1.1;
 pub(super) struct Encoders {
     /// Somebody wants something else.
     is_due: bool,
-    /// When it was planned last.
-    planned: Instant,
+    /// It is planned no sooner, beside its ticks.
+    next: Instant,
     planner: Planner,
     plans: Vec<SourcePlan>,
     /// What arrived of each encoding when it was planned.
     arriving: HashMap<(PublicationId, Option<Rid>), Bitrate>,
+    /// When each publication was planned first.
+    begun: HashMap<PublicationId, Instant>,
     sent: HashMap<PublicationId, Sent>,
     /// Somebody else's directive holds until then.
     by_hand: HashMap<PublicationId, Instant>,
@@ -67,7 +71,9 @@ impl Room {
     /// Somebody wants something else: the room is planned soon.
     pub(super) fn plan_soon(&self, state: &mut RoomState) {
         if !std::mem::replace(&mut state.encoders.is_due, true) {
-            self.plans.put(self.clock.now().max(state.encoders.planned + PAUSE), self.id);
+            let due = self.clock.now().max(state.encoders.next);
+            state.encoders.next = due + PAUSE;
+            self.plans.put(due, self.id);
         }
     }
 }
@@ -124,11 +130,10 @@ impl Control {
             .iter()
             .flat_map(|source| source.layers.iter().map(|layer| ((source.publication, layer.rid), layer.rate)));
         state.encoders.arriving = arriving.collect();
-        state.encoders.planned = now;
         state.encoders.plans = state.encoders.planner.plan(now, snapshot);
-        state.forget_ended(now);
+        state.remember(now);
         self.send_directives(&mut state, now);
-        state.limit_senders();
+        state.limit_senders(now);
         state.tell_targets();
     }
 
@@ -188,9 +193,14 @@ impl RoomState {
         commands.into_iter().for_each(|command| self.roster.order(worker, command));
     }
 
-    fn forget_ended(&mut self, now: Instant) {
-        let Encoders { plans, sent, by_hand, targeted, bounded, .. } = &mut self.encoders;
+    /// Takes up what has begun, and forgets what has ended.
+    fn remember(&mut self, now: Instant) {
+        let Encoders { plans, begun, sent, by_hand, targeted, bounded, .. } = &mut self.encoders;
         let there: HashSet<PublicationId> = plans.iter().map(|plan| plan.publication).collect();
+        for publication in &there {
+            begun.entry(*publication).or_insert(now);
+        }
+        begun.retain(|publication, _| there.contains(publication));
         sent.retain(|publication, _| there.contains(publication));
         targeted.retain(|publication| there.contains(publication));
         bounded.retain(|(publication, _)| there.contains(publication));
@@ -201,7 +211,7 @@ impl RoomState {
     /// been told a moment ago.
     fn directive(&self, plan: &SourcePlan, now: Instant) -> Option<EncoderDirective> {
         self.publisher(plan.publication).filter(|publisher| publisher.is_told())?;
-        if self.encoders.by_hand.contains_key(&plan.publication) {
+        if self.encoders.by_hand.contains_key(&plan.publication) || self.encoders.has_just_begun(plan, now) {
             return None;
         }
         let encodings: Vec<EncodingDirective> = plan.encodings.iter().map(directive_of).collect();
@@ -216,7 +226,7 @@ impl RoomState {
     }
 
     /// Bounds by REMB what those send who have no signalling.
-    fn limit_senders(&mut self) {
+    fn limit_senders(&mut self, now: Instant) {
         let Self { participants, roster, encoders, .. } = self;
         let mut limits: HashMap<TransportId, Bitrate> = HashMap::new();
         let mut orders = Vec::new();
@@ -224,7 +234,7 @@ impl RoomState {
             let is_told = participants.get(&member.id()).is_none_or(|participant| participant.is_told());
             let Some(transport) = member.transport().filter(|_| !is_told) else { continue };
             let own = encoders.plans.iter().filter(|plan| member.publication(plan.publication).is_some());
-            let limit = sum_of(own.map(limit_of));
+            let limit = sum_of(own.map(|plan| limit_of(plan).filter(|_| !encoders.has_just_begun(plan, now))));
             if let Some(limit) = limit.map(|limit| limit * LIMIT_SLACK + BESIDE_VIDEO) {
                 limits.insert(transport, limit);
             }
@@ -257,6 +267,14 @@ impl RoomState {
                 workers.iter().for_each(|worker| roster.order(*worker, command()));
             }
         }
+    }
+}
+
+impl Encoders {
+    /// Whether a publication is to stop that has just begun.
+    fn has_just_begun(&self, plan: &SourcePlan, now: Instant) -> bool {
+        let stops = plan.encodings.iter().all(|encoding| !encoding.active);
+        stops && self.begun.get(&plan.publication).is_some_and(|begun| now - *begun < BEGINNING)
     }
 }
 

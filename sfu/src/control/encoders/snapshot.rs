@@ -1,6 +1,6 @@
 //! A room as the planner sees it.
 
-use crate::control::auth::VideoCaps;
+use crate::control::caps::VideoCaps;
 use crate::control::room::RoomState;
 use sfu_core::command::{LayerPreference, Quality, Role};
 use sfu_core::event::{PauseReason, ReceiveStreamStats, TransportStats};

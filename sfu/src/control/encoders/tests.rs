@@ -1,7 +1,7 @@
 //! What senders are asked for as a room goes on, with real workers that have no clients; times and figures are made up.
 
 use super::*;
-use crate::control::auth::VideoCaps;
+use crate::control::caps::VideoCaps;
 use crate::control::participant::Access;
 use crate::control::tests::{Member, control_with};
 use sfu_core::event::{ReceiveStreamStats, TrafficStats, TransportStats};
@@ -24,11 +24,15 @@ impl World {
         let (control, _) = control_with(1, |config| config.qos.planner = planner);
         let alice = Member::join(&control, Access::Signal);
         let now = control.clock.now();
-        Self { control, alice, now }
+        let mut world = Self { control, alice, now };
+        world.plan(Duration::ZERO, &[]);
+        world
     }
 
     fn join(&self, access: Access) -> Member {
-        Member::join(&self.control, access)
+        let member = Member::join(&self.control, access);
+        self.room().fill_slots(&mut self.room().lock());
+        member
     }
 
     /// Plans the room so much later.
@@ -123,12 +127,23 @@ async fn what_nobody_watches_stops_and_is_there_at_once_for_who_comes() {
     drop(bob);
 }
 
+/// Others' slots are filled a moment later: a publication that begins is not stopped before.
+#[tokio::test]
+async fn what_has_just_begun_is_given_a_moment() {
+    let mut world = World::new(PlannerPolicy::Gso);
+    let (bob, whip) = (Member::join(&world.control, Access::Signal), Member::join(&world.control, Access::Whip));
+    world.plan(Duration::from_millis(10), &[]);
+    let transport = whip.transport();
+    assert!(!world.room().lock().encoders.limits.contains_key(&transport));
+    world.room().fill_slots(&mut world.room().lock());
+    world.plan(SECOND, &[]);
+    assert_eq!(active(&directive(&bob).await), [false, false, true], "the first that it is asked for");
+}
+
 #[tokio::test]
 async fn a_directive_is_renewed_long_before_it_lapses() {
     let mut world = World::new(PlannerPolicy::Gso);
-    for second in 0..=6 {
-        world.plan(if second == 0 { Duration::ZERO } else { SECOND }, &[]);
-    }
+    (0..=6).for_each(|_| world.plan(SECOND, &[]));
     // At once, and after three and six seconds.
     for version in 1..=3 {
         let directive = directive(&world.alice).await;
@@ -230,7 +245,8 @@ async fn a_directive_by_hand_holds_until_it_lapses() {
 async fn a_sender_without_signalling_is_bounded_by_remb() {
     let mut world = World::new(PlannerPolicy::Gso);
     let whip = world.join(Access::Whip);
-    let limit = |world: &World| world.room().lock().encoders.limits.get(&whip.transport()).map(|rate| rate.as_kbps());
+    let transport = whip.transport();
+    let limit = |world: &World| world.room().lock().encoders.limits.get(&transport).map(|rate| rate.as_kbps());
     world.plan(SECOND, &[figures(&whip, None, Some(whip.publication(1)))]);
     assert_eq!(limit(&world), None, "alice watches it as large as it is");
     let small = figures(&world.alice, Some(800), None);
