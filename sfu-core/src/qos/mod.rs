@@ -2,7 +2,7 @@
 
 mod by_importance;
 mod history;
-pub mod room_plan;
+pub mod room_planner;
 
 pub use by_importance::{ByImportance, ImportanceConfig};
 pub use history::{AllocationHistory, HoldConfig};

@@ -1,4 +1,4 @@
-//! When which room is to be told what has changed in it.
+//! When which room is due: to be told what has changed in it, or to have its encoders planned.
 
 use super::lock;
 use sfu_core::ids::RoomId;
@@ -16,7 +16,7 @@ pub(crate) struct Agenda {
 }
 
 impl Agenda {
-    /// `room` is to be told at `due`. Each room stands here once at most: it knows whether it does.
+    /// `room` is due then. Each room stands here once at most: it knows whether it does.
     pub(super) fn put(&self, due: Instant, room: RoomId) {
         let mut entries = lock(&self.entries);
         entries.insert((due, room));

@@ -88,8 +88,8 @@ pub(crate) struct Control {
     /// Requests that were refused since they came too fast.
     too_fast: AtomicU64,
     agenda: Arc<Agenda>,
-    /// Which rooms are to be planned soon.
-    plans: Arc<Agenda>,
+    /// Rooms whose encoders are to be planned soon.
+    encoder_agenda: Arc<Agenda>,
     pace: NewsPace,
     ids: Ids,
     rooms: DashMap<String, Arc<Room>>,
@@ -110,7 +110,7 @@ impl Control {
         Arc::new(Self {
             pace: NewsPace::new(&config, &agenda),
             agenda,
-            plans: Arc::default(),
+            encoder_agenda: Arc::default(),
             unconnected: Unconnected::new(&config.limits),
             too_fast: AtomicU64::new(0),
             auth: Authenticator::new(&config.auth),
@@ -199,7 +199,7 @@ impl Control {
             Entry::Vacant(entry) => {
                 let options = self.room_options(options);
                 let id = self.ids.room();
-                let news = (self.clock, self.pace.clone(), Arc::clone(&self.plans));
+                let news = (self.clock, self.pace.clone(), Arc::clone(&self.encoder_agenda));
                 let room = Arc::new(Room::open(id, name.to_owned(), options, (&self.workers, worker), news));
                 self.rooms_by_id.insert(id, Arc::clone(&room));
                 entry.insert(Arc::clone(&room));

@@ -36,7 +36,8 @@ pub(crate) struct Room {
     pub(crate) name: String,
     pub(super) clock: Clock,
     pub(super) pace: NewsPace,
-    pub(super) plans: Arc<Agenda>,
+    /// Whose encoders are to be planned soon.
+    pub(super) encoder_agenda: Arc<Agenda>,
     /// All there are, by number.
     workers: Arc<[WorkerHandle]>,
     state: Mutex<RoomState>,
@@ -98,7 +99,7 @@ impl Room {
         name: String,
         options: RoomOptions,
         (workers, home): (&Arc<[WorkerHandle]>, usize),
-        (clock, pace, plans): (Clock, NewsPace, Arc<Agenda>),
+        (clock, pace, encoder_agenda): (Clock, NewsPace, Arc<Agenda>),
     ) -> Self {
         let now = clock.now();
         let state = RoomState {
@@ -114,7 +115,8 @@ impl Room {
             data: pace.data_rate(now),
             budgets: HashMap::new(),
         };
-        let room = Self { id, name, clock, pace, plans, workers: Arc::clone(workers), state: Mutex::new(state) };
+        let room =
+            Self { id, name, clock, pace, encoder_agenda, workers: Arc::clone(workers), state: Mutex::new(state) };
         drop(room.lock());
         room
     }
@@ -156,13 +158,13 @@ impl Room {
     /// The slots have to be filled anew; tells what has changed as [`Self::tell`] does.
     pub(crate) fn replan(&self, state: &mut RoomState) {
         state.news.replan = true;
-        self.plan_soon(state);
+        self.plan_encoders_soon(state);
         self.tell(state);
     }
 
     /// Fills the slots of everybody anew; tells subscribers what changed. How many bytes that were.
     pub(super) fn fill_slots(&self, state: &mut RoomState) -> usize {
-        self.plan_soon(state);
+        self.plan_encoders_soon(state);
         let changed = state.roster.fill_all();
         changed.into_iter().map(|id| state.tell_slots(id)).sum()
     }
@@ -182,7 +184,7 @@ impl Room {
             let publication = publication_text(publication);
             tracing::info!(room = self.name, participant = %id, %mid, publication, "the subscriber lacks its codec");
         }
-        self.plan_soon(state);
+        self.plan_encoders_soon(state);
         state.tell_slots(id);
     }
 

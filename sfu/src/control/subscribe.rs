@@ -31,7 +31,7 @@ impl Control {
             Some(id) => Subscription::Publication(id),
             None => Subscription::Auto,
         };
-        room.plan_soon(state);
+        room.plan_encoders_soon(state);
         if state.roster.subscribe(me, &mid, subscription, translate::wish_in(subscribe)) {
             state.tell_slots(me);
         }

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sfu_core::event::{PauseReason, TransportStats, WorkerStats};
 use sfu_core::ids::PublicationId;
-use sfu_core::qos::room_plan::SourcePlan;
+use sfu_core::qos::room_planner::SourcePlan;
 use sfu_proto::v1::{EncoderDirective, LeaveReason};
 use sfu_room::Member;
 use std::sync::Arc;
@@ -169,7 +169,7 @@ async fn show_plan(
 ) -> Result<Json<Value>, Problem> {
     let room = find(&control, &name)?;
     let state = room.lock();
-    let publications: Value = state.plans().iter().map(|plan| plan_json(&control, &state, plan)).collect();
+    let publications: Value = state.encoder_plans().iter().map(|plan| plan_json(&control, &state, plan)).collect();
     Ok(Json(json!({ "publications": publications })))
 }
 

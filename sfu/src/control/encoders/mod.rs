@@ -10,7 +10,7 @@ use super::{Control, ControlError};
 use crate::config::{Estimator, PlannerPolicy};
 use sfu_core::command::{Command, EncoderTarget, EncodingTarget, MAX_LAYERS};
 use sfu_core::ids::{PublicationId, TransportId};
-use sfu_core::qos::room_plan::{Encoding, Planner, SourcePlan};
+use sfu_core::qos::room_planner::{Encoding, Planner, SourcePlan};
 use sfu_proto::v1::{EncoderDirective, EncodingDirective};
 use sfu_room::ParticipantId;
 use sfu_rtc::ids::Rid;
@@ -31,15 +31,15 @@ const TTL: Duration = Duration::from_secs(10);
 const RENEWAL: Duration = Duration::from_secs(3);
 /// A publication is not stopped before this time: those who will watch it are told of it first.
 const BEGINNING: Duration = Duration::from_millis(500);
-/// What a sender without signalling needs beside the video that is planned: audio, and probes.
-const BESIDE_VIDEO: Bitrate = Bitrate::from_kbps(100);
-/// Its video may vary by a tenth.
+/// What a sender without signalling needs beside the video that is planned: audio, with its headers.
+const BESIDE_VIDEO: Bitrate = Bitrate::from_kbps(60);
+/// Its video may vary by a tenth where it is not bounded.
 const LIMIT_SLACK: f64 = 1.1;
 
 /// The plan of a room.
 #[derive(Debug, Default)]
 pub(super) struct Encoders {
-    /// Somebody wants something else.
+    /// Somebody wants something else: the room stands on the agenda.
     is_due: bool,
     /// It is planned no sooner, beside its ticks.
     next: Instant,
@@ -69,11 +69,11 @@ struct Sent {
 
 impl Room {
     /// Somebody wants something else: the room is planned soon.
-    pub(super) fn plan_soon(&self, state: &mut RoomState) {
+    pub(super) fn plan_encoders_soon(&self, state: &mut RoomState) {
         if !std::mem::replace(&mut state.encoders.is_due, true) {
             let due = self.clock.now().max(state.encoders.next);
             state.encoders.next = due + PAUSE;
-            self.plans.put(due, self.id);
+            self.encoder_agenda.put(due, self.id);
         }
     }
 }
@@ -85,8 +85,10 @@ impl Control {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let due = tokio::select! {
-                room = self.plans.next(|| self.clock.now()) => {
-                    self.rooms_by_id.get(&room).map(|room| Arc::clone(&room)).into_iter().collect()
+                room = self.encoder_agenda.next(|| self.clock.now()) => {
+                    let room = self.rooms_by_id.get(&room).map(|room| Arc::clone(&room));
+                    room.iter().for_each(|room| room.lock().encoders.is_due = false);
+                    room.into_iter().collect()
                 }
                 _ = ticks.tick() => self.all_rooms(),
             };
@@ -103,8 +105,7 @@ impl Control {
 
     /// Whether there is anything to plan in a room.
     fn has_to_plan(&self, room: &Room) -> bool {
-        let mut state = room.lock();
-        state.encoders.is_due = false;
+        let state = room.lock();
         let is_on = |id| self.plans_all() || !state.publish_caps(id).is_none();
         let has_video = state.roster.members().any(|member| {
             is_on(member.id()) && member.publications().iter().any(|publication| publication.kind == MediaKind::Video)
@@ -169,7 +170,7 @@ impl Control {
 
 impl RoomState {
     /// The plan, publication by publication.
-    pub(crate) fn plans(&self) -> &[SourcePlan] {
+    pub(crate) fn encoder_plans(&self) -> &[SourcePlan] {
         &self.encoders.plans
     }
 
@@ -235,7 +236,7 @@ impl RoomState {
             let Some(transport) = member.transport().filter(|_| !is_told) else { continue };
             let own = encoders.plans.iter().filter(|plan| member.publication(plan.publication).is_some());
             let limit = sum_of(own.map(|plan| limit_of(plan).filter(|_| !encoders.has_just_begun(plan, now))));
-            if let Some(limit) = limit.map(|limit| limit * LIMIT_SLACK + BESIDE_VIDEO) {
+            if let Some(limit) = limit.map(|limit| limit + BESIDE_VIDEO) {
                 limits.insert(transport, limit);
             }
             if encoders.limits.get(&transport) != limits.get(&transport) {
@@ -294,11 +295,14 @@ fn target_of(
     EncodingTarget { rid, bitrate: encoding.bitrate.or_else(lifted), attainable }
 }
 
-/// What a publication takes up to its highest layer that is wanted; `None` where nothing bounds that.
+/// What a publication takes up to its highest layer that is wanted; `None` where nothing bounds that. A sender leaves out
+/// its upper layers, and until all have been seen nobody knows which those are.
 fn limit_of(plan: &SourcePlan) -> Option<Bitrate> {
     let wanted = plan.encodings.iter().rposition(|encoding| encoding.active).map_or(0, |highest| highest + 1);
-    let is_bounded = wanted < plan.encodings.len() || plan.encodings.iter().any(|encoding| encoding.bitrate.is_some());
-    let takes = |encoding: &Encoding| encoding.bitrate.unwrap_or(encoding.full);
+    let are_known = wanted == 0 || plan.encodings.iter().all(|encoding| encoding.size.is_some());
+    let leaves_out = wanted < plan.encodings.len() && are_known;
+    let is_bounded = leaves_out || plan.encodings.iter().any(|encoding| encoding.bitrate.is_some());
+    let takes = |encoding: &Encoding| encoding.bitrate.unwrap_or(encoding.full * LIMIT_SLACK);
     is_bounded.then(|| plan.encodings[..wanted].iter().map(takes).fold(Bitrate::ZERO, |sum, rate| sum + rate))
 }
 

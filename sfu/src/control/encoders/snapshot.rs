@@ -5,7 +5,7 @@ use crate::control::room::RoomState;
 use sfu_core::command::{LayerPreference, Quality, Role};
 use sfu_core::event::{PauseReason, ReceiveStreamStats, TransportStats};
 use sfu_core::ids::{PublicationId, TransportId};
-use sfu_core::qos::room_plan::{Layer, Snapshot, Source, Subscriber, Wish};
+use sfu_core::qos::room_planner::{Layer, Snapshot, Source, Subscriber, Wish};
 use sfu_room::{Member, ParticipantId, Publication, Slot};
 use sfu_rtc::ids::Rid;
 use sfu_rtc::media::MediaKind;

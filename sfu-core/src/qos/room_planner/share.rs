@@ -40,16 +40,21 @@ pub(super) fn share(
     let wishes: Vec<(&Wish, Vec<Step>)> =
         wishes.map(|wish| (wish, steps(room, wish, is_usable))).filter(|(_, steps)| !steps.is_empty()).collect();
     let best = |steps: &[Step]| steps.len() - 1;
-    let taken = match subscriber.estimate {
+    let mut taken: Vec<Option<usize>> = match subscriber.estimate {
         None => wishes.iter().map(|(_, steps)| Some(best(steps))).collect(),
         Some(estimate) => {
             let budget = percent(estimate, PLANNED_PERCENT).saturating_sub(subscriber.audio);
             fill(budget, &wishes)
         }
     };
+    // A path that carries nothing is not measured, so the weightiest gets its first step in any case.
+    let forced = taken.iter().all(Option::is_none);
+    if let Some(first) = (0..wishes.len()).rev().max_by_key(|place| wishes[*place].0.weight).filter(|_| forced) {
+        taken[first] = Some(0);
+    }
     for ((wish, steps), taken) in wishes.iter().zip(taken) {
         if let Some(Step { layer, rate }) = taken.map(|taken| steps[taken]) {
-            choices.push(Choice { subscriber: index, source: wish.source, layer, rate });
+            choices.push(Choice { subscriber: index, source: wish.source, layer, rate, forced });
         }
     }
 }
@@ -70,8 +75,7 @@ fn steps(room: &Snapshot, wish: &Wish, is_usable: &dyn Fn(usize, usize) -> bool)
     steps
 }
 
-/// Which step of each wish fits into `budget`. One wish, the weightiest, gets its first step in any case: a path that
-/// carries nothing is not measured.
+/// Which step of each wish fits into `budget`.
 fn fill(budget: Bitrate, wishes: &[(&Wish, Vec<Step>)]) -> Vec<Option<usize>> {
     let mut taken: Vec<Option<usize>> = vec![None; wishes.len()];
     let mut left = budget;
@@ -79,7 +83,6 @@ fn fill(budget: Bitrate, wishes: &[(&Wish, Vec<Step>)]) -> Vec<Option<usize>> {
         |wish: &Wish, rate: Bitrate| u64::from(wish.weight.max(1)) * 1_000_000_000 / rate.as_bps().saturating_add(1);
     let mut next: BinaryHeap<(u64, Reverse<usize>)> =
         wishes.iter().enumerate().map(|(place, (wish, _))| (worth(wish, Bitrate::ZERO), Reverse(place))).collect();
-    let first = next.peek().map(|(_, Reverse(place))| *place);
     while let Some((_, Reverse(place))) = next.pop() {
         let (wish, steps) = &wishes[place];
         let held = taken[place].map_or(Bitrate::ZERO, |step| steps[step].rate);
@@ -92,9 +95,6 @@ fn fill(budget: Bitrate, wishes: &[(&Wish, Vec<Step>)]) -> Vec<Option<usize>> {
             taken[place] = Some(step);
             next.push((worth(wish, wanted.rate), Reverse(place)));
         }
-    }
-    if let Some(first) = first.filter(|_| taken.iter().all(Option::is_none)) {
-        taken[first] = Some(0);
     }
     taken
 }

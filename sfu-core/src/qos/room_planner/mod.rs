@@ -103,6 +103,8 @@ pub struct Encoding {
     pub scale: Option<f32>,
     /// What it takes where nothing lowers it.
     pub full: Bitrate,
+    /// Width and height of its picture where nothing scales it down, once it has been seen.
+    pub size: Option<(u16, u16)>,
     /// Why.
     pub reason: Reason,
 }
@@ -120,6 +122,8 @@ pub enum Reason {
     Fallback,
     /// On still: another layer takes its place, and has not arrived yet.
     Switching,
+    /// On: somebody wants it, and gets another layer as long as this one does not arrive.
+    Absent,
     /// Off: nobody wants it.
     Unwanted,
     /// Off: those who want it cannot receive it.
@@ -142,6 +146,7 @@ impl Reason {
             Self::Capped => "capped",
             Self::Fallback => "fallback",
             Self::Switching => "switching",
+            Self::Absent => "absent",
             Self::Unwanted => "unwanted",
             Self::NoRoom => "no room",
             Self::OverCap => "over cap",
@@ -175,6 +180,8 @@ struct Choice {
     source: usize,
     layer: usize,
     rate: Bitrate,
+    /// There is no room for it: it is sent so that something shows what the path carries.
+    forced: bool,
 }
 
 /// Somebody who wants something of a source.
@@ -185,11 +192,11 @@ struct Watcher {
     weight: u32,
 }
 
-/// Plans where layers of which `is_held` says so stay off, as if there were no room for them; with what was chosen, source
-/// by source.
-fn plan_without(room: &Snapshot, is_held: &dyn Fn(usize, usize) -> bool) -> (Vec<SourcePlan>, Vec<Choice>) {
+/// Plans where nobody gets layers of which `is_excluded` says so, as if there were no room for them; with what was
+/// chosen, source by source.
+fn plan_without(room: &Snapshot, is_excluded: &dyn Fn(usize, usize) -> bool) -> (Vec<SourcePlan>, Vec<Choice>) {
     let allowed: Vec<Vec<bool>> = room.sources.iter().map(allowed_layers).collect();
-    let is_usable = |source: usize, layer: usize| allowed[source][layer] && !is_held(source, layer);
+    let is_usable = |source: usize, layer: usize| allowed[source][layer] && !is_excluded(source, layer);
     let mut choices = Vec::new();
     for (index, subscriber) in room.subscribers.iter().enumerate() {
         share::share(room, (index, subscriber), &is_usable, &mut choices);
@@ -301,7 +308,7 @@ fn encodings(source: &Source, demand: &Demand<'_>) -> Vec<Encoding> {
         let active = reason.is_on();
         let bitrate = rates[place].filter(|_| active && (reason == Reason::Fitted || cap.is_some()));
         let scale = scale(source, layer).filter(|_| active);
-        Encoding { rid: layer.rid, active, bitrate, framerate, scale, full: full(place), reason }
+        Encoding { rid: layer.rid, active, bitrate, framerate, scale, full: full(place), size: layer.size, reason }
     };
     source.layers.iter().enumerate().map(encoding).collect()
 }

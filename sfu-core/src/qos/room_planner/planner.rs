@@ -1,5 +1,5 @@
-//! The plan from tick to tick: what goes down goes down at once, what goes up waits until it is worth it, and a layer
-//! that takes the place of another is there before the other stops.
+//! The plan from tick to tick: what goes down goes down at once, what goes up waits until it is worth it, a layer that
+//! takes the place of another is there before the other stops, and what does not come leaves nobody without a picture.
 
 use super::{Choice, Encoding, Layer, Reason, Snapshot, Source, SourcePlan, Wish, plan_without, useful};
 use crate::ids::{PublicationId, TransportId};
@@ -15,14 +15,14 @@ pub struct PlannerConfig {
     pub hold: Duration,
     /// An increase is by this factor at least, in percent.
     pub raise_percent: u64,
-    /// So long a layer goes on whose place another one takes, if that does not arrive before.
-    pub switch: Duration,
+    /// A layer that was asked for and does not arrive for so long is taken not to come.
+    pub patience: Duration,
 }
 
 impl Default for PlannerConfig {
-    /// As GSO-Simulcast has them; a switch waits for a keyframe over a long path.
+    /// As GSO-Simulcast has them; a layer that begins needs an encoder, and a keyframe over a long path.
     fn default() -> Self {
-        Self { hold: Duration::from_secs(10), raise_percent: 120, switch: Duration::from_secs(3) }
+        Self { hold: Duration::from_secs(10), raise_percent: 120, patience: Duration::from_secs(3) }
     }
 }
 
@@ -41,8 +41,8 @@ struct Known {
     /// What it takes when nothing lowers it, and its lines.
     full: Layer,
     now: Encoding,
-    /// Since when it is on or off.
-    since: Instant,
+    /// When it arrived last, or was switched on since.
+    awaited_since: Instant,
     /// When it was last lowered, or stopped for want of room.
     lowered: Option<Instant>,
     /// Who had no room for it when it stopped.
@@ -60,11 +60,15 @@ impl Planner {
         let there: HashSet<Key> = room.sources.iter().flat_map(|source| keys(source, |_| true)).collect();
         self.layers.retain(|key, _| there.contains(key));
         let arriving: HashSet<Key> = room.sources.iter().flat_map(|source| keys(source, is_arriving)).collect();
-        room.sources.iter_mut().for_each(|source| self.remember(source));
+        room.sources.iter_mut().for_each(|source| self.remember(now, source));
         let (mut plans, choices) = plan_without(&room, &|_, _| false);
-        let held = self.held(now, &room, &choices);
-        if !held.is_empty() {
-            (plans, _) = plan_without(&room, &|source, layer| held.contains(&(source, layer)));
+        let (held, absent) = (self.held(now, &room, &choices), self.absent(now, &room));
+        if !held.is_empty() || !absent.is_empty() {
+            let is_excluded = |source, layer| held.contains(&(source, layer)) || absent.contains(&(source, layer));
+            let asked = std::mem::replace(&mut plans, plan_without(&room, &is_excluded).0);
+            absent.iter().for_each(|(source, layer)| {
+                self.go_on_asking(&asked[*source].encodings[*layer], *layer, &mut plans[*source]);
+            });
         }
         for (index, plan) in plans.iter_mut().enumerate() {
             self.switch_smoothly(now, plan, &arriving);
@@ -77,7 +81,7 @@ impl Planner {
 
     /// Takes over what arrives, and puts what is known of a layer in the place of what a lowered one shows; then the
     /// layers stand from the lowest up, whatever the publisher's order.
-    fn remember(&mut self, source: &mut Source) {
+    fn remember(&mut self, now: Instant, source: &mut Source) {
         for layer in &mut source.layers {
             let Some(known) = self.layers.get_mut(&(source.publication, layer.rid)) else { continue };
             let is_free = known.now.active && known.now.bitrate.is_none() && known.now.scale.is_none();
@@ -85,11 +89,39 @@ impl Planner {
             // A still picture takes little for a while; the next one takes what the last one took.
             let faded = Bitrate::from_bps(known.full.rate.as_bps() / 16 * 15).max(layer.rate);
             known.full.rate = if is_free && is_arriving(layer) { faded } else { grown };
-            known.full.size = known.full.size.max(layer.size);
+            let largest = known.full.size.max(layer.size);
+            known.full.size = if is_free { layer.size.or(largest) } else { largest };
+            if is_arriving(layer) {
+                known.awaited_since = now;
+            }
             *layer = known.full;
         }
-        if source.layers.iter().all(|layer| layer.size.is_some()) {
-            source.layers.sort_by_key(|layer| layer.size);
+        put_lowest_first(&mut source.layers);
+    }
+
+    /// Layers that were asked for and do not come: the sender's path or machine has no room for them, or it does as it
+    /// likes.
+    fn absent(&self, now: Instant, room: &Snapshot) -> HashSet<(usize, usize)> {
+        let layers = room.sources.iter().enumerate().flat_map(|(index, source)| {
+            let key = move |layer: &Layer| (source.publication, layer.rid);
+            source.layers.iter().enumerate().map(move |(place, layer)| ((index, place), key(layer)))
+        });
+        let is_absent =
+            |key: &Key| self.layers.get(key).is_some_and(|known| known.now.active && self.is_overdue(now, known));
+        layers.filter(|(_, key)| is_absent(key)).map(|(place, _)| place).collect()
+    }
+
+    fn is_overdue(&self, now: Instant, known: &Known) -> bool {
+        now >= known.awaited_since + self.config.patience
+    }
+
+    /// A layer that does not come stays on as long as somebody would get it; `asked` is what it would be if it came.
+    fn go_on_asking(&self, asked: &Encoding, layer: usize, plan: &mut SourcePlan) {
+        let encoding = &mut plan.encodings[layer];
+        let before = self.layers.get(&(plan.publication, encoding.rid)).map(|known| known.now);
+        let on = if asked.active { Some(*asked) } else { before.filter(|_| encoding.reason == Reason::NoRoom) };
+        if let Some(on) = on {
+            *encoding = Encoding { reason: Reason::Absent, ..on };
         }
     }
 
@@ -122,8 +154,8 @@ impl Planner {
         let known = |encoding: &Encoding| self.layers.get(&(publication, encoding.rid));
         let arrives = |encoding: &Encoding| arriving.contains(&(publication, encoding.rid));
         let is_awaited = |encoding: &Encoding| {
-            let asked = known(encoding).filter(|known| known.now.active).map_or(now, |known| known.since);
-            encoding.active && !arrives(encoding) && now < asked + self.config.switch
+            let is_overdue = known(encoding).is_some_and(|known| known.now.active && self.is_overdue(now, known));
+            encoding.active && !arrives(encoding) && !is_overdue
         };
         if !plan.encodings.iter().any(is_awaited) {
             return;
@@ -141,7 +173,7 @@ impl Planner {
         let full = room.sources[source].layers[layer];
         let known = self.layers.entry((room.sources[source].publication, full.rid)).or_insert_with(|| {
             let now_off = Encoding { active: false, reason: Reason::Unwanted, ..*next };
-            Known { full, now: now_off, since: now, lowered: None, wanted_by: BTreeSet::new() }
+            Known { full, now: now_off, awaited_since: now, lowered: None, wanted_by: BTreeSet::new() }
         });
         let before = known.now;
         let rate = |encoding: &Encoding| encoding.bitrate.unwrap_or(Bitrate::MAX);
@@ -154,10 +186,10 @@ impl Planner {
                 (next.bitrate, next.reason) = (before.bitrate, before.reason);
             }
         }
-        if before.active != next.active {
-            known.since = now;
+        if next.active && !before.active {
+            known.awaited_since = now;
         }
-        if !next.active && next.reason == Reason::NoRoom && (before.active || before.reason != Reason::NoRoom) {
+        if before.active && next.reason == Reason::NoRoom {
             known.lowered = Some(now);
             known.wanted_by = wanting(room, source, layer);
         }
@@ -169,6 +201,17 @@ impl Planner {
 fn keys(source: &Source, filter: impl Fn(&Layer) -> bool) -> Vec<Key> {
     let layers = source.layers.iter().filter(|layer| filter(layer));
     layers.map(|layer| (source.publication, layer.rid)).collect()
+}
+
+/// By what has been seen of them; until then the publisher's order is believed, unless two of them contradict it.
+fn put_lowest_first(layers: &mut [Layer]) {
+    let mut seen = layers.iter().filter_map(|layer| layer.size);
+    let (first, last) = (seen.next(), seen.next_back());
+    if layers.iter().all(|layer| layer.size.is_some()) {
+        layers.sort_by_key(|layer| layer.size);
+    } else if last.is_some() && first > last {
+        layers.reverse();
+    }
 }
 
 fn is_arriving(layer: &Layer) -> bool {

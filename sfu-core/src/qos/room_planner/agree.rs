@@ -15,9 +15,11 @@ pub(super) fn agree(
     let mut rates = vec![None; source.layers.len()];
     for layer in (0..source.layers.len()).rev() {
         let below = (0..layer).rev().find(|below| is_usable(*below)).map(|below| (below, full_rate(source, below)));
-        let chosen: Vec<(u32, Bitrate)> = choices
-            .iter()
-            .filter(|choice| choice.layer == layer)
+        // Who has no room for it in any case lowers it for nobody else.
+        let of_layer = || choices.iter().filter(|choice| choice.layer == layer);
+        let all_forced = of_layer().all(|choice| choice.forced);
+        let chosen: Vec<(u32, Bitrate)> = of_layer()
+            .filter(|choice| all_forced || !choice.forced)
             .map(|choice| (weight(watchers, choice), choice.rate))
             .collect();
         let Some(rate) = best_rate(&chosen, below.map(|(_, rate)| rate)) else { continue };

@@ -170,6 +170,24 @@ use wish as wish_of;
 
 proptest! {
     #[test]
+    fn what_is_watched_is_sent(rooms in proptest::collection::vec((any_room(), 0u64..5, any::<[bool; 3]>()), 1..6)) {
+        let mut planner = Planner::default();
+        let mut now = Instant::from_millis(0);
+        for (room, later, arriving) in rooms {
+            now += Duration::from_secs(later);
+            let mut seen = room.clone();
+            for source in &mut seen.sources {
+                source.layers.iter_mut().zip(arriving).filter(|(_, yes)| !yes).for_each(|(layer, _)| layer.rate = Bitrate::ZERO);
+            }
+            let plans = planner.plan(now, seen);
+            for wish in room.subscribers.iter().flat_map(|subscriber| &subscriber.wishes) {
+                let is_watched = useful(wish, &room.sources[wish.source]) > 0;
+                prop_assert!(!is_watched || plans[wish.source].encodings.iter().any(|encoding| encoding.active));
+            }
+        }
+    }
+
+    #[test]
     fn only_what_is_wanted_is_sent(room in any_room()) {
         for (index, plan) in plan(&room).iter().enumerate() {
             let wishes = || room.subscribers.iter().flat_map(|s| &s.wishes).filter(|wish| wish.source == index);
@@ -303,6 +321,9 @@ fn a_layer_without_room_waits_but_not_for_a_newcomer() {
     let at = |id, kbps| subscriber(id, Some(kbps), &[wish(0, Quality::High, 1)]);
     let half = [true, true, false];
     assert_eq!(world.after(0, &[at(1, 700)], [true; 3]), [Some(0), Some(0), None]);
+    assert_eq!(world.after(1, &[at(1, 3_000)], half), [Some(0), Some(0), Some(0)], "nothing was taken from it before");
+    assert_eq!(world.after(1, &[at(1, 3_000)], [true; 3]), [Some(0), None, Some(0)]);
+    assert_eq!(world.after(1, &[at(1, 700)], [true; 3]), [Some(0), Some(0), None]);
     assert_eq!(world.after(5, &[at(1, 3_000)], half), [Some(0), Some(0), None], "it waits");
     let with_newcomer = [at(1, 700), at(2, 3_000)];
     assert_eq!(world.after(1, &with_newcomer, half), [Some(0), Some(0), Some(0)], "at once");
@@ -316,6 +337,50 @@ fn a_layer_stays_until_its_successor_arrives() {
     assert_eq!(world.after(1, &wants(Quality::Low), [false, false, true]), [Some(0), None, Some(0)]);
     assert_eq!(world.after(1, &wants(Quality::Low), [true, false, true]), [Some(0), None, None]);
     assert_eq!(world.after(1, &wants(Quality::High), [true, false, false]), [Some(0), None, Some(0)]);
-    assert_eq!(world.after(3, &wants(Quality::High), [true, false, false]), [None, None, Some(0)], "it does not come");
-    assert_eq!(world.after(1, &[], [true, false, false]), [None; 3]);
+}
+
+/// Who watches is not left with what does not come: the next better one is asked for as well, until it comes after all.
+#[test]
+fn another_layer_serves_while_one_does_not_come() {
+    let mut world = World::new();
+    let high = [subscriber(1, None, &[wish(0, Quality::High, 1)])];
+    assert_eq!(world.after(0, &high, [true; 3]), [None, None, Some(0)]);
+    assert_eq!(world.after(2, &high, [false; 3]), [None, None, Some(0)], "an outage is no reason to ask for more");
+    assert_eq!(world.after(1, &high, [false; 3]), [None, Some(0), Some(0)]);
+    assert_eq!(world.after(3, &high, [false; 3]), [Some(0), Some(0), Some(0)]);
+    for _ in 0..9 {
+        assert_eq!(world.after(1, &high, [true, false, false]), [Some(0), Some(0), Some(0)], "no flapping");
+    }
+    assert_eq!(world.after(1, &high, [true, true, false]), [None, Some(0), Some(0)]);
+    assert_eq!(world.after(1, &high, [false, true, true]), [None, None, Some(0)]);
+    assert_eq!(world.after(9, &[], [false; 3]), [None; 3]);
+}
+
+/// Not every sender names its lowest layer first.
+#[test]
+fn what_is_seen_of_the_layers_decides_which_is_the_lowest() {
+    let of = |seen: [bool; 3]| {
+        let mut source = camera(1);
+        source.layers.reverse();
+        for (layer, _) in source.layers.iter_mut().zip(seen).filter(|(_, seen)| !seen) {
+            (layer.rate, layer.size) = (Bitrate::ZERO, None);
+        }
+        let high = subscriber(1, None, &[wish(0, Quality::High, 1)]);
+        let room = Snapshot { sources: vec![source], subscribers: vec![high] };
+        let plan = Planner::default().plan(Instant::from_millis(0), room).remove(0);
+        plan.encodings.iter().find(|encoding| encoding.active).and_then(|encoding| encoding.rid)
+    };
+    assert_eq!(of([true; 3]), Rid::new("f"));
+    assert_eq!(of([false, true, true]), Rid::new("f"), "though it has not come yet");
+    assert_eq!(of([true, false, true]), Rid::new("f"));
+}
+
+/// Whose path has no room for the only layer gains nothing by its being lowered.
+#[test]
+fn who_gets_nothing_in_any_case_lowers_it_for_nobody() {
+    let at = |id, kbps| subscriber(id, Some(kbps), &[wish(0, Quality::High, 1)]);
+    let of = |subscribers| rates(&plan(&Snapshot { sources: vec![screen(1)], subscribers })[0]);
+    assert_eq!(of(vec![at(1, 5_000), at(2, 300)]), [Some(0)]);
+    assert_eq!(of(vec![at(1, 5_000), at(2, 2_000)]), [Some(1_600)], "who can get it at a lower rate does");
+    assert_eq!(of(vec![at(2, 300)]), [Some(1_200)]);
 }
