@@ -6,14 +6,15 @@ use super::Publication;
 use super::pending::Content;
 use crate::command::VideoCaps;
 use crate::context::Context;
+use crate::forwarder::vp8_picture;
 use crate::layer_order::{LayerIndex, MAX_LAYERS};
 use arrayvec::ArrayVec;
-use sfu_rtc::packet::PacketData;
+use sfu_rtc::packet::{Packet, PacketData};
 use sfu_rtc::time::{Duration, Instant, Spacing};
 use sfu_rtc::units::{Bitrate, DataSize};
 
-/// Encoders miss their rate by this much, in percent.
-const TOLERANCE_PERCENT: u64 = 5;
+/// Encoders miss their rate by a twentieth.
+const TOLERANCE: f64 = 1.05;
 /// So much time's worth may come at once: a keyframe.
 const BURST: Duration = Duration::from_millis(500);
 /// What nothing depends on goes first, with this much left to spare; a keyframe after a cut waits for as much.
@@ -22,6 +23,9 @@ const SPARE: Duration = Duration::from_millis(250);
 const LIMIT: Duration = Duration::from_millis(1_000);
 /// For so long an upper layer is left out that found no room.
 const LEFT_OUT: Duration = Duration::from_secs(10);
+/// A frame that is older than the newest by no more than this, in units of the 90 kHz clock, comes late; else the sender
+/// has begun anew.
+const LATE: u32 = 10 * 90_000;
 
 /// Bounds, and what has come in against them.
 #[derive(Debug)]
@@ -71,7 +75,7 @@ impl Cap {
                 false
             }
             // Another packet of the same frame, or of an earlier one that comes late.
-            Some((newest, admitted)) if packet.timestamp.wrapping_sub(newest) as i32 <= 0 => {
+            Some((newest, admitted)) if newest.wrapping_sub(packet.timestamp) <= LATE => {
                 let admitted = if packet.timestamp == newest { admitted } else { !self.layers[layer].broken };
                 let fits = self.has_room(now, LIMIT);
                 self.layers[layer].broken |= admitted && !fits;
@@ -84,7 +88,7 @@ impl Cap {
             }
         };
         if admitted && let Some(rate) = self.caps.bitrate {
-            let rate = Bitrate::from_bps(rate.as_bps() / 100 * (100 + TOLERANCE_PERCENT)).max(Bitrate::from_bps(1));
+            let rate = (rate * TOLERANCE).max(Bitrate::from_bps(1));
             self.bits.count(now, rate.time_for(DataSize::from_bytes(packet.payload().len() as u64)));
         }
         admitted
@@ -92,7 +96,8 @@ impl Cap {
 
     fn admit_frame(&mut self, now: Instant, layer: usize, packet: &PacketData, beside: &Beside) -> bool {
         let (keyframe, discardable) = (packet.frame.keyframe, packet.frame.discardable);
-        let frame_time = self.caps.framerate.map(|fps| Duration::from_secs(1).div_f64(f64::from(fps.max(1)) * 1.05));
+        let frame_time =
+            self.caps.framerate.map(|fps| Duration::from_secs(1).div_f64(f64::from(fps.max(1)) * TOLERANCE));
         let paid = self.layers[layer].frames.next(now, Duration::ZERO);
         let in_time = frame_time.is_none() || paid <= now + if discardable { Duration::ZERO } else { BURST };
         if self.layers[layer].broken && !(keyframe && in_time && self.has_room(now, SPARE)) {
@@ -140,7 +145,7 @@ impl Publication {
         !cap.caps.admits(self.streams[layer].resolution()) || now < cap.layers[layer].until
     }
 
-    /// Whether a packet that has come may go on. One that may not is forgotten, but for its number.
+    /// Whether a packet that has come may go on.
     pub(super) fn is_within_cap(&mut self, layer: LayerIndex, packet: &PacketData, ctx: &mut Context<'_>) -> bool {
         let index = usize::from(layer);
         let ranks = self.order.ranks();
@@ -154,16 +159,23 @@ impl Publication {
             return true;
         }
         let awaits_keyframe = cap.layers[index].broken && !beside.below && cap.has_room(ctx.now, SPARE);
-        self.streams[index].history.remove(packet.seq);
-        if !self.relays.is_empty() {
-            self.relay_padding(layer, packet.seq, ctx);
-        }
-        self.enqueue_newest(layer, Content::Padding(packet.seq), ctx);
         let admits = !self.is_over_cap(index, ctx.now);
-        if awaits_keyframe && admits && self.forwarders.iter().any(|forwarder| forwarder.is_interested(layer)) {
+        let is_watched = || {
+            self.forwarders.iter().any(|forwarder| forwarder.is_interested(layer))
+                || self.relays.iter().any(|relay| relay.wants(layer))
+        };
+        if awaits_keyframe && admits && is_watched() {
             self.request_keyframe(layer, ctx.now, ctx);
         }
         false
+    }
+
+    /// Forgets a packet that has come, but for its number.
+    pub(super) fn leave_out(&mut self, layer: LayerIndex, packet: &Packet, ctx: &mut Context<'_>) {
+        let (seq, picture) = (packet.seq, vp8_picture(packet));
+        self.streams[usize::from(layer)].history.remove(seq);
+        self.relay_skipped(layer, (seq, picture), ctx);
+        self.enqueue_newest(layer, Content::Skipped(seq, picture), ctx);
     }
 }
 
@@ -171,7 +183,7 @@ impl Publication {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use sfu_rtc::packet::{Packet, PacketPool};
+    use sfu_rtc::packet::PacketPool;
 
     const ALONE: Beside = Beside { above: None, below: false };
 
@@ -257,6 +269,17 @@ mod tests {
         let first = (0..).find(|n| !sender.frame(&mut cap, 6, |data| data.frame.keyframe = *n == 0)).unwrap();
         assert!((5..30).contains(&first), "{first}");
         assert!((0..60).all(|_| !sender.frame(&mut cap, 1, |_| {})), "though there is room again");
+        assert!(sender.frame(&mut cap, 6, |data| data.frame.keyframe = true));
+    }
+
+    #[test]
+    fn a_sender_that_begins_anew_is_not_taken_to_be_late() {
+        let (mut cap, mut sender) = (cap(Some(400), None, None), Sender::new(30));
+        sender.frame = 1_000_000;
+        while sender.frame(&mut cap, 6, |data| data.frame.keyframe = true) {}
+        sender.now += Duration::from_secs(2);
+        sender.frame = 0;
+        assert!(!sender.frame(&mut cap, 1, |_| {}), "what was left out is missing");
         assert!(sender.frame(&mut cap, 6, |data| data.frame.keyframe = true));
     }
 

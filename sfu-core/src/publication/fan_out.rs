@@ -90,8 +90,8 @@ impl Publication {
             let (before, after) = going.split_at_mut(position + 1);
             let Some(waiting) = before.last_mut().filter(|waiting| waiting.layer == layer) else { continue };
             let packet = match &waiting.content {
-                Content::Padding(seq) => {
-                    forwarder.skip(layer, *seq, None);
+                Content::Skipped(seq, picture) => {
+                    forwarder.skip(layer, *seq, *picture);
                     continue;
                 }
                 Content::Packet(packet) if packet.codec == Codec::OpusRed && forwarder.formats.strips_red => {

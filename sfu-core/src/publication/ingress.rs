@@ -26,8 +26,8 @@ impl Publication {
         let stream = &mut self.streams[usize::from(layer)];
         if received.payload.is_empty() {
             let seq = stream.receive_padding(received)?;
-            self.relay_padding(layer, seq, ctx);
-            self.enqueue_newest(layer, Content::Padding(seq), ctx);
+            self.relay_skipped(layer, (seq, None), ctx);
+            self.enqueue_newest(layer, Content::Skipped(seq, None), ctx);
             return Err(DropReason::Padding);
         }
         let known = stream.layers_inside();
@@ -44,6 +44,7 @@ impl Publication {
             return Err(DropReason::Paused);
         }
         if self.cap.is_some() && !self.is_within_cap(layer, &packet, ctx) {
+            inserted.iter().chain([&packet]).for_each(|packet| self.leave_out(layer, packet, ctx));
             return Err(DropReason::OverCap);
         }
         let level = packet.extensions.audio_level;
@@ -83,7 +84,7 @@ impl Publication {
         let complete = match &content {
             // One that fills a gap has been waited for long enough.
             Content::Packet(packet) => packet.marker || packet.seq < highest || self.kind == MediaKind::Audio,
-            Content::Padding(_) => false,
+            Content::Skipped(..) => false,
         };
         let pending = Pending::new(layer, highest, content);
         if let Err(reason) = self.pending.push(ctx.now, ctx.window, pending, complete) {

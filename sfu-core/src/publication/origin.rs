@@ -143,10 +143,15 @@ impl Publication {
         true
     }
 
-    /// Relays that a packet had a number but nothing to forward.
-    pub(super) fn relay_padding(&mut self, layer: LayerIndex, seq: SeqNo, ctx: &mut Context<'_>) {
+    /// Relays that a packet had a number but nothing to forward; with the VP8 picture id of one that was left out.
+    pub(super) fn relay_skipped(
+        &mut self,
+        layer: LayerIndex,
+        (seq, picture): (SeqNo, Option<u16>),
+        ctx: &mut Context<'_>,
+    ) {
         for relay in self.relays.iter().filter(|relay| relay.wants(layer)) {
-            ctx.relays.push(relay.to, self.id, RelayBody::Padding { layer, seq });
+            ctx.relays.push(relay.to, self.id, RelayBody::Skipped { layer, seq, picture });
         }
     }
 

@@ -36,8 +36,8 @@ pub(super) struct Pending {
 pub(super) enum Content {
     /// Media.
     Packet(Packet),
-    /// A number with nothing to forward.
-    Padding(SeqNo),
+    /// A number with nothing to forward, and the VP8 picture id of what was left out.
+    Skipped(SeqNo, Option<u16>),
 }
 
 impl Pending {
@@ -54,7 +54,7 @@ impl Pending {
     fn varying_len(&self) -> Option<usize> {
         match &self.content {
             Content::Packet(packet) => Some(packet.varying_len()),
-            Content::Padding(_) => None,
+            Content::Skipped(..) => None,
         }
     }
 }
@@ -133,7 +133,7 @@ impl PendingPackets {
     pub(super) fn oldest(&self) -> Option<Instant> {
         let arrival = |waiting: &Pending| match &waiting.content {
             Content::Packet(packet) => Some(packet.arrival),
-            Content::Padding(_) => None,
+            Content::Skipped(..) => None,
         };
         self.going.iter().chain(&self.gathered).find_map(arrival)
     }

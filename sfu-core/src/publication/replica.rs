@@ -49,11 +49,11 @@ impl Publication {
     pub(crate) fn skip_relayed(
         &mut self,
         layer: LayerIndex,
-        seq: SeqNo,
+        (seq, picture): (SeqNo, Option<u16>),
         ctx: &mut Context<'_>,
     ) -> Result<Option<u8>, DropReason> {
         self.streams.get(usize::from(layer)).ok_or(DropReason::UnknownStream)?;
-        self.enqueue_newest(layer, Content::Padding(seq), ctx);
+        self.enqueue_newest(layer, Content::Skipped(seq, picture), ctx);
         Ok(None)
     }
 
@@ -88,7 +88,7 @@ impl Publication {
             RelayBody::Clock { offset, learned } => self.clock = PublisherClock::from_offset(offset, learned),
             RelayBody::Formats(formats) => self.update_formats(&formats, ctx),
             // The worker's own matter, or the room's.
-            RelayBody::Packet(_) | RelayBody::Level(_) | RelayBody::Padding { .. } => {}
+            RelayBody::Packet(_) | RelayBody::Level(_) | RelayBody::Skipped { .. } => {}
             RelayBody::Muted(_) | RelayBody::Offered => {}
         }
         Ok(())

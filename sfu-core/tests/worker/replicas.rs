@@ -3,7 +3,7 @@
 use crate::support::media::*;
 use crate::support::pair::{HERE, Pair, THERE};
 use crate::support::{World, id, mid};
-use sfu_core::command::{Command, Quality};
+use sfu_core::command::{Command, Quality, VideoCaps};
 use sfu_core::config::WorkerConfig;
 use sfu_core::event::Event;
 use sfu_core::ids::PublicationId;
@@ -540,4 +540,32 @@ fn padding_is_neither_forwarded_nor_missed_there() {
     }
     assert_eq!(pair.there.clients[viewer].rtp.len(), 10);
     assert_continuous(&pair.there.clients[viewer].rtp);
+}
+
+/// What is left out over a cap is missing there, too, though nothing of it shows there.
+#[test]
+fn a_sender_over_its_cap_is_asked_for_a_keyframe_for_viewers_there() {
+    let mut pair = Pair::new();
+    let (camera, viewer, publication) = camera_and_viewer(&mut pair);
+    let mut source = Vp8Source::new("0", 10);
+    play(&mut pair, camera, &mut source, 10, &[0]);
+    let caps = VideoCaps { bitrate: Some(Bitrate::from_kbps(300)), ..VideoCaps::default() };
+    pair.here.command(Command::CapPublication { publication, caps });
+    let asked = pair.here.keyframe_requests(camera);
+    play(&mut pair, camera, &mut source, 90, &[]);
+    assert!(pair.here.drops(DropReason::OverCap) > 0);
+    assert!(pair.here.keyframe_requests(camera) > asked);
+    let before = pair.there.clients[viewer].rtp.len();
+    play(&mut pair, camera, &mut source, 5, &[0]);
+    let got = &pair.there.clients[viewer].rtp;
+    assert!(got.len() > before, "it goes on");
+    for pair in got.windows(2) {
+        let new_picture = u16::from(pair[0].timestamp != pair[1].timestamp);
+        assert_eq!(pair[1].seq, pair[0].seq.next());
+        assert_eq!(
+            vp8_ids(&pair[1].payload).0,
+            vp8_ids(&pair[0].payload).0 + new_picture,
+            "as if no other had been sent"
+        );
+    }
 }
