@@ -2,7 +2,7 @@
 
 use crate::call::{Call, ROOM, ROOMS};
 use crate::client::{credentials, worker_of};
-use sfu_core::command::{Command, LayerPreference, Quality, Role, Tile};
+use sfu_core::command::{Command, EncoderTarget, EncodingTarget, LayerPreference, Quality, Role, Tile, VideoCaps};
 use sfu_core::ids::{PublicationId, RoomId, TransportId, WorkerId};
 use sfu_rtc::ids::{Mid, PayloadType, Rid, Ssrc};
 use sfu_rtc::media::{Codec, Direction, MediaKind, MediaSection, PayloadFormat, SsrcPair};
@@ -100,7 +100,7 @@ impl Call {
             priority: byte(4) >> 1 & 1,
         };
         let worker = worker_of(transport) ^ usize::from(byte(4) & 1);
-        let command = match byte(0) % 16 {
+        let command = match byte(0) % 18 {
             0 => Command::OpenRoom { room: RoomId(u64::from(byte(1)) % ROOMS) },
             1 if byte(1) == 0 => Command::CloseRoom { room: ROOM },
             2 => Command::UpdateSections { transport, sections: sections(transport.0, byte(1)) },
@@ -139,8 +139,31 @@ impl Call {
                 let bitrate = (byte(2) > 0).then(|| Bitrate::from_bps(u64::from(byte(2)) << (byte(3) % 56)));
                 Command::LimitSender { transport, bitrate }
             }
+            16 if byte(1) & 0x80 == 0 => Command::CapPublication { publication, caps: caps([byte(2), byte(3), byte(4)]) },
+            16 => Command::CapSubscriber { transport, caps: caps([byte(2), byte(3), byte(4)]) },
+            17 => {
+                let layers = bytes.get(2..).unwrap_or_default().chunks_exact(3).take(3).map(|asked| EncodingTarget {
+                    rid: [None, Rid::new("q"), Rid::new("f")][usize::from(asked[0]) % 3],
+                    bitrate: bound(asked[1]).map(Bitrate::from_bps),
+                    attainable: Bitrate::from_bps(bound(asked[2]).unwrap_or_default()),
+                });
+                Command::SetEncoderTarget { publication, target: Box::new(EncoderTarget { layers: layers.collect() }) }
+            }
             _ => Command::Stats { token: 7 },
         };
         self.command(worker, command);
+    }
+}
+
+/// Bits per second, from nothing to more than there can be; or no bound.
+fn bound(byte: u8) -> Option<u64> {
+    (byte < 0xf0).then(|| u64::from(byte & 0xf) << (4 * (byte >> 4)))
+}
+
+fn caps([bitrate, framerate, height]: [u8; 3]) -> VideoCaps {
+    VideoCaps {
+        bitrate: bound(bitrate).map(Bitrate::from_bps),
+        framerate: (framerate < 0xf0).then_some(framerate),
+        height: (height < 0xf0).then(|| u16::from(height) << 3),
     }
 }
