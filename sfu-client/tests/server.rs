@@ -17,7 +17,7 @@ use sfu_client::{join_time, stats::StreamReport};
 use sfu_rtc::units::Bitrate;
 use std::process::{Command, Output};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -36,6 +36,8 @@ fn http(server: &Server, path: &str) -> Target {
 /// A publisher that runs until it is stopped.
 struct Publisher {
     stop: oneshot::Sender<()>,
+    /// One each second.
+    reports: watch::Receiver<PublishReport>,
     task: JoinHandle<anyhow::Result<PublishReport>>,
 }
 
@@ -50,13 +52,26 @@ impl Publisher {
             audio: Some((Box::new(Tone::new(440.0)), AudioSettings::default())),
         };
         let (stop, stopped) = oneshot::channel();
-        let (flows_out, flows) = oneshot::channel();
-        let mut flows_out = Some(flows_out);
-        let task = tokio::spawn(publish(options, async { drop(stopped.await) }, move |_| {
-            flows_out.take().map(|flows| flows.send(()));
+        let (report, mut reports) = watch::channel(PublishReport::default());
+        let task = tokio::spawn(publish(options, async { drop(stopped.await) }, move |now| {
+            report.send_replace(*now);
         }));
-        tokio::time::timeout(LIMIT, flows).await.unwrap().expect("the publisher ended");
-        Self { stop, task }
+        tokio::time::timeout(LIMIT, reports.changed()).await.unwrap().expect("the publisher ended");
+        Self { stop, reports, task }
+    }
+
+    /// Waits for a second in which it sends no picture.
+    async fn sends_nothing(&mut self) {
+        let waiting = async {
+            loop {
+                let before = self.reports.borrow_and_update().video.frames;
+                self.reports.changed().await.expect("the publisher ended");
+                if self.reports.borrow().video.frames == before {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(LIMIT, waiting).await.expect("it goes on");
     }
 
     async fn stop(self) -> PublishReport {
@@ -104,6 +119,20 @@ async fn frames_are_decoded_with_consecutive_numbers() {
     assert!(sound.frames_decoded > 50, "{sound:?}");
     let sent = publisher.stop().await;
     assert!(sent.video.frames > 120 && sent.audio.frames > 100, "{sent:?}");
+}
+
+/// The server asks for nothing that nobody gets, and for all of it as soon as somebody does.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_watches_is_not_sent() {
+    let server = Server::start("unwatched");
+    let mut publisher = Publisher::start(native(&server, "ada")).await;
+    for _ in 0..2 {
+        publisher.sends_nothing().await;
+        let summary = watch(native(&server, "bob"), 60, 1, None).await;
+        assert_whole(video(&summary)[0]);
+    }
+    publisher.sends_nothing().await;
+    publisher.stop().await;
 }
 
 /// Publishers and subscribers are on either worker, and get all that is published on both.
