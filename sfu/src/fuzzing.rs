@@ -145,7 +145,7 @@ impl ControlPlane {
             Some(Request::Join(join)) => {
                 let permit = self.control.auth.admit(&join.token, &join.room, None)?;
                 let client = ClientAddr(IpAddr::from([127, 0, 0, 1]));
-                self.control.join(&permit, join_request(join, client))?.session
+                self.control.join(&permit, join_request(join.clone(), client))?.session
             }
             Some(Request::Resume(resume)) => self.control.resume(self.secret(&resume.session))?.0,
             _ => return Err(ControlError::bad_message("The first message must be Join or Resume.")),

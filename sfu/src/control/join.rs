@@ -103,6 +103,7 @@ impl Control {
         permit: &Permit,
         request: JoinRequest,
     ) -> Result<Entered, ControlError> {
+        self.check_request(permit, &request)?;
         await_turn(self.pace_entry(&request.room, &permit.identity, request.access, request.address)).await?;
         match request.address {
             Some(address) => self.turns.drive(address, async { self.join(permit, request) }).await,
@@ -110,10 +111,22 @@ impl Control {
         }
     }
 
+    /// Refuses what is the client's mistake whatever goes on in the server. So nobody waits for a turn with a request that
+    /// is larger in memory than it was on the wire: an empty entry of a list takes two bytes there.
+    fn check_request(&self, permit: &Permit, request: &JoinRequest) -> Result<(), ControlError> {
+        if request.metadata.len() > MAX_METADATA {
+            return Err(ControlError::limit(format!("The metadata has more than {MAX_METADATA} bytes.")));
+        }
+        if permit.name.is_none() {
+            check_text("name", &request.name)?;
+        }
+        self.check_publications(request.offer.as_ref().map_or(0, |offer| offer.publish.len()))
+    }
+
     /// Lets the bearer of `permit` enter. Where that is refused, all is as before.
     pub(crate) fn join(self: &Arc<Self>, permit: &Permit, request: JoinRequest) -> Result<Entered, ControlError> {
         self.check_admission(None)?;
-        check_request(permit, &request)?;
+        self.check_request(permit, &request)?;
         let offer = request.offer.as_ref().map(|offer| parse_offer(&offer.sdp)).transpose()?;
         // A room may be opened or closed between planning and locking it; the next attempt sees it as it is then.
         loop {
@@ -302,17 +315,6 @@ impl Control {
 async fn await_turn(pace: Result<Duration, ControlError>) -> Result<(), ControlError> {
     tokio::time::sleep(pace.as_ref().map_or(ENTRY_PATIENCE, |pace| *pace)).await;
     pace.map(drop)
-}
-
-/// Refuses what is the client's mistake whatever the server is like.
-fn check_request(permit: &Permit, request: &JoinRequest) -> Result<(), ControlError> {
-    if request.metadata.len() > MAX_METADATA {
-        return Err(ControlError::limit(format!("The metadata has more than {MAX_METADATA} bytes.")));
-    }
-    if permit.name.is_none() {
-        check_text("name", &request.name)?;
-    }
-    Ok(())
 }
 
 /// Refuses a player that has none of the codecs of the stream that it wants, as far as those are known.

@@ -61,13 +61,7 @@ impl Control {
                 named.push(known.clone());
                 continue;
             }
-            let limit = self.config.limits.publications_per_participant;
-            if after.len() >= limit {
-                let text = format!(
-                    "A participant may publish {limit} things (limits.publications_per_participant); unpublish one first."
-                );
-                return Err(ControlError::limit(text));
-            }
+            self.check_publications(after.len() + 1)?;
             let publication = Publication {
                 id: self.ids.publication(),
                 mid: section.mid,
@@ -82,6 +76,18 @@ impl Control {
             named.push(publication);
         }
         Ok(PublishPlan { after, named })
+    }
+
+    /// Refuses more publications than a participant may have.
+    pub(super) fn check_publications(&self, count: usize) -> Result<(), ControlError> {
+        let limit = self.config.limits.publications_per_participant;
+        if count <= limit {
+            return Ok(());
+        }
+        let text = format!(
+            "A participant may publish {limit} things (limits.publications_per_participant); unpublish one first."
+        );
+        Err(ControlError::limit(text))
     }
 
     /// Carries a plan out. Whether others have to be told.

@@ -9,12 +9,13 @@ use crate::config::IceServerConfig;
 use crate::control::{Access, Budget, Control, ControlError, Entered, JoinRequest, Permit, Room, negotiation::Media};
 use crate::worker_thread::WorkerHandle;
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{FromRequest, Request, State};
+use axum::body::Body;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
+use futures_util::StreamExt;
 use sfu_proto::v1::Offer;
 use sfu_room::{ParticipantId, Subscription};
 use sfu_rtc::ice::Candidate;
@@ -38,24 +39,24 @@ const CORS: [(HeaderName, HeaderValue); 4] = [
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
-/// A request's body, within `limits.body_bytes`.
-pub(super) struct Content(pub(super) Bytes);
+/// Offers are smaller, so that a body rarely moves while it comes.
+const USUAL_BODY: usize = 32 * 1024;
 
-impl FromRequest<Arc<Control>> for Content {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, control: &Arc<Control>) -> Result<Self, Problem> {
-        Bytes::from_request(request, control).await.map(Self).map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => {
-                let most = control.config.limits.body_bytes;
-                Problem::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    format!("The body has more than {most} bytes (limits.body_bytes)."),
-                )
-            }
-            status => Problem::new(status, rejection.body_text()),
-        })
+/// A request's body, which is to be text of at most `limits.body_bytes`.
+///
+/// Read piece by piece: a piece may keep a whole buffer, however few bytes it has.
+async fn read_text(control: &Control, body: Body) -> Result<String, Problem> {
+    let most = control.config.limits.body_bytes;
+    let (mut bytes, mut pieces) = (Vec::with_capacity(most.min(USUAL_BODY)), body.into_data_stream());
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "The body broke off."))?;
+        if bytes.len() + piece.len() > most {
+            let text = format!("The body has more than {most} bytes (limits.body_bytes).");
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, text));
+        }
+        bytes.extend_from_slice(&piece);
     }
+    String::from_utf8(bytes).map_err(|_| ControlError::bad_sdp("The body is not UTF-8.").into())
 }
 
 /// What a POST is about.
@@ -99,9 +100,9 @@ pub(super) fn session_routes(access: Access) -> MethodRouter<Arc<Control>> {
                          Path((_, _, secret)): Url,
                          bearer: Bearer,
                          headers: HeaderMap,
-                         Content(body): Content| async move {
+                         body: Body| async move {
         let session = find(&control, access, &secret, &bearer)?;
-        patch(&control, session, &headers, &body)
+        patch(&control, session, &headers, body).await
     };
     let on_delete = move |State(control): State<Arc<Control>>, Path((_, _, secret)): Url, bearer: Bearer| async move {
         let session = find(&control, access, &secret, &bearer)?;
@@ -116,12 +117,11 @@ pub(super) async fn begin(
     client: ClientAddr,
     bearer: &Bearer,
     headers: &HeaderMap,
-    body: &Bytes,
+    body: Body,
     target: Target,
 ) -> Result<Response, Problem> {
     require_type(headers, SDP, ACCEPT_POST)?;
     require_plain(headers)?;
-    let sdp = std::str::from_utf8(body).map_err(|_| ControlError::bad_sdp("The offer is not UTF-8."))?;
     let mut permit = control.auth.admit(&bearer.0, &target.room, target.identity.as_deref())?;
     match target.access {
         Access::Whip if !permit.grants.publish => {
@@ -139,12 +139,14 @@ pub(super) async fn begin(
         }
         Access::Whip | Access::Signal => permit.grants.subscribe = false,
     }
+    // Nothing is read of who may not enter.
+    let sdp = read_text(control, body).await?;
     let request = JoinRequest {
         room: target.room,
         name: String::new(),
         metadata: String::new(),
         client: user_agent(headers),
-        offer: Some(Offer { sdp: sdp.to_owned(), publish: Vec::new() }),
+        offer: Some(Offer { sdp, publish: Vec::new() }),
         manual_subscribe: false,
         access: target.access,
         subscription: target.subscription,
@@ -189,16 +191,15 @@ fn wrong_identity(permit: &Permit, target: &Target) -> ControlError {
 }
 
 /// PATCH: candidates of the client, which we need not know, or an ICE restart (RFC 9725 section 4.4).
-fn patch(
+async fn patch(
     control: &Control,
     (room, id): (Arc<Room>, ParticipantId),
     headers: &HeaderMap,
-    body: &Bytes,
+    body: Body,
 ) -> Result<Response, Problem> {
     require_type(headers, FRAGMENT, ACCEPT_PATCH)?;
     require_plain(headers)?;
-    let text = std::str::from_utf8(body).map_err(|_| ControlError::bad_sdp("The fragment is not UTF-8."))?;
-    let fragment = TrickleFragment::parse(text)
+    let fragment = TrickleFragment::parse(&read_text(control, body).await?)
         .map_err(|error| ControlError::bad_sdp(format!("The fragment cannot be read: {error}.")))?;
     let condition = Condition::read(headers);
     with_media(&room, id, |(media, budget), worker, roster| {

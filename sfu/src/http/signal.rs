@@ -138,15 +138,15 @@ impl Connection {
 
     /// From the first message to the session, and what the client is told of it. Whoever was refused has heard why.
     async fn begin(&mut self) -> Option<(Session, Arc<Outgoing>)> {
-        let first = self.first().await?;
-        match enter(&self.control, &first, self.client).await {
+        let ClientMessage { id, body } = self.first().await?;
+        match enter(&self.control, body, self.client).await {
             Ok((session, joined)) => {
                 self.ticket.join();
-                Some((session, Outgoing::reply(first.id, joined)))
+                Some((session, Outgoing::reply(id, joined)))
             }
             Err(error) => {
                 // Nothing better can be done for a client that does not read its refusal.
-                let _ = self.send(&Outgoing::reply(first.id, Reply::Error(error.into()))).await;
+                let _ = self.send(&Outgoing::reply(id, Reply::Error(error.into()))).await;
                 self.close(CloseCode::Policy, "not joined").await;
                 None
             }
@@ -351,10 +351,10 @@ fn violation(error: &SocketError) -> Option<(CloseCode, &'static str)> {
 
 async fn enter(
     control: &Arc<Control>,
-    first: &ClientMessage,
+    first: Option<Request>,
     client: ClientAddr,
 ) -> Result<(Session, Reply), ControlError> {
-    match &first.body {
+    match first {
         Some(Request::Join(request)) => {
             let Entered { session, joined, .. } = join(control, request, client).await?;
             Ok((session, Reply::Joined(joined)))
@@ -368,19 +368,19 @@ async fn enter(
     }
 }
 
-async fn join(control: &Arc<Control>, join: &Join, client: ClientAddr) -> Result<Entered, ControlError> {
+async fn join(control: &Arc<Control>, join: Join, client: ClientAddr) -> Result<Entered, ControlError> {
     let permit = control.auth.admit(&join.token, &join.room, None)?;
     control.join_in_turn(&permit, join_request(join, client)).await
 }
 
 /// What a Join asks of the control plane.
-pub(crate) fn join_request(join: &Join, client: ClientAddr) -> JoinRequest {
+pub(crate) fn join_request(join: Join, client: ClientAddr) -> JoinRequest {
     JoinRequest {
-        room: join.room.clone(),
-        name: join.name.clone(),
-        metadata: join.metadata.clone(),
-        client: join.client.clone(),
-        offer: join.offer.clone(),
+        room: join.room,
+        name: join.name,
+        metadata: join.metadata,
+        client: join.client,
+        offer: join.offer,
         manual_subscribe: join.manual_subscribe,
         access: Access::Signal,
         subscription: Subscription::Auto,

@@ -7,8 +7,9 @@ use super::bearer::Bearer;
 use super::path::Path;
 use super::problem::Problem;
 use super::proxy::ClientAddr;
-use super::resource::{self, Content, Target};
+use super::resource::{self, Target};
 use crate::control::{Access, Control, ControlError};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -29,11 +30,11 @@ async fn begin_speaker(
     Extension(client): Extension<ClientAddr>,
     bearer: Bearer,
     headers: HeaderMap,
-    Content(body): Content,
+    body: Body,
 ) -> Result<Response, Problem> {
     let base = format!("/whep/{}/-", resource::segment(&room));
     let target = Target { room, identity: None, access: Access::Whep, subscription: Subscription::Auto, base };
-    resource::begin(&control, client, &bearer, &headers, &body, target).await
+    resource::begin(&control, client, &bearer, &headers, body, target).await
 }
 
 async fn begin_stream(
@@ -42,7 +43,7 @@ async fn begin_stream(
     Extension(client): Extension<ClientAddr>,
     bearer: Bearer,
     headers: HeaderMap,
-    Content(body): Content,
+    body: Body,
 ) -> Result<Response, Problem> {
     let base = format!("/whep/{}/{}", resource::segment(&room), resource::segment(&stream));
     // Who may not enter shall not learn who is there; a name that nobody can have is the client's mistake.
@@ -59,5 +60,5 @@ async fn begin_stream(
     }
     let target =
         Target { room, identity: None, access: Access::Whep, subscription: Subscription::Identity(stream), base };
-    resource::begin(&control, client, &bearer, &headers, &body, target).await
+    resource::begin(&control, client, &bearer, &headers, body, target).await
 }

@@ -4,8 +4,9 @@ use super::bearer::Bearer;
 use super::path::Path;
 use super::problem::Problem;
 use super::proxy::ClientAddr;
-use super::resource::{self, Content, Target};
+use super::resource::{self, Target};
 use crate::control::{Access, Control};
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -25,9 +26,9 @@ async fn begin(
     Extension(client): Extension<ClientAddr>,
     bearer: Bearer,
     headers: HeaderMap,
-    Content(body): Content,
+    body: Body,
 ) -> Result<Response, Problem> {
     let base = format!("/whip/{}/{}", resource::segment(&room), resource::segment(&stream));
     let target = Target { room, identity: Some(stream), access: Access::Whip, subscription: Subscription::Auto, base };
-    resource::begin(&control, client, &bearer, &headers, &body, target).await
+    resource::begin(&control, client, &bearer, &headers, body, target).await
 }

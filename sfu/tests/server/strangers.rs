@@ -140,6 +140,55 @@ async fn a_first_message_that_is_too_long_is_told_why() {
     assert!(client.next().await.is_none());
 }
 
+/// A body that comes byte by byte: each piece could keep a whole buffer.
+#[test]
+fn a_body_in_many_pieces_holds_no_more_than_its_bytes() {
+    let server = Server::dev();
+    let post = |body: &[u8]| {
+        let mut stream = connections(&server, 1, b"").remove(0);
+        let head = "POST /whip/demo/cam HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\n";
+        write!(stream, "{head}Transfer-Encoding: chunked\r\n\r\n").unwrap();
+        stream.write_all(body).unwrap();
+        stream
+    };
+    let hold = || -> Vec<TcpStream> { (0..40).map(|_| post(&b"1\r\nx\r\n".repeat(20_000))).collect() };
+    // Memory that the allocator keeps is no connection's.
+    drop(hold());
+    std::thread::sleep(Duration::from_millis(500));
+    let before = server.memory();
+    let held = hold();
+    std::thread::sleep(Duration::from_millis(500));
+    let grown = server.memory().saturating_sub(before);
+    assert!(grown < 128 * held.len() as u64, "{grown} kB for {} bodies of 20,000 bytes", held.len());
+}
+
+#[test]
+fn nothing_is_read_of_who_may_not_enter() {
+    let server = Server::configured("");
+    let head = "POST /whip/demo/cam HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\n";
+    let mut stream = connections(&server, 1, format!("{head}Content-Length: 9\r\n\r\n").as_bytes()).remove(0);
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).expect("it is answered without its body");
+    assert_eq!(&answer, b"HTTP/1.1 401");
+}
+
+/// An empty entry takes two bytes on the wire and a hundred in memory.
+#[tokio::test]
+async fn a_list_that_is_too_long_waits_for_no_turn() {
+    let server = Server::configured("");
+    server.join("warm", json!({ "token": token(json!({ "room": "*" })) })).await;
+    let before = server.memory();
+    let publish = vec![json!({}); 15_000];
+    for _ in 0..20 {
+        let mut client = server.client().await;
+        let join = json!({ "token": token(json!({})), "room": "demo", "offer": { "sdp": "v=0", "publish": publish } });
+        assert_eq!(client.refusal(json!({ "join": join })).await, "ERROR_CODE_LIMIT");
+    }
+    let grown = server.memory().saturating_sub(before);
+    assert!(grown < 16 * 1_024, "{grown} kB");
+}
+
 /// A frame that a message goes on after.
 async fn send_fragment(client: &mut Client, opcode: Data, bytes: usize) -> Result<(), Error> {
     client.socket.send(Message::Frame(Frame::message(vec![b' '; bytes], OpCode::Data(opcode), false))).await
