@@ -124,7 +124,7 @@ async fn frames_are_decoded_with_consecutive_numbers() {
 /// The server asks for nothing that nobody gets, and for all of it as soon as somebody does.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_watches_is_not_sent() {
-    let server = Server::start("unwatched");
+    let server = Server::start_with("unwatched", 1, &[("SFU_QOS__PLANNER", "gso")]);
     let mut publisher = Publisher::start(native(&server, "ada")).await;
     for _ in 0..2 {
         publisher.sends_nothing().await;

@@ -300,9 +300,9 @@ pub(crate) struct QosConfig {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum PlannerPolicy {
     /// Nothing: they send what they like.
+    #[default]
     Off,
     /// What subscribers want and can receive (GSO-Simulcast, SIGCOMM 2022).
-    #[default]
     Gso,
 }
 

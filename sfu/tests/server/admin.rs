@@ -68,7 +68,7 @@ async fn a_room_can_be_made_beforehand() {
 
 #[tokio::test]
 async fn an_encoder_directive_goes_to_the_sender_and_its_answer_comes_back() {
-    let server = Server::configured("[qos]\nplanner = \"off\"");
+    let server = Server::configured("");
     let (mut alice, joined) = server.join("demo", json!({ "token": token(json!({})) })).await;
     let (mut bob, _) = server.join("demo", json!({ "token": token(json!({ "sub": "bob" })) })).await;
     let id = joined["publications"][1]["id"].as_str().unwrap();
@@ -91,7 +91,7 @@ async fn an_encoder_directive_goes_to_the_sender_and_its_answer_comes_back() {
 /// What nobody watches is stopped, what somebody begins to watch is sent again, and the plan says why.
 #[tokio::test]
 async fn senders_are_asked_for_what_is_watched() {
-    let server = Server::configured("");
+    let server = Server::configured("[qos]\nplanner = \"gso\"");
     let (mut alice, joined) = server.join("demo", json!({ "token": token(json!({})) })).await;
     let id = joined["publications"][1]["id"].as_str().unwrap();
     let active = |directive: &Value| {
@@ -117,7 +117,7 @@ async fn senders_are_asked_for_what_is_watched() {
 /// What a token or a room allows at most is asked for whatever the planner is.
 #[tokio::test]
 async fn caps_of_tokens_and_rooms_are_asked_for() {
-    let server = Server::configured("[qos]\nplanner = \"off\"");
+    let server = Server::configured("");
     let options = json!({ "name": "demo", "options": { "publish_video": { "fps": 10, "height": 720 } } }).to_string();
     assert_eq!(call(&server, "POST", "/rooms", &options).json()["options"]["publish_video"]["fps"], 10);
     let grants = json!({ "publish": true, "publish_video": { "bitrate_bps": 400_000, "fps": 15 } });

@@ -12,17 +12,8 @@ const LEAST_DECODED: f64 = 0.95;
 
 /// Runs the scenario of this name; `parameters` may add to what all of them get.
 fn run(name: &str, parameters: impl FnOnce(&Server) -> Result<Value>) -> Result<Value> {
-    run_configured(name, &[], parameters)
-}
-
-/// The same with settings of the server.
-fn run_configured(
-    name: &str,
-    settings: &[(&str, &str)],
-    parameters: impl FnOnce(&Server) -> Result<Value>,
-) -> Result<Value> {
     let scenario = Scenario::begin(name)?;
-    let server = Server::start_configured(name, 2, settings)?;
+    let server = Server::start(name)?;
     let mut all = json!({ "server": server.url(), "room": name });
     for (name, value) in parameters(&server)?.as_object().context("an object")? {
         all[name] = value.clone();
@@ -154,10 +145,7 @@ fn moderators_mute_remove_and_close() -> Result<()> {
 #[test]
 fn a_directive_reaches_the_encoder_and_lapses() -> Result<()> {
     attempts(|| {
-        // What the planner asks for depends on the viewer's path at that moment.
-        let result = run_configured("directive", &[("SFU_QOS__PLANNER", "off")], |server| {
-            Ok(json!({ "adminToken": server.token(&["--admin"])? }))
-        })?;
+        let result = run("directive", |server| Ok(json!({ "adminToken": server.token(&["--admin"])? })))?;
         assert_eq!(result["outcomes"], json!(["DIRECTIVE_OUTCOME_APPLIED", "DIRECTIVE_OUTCOME_APPLIED"]), "{result:#}");
         assert_eq!(result["during"], json!({ "active": true, "maxBitrate": 60_000 }), "{result:#}");
         let (before, during) = (number(&result, "rate"), number(&result, "rateDuring"));

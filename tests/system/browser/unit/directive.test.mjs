@@ -112,21 +112,6 @@ test('the newest version wins and older ones are stale', async () => {
   assert.equal(sender.applied.length, 1);
 });
 
-test('a directive replaces the one before it, and its answer says what holds', async () => {
-  const sender = fakeSender();
-  const acks = [];
-  const keeper = new DirectiveKeeper(sender, (ack) => acks.push(ack));
-  const f = { rid: 'f', active: true, maxBitrateBps: '600000', maxFramerate: 15, scaleResolutionDownBy: 3 };
-  await keeper.obey({ publicationId: 'p', version: '1', encodings: [{ rid: 'q', active: false }, f] });
-  assert.deepEqual(acks[0].applied, [
-    { rid: 'q', active: false, maxBitrateBps: '150000', scaleResolutionDownBy: 4 },
-    { rid: 'f', active: true, maxBitrateBps: '600000', maxFramerate: 15, scaleResolutionDownBy: 3 },
-  ]);
-  await keeper.obey({ publicationId: 'p', version: '2', encodings: [{ rid: 'f', active: true }] });
-  const [low, full] = sender.getParameters().encodings;
-  assert.deepEqual([low.active, full.maxBitrate, full.maxFramerate, full.scaleResolutionDownBy], [true, 1_500_000, undefined, 1]);
-});
-
 test('a directive that is not renewed lapses to what was there before the first', async (context) => {
   const timers = fakeTimers(context);
   const sender = fakeSender();
