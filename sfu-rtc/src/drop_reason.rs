@@ -73,6 +73,8 @@ drop_reasons! {
     PayloadMalformed = "payload_malformed",
     /// RTX for a packet that makes no sense, or empty (RFC 4588).
     RtxMalformed = "rtx_malformed",
+    /// Parity of forward error correction whose header is malformed.
+    FecMalformed = "fec_malformed",
     /// Padding only.
     Padding = "padding",
     /// Of a layer that the subscriber does not get.

@@ -1,0 +1,148 @@
+//! An RTP packet as a vector over GF(256), so that packets can be added and multiplied.
+//!
+//! ```text
+//! | check (32) | 0 0 P X CC | M PT | length (16) | timestamp (32) | CSRCs, extensions, payload, padding |
+//! ```
+//! The length counts what follows the timestamp. SSRC and sequence number are left out: a parity packet names them. So a
+//! symbol is as long as its packet, and what lies behind its end is zero.
+//!
+//! The check is that of our own payload format; with the other schemes it is zero on both sides.
+
+use super::gf256::{LANE, mul_add};
+use crate::drop_reason::DropReason;
+use crate::ids::Ssrc;
+use crate::packet::MAX_PACKET;
+use crate::rtp::RtpView;
+
+const LANES: usize = MAX_PACKET.div_ceil(LANE);
+/// Where the field of four bytes for the check ends, and what all schemes carry begins.
+const FLAGS: usize = 4;
+const LENGTH: usize = 6;
+const TIMESTAMP: usize = 8;
+/// Where the part of varying length begins; in the packet too.
+const BODY: usize = 12;
+/// The version's bits, which are not protected.
+const VERSION: u8 = 0xc0;
+
+#[derive(Clone, Debug)]
+pub(super) struct Symbol {
+    lanes: [[u8; LANE]; LANES],
+    len: usize,
+}
+
+impl Symbol {
+    /// The sum of no packets.
+    pub(super) const ZERO: Self = Self { lanes: [[0; LANE]; LANES], len: BODY };
+
+    /// Becomes that of `packet`, with the extensions of these ids as zeros, and a check where one is asked for.
+    pub(super) fn load(&mut self, packet: &[u8], zeroed: &[u8], with_check: bool) -> Result<(Ssrc, u16), DropReason> {
+        let view = RtpView::parse(packet)?;
+        if packet.len() > MAX_PACKET {
+            return Err(DropReason::TooLarge);
+        }
+        self.set_body(&packet[BODY..])?;
+        let bytes = self.lanes.as_flattened_mut();
+        bytes[FLAGS] = packet[0] & !VERSION;
+        bytes[FLAGS + 1] = packet[1];
+        bytes[LENGTH..TIMESTAMP].copy_from_slice(&((packet.len() - BODY) as u16).to_be_bytes());
+        bytes[TIMESTAMP..BODY].copy_from_slice(&packet[4..8]);
+        if view.header_len() > BODY {
+            zeroed.iter().filter_map(|&id| view.extension_range(id)).for_each(|range| bytes[range].fill(0));
+        }
+        let check = if with_check { self.compute_check(packet.len(), view.ssrc(), view.seq()) } else { 0 };
+        self.lanes.as_flattened_mut()[..FLAGS].copy_from_slice(&check.to_be_bytes());
+        Ok((view.ssrc(), view.seq()))
+    }
+
+    /// Becomes the symbol of a parity packet: its check, its eight further bytes of the head, its body.
+    pub(super) fn set(&mut self, check: [u8; 4], head: [u8; 8], body: &[u8]) -> Option<()> {
+        self.set_body(body).ok()?;
+        let bytes = self.lanes.as_flattened_mut();
+        bytes[..FLAGS].copy_from_slice(&check);
+        bytes[FLAGS..BODY].copy_from_slice(&head);
+        bytes[FLAGS] &= !VERSION;
+        Some(())
+    }
+
+    fn set_body(&mut self, body: &[u8]) -> Result<(), DropReason> {
+        let len = BODY + body.len();
+        if len > MAX_PACKET {
+            return Err(DropReason::TooLarge);
+        }
+        let old = self.len;
+        let bytes = self.lanes.as_flattened_mut();
+        bytes[BODY..len].copy_from_slice(body);
+        if old > len {
+            bytes[len..old].fill(0);
+        }
+        self.len = len;
+        Ok(())
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.lanes[..self.len.div_ceil(LANE)].fill([0; LANE]);
+        self.len = BODY;
+    }
+
+    /// The check.
+    pub(super) fn check(&self) -> &[u8] {
+        &self.lanes.as_flattened()[..FLAGS]
+    }
+
+    /// Flags, marker and payload type, length and timestamp: the eight bytes that all schemes carry.
+    pub(super) fn head(&self) -> &[u8] {
+        &self.lanes.as_flattened()[FLAGS..BODY]
+    }
+
+    /// What follows the timestamp, up to the end of the longest packet in the sum.
+    pub(super) fn body(&self) -> &[u8] {
+        &self.lanes.as_flattened()[BODY..self.len]
+    }
+
+    /// Adds `factor` times `other`.
+    pub(super) fn add(&mut self, other: &Self, factor: u8) {
+        let lanes = other.len.div_ceil(LANE);
+        mul_add(&mut self.lanes[..lanes], &other.lanes[..lanes], factor);
+        self.len = self.len.max(other.len);
+    }
+
+    /// Multiplies by `factor`.
+    pub(super) fn scale(&mut self, factor: u8) {
+        let itself = self.clone();
+        self.add(&itself, factor ^ 1); // f x = x + (f + 1) x
+    }
+
+    pub(super) fn is_zero(&self) -> bool {
+        self.lanes.as_flattened()[..self.len].iter().all(|&byte| byte == 0)
+    }
+
+    /// Replaces `out` by the packet that this is the symbol of. `None` where it cannot be that of a packet: where length,
+    /// zeros behind the end, check or header are wrong.
+    pub(super) fn write_packet(&self, ssrc: Ssrc, seq: u16, with_check: bool, out: &mut Vec<u8>) -> Option<()> {
+        let bytes = self.lanes.as_flattened();
+        let end = BODY + usize::from(u16::from_be_bytes([bytes[LENGTH], bytes[LENGTH + 1]]));
+        if end > self.len || bytes[end..self.len].iter().any(|&byte| byte != 0) || bytes[FLAGS] & VERSION != 0 {
+            return None;
+        }
+        if with_check && self.compute_check(end, ssrc, seq).to_be_bytes() != bytes[..FLAGS] {
+            return None;
+        }
+        out.clear();
+        out.extend_from_slice(&[bytes[FLAGS] | 0x80, bytes[FLAGS + 1]]);
+        out.extend_from_slice(&seq.to_be_bytes());
+        out.extend_from_slice(&bytes[TIMESTAMP..BODY]);
+        out.extend_from_slice(&ssrc.0.to_be_bytes());
+        out.extend_from_slice(&bytes[BODY..end]);
+        RtpView::parse(out).ok().map(|_| ())
+    }
+
+    /// CRC-32 of all behind the check up to `end`, with SSRC and sequence number, mixed by MurmurHash3's finalizer. Without the mixing
+    /// it would be as linear as the code: where a packet that arrived is not the one that was protected, the error would
+    /// go through parity and check alike, and the wrong packet would pass.
+    fn compute_check(&self, end: usize, ssrc: Ssrc, seq: u16) -> u32 {
+        let mut x = crc32fast::hash(&self.lanes.as_flattened()[FLAGS..end]) ^ ssrc.0 ^ (u32::from(seq) << 16);
+        x = (x ^ (x >> 16)).wrapping_mul(0x85eb_ca6b);
+        x = (x ^ (x >> 13)).wrapping_mul(0xc2b2_ae35);
+        x ^ (x >> 16)
+    }
+}
