@@ -1,5 +1,6 @@
 //! What single steps of the packet's path cost: `cargo bench -p sfu-rtc`.
 
+mod fec;
 mod feedback;
 mod pacing;
 mod rtp;

@@ -104,9 +104,9 @@ impl Decoder {
         let (ssrc, wire) = self.arrived.load(packet, &self.config.mutable_extensions, has_check)?;
         let place = self.place(ssrc).ok_or(DropReason::UnknownStream)?;
         let stream = &mut self.streams[place];
-        let newest = stream.newest.unwrap_or(SeqNo(1 << 16)); // so that there are numbers before the first
-        let seq = newest.extend(wire);
-        if seq.0 + HISTORY <= newest.0 {
+        // A round higher than it could be, so that there are numbers before the first.
+        let seq = stream.newest.map_or(SeqNo((1 << 16) + u64::from(wire)), |newest| newest.extend(wire));
+        if stream.newest.is_some_and(|newest| seq.0 + HISTORY <= newest.0) {
             return Err(DropReason::OutOfWindow);
         }
         if stream.known(seq).is_some() {

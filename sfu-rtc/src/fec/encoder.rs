@@ -132,8 +132,7 @@ impl Encoder {
             return;
         }
         self.open.iter_mut().for_each(|window| window.frames_left -= 1);
-        while self.open.front().is_some_and(|window| window.frames_left == 0) {
-            let window = self.open.pop_front().expect("it was just seen");
+        while let Some(window) = self.open.pop_front_if(|window| window.frames_left == 0) {
             self.complete(window);
         }
     }
@@ -247,9 +246,7 @@ impl Open {
         for (at, sum) in self.sums[..self.rows].iter_mut().enumerate() {
             let factor = match scheme {
                 Scheme::ReedSolomon => reed_solomon::coefficient(sum.row, place, streams, seq),
-                Scheme::FlexFec03 | Scheme::Ulpfec { .. } => {
-                    u8::from(flexfec03::covers(self.packets, at, self.rows))
-                }
+                Scheme::FlexFec03 | Scheme::Ulpfec { .. } => u8::from(flexfec03::covers(self.packets, at, self.rows)),
             };
             if factor != 0 {
                 sum.symbol.add(source, factor);

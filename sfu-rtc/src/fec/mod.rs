@@ -2,8 +2,8 @@
 //!
 //! | scheme | with whom | how | file |
 //! |---|---|---|---|
-//! | Reed-Solomon over GF(256) | our own client, both ways | on an SSRC of its own, over several streams at once: any `m` lost packets come back from any `m` parity packets of their window | [`reed_solomon`], `docs/fec-payload-format.md` |
-//! | FlexFEC-03 | to Chromium | on an SSRC of its own, one media stream: XOR over what a mask names | [`flexfec03`] |
+//! | Reed-Solomon over GF(256) | our own client, both ways | on an SSRC of its own, over several streams at once: any `m` lost packets come back from any `m` parity packets of their window | `reed_solomon`, `docs/fec-payload-format.md` |
+//! | FlexFEC-03 | to Chromium | on an SSRC of its own, one media stream: XOR over what a mask names | `flexfec03` |
 //! | ULPFEC in RED | to Firefox (VP8, VP9); from browsers | inside the media stream, XOR over what a mask names | [`ulpfec`] |
 //!
 //! They differ in their headers and in the coefficients of their sums. The rest is common:
@@ -21,10 +21,10 @@
 mod decoder;
 mod encoder;
 mod equation;
-pub mod flexfec03;
+mod flexfec03;
 mod gf256;
 mod protected;
-pub mod reed_solomon;
+mod reed_solomon;
 mod symbol;
 pub mod ulpfec;
 

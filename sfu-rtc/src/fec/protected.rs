@@ -41,11 +41,6 @@ impl Protected {
         Self { ssrc: self.ssrc, base: self.base.wrapping_add(ahead as u16), mask: mask << ahead }
     }
 
-    /// How many packets.
-    pub(super) fn len(&self) -> usize {
-        self.mask.count_ones() as usize
-    }
-
     /// How many bits the mask needs.
     pub(super) fn bits(&self) -> u16 {
         BITS - self.mask.trailing_zeros() as u16

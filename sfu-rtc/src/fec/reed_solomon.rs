@@ -5,7 +5,7 @@
 //!  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
 //! +-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
 //! |  Vers |   N   |0|     row     |        check recovery         |
-//! |        check recovery         |0 0|P|X|  CC   |M| PT recovery |
+//! |        check recovery         |flags recovery | M, PT recovery|
 //! |        length recovery        |          TS recovery          |
 //! |          TS recovery          |  then N times:
 //! | SSRC (32) | SN base (16) | bytes of mask (8) | mask           |
@@ -109,9 +109,8 @@ mod tests {
     #[test]
     fn streams_share_the_columns() {
         assert_eq!([1, 2, 3, 4, 5, 8].map(columns_per_stream), [128, 64, 32, 32, 16, 16]);
-        let mut columns: Vec<_> = (0..8)
-            .flat_map(|place| (1_000..1_016).map(move |seq| coefficient(1, place, 8, seq)))
-            .collect();
+        let mut columns: Vec<_> =
+            (0..8).flat_map(|place| (1_000..1_016).map(move |seq| coefficient(1, place, 8, seq))).collect();
         columns.sort_unstable();
         columns.dedup();
         assert_eq!(columns.len(), 128);

@@ -54,13 +54,12 @@ impl Symbol {
         Ok((view.ssrc(), view.seq()))
     }
 
-    /// Becomes the symbol of a parity packet: its check, its eight further bytes of the head, its body.
+    /// Becomes the symbol of a parity packet: check, head (see [`head`](Self::head)) and body.
     pub(super) fn set(&mut self, check: [u8; 4], head: [u8; 8], body: &[u8]) -> Option<()> {
         self.set_body(body).ok()?;
         let bytes = self.lanes.as_flattened_mut();
         bytes[..FLAGS].copy_from_slice(&check);
         bytes[FLAGS..BODY].copy_from_slice(&head);
-        bytes[FLAGS] &= !VERSION;
         Some(())
     }
 

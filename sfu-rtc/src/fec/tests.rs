@@ -173,8 +173,8 @@ fn ulpfec_goes_through_red() {
     let (mut red, mut media) = (Vec::new(), Vec::new());
     for seq in 0..4 {
         let packet = packet(SSRCS[0], seq, &payload(30, seq), 0);
-        ulpfec::wrap(&packet, PayloadType(116), &mut red).unwrap();
-        assert_eq!(ulpfec::unwrap(&red, ULPFEC, &mut media), Ok(ulpfec::Unwrapped::Media));
+        ulpfec::into_red(&packet, PayloadType(116), &mut red).unwrap();
+        assert_eq!(ulpfec::from_red(&red, ULPFEC, &mut media), Ok(ulpfec::RedContent::Media));
         path.send(&media, seq == 2);
     }
     path.encoder.end_frame();
@@ -182,7 +182,7 @@ fn ulpfec_goes_through_red() {
     let mut payload = Vec::new();
     assert_eq!(path.encoder.poll_parity(&mut payload), Some(ParityInfo { last: true }));
     parity.extend_from_slice(&payload);
-    let Ok(ulpfec::Unwrapped::Parity(payload)) = ulpfec::unwrap(&parity, ULPFEC, &mut media) else {
+    let Ok(ulpfec::RedContent::Parity(payload)) = ulpfec::from_red(&parity, ULPFEC, &mut media) else {
         panic!("parity comes out as parity");
     };
     path.decoder.on_parity(SSRCS[0], payload).unwrap();

@@ -27,6 +27,8 @@ use crate::rtp::RtpView;
 pub(super) const MASK_BITS: u16 = 48;
 const SHORT_MASK_BITS: u16 = 16;
 const LONG_MASK: u8 = 0x40;
+/// P, X and CC.
+const FLAGS: u8 = 0x3f;
 /// RFC 5109 section 7.3: reserved.
 const EXTENDED: u8 = 0x80;
 /// RFC 2198 section 3: another block follows.
@@ -34,7 +36,7 @@ const FOLLOWED: u8 = 0x80;
 
 /// What a packet of RED carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Unwrapped<'a> {
+pub enum RedContent<'a> {
     /// Media: the packet as it was before RED now stands in the buffer.
     Media,
     /// Payload of a parity packet.
@@ -43,25 +45,25 @@ pub enum Unwrapped<'a> {
 
 /// Takes the RTP packet `packet` out of RED: media into `out`, parity, which has the type `parity`, as it stands.
 /// Redundant blocks, which no browser sends with video, are refused.
-pub fn unwrap<'a>(packet: &'a [u8], parity: PayloadType, out: &mut Vec<u8>) -> Result<Unwrapped<'a>, DropReason> {
+pub fn from_red<'a>(packet: &'a [u8], parity: PayloadType, out: &mut Vec<u8>) -> Result<RedContent<'a>, DropReason> {
     let view = RtpView::parse(packet)?;
     let (&block, payload) = view.payload().split_first().ok_or(DropReason::PayloadMalformed)?;
     if block & FOLLOWED != 0 {
         return Err(DropReason::PayloadMalformed);
     }
     if block == parity.0 {
-        return Ok(Unwrapped::Parity(payload));
+        return Ok(RedContent::Parity(payload));
     }
     let (header, rest) = packet.split_at(view.header_len());
     out.clear();
     out.extend_from_slice(header);
     out[1] = (out[1] & 0x80) | block;
     out.extend_from_slice(&rest[1..]);
-    Ok(Unwrapped::Media)
+    Ok(RedContent::Media)
 }
 
 /// Puts the RTP packet `packet` into RED of type `red`, into `out`.
-pub fn wrap(packet: &[u8], red: PayloadType, out: &mut Vec<u8>) -> Result<(), DropReason> {
+pub fn into_red(packet: &[u8], red: PayloadType, out: &mut Vec<u8>) -> Result<(), DropReason> {
     let view = RtpView::parse(packet)?;
     let (header, rest) = packet.split_at(view.header_len());
     out.clear();
@@ -97,7 +99,7 @@ pub(super) fn read(ssrc: Ssrc, payload: &[u8], symbol: &mut Symbol) -> Option<Pa
     }
     let mut mask = [0; 16];
     mask[..mask_len].copy_from_slice(&rest[..mask_len]);
-    let [flags, payload_type, high, low] = [fixed[0], fixed[1], fixed[8], fixed[9]];
+    let [flags, payload_type, high, low] = [fixed[0] & FLAGS, fixed[1], fixed[8], fixed[9]];
     symbol.set([0; 4], [flags, payload_type, high, low, fixed[4], fixed[5], fixed[6], fixed[7]], body)?;
     let base = u16::from_be_bytes([fixed[2], fixed[3]]);
     Some(Parity::xor(Protected { ssrc, base, mask: u128::from_be_bytes(mask) }))
@@ -136,13 +138,13 @@ mod tests {
     fn red_is_put_around_a_packet_and_taken_off() {
         let media = [0x80, 0xe0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0xaa, 0xbb];
         let (mut red, mut out) = (Vec::new(), Vec::new());
-        wrap(&media, PayloadType(116), &mut red).unwrap();
+        into_red(&media, PayloadType(116), &mut red).unwrap();
         assert_eq!(red, [0x80, 0xf4, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 96, 0xaa, 0xbb]);
-        assert_eq!(unwrap(&red, PayloadType(117), &mut out), Ok(Unwrapped::Media));
+        assert_eq!(from_red(&red, PayloadType(117), &mut out), Ok(RedContent::Media));
         assert_eq!(out, media);
-        assert_eq!(unwrap(&red, PayloadType(96), &mut out), Ok(Unwrapped::Parity(&[0xaa, 0xbb])));
+        assert_eq!(from_red(&red, PayloadType(96), &mut out), Ok(RedContent::Parity(&[0xaa, 0xbb])));
         red[12] |= FOLLOWED;
-        assert_eq!(unwrap(&red, PayloadType(117), &mut out), Err(DropReason::PayloadMalformed));
-        assert_eq!(unwrap(&red[..12], PayloadType(117), &mut out), Err(DropReason::PayloadMalformed));
+        assert_eq!(from_red(&red, PayloadType(117), &mut out), Err(DropReason::PayloadMalformed));
+        assert_eq!(from_red(&red[..12], PayloadType(117), &mut out), Err(DropReason::PayloadMalformed));
     }
 }
