@@ -56,7 +56,8 @@ impl Equation {
                 (None, None) => break,
                 (Some(a), Some(b)) if a.0 == b.0 => {
                     let term = (a.0, a.1 ^ mul(b.1, factor));
-                    (mine.next(), theirs.next());
+                    mine.next();
+                    theirs.next();
                     term
                 }
                 (Some(a), b) if b.is_none_or(|b| a.0 < b.0) => {

@@ -24,7 +24,7 @@ fn packet(ssrc: Ssrc, seq: u16, payload: &[u8], padding: u8) -> Vec<u8> {
         marker: seq % 4 == 3,
     };
     let mut writer = HeaderWriter::new(&mut out, header);
-    if seq % 5 != 0 {
+    if !seq.is_multiple_of(5) {
         assert!(writer.extension(2, &seq.to_be_bytes()));
         assert!(writer.extension(TRANSPORT_CC, &[0, 0]));
     }
