@@ -1,8 +1,13 @@
 //! The field GF(256) of the polynomial x^8 + x^4 + x^3 + x^2 + 1 (0x11d), whose element 2 is primitive. Addition is XOR.
 //!
-//! Nearly all the time of a Reed-Solomon code goes into [`mul_add`], one pass per parity packet over each media packet.
-//! With AVX2 a product is two look-ups in a register, by the low and the high half of a byte (Plank, Greenan, Miller,
-//! "Screaming Fast Galois Field Arithmetic Using Intel SIMD Instructions", FAST 2013), 32 bytes at a time.
+//! Nearly all the time of a Reed-Solomon code goes into [`mul_add`], one pass per parity packet over each media packet. It
+//! takes 32 bytes at a time, by what the processor has:
+//!
+//! - GFNI (Ice Lake, Zen 4 and later): a product with a constant is linear in the bits of a byte, and there is an
+//!   instruction that multiplies bytes by a matrix of bits.
+//! - AVX2: two look-ups in a register, by the low and the high half of a byte (Plank, Greenan, Miller, "Screaming Fast
+//!   Galois Field Arithmetic Using Intel SIMD Instructions", FAST 2013).
+//! - Neither: whatever the compiler makes of plain code.
 
 /// What a register of AVX2 holds; vectors are multiples of it.
 pub(super) const LANE: usize = 32;
@@ -47,28 +52,30 @@ pub(super) const fn div(a: u8, b: u8) -> u8 {
 }
 
 /// Adds `factor` times `source` to `sum`.
+#[cfg_attr(
+    target_arch = "x86_64",
+    expect(unsafe_code, reason = "what needs an instruction may be called only where the processor has it")
+)]
 pub(super) fn mul_add(sum: &mut [[u8; LANE]], source: &[[u8; LANE]], factor: u8) {
-    match factor {
-        0 => {}
-        1 => sum.as_flattened_mut().iter_mut().zip(source.as_flattened()).for_each(|(s, byte)| *s ^= byte),
-        _ => wide_mul_add(sum, source, factor),
-    }
-}
-
-#[expect(unsafe_code, reason = "what needs AVX2 may be called only where the processor has it, which only we know")]
-fn wide_mul_add(sum: &mut [[u8; LANE]], source: &[[u8; LANE]], factor: u8) {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has AVX2, and nothing else is asked for: all in there is safe code.
-        unsafe { avx2::mul_add(sum, source, factor) };
+        if std::arch::is_x86_feature_detected!("gfni") {
+            // SAFETY: the processor has GFNI and AVX2; nothing else is asked for, all in there is safe code.
+            unsafe { x86::mul_add_gfni(sum, source, factor) };
+        } else {
+            // SAFETY: the processor has AVX2; nothing else is asked for, all in there is safe code.
+            unsafe { x86::mul_add_avx2(sum, source, factor) };
+        }
         return;
     }
     portable_mul_add(sum, source, factor);
 }
 
-/// The same without a register's look-up: by each bit of a byte the product with that bit, which compilers make vectors
-/// of. Seven times slower, which is enough for a client.
+/// By each bit of a byte the product with that bit.
 fn portable_mul_add(sum: &mut [[u8; LANE]], source: &[[u8; LANE]], factor: u8) {
+    if factor == 1 {
+        return add(sum, source);
+    }
     let products: [u8; 8] = std::array::from_fn(|bit| mul(factor, 1 << bit));
     for (s, &byte) in sum.as_flattened_mut().iter_mut().zip(source.as_flattened()) {
         for (bit, product) in products.iter().enumerate() {
@@ -77,36 +84,69 @@ fn portable_mul_add(sum: &mut [[u8; LANE]], source: &[[u8; LANE]], factor: u8) {
     }
 }
 
+/// Inlined, so that it takes the vectors that its caller may use.
+#[inline(always)]
+fn add(sum: &mut [[u8; LANE]], source: &[[u8; LANE]]) {
+    sum.as_flattened_mut().iter_mut().zip(source.as_flattened()).for_each(|(s, byte)| *s ^= byte);
+}
+
 #[cfg(target_arch = "x86_64")]
-mod avx2 {
-    use super::{LANE, mul};
+mod x86 {
+    use super::{LANE, add, mul};
     use std::arch::x86_64::{
-        __m256i, _mm256_and_si256, _mm256_extract_epi64, _mm256_set_epi64x, _mm256_set1_epi8, _mm256_shuffle_epi8,
-        _mm256_srli_epi64, _mm256_xor_si256,
+        __m256i, _mm256_and_si256, _mm256_extract_epi64, _mm256_gf2p8affine_epi64_epi8, _mm256_set_epi64x,
+        _mm256_set1_epi8, _mm256_set1_epi64x, _mm256_shuffle_epi8, _mm256_srli_epi64, _mm256_xor_si256,
     };
 
+    /// For each factor its matrix: the byte for bit 7 of the product comes first, from the lowest; in it, the bits that
+    /// are summed.
+    static MATRICES: [u64; 256] = matrices();
     /// For each factor its products with the low halves of a byte, twice, then with the high halves, twice: a register
     /// looks up in each of its own halves.
     static PRODUCTS: [[[u8; LANE]; 2]; 256] = products();
 
-    const fn products() -> [[[u8; LANE]; 2]; 256] {
-        let mut table = [[[0; LANE]; 2]; 256];
-        let mut factor = 0;
-        while factor < 256 {
-            let mut at = 0;
-            while at < LANE {
-                let half = (at % 16) as u8;
-                table[factor][0][at] = mul(factor as u8, half);
-                table[factor][1][at] = mul(factor as u8, half << 4);
-                at += 1;
-            }
-            factor += 1;
+    const fn matrices() -> [u64; 256] {
+        let mut table = [0; 256];
+        let mut at = 0;
+        while at < 256 * 64 {
+            let (factor, out, bit) = (at / 64, at / 8 % 8, at % 8);
+            let product = mul(factor as u8, 1 << bit);
+            table[factor] |= ((product >> out & 1) as u64) << (8 * (7 - out) + bit);
+            at += 1;
         }
         table
     }
 
+    const fn products() -> [[[u8; LANE]; 2]; 256] {
+        let mut table = [[[0; LANE]; 2]; 256];
+        let mut at = 0;
+        while at < 256 * LANE {
+            let (factor, place) = (at / LANE, at % LANE);
+            let half = (place % 16) as u8;
+            table[factor][0][place] = mul(factor as u8, half);
+            table[factor][1][place] = mul(factor as u8, half << 4);
+            at += 1;
+        }
+        table
+    }
+
+    #[target_feature(enable = "gfni,avx2")]
+    pub(super) fn mul_add_gfni(sum: &mut [[u8; LANE]], source: &[[u8; LANE]], factor: u8) {
+        if factor == 1 {
+            return add(sum, source);
+        }
+        let matrix = _mm256_set1_epi64x(MATRICES[usize::from(factor)] as i64);
+        for (s, bytes) in sum.iter_mut().zip(source) {
+            let product = _mm256_gf2p8affine_epi64_epi8::<0>(load(bytes), matrix);
+            store(s, _mm256_xor_si256(load(s), product));
+        }
+    }
+
     #[target_feature(enable = "avx2")]
-    pub(super) fn mul_add(sum: &mut [[u8; LANE]], source: &[[u8; LANE]], factor: u8) {
+    pub(super) fn mul_add_avx2(sum: &mut [[u8; LANE]], source: &[[u8; LANE]], factor: u8) {
+        if factor == 1 {
+            return add(sum, source);
+        }
         let [low, high] = PRODUCTS[usize::from(factor)].each_ref().map(|table| load(table));
         let half = _mm256_set1_epi8(0x0f);
         for (s, bytes) in sum.iter_mut().zip(source) {
@@ -170,18 +210,30 @@ mod tests {
         }
     }
 
+    /// Every way to do it that this processor has.
+    #[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "each is called where its instructions are"))]
+    fn all_ways(sum: &[[u8; LANE]], source: &[[u8; LANE]], factor: u8) -> Vec<Vec<[u8; LANE]>> {
+        let mut results = vec![sum.to_vec(), sum.to_vec()];
+        mul_add(&mut results[0], source, factor);
+        portable_mul_add(&mut results[1], source, factor);
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            results.push(sum.to_vec());
+            // SAFETY: the processor has AVX2.
+            unsafe { x86::mul_add_avx2(&mut results[2], source, factor) };
+        }
+        results
+    }
+
     proptest! {
         #[test]
         fn vectors_are_multiplied_byte_by_byte(
             source in proptest::collection::vec(any::<[u8; LANE]>(), 0..6), factor: u8, start: u8,
         ) {
-            let mut sum = vec![[start; LANE]; source.len()];
-            let mut portable = sum.clone();
-            mul_add(&mut sum, &source, factor);
-            portable_mul_add(&mut portable, &source, factor);
             let expected: Vec<_> = source.iter().map(|lane| lane.map(|byte| start ^ mul(byte, factor))).collect();
-            prop_assert_eq!(&sum, &expected);
-            prop_assert_eq!(&portable, &expected);
+            for result in all_ways(&vec![[start; LANE]; source.len()], &source, factor) {
+                prop_assert_eq!(&result, &expected);
+            }
         }
     }
 }
