@@ -186,7 +186,7 @@ impl Decoder {
         mut each: impl FnMut(Source, u8, Option<&'a Symbol>) -> Result<(), DropReason>,
     ) -> Result<(), DropReason> {
         let count = parity.streams.len();
-        for (column, protected) in parity.streams.iter().enumerate().filter(|(_, protected)| protected.mask != 0) {
+        for (order, protected) in parity.streams.iter().enumerate().filter(|(_, protected)| protected.mask != 0) {
             let place = self.place(protected.ssrc).ok_or(DropReason::UnknownStream)?;
             let stream = &self.streams[place];
             let newest = stream.newest.ok_or(DropReason::OutOfWindow)?;
@@ -197,7 +197,8 @@ impl Decoder {
                 if known.is_none() && (seq.0 + HISTORY <= newest.0 || seq.0 > newest.0 + MAX_AHEAD) {
                     return Err(DropReason::OutOfWindow);
                 }
-                each((place as u8, seq), reed_solomon::coefficient(parity.row, column, count, seq.wire()), known)?;
+                let column = reed_solomon::column(order, count, seq.wire());
+                each((place as u8, seq), reed_solomon::coefficient(parity.row, column), known)?;
             }
         }
         Ok(())

@@ -242,10 +242,10 @@ impl Open {
         let before = self.streams[place].mask;
         self.streams[place].insert(seq);
         let bit = self.streams[place].mask ^ before;
-        let streams = self.streams.len();
+        let column = reed_solomon::column(place, self.streams.len(), seq);
         for (at, sum) in self.sums[..self.rows].iter_mut().enumerate() {
             let factor = match scheme {
-                Scheme::ReedSolomon => reed_solomon::coefficient(sum.row, place, streams, seq),
+                Scheme::ReedSolomon => reed_solomon::coefficient(sum.row, column),
                 Scheme::FlexFec03 | Scheme::Ulpfec { .. } => u8::from(flexfec03::covers(self.packets, at, self.rows)),
             };
             if factor != 0 {

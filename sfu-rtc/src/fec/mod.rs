@@ -40,7 +40,7 @@ use symbol::Symbol;
 /// per frame over five frames.
 pub const MAX_STREAMS: usize = 8;
 /// Most parity packets per window, and most that a decoder holds: as many as libwebrtc holds. With them a decoder takes
-/// 190 kB, and the longest step (an equation that meets all others) some ten microseconds.
+/// 190 kB, and the longest step (an equation that meets all others) by estimate some tens of microseconds.
 pub const MAX_PARITY: usize = 48;
 /// Most header extensions that are protected as zero: libwebrtc knows four that change when a packet leaves.
 pub const MAX_MUTABLE: usize = 4;

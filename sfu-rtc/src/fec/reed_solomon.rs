@@ -37,10 +37,14 @@ pub(super) fn columns_per_stream(streams: usize) -> u16 {
     COLUMNS / streams.max(1).next_power_of_two() as u16
 }
 
-/// Coefficient in row `row` of the packet `seq` of the stream at `place` of `streams`.
-pub(super) fn coefficient(row: u8, place: usize, streams: usize, seq: u16) -> u8 {
+/// Column of the packet `seq` of the stream at `place` of `streams`: 128 to 255, as an element of the field.
+pub(super) fn column(place: usize, streams: usize, seq: u16) -> u8 {
     let each = columns_per_stream(streams);
-    let column = (place as u16 * each + seq % each) as u8 | 0x80;
+    (place as u16 * each + (seq & (each - 1))) as u8 | 0x80
+}
+
+/// Coefficient in row `row` of what has this [`column`].
+pub(super) fn coefficient(row: u8, column: u8) -> u8 {
     div(column, row ^ column)
 }
 
@@ -97,8 +101,9 @@ mod tests {
     #[test]
     fn row_0_is_xor_and_all_other_coefficients_of_a_column_differ() {
         for seq in 0..COLUMNS {
-            assert_eq!(coefficient(0, 0, 1, seq), 1);
-            let mut of_column: Vec<_> = (0..ROWS).map(|row| coefficient(row, 0, 1, seq)).collect();
+            let column = column(0, 1, seq);
+            assert_eq!(coefficient(0, column), 1);
+            let mut of_column: Vec<_> = (0..ROWS).map(|row| coefficient(row, column)).collect();
             of_column.sort_unstable();
             of_column.dedup();
             assert_eq!(of_column.len(), usize::from(ROWS));
@@ -110,7 +115,7 @@ mod tests {
     fn streams_share_the_columns() {
         assert_eq!([1, 2, 3, 4, 5, 8].map(columns_per_stream), [128, 64, 32, 32, 16, 16]);
         let mut columns: Vec<_> =
-            (0..8).flat_map(|place| (1_000..1_016).map(move |seq| coefficient(1, place, 8, seq))).collect();
+            (0..8).flat_map(|place| (1_000..1_016).map(move |seq| column(place, 8, seq))).collect();
         columns.sort_unstable();
         columns.dedup();
         assert_eq!(columns.len(), 128);

@@ -44,9 +44,8 @@ impl Symbol {
         }
         self.set_body(&packet[BODY..])?;
         let bytes = self.lanes.as_flattened_mut();
-        bytes[FLAGS] = packet[0] & !VERSION;
-        bytes[FLAGS + 1] = packet[1];
-        bytes[LENGTH..TIMESTAMP].copy_from_slice(&((packet.len() - BODY) as u16).to_be_bytes());
+        let [high, low] = ((packet.len() - BODY) as u16).to_be_bytes();
+        bytes[FLAGS..TIMESTAMP].copy_from_slice(&[packet[0] & !VERSION, packet[1], high, low]);
         bytes[TIMESTAMP..BODY].copy_from_slice(&packet[4..8]);
         if view.header_len() > BODY {
             zeroed.iter().filter_map(|&id| view.extension_range(id)).for_each(|range| bytes[range].fill(0));
@@ -143,16 +142,14 @@ impl Symbol {
     fn compute_check(&self, len: usize, ssrc: Ssrc, seq: u16) -> u32 {
         const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15; // 2^64 / golden ratio, as in Fibonacci hashing
         let (mut sums, mut sums_of_sums) = ([0u64; LANE / 8], [0u64; LANE / 8]);
-        let mut add = |lane: &[u8; LANE]| {
+        // Taken away beforehand, the check counts as zero.
+        sums[0] = u64::from(u32::from_le_bytes([0, 1, 2, 3].map(|at| self.lanes[0][at]))).wrapping_neg();
+        for lane in &self.lanes[..len.div_ceil(LANE)] {
             for (at, word) in lane.as_chunks::<8>().0.iter().enumerate() {
                 sums[at] = sums[at].wrapping_add(u64::from_le_bytes(*word));
                 sums_of_sums[at] = sums_of_sums[at].wrapping_add(sums[at]);
             }
-        };
-        let mut first = self.lanes[0];
-        first[..FLAGS].fill(0);
-        add(&first);
-        self.lanes[1..len.div_ceil(LANE)].iter().for_each(add);
+        }
         let mut hash = (u64::from(ssrc.0) << 32) | u64::from(seq);
         for (sum, sum_of_sums) in sums.into_iter().zip(sums_of_sums) {
             hash = (hash ^ sum).wrapping_mul(MULTIPLIER) ^ sum_of_sums;
