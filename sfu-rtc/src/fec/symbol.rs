@@ -152,7 +152,8 @@ impl Symbol {
         }
         let mut hash = (u64::from(ssrc.0) << 32) | u64::from(seq);
         for (sum, sum_of_sums) in sums.into_iter().zip(sums_of_sums) {
-            hash = (hash ^ sum).wrapping_mul(MULTIPLIER) ^ sum_of_sums;
+            // Turned, or what differs in the highest byte alone could cancel out: a product carries it no further.
+            hash = (hash ^ sum).wrapping_mul(MULTIPLIER) ^ sum_of_sums.rotate_left(32);
             hash ^= hash >> 32;
         }
         (hash.wrapping_mul(MULTIPLIER) >> 32) as u32

@@ -243,6 +243,27 @@ fn a_packet_that_differs_from_what_was_protected_brings_nothing_wrong() {
 }
 
 #[test]
+fn the_check_tells_every_change_of_a_byte() {
+    let check = |bytes: &[u8]| {
+        let mut symbol = Symbol::ZERO;
+        symbol.load(bytes, &[], true).unwrap();
+        symbol.check().to_vec()
+    };
+    for seq in 0..20 {
+        let mut bytes = packet(SSRCS[0], seq, &payload(120, seq), 0);
+        let sound = check(&bytes);
+        // From the timestamp on, past the header, which would no longer be one.
+        for at in (4..12).chain(24..bytes.len()) {
+            for flip in 1..=255 {
+                bytes[at] ^= flip;
+                assert_ne!(check(&bytes), sound, "{flip:#x} at {at}");
+                bytes[at] ^= flip;
+            }
+        }
+    }
+}
+
+#[test]
 fn parity_for_what_was_never_sent_is_refused() {
     for scheme in SCHEMES {
         let mut far = Path::new(scheme, Window::Block(1), &SSRCS[..1], 1);
