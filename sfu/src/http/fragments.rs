@@ -3,37 +3,37 @@
 //! The library gathers a fragmented message in a second buffer, and tells of it only once it is whole. So fragments are
 //! counted here, by their frames' headers, on the way to the library.
 
+use super::metered::spend;
+use super::watched::Watch;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use std::sync::atomic::AtomicUsize;
 
 /// Frames of one message. Messages have a rate; so frames have one, empty ones too.
 const MAX_FRAGMENTS: u32 = 1024;
 /// Two bytes, a length of up to eight more, and the mask.
 const LONGEST_HEADER: usize = 14;
 
-/// Reads from a WebSocket's stream and fails with `InvalidData` where a message has more than [`MAX_FRAGMENTS`]. What
+/// Watches a WebSocket's stream and fails with `InvalidData` where a message has more than [`MAX_FRAGMENTS`]. What
 /// fragments carry is taken from the allowance of who has not joined, where it counts twice: for the frame, which was
 /// read, and for the message that it becomes a part of.
-pub(super) struct Fragments<S> {
-    stream: S,
+pub(super) struct Fragments {
     headers: Headers,
     allowance: Arc<AtomicUsize>,
     of_this_message: u32,
 }
 
-impl<S> Fragments<S> {
-    pub(super) fn new(stream: S, allowance: Arc<AtomicUsize>) -> Self {
-        Self { stream, headers: Headers::default(), allowance, of_this_message: 0 }
+impl Fragments {
+    pub(super) fn new(allowance: Arc<AtomicUsize>) -> Self {
+        Self { headers: Headers::default(), allowance, of_this_message: 0 }
     }
+}
 
-    fn count(&mut self, bytes: &[u8]) -> io::Result<()> {
+impl Watch for Fragments {
+    fn on_read(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = bytes;
         while let Some(frame) = self.headers.next(&mut rest) {
-            if frame.is_control() || (frame.is_final && !frame.continues) {
+            if !frame.is_fragment() {
                 continue;
             }
             self.of_this_message += 1;
@@ -44,9 +44,7 @@ impl<S> Fragments<S> {
             if frame.is_final {
                 self.of_this_message = 0;
             }
-            let charged = |allowed: usize| (allowed != usize::MAX).then(|| allowed.saturating_sub(frame.payload));
-            // Who has joined has no such bound.
-            let _ = self.allowance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, charged);
+            spend(&self.allowance, frame.payload);
         }
         Ok(())
     }
@@ -56,13 +54,14 @@ impl<S> Fragments<S> {
 struct Frame {
     is_final: bool,
     opcode: u8,
-    continues: bool,
     payload: usize,
 }
 
 impl Frame {
-    fn is_control(&self) -> bool {
-        self.opcode & 0x8 != 0
+    /// Whether a message has more frames than this one. Those of control are never split.
+    fn is_fragment(&self) -> bool {
+        let (is_control, continues) = (self.opcode & 0x8 != 0, self.opcode == 0);
+        !is_control && (continues || !self.is_final)
     }
 }
 
@@ -90,7 +89,7 @@ impl Headers {
                 self.payload_left = self.payload_len();
                 let opcode = self.header[0] & 0x0f;
                 let is_final = self.header[0] & 0x80 != 0;
-                return Some(Frame { is_final, opcode, continues: opcode == 0, payload: self.payload_left });
+                return Some(Frame { is_final, opcode, payload: self.payload_left });
             }
         }
     }
@@ -121,49 +120,15 @@ impl Headers {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Fragments<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.count(&buf.filled()[before..])?;
-        polled
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Fragments<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::Ordering;
 
     const ALLOWANCE: usize = 10_000;
 
-    fn fragments() -> Fragments<()> {
-        Fragments::new((), Arc::new(AtomicUsize::new(ALLOWANCE)))
+    fn fragments() -> Fragments {
+        Fragments::new(Arc::new(AtomicUsize::new(ALLOWANCE)))
     }
 
     /// A masked frame, with its length written in the shortest form that holds it.
@@ -199,7 +164,7 @@ mod tests {
         for size in [1, 2, 3, 7, 500, stream.len()] {
             let mut fragments = fragments();
             for piece in stream.chunks(size) {
-                fragments.count(piece).unwrap();
+                fragments.on_read(piece).unwrap();
             }
             assert_eq!(fragments.allowance.load(Ordering::Relaxed), ALLOWANCE - 230, "pieces of {size}");
             assert_eq!(fragments.of_this_message, 0);
@@ -210,11 +175,11 @@ mod tests {
     fn one_who_has_joined_pays_nothing_but_has_no_message_of_endless_frames() {
         let mut fragments = fragments();
         fragments.allowance.store(usize::MAX, Ordering::Relaxed);
-        fragments.count(&frame(false, 1, 100)).unwrap();
+        fragments.on_read(&frame(false, 1, 100)).unwrap();
         for _ in 1..MAX_FRAGMENTS {
-            fragments.count(&frame(false, 0, 0)).unwrap();
+            fragments.on_read(&frame(false, 0, 0)).unwrap();
         }
-        let error = fragments.count(&frame(false, 0, 0)).unwrap_err();
+        let error = fragments.on_read(&frame(false, 0, 0)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert_eq!(fragments.allowance.load(Ordering::Relaxed), usize::MAX);
     }
@@ -224,8 +189,8 @@ mod tests {
         let mut fragments = fragments();
         let mut header = vec![0x01, 0x80 | 127];
         header.extend([0xff; 12]);
-        fragments.count(&header).unwrap();
-        fragments.count(&[0; 5_000]).unwrap();
+        fragments.on_read(&header).unwrap();
+        fragments.on_read(&[0; 5_000]).unwrap();
         assert_eq!(fragments.allowance.load(Ordering::Relaxed), 0);
     }
 }

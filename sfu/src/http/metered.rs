@@ -1,65 +1,30 @@
-//! A connection of which only so much is read.
+//! How much may be read of a connection.
 
+use super::watched::Watch;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// Fails to read once the allowance is used up; the last read may pass it.
-pub(super) struct Metered {
-    stream: TcpStream,
-    allowance: Arc<AtomicUsize>,
-}
+pub(super) struct Metered(pub(super) Arc<AtomicUsize>);
 
-impl Metered {
-    pub(super) fn new(stream: TcpStream, allowance: Arc<AtomicUsize>) -> Self {
-        Self { stream, allowance }
-    }
-}
-
-impl AsyncRead for Metered {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let allowed = self.allowance.load(Ordering::Relaxed);
-        if allowed == 0 {
-            return Poll::Ready(Err(io::Error::other("too many bytes before anybody joined")));
+impl Watch for Metered {
+    fn before_read(&mut self) -> io::Result<()> {
+        if self.0.load(Ordering::Relaxed) == 0 {
+            return Err(io::Error::other("too many bytes before anybody joined"));
         }
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if allowed != usize::MAX {
-            let read = buf.filled().len() - before;
-            // What was allowed anew meanwhile stands.
-            let left = allowed.saturating_sub(read);
-            let _ = self.allowance.compare_exchange(allowed, left, Ordering::Relaxed, Ordering::Relaxed);
-        }
-        polled
+        Ok(())
+    }
+
+    fn on_read(&mut self, bytes: &[u8]) -> io::Result<()> {
+        spend(&self.0, bytes.len());
+        Ok(())
     }
 }
 
-impl AsyncWrite for Metered {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
+/// Takes bytes from an allowance, unless it has no end.
+pub(super) fn spend(allowance: &AtomicUsize, bytes: usize) {
+    let left = |allowed: usize| (allowed != usize::MAX).then(|| allowed.saturating_sub(bytes));
+    // Without an end nothing is taken.
+    let _ = allowance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
 }

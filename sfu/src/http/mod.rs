@@ -17,6 +17,7 @@ mod resource;
 mod serve;
 mod signal;
 pub(crate) mod tls;
+mod watched;
 mod websocket;
 mod whep;
 mod whip;

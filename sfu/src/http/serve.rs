@@ -7,6 +7,7 @@ use super::metered::Metered;
 use super::problem::Problem;
 use super::proxy::{self, ClientAddr, Proxies};
 use super::tls::Tls;
+use super::watched::Watched;
 use crate::control::Turns;
 use crate::net::{Connections, RequestUnderWay, Ticket};
 use axum::Router;
@@ -106,7 +107,7 @@ impl Door {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");
         }
-        let mut stream = Metered::new(stream, ticket.allowance());
+        let mut stream = Watched::new(stream, Metered(ticket.allowance()));
         let mut client = ClientAddr(peer.ip().to_canonical());
         if self.proxies.speak_proxy_protocol(peer.ip()) {
             let Some(header) = self.unless_stopped(proxy::read_header(&mut stream)).await else { return };

@@ -2,6 +2,7 @@
 
 use super::fragments::Fragments;
 use super::problem::Problem;
+use super::watched::Watched;
 use crate::net::Ticket;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
@@ -19,7 +20,7 @@ const BUFFER: usize = 4 * 1024;
 /// as Pings are let through. A room's whole state must fit.
 const MAX_WRITE_BUFFER: usize = 32 * 1024 * 1024;
 
-pub(super) type WebSocket = WebSocketStream<Fragments<TokioIo<Upgraded>>>;
+pub(super) type WebSocket = WebSocketStream<Watched<TokioIo<Upgraded>, Fragments>>;
 
 /// Begins a WebSocket that speaks the first of `known` that the client offers: the answer, what it speaks, and the
 /// socket, once the answer has been sent.
@@ -50,7 +51,7 @@ pub(super) fn accept(
         .max_frame_size(Some(most_bytes));
     let (upgrade, allowance) = (hyper::upgrade::on(request), ticket.allowance());
     let socket = async move {
-        let stream = Fragments::new(TokioIo::new(upgrade.await?), allowance);
+        let stream = Watched::new(TokioIo::new(upgrade.await?), Fragments::new(allowance));
         Ok(WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await)
     };
     Ok((answer, subprotocol, socket))

@@ -1,0 +1,65 @@
+//! A stream whose reading is watched, and ended where it goes too far.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What reading is held to.
+pub(super) trait Watch: Unpin {
+    /// Whether anything more may be read.
+    fn before_read(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// These bytes were read. An error ends the stream instead.
+    fn on_read(&mut self, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// `S`, held to `W` when it is read; written as it is.
+pub(super) struct Watched<S, W> {
+    stream: S,
+    watch: W,
+}
+
+impl<S, W> Watched<S, W> {
+    pub(super) fn new(stream: S, watch: W) -> Self {
+        Self { stream, watch }
+    }
+}
+
+impl<S: AsyncRead + Unpin, W: Watch> AsyncRead for Watched<S, W> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.watch.before_read()?;
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.watch.on_read(&buf.filled()[before..])?;
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin, W: Watch> AsyncWrite for Watched<S, W> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
