@@ -114,6 +114,7 @@ impl Measurement {
     ) -> Result<Window> {
         let options = load.options;
         let counters = SendCounters::read(options.metrics_url.as_deref()).await;
+        let counted_from = Instant::now();
         self.whole.merge(&cut(load.generators).await?);
         let start = Instant::now();
         let mut second = Second { process: sample(options)?, ..Second::default() };
@@ -142,15 +143,18 @@ impl Measurement {
         let used = before.zip(second.process).map(|(before, after)| after.since(&before));
         self.whole.merge(&interval);
         let after = SendCounters::read(options.metrics_url.as_deref()).await;
+        let (window, counted_for) = (last - start, counted_from.elapsed());
         let counted = counters.zip(after);
         let mean_run = counted.and_then(|(before, after)| after.mean_run(&before));
         let forwarded = if load.scenario.all_read() {
             interval.measured.packets
         } else {
-            let counted = counted.map(|(before, after)| after.rtp(&before));
+            // The server was asked some moments before and after.
+            let share = window.as_secs_f64() / counted_for.as_secs_f64().max(1e-9);
+            let counted = counted.map(|(before, after)| (after.rtp(&before) as f64 * share).round() as u64);
             counted.context("where only some read, the server's metrics must tell what it forwards (--metrics-url)")?
         };
-        Ok(Window { interval, length: last - start, server: used, mean_run, forwarded })
+        Ok(Window { interval, length: window, server: used, mean_run, forwarded })
     }
 }
 

@@ -140,9 +140,7 @@ async fn where_only_some_read_the_server_counts() {
     found.assert_zero(&["join_failures", "connection_failures", "loss", "silent_seconds"]);
     assert_eq!(found.number("participants"), 7.0, "{found}");
     let share = found.number("forwarded_per_second") / found.number("packets_out_per_second");
-    // The two are counted over different moments, so that a pause of the machine shifts them against each other; what the
-    // readers got alone would be once as much.
-    assert!((2.0..4.5).contains(&share), "two of six read, so {share} times as much was sent: {found}");
+    assert!((2.7..3.3).contains(&share), "two of six read, so {share} times as much was sent: {found}");
 }
 
 #[tokio::test]
