@@ -113,8 +113,9 @@ pub(super) struct Live {
 fn check(offer: &Offer, params: &AnswerParams<'_>) -> Result<(), SdpError> {
     // Stopped sections stay in the description for as long as the call goes on (RFC 8829 section 5.2.2), and cost nothing.
     let limit = params.policy.max_sections;
-    if offer.media.iter().filter(|media| !media.stopped).count() > limit {
-        return Err(SdpError::TooMany { what: "media sections that are not stopped", limit });
+    if let Some(first) = offer.media.iter().filter(|media| !media.stopped).nth(limit) {
+        let what = "media sections that are not stopped";
+        return Err(SdpError::TooMany { line: first.line, what, limit });
     }
     if offer.ice_lite {
         return Err(SdpError::Unsupported { line: first_line(offer), what: "an ICE-lite peer, for we are ICE-lite" });

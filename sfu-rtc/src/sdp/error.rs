@@ -31,8 +31,10 @@ pub enum SdpError {
         what: &'static str,
     },
     /// More of something than we take.
-    #[error("more than {limit} {what}")]
+    #[error("more than {limit} {what} (line {line})")]
     TooMany {
+        /// Number of the first line that is too many, from 1.
+        line: usize,
         /// Of what.
         what: &'static str,
         /// The most that is taken.

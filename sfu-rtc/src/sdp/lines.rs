@@ -71,7 +71,7 @@ impl<'a> MediaPart<'a> {
         let formats: Vec<_> = words.take(MAX_FORMATS + 1).collect();
         match formats.len() {
             0 => Err(wrong),
-            n if n > MAX_FORMATS => Err(SdpError::TooMany { what: "formats in a section", limit: MAX_FORMATS }),
+            n if n > MAX_FORMATS => Err(SdpError::TooMany { line, what: "formats in a section", limit: MAX_FORMATS }),
             _ => Ok(Self { line, media, port, proto, formats, attributes: Vec::new() }),
         }
     }
@@ -117,14 +117,15 @@ impl<'a> Description<'a> {
             let (line, kind, value) = line?;
             match kind {
                 'm' if description.media.len() == MAX_SECTIONS => {
-                    return Err(SdpError::TooMany { what: "media sections", limit: MAX_SECTIONS });
+                    return Err(SdpError::TooMany { line, what: "media sections", limit: MAX_SECTIONS });
                 }
                 'm' => description.media.push(MediaPart::parse(line, value)?),
                 'a' => {
                     let last = description.media.last_mut().map(|section| &mut section.attributes);
                     let attributes = last.unwrap_or(&mut description.session);
                     if attributes.len() == MAX_ATTRIBUTES {
-                        return Err(SdpError::TooMany { what: "attributes in a section", limit: MAX_ATTRIBUTES });
+                        let what = "attributes in a section";
+                        return Err(SdpError::TooMany { line, what, limit: MAX_ATTRIBUTES });
                     }
                     attributes.push(Attribute::parse(line, value));
                 }
@@ -141,7 +142,8 @@ fn lines(text: &str) -> Result<impl Iterator<Item = Result<(usize, char, &str), 
         return Err(SdpError::TooLarge { bytes: text.len(), limit: MAX_BYTES });
     }
     // A byte order mark is how some editors begin a file, and a zero how some programs in C end a text.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim_end_matches('\0');
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let text = text.strip_suffix('\0').unwrap_or(text);
     let numbered = text.split('\n').enumerate().map(|(i, line)| (i + 1, line.trim()));
     Ok(numbered.filter(|(_, text)| !text.is_empty()).map(|(line, text)| {
         // What is read here may be written into an answer, where a control character would begin a line of its own.
@@ -190,11 +192,15 @@ mod tests {
     fn sizes_are_bounded() {
         let large = format!("v=0\r\na={}", "x".repeat(MAX_BYTES));
         assert!(matches!(Description::parse(&large), Err(SdpError::TooLarge { .. })));
-        let sections = format!("v=0\n{}", "m=audio 9 P 0\n".repeat(MAX_SECTIONS + 1));
-        assert!(matches!(Description::parse(&sections), Err(SdpError::TooMany { .. })));
-        let attributes = format!("v=0\n{}", "a=x\n".repeat(MAX_ATTRIBUTES + 1));
-        assert!(matches!(Description::parse(&attributes), Err(SdpError::TooMany { .. })));
-        let formats = format!("v=0\nm=audio 9 P{}", " 0".repeat(MAX_FORMATS + 1));
-        assert!(matches!(Description::parse(&formats), Err(SdpError::TooMany { .. })));
+        let first_too_many = |text: &str| match Description::parse(text) {
+            Err(SdpError::TooMany { line, .. }) => line,
+            other => panic!("{other:?}"),
+        };
+        let sections = "m=audio 9 P 0\n".repeat(MAX_SECTIONS + 1);
+        assert_eq!(first_too_many(&format!("v=0\n{sections}")), MAX_SECTIONS + 2);
+        let attributes = "a=x\n".repeat(MAX_ATTRIBUTES + 1);
+        assert_eq!(first_too_many(&format!("v=0\n{attributes}")), MAX_ATTRIBUTES + 2);
+        let formats = " 0".repeat(MAX_FORMATS + 1);
+        assert_eq!(first_too_many(&format!("v=0\nm=audio 9 P{formats}")), 2);
     }
 }

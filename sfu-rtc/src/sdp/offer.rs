@@ -301,7 +301,7 @@ impl<'a> TransportPart<'a> {
                 fingerprints.push(fingerprint);
             }
             if fingerprints.len() > MAX_FINGERPRINTS {
-                return Err(SdpError::TooMany { what: "fingerprints", limit: MAX_FINGERPRINTS });
+                return Err(SdpError::TooMany { line: line.line, what: "fingerprints", limit: MAX_FINGERPRINTS });
             }
         }
         let Some(first) = lines.first() else { return Err(self.without("a=fingerprint")) };

@@ -62,4 +62,10 @@ mod tests {
         assert!(TrickleFragment::parse("a=ice-ufrag:E\r\na=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\n").is_err());
         assert_eq!(TrickleFragment::parse("").unwrap().ice, None);
     }
+
+    #[test]
+    fn one_zero_may_end_a_text_and_more_are_none() {
+        assert!(TrickleFragment::parse("a=end-of-candidates\r\n\0").unwrap().end);
+        assert!(TrickleFragment::parse("\0\0\0").is_err());
+    }
 }

@@ -442,7 +442,7 @@ impl Default for LimitsConfig {
             consent_interval_seconds: 5,
             message_bytes: 256 * 1024,
             // An offer of ten sections of a browser with all codecs has 45 kB; with what reads it, 64 kB are not passed.
-            join_bytes: 48 * 1024,
+            join_bytes: 40 * 1024,
             body_bytes: 32 * 1024,
             messages_per_second: 50,
             data_bytes_per_second: 1_000_000,

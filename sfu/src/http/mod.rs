@@ -65,7 +65,8 @@ pub(crate) fn router(control: &Arc<Control>, connections: &Arc<Connections>) -> 
 
 /// The routes of the operator's own listener.
 pub(crate) fn admin_router(control: &Arc<Control>, connections: &Arc<Connections>) -> Router {
-    finish(operator_routes().route("/healthz", get(health::healthz)), control, connections)
+    let routes = operator_routes().route("/healthz", get(health::healthz));
+    finish(routes.fallback(nothing_here), control, connections)
 }
 
 fn operator_routes() -> Router<Arc<Control>> {
@@ -90,6 +91,10 @@ fn finish(routes: Router<Arc<Control>>, control: &Arc<Control>, connections: &Ar
 
 async fn openapi() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
+}
+
+async fn nothing_here() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "There is nothing at this path; see /healthz, /metrics and /v1/admin.")
 }
 
 /// The library adds what is allowed.

@@ -20,6 +20,7 @@ use sfu_proto::v1::Offer;
 use sfu_room::{ParticipantId, Subscription};
 use sfu_rtc::ice::Candidate;
 use sfu_rtc::sdp::TrickleFragment;
+use std::string::FromUtf8Error;
 use std::sync::Arc;
 
 const SDP: &str = "application/sdp";
@@ -56,7 +57,13 @@ async fn read_text(control: &Control, body: Body) -> Result<String, Problem> {
         }
         bytes.extend_from_slice(&piece);
     }
-    String::from_utf8(bytes).map_err(|_| ControlError::bad_sdp("The body is not UTF-8.").into())
+    String::from_utf8(bytes).map_err(|error| not_utf8(&error).into())
+}
+
+fn not_utf8(error: &FromUtf8Error) -> ControlError {
+    let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+    let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+    ControlError::bad_sdp(format!("The body is not UTF-8 (line {line})."))
 }
 
 /// What a POST is about.
@@ -73,7 +80,7 @@ pub(super) struct Target {
 /// Lets pages of other origins read whatever WHIP and WHEP answer, also where there is no such URL (RFC 9725 section 4.1).
 pub(super) async fn allow_all_origins(request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let ours = path.starts_with("/whip/") || path.starts_with("/whep/");
+    let ours = matches!(path.split('/').nth(1), Some("whip" | "whep"));
     let mut response = next.run(request).await;
     if ours {
         response.headers_mut().extend(CORS.map(|(name, value)| (Some(name), value)));

@@ -7,7 +7,7 @@ use super::metered::Metered;
 use super::problem::Problem;
 use super::proxy::{self, ClientAddr, Proxies};
 use super::tls::Tls;
-use super::watched::Watched;
+use super::watched::{Stream, Watched};
 use crate::control::Turns;
 use crate::net::{Connections, RequestUnderWay, Ticket};
 use axum::Router;
@@ -27,7 +27,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -146,10 +145,8 @@ impl Door {
         }
     }
 
-    async fn speak<S>(&self, stream: S, client: ClientAddr, ticket: &Ticket)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
+    async fn speak(&self, stream: impl Stream + 'static, client: ClientAddr, ticket: &Ticket) {
+        let stream: Box<dyn Stream> = Box::new(stream);
         let service = service_fn(|request| self.answer(request, client, ticket));
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
         let mut stop = self.stop.clone();

@@ -1,26 +1,29 @@
 //! The handshake that makes a WebSocket of a request (RFC 6455 section 4.2), and the bounds of what it holds.
 
 use super::fragments::Fragments;
+use super::metered::spend;
 use super::problem::Problem;
-use super::watched::Watched;
+use super::watched::{Stream, Watch, Watched};
 use crate::net::Ticket;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
-use hyper::upgrade::Upgraded;
+use hyper::upgrade::Parts;
 use hyper_util::rt::TokioIo;
+use std::io;
+use std::sync::Arc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 /// Memory that each connection keeps for reading, and up to which it gathers what it writes; by default it would be
 /// 128 KiB each. Larger messages grow it for a while.
-const BUFFER: usize = 4 * 1024;
+const BUFFER: usize = 2 * 1024;
 /// What waits to be written: one message of ours, since each is flushed before the next, and Pongs, which are as many
 /// as Pings are let through. A room's whole state must fit.
 const MAX_WRITE_BUFFER: usize = 32 * 1024 * 1024;
 
-pub(super) type WebSocket = WebSocketStream<Watched<TokioIo<Upgraded>, Fragments>>;
+pub(super) type WebSocket = WebSocketStream<Watched<Box<dyn Stream>, Fragments>>;
 
 /// Begins a WebSocket that speaks the first of `known` that the client offers: the answer, what it speaks, and the
 /// socket, once the answer has been sent.
@@ -29,7 +32,7 @@ pub(super) fn accept(
     known: &[&'static str],
     ticket: &Ticket,
     most_bytes: usize,
-) -> Result<(Response, &'static str, impl Future<Output = hyper::Result<WebSocket>> + use<>), Problem> {
+) -> Result<(Response, &'static str, impl Future<Output = io::Result<WebSocket>> + use<>), Problem> {
     let key = derive_accept_key(handshake_key(request)?.as_bytes());
     let offered: Vec<&str> = list(request.headers(), header::SEC_WEBSOCKET_PROTOCOL).collect();
     let subprotocol = *known.iter().find(|known| offered.contains(known)).ok_or_else(|| {
@@ -51,8 +54,14 @@ pub(super) fn accept(
         .max_frame_size(Some(most_bytes));
     let (upgrade, allowance) = (hyper::upgrade::on(request), ticket.allowance());
     let socket = async move {
-        let stream = Watched::new(TokioIo::new(upgrade.await?), Fragments::new(allowance));
-        Ok(WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await)
+        let parts = upgrade.await.map_err(io::Error::other)?.downcast::<TokioIo<Box<dyn Stream>>>();
+        let Parts { io: stream, read_buf: early, .. } = parts.expect("every connection is served as this type");
+        // Read with the request, before anything was counted.
+        let mut fragments = Fragments::new(Arc::clone(&allowance));
+        spend(&allowance, early.len());
+        fragments.on_read(&early)?;
+        let stream = Watched::new(stream.into_inner(), fragments);
+        Ok(WebSocketStream::from_partially_read(stream, early.to_vec(), Role::Server, Some(config)).await)
     };
     Ok((answer, subprotocol, socket))
 }
@@ -76,7 +85,8 @@ fn handshake_key(request: &Request) -> Result<&HeaderValue, Problem> {
         return Err(problem.with(header::UPGRADE, HeaderValue::from_static("websocket")));
     }
     // RFC 6455 section 4.4.
-    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+    let mut versions = headers.get_all(header::SEC_WEBSOCKET_VERSION).iter();
+    if versions.next().is_none_or(|version| version != "13") || versions.next().is_some() {
         let problem = problem(StatusCode::BAD_REQUEST, "Sec-WebSocket-Version must be 13");
         return Err(problem.with(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
     }

@@ -17,8 +17,8 @@ use tokio::time::{Duration, Instant, sleep_until};
 
 /// Bytes that a new connection may send before its first request is whole: TLS handshake and head.
 const BEFORE_FIRST_REQUEST: usize = 48 * 1024;
-/// Bytes around the payload of a first message: frame headers, TLS records.
-const FRAMING: usize = 4 * 1024;
+/// Bytes around the payload of a first message: frame headers, and TLS records of half a kilobyte.
+const FRAMING: usize = 1024;
 
 /// Who gives way first: the smaller.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -248,7 +248,7 @@ impl Ticket {
     /// The connection becomes a WebSocket, whose first message must come in time.
     pub(crate) fn upgrade(&self, patience: Duration) {
         let join_bytes = self.0.connections.join_bytes;
-        self.0.allowance.store(join_bytes.saturating_add(join_bytes / 16 + FRAMING), Ordering::Relaxed);
+        self.0.allowance.store(join_bytes.saturating_add(join_bytes / 32 + FRAMING), Ordering::Relaxed);
         self.enter(Phase::Upgraded, patience);
     }
 

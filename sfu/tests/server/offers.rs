@@ -270,6 +270,8 @@ fn a_slash_at_the_end_and_foreign_pages() {
         ("DELETE", session.as_str(), 200),
         ("DELETE", session.as_str(), 404),
         ("POST", "/whip/shapes/a/b/c/d", 405),
+        ("POST", "/whip/shapes", 405),
+        ("POST", "/whip", 405),
     ] {
         let response = server.request(method, path, &[SDP], PLAYER);
         assert_eq!(response.status, status, "{method} {path}: {response:?}");

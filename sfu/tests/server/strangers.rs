@@ -3,6 +3,7 @@
 use crate::harness::{Client, Server, admin_token, token};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
+use sfu_proto::SUBPROTOCOL_JSON;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -179,7 +180,7 @@ async fn a_list_that_is_too_long_waits_for_no_turn() {
     let server = Server::configured("");
     server.join("warm", json!({ "token": token(json!({ "room": "*" })) })).await;
     let before = server.memory();
-    let publish = vec![json!({}); 15_000];
+    let publish = vec![json!({}); 12_000];
     for _ in 0..20 {
         let mut client = server.client().await;
         let join = json!({ "token": token(json!({})), "room": "demo", "offer": { "sdp": "v=0", "publish": publish } });
@@ -187,6 +188,34 @@ async fn a_list_that_is_too_long_waits_for_no_turn() {
     }
     let grown = server.memory().saturating_sub(before);
     assert!(grown < 16 * 1_024, "{grown} kB");
+}
+
+/// What comes together with the request to become a WebSocket is read before that is one.
+#[test]
+fn bytes_ahead_of_the_handshakes_answer_count() {
+    let server = Server::configured("[limits]\njoin_bytes = 10000\n");
+    let refused = |early: usize, later: usize| {
+        let head = "GET /v1/join HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+        let subprotocol = format!("Sec-WebSocket-Protocol: {SUBPROTOCOL_JSON}\r\n\r\n");
+        // A masked text frame, whose mask is zero.
+        let mut frame = vec![0x81, 0x80 | 126];
+        frame.extend(u16::try_from(early + later).unwrap().to_be_bytes());
+        frame.extend([0; 4]);
+        frame.extend(vec![b' '; early]);
+        let request = [head.as_bytes(), subprotocol.as_bytes(), &frame].concat();
+        let mut stream = connections(&server, 1, &request).remove(0);
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 101");
+        stream.write_all(&vec![b' '; later]).unwrap();
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        String::from_utf8_lossy(&rest).contains("limits.join_bytes")
+    };
+    assert!(!refused(5_000, 3_000), "it fits, and is refused for what it says");
+    assert!(refused(9_000, 9_000));
 }
 
 /// A frame that a message goes on after.
@@ -198,7 +227,7 @@ async fn send_fragment(client: &mut Client, opcode: Data, bytes: usize) -> Resul
 #[tokio::test]
 async fn fragments_of_a_first_message_count_twice() {
     let server = Server::configured("");
-    for (fragments, fits) in [(5, true), (7, false)] {
+    for (fragments, fits) in [(4, true), (6, false)] {
         let mut client = server.client().await;
         send_fragment(&mut client, Data::Text, 5_000).await.unwrap();
         for _ in 1..fragments {

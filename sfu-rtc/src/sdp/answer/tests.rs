@@ -259,7 +259,7 @@ fn what_the_policy_does_not_allow_is_left_out() {
     assert_eq!(rids(&answer.sections[1]), ["q", "h"]);
     publisher.policy.max_sections = 4;
     let error = publisher.answer(fixture("chromium-simulcast")).unwrap_err();
-    assert_eq!(error.to_string(), "more than 4 media sections that are not stopped");
+    assert_eq!(error.to_string(), "more than 4 media sections that are not stopped (line 359)");
 }
 
 #[test]
