@@ -11,7 +11,7 @@ const MANY: u64 = 10_000_000;
 const PER_SECOND: u64 = u32::MAX as u64;
 
 /// A number's key, and the smallest and the largest value that works.
-pub(super) const BOUNDS: [(&str, u64, u64); 63] = [
+pub(super) const BOUNDS: [(&str, u64, u64); 64] = [
     // Of a port, 0 is any that is free.
     ("http.port", 0, 65_535),
     ("http.drain_seconds", 0, DAY),
@@ -51,6 +51,7 @@ pub(super) const BOUNDS: [(&str, u64, u64); 63] = [
     ("limits.rooms", 1, MANY),
     ("limits.participants", 1, MANY),
     ("limits.participants_per_room", 1, MANY),
+    ("limits.room_metadata_bytes", 0, 1 << 30),
     ("limits.spread_at", 1, MANY),
     ("limits.publications_per_participant", 1, 1_000),
     ("limits.sections_per_participant", 1, 1_000),

@@ -70,6 +70,8 @@ pub(crate) struct HttpConfig {
     pub(crate) admin_listen: String,
     /// Reverse proxies whose word counts on whom they speak for.
     pub(crate) trusted_proxies: Vec<Network>,
+    /// Where they say it.
+    pub(crate) forwarded_header: ForwardedHeader,
     /// Whether connections of trusted proxies begin with a PROXY header (version 1 or 2).
     pub(crate) proxy_protocol: bool,
     /// How long a new connection may take for TLS handshake and head of its first request.
@@ -86,6 +88,17 @@ pub(crate) struct HttpConfig {
     pub(crate) niceness: u8,
 }
 
+/// The header field in which a reverse proxy names its client. Only one is read: another one may be the client's own, which
+/// the proxy passes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ForwardedHeader {
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
 impl Default for HttpConfig {
     fn default() -> Self {
         Self {
@@ -97,6 +110,7 @@ impl Default for HttpConfig {
             drain_seconds: 20,
             admin_listen: String::new(),
             trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
             proxy_protocol: false,
             header_timeout_seconds: 10,
             request_timeout_seconds: 30,
@@ -346,6 +360,8 @@ pub(crate) struct LimitsConfig {
     pub(crate) participants: usize,
     /// Participants in one room, whatever its options say.
     pub(crate) participants_per_room: usize,
+    /// Bytes of metadata of the participants of one room together.
+    pub(crate) room_metadata_bytes: usize,
     /// Participants of one room on one worker; further ones go to another worker.
     pub(crate) spread_at: usize,
     /// Publications of one participant.
@@ -422,6 +438,7 @@ impl Default for LimitsConfig {
             rooms: 10_000,
             participants: 10_000,
             participants_per_room: 5_000,
+            room_metadata_bytes: 512 * 1024,
             spread_at: 400,
             publications_per_participant: 16,
             sections_per_participant: 128,

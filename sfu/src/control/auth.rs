@@ -29,7 +29,7 @@ pub(crate) const MAX_NAME: usize = 128;
 /// Most characters of a room's name.
 pub(crate) const MAX_ROOM: usize = 128;
 /// Most bytes of metadata of a participant or room.
-pub(crate) const MAX_METADATA: usize = 4 * 1024;
+const MAX_METADATA: usize = 4 * 1024;
 
 /// What a token says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -262,9 +262,7 @@ fn permit(claims: Claims) -> Result<Permit, ControlError> {
     check_length("token's identity (sub)", &claims.sub, MAX_IDENTITY)?;
     check_text("token's identity (sub)", &claims.sub)?;
     check_text("token's name", claims.name.as_deref().unwrap_or_default())?;
-    if claims.metadata.as_ref().is_some_and(|m| m.len() > MAX_METADATA) {
-        return Err(ControlError::bad_message(format!("The token's metadata has more than {MAX_METADATA} bytes.")));
-    }
+    check_metadata("token's metadata", claims.metadata.as_deref().unwrap_or_default())?;
     let room_options = claims.room_options.unwrap_or_default();
     check_room_options(&room_options)?;
     check_caps([claims.grants.publish_video, claims.grants.subscribe_video])?;
@@ -319,9 +317,7 @@ fn check_segment(what: &str, text: &str) -> Result<(), ControlError> {
 }
 
 fn check_room_options(options: &RoomOptions) -> Result<(), ControlError> {
-    if options.metadata.as_ref().is_some_and(|metadata| metadata.len() > MAX_METADATA) {
-        return Err(ControlError::bad_message(format!("The room's metadata has more than {MAX_METADATA} bytes.")));
-    }
+    check_metadata("room's metadata", options.metadata.as_deref().unwrap_or_default())?;
     check_caps([options.publish_video, options.subscribe_video])
 }
 
@@ -338,6 +334,20 @@ pub(crate) fn check_text(what: &str, text: &str) -> Result<(), ControlError> {
     match text.chars().find(|c| misleads(*c)) {
         Some(c) => {
             let text = format!("The {what} has the control character {}, which no name may have.", c.escape_unicode());
+            Err(ControlError::bad_message(text))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Refuses free text that is too long, or has what no text has: in JSON a control character takes six bytes.
+pub(crate) fn check_metadata(what: &str, text: &str) -> Result<(), ControlError> {
+    if text.len() > MAX_METADATA {
+        return Err(ControlError::limit(format!("The {what} has more than {MAX_METADATA} bytes.")));
+    }
+    match text.chars().find(|c| c.is_control() && !matches!(c, '\t' | '\n' | '\r')) {
+        Some(c) => {
+            let text = format!("The {what} has the control character {}, which is no text.", c.escape_unicode());
             Err(ControlError::bad_message(text))
         }
         None => Ok(()),

@@ -1,5 +1,6 @@
 //! Why the control plane refuses a request: a code for programs, a sentence for people.
 
+use super::auth::clip;
 use crate::text::escape;
 use sfu_proto::v1::{Error, ErrorCode};
 
@@ -14,10 +15,18 @@ pub(crate) struct ControlError {
     pub(crate) retry: bool,
 }
 
+/// Longest sentence, in bytes: a peer may hear again what it said, but not at its own length.
+const LONGEST: usize = 512;
+
+fn shortened(message: String) -> String {
+    if message.len() <= LONGEST { message } else { clip(&message, LONGEST) + "..." }
+}
+
 macro_rules! constructors {
     ($($name:ident = $code:ident),+ $(,)?) => {
         $(pub(crate) fn $name(message: impl Into<String>) -> Self {
-            Self { code: ErrorCode::$code, message: escape(&message.into()).into_owned(), retry: false }
+            let message = escape(&shortened(message.into())).into_owned();
+            Self { code: ErrorCode::$code, message, retry: false }
         })+
     };
 }

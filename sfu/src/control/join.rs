@@ -1,7 +1,7 @@
 //! Entering a room: one step from a checked token and an offer to media that flows.
 
 use super::Control;
-use super::auth::{MAX_METADATA, MAX_NAME, Permit, RoomOptions, check_text, clip};
+use super::auth::{MAX_NAME, Permit, RoomOptions, check_metadata, check_text, clip};
 use super::budget::Budget;
 use super::error::ControlError;
 use super::negotiation::{Negotiated, parse_offer};
@@ -28,8 +28,6 @@ use std::sync::Arc;
 /// Letters in a session's secret: 24 are worth 142 bits.
 const SECRET_LEN: usize = 24;
 
-/// What an entry costs in bytes of the room's budget, for each whom the newcomer is told of, or who is told of it.
-const ENTRY_COST_PER_PARTICIPANT: usize = 256;
 /// Longest name and version of a client's software that is kept.
 const MAX_CLIENT: usize = 128;
 /// Sections that are not used of which a client is told; an offer may have hundreds.
@@ -70,7 +68,7 @@ impl Control {
         &self,
         room: &str,
         identity: &str,
-        access: Access,
+        (access, text): (Access, usize),
         address: Option<IpAddr>,
     ) -> Result<Duration, ControlError> {
         let Some(room) = self.room(room) else { return Ok(Duration::ZERO) };
@@ -79,7 +77,7 @@ impl Control {
         if let Some(budget) = state.budget_of(identity) {
             budget.change(now).map_err(|error| self.count(error))?;
         }
-        let cost = state.told_at_entry(access) * ENTRY_COST_PER_PARTICIPANT;
+        let cost = state.entry_cost(access, text);
         let address = self.limited(address);
         state.reserve_entry(&room.pace, address, cost, now).ok_or_else(|| {
             let text =
@@ -91,9 +89,9 @@ impl Control {
     /// Waits until somebody may take a session up again.
     pub(crate) async fn await_resume(&self, secret: &str, address: Option<IpAddr>) -> Result<(), ControlError> {
         let Some((room, id)) = self.session(secret) else { return Ok(()) };
-        let identity = room.lock().participants.get(&id).map(|participant| Arc::clone(&participant.identity));
-        let Some(identity) = identity else { return Ok(()) };
-        await_turn(self.pace_entry(&room.name, &identity, Access::Signal, address)).await
+        let known = room.lock().participants.get(&id).map(|me| (Arc::clone(&me.identity), me.text_bytes()));
+        let Some((identity, text)) = known else { return Ok(()) };
+        await_turn(self.pace_entry(&room.name, &identity, (Access::Signal, text), address)).await
     }
 
     /// Lets the bearer of `permit` enter in turn: when the room can be told, and one address after the other, so that many
@@ -104,19 +102,29 @@ impl Control {
         request: JoinRequest,
     ) -> Result<Entered, ControlError> {
         self.check_request(permit, &request)?;
-        await_turn(self.pace_entry(&request.room, &permit.identity, request.access, request.address)).await?;
-        match request.address {
-            Some(address) => self.turns.drive(address, async { self.join(permit, request) }).await,
-            None => self.join(permit, request),
+        let entry = (request.access, request.metadata.len());
+        await_turn(self.pace_entry(&request.room, &permit.identity, entry, request.address)).await?;
+        let Some(address) = request.address else { return self.join(permit, request) };
+        let room = request.room.clone();
+        let entered = self.turns.drive(address, async { self.join(permit, request) }).await;
+        if entered.is_err() {
+            self.charge_refusal(&room, address);
+        }
+        entered
+    }
+
+    /// A turn was taken and nobody entered: others waited for nothing.
+    fn charge_refusal(&self, room: &str, address: IpAddr) {
+        if let Some((room, address)) = self.room(room).zip(self.limited(Some(address))) {
+            let now = self.clock.now();
+            room.lock().charge_refusal(&room.pace, address, now);
         }
     }
 
     /// Refuses what is the client's mistake whatever goes on in the server. So nobody waits for a turn with a request that
     /// is larger in memory than it was on the wire: an empty entry of a list takes two bytes there.
     fn check_request(&self, permit: &Permit, request: &JoinRequest) -> Result<(), ControlError> {
-        if request.metadata.len() > MAX_METADATA {
-            return Err(ControlError::limit(format!("The metadata has more than {MAX_METADATA} bytes.")));
-        }
+        check_metadata("metadata", &request.metadata)?;
         if permit.name.is_none() {
             check_text("name", &request.name)?;
         }
@@ -195,6 +203,8 @@ impl Control {
             self.check_full(&state.options, here - usize::from(gives_way.is_some())).map_err(|_| full)?;
         }
         check_playable(state, request, &plan)?;
+        let participant_text = permit.metadata.as_ref().unwrap_or(&request.metadata).len();
+        self.check_room_text(state, replaced, participant_text)?;
         let warnings = warnings(state, request, &plan);
         // Nothing is refused from here on.
         if let Some(first) = gives_way {
@@ -291,6 +301,25 @@ impl Control {
             return Err(ControlError::room_full(format!("The room is full: the server admits {limit} participants.")));
         }
         Ok(())
+    }
+
+    /// Refuses metadata that would make the roster too long: everybody gets all of it.
+    fn check_room_text(
+        &self,
+        state: &RoomState,
+        replaced: Option<ParticipantId>,
+        metadata: usize,
+    ) -> Result<(), ControlError> {
+        let limit = self.config.limits.room_metadata_bytes;
+        let others = state.participants.values().filter(|other| replaced != Some(other.id));
+        if metadata == 0 || others.map(|other| other.metadata.len()).sum::<usize>() + metadata <= limit {
+            return Ok(());
+        }
+        let text = format!(
+            "The metadata of the room's participants may have {limit} bytes together (limits.room_metadata_bytes); enter \
+             with less."
+        );
+        Err(ControlError::limit(text))
     }
 
     /// Who gives way where the server is full; refuses where nobody does.

@@ -92,6 +92,11 @@ impl Entries {
         self.joins.admits(1, ENTRY_PATIENCE, now) && self.bytes.admits(bytes, ENTRY_PATIENCE, now)
     }
 
+    /// Takes so many turns for nothing.
+    pub(super) fn charge(&mut self, turns: usize, now: Instant) {
+        self.joins.reserve(turns, now);
+    }
+
     /// Takes the turn of such an entry: how long it has to wait.
     pub(super) fn reserve(&mut self, bytes: usize, now: Instant) -> Duration {
         self.joins.reserve(1, now).max(self.bytes.reserve(bytes, now))

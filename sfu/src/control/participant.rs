@@ -76,6 +76,11 @@ impl Participant {
         }
     }
 
+    /// Bytes of text of its own that others are told.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.name.len() + self.metadata.len()
+    }
+
     /// The formats that it publishes in: of the codec seen in its packets, or any negotiated, before the first.
     pub(crate) fn formats<'a>(&'a self, member: &'a Member) -> impl Iterator<Item = &'a PayloadFormat> {
         let sections = self.media.as_ref().map_or(&[][..], |media| &media.sections);

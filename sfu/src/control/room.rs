@@ -29,6 +29,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+/// What an entry costs in bytes, beside its text, for each whom the newcomer is told of, or who is told of it.
+const ENTRY_COST: usize = 256;
+/// What a refused entry costs those of its address more.
+const TURNS_PER_REFUSAL: usize = 8;
+
 /// A room on its workers.
 #[derive(Debug)]
 pub(crate) struct Room {
@@ -301,14 +306,16 @@ impl RoomState {
         bytes
     }
 
-    /// Of how many a newcomer is told, or how many are told of it, whichever is more.
-    pub(super) fn told_at_entry(&self, access: Access) -> usize {
-        let count = |is: fn(&Participant) -> bool| self.participants.values().filter(|p| is(p)).count();
-        match access {
-            Access::Signal => count(Participant::is_visible),
-            Access::Whip => count(Participant::is_told),
-            Access::Whep => 0,
+    /// What an entry costs in bytes: what a newcomer is told of the others, and they of it, who has so many bytes of text.
+    pub(super) fn entry_cost(&self, access: Access, text: usize) -> usize {
+        if access == Access::Whep {
+            return 0;
         }
+        let told = self.participants.values().filter(|other| other.is_told()).count() * (ENTRY_COST + text);
+        let others = self.participants.values().filter(|other| other.is_visible());
+        let is_told = access == Access::Signal;
+        let tells: usize = others.filter(|_| is_told).map(|other| ENTRY_COST + other.text_bytes()).sum();
+        told.max(tells)
     }
 
     /// What `identity` has left of an earlier session.
@@ -337,6 +344,14 @@ impl RoomState {
         }
         let wait = self.entries.reserve(cost, now);
         Some(own.map_or(wait, |own| own.reserve(cost, now).max(wait)))
+    }
+
+    /// A refusal costs those of its address more turns, so that they leave the others'.
+    pub(super) fn charge_refusal(&mut self, pace: &NewsPace, address: Neighbourhood, now: Instant) {
+        let new = || (pace.entries_of_one_address(now), now);
+        let (entries, used) = self.entries_by_address.entry(address).or_insert_with(new);
+        *used = now;
+        entries.charge(TURNS_PER_REFUSAL, now);
     }
 
     /// Forgets what is whole again.

@@ -3,7 +3,7 @@
 use super::outbox::Next;
 use super::*;
 use crate::config::MediaConfig;
-use crate::net::bind_udp;
+use crate::net::{Neighbourhood, bind_udp};
 use crate::worker_thread::{RelayHub, Report, WorkerParts, spawn};
 use auth::Permit;
 use prost::Message as _;
@@ -15,6 +15,7 @@ use sfu_proto::v1::{Joined, LeaveReason, Offer, Publish, RosterUpdate, ServerMes
 use sfu_room::Subscription;
 use sfu_rtc::ids::Mid;
 use sfu_rtc::media::Codec;
+use sfu_rtc::time::Duration;
 use std::net::IpAddr;
 use tokio::sync::mpsc::{Sender, channel};
 
@@ -256,8 +257,28 @@ async fn an_entry_costs_what_is_told_because_of_it() {
     let members = accesses.map(|access| Member::join(&control, access));
     let state = members[0].session.room.lock();
     // A viewer by WHEP is told of nobody, and nobody of it; one who publishes by WHIP is told nothing.
-    assert_eq!(accesses.map(|access| state.told_at_entry(access)), [2, 1, 0]);
+    let entry = |access, text| state.entry_cost(access, text);
+    let one = entry(Access::Whip, 0);
+    let names: usize =
+        state.participants.values().filter(|other| other.is_visible()).map(|other| other.text_bytes()).sum();
+    assert_eq!(accesses.map(|access| entry(access, 0)), [2 * one + names, one, 0]);
+    assert_eq!(entry(Access::Whip, 4_000), one + 4_000);
     assert_eq!(members.each_ref().map(|member| member.joined.participants.len()), [0, 0, 0]);
+}
+
+#[tokio::test]
+async fn refused_entries_leave_the_turns_of_other_addresses() {
+    let (control, _reports) = control();
+    let member = Member::join(&control, Access::Signal);
+    let room = &member.session.room;
+    let (now, mut state) = (control.clock.now(), room.lock());
+    let address = |text: &str| Some(Neighbourhood::of(text.parse().unwrap()));
+    for refused in ["192.0.2.1", "198.51.100.1"].map(address) {
+        while state.reserve_entry(&room.pace, refused, 0, now).is_some() {
+            state.charge_refusal(&room.pace, refused.unwrap(), now);
+        }
+    }
+    assert_eq!(state.reserve_entry(&room.pace, address("203.0.113.1"), 0, now), Some(Duration::ZERO));
 }
 
 #[tokio::test]

@@ -1,11 +1,10 @@
 //! Who the client is where a reverse proxy stands in front: the PROXY protocol (versions 1 and 2 of
-//! <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>), `Forwarded` (RFC 7239) and `X-Forwarded-For`, all
+//! <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>), `X-Forwarded-For` or `Forwarded` (RFC 7239), all
 //! believed only where they come from a configured proxy (`http.trusted_proxies`).
 //!
-//! Whether a proxy speaks the PROXY protocol is configured too, as the protocol wants it: guessing would let a client
-//! choose its address.
+//! Which of them a proxy writes is configured too: guessing would let a client choose its address.
 
-use crate::config::{HttpConfig, Network};
+use crate::config::{ForwardedHeader, HttpConfig, Network};
 use axum::http::HeaderMap;
 use axum::http::header::FORWARDED;
 use std::io::{self, Error, ErrorKind};
@@ -27,12 +26,17 @@ pub(crate) struct ClientAddr(pub(crate) IpAddr);
 #[derive(Clone, Debug)]
 pub(crate) struct Proxies {
     networks: Vec<Network>,
+    header: ForwardedHeader,
     proxy_protocol: bool,
 }
 
 impl Proxies {
     pub(crate) fn new(config: &HttpConfig) -> Self {
-        Self { networks: config.trusted_proxies.clone(), proxy_protocol: config.proxy_protocol }
+        Self {
+            networks: config.trusted_proxies.clone(),
+            header: config.forwarded_header,
+            proxy_protocol: config.proxy_protocol,
+        }
     }
 
     /// Whether `ip` is one of them.
@@ -51,16 +55,13 @@ impl Proxies {
         if !self.trusts(peer.0) {
             return peer;
         }
-        let text = |name: &str| -> Vec<String> {
-            let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
-            values.flat_map(|value| value.split(',')).map(str::to_owned).collect()
+        let (name, read): (_, fn(&str) -> Option<IpAddr>) = match self.header {
+            ForwardedHeader::XForwardedFor => ("x-forwarded-for", address),
+            ForwardedHeader::Forwarded => (FORWARDED.as_str(), forwarded_for),
         };
-        let forwarded = text(FORWARDED.as_str());
-        let hops: Vec<Option<IpAddr>> = if forwarded.is_empty() {
-            text("x-forwarded-for").iter().map(|hop| address(hop)).collect()
-        } else {
-            forwarded.iter().map(|hop| forwarded_for(hop)).collect()
-        };
+        // A value that is no text is a hop that nothing is known of.
+        let values = headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default());
+        let hops: Vec<Option<IpAddr>> = values.flat_map(|value| value.split(',')).map(read).collect();
         let mut client = peer;
         for hop in hops.into_iter().rev() {
             // One who is hidden (`unknown`, `_name`) ends what can be known.
@@ -147,14 +148,20 @@ fn invalid() -> Error {
 mod tests {
     use super::*;
 
-    fn proxies() -> Proxies {
+    fn proxies(forwarded_header: ForwardedHeader) -> Proxies {
         let trusted_proxies = ["10.0.0.0/8", "::1"].map(|text| text.parse().unwrap()).to_vec();
-        Proxies::new(&HttpConfig { trusted_proxies, ..HttpConfig::default() })
+        Proxies::new(&HttpConfig { trusted_proxies, forwarded_header, ..HttpConfig::default() })
     }
 
+    /// The client of a proxy that writes `name`, and passes on what the client wrote itself.
     fn client(peer: &str, name: &'static str, value: &str) -> String {
-        let headers = HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
-        proxies().client_of(ClientAddr(peer.parse().unwrap()), &headers).0.to_string()
+        let (header, foreign) = match name {
+            "forwarded" => (ForwardedHeader::Forwarded, ("x-forwarded-for", "198.51.100.1")),
+            _ => (ForwardedHeader::XForwardedFor, ("forwarded", "for=198.51.100.1")),
+        };
+        let fields = [(name, value), foreign].map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        let headers = HeaderMap::from_iter(fields);
+        proxies(header).client_of(ClientAddr(peer.parse().unwrap()), &headers).0.to_string()
     }
 
     #[test]

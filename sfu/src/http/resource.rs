@@ -343,9 +343,10 @@ fn entity_tags(list: &str) -> Vec<String> {
 
 /// Refuses a body of another type, or of none; `accept` says which one would do.
 fn require_type(headers: &HeaderMap, wanted: &'static str, accept: HeaderName) -> Result<(), Problem> {
-    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = given.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case(wanted) {
+    let mut given = headers.get_all(header::CONTENT_TYPE).iter();
+    let first = given.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = first.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case(wanted) && given.next().is_none() {
         return Ok(());
     }
     let text = format!("The body's Content-Type must be {wanted}.");

@@ -34,11 +34,11 @@ use tokio_rustls::TlsAcceptor;
 
 /// Bytes of a request that are read ahead, and of an answer that wait to be written. A head that does not fit is
 /// refused by the library, which knows no more than a status; so there is some room above [`LONGEST_HEAD`].
-const BUFFER: usize = 24 * 1024;
+const BUFFER: usize = 12 * 1024;
 /// Bytes of a request's target and header fields.
-const LONGEST_HEAD: usize = 16 * 1024;
+const LONGEST_HEAD: usize = 8 * 1024;
 /// Plain text that waits to be sealed, per TLS connection.
-const TLS_BUFFER: usize = 16 * 1024;
+const TLS_BUFFER: usize = 8 * 1024;
 /// Wait after a failed accept, for instance when file descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 

@@ -25,12 +25,16 @@ use std::sync::atomic::Ordering;
 use tokio::time::{Duration, timeout};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{Error as SocketError, ProtocolError};
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding::CloseCode};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 
 /// How long a new connection may take to say what it wants.
 const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take to read one message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest frame that is sent.
+const LONGEST_FRAME: usize = 16 * 1024;
 /// How long words that were sent before the connection broke are looked for.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(200);
 /// So many bad messages in a row are no accident.
@@ -41,6 +45,22 @@ const MAX_ERRORS: u32 = 20;
 enum Encoding {
     Proto,
     Json,
+}
+
+impl Encoding {
+    fn encoded(self, message: &Outgoing) -> &[u8] {
+        match self {
+            Self::Proto => message.proto(),
+            Self::Json => message.json().as_bytes(),
+        }
+    }
+
+    fn opcode(self) -> Data {
+        match self {
+            Self::Proto => Data::Binary,
+            Self::Json => Data::Text,
+        }
+    }
 }
 
 /// Takes a connection over, unless there are too many.
@@ -131,18 +151,21 @@ impl Connection {
             }
         };
         let Some((session, joined)) = entered else { return };
-        if self.send(&joined).await.is_err() || self.talk(&session).await == End::Lost {
+        let told = self.send_bytes(&joined).await;
+        // A room's whole roster is not kept for as long as the session lasts.
+        drop(joined);
+        if told.is_err() || self.talk(&session).await == End::Lost {
             self.control.detach(&session);
         }
     }
 
     /// From the first message to the session, and what the client is told of it. Whoever was refused has heard why.
-    async fn begin(&mut self) -> Option<(Session, Arc<Outgoing>)> {
+    async fn begin(&mut self) -> Option<(Session, Vec<u8>)> {
         let ClientMessage { id, body } = self.first().await?;
         match enter(&self.control, body, self.client).await {
             Ok((session, joined)) => {
                 self.ticket.join();
-                Some((session, Outgoing::reply(id, joined)))
+                Some((session, self.encoding.encoded(&Outgoing::reply(id, joined)).to_vec()))
             }
             Err(error) => {
                 // Nothing better can be done for a client that does not read its refusal.
@@ -281,11 +304,25 @@ impl Connection {
     }
 
     async fn send(&mut self, message: &Outgoing) -> Result<(), End> {
-        let frame = match self.encoding {
-            Encoding::Proto => Message::binary(message.proto().to_vec()),
-            Encoding::Json => Message::text(message.json().to_owned()),
+        self.send_bytes(self.encoding.encoded(message)).await
+    }
+
+    /// Sends a message in fragments, so that what waits to be written is never long: the library keeps the memory that its
+    /// longest frame took.
+    async fn send_bytes(&mut self, message: &[u8]) -> Result<(), End> {
+        let pieces = async {
+            let (mut opcode, mut rest) = (self.encoding.opcode(), message);
+            loop {
+                let (piece, after) = rest.split_at(rest.len().min(LONGEST_FRAME));
+                let frame = Frame::message(piece.to_vec(), OpCode::Data(opcode), after.is_empty());
+                self.socket.send(Message::Frame(frame)).await?;
+                if after.is_empty() {
+                    return Ok::<_, SocketError>(());
+                }
+                (opcode, rest) = (Data::Continue, after);
+            }
         };
-        match timeout(SEND_TIMEOUT, self.socket.send(frame)).await {
+        match timeout(SEND_TIMEOUT, pieces).await {
             Ok(Ok(())) => Ok(()),
             _ => Err(End::Lost),
         }

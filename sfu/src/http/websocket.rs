@@ -19,9 +19,9 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 /// Memory that each connection keeps for reading, and up to which it gathers what it writes; by default it would be
 /// 128 KiB each. Larger messages grow it for a while.
 const BUFFER: usize = 2 * 1024;
-/// What waits to be written: one message of ours, since each is flushed before the next, and Pongs, which are as many
-/// as Pings are let through. A room's whole state must fit.
-const MAX_WRITE_BUFFER: usize = 32 * 1024 * 1024;
+/// What waits to be written: one frame of ours, since each is flushed before the next, and Pongs, which are as many as
+/// Pings are let through.
+const MAX_WRITE_BUFFER: usize = 64 * 1024;
 
 pub(super) type WebSocket = WebSocketStream<Watched<Box<dyn Stream>, Fragments>>;
 

@@ -97,9 +97,9 @@ fn heads_and_bodies_have_an_end() {
     let long = "x".repeat(100_000);
     let refused = server.request("GET", "/", &[("X-Long", &long)], "");
     assert!([0, 431].contains(&refused.status), "{}", refused.status);
-    let refused = server.request("POST", "/whip/demo/cam", &[("X-Long", &long[..18_000])], "");
+    let refused = server.request("POST", "/whip/demo/cam", &[("X-Long", &long[..9_000])], "");
     assert_eq!((refused.status, refused.header("access-control-allow-origin")), (431, Some("*")));
-    assert!(refused.detail().contains("16384 bytes"), "{refused:?}");
+    assert!(refused.detail().contains("8192 bytes"), "{refused:?}");
     let headers = [("Content-Type", "application/json"), ("Authorization", &*format!("Bearer {}", admin_token()))];
     let body = json!({ "name": long }).to_string();
     assert_eq!(server.request("POST", "/v1/admin/rooms", &headers, &body).status, 413);
@@ -188,6 +188,54 @@ async fn a_list_that_is_too_long_waits_for_no_turn() {
     }
     let grown = server.memory().saturating_sub(before);
     assert!(grown < 16 * 1_024, "{grown} kB");
+}
+
+/// Everybody gets the whole roster, and keeps no memory of its size.
+#[tokio::test]
+async fn a_long_roster_is_held_while_it_is_sent() {
+    let server = Server::configured("");
+    let metadata = "m".repeat(4_096);
+    let before = server.memory();
+    let mut clients = Vec::new();
+    for number in 0..100 {
+        let mut client = server.client().await;
+        let token = token(json!({ "sub": format!("p{number}") }));
+        let joined = client.request(json!({ "join": { "token": token, "room": "demo", "metadata": metadata } })).await;
+        assert!(joined["joined"].is_object(), "{joined}");
+        assert_eq!(joined["joined"]["participants"].as_array().map_or(0, Vec::len), number);
+        clients.push(client);
+    }
+    let grown = server.memory().saturating_sub(before);
+    assert!(grown < 16 * 1_024, "{grown} kB for rosters of 200 kB on average");
+}
+
+#[tokio::test]
+async fn metadata_is_text_and_bounded_for_a_room() {
+    let server = Server::configured("[limits]\nroom_metadata_bytes = 5000\n");
+    let join = |identity: &str, metadata: String| {
+        let token = token(json!({ "sub": identity }));
+        json!({ "join": { "token": token, "room": "demo", "metadata": metadata } })
+    };
+    let (mut first, mut second) = (server.client().await, server.client().await);
+    assert!(first.request(join("first", "{\n\t\"é\": 1 }".repeat(300))).await.get("joined").is_some());
+    assert_eq!(second.refusal(join("second", "x".repeat(4_096))).await, "ERROR_CODE_LIMIT");
+    let [mut again, mut third, mut fourth] = [server.client().await, server.client().await, server.client().await];
+    assert_eq!(third.refusal(join("third", "\u{1}".repeat(10))).await, "ERROR_CODE_BAD_MESSAGE");
+    assert!(fourth.request(join("fourth", String::new())).await.get("joined").is_some(), "none is never too much");
+    assert!(again.request(join("first", "x".repeat(4_096))).await.get("joined").is_some(), "its own is given back");
+}
+
+/// What a client says wrongly is quoted, and escaped, but not at any length.
+#[tokio::test]
+async fn a_refusal_is_short_however_long_the_mistake() {
+    let server = Server::dev();
+    let (mut client, _) = server.join("demo", json!({})).await;
+    let mid = "\u{1}".repeat(30_000);
+    for body in [json!({ "publish": { "mid": mid } }), json!({ "subscribe": { "mid": mid } })] {
+        let reply = client.request(body).await;
+        let message = reply["error"]["message"].as_str().unwrap_or_else(|| panic!("not refused: {reply}"));
+        assert!(message.len() < 6_000, "{} bytes", message.len());
+    }
 }
 
 /// What comes together with the request to become a WebSocket is read before that is one.
