@@ -15,8 +15,8 @@ const MAX_FRAGMENTS: u32 = 1024;
 const LONGEST_HEADER: usize = 14;
 
 /// Watches a WebSocket's stream and fails with `InvalidData` where a message has more than [`MAX_FRAGMENTS`]. What
-/// fragments carry is taken from the allowance of who has not joined, where it counts twice: for the frame, which was
-/// read, and for the message that it becomes a part of.
+/// fragments carry is taken from the allowance of who has not joined, where it counts three times: for the frame, which was
+/// read, and twice for the message that it becomes a part of, whose room doubles as it grows.
 pub(super) struct Fragments {
     headers: Headers,
     allowance: Arc<AtomicUsize>,
@@ -27,10 +27,9 @@ impl Fragments {
     pub(super) fn new(allowance: Arc<AtomicUsize>) -> Self {
         Self { headers: Headers::default(), allowance, of_this_message: 0 }
     }
-}
 
-impl Watch for Fragments {
-    fn on_read(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Looks at the next bytes of the stream.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = bytes;
         while let Some(frame) = self.headers.next(&mut rest) {
             if !frame.is_fragment() {
@@ -44,9 +43,15 @@ impl Watch for Fragments {
             if frame.is_final {
                 self.of_this_message = 0;
             }
-            spend(&self.allowance, frame.payload);
+            spend(&self.allowance, frame.payload.saturating_mul(2));
         }
         Ok(())
+    }
+}
+
+impl<S> Watch<S> for Fragments {
+    fn on_read(&mut self, bytes: &[u8], _stream: &mut S) -> io::Result<()> {
+        self.push(bytes)
     }
 }
 
@@ -164,9 +169,9 @@ mod tests {
         for size in [1, 2, 3, 7, 500, stream.len()] {
             let mut fragments = fragments();
             for piece in stream.chunks(size) {
-                fragments.on_read(piece).unwrap();
+                fragments.push(piece).unwrap();
             }
-            assert_eq!(fragments.allowance.load(Ordering::Relaxed), ALLOWANCE - 230, "pieces of {size}");
+            assert_eq!(fragments.allowance.load(Ordering::Relaxed), ALLOWANCE - 2 * 230, "pieces of {size}");
             assert_eq!(fragments.of_this_message, 0);
         }
     }
@@ -175,11 +180,11 @@ mod tests {
     fn one_who_has_joined_pays_nothing_but_has_no_message_of_endless_frames() {
         let mut fragments = fragments();
         fragments.allowance.store(usize::MAX, Ordering::Relaxed);
-        fragments.on_read(&frame(false, 1, 100)).unwrap();
+        fragments.push(&frame(false, 1, 100)).unwrap();
         for _ in 1..MAX_FRAGMENTS {
-            fragments.on_read(&frame(false, 0, 0)).unwrap();
+            fragments.push(&frame(false, 0, 0)).unwrap();
         }
-        let error = fragments.on_read(&frame(false, 0, 0)).unwrap_err();
+        let error = fragments.push(&frame(false, 0, 0)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         assert_eq!(fragments.allowance.load(Ordering::Relaxed), usize::MAX);
     }
@@ -189,8 +194,8 @@ mod tests {
         let mut fragments = fragments();
         let mut header = vec![0x01, 0x80 | 127];
         header.extend([0xff; 12]);
-        fragments.on_read(&header).unwrap();
-        fragments.on_read(&[0; 5_000]).unwrap();
+        fragments.push(&header).unwrap();
+        fragments.push(&[0; 5_000]).unwrap();
         assert_eq!(fragments.allowance.load(Ordering::Relaxed), 0);
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Fails to read once the allowance is used up; the last read may pass it.
 pub(super) struct Metered(pub(super) Arc<AtomicUsize>);
 
-impl Watch for Metered {
+impl<S> Watch<S> for Metered {
     fn before_read(&mut self) -> io::Result<()> {
         if self.0.load(Ordering::Relaxed) == 0 {
             return Err(io::Error::other("too many bytes before anybody joined"));
@@ -16,7 +16,7 @@ impl Watch for Metered {
         Ok(())
     }
 
-    fn on_read(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn on_read(&mut self, bytes: &[u8], _stream: &mut S) -> io::Result<()> {
         spend(&self.0, bytes.len());
         Ok(())
     }

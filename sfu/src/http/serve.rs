@@ -6,7 +6,7 @@
 use super::metered::Metered;
 use super::problem::Problem;
 use super::proxy::{self, ClientAddr, Proxies};
-use super::tls::Tls;
+use super::tls::{Tls, Trimmed};
 use super::watched::{Stream, Watched};
 use crate::control::Turns;
 use crate::net::{Connections, RequestUnderWay, Ticket};
@@ -38,7 +38,7 @@ const BUFFER: usize = 12 * 1024;
 /// Bytes of a request's target and header fields.
 const LONGEST_HEAD: usize = 8 * 1024;
 /// Plain text that waits to be sealed, per TLS connection.
-const TLS_BUFFER: usize = 8 * 1024;
+const TLS_BUFFER: usize = 4 * 1024;
 /// Wait after a failed accept, for instance when file descriptors are short.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
@@ -119,8 +119,8 @@ impl Door {
                 Err(error) => return tracing::debug!(%error, "PROXY header"),
             }
         }
-        match &self.tls {
-            None => self.speak(stream, client, ticket).await,
+        let stream: Box<dyn Stream> = match &self.tls {
+            None => Box::new(stream),
             Some(tls) => {
                 let limit = |connection: &mut tokio_rustls::rustls::ServerConnection| {
                     connection.set_buffer_limit(Some(TLS_BUFFER));
@@ -129,11 +129,12 @@ impl Door {
                 let handshake = TlsAcceptor::from(tls.current()).accept_with(stream, limit);
                 let Some(handshake) = self.unless_stopped(self.turns.drive(client.0, handshake)).await else { return };
                 match handshake {
-                    Ok(stream) => self.speak(stream, client, ticket).await,
-                    Err(error) => tracing::debug!(%error, "TLS handshake"),
+                    Ok(stream) => Box::new(Watched::new(stream, Trimmed)),
+                    Err(error) => return tracing::debug!(%error, "TLS handshake"),
                 }
             }
-        }
+        };
+        self.speak(stream, client, ticket).await;
     }
 
     /// What comes of `work`, before there is a request to be answered; `None` once the server stops.
@@ -145,8 +146,7 @@ impl Door {
         }
     }
 
-    async fn speak(&self, stream: impl Stream + 'static, client: ClientAddr, ticket: &Ticket) {
-        let stream: Box<dyn Stream> = Box::new(stream);
+    async fn speak(&self, stream: Box<dyn Stream>, client: ClientAddr, ticket: &Ticket) {
         let service = service_fn(|request| self.answer(request, client, ticket));
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
         let mut stop = self.stop.clone();

@@ -194,7 +194,7 @@ impl Connection {
                 }
                 Incoming::Lost if self.ticket.is_exhausted() => {
                     let text = format!(
-                        "The first message may have at most {} bytes (limits.join_bytes), half of that in fragments; join \
+                        "The first message may have at most {} bytes (limits.join_bytes), a third of that in fragments; join \
                          with fewer sections, and offer more of them afterwards.",
                         self.control.config.limits.join_bytes
                     );

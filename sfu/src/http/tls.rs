@@ -1,7 +1,9 @@
 //! Certificate and key for HTTPS, with errors that say which file is wrong and how; read again when they change.
 
+use super::watched::Watch;
 use crate::files;
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,12 +12,13 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_rustls::server::TlsStream;
 
 /// Why HTTPS cannot be served. The cause stands in the text, and so is no `source`, which would be told once more.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
     #[error("cannot read the {what} {path}: {cause}")]
-    Unreadable { what: &'static str, path: PathBuf, cause: std::io::Error },
+    Unreadable { what: &'static str, path: PathBuf, cause: io::Error },
     #[error("the {what} {path} is no PEM file with one: {cause}")]
     Malformed { what: &'static str, path: PathBuf, cause: pem::Error },
     #[error("the certificate {path} holds no certificate (a section BEGIN CERTIFICATE)")]
@@ -32,6 +35,26 @@ pub(crate) struct Tls {
     cert: PathBuf,
     key: PathBuf,
     current: RwLock<Arc<ServerConfig>>,
+}
+
+/// Gives back what a TLS session keeps of the longest record it has read: it does so by itself only when it reads again,
+/// which one who waits for its answers to be read does not.
+pub(super) struct Trimmed;
+
+impl<S: Unpin> Watch<TlsStream<S>> for Trimmed {
+    fn on_read(&mut self, _bytes: &[u8], stream: &mut TlsStream<S>) -> io::Result<()> {
+        /// Not the end either.
+        struct Nothing;
+
+        impl io::Read for Nothing {
+            fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+        }
+
+        let _ = stream.get_mut().1.read_tls(&mut Nothing);
+        Ok(())
+    }
 }
 
 impl Tls {

@@ -11,14 +11,14 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// What reading is held to.
-pub(super) trait Watch: Unpin {
+pub(super) trait Watch<S>: Unpin {
     /// Whether anything more may be read.
     fn before_read(&mut self) -> io::Result<()> {
         Ok(())
     }
 
     /// These bytes were read. An error ends the stream instead.
-    fn on_read(&mut self, bytes: &[u8]) -> io::Result<()>;
+    fn on_read(&mut self, bytes: &[u8], stream: &mut S) -> io::Result<()>;
 }
 
 /// `S`, held to `W` when it is read; written as it is.
@@ -33,17 +33,18 @@ impl<S, W> Watched<S, W> {
     }
 }
 
-impl<S: AsyncRead + Unpin, W: Watch> AsyncRead for Watched<S, W> {
+impl<S: AsyncRead + Unpin, W: Watch<S>> AsyncRead for Watched<S, W> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.watch.before_read()?;
+        let Self { stream, watch } = &mut *self;
+        watch.before_read()?;
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        self.watch.on_read(&buf.filled()[before..])?;
+        let polled = Pin::new(&mut *stream).poll_read(cx, buf);
+        watch.on_read(&buf.filled()[before..], stream)?;
         polled
     }
 }
 
-impl<S: AsyncWrite + Unpin, W: Watch> AsyncWrite for Watched<S, W> {
+impl<S: AsyncWrite + Unpin, W: Unpin> AsyncWrite for Watched<S, W> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

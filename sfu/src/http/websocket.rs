@@ -3,7 +3,7 @@
 use super::fragments::Fragments;
 use super::metered::spend;
 use super::problem::Problem;
-use super::watched::{Stream, Watch, Watched};
+use super::watched::{Stream, Watched};
 use crate::net::Ticket;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
@@ -59,7 +59,7 @@ pub(super) fn accept(
         // Read with the request, before anything was counted.
         let mut fragments = Fragments::new(Arc::clone(&allowance));
         spend(&allowance, early.len());
-        fragments.on_read(&early)?;
+        fragments.push(&early)?;
         let stream = Watched::new(stream.into_inner(), fragments);
         Ok(WebSocketStream::from_partially_read(stream, early.to_vec(), Role::Server, Some(config)).await)
     };

@@ -206,7 +206,7 @@ async fn a_long_roster_is_held_while_it_is_sent() {
         clients.push(client);
     }
     let grown = server.memory().saturating_sub(before);
-    assert!(grown < 16 * 1_024, "{grown} kB for rosters of 200 kB on average");
+    assert!(grown < 32 * 1_024, "{grown} kB for rosters of 200 kB on average");
 }
 
 #[tokio::test]
@@ -271,11 +271,11 @@ async fn send_fragment(client: &mut Client, opcode: Data, bytes: usize) -> Resul
     client.socket.send(Message::Frame(Frame::message(vec![b' '; bytes], OpCode::Data(opcode), false))).await
 }
 
-/// What is gathered of a message in fragments counts as well as the frames that were read.
+/// What is gathered of a message in fragments counts as well as the frames that were read, and has room to grow.
 #[tokio::test]
-async fn fragments_of_a_first_message_count_twice() {
+async fn fragments_of_a_first_message_count_three_times() {
     let server = Server::configured("");
-    for (fragments, fits) in [(4, true), (6, false)] {
+    for (fragments, fits) in [(2, true), (4, false)] {
         let mut client = server.client().await;
         send_fragment(&mut client, Data::Text, 5_000).await.unwrap();
         for _ in 1..fragments {
