@@ -71,6 +71,18 @@ pub(crate) struct RoomState {
     budgets: HashMap<Arc<str>, (Arc<Budget>, Instant)>,
 }
 
+/// What those of `address` have left.
+fn of_address<'a>(
+    entries: &'a mut HashMap<Neighbourhood, (Entries, Instant)>,
+    pace: &NewsPace,
+    address: Neighbourhood,
+    now: Instant,
+) -> &'a mut Entries {
+    let (entries, used) = entries.entry(address).or_insert_with(|| (pace.entries_of_one_address(now), now));
+    *used = now;
+    entries
+}
+
 /// A room under its lock. The workers get its orders when it is let go.
 pub(crate) struct RoomGuard<'a> {
     room: &'a Room,
@@ -332,12 +344,7 @@ impl RoomState {
         cost: usize,
         now: Instant,
     ) -> Option<Duration> {
-        let own = address.map(|address| {
-            let new = || (pace.entries_of_one_address(now), now);
-            let (entries, used) = self.entries_by_address.entry(address).or_insert_with(new);
-            *used = now;
-            entries
-        });
+        let own = address.map(|address| of_address(&mut self.entries_by_address, pace, address, now));
         // Nothing is taken where either refuses.
         if !self.entries.admits(cost, now) || own.as_deref().is_some_and(|own| !own.admits(cost, now)) {
             return None;
@@ -348,10 +355,7 @@ impl RoomState {
 
     /// A refusal costs those of its address more turns, so that they leave the others'.
     pub(super) fn charge_refusal(&mut self, pace: &NewsPace, address: Neighbourhood, now: Instant) {
-        let new = || (pace.entries_of_one_address(now), now);
-        let (entries, used) = self.entries_by_address.entry(address).or_insert_with(new);
-        *used = now;
-        entries.charge(TURNS_PER_REFUSAL, now);
+        of_address(&mut self.entries_by_address, pace, address, now).charge(TURNS_PER_REFUSAL, now);
     }
 
     /// Forgets what is whole again.
