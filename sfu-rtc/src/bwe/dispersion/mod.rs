@@ -180,6 +180,8 @@ pub(super) struct Dispersion {
 #[derive(Clone, Copy, Debug)]
 struct Competition {
     fell: Instant,
+    /// Somebody who fills a queue loses packets, and so do we.
+    lost: bool,
     alone_since: Option<Instant>,
 }
 
@@ -235,7 +237,7 @@ impl Dispersion {
         let lasts = now.saturating_since(standing.since).as_secs_f64() >= self.response;
         let is_theirs_again = lasts && self.competed.is_some_and(|at| now.saturating_since(at) < SAWTOOTH);
         if is_theirs || is_theirs_again {
-            self.competing = Some(Competition { fell: now, alone_since: None });
+            self.competing = Some(Competition { fell: now, lost: false, alone_since: None });
             self.set_rate(standing.received.max(self.rate));
             return;
         }
@@ -325,6 +327,7 @@ impl Dispersion {
         let received = rates.received.as_bps() as f64;
         let apart = now.saturating_since(competition.fell).as_secs_f64() >= self.response;
         if self.arrivals.newest_lost() > 0 && self.arrivals.loss(now).0 > self.inherent.share() + 0.005 {
+            competition.lost = true;
             if apart {
                 competition.fell = now;
                 self.set_rate((self.rate * COMPETE_FALL).max(received * 0.5));
@@ -347,8 +350,8 @@ impl Dispersion {
     }
 
     fn end_competition(&mut self, now: Instant) {
-        let alone = self.competing.is_some_and(|competition| competition.alone_since.is_some());
-        self.competed = (!alone).then_some(now);
+        let theirs = self.competing.is_some_and(|competition| competition.lost && competition.alone_since.is_none());
+        self.competed = theirs.then_some(now);
         (self.competing, self.standing) = (None, None);
         self.ceiling = Some((self.rate, now));
     }
