@@ -22,5 +22,5 @@ try {
   result = { failed: error.message };
 }
 await Promise.all(browsers.map((browser) => browser.close().catch(() => undefined)));
-console.log(JSON.stringify(result));
-process.exit(0);
+// A pipe takes 64 kB at once; the rest would be lost if its reader were late.
+process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0));
