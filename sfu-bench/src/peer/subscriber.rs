@@ -113,10 +113,11 @@ impl Subscriber {
         let Some((_, media)) = self.expected.repairs.iter().find(|(rtx, _)| *rtx == view.ssrc()) else { return };
         let Some(place) = self.ssrcs.iter().position(|known| known == media) else { return };
         let seq = self.streams[place].extend(u16::from_be_bytes(*wire));
-        let (received, reordered) = (out.packets, out.reordered);
+        let (received, reordered, duplicates) = (out.packets, out.reordered, out.duplicates);
         self.handle_media(now, view, payload, (*media, seq), out);
         out.repaired += out.packets - received;
-        out.reordered = reordered;
+        // What was not lost and comes once more is a probe of the server, as padding is.
+        (out.reordered, out.duplicates) = (reordered, duplicates);
     }
 
     fn handle_media(
