@@ -30,11 +30,13 @@ pub mod coalescing;
 pub mod command;
 pub mod config;
 pub mod event;
+pub mod frame_class;
 pub mod ids;
 pub mod keyframes;
 pub mod overload;
 pub mod qos;
 pub mod relay;
+pub mod repair;
 pub mod speaker;
 pub mod worker;
 

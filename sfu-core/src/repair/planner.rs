@@ -1,0 +1,304 @@
+//! How much repair, and of what kind.
+//!
+//! Retransmission is the cheapest repair where there is time for it, so it comes first: a second copy where the last one
+//! could be lost too, parity where no copy can be in time. Parity goes where a byte of it saves the most damage, class
+//! by class, until the damage that remains is small or the budget is spent.
+
+use super::block::{Code, MAX_PARITY, failures};
+use super::loss::GilbertLoss;
+use crate::frame_class::{CLASSES, FrameClass};
+use sfu_rtc::time::Duration;
+use sfu_rtc::units::{Bitrate, DataSize};
+
+/// Most frames that one block of parity covers. Lossy episodes of radio links last about a frame.
+const MAX_WINDOW: u8 = 5;
+/// Most packets of one block.
+const MAX_BLOCK: usize = 48;
+/// Most copies of a retransmission.
+const MAX_COPIES: u8 = 3;
+
+/// What a subscriber's stream and path are like.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Snapshot {
+    /// Loss on the path, without what a queue of ours caused.
+    pub loss: GilbertLoss,
+    /// The path is overused: whatever is sent more makes it worse.
+    pub congested: bool,
+    /// Round trip.
+    pub rtt: Duration,
+    /// What packets are late by at most, but for one of twenty.
+    pub jitter: Duration,
+    /// Time from capture to playout that the receiver leaves for the network.
+    pub playout_delay: Duration,
+    /// The subscriber asks for what is missing.
+    pub nack: bool,
+    /// How parity can be made for it; `None` where it takes none.
+    pub code: Option<Code>,
+    /// From frame to frame.
+    pub frame_interval: Duration,
+    /// A packet of media.
+    pub packet_size: DataSize,
+    /// What repair may take.
+    pub budget: Bitrate,
+    /// By class.
+    pub classes: [ClassLoad; CLASSES],
+    /// Damage that is accepted: seconds per second.
+    pub target: f64,
+}
+
+/// What is sent of one class.
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
+pub struct ClassLoad {
+    /// Frames per second.
+    pub frames: f64,
+    /// Packets of one frame.
+    pub packets: f64,
+    /// What one lost frame damages.
+    pub damage: Duration,
+}
+
+/// What is done about loss.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Plan {
+    /// How often a retransmission is sent.
+    pub copies: u8,
+    /// Frames that one block covers; of keyframes always one.
+    pub window: u8,
+    /// Parity packets per block, by class.
+    pub parity: [u8; CLASSES],
+    /// Damage that is expected nevertheless: seconds per second.
+    pub damage: f64,
+    /// What the repair takes.
+    pub rate: Bitrate,
+}
+
+/// What serves the subscriber best within its budget.
+pub fn plan(snapshot: &Snapshot) -> Plan {
+    let slack = snapshot.playout_delay.saturating_sub(snapshot.jitter).saturating_sub(snapshot.rtt / 2);
+    let window = periods(slack, snapshot.frame_interval).clamp(1, MAX_WINDOW.into());
+    let mut blocks = FrameClass::ALL.map(|class| Block::new(snapshot, class, window));
+    let rounds = if snapshot.nack { periods(slack, snapshot.rtt) } else { 0 };
+    let (copies, missed) = retransmissions(snapshot, &blocks, rounds);
+    let mut budget = snapshot.budget.as_bps() as f64 - copies_rate(snapshot, copies);
+    if !snapshot.congested && snapshot.code.is_some() {
+        protect(&mut blocks, missed, snapshot.target, &mut budget);
+    }
+    Plan {
+        copies,
+        window: u8::try_from(window).unwrap_or(MAX_WINDOW),
+        parity: blocks.each_ref().map(|block| u8::try_from(block.parity).unwrap_or(u8::MAX)),
+        damage: blocks.iter().map(Block::damage).sum::<f64>() * missed,
+        rate: Bitrate::from_bps((snapshot.budget.as_bps() as f64 - budget).max(0.0) as u64),
+    }
+}
+
+fn periods(time: Duration, period: Duration) -> u32 {
+    let periods = time.as_nanos() / period.as_nanos().max(1);
+    u32::try_from(periods).unwrap_or(u32::MAX)
+}
+
+/// Packets that belong to one decision, and what parity is worth for them.
+struct Block {
+    /// Per second.
+    rate: f64,
+    damage: f64,
+    /// Bits of one parity packet, per second.
+    price: f64,
+    failures: arrayvec::ArrayVec<f64, { MAX_PARITY + 1 }>,
+    parity: usize,
+}
+
+impl Block {
+    fn new(snapshot: &Snapshot, class: FrameClass, window: u32) -> Self {
+        let load = snapshot.classes[class.index()];
+        let frames = if class == FrameClass::Key { 1.0 } else { f64::from(window) };
+        let media = ((load.packets * frames).round() as usize).clamp(1, MAX_BLOCK);
+        let rate = load.frames / frames;
+        Self {
+            rate,
+            damage: load.damage.as_secs_f64(),
+            price: rate * snapshot.packet_size.as_bytes() as f64 * 8.0,
+            failures: failures(snapshot.code.unwrap_or(Code::ReedSolomon), snapshot.loss, media),
+            parity: 0,
+        }
+    }
+
+    /// Damage per second that is left, where nothing is retransmitted.
+    fn damage(&self) -> f64 {
+        self.rate * self.damage * self.failures[self.parity].max(0.0)
+    }
+
+    /// The number of parity packets, more than now, of which each saves the most, and what that is per bit.
+    /// Against bursts the first alone saves little, so several are looked at together.
+    fn best_step(&self, budget: f64) -> Option<(f64, usize)> {
+        let value = |parity: usize| {
+            let bits = self.price * (parity - self.parity) as f64;
+            let saved = self.rate * self.damage * (self.failures[self.parity] - self.failures[parity]);
+            (saved / bits, parity, bits)
+        };
+        (self.parity + 1..self.failures.len())
+            .map(value)
+            .filter(|(value, _, bits)| *value > 0.0 && *bits <= budget)
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(value, parity, _)| (value, parity))
+    }
+}
+
+/// How often each retransmission is sent, and the share of losses that no retransmission heals in time.
+fn retransmissions(snapshot: &Snapshot, blocks: &[Block; CLASSES], rounds: u32) -> (u8, f64) {
+    if rounds == 0 {
+        return (1, 1.0);
+    }
+    // Rounds are far enough apart to be independent; copies of one round are not.
+    let before = snapshot.loss.share.powi(i32::try_from(rounds - 1).unwrap_or(i32::MAX));
+    let (_, stays) = snapshot.loss.transitions();
+    let missed = |copies: u8| before * snapshot.loss.share * stays.powi(i32::from(copies) - 1);
+    let damage: f64 = blocks.iter().map(Block::damage).sum();
+    let most = if snapshot.congested { 1 } else { MAX_COPIES };
+    let affordable = |copies: &u8| copies_rate(snapshot, *copies) <= snapshot.budget.as_bps() as f64;
+    let copies = (1..=most).filter(affordable);
+    let copies = copies.take_while(|copies| *copies == 1 || damage * missed(copies - 1) > snapshot.target).last();
+    let copies = copies.unwrap_or(1);
+    (copies, missed(copies))
+}
+
+/// What the copies beyond the first take.
+fn copies_rate(snapshot: &Snapshot, copies: u8) -> f64 {
+    let packets: f64 = snapshot.classes.iter().map(|class| class.frames * class.packets).sum();
+    packets * snapshot.loss.share * f64::from(copies - 1) * snapshot.packet_size.as_bytes() as f64 * 8.0
+}
+
+/// Parity where it saves most, until the damage is small enough.
+fn protect(blocks: &mut [Block; CLASSES], missed: f64, target: f64, budget: &mut f64) {
+    while blocks.iter().map(Block::damage).sum::<f64>() * missed > target {
+        let steps = blocks.iter().enumerate().filter_map(|(n, block)| Some((n, block.best_step(*budget)?)));
+        let Some((n, (_, parity))) = steps.max_by(|a, b| a.1.0.total_cmp(&b.1.0)) else { return };
+        *budget -= blocks[n].price * (parity - blocks[n].parity) as f64;
+        blocks[n].parity = parity;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// 720p at 30 frames per second and 1.5 Mbit/s in three temporal layers, with a keyframe each 10 s.
+    fn snapshot(share: f64, burst: f64, rtt: u64) -> Snapshot {
+        let ms = Duration::from_millis;
+        let class = |frames, packets, damage| ClassLoad { frames, packets, damage: ms(damage) };
+        Snapshot {
+            loss: GilbertLoss { share, burst },
+            congested: false,
+            rtt: ms(rtt),
+            jitter: ms(10),
+            playout_delay: ms(rtt / 2 + 150),
+            nack: true,
+            code: Some(Code::ReedSolomon),
+            frame_interval: ms(33),
+            packet_size: DataSize::from_bytes(1_100),
+            budget: Bitrate::from_kbps(500),
+            classes: [class(0.1, 40.0, 600), class(7.5, 8.0, 600), class(7.5, 5.0, 66), class(15.0, 4.0, 33)],
+            target: 0.001,
+        }
+    }
+
+    fn bits(snapshot: &Snapshot, plan: &Plan) -> f64 {
+        let parity = FrameClass::ALL.map(|class| Block::new(snapshot, class, plan.window.into()).price);
+        let parity: f64 = parity.iter().zip(plan.parity).map(|(price, parity)| price * f64::from(parity)).sum();
+        parity + copies_rate(snapshot, plan.copies)
+    }
+
+    #[test]
+    fn nothing_is_spent_on_a_path_without_loss() {
+        let plan = plan(&snapshot(0.0, 1.0, 250));
+        assert_eq!((plan.copies, plan.parity, plan.rate), (1, [0; CLASSES], Bitrate::ZERO));
+        assert_eq!(plan.damage, 0.0);
+    }
+
+    #[test]
+    fn a_near_peer_gets_no_parity() {
+        let plan = plan(&snapshot(0.05, 1.05, 20));
+        assert_eq!((plan.copies, plan.parity), (1, [0; CLASSES]));
+        assert!(plan.damage < 0.001, "{plan:?}");
+    }
+
+    #[test]
+    fn where_one_round_is_left_it_is_sent_twice() {
+        let plan = plan(&Snapshot { target: 0.01, ..snapshot(0.05, 1.05, 120) });
+        assert!(plan.copies >= 2, "{plan:?}");
+        assert_eq!(plan.parity, [0; CLASSES]);
+    }
+
+    #[test]
+    fn a_far_peer_gets_parity_and_keyframes_and_base_layer_most() {
+        let snapshot = snapshot(0.05, 3.0, 250);
+        let plan = plan(&snapshot);
+        assert_eq!(plan.window, 4, "the playout delay has time for so many frames");
+        let share = |class: FrameClass| {
+            let media = snapshot.classes[class.index()].packets * if class == FrameClass::Key { 1.0 } else { 4.0 };
+            f64::from(plan.parity[class.index()]) / media
+        };
+        assert!(share(FrameClass::Base) > share(FrameClass::Enhancement), "{plan:?}");
+        assert!(share(FrameClass::Enhancement) >= share(FrameClass::Discardable), "{plan:?}");
+        assert!(plan.parity[0] > 0 && plan.rate <= snapshot.budget, "{plan:?}");
+        let without = super::plan(&Snapshot { code: None, ..snapshot });
+        assert!(plan.damage < without.damage / 4.0, "{} of {}", plan.damage, without.damage);
+    }
+
+    #[test]
+    fn an_overused_path_gets_nothing_more() {
+        let plan = plan(&Snapshot { congested: true, ..snapshot(0.2, 3.0, 250) });
+        assert_eq!((plan.copies, plan.parity), (1, [0; CLASSES]));
+    }
+
+    prop_compose! {
+        fn any_snapshot()(
+            share in 0.0..0.5f64, burst in 1.0..10.0f64, rtt in 0u64..1_000, playout in 0u64..1_500, budget in 0u64..3_000,
+            loads in prop::array::uniform4((0.0..60.0f64, 0.0..80.0f64, 0u64..2_000)), nack: bool, xor: bool,
+        ) -> Snapshot {
+            let ms = Duration::from_millis;
+            Snapshot {
+                loss: GilbertLoss { share, burst },
+                playout_delay: ms(playout),
+                rtt: ms(rtt),
+                nack,
+                code: Some(if xor { Code::Xor } else { Code::ReedSolomon }),
+                budget: Bitrate::from_kbps(budget),
+                classes: loads.map(|(frames, packets, damage)| ClassLoad { frames, packets, damage: ms(damage) }),
+                ..snapshot(share, burst, rtt)
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_budget_holds(snapshot in any_snapshot()) {
+            let plan = plan(&snapshot);
+            prop_assert!(bits(&snapshot, &plan) <= snapshot.budget.as_bps() as f64 + 1.0, "{:?}", plan);
+            prop_assert!((1..=MAX_COPIES).contains(&plan.copies) && (1..=MAX_WINDOW).contains(&plan.window));
+            prop_assert!(plan.damage.is_finite() && plan.damage >= 0.0);
+        }
+
+        #[test]
+        fn more_loss_never_gets_less_where_there_is_room(snapshot in any_snapshot(), more in 1.0..2.0f64) {
+            let roomy = Snapshot { budget: Bitrate::from_kbps(1_000_000), code: Some(Code::ReedSolomon), ..snapshot };
+            let worse = Snapshot { loss: GilbertLoss { share: roomy.loss.share * more, ..roomy.loss }, ..roomy.clone() };
+            let (plan, worse_plan) = (plan(&roomy), plan(&worse));
+            prop_assert!(worse_plan.copies >= plan.copies);
+            if worse_plan.damage <= worse.target {
+                prop_assert!(bits(&worse, &worse_plan) >= bits(&roomy, &plan) * 0.8 - 1.0, "{:?} {:?}", plan, worse_plan);
+            }
+        }
+
+        #[test]
+        fn a_class_that_matters_more_never_gets_less(snapshot in any_snapshot(), class in 0usize..CLASSES, more in 1u32..4) {
+            let mut heavier = snapshot.clone();
+            heavier.classes[class].damage = heavier.classes[class].damage * more;
+            let (plan, heavier) = (plan(&snapshot), plan(&heavier));
+            if plan.copies == heavier.copies {
+                prop_assert!(heavier.parity[class] >= plan.parity[class], "{:?} {:?}", plan, heavier);
+            }
+        }
+    }
+}
