@@ -37,6 +37,7 @@ pub(crate) fn section(mid: &str, kind: MediaKind, direction: Direction) -> Media
         rids: Vec::new(),
         remote_ssrcs: Vec::new(),
         local_ssrcs: None,
+        local_fec: None,
         reduced_rtcp: true,
         remb: true,
         rtx_time: Duration::from_millis(200),

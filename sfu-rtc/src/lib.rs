@@ -19,7 +19,7 @@
 //! | connecting | [`ice`] (lite, with checks of our own), [`dtls`], `transport/connect.rs` |
 //! | negotiating | [`sdp`] reads offers and writes answers, [`media`] is what comes of them |
 //! | reading and writing packets | [`rtp`] with its header extensions, [`rtcp`], [`codec`] for payload headers |
-//! | repair and congestion control | [`reception`], [`nack`], [`fec`], [`twcc`], [`bwe`]; `transport/rtcp_in.rs` and `rtcp_out.rs` carry their reports |
+//! | repair and congestion control | [`reception`], [`nack`], [`fec`], [`twcc`], [`path_meter`] and [`loss`], [`bwe`]; `transport/rtcp_in.rs` and `rtcp_out.rs` carry their reports |
 //! | all of them | [`packet`] (shared packets and their pool), [`net`] (paths, batches), [`ids`], [`time`], [`units`], [`drop_reason`], [`prefetch`] |
 
 pub mod bwe;
@@ -29,11 +29,13 @@ pub mod dtls;
 pub mod fec;
 pub mod ice;
 pub mod ids;
+pub mod loss;
 pub mod media;
 pub mod nack;
 pub mod net;
 pub mod pacer;
 pub mod packet;
+pub mod path_meter;
 pub mod prefetch;
 pub mod reception;
 pub mod rtcp;

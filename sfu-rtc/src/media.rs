@@ -90,6 +90,15 @@ pub struct SsrcPair {
     pub rtx: Option<Ssrc>,
 }
 
+/// Parity that we send beside a section's media, on a source of its own: FlexFEC-03 (see [`crate::fec`]).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct FecStream {
+    /// Its source.
+    pub ssrc: Ssrc,
+    /// Its payload type.
+    pub payload_type: PayloadType,
+}
+
 /// A source that the peer announced.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct RemoteSource {
@@ -120,6 +129,8 @@ pub struct MediaSection {
     pub remote_ssrcs: Vec<RemoteSource>,
     /// Our source, for [`Direction::Send`].
     pub local_ssrcs: Option<SsrcPair>,
+    /// Our parity beside it; `None` where the peer takes none.
+    pub local_fec: Option<FecStream>,
     /// How long the sender of retransmissions keeps packets (`rtx-time`).
     pub rtx_time: Duration,
     /// Whether the peer takes NACK and retransmissions on this section.

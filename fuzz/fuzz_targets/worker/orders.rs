@@ -78,6 +78,7 @@ fn section(mid: &str, kind: MediaKind, direction: Direction, ssrc: u32) -> Media
         rids: Vec::new(),
         remote_ssrcs: Vec::new(),
         local_ssrcs: (direction == Direction::Send).then_some(pair),
+        local_fec: None,
         reduced_rtcp: true,
         remb: true,
         rtx_time: Duration::from_millis(200),

@@ -1,7 +1,7 @@
 //! How likely a block of packets is lost beyond repair, by the number of parity packets sent with it.
 
-use super::loss::GilbertLoss;
 use arrayvec::ArrayVec;
+use sfu_rtc::loss::GilbertLoss;
 
 /// Most parity packets of one block.
 pub(super) const MAX_PARITY: usize = 24;

@@ -5,8 +5,8 @@
 //! by class, until the damage that remains is small or the budget is spent.
 
 use super::block::{Code, MAX_PARITY, failures};
-use super::loss::GilbertLoss;
 use crate::frame_class::{CLASSES, FrameClass};
+use sfu_rtc::loss::GilbertLoss;
 use sfu_rtc::time::Duration;
 use sfu_rtc::units::{Bitrate, DataSize};
 

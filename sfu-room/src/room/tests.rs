@@ -230,6 +230,7 @@ fn section(slot: usize) -> MediaSection {
         rids: Vec::new(),
         remote_ssrcs: Vec::new(),
         local_ssrcs: None,
+        local_fec: None,
         rtx_time: Duration::ZERO,
         nack: false,
         reduced_rtcp: false,

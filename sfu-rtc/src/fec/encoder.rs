@@ -137,6 +137,19 @@ impl Encoder {
         }
     }
 
+    /// Completes the windows that are open, however few frames they have.
+    pub fn end_window(&mut self) {
+        self.in_frame = false;
+        while let Some(window) = self.open.pop_front() {
+            self.complete(window);
+        }
+    }
+
+    /// Whether [`Encoder::poll_parity`] has a packet.
+    pub fn has_parity(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Writes the payload of the next parity packet to `out`, which is replaced. Of ULPFEC it begins with the header of
     /// RED.
     pub fn poll_parity(&mut self, out: &mut Vec<u8>) -> Option<ParityInfo> {

@@ -6,7 +6,7 @@
 //! | FlexFEC-03 | to Chromium | on an SSRC of its own, one media stream: XOR over what a mask names | `flexfec03` |
 //! | ULPFEC in RED | to Firefox (VP8, VP9); from browsers | inside the media stream, XOR over what a mask names | [`ulpfec`] |
 //!
-//! The transport sends and reads none of them yet.
+//! The transport sends FlexFEC-03 (`transport/protect.rs`), and reads none of them yet.
 //!
 //! They differ in their headers and in the coefficients of their sums. The rest is common:
 //!

@@ -7,8 +7,8 @@ use super::streams::OfferedRid;
 use super::write;
 use crate::dtls::{DtlsRole, Fingerprint};
 use crate::ice::{Candidate, IceCredentials};
-use crate::ids::{Mid, Rid, Ssrc};
-use crate::media::{Direction, MediaKind, MediaSection, RemoteSource, SsrcPair};
+use crate::ids::{Mid, PayloadType, Rid, Ssrc};
+use crate::media::{Direction, FecStream, MediaKind, MediaSection, RemoteSource, SsrcPair};
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 use std::collections::HashSet;
 
@@ -108,6 +108,15 @@ pub(super) struct Live {
     pub(super) accepted: Vec<Accepted>,
     /// Simulcast streams that we take, restricted to payload types that we take.
     pub(super) rids: Vec<OfferedRid>,
+    /// What the peer reports on our parity.
+    pub(super) fec_feedback: Vec<&'static str>,
+}
+
+impl Live {
+    /// Parity that we send.
+    pub(super) fn fec(&self) -> Option<FecStream> {
+        self.section.local_fec.filter(|_| self.section.direction == Direction::Send)
+    }
 }
 
 fn check(offer: &Offer, params: &AnswerParams<'_>) -> Result<(), SdpError> {
@@ -216,6 +225,11 @@ fn answer_section(
     let remote_ssrcs = if direction == Direction::Receive { media.ssrcs.clone() } else { Vec::new() };
     let (layers, remote_ssrcs) = layers(&rids, remote_ssrcs, policy.max_rids);
     let rtx = accepted.iter().any(|a| a.format.rtx.is_some());
+    let fec = select::flexfec(media).filter(|_| policy.flexfec && kind == MediaKind::Video);
+    let reported = |name: &&str| {
+        fec.is_some_and(|fec| fec.has_feedback(name)) && (policy.slot_feedback || *name != "transport-cc")
+    };
+    let fec_feedback = select::FEEDBACK.into_iter().filter(reported).collect();
     let section = MediaSection {
         mid,
         kind,
@@ -225,12 +239,13 @@ fn answer_section(
         rids: layers,
         remote_ssrcs,
         local_ssrcs: sources.of(mid, direction, rtx)?,
+        local_fec: sources.fec_of(mid, direction, fec.map(|format| format.payload_type))?,
         reduced_rtcp: media.rtcp_rsize,
         rtx_time: policy.rtx_time,
         nack: accepted.iter().any(|a| a.feedback.contains(&"nack")),
         remb: accepted.iter().any(|a| a.feedback.contains(&"goog-remb")),
     };
-    Ok(SectionAnswer::Live(Box::new(Live { section, accepted, rids })))
+    Ok(SectionAnswer::Live(Box::new(Live { section, accepted, rids, fec_feedback })))
 }
 
 /// The layers of a section: those that its packets name, or else those of its sources. Of these, sources beyond `max`
@@ -276,6 +291,7 @@ fn stopped_section(mid: Mid, kind: MediaKind, params: &AnswerParams<'_>) -> Medi
         rids: Vec::new(),
         remote_ssrcs: Vec::new(),
         local_ssrcs: None,
+        local_fec: None,
         reduced_rtcp: false,
         rtx_time: params.policy.rtx_time,
         nack: false,
@@ -294,7 +310,8 @@ impl<'a> Sources<'a> {
     fn new(offer: &Offer, params: &AnswerParams<'a>, new_ssrc: &'a mut dyn FnMut() -> Ssrc) -> Self {
         let theirs = offer.media.iter().flat_map(|media| media.ssrcs.iter().map(|source| source.ssrcs));
         let ours = params.previous.iter().filter_map(|section| section.local_ssrcs);
-        let taken = theirs.chain(ours).flat_map(|pair| [Some(pair.media), pair.rtx]).flatten().collect();
+        let parity = params.previous.iter().filter_map(|section| section.local_fec).map(|fec| fec.ssrc);
+        let taken = theirs.chain(ours).flat_map(|pair| [Some(pair.media), pair.rtx]).flatten().chain(parity).collect();
         Self { previous: params.previous, taken, new_ssrc }
     }
 
@@ -314,6 +331,21 @@ impl<'a> Sources<'a> {
                 Ok(Some(SsrcPair { media, rtx }))
             }
         }
+    }
+
+    /// The source of a section's parity, in the same way.
+    fn fec_of(
+        &mut self,
+        mid: Mid,
+        direction: Direction,
+        payload_type: Option<PayloadType>,
+    ) -> Result<Option<FecStream>, SdpError> {
+        let known = self.previous.iter().find(|section| section.mid == mid).and_then(|section| section.local_fec);
+        let Some(payload_type) = payload_type.filter(|_| direction == Direction::Send) else {
+            return Ok(known.filter(|_| direction == Direction::Inactive));
+        };
+        let ssrc = known.map_or_else(|| self.fresh(), |known| Ok(known.ssrc))?;
+        Ok(Some(FecStream { ssrc, payload_type }))
     }
 
     fn fresh(&mut self) -> Result<Ssrc, SdpError> {

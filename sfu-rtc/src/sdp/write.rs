@@ -84,7 +84,8 @@ fn media_line(text: &mut Text, media: &OfferedMedia, live: &Live) {
         MediaKind::Video => "video",
     };
     let payload_types = live.section.formats.iter().flat_map(|format| [Some(format.payload_type), format.rtx]);
-    let payload_types = payload_types.flatten().fold(String::new(), |list, pt| format!("{list} {}", pt.0));
+    let fec = live.fec().map(|fec| fec.payload_type);
+    let payload_types = payload_types.flatten().chain(fec).fold(String::new(), |list, pt| format!("{list} {}", pt.0));
     // Port 9 and no address: they are in the candidates.
     text.line(format_args!("m={kind} 9 {}{payload_types}", media.protocol));
     text.line("c=IN IP4 0.0.0.0");
@@ -140,7 +141,20 @@ fn section(text: &mut Text, media: &OfferedMedia, live: &Live) {
     for accepted in &live.accepted {
         format(text, accepted, live);
     }
+    flexfec(text, live);
     simulcast(text, live);
+}
+
+/// Longest time from a packet to its last parity, in microseconds: we need less, and Chromium offers as much.
+const REPAIR_WINDOW: u32 = 10_000_000;
+
+fn flexfec(text: &mut Text, live: &Live) {
+    let Some(pt) = live.fec().map(|fec| fec.payload_type.0) else { return };
+    text.attribute("rtpmap", format_args!("{pt} flexfec-03/90000"));
+    for feedback in &live.fec_feedback {
+        text.attribute("rtcp-fb", format_args!("{pt} {feedback}"));
+    }
+    text.attribute("fmtp", format_args!("{pt} repair-window={REPAIR_WINDOW}"));
 }
 
 fn format(text: &mut Text, accepted: &Accepted, live: &Live) {
@@ -195,7 +209,12 @@ fn sources(text: &mut Text, params: &AnswerParams<'_>, live: &Live) -> Result<()
     if let Some(rtx) = pair.rtx {
         text.attribute("ssrc-group", format_args!("FID {} {}", pair.media.0, rtx.0));
     }
-    for ssrc in [Some(pair.media), pair.rtx].into_iter().flatten() {
+    let fec = live.fec().map(|fec| fec.ssrc);
+    if let Some(fec) = fec {
+        // RFC 5956 section 4.3: the group of a source and its repair.
+        text.attribute("ssrc-group", format_args!("FEC-FR {} {}", pair.media.0, fec.0));
+    }
+    for ssrc in [Some(pair.media), pair.rtx, fec].into_iter().flatten() {
         text.attribute("ssrc", format_args!("{} cname:{}", ssrc.0, params.cname));
         text.attribute("ssrc", format_args!("{} msid:{msid}", ssrc.0));
     }

@@ -43,6 +43,8 @@ pub struct TransportConfig {
     pub arrivals: ArrivalConfig,
     /// What we remember of what we sent.
     pub send_history: SendHistoryConfig,
+    /// Whether loss and delay on the way to the peer are measured by transport-wide feedback, whatever the estimator.
+    pub measure_path: bool,
     /// Pacing of what we send.
     pub pacer: PacerConfig,
     /// How the path to the peer is estimated.
@@ -67,6 +69,7 @@ impl Default for TransportConfig {
             uplink: UplinkConfig::default(),
             arrivals: ArrivalConfig::default(),
             send_history: SendHistoryConfig::default(),
+            measure_path: false,
             pacer: PacerConfig::default(),
             estimator: EstimatorConfig::default(),
         }

@@ -4,6 +4,7 @@ use super::{CloseReason, Transport, TransportEvent};
 use crate::drop_reason::DropReason;
 use crate::dtls::{DtlsClosed, DtlsEndpoint, DtlsOutput, DtlsRole};
 use crate::ice::{IceAgent, IceEvent, KnownPath};
+use crate::ids::Ssrc;
 use crate::media::SsrcPair;
 use crate::net::{NetworkPath, TransmitBatch};
 use crate::srtp::{KeyingMaterial, SrtpReceiver, SrtpSender};
@@ -109,6 +110,13 @@ impl Connection {
         let over = [Some(before.media), before.rtx].into_iter().flatten();
         over.filter(|ssrc| ![Some(after.media), after.rtx].contains(&Some(*ssrc)))
             .for_each(|ssrc| keys.sender.retire(ssrc));
+    }
+
+    /// Nothing more is sent with this source.
+    pub(super) fn retire(&mut self, ssrc: Ssrc) {
+        if let Some(keys) = &mut self.keys {
+            keys.sender.retire(ssrc);
+        }
     }
 
     fn queue(&mut self, control: Control, limit: usize) -> Result<(), DropReason> {

@@ -8,6 +8,7 @@
 mod config;
 mod connect;
 mod probing;
+mod protect;
 mod receive;
 mod route;
 mod rtcp_in;
@@ -17,6 +18,7 @@ mod uplink;
 
 pub use crate::pacer::PacketClass;
 pub use config::TransportConfig;
+pub use protect::{PROTECTION_GROUPS, Protection};
 pub use receive::{IngressConfig, Received, ReceivedRtp, RtcpCompound, RtxOrigin};
 pub use rtcp_out::{RtcpQueue, RtcpQueueStats, RtcpSource};
 pub use send::{Handover, PayloadEdit, Repeat, RtpOut};
@@ -29,12 +31,14 @@ use crate::ice::{IceAgent, IceCredentials, IceSecret};
 use crate::media::{Direction, MediaSection};
 use crate::net::{NetworkPath, TransmitBatch};
 use crate::pacer::Pacer;
+use crate::path_meter::PathQuality;
 use crate::prefetch::prefetch;
 use crate::time::{Duration, Instant};
 use crate::twcc::ArrivalRecorder;
 use crate::units::Bitrate;
 use connect::Connection;
 use probing::Probing;
+use protect::{ParityBuffer, Protector};
 use receive::Ingress;
 use route::{ExtensionIds, StreamTable};
 use rtcp_in::PathState;
@@ -62,6 +66,7 @@ pub struct Transport {
     held_since: Option<Instant>,
     senders: Vec<SectionSender>,
     sealed: SealedHistory,
+    parity: ParityBuffer,
     probing: Probing,
     counters: TransportCounters,
     drops: DropCounts,
@@ -143,6 +148,10 @@ pub struct TransportCounters {
     pub rtx_out: u64,
     /// Of these, padding of probes.
     pub padding_out: u64,
+    /// Of these, parity (forward error correction), and the bytes of its payloads.
+    pub fec_out: u64,
+    /// Bytes of parity sent, without RTP headers.
+    pub fec_bytes_out: u64,
     /// RTCP datagrams sent.
     pub rtcp_out: u64,
     /// Bytes sent, all kinds of datagrams.
@@ -192,12 +201,13 @@ impl Transport {
             uplink: Uplink::new(config.uplink.clone(), config.ingress.bitrate, now),
             feedback_count: 0,
             media_source: crate::ids::Ssrc(0),
-            path_state: PathState::new(estimator, &config),
+            path_state: PathState::new(estimator, &config, now),
             rtcp: RtcpQueue::new(params.rtcp, config.max_rtcp_queue),
             pacer: Pacer::new(config.pacer.clone()),
             held_since: None,
             senders: Vec::new(),
             sealed: SealedHistory::default(),
+            parity: ParityBuffer::default(),
             probing: Probing::default(),
             counters: TransportCounters::default(),
             drops: DropCounts::default(),
@@ -227,6 +237,9 @@ impl Transport {
             let replaced = section.local_ssrcs.and_then(|source| Some((sender.set_source(source)?, source)));
             if let Some((before, after)) = replaced {
                 self.connection.retire_source(before, after);
+            }
+            if let Some(gone) = Protector::update(&mut sender.protector, section) {
+                self.connection.retire(gone);
             }
             if replaced.is_some() || !stays(index) {
                 sender.announce_mid(self.config.mid_packets);
@@ -325,6 +338,12 @@ impl Transport {
     /// Estimate of the way to the peer; `None` where it is taken to carry all there is.
     pub fn estimate(&self) -> Option<Bitrate> {
         self.path_state.estimate()
+    }
+
+    /// What the way to the peer does to packets, where that is measured ([`TransportConfig::measure_path`]) and the peer
+    /// has reported.
+    pub fn path_quality(&self) -> Option<PathQuality> {
+        self.path_state.quality()
     }
 
     /// Replaces the bandwidth estimator.

@@ -115,6 +115,7 @@ fn again(sent: &RtpOut, sections: &[MediaSection]) -> Option<RtpOut> {
         edit: PayloadEdit { prefix, skip: sent.edit.skip },
         class: PacketClass::Padding,
         repeat: Repeat::Never,
+        group: None,
         ..sent.clone()
     })
 }

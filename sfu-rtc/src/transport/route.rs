@@ -262,6 +262,7 @@ mod tests {
             rids: rids.iter().map(|rid| Rid::new(rid).unwrap()).collect(),
             remote_ssrcs: Vec::new(),
             local_ssrcs: None,
+            local_fec: None,
             reduced_rtcp: true,
             rtx_time: Duration::ZERO,
             nack: true,

@@ -2,6 +2,7 @@
 
 use super::{RtcpCompound, Transport, TransportConfig};
 use crate::bwe::{BandwidthEstimator, LossReport, PacketResult, ProbeCluster, ProbeId};
+use crate::path_meter::{PathMeter, PathQuality};
 use crate::rtcp::{ReportBlock, RtcpView, TwccView};
 use crate::time::{Duration, Instant, NtpTime};
 use crate::twcc::SendHistory;
@@ -15,6 +16,8 @@ pub(super) struct PathState {
     /// What the estimator says, asked for with each packet.
     wants_feedback: bool,
     history: SendHistory,
+    /// Loss and delay of each packet; `None` where nobody wants to know.
+    meter: Option<PathMeter>,
     rtt: RttMeter,
     loss: f32,
     /// Reused for every feedback.
@@ -29,11 +32,12 @@ struct LossSum {
 }
 
 impl PathState {
-    pub(super) fn new(estimator: Box<dyn BandwidthEstimator>, config: &TransportConfig) -> Self {
+    pub(super) fn new(estimator: Box<dyn BandwidthEstimator>, config: &TransportConfig, now: Instant) -> Self {
         Self {
             wants_feedback: estimator.wants_feedback(),
             estimator,
             history: SendHistory::new(config.send_history.clone()),
+            meter: config.measure_path.then(|| PathMeter::new(now)),
             rtt: RttMeter::default(),
             loss: 0.0,
             results: Vec::new(),
@@ -54,6 +58,10 @@ impl PathState {
 
     pub(super) fn rtt(&self) -> Option<Duration> {
         self.rtt.rtt()
+    }
+
+    pub(super) fn quality(&self) -> Option<PathQuality> {
+        self.meter.as_ref()?.quality()
     }
 
     pub(super) fn loss(&self) -> f32 {
@@ -95,21 +103,34 @@ impl PathState {
     /// The packet with that number leaves, as part of a probe or not.
     pub(super) fn on_sent(&mut self, now: Instant, size: DataSize, probe: Option<ProbeId>) {
         if self.wants_feedback {
-            self.history.on_sent(now, size, probe);
             self.estimator.on_sent(now, size);
+        }
+        if self.is_followed() {
+            self.history.on_sent(now, size, probe);
         } else {
             self.history.skip();
         }
     }
 
     fn on_transport_feedback(&mut self, now: Instant, feedback: &TwccView<'_>) {
-        if !self.wants_feedback {
+        if !self.is_followed() {
             return;
         }
         self.history.on_feedback(feedback.reference_time, feedback.packets(), &mut self.results);
-        if !self.results.is_empty() {
+        if self.results.is_empty() {
+            return;
+        }
+        if let Some(meter) = &mut self.meter {
+            meter.on_feedback(now, &self.results);
+        }
+        if self.wants_feedback {
             self.estimator.on_feedback(now, &self.results);
         }
+    }
+
+    /// Whether it matters what becomes of each packet.
+    fn is_followed(&self) -> bool {
+        self.wants_feedback || self.meter.is_some()
     }
 
     fn on_report_block(&mut self, now: Instant, block: &ReportBlock) {

@@ -4,6 +4,7 @@
 
 use super::Transport;
 use super::connect::Connection;
+use super::protect::Protector;
 use crate::drop_reason::DropReason;
 use crate::ids::{PayloadType, SeqNo, Ssrc};
 use crate::media::{Direction, MediaSection, SsrcPair};
@@ -14,7 +15,6 @@ use crate::prefetch::prefetch;
 use crate::rtcp::ReportBlock;
 use crate::rtp::extension::{ExtensionKind, abs_send_time, dependency_descriptor};
 use crate::rtp::{HeaderWriter, RtpHeader, write_padding};
-use crate::srtp::SrtpSender;
 use crate::time::{Duration, Instant};
 use crate::units::DataSize;
 use arrayvec::ArrayVec;
@@ -45,6 +45,9 @@ pub struct RtpOut {
     pub class: PacketClass,
     /// Whether it may be asked for again itself.
     pub repeat: Repeat,
+    /// With which packets it is protected, where its section sends parity: one of the groups of
+    /// [`Transport::protect`].
+    pub group: Option<u8>,
 }
 
 /// How a packet stands to being sent again under its own number, for a peer without retransmissions (RFC 4588).
@@ -64,6 +67,8 @@ pub enum Repeat {
 pub enum Handover {
     /// It is in the batch.
     Sealed,
+    /// It is in the batch, and parity that it completed waits for its turn.
+    Completed,
     /// It waits for its turn.
     Queued,
 }
@@ -95,7 +100,7 @@ impl QueuedPacket {
 const MAX_HELD: Duration = Duration::from_secs(1);
 /// Header, extensions and tag of a usual packet, for the pacer's account.
 const OVERHEAD: usize = 12 + 20 + 16;
-fn size_of(packet: &Packet, out: &RtpOut) -> DataSize {
+pub(super) fn size_of(packet: &Packet, out: &RtpOut) -> DataSize {
     DataSize::from_bytes((OVERHEAD + out.edit.prefix.len() + packet.payload().len()) as u64)
 }
 
@@ -117,11 +122,11 @@ impl Transport {
         if !self.connection.ice.may_send_media(size.as_bytes() as usize) || !self.pacer.pass(now, out.class, size) {
             return self.queue_rtp(now, packet, out);
         }
-        let before = batch.len();
+        let (before, waiting) = (batch.len(), self.pacer.len());
         self.seal(now, path, (packet, &out), batch)?;
         self.count(packet, &out);
         self.counters.bytes_out += (batch.len() - before) as u64;
-        Ok(Handover::Sealed)
+        Ok(if self.pacer.len() == waiting { Handover::Sealed } else { Handover::Completed })
     }
 
     /// Fetches what [`Transport::send_rtp`] needs, except for what [`Transport::prefetch_keys`] does.
@@ -227,15 +232,22 @@ impl Transport {
         let sender = self.senders.get_mut(out.section).ok_or(DropReason::UnknownStream)?;
         let with_mid = sender.carries_mid(out.class);
         let is_rtx = section.local_ssrcs.is_some_and(|pair| pair.rtx == Some(out.ssrc));
-        let seq = if is_rtx { sender.next_rtx(out.ssrc) } else { out.seq };
+        let protector = sender.protector.as_deref_mut();
+        let (seq, mut protector) = match out.class {
+            _ if is_rtx => (sender.next_rtx(out.ssrc), None),
+            PacketClass::Fec => (protector.ok_or(DropReason::UnknownStream)?.next_seq(), None),
+            _ => (out.seq, protector),
+        };
         let transport_seq =
             section.extensions.id(ExtensionKind::TransportCc).map(|id| (id, self.path_state.next_seq()));
-        let before = batch.len();
+        let (before, mut completes) = (batch.len(), false);
         let (history, limit) = (&mut self.sealed, self.config.max_sealed);
         batch.push(path, |buf| {
             let start = buf.len();
             let header = Header { now, section, packet, out, seq, with_mid, transport_seq };
-            seal_packet(buf, &header, &mut keys.sender)?;
+            let header_len = write_packet(buf, &header)?;
+            completes = protector.as_mut().is_some_and(|protector| protector.on_media(&buf[start..], out));
+            keys.sender.seal_rtp(buf, start, header_len, seq)?;
             if out.repeat == Repeat::Kept {
                 history.keep(limit, (out.ssrc, out.seq), &buf[start..]);
             }
@@ -249,6 +261,9 @@ impl Transport {
                 self.probing.keep(now, packet, out);
             }
         }
+        if completes {
+            self.queue_parity(out.section, out.timestamp);
+        }
         Ok(())
     }
 
@@ -256,6 +271,9 @@ impl Transport {
         self.counters.rtp_out += 1;
         if out.class == PacketClass::Rtx {
             self.counters.rtx_out += 1;
+        } else if out.class == PacketClass::Fec {
+            self.counters.fec_out += 1;
+            self.counters.fec_bytes_out += packet.payload().len() as u64;
         } else if let Some(sender) = self.senders.get_mut(out.section) {
             let payload = packet.payload().len() + out.edit.prefix.len() - usize::from(out.edit.skip);
             sender.on_media(out.seq);
@@ -276,15 +294,15 @@ struct Header<'a> {
     transport_seq: Option<(u8, u16)>,
 }
 
-fn seal_packet(buf: &mut Vec<u8>, header: &Header<'_>, sender: &mut SrtpSender) -> Result<(), DropReason> {
-    let start = buf.len();
+/// Appends the packet in clear; the length of its header.
+fn write_packet(buf: &mut Vec<u8>, header: &Header<'_>) -> Result<usize, DropReason> {
     let out = header.out;
     let rest = header.packet.payload().get(usize::from(out.edit.skip)..).ok_or(DropReason::PayloadMalformed)?;
     let header_len = header.write(buf);
     buf.extend_from_slice(&out.edit.prefix);
     buf.extend_from_slice(rest);
     write_padding(buf, out.padding);
-    sender.seal_rtp(buf, start, header_len, header.seq)
+    Ok(header_len)
 }
 
 impl Header<'_> {
@@ -363,7 +381,7 @@ impl Header<'_> {
 ///
 /// It lives as long as the section has this source, also while the section is inactive: what reports count goes on where
 /// it was.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Default, Debug)]
 pub(super) struct SectionSender {
     /// What the section sends with; `None` where it never sent.
     source: Option<SsrcPair>,
@@ -381,6 +399,8 @@ pub(super) struct SectionSender {
     unsent_reported: i64,
     /// The number that the next retransmission gets.
     rtx_seq: Option<SeqNo>,
+    /// Parity beside the media, where the peer takes it.
+    pub(super) protector: Option<Box<Protector>>,
 }
 
 impl SectionSender {
@@ -388,7 +408,8 @@ impl SectionSender {
     pub(super) fn set_source(&mut self, source: SsrcPair) -> Option<SsrcPair> {
         let before = self.source.filter(|before| *before != source);
         if self.source.is_none_or(|before| before.media != source.media) {
-            *self = Self::default();
+            // The source of parity may stay, and its numbers with it.
+            *self = Self { protector: self.protector.take(), ..Self::default() };
         }
         self.source = Some(source);
         before
@@ -435,6 +456,10 @@ impl SectionSender {
     }
 
     fn carries_mid(&mut self, class: PacketClass) -> bool {
+        // The peer knows the source of parity by the description, and needs no section for it.
+        if class == PacketClass::Fec {
+            return false;
+        }
         let left = &mut self.mid_left[usize::from(matches!(class, PacketClass::Rtx | PacketClass::Padding))];
         let carries = *left > 0;
         *left = left.saturating_sub(1);

@@ -174,6 +174,7 @@ impl Echo {
                     padding: 0,
                     class: PacketClass::Video,
                     repeat: Repeat::Never,
+                    group: None,
                 };
                 self.transport.queue_rtp(self.now, &packet, out).unwrap();
             }

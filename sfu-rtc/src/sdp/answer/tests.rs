@@ -654,3 +654,38 @@ proptest! {
         let _ = crate::sdp::TrickleFragment::parse(&first);
     }
 }
+
+#[test]
+fn parity_is_answered_to_who_takes_it_and_keeps_its_source() {
+    let video = |answer: &Answer| answer.sections.iter().find(|s| s.kind == MediaKind::Video).unwrap().clone();
+    let (_, without) = Session::new().fixture("chromium-whep");
+    assert!(video(&without).local_fec.is_none() && !without.sdp.contains("flexfec"));
+    let mut session = Session::with(MediaPolicy { flexfec: true, ..MediaPolicy::default() });
+    let (_, answer) = session.fixture("chromium-whep");
+    let section = video(&answer);
+    let (media, fec) = (section.local_ssrcs.unwrap().media, section.local_fec.unwrap());
+    assert_eq!(fec.payload_type, PayloadType(49));
+    let lines = [
+        "a=rtpmap:49 flexfec-03/90000".to_owned(),
+        "a=rtcp-fb:49 transport-cc".to_owned(),
+        "a=fmtp:49 repair-window=10000000".to_owned(),
+        format!("a=ssrc-group:FEC-FR {} {}", media.0, fec.ssrc.0),
+        format!("a=ssrc:{} cname:cname", fec.ssrc.0),
+    ];
+    assert!(lines.iter().all(|line| answer.sdp.lines().any(|given| given == line)), "{}", answer.sdp);
+    let (_, again) = session.fixture("chromium-whep");
+    assert_eq!(video(&again).local_fec, Some(fec));
+    assert!(again.sections.iter().all(|section| section.kind == MediaKind::Video || section.local_fec.is_none()));
+    let (_, firefox) = Session::with(session.policy.clone()).fixture("firefox-whep");
+    assert!(firefox.sections.iter().all(|section| section.local_fec.is_none()));
+}
+
+#[test]
+fn who_only_sends_is_answered_no_parity() {
+    let (_, answer) =
+        Session::with(MediaPolicy { flexfec: true, ..MediaPolicy::default() }).fixture("chromium-simulcast");
+    for section in &answer.sections {
+        let slot = section.direction == Direction::Send && section.kind == MediaKind::Video;
+        assert_eq!(section.local_fec.is_some(), slot, "{}", section.mid);
+    }
+}

@@ -5,6 +5,7 @@ mod forged;
 mod media;
 mod paths;
 mod probing;
+mod protect;
 mod reports;
 mod uplink;
 
@@ -78,6 +79,7 @@ fn section(mid: &str, direction: Direction) -> MediaSection {
         rids: Vec::new(),
         remote_ssrcs: Vec::new(),
         local_ssrcs: (direction == Direction::Send).then_some(SLOT),
+        local_fec: None,
         reduced_rtcp: true,
         rtx_time: Duration::from_millis(200),
         nack: true,
@@ -307,6 +309,7 @@ impl Pair {
             padding: 0,
             class: PacketClass::Video,
             repeat: Repeat::Never,
+            group: None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Loss on one path: how much, and how bursty.
 
-use sfu_rtc::time::{Duration, Instant};
+use crate::time::{Duration, Instant};
 
 /// Time after which what was seen counts half.
 const HALF_LIFE: Duration = Duration::from_secs(4);
@@ -27,7 +27,7 @@ impl GilbertLoss {
     /// Probability that a loss follows what arrived, and that one follows a loss.
     ///
     /// Losses that come one by one have a mean burst of 1 / (1 - share), since the next may be lost by chance.
-    pub(super) fn transitions(self) -> (f64, f64) {
+    pub fn transitions(self) -> (f64, f64) {
         let share = self.share.clamp(0.0, 0.99);
         let burst = self.burst.max(1.0 / (1.0 - share));
         let stays = 1.0 - 1.0 / burst;
@@ -36,7 +36,7 @@ impl GilbertLoss {
     }
 
     /// The same for every `step`-th packet only.
-    pub(super) fn transitions_over(self, step: usize) -> (f64, f64) {
+    pub fn transitions_over(self, step: usize) -> (f64, f64) {
         let (begins, stays) = self.transitions();
         let share = self.share.clamp(0.0, 0.99);
         let memory = (stays - begins).powi(i32::try_from(step).unwrap_or(i32::MAX));
@@ -79,6 +79,11 @@ impl LossMeter {
                 self.in_burst = true;
             }
         }
+    }
+
+    /// So many packets that were told lost have come after all.
+    pub fn on_found(&mut self, packets: usize) {
+        self.lost = (self.lost - packets as f64).max(0.0);
     }
 
     /// The loss that fits best.
