@@ -4,6 +4,7 @@ use crate::coalescing::CoalescingConfig;
 use crate::keyframes::KeyframeConfig;
 use crate::overload::OverloadConfig;
 use crate::qos::AllocatorConfig;
+pub use crate::repair::RepairConfig;
 use crate::speaker::SpeakerConfig;
 pub use crate::start_rates::StartRateConfig;
 use sfu_rtc::nack::NackConfig;
@@ -47,6 +48,8 @@ pub struct WorkerConfig {
     pub max_run_padding: u8,
     /// Repair of what publishers send.
     pub nack: NackConfig,
+    /// Repair of what is sent to subscribers.
+    pub repair: RepairConfig,
     /// Requests for keyframes.
     pub keyframes: KeyframeConfig,
     /// Active speakers.
@@ -92,6 +95,7 @@ impl Default for WorkerConfig {
             coalescing: CoalescingConfig::default(),
             max_run_padding: 8,
             nack: NackConfig::default(),
+            repair: RepairConfig::default(),
             keyframes: KeyframeConfig::default(),
             speakers: SpeakerConfig::default(),
             overload: OverloadConfig::default(),

@@ -35,6 +35,7 @@ impl Context<'_> {
     pub(crate) fn send(&mut self, subscriber: Key, packet: &Packet, out: RtpOut) {
         let Some(peer) = self.peers.get_mut(subscriber) else { return };
         let urgent = out.class == PacketClass::Audio;
+        let planned = out.group.is_some();
         let handed = match self.batch.as_deref_mut() {
             Some(batch) => peer.transport.send_rtp(self.now, packet, out, batch),
             None => peer.transport.queue_rtp(self.now, packet, out),
@@ -43,13 +44,17 @@ impl Context<'_> {
             Ok(handover) => handover,
             Err(reason) => return self.drops.count(reason),
         };
-        let first = peer.report_due == Instant::NEVER;
+        let mut first = peer.report_due == Instant::NEVER;
         if first {
             peer.report_due = self.config.next_report(self.now);
         }
+        if planned && peer.repair_due == Instant::NEVER {
+            peer.repair_due = self.now + self.config.repair.interval;
+            first = true;
+        }
         match handover {
             Handover::Queued if urgent => self.dirty.add_urgent(subscriber, peer),
-            Handover::Queued => self.dirty.add(subscriber, peer),
+            Handover::Queued | Handover::Completed => self.dirty.add(subscriber, peer),
             // Its timer has to be set.
             Handover::Sealed if first => self.dirty.add(subscriber, peer),
             Handover::Sealed => {}

@@ -165,6 +165,10 @@ pub struct TrafficStats {
     pub rtx_in: u64,
     /// Retransmissions sent.
     pub rtx_out: u64,
+    /// Packets of parity sent (forward error correction).
+    pub fec_out: u64,
+    /// Bytes of their payloads.
+    pub fec_bytes_out: u64,
 }
 
 /// Figures of one transport.
@@ -248,5 +252,7 @@ impl TrafficStats {
         self.keyframe_requests_received += other.keyframe_requests_received;
         self.rtx_in += other.rtx_in;
         self.rtx_out += other.rtx_out;
+        self.fec_out += other.fec_out;
+        self.fec_bytes_out += other.fec_bytes_out;
     }
 }

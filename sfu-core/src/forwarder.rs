@@ -17,6 +17,7 @@ use crate::payload_map::PayloadMap;
 use crate::qos::LayerId;
 use crate::rate::RateMeter;
 use crate::receive_stream::ReceiveStream;
+use crate::repair::LoadMeter;
 use crate::slab::Key;
 use arrayvec::ArrayVec;
 use layer_selector::{LayerSelector, LayerTarget, SimulcastSelector, SingleSelector, SvcSelector, Verdict};
@@ -69,6 +70,10 @@ pub(crate) struct Forwarder {
     packets: u64,
     bytes: RateMeter,
     resent_bytes: RateMeter,
+    /// What it sends, by class of frame, where repair is planned.
+    pub(crate) load: Option<Box<LoadMeter>>,
+    /// How often a packet is sent again when it is asked for.
+    pub(crate) copies: u8,
     /// What the subscriber wants.
     pub(crate) preference: LayerPreference,
     /// The most that the subscriber may get.
@@ -138,6 +143,8 @@ impl Forwarder {
             packets: 0,
             bytes: RateMeter::default(),
             resent_bytes: RateMeter::default(),
+            load: (config.repair.planner && kind == MediaKind::Video).then(Box::default),
+            copies: 1,
             preference: LayerPreference::default(),
             caps: VideoCaps::default(),
             barred: false,
@@ -290,6 +297,10 @@ impl Forwarder {
         let announce = switch && std::mem::take(&mut self.announce);
         let class = if self.kind == MediaKind::Audio { PacketClass::Audio } else { PacketClass::Video };
         let mut out = self.packet_out(packet, format.media, marker, &sent, class);
+        if let Some(load) = &mut self.load {
+            let class = load.on_packet(now, &packet.frame, sent.timestamp, packet.payload().len());
+            out.group = Some(class.index() as u8);
+        }
         if self.formats.nack && self.ssrcs.rtx.and(format.rtx).is_none() {
             out.repeat = Repeat::Kept;
         }
@@ -435,6 +446,7 @@ impl Forwarder {
             padding: 0,
             class,
             repeat: Repeat::Never,
+            group: None,
         }
     }
 }

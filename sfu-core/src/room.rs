@@ -55,6 +55,8 @@ pub(crate) struct Peer {
     pub(crate) closing: bool,
     /// When reports are due; [`Instant::NEVER`] while there is nothing to report.
     pub(crate) report_due: Instant,
+    /// When its repair is planned anew; [`Instant::NEVER`] while no video is sent to it, or none is planned.
+    pub(crate) repair_due: Instant,
     pub(crate) transport: Transport,
     /// Its room's router.
     pub(crate) router: Key,

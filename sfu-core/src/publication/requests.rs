@@ -11,7 +11,7 @@ use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::media::MediaKind;
 use sfu_rtc::rtcp::SenderReport;
 use sfu_rtc::time::{Duration, Instant, NtpTime, WallClock};
-use sfu_rtc::transport::RtcpQueue;
+use sfu_rtc::transport::{Repeat, RtcpQueue};
 
 /// A packet is not sent again more often than the round trip, which counts at least so much ...
 const MIN_RESEND_INTERVAL: Duration = Duration::from_millis(10);
@@ -88,7 +88,12 @@ impl Publication {
         let interval = rtt.clamp(MIN_RESEND_INTERVAL, MAX_RESEND_INTERVAL);
         for seq in seqs {
             match forwarder.resend(ctx.now, seq, interval, &self.streams) {
-                Ok((packet, out)) => ctx.send(forwarder.subscriber, packet, out),
+                Ok((packet, out)) => {
+                    // Retransmissions of their own have numbers of their own, so that one may be sent twice.
+                    let copies = if out.repeat == Repeat::Again { 1 } else { forwarder.copies };
+                    (1..copies).for_each(|_| ctx.send(forwarder.subscriber, packet, out.clone()));
+                    ctx.send(forwarder.subscriber, packet, out);
+                }
                 Err(reason) => ctx.drop_packet(reason),
             }
         }

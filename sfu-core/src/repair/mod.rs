@@ -5,7 +5,44 @@
 //! the order of sending; what parity is worth under it is computed, not approximated ([`block`]).
 
 mod block;
+mod load;
 mod planner;
 
 pub use block::Code;
+pub(crate) use load::LoadMeter;
 pub use planner::{ClassLoad, Plan, Snapshot, plan};
+
+use sfu_rtc::time::Duration;
+
+/// How loss is repaired, beyond answering NACKs.
+#[derive(Clone, PartialEq, Debug)]
+pub struct RepairConfig {
+    /// Whether repair is planned for each subscriber. Without, lost packets are sent again when asked for, and that is all.
+    /// Transports have to measure their path for it.
+    pub planner: bool,
+    /// Most bits of repair per bit of video.
+    pub max_overhead: f64,
+    /// From plan to plan: some feedback is between them, and a path that begins to lose is answered within a few frames.
+    pub interval: Duration,
+    /// How much later than it arrives a packet of usual delay is played, so that repair may take so long. Receivers do not
+    /// tell; Chromium's and Firefox's buffers settle near it on a quiet path.
+    pub slack: Duration,
+    /// A longer mean queue means that the path is overused: what is lost is lost for want of room, and parity would take
+    /// more of it. Jitter of Wi-Fi without a queue stays below.
+    pub max_queue: Duration,
+    /// Damage that is accepted, in seconds per second.
+    pub target: f64,
+}
+
+impl Default for RepairConfig {
+    fn default() -> Self {
+        Self {
+            planner: false,
+            max_overhead: 0.33,
+            interval: Duration::from_millis(200),
+            slack: Duration::from_millis(100),
+            max_queue: Duration::from_millis(80),
+            target: 0.001,
+        }
+    }
+}

@@ -62,7 +62,7 @@ pub struct ClassLoad {
 pub struct Plan {
     /// How often a retransmission is sent.
     pub copies: u8,
-    /// Frames that one block covers; of keyframes always one.
+    /// Frames, of whatever class, in which a block is complete; a keyframe is a block of its own.
     pub window: u8,
     /// Parity packets per block, by class.
     pub parity: [u8; CLASSES],
@@ -111,7 +111,9 @@ struct Block {
 impl Block {
     fn new(snapshot: &Snapshot, class: FrameClass, window: u32) -> Self {
         let load = snapshot.classes[class.index()];
-        let frames = if class == FrameClass::Key { 1.0 } else { f64::from(window) };
+        let all: f64 = snapshot.classes.iter().map(|class| class.frames).sum();
+        // Of a window's frames, some are of this class.
+        let frames = if class == FrameClass::Key { 1.0 } else { (f64::from(window) * load.frames / all).max(1.0) };
         let media = ((load.packets * frames).round() as usize).clamp(1, MAX_BLOCK);
         let rate = load.frames / frames;
         Self {
@@ -236,8 +238,8 @@ mod tests {
         let plan = plan(&snapshot);
         assert_eq!(plan.window, 4, "the playout delay has time for so many frames");
         let share = |class: FrameClass| {
-            let media = snapshot.classes[class.index()].packets * if class == FrameClass::Key { 1.0 } else { 4.0 };
-            f64::from(plan.parity[class.index()]) / media
+            let load = snapshot.classes[class.index()];
+            f64::from(plan.parity[class.index()]) / (load.packets * (4.0 * load.frames / 30.0).max(1.0))
         };
         assert!(share(FrameClass::Base) > share(FrameClass::Enhancement), "{plan:?}");
         assert!(share(FrameClass::Enhancement) >= share(FrameClass::Discardable), "{plan:?}");

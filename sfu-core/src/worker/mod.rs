@@ -4,6 +4,7 @@ mod commands;
 mod dispatch;
 pub(crate) mod look_ahead;
 mod paths;
+mod repair;
 mod replicas;
 mod rtcp;
 mod share;
@@ -194,7 +195,7 @@ impl Worker {
     /// bandwidth, or requests to it as a publisher.
     fn set_peer_timer(&mut self, key: Key) {
         let Some(peer) = self.peers.get(key) else { return };
-        let mut due = peer.transport.poll_timeout().unwrap_or(Instant::NEVER).min(peer.report_due);
+        let mut due = peer.transport.poll_timeout().unwrap_or(Instant::NEVER).min(peer.report_due).min(peer.repair_due);
         due = due.min(peer.share.due(peer.estimate()));
         if !peer.publications.is_empty()
             && let Some(router) = self.routers.get(peer.router)

@@ -105,5 +105,7 @@ fn traffic(peer: &Peer) -> TrafficStats {
         keyframe_requests_received: peer.received.keyframe_requests,
         rtx_in: counters.rtx_in,
         rtx_out: counters.rtx_out,
+        fec_out: counters.fec_out,
+        fec_bytes_out: counters.fec_bytes_out,
     }
 }

@@ -100,8 +100,12 @@ impl Worker {
         let Some(peer) = self.peers.get_mut(key) else { return };
         self.at_work = Some(peer.router);
         if !peer.closing {
-            if peer.report_due <= now {
+            let (report, repair) = (peer.report_due <= now, peer.repair_due <= now);
+            if report {
                 self.send_reports(now, key);
+            }
+            if repair {
+                self.plan_repair(now, key);
             }
             self.share_out_if_due(now, key);
             self.send_requests(now, key);

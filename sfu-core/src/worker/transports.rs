@@ -41,6 +41,7 @@ impl Worker {
             dirty: Dirty::default(),
             closing: false,
             report_due: Instant::NEVER,
+            repair_due: Instant::NEVER,
             transport,
             router,
             id,

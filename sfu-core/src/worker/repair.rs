@@ -1,0 +1,105 @@
+//! Plans the repair of what each subscriber loses, some times per second while video is sent to it.
+
+use super::Worker;
+use crate::config::WorkerConfig;
+use crate::forwarder::Forwarder;
+use crate::repair::{Code, Plan, RepairConfig, Snapshot, plan};
+use crate::room::{Peer, Router};
+use crate::slab::Key;
+use sfu_rtc::path_meter::PathQuality;
+use sfu_rtc::time::{Duration, Instant};
+use sfu_rtc::transport::Protection;
+use sfu_rtc::units::Bitrate;
+
+/// A keyframe is there so long after it was asked for, on top of the round trip.
+const KEYFRAME_DELAY: Duration = Duration::from_millis(300);
+/// Headers, and what retransmissions on request take.
+const MEDIA_OVERHEAD: f64 = 1.05;
+
+/// What the slots of one subscriber have in common.
+struct Path {
+    quality: PathQuality,
+    rtt: Duration,
+    congested: bool,
+    /// Bits of repair per bit of video.
+    share: f64,
+}
+
+impl Worker {
+    /// Plans anew for one subscriber. Without video since the last plan, the next comes when there is some again.
+    pub(super) fn plan_repair(&mut self, now: Instant, key: Key) {
+        let Self { peers, routers, config, .. } = self;
+        let Some(peer) = peers.get_mut(key) else { return };
+        peer.repair_due = Instant::NEVER;
+        let Some(router) = routers.get_mut(peer.router) else { return };
+        let path = path(now, peer, router, &config.repair);
+        let Peer { slots, transport, .. } = peer;
+        for (section, slot) in slots.iter().enumerate() {
+            let Some((publication, index)) = slot.as_ref().and_then(|slot| slot.place.carried()) else { continue };
+            let publication = router.publications.get_mut(publication);
+            let Some(forwarder) = publication.and_then(|publication| publication.forwarder_mut(index)) else {
+                continue;
+            };
+            let fec = transport.sections().get(section).is_some_and(|section| section.local_fec.is_some());
+            let Some(snapshot) = snapshot(now, forwarder, path.as_ref(), fec, config) else { continue };
+            peer.repair_due = now + config.repair.interval;
+            let Some(snapshot) = snapshot else { continue };
+            let Plan { copies, window, parity, .. } = plan(&snapshot);
+            forwarder.copies = copies;
+            let mut frames = [window; crate::frame_class::CLASSES];
+            // A keyframe is many packets, and what follows waits for it.
+            frames[0] = 1;
+            let mut groups = [Protection::default(); crate::frame_class::CLASSES];
+            for (group, (parity, frames)) in groups.iter_mut().zip(parity.into_iter().zip(frames)) {
+                *group = Protection { parity, frames };
+            }
+            transport.protect(section, &groups);
+        }
+    }
+}
+
+/// What is known of a subscriber's path; `None` while that is nothing.
+fn path(now: Instant, peer: &Peer, router: &Router, config: &RepairConfig) -> Option<Path> {
+    let quality = peer.transport.path_quality()?;
+    let (mut media, mut video) = (0.0, 0.0);
+    for (publication, index) in peer.slots.iter().flatten().filter_map(|slot| slot.place.carried()) {
+        let forwarder = router.publications.get(publication).and_then(|publication| publication.forwarder(index));
+        let Some(forwarder) = forwarder else { continue };
+        let rate = forwarder.sent(now).1.as_bps() as f64;
+        media += rate;
+        video += if forwarder.load.is_some() { rate } else { 0.0 };
+    }
+    // Repair takes what the estimate leaves of its path: who is short of bandwidth is not helped by parity.
+    let left = peer.estimate().map_or(f64::INFINITY, |estimate| estimate.as_bps() as f64 - media * MEDIA_OVERHEAD);
+    let share = (left / video.max(1.0)).clamp(0.0, config.max_overhead);
+    let congested = quality.queue > config.max_queue || share == 0.0;
+    Some(Path { quality, rtt: peer.transport.rtt_or_default(), congested, share })
+}
+
+/// What a plan for one slot is made of: `None` where it sends no video, `Some(None)` where nothing is known of the path.
+fn snapshot(
+    now: Instant,
+    forwarder: &mut Forwarder,
+    path: Option<&Path>,
+    fec: bool,
+    config: &WorkerConfig,
+) -> Option<Option<Snapshot>> {
+    let config = &config.repair;
+    let rate = forwarder.sent(now).1.as_bps() as f64;
+    let rtt = path.map_or(Duration::ZERO, |path| path.rtt);
+    let load = forwarder.load.as_mut()?.load(now, rtt + KEYFRAME_DELAY)?;
+    Some(path.map(|path| Snapshot {
+        loss: path.quality.loss,
+        congested: path.congested,
+        rtt,
+        jitter: path.quality.jitter,
+        playout_delay: rtt / 2 + config.slack,
+        nack: forwarder.formats.nack,
+        code: fec.then_some(Code::Xor),
+        frame_interval: load.frame_interval,
+        packet_size: load.packet_size,
+        budget: Bitrate::from_bps((rate * path.share) as u64),
+        classes: load.classes,
+        target: config.target,
+    }))
+}
