@@ -179,6 +179,7 @@ impl Joiner {
             video,
             audio_slots: plan.audio_slots,
             video_slots: plan.video_slots,
+            flexfec: false,
         })
     }
 

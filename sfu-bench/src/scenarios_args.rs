@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use clap::Args;
 use sfu_bench::report;
-use sfu_bench::simulation::{self, VideoMode, catalogue, estimators, results::Results, traces::Traces};
+use sfu_bench::simulation::{self, Repair, VideoMode, catalogue, estimators, results::Results, traces::Traces};
 use std::path::{Path, PathBuf};
 
 /// What is played, and where results go.
@@ -21,6 +21,9 @@ pub(crate) struct ScenariosArgs {
     /// What publishers send.
     #[arg(long, value_enum, value_name = "MODE", default_value_t)]
     video: VideoMode,
+    /// How the server repairs what subscribers lose.
+    #[arg(long, value_enum, value_name = "MODE", default_value_t)]
+    repair: Repair,
     /// A recorded network in Mahimahi's format, in the place of every recording: one file for each direction, or that
     /// to the subscriber alone.
     #[arg(long, value_name = "UP,DOWN")]
@@ -55,7 +58,8 @@ impl ScenariosArgs {
         for (name, reason) in &selection.skipped {
             eprintln!("sfu-bench: {name} is skipped: {reason}");
         }
-        let results = simulation::run(selection.scenarios, &estimators, (self.video, self.seeds), progress)?;
+        let results =
+            simulation::run(selection.scenarios, &estimators, (self.video, self.repair, self.seeds), progress)?;
         super::clear_progress();
         print!("{results}");
         self.write(&results)

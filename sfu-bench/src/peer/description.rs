@@ -18,6 +18,8 @@ pub const OPUS: u8 = 111;
 pub const VIDEO: u8 = 96;
 /// Payload type of retransmitted video.
 pub const VIDEO_RTX: u8 = 97;
+/// Payload type of parity (FlexFEC-03).
+pub const FEC: u8 = 49;
 /// Ids of the header extensions that the peer offers.
 pub const EXTENSIONS: [(ExtensionKind, u8); 5] = [
     (ExtensionKind::Mid, 1),
@@ -49,6 +51,8 @@ pub struct OfferPlan {
     pub audio_slots: usize,
     /// Slots for video.
     pub video_slots: usize,
+    /// Whether it takes parity for what it receives, as Chromium does.
+    pub flexfec: bool,
 }
 
 /// Names of simulcast layers, lowest first.
@@ -105,7 +109,13 @@ impl OfferPlan {
     }
 
     fn section(&self, sdp: &mut String, mid: &str, is_audio: bool, direction: &str, own: &str) {
-        let (kind, formats) = if is_audio { ("audio", "111") } else { ("video", "96 97") };
+        let fec = self.flexfec && !is_audio && direction == "recvonly";
+        let (kind, formats) = match (is_audio, fec) {
+            (true, _) => ("audio", "111"),
+            (false, false) => ("video", "96 97"),
+            (false, true) => ("video", "96 97 49"),
+        };
+        let fec = if fec { FEC_LINES } else { "" };
         let codec = match (is_audio, self.codec) {
             (true, _) => "a=rtpmap:111 opus/48000/2\r\na=rtcp-fb:111 transport-cc\r\n".to_owned(),
             (false, VideoCodec::Vp8) => video_lines("VP8", ""),
@@ -121,11 +131,14 @@ impl OfferPlan {
             sdp,
             "m={kind} 9 UDP/TLS/RTP/SAVPF {formats}\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na={direction}\r\n\
              a=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:{}\r\na=setup:actpass\r\na=rtcp-mux\r\na=rtcp-rsize\r\n\
-             {extensions}{codec}{own}",
+             {extensions}{codec}{fec}{own}",
             self.ice.ufrag, self.ice.pwd, self.fingerprint
         );
     }
 }
+
+const FEC_LINES: &str =
+    "a=rtpmap:49 flexfec-03/90000\r\na=rtcp-fb:49 transport-cc\r\na=fmtp:49 repair-window=10000000\r\n";
 
 fn video_lines(name: &str, fmtp: &str) -> String {
     format!(
@@ -141,6 +154,8 @@ pub struct ServerAnswer {
     pub params: EndpointParams,
     /// Sources of retransmissions that the server announced, each with the source that it repairs.
     pub repairs: Vec<(Ssrc, Ssrc)>,
+    /// Sources of parity, each with the source that it protects.
+    pub parity: Vec<(Ssrc, Ssrc)>,
     /// Id of the transport-wide sequence number that the server agreed to.
     pub transport_cc: Option<u8>,
 }
@@ -161,12 +176,18 @@ pub fn read_answer(sdp: &str, local_ice: IceCredentials) -> Result<ServerAnswer>
         NetworkPath { remote: server.address, local: IpAddr::V4(Ipv4Addr::UNSPECIFIED), protocol: Protocol::Udp };
     let sources = answer.media.iter().flat_map(|media| &media.ssrcs);
     let repairs = sources.filter_map(|source| Some((source.ssrcs.rtx?, source.ssrcs.media))).collect();
+    let groups = sdp.lines().filter_map(|line| line.trim().strip_prefix("a=ssrc-group:FEC-FR "));
+    let parity = groups.filter_map(|group| {
+        let (media, fec) = group.split_once(' ')?;
+        Some((Ssrc(fec.parse().ok()?), Ssrc(media.parse().ok()?)))
+    });
+    let parity = parity.collect();
     let extensions = answer.media.iter().flat_map(|media| &media.extensions);
     let transport_cc = extensions.into_iter().find(|e| e.kind == ExtensionKind::TransportCc).map(|e| e.id);
     let dtls_role = if answer.setup == Setup::Active { DtlsRole::Server } else { DtlsRole::Client };
     let (remote_ice, fingerprints) = (answer.ice, answer.fingerprints);
     let params = EndpointParams { local_ice, remote_ice, fingerprints, dtls_role, path };
-    Ok(ServerAnswer { params, repairs, transport_cc })
+    Ok(ServerAnswer { params, repairs, parity, transport_cc })
 }
 
 /// Loopback first: load goes to servers on this machine or in namespaces of ours.
@@ -192,6 +213,7 @@ mod tests {
             video: vec![Ssrc(2), Ssrc(3), Ssrc(4)],
             audio_slots: 2,
             video_slots: 3,
+            flexfec: false,
         }
     }
 

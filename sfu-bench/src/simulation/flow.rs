@@ -7,7 +7,7 @@ use super::server::{self, Server};
 use super::{START, VideoMode};
 use crate::endpoint::{Endpoint, Incoming};
 use crate::media::{VideoCodec, VideoSource};
-use crate::peer::description::{OPUS, OfferPlan, RIDS, VIDEO, VIDEO_RTX};
+use crate::peer::description::{FEC, OPUS, OfferPlan, RIDS, VIDEO, VIDEO_RTX};
 use crate::peer::publisher::Publisher;
 use anyhow::Result;
 use netsim::Random;
@@ -86,6 +86,7 @@ impl Flow {
             video: (1..=layers).map(|n| ssrc(n as u32)).collect(),
             audio_slots: 0,
             video_slots: 0,
+            flexfec: true,
         };
         let publisher = server.join(now, room, &offer, certificate)?;
         let top = video_within(demand as f64);
@@ -106,7 +107,7 @@ impl Flow {
             publisher: publisher.endpoint,
             subscriber: subscriber.endpoint,
             source,
-            receiver: Receiver::new(subscriber.answer.transport_cc, subscriber.answer.repairs, plan.delay, now),
+            receiver: Receiver::new(&subscriber.answer, plan.delay, now),
             flows: false,
             paused: false,
             publisher_transport: publisher.transport,
@@ -124,6 +125,7 @@ impl Flow {
             (Some(DatagramKind::Rtp), Some(OPUS)) => Kind::Audio,
             (Some(DatagramKind::Rtp), Some(VIDEO)) => Kind::Video,
             (Some(DatagramKind::Rtp), Some(VIDEO_RTX)) => Kind::Rtx,
+            (Some(DatagramKind::Rtp), Some(FEC)) => Kind::Fec,
             (Some(DatagramKind::Rtcp), _) => Kind::Rtcp,
             _ => Kind::Other,
         };

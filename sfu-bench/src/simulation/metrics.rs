@@ -48,6 +48,8 @@ pub enum Metric {
     OfOneWay,
     /// Retransmissions, padding among them, in % of the bytes sent.
     RtxShare,
+    /// Parity, in % of the bytes sent.
+    FecShare,
     /// RTCP, ICE and the rest, in % of the bytes sent.
     ControlShare,
     /// Packets that the bottleneck dropped or lost, of all flows.
@@ -80,6 +82,7 @@ impl Metric {
             Self::ResumeTime => ("fair share after a pause", "s"),
             Self::OfOneWay => ("of the one-way case", "%"),
             Self::RtxShare => ("retransmissions", "%"),
+            Self::FecShare => ("parity", "%"),
             Self::ControlShare => ("RTCP and ICE", "%"),
             Self::PacketsLost => ("packets lost", ""),
             Self::KeyframeRequests => ("keyframe requests", "/min"),
@@ -158,6 +161,7 @@ pub fn metrics(scenario: &Scenario, record: &Record) -> Metrics {
     };
     let all = record.flows.iter().flat_map(|flow| flow.sent).sum::<u64>().max(1) as f64;
     found.insert(RtxShare, 100.0 * sent(&[Kind::Rtx]) as f64 / all);
+    found.insert(FecShare, 100.0 * sent(&[Kind::Fec]) as f64 / all);
     found.insert(ControlShare, 100.0 * sent(&[Kind::Rtcp, Kind::Other]) as f64 / all);
     found.insert(Utilisation, 100.0 * utilisation(record));
     found.extend(drain_time(record).map(|time| (DrainTime, time)));

@@ -50,6 +50,16 @@ pub enum VideoMode {
     Simulcast,
 }
 
+/// How the server repairs what subscribers lose.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
+pub enum Repair {
+    /// It answers their requests.
+    #[default]
+    Arq,
+    /// It plans, with parity for who takes it.
+    Planner,
+}
+
 /// What one run is with.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Setup {
@@ -57,6 +67,8 @@ pub struct Setup {
     pub estimator: EstimatorConfig,
     /// What publishers send.
     pub video: VideoMode,
+    /// How losses are repaired.
+    pub repair: Repair,
 }
 
 /// Plays a scenario once; the same seed gives the same record.
@@ -75,14 +87,14 @@ pub fn play(scenario: &Scenario, setup: &Setup, seed: u64) -> Result<Record> {
 pub fn run(
     scenarios: Vec<Scenario>,
     estimators: &[Named],
-    (video, seeds): (VideoMode, u64),
+    (video, repair, seeds): (VideoMode, Repair, u64),
     progress: &mut dyn FnMut(&str),
 ) -> Result<Results> {
     let at_once = std::thread::available_parallelism().map_or(1, usize::from);
     let mut results = Results { video, seeds, outcomes: Vec::new() };
     for scenario in scenarios {
         for (name, estimator) in estimators {
-            let setup = Setup { estimator: estimator(), video };
+            let setup = Setup { estimator: estimator(), video, repair };
             let mut outcome = Outcome::new(scenario.clone(), name);
             for first in (1..=seeds).step_by(at_once) {
                 progress(&format!("{}, {name}, seed {first} of {seeds}", scenario.name));

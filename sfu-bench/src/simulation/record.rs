@@ -16,6 +16,8 @@ pub enum Kind {
     Video,
     /// Retransmissions (RFC 4588), padding as such among them.
     Rtx,
+    /// Parity (FlexFEC-03).
+    Fec,
     /// RTCP.
     Rtcp,
     /// All else: ICE, other payload types.
@@ -23,7 +25,7 @@ pub enum Kind {
 }
 
 /// All kinds, by their place in [`FlowRecord::sent`].
-pub const KINDS: [Kind; 5] = [Kind::Audio, Kind::Video, Kind::Rtx, Kind::Rtcp, Kind::Other];
+pub const KINDS: [Kind; 6] = [Kind::Audio, Kind::Video, Kind::Rtx, Kind::Fec, Kind::Rtcp, Kind::Other];
 
 /// A flow in one sample's time.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
@@ -61,6 +63,8 @@ pub struct FlowRecord {
     pub freezes: Vec<(Duration, Duration)>,
     /// When each frame was shown.
     pub frames: Vec<Duration>,
+    /// Packets that the subscriber recovered from parity.
+    pub recovered: u64,
     /// Keyframes that the subscriber asked for.
     pub keyframe_requests: u64,
     /// Bytes sent in the sample under way.

@@ -1,15 +1,15 @@
 //! The server: a real worker, and of the control plane as much as it takes to join.
 
+use super::{Repair, Setup};
 use crate::endpoint::Endpoint;
 use crate::peer::description::{OfferPlan, ServerAnswer, read_answer};
 use anyhow::{Context, Result};
 use netsim::Random;
 use sfu_core::command::{Command, EncoderTarget, LayerPreference, TransportParams};
-use sfu_core::config::WorkerConfig;
+use sfu_core::config::{RepairConfig, WorkerConfig};
 use sfu_core::event::TransportStats;
 use sfu_core::ids::{PublicationId, RoomId, TransportId};
 use sfu_core::worker::Worker;
-use sfu_rtc::bwe::EstimatorConfig;
 use sfu_rtc::dtls::DtlsCertificate;
 use sfu_rtc::ice::{Candidate, CandidateProtocol, ICE_ENTROPY, IceCredentials};
 use sfu_rtc::ids::{Mid, Ssrc};
@@ -51,12 +51,16 @@ pub(super) struct Joined {
 }
 
 impl Server {
-    pub(super) fn new(estimator: &EstimatorConfig, seed: u64) -> Self {
+    pub(super) fn new(Setup { estimator, repair, .. }: &Setup, seed: u64) -> Self {
         let certificate = Arc::new(DtlsCertificate::generate());
         let clock = WallClock::new(Instant::ZERO, UNIX_START);
-        let transport = TransportConfig { estimator: estimator.clone(), ..TransportConfig::default() };
-        let config = WorkerConfig { transport, ..WorkerConfig::default() };
-        let policy = MediaPolicy { slot_feedback: estimator.wants_feedback(), ..MediaPolicy::default() };
+        let planner = *repair == Repair::Planner;
+        let transport =
+            TransportConfig { estimator: estimator.clone(), measure_path: planner, ..TransportConfig::default() };
+        let repair = RepairConfig { planner, ..RepairConfig::default() };
+        let config = WorkerConfig { transport, repair, ..WorkerConfig::default() };
+        let slot_feedback = estimator.wants_feedback() || planner;
+        let policy = MediaPolicy { slot_feedback, flexfec: planner, ..MediaPolicy::default() };
         Self {
             worker: Worker::new(config, Arc::clone(&certificate), clock, seed),
             certificate,

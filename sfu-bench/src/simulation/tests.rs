@@ -14,7 +14,7 @@ fn scenario(name: &str, length: u64) -> Scenario {
 
 fn setup(estimator: &str, video: VideoMode) -> Setup {
     let (_, estimator) = estimators::by_names(&[estimator.to_owned()]).unwrap()[0];
-    Setup { estimator: estimator(), video }
+    Setup { estimator: estimator(), video, repair: Repair::Arq }
 }
 
 #[test]
@@ -75,7 +75,8 @@ fn a_run_has_a_table_a_report_and_json() {
     let named = estimators::by_names(&["fixed".to_owned()]).unwrap();
     let mut said = Vec::new();
     let both_ways = scenario("both-ways", 4);
-    let results = run(vec![both_ways], &named, (VideoMode::Adaptive, 1), &mut |what| said.push(what.to_owned()));
+    let results =
+        run(vec![both_ways], &named, (VideoMode::Adaptive, Repair::Arq, 1), &mut |what| said.push(what.to_owned()));
     let results = results.unwrap();
     assert_eq!(said, ["both-ways, fixed, seed 1 of 1"]);
     let text = results.to_string();
@@ -85,4 +86,29 @@ fn a_run_has_a_table_a_report_and_json() {
     assert!(metric["target"] == ">= 90" && metric["met"].is_boolean() && metric["mean"].is_number(), "{json}");
     let html = crate::report::scenarios(&results);
     assert!(html.contains("Queue delay") && !html.contains("NaN") && html.matches("<svg").count() == 3);
+}
+
+/// A path of 4 Mbit/s with a round trip of 250 ms that loses so much, in bursts of three on average.
+fn lossy(length: u64, share: f64) -> Scenario {
+    let mut lossy = scenario("cross-border", length);
+    for (_, link) in &mut lossy.down {
+        link.rate = Some(netsim::Rate::from_kbps(4_000));
+        link.loss = netsim::Loss::bursts(share, 3.0);
+    }
+    lossy
+}
+
+#[test]
+fn explore() {
+    for estimator in ["fixed", "dispersion", "googcc"] {
+        for repair in [Repair::Arq, Repair::Planner] {
+            for seed in 1..4 {
+                let scenario = lossy(60, 0.05);
+                let record = play(&scenario, &Setup { repair, ..setup(estimator, VideoMode::Single) }, seed).unwrap();
+                let found = metrics(&scenario, &record);
+                let flow = &record.flows[0];
+                eprintln!("{estimator} {repair:?} {seed}: freeze {:.2} fps {:.1} fec {:.1} rtx {:.1} recovered {} lost {} dropped {} frames {} pli {}", found[&Metric::FreezeShare], found[&Metric::HarmonicFps], found[&Metric::FecShare], found[&Metric::RtxShare], flow.recovered, record.lost, record.dropped, flow.frames.len(), flow.keyframe_requests);
+            }
+        }
+    }
 }

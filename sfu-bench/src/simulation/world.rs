@@ -94,7 +94,7 @@ impl<'a> World<'a> {
             now: START,
             network,
             site,
-            server: Server::new(&setup.estimator, random.bits()),
+            server: Server::new(setup, random.bits()),
             certificate: DtlsCertificate::generate(),
             random,
             flows: Vec::new(),

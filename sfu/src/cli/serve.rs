@@ -206,9 +206,11 @@ fn worker_config(config: &Config) -> WorkerConfig {
             max_sealed: limits.resend_packets,
             estimator: config.bandwidth.estimator(),
             arrivals: config.bandwidth.arrivals(),
+            measure_path: config.repair.planner(),
             ..TransportConfig::default()
         },
         keyframes,
+        repair: config.repair.worker(),
         start_rates: config.bandwidth.start_rates(),
         coalescing: CoalescingConfig {
             video: Duration::from_micros(config.media.video_coalescing_micros),

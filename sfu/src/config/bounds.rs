@@ -42,6 +42,8 @@ pub(super) const BOUNDS: [(&str, u64, u64); 64] = [
     ("bandwidth.feedback_slow_millis", 20, 250),
     ("bandwidth.feedback_fast_millis", 20, 250),
     ("bandwidth.feedback_ramp_millis", 20, 250),
+    // 0: only what is sent again; beyond 100, sending all twice would be simpler.
+    ("repair.max_overhead_percent", 0, 100),
     // 0: as many as the server takes.
     ("room.max_participants", 0, MANY),
     ("room.empty_timeout_seconds", 0, DAY),

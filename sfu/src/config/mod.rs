@@ -31,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) http: HttpConfig,
     pub(crate) media: MediaConfig,
     pub(crate) bandwidth: BandwidthConfig,
+    pub(crate) repair: RepairConfig,
     pub(crate) auth: AuthConfig,
     pub(crate) room: RoomConfig,
     pub(crate) signal: SignalConfig,
@@ -270,6 +271,48 @@ impl BandwidthConfig {
             Estimator::Dispersion => {
                 EstimatorConfig::Dispersion(DispersionConfig { start, min, max, ..DispersionConfig::default() })
             }
+        }
+    }
+}
+
+/// How what subscribers lose is repaired.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct RepairConfig {
+    /// What decides.
+    pub(crate) mode: RepairMode,
+    /// Most that repair which nobody asked for takes, in hundredths of the video that a subscriber gets.
+    pub(crate) max_overhead_percent: u32,
+}
+
+/// What decides how losses are repaired.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum RepairMode {
+    /// Subscribers, by asking for what they miss.
+    Arq,
+    /// The server too, by what a loss would cost each of them.
+    Planner,
+}
+
+impl Default for RepairConfig {
+    fn default() -> Self {
+        Self { mode: RepairMode::Arq, max_overhead_percent: 33 }
+    }
+}
+
+impl RepairConfig {
+    /// Whether repair is planned. The paths to subscribers are measured then, and parity is answered to who takes it.
+    pub(crate) fn planner(&self) -> bool {
+        self.mode == RepairMode::Planner
+    }
+
+    /// For the workers.
+    pub(crate) fn worker(&self) -> sfu_core::config::RepairConfig {
+        sfu_core::config::RepairConfig {
+            planner: self.planner(),
+            max_overhead: f64::from(self.max_overhead_percent) / 100.0,
+            ..sfu_core::config::RepairConfig::default()
         }
     }
 }

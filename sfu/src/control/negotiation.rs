@@ -60,7 +60,8 @@ impl Negotiator {
     pub(crate) fn new(config: &Config, certificate: &DtlsCertificate) -> Self {
         let mut policy = MediaPolicy {
             max_sections: config.limits.sections_per_participant,
-            slot_feedback: config.bandwidth.estimator().wants_feedback(),
+            slot_feedback: config.bandwidth.estimator().wants_feedback() || config.repair.planner(),
+            flexfec: config.repair.planner(),
             ..MediaPolicy::default()
         };
         if !config.media.codecs.is_empty() {
