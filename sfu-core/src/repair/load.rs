@@ -71,7 +71,7 @@ impl LoadMeter {
             let (frames, packets) = (self.frames[class.index()], self.packets[class.index()]);
             ClassLoad {
                 frames: frames / self.seconds,
-                packets: packets / frames.max(1.0),
+                packets: if frames > 0.0 { packets / frames } else { 0.0 },
                 damage: damage(class, frame_interval, layers, refresh),
             }
         });

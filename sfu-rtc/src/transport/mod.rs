@@ -148,9 +148,9 @@ pub struct TransportCounters {
     pub rtx_out: u64,
     /// Of these, padding of probes.
     pub padding_out: u64,
-    /// Of these, parity (forward error correction), and the bytes of its payloads.
+    /// Of these, parity (forward error correction).
     pub fec_out: u64,
-    /// Bytes of parity sent, without RTP headers.
+    /// Bytes of its payloads.
     pub fec_bytes_out: u64,
     /// RTCP datagrams sent.
     pub rtcp_out: u64,
