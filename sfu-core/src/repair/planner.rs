@@ -296,7 +296,7 @@ mod tests {
         #[test]
         fn a_class_that_matters_more_never_gets_less(snapshot in any_snapshot(), class in 0usize..CLASSES, more in 1u32..4) {
             let mut heavier = snapshot.clone();
-            heavier.classes[class].damage = heavier.classes[class].damage * more;
+            heavier.classes[class].damage *= more;
             let (plan, heavier) = (plan(&snapshot), plan(&heavier));
             if plan.copies == heavier.copies {
                 prop_assert!(heavier.parity[class] >= plan.parity[class], "{:?} {:?}", plan, heavier);
