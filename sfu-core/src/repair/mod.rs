@@ -25,7 +25,7 @@ pub struct RepairConfig {
     /// From plan to plan: some feedback is between them, and a path that begins to lose is answered within a few frames.
     pub interval: Duration,
     /// How much later than it arrives a packet of usual delay is played, so that repair may take so long. Receivers do not
-    /// tell; Chromium's and Firefox's buffers settle near it on a quiet path.
+    /// tell. Assumed, not measured.
     pub slack: Duration,
     /// A longer mean queue means that the path is overused: what is lost is lost for want of room, and parity would take
     /// more of it. Jitter of Wi-Fi without a queue stays below.

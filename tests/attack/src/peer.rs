@@ -46,6 +46,7 @@ impl Offer {
             video: self.video.into_iter().collect(),
             audio_slots: 0,
             video_slots: self.video_slots,
+            flexfec: false,
         }
     }
 }
