@@ -2,7 +2,7 @@
 //! still be in time, or forward error correction with parity by the class of a frame.
 //!
 //! [`plan`] is a pure function of a [`Snapshot`]. Loss is modelled after Gilbert (`sfu_rtc::loss`), fitted to feedback in
-//! the order of sending; what parity is worth under it is computed, not approximated ([`block`]).
+//! the order of sending; what parity is worth under it is computed, not approximated (`block`).
 
 mod block;
 mod load;
