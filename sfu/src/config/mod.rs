@@ -501,7 +501,7 @@ impl Default for LimitsConfig {
             consent_seconds: 30,
             consent_interval_seconds: 5,
             message_bytes: 256 * 1024,
-            // An offer of ten sections of a browser with all codecs has 45 kB; with what reads it, 64 kB are not passed.
+            // Our page joins with 31 kB in the Chromium of Debian; with what reads it, 64 kB are not passed.
             join_bytes: 40 * 1024,
             body_bytes: 32 * 1024,
             messages_per_second: 50,
