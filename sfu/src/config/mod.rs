@@ -501,7 +501,8 @@ impl Default for LimitsConfig {
             consent_seconds: 30,
             consent_interval_seconds: 5,
             message_bytes: 256 * 1024,
-            // Our page joins with 31 kB in the Chromium of Debian; with what reads it, 64 kB are not passed.
+            // Our page joins with 25 kB in Chromium without codecs of the hardware, each of which may add 2 kB; with what
+            // reads it, 64 kB are not passed.
             join_bytes: 40 * 1024,
             body_bytes: 32 * 1024,
             messages_per_second: 50,

@@ -37,26 +37,6 @@ pub(crate) struct Tls {
     current: RwLock<Arc<ServerConfig>>,
 }
 
-/// Gives back what a TLS session keeps of the longest record it has read: it does so by itself only when it reads again,
-/// which one who waits for its answers to be read does not.
-pub(super) struct Trimmed;
-
-impl<S: Unpin> Watch<TlsStream<S>> for Trimmed {
-    fn on_read(&mut self, _bytes: &[u8], stream: &mut TlsStream<S>) -> io::Result<()> {
-        /// Not the end either.
-        struct Nothing;
-
-        impl io::Read for Nothing {
-            fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
-                Err(io::ErrorKind::WouldBlock.into())
-            }
-        }
-
-        let _ = stream.get_mut().1.read_tls(&mut Nothing);
-        Ok(())
-    }
-}
-
 impl Tls {
     /// Reads the PEM files `cert` (chain) and `key`.
     pub(crate) fn open(cert: &Path, key: &Path) -> Result<Arc<Self>, TlsError> {
@@ -103,6 +83,26 @@ impl Tls {
             Some((data.modified().ok()?, data.len(), data.ino()))
         };
         aside(move || paths.map(stamp)).await
+    }
+}
+
+/// Gives back what a TLS session keeps of the longest record it has read: it does so by itself only when it reads again,
+/// which one who waits for its answers to be read does not.
+pub(super) struct Trimmed;
+
+impl<S: Unpin> Watch<TlsStream<S>> for Trimmed {
+    fn on_read(&mut self, _bytes: &[u8], stream: &mut TlsStream<S>) -> io::Result<()> {
+        /// Not the end either.
+        struct Nothing;
+
+        impl io::Read for Nothing {
+            fn read(&mut self, _buf: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+        }
+
+        let _ = stream.get_mut().1.read_tls(&mut Nothing);
+        Ok(())
     }
 }
 

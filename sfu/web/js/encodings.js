@@ -41,8 +41,16 @@ export function bitrateFor(height, fps) {
   return Math.max(LEAST_BITRATE, Math.round(scaled / 1000) * 1000);
 }
 
-/** The browser's codecs with the wanted one (and the retransmission that belongs to every one) first. */
+/** What the server forwards. Each codec more makes every section of an offer longer, and the first offer has a limit. */
+const FORWARDED = new Set([
+  ...['audio/opus', 'audio/red'],
+  ...['video/vp8', 'video/vp9', 'video/h264', 'video/h265', 'video/av1', 'video/rtx', 'video/flexfec-03'],
+]);
+
+/** The browser's codecs that the server forwards, the `wanted` ones first. */
 export function preferCodec(codecs, wanted) {
-  const isWanted = (codec) => codec.mimeType.toLowerCase() === `video/${wanted}`;
-  return [...codecs.filter(isWanted), ...codecs.filter((codec) => !isWanted(codec))];
+  const mime = (codec) => codec.mimeType.toLowerCase();
+  const isWanted = (codec) => mime(codec) === `video/${wanted}`;
+  const forwarded = codecs.filter((codec) => FORWARDED.has(mime(codec)));
+  return [...forwarded.filter(isWanted), ...forwarded.filter((codec) => !isWanted(codec))];
 }

@@ -28,10 +28,8 @@ export class Peer extends Emitter {
     this.#pc = new RTCPeerConnection({ bundlePolicy: 'max-bundle' });
     this.#pc.onconnectionstatechange = () => this.#stateChange();
     this.#senders.microphone = this.#sending('audio');
-    this.#senders.camera = this.#sending('video', cameraEncodings(media));
-    const codecs = RTCRtpSender.getCapabilities('video')?.codecs ?? [];
-    this.#senders.camera.setCodecPreferences?.(preferCodec(codecs, media.codec));
-    this.slots = new Slots((kind) => this.#pc.addTransceiver(kind, { direction: 'recvonly' }));
+    this.#senders.camera = this.#sending('video', cameraEncodings(media), media.codec);
+    this.slots = new Slots((kind) => this.#add(kind, { direction: 'recvonly' }, RTCRtpReceiver));
     this.firstOffer = this.#describe();
     this.firstOffer.catch(() => undefined);
   }
@@ -98,8 +96,16 @@ export class Peer extends Emitter {
     return this.#pc.localDescription.sdp;
   }
 
-  #sending(kind, sendEncodings = []) {
-    return this.#pc.addTransceiver(kind, { direction: 'sendonly', sendEncodings });
+  #sending(kind, sendEncodings = [], codec) {
+    return this.#add(kind, { direction: 'sendonly', sendEncodings }, RTCRtpSender, codec);
+  }
+
+  /** A section with the codecs that are of use here; `end` is the class that knows what the browser has. */
+  #add(kind, init, end, codec) {
+    const transceiver = this.#pc.addTransceiver(kind, init);
+    const codecs = end.getCapabilities(kind)?.codecs ?? [];
+    transceiver.setCodecPreferences?.(preferCodec(codecs, codec));
+    return transceiver;
   }
 
   #stateChange() {

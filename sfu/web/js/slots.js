@@ -1,7 +1,7 @@
 // Slots: the receiving sections of the peer connection. The server says which publication each carries now.
 
-/** Slots offered at first: enough for a small call; each costs some milliseconds of the time to join. */
-export const FIRST_SLOTS = { audio: 4, video: 4 };
+/** Slots offered at first: enough for a small call; each costs time to join, and the first offer has a limit. */
+export const FIRST_SLOTS = { audio: 4, video: 3 };
 /** The page shows up to 16 people and a screen; voices beyond the loudest dozen are not told apart. */
 const MOST_SLOTS = { audio: 12, video: 17 };
 

@@ -10,6 +10,8 @@ use sfu_system_tests::{
 const SPAN_SECONDS: u64 = 20;
 /// Pairs need less, there being one flow each way.
 const PAIR_SECONDS: u64 = 8;
+/// Bytes of the page's first offer: two thirds of what the server takes by default (`limits.join_bytes`).
+const MOST_OFFER: f64 = 40_960.0 * 2.0 / 3.0;
 
 /// A call in which everybody gets everybody's media, nothing of it lost.
 fn group(name: &str, chromiums: usize, firefoxes: usize, seconds: u64, options: &Value) -> Result<Value> {
@@ -32,6 +34,9 @@ fn three_chromiums_and_a_firefox_with_simulcast_vp8() -> Result<()> {
         for tab in list(&result, "tabs") {
             let layers = list(tab, "sent").iter().filter(|stream| stream["kind"] == "video").count();
             assert!(layers >= 2, "{} sends simulcast", tab["name"]);
+        }
+        for offer in list(&result, "offers").iter().filter_map(Value::as_f64) {
+            assert!(offer <= MOST_OFFER, "a browser with more codecs could not join: {offer} bytes");
         }
         Ok(())
     })

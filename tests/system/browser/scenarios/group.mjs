@@ -15,6 +15,11 @@ export async function run({ server, room, chromiums, firefoxes, seconds, options
   for (const tab of tabs) await seesAll(tab, tabs.filter((other) => other !== tab).map((other) => other.name));
   await settle(tabs);
   const result = await measure(tabs, seconds);
+  const offers = await Promise.all(tabs.map((tab) => tab.evaluate(() => {
+    // As it was before candidates were found, which depend on the machine.
+    const { sdp } = window.peers[0].localDescription;
+    return JSON.stringify(sdp.replace(/a=candidate:.*\r\n/g, '')).length;
+  })));
   if (screenshot) await tabs[0].screenshot(screenshot);
-  return { tabs: result, errors: tabs.flatMap((tab) => tab.errors) };
+  return { tabs: result, offers, errors: tabs.flatMap((tab) => tab.errors) };
 }

@@ -94,8 +94,8 @@ test('layers fit the size of the capture', () => {
   assert.ok(cameraEncodings({ height: 720, fps: 30, codec: 'av1', simulcast: true }).every(({ scalabilityMode }) => scalabilityMode));
 });
 
-test('the wanted codec comes first and none is lost', () => {
-  const codecs = ['video/VP8', 'video/rtx', 'video/AV1'].map((mimeType) => ({ mimeType }));
+test('the wanted codec comes first, and of those that the server forwards none is lost', () => {
+  const codecs = ['video/VP8', 'video/red', 'video/rtx', 'video/AV1'].map((mimeType) => ({ mimeType }));
   assert.deepEqual(preferCodec(codecs, 'av1').map(({ mimeType }) => mimeType), ['video/AV1', 'video/VP8', 'video/rtx']);
 });
 
