@@ -213,7 +213,7 @@ def row(publisher, player, codec, result, unsent=0):
     if "error" in result:
         return {**line, "verdict": "FAILED", "why": result["error"]}
     wrong = []
-    # What the publisher's encoder left out, and what its player decoded and never showed, the server has not lost.
+    # What the publisher's encoder left out, and what came whole to the player and was never shown, the server has not lost.
     skipped = result["video"].get("skipped", 0)
     for kind, excused in (("video", unsent + skipped), ("audio", 0)):
         line[kind], line[f"{kind}_expected"], why = judged(result[kind], excused)
@@ -223,7 +223,7 @@ def row(publisher, player, codec, result, unsent=0):
     if wrong:
         return {**line, "verdict": "FAILED", "why": "; ".join(wrong)}
     is_short = line["video"] < line["video_expected"]
-    why = f"the publisher left out {unsent}, the player decoded and did not show {skipped}" if is_short else ""
+    why = f"the publisher left out {unsent}, the player got and did not show {skipped}" if is_short else ""
     return {**line, "verdict": "ok", "why": why}
 
 
