@@ -143,6 +143,12 @@ impl Worker {
         self.peers.get(self.paths.look_up(path)?)?.transport.last_heard(path)
     }
 
+    /// Whether a connected peer is sent to over `path`, and not over another.
+    pub fn is_in_use(&self, path: &NetworkPath) -> bool {
+        let peer = self.paths.look_up(path).and_then(|key| self.peers.get(key));
+        peer.is_some_and(|peer| peer.transport.is_connected() && peer.transport.path().as_ref() == Some(path))
+    }
+
     /// The connection below `path` is gone (ICE-TCP).
     pub fn handle_path_closed(&mut self, now: Instant, path: &NetworkPath) {
         self.close_path(now, path);

@@ -419,7 +419,7 @@ pub(crate) struct LimitsConfig {
     pub(crate) unauthenticated_connections_per_address: usize,
     /// ICE-TCP connections of one worker.
     pub(crate) tcp_connections: usize,
-    /// ICE-TCP connections that no authentic check came from yet.
+    /// ICE-TCP connections that are not in use yet.
     pub(crate) unauthenticated_tcp_connections: usize,
     /// Those of one IPv4 address or IPv6 network of 64 bits.
     pub(crate) unauthenticated_tcp_connections_per_address: usize,

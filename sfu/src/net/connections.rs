@@ -253,7 +253,7 @@ impl Ticket {
     }
 
     /// The client has proved who it is: its connection has no end of its own any more, and no seat.
-    pub(crate) fn join(&self) {
+    pub(crate) fn join(&self) -> bool {
         let seat = &*self.0;
         seat.allowance.store(usize::MAX, Ordering::Relaxed);
         seat.leave_table();
@@ -263,7 +263,7 @@ impl Ticket {
                 *fate = Fate::Free;
             }
             stays
-        });
+        })
     }
 
     /// Waits until the connection must end.

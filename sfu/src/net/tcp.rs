@@ -1,7 +1,8 @@
 //! The ICE-TCP connections of one worker: framed datagrams in and out (RFC 4571), bounded in number, memory and time.
 //!
-//! Only what is authentic keeps a connection: the first check within the time that its seat has, and later anything of
-//! the peer whose path it is.
+//! A connection is sure of its place once a connected peer is sent to over it. Others are spare: where there are too many,
+//! they give way to newcomers. Only what is authentic keeps them: the first check within the time that their seat has, and
+//! later anything of the peer whose path it is.
 
 use super::connections::Ticket;
 use super::frame::{self, HEADER, MAX_FRAME};
@@ -18,6 +19,8 @@ const MAX_WAITING: usize = 256 * 1024;
 const IDLE_LIMIT: Duration = Duration::from_secs(30);
 /// Connections closed at once, so that media get their turn.
 const CLOSE_LIMIT: usize = 16;
+/// How many are looked at for one that has lost its seat.
+const LOOK_LIMIT: usize = 64;
 /// Bytes read at once from one connection, so that others get their turn.
 const READ_LIMIT: usize = 64 * 1024;
 
@@ -27,7 +30,7 @@ pub(crate) struct Accepted {
     pub(crate) stream: std::net::TcpStream,
     /// What was read so far.
     pub(crate) read: Vec<u8>,
-    /// Its seat among those that no authentic check came from.
+    /// Its seat among those that are not in use.
     pub(crate) ticket: Ticket,
 }
 
@@ -36,7 +39,7 @@ pub(crate) struct Accepted {
 pub(crate) struct TcpStats {
     /// Connections that are open.
     pub(crate) open: u64,
-    /// Connections turned away since there were too many, or closed before an authentic check came.
+    /// Connections turned away or closed since there were too many, or before an authentic check came.
     pub(crate) refused: u64,
     /// Frames dropped since their connection was full or gone.
     pub(crate) dropped: u64,
@@ -46,8 +49,8 @@ pub(crate) struct TcpStats {
 pub(crate) struct TcpPool {
     connections: HashMap<u32, Connection>,
     most: usize,
-    /// Connections that no authentic check came from, the oldest first, and some that are not among them any more.
-    strangers: VecDeque<u32>,
+    /// Connections that no connected peer is sent to over, the oldest first, and some that are not among them any more.
+    spare: VecDeque<u32>,
     next: u32,
     first_token: usize,
     /// Connections that may have something to read.
@@ -65,7 +68,7 @@ pub(crate) struct Connection<S = TcpStream> {
     path: NetworkPath,
     inbound: Vec<u8>,
     outbound: Vec<u8>,
-    /// Held until an authentic check came.
+    /// Held until it is in use, or its time is over.
     ticket: Option<Ticket>,
     /// When it came to us, or something authentic came over it.
     last_heard: Instant,
@@ -77,7 +80,7 @@ impl TcpPool {
         Self {
             connections: HashMap::new(),
             most,
-            strangers: VecDeque::new(),
+            spare: VecDeque::new(),
             next: 0,
             first_token,
             ready: VecDeque::new(),
@@ -87,11 +90,18 @@ impl TcpPool {
         }
     }
 
-    /// Takes a connection over. Where there are too many, the oldest that has shown nothing gives way.
-    pub(crate) fn add(&mut self, accepted: Accepted, registry: &Registry, now: Instant) {
+    /// Takes a connection over. Where there are too many, one that is not in use gives way. `in_use` tells whether a
+    /// connected peer is sent to over a path.
+    pub(crate) fn add(
+        &mut self,
+        accepted: Accepted,
+        registry: &Registry,
+        now: Instant,
+        in_use: impl Fn(&NetworkPath) -> bool,
+    ) {
         if self.connections.len() >= self.most {
             self.stats.refused += 1;
-            match self.oldest_stranger() {
+            match self.give_way(in_use) {
                 Some(id) => self.close(id),
                 None => return,
             }
@@ -101,23 +111,23 @@ impl TcpPool {
             Ok(connection) => {
                 self.connections.insert(self.next, connection);
                 self.ready.push_back(self.next);
-                // So that the list does not grow with those that are not strangers any more.
-                self.oldest_stranger();
-                self.strangers.push_back(self.next);
+                self.spare.push_back(self.next);
                 self.stats.open += 1;
             }
             Err(error) => tracing::debug!(%error, "ICE-TCP connection lost before it began"),
         }
     }
 
-    fn oldest_stranger(&mut self) -> Option<u32> {
-        while let Some(id) = self.strangers.front() {
-            if self.connections.get(id).is_some_and(|connection| connection.ticket.is_some()) {
-                return Some(*id);
-            }
-            self.strangers.pop_front();
+    /// Takes a connection out of the list that is not in use: one that has lost its seat, such as to others of its
+    /// address, else the oldest.
+    fn give_way(&mut self, in_use: impl Fn(&NetworkPath) -> bool) -> Option<u32> {
+        let Self { connections, spare, .. } = self;
+        while spare.front().is_some_and(|id| connections.get(id).is_none_or(|it| in_use(&it.path))) {
+            spare.pop_front();
         }
-        None
+        let unseated = |id: &u32| connections.get(id)?.ticket.as_ref().map(Ticket::is_over);
+        let first = spare.iter().take(LOOK_LIMIT).position(|id| unseated(id) == Some(true));
+        spare.remove(first.unwrap_or(0))
     }
 
     /// The kernel says that something can be read or written.
@@ -137,7 +147,7 @@ impl TcpPool {
         !self.ready.is_empty() || !self.over.is_empty()
     }
 
-    /// Gives every datagram that came to `handle`, which tells whether the path is known for that of a peer.
+    /// Gives every datagram that came to `handle`, which tells whether a connected peer is sent to over the path now.
     pub(crate) fn receive(&mut self, now: Instant, mut handle: impl FnMut(&NetworkPath, &mut [u8]) -> bool) {
         // One at a time: should `handle` panic, the others still have their turn.
         for _ in 0..self.ready.len() {
@@ -166,7 +176,15 @@ impl TcpPool {
 
     /// Finds connections that prove nothing in time, that are no peer's path any more, or that nothing authentic came
     /// over for too long; [`Self::close_some`] closes them. `heard` tells when it last did.
-    pub(crate) fn sweep(&mut self, now: Instant, heard: impl Fn(&NetworkPath) -> Option<Instant>) {
+    pub(crate) fn sweep(
+        &mut self,
+        now: Instant,
+        heard: impl Fn(&NetworkPath) -> Option<Instant>,
+        in_use: impl Fn(&NetworkPath) -> bool,
+    ) {
+        self.spare.clear();
+        self.spare.extend(self.connections.iter().filter_map(|(id, it)| (!in_use(&it.path)).then_some(*id)));
+        self.spare.make_contiguous().sort_unstable();
         self.over.clear();
         let ended = self.connections.iter_mut().filter_map(|(id, it)| it.is_over(now, &heard).then_some(*id));
         self.over.extend(ended);
@@ -249,10 +267,14 @@ impl<S: Read + Write> Connection<S> {
     /// Whether it proved nothing in time, or is of no use any more: nothing authentic came for too long, or the path is
     /// no peer's and nothing is under way, such as the last words to a peer that was removed.
     fn is_over(&mut self, now: Instant, heard: impl Fn(&NetworkPath) -> Option<Instant>) -> bool {
-        if let Some(ticket) = &self.ticket {
-            return ticket.is_over();
-        }
         let heard = heard(&self.path);
+        if let Some(ticket) = &self.ticket {
+            // A path that a peer has proven and does not use yet needs no seat. Its own may have gone to another before.
+            if !ticket.is_over() || heard.is_none() || !ticket.join() {
+                return ticket.is_over();
+            }
+            self.ticket = None;
+        }
         self.last_heard = heard.unwrap_or(self.last_heard);
         now - self.last_heard > IDLE_LIMIT || (heard.is_none() && self.outbound.is_empty())
     }
@@ -350,6 +372,7 @@ fn unmapped(addr: std::net::SocketAddr) -> std::net::SocketAddr {
 mod tests {
     use super::*;
     use mio::{Events, Poll};
+    use std::cell::RefCell;
     use std::sync::Arc;
 
     use crate::config::LimitsConfig;
@@ -373,7 +396,7 @@ mod tests {
         let poll = Poll::new().unwrap();
         let mut pool = TcpPool::new(2, 8);
         let (accepted, peer) = connection(&Connections::of_ice_tcp(&limits()), &[0, 3, 1, 2]);
-        pool.add(accepted, poll.registry(), Instant::ZERO);
+        pool.add(accepted, poll.registry(), Instant::ZERO, |_| false);
         (pool, poll, peer)
     }
 
@@ -422,13 +445,13 @@ mod tests {
     }
 
     fn sweep(pool: &mut TcpPool, now: Instant, heard: impl Fn(&NetworkPath) -> Option<Instant>) {
-        pool.sweep(now, &heard);
+        pool.sweep(now, &heard, |_| false);
         while pool.is_ready() {
             pool.close_some(now, &heard);
         }
     }
 
-    /// Takes what came. Of the datagrams, those that begin with a 7 are authentic.
+    /// Takes what came. Those that send a 7 are in use from then on.
     fn take(pool: &mut TcpPool, now: Instant) {
         pool.receive(now, |_, datagram| datagram[0] == 7);
     }
@@ -439,7 +462,7 @@ mod tests {
         let table = Connections::of_ice_tcp(&limits());
         let mut pool = TcpPool::new(2, 8);
         let (accepted, mut peer) = connection(&table, &[0, 1, 7]);
-        pool.add(accepted, poll.registry(), Instant::ZERO);
+        pool.add(accepted, poll.registry(), Instant::ZERO, |_| false);
         take(&mut pool, Instant::ZERO);
         assert_eq!(table.unauthenticated(), 0, "its seat is free again");
         // Whatever else comes: what was heard last is what counts.
@@ -452,7 +475,7 @@ mod tests {
         assert!(pool.is_empty());
         // A path that is no peer's any more ends at once.
         let (accepted, _peer) = connection(&table, &[0, 1, 7]);
-        pool.add(accepted, poll.registry(), Instant::ZERO);
+        pool.add(accepted, poll.registry(), Instant::ZERO, |_| false);
         take(&mut pool, Instant::ZERO);
         sweep(&mut pool, Instant::ZERO, |_| None);
         assert!(pool.is_empty());
@@ -464,9 +487,9 @@ mod tests {
         let poll = Poll::new().unwrap();
         let mut pool = TcpPool::new(2, 8);
         let (accepted, _peer) = connection(&table, &[0, 1, 9]);
-        pool.add(accepted, poll.registry(), Instant::ZERO);
+        pool.add(accepted, poll.registry(), Instant::ZERO, |_| false);
         take(&mut pool, Instant::ZERO);
-        sweep(&mut pool, Instant::ZERO, |_| Some(Instant::ZERO));
+        sweep(&mut pool, Instant::ZERO, |_| None);
         assert!(pool.is_empty());
         assert_eq!((pool.stats().refused, table.unauthenticated()), (1, 0));
     }
@@ -479,12 +502,12 @@ mod tests {
         let peers: Vec<_> = (0..CLOSE_LIMIT + 2)
             .map(|_| {
                 let (accepted, peer) = connection(&table, &[0, 1, 9]);
-                pool.add(accepted, poll.registry(), Instant::ZERO);
+                pool.add(accepted, poll.registry(), Instant::ZERO, |_| false);
                 peer
             })
             .collect();
         take(&mut pool, Instant::ZERO);
-        pool.sweep(Instant::ZERO, |_| None);
+        pool.sweep(Instant::ZERO, |_| None, |_| false);
         pool.close_some(Instant::ZERO, |_| None);
         assert_eq!(pool.stats().open, 2, "of {}", peers.len());
         assert!(pool.is_ready(), "the rest is closed in the next round, without any wait");
@@ -493,25 +516,71 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_stranger_gives_way_and_peers_stay() {
+    fn the_oldest_that_is_not_in_use_gives_way() {
         let table = Connections::of_ice_tcp(&limits());
         let poll = Poll::new().unwrap();
         let mut pool = TcpPool::new(2, 4);
+        let used = RefCell::new(Vec::new());
         let add = |pool: &mut TcpPool, read: &[u8]| {
             let (accepted, peer) = connection(&table, read);
-            pool.add(accepted, poll.registry(), Instant::ZERO);
-            take(pool, Instant::ZERO);
+            pool.add(accepted, poll.registry(), Instant::ZERO, |path| used.borrow().contains(path));
+            pool.receive(Instant::ZERO, |path, datagram| {
+                used.borrow_mut().extend((datagram[0] == 7).then_some(*path));
+                datagram[0] == 7
+            });
             peer
         };
         let (peer, stranger) = ([0, 1, 7], [0, 1, 9]);
         let mut held = vec![add(&mut pool, &peer)];
         held.extend((0..20).map(|_| add(&mut pool, &stranger)));
         assert_eq!((pool.stats().open, pool.stats().refused), (4, 17));
-        assert!(pool.strangers.len() <= 4);
+        assert!(pool.spare.len() <= 4);
         held.extend((0..3).map(|_| add(&mut pool, &peer)));
         assert_eq!((pool.stats().open, table.unauthenticated()), (4, 0));
         held.push(add(&mut pool, &peer));
-        assert_eq!((pool.stats().open, pool.connections.contains_key(&1)), (4, true), "no peer gives way");
+        assert_eq!((pool.stats().open, pool.connections.contains_key(&1)), (4, true), "no one in use gives way");
+        // A peer that goes over to another path leaves a spare one.
+        used.borrow_mut().retain(|path| path.protocol != Protocol::Tcp(1));
+        pool.sweep(Instant::ZERO, |_| Some(Instant::ZERO), |path| used.borrow().contains(path));
+        held.push(add(&mut pool, &peer));
+        assert_eq!((pool.stats().open, pool.connections.contains_key(&1)), (4, false));
+    }
+
+    /// One peer proves as many paths as it likes, and is sent to over one.
+    #[test]
+    fn paths_that_peers_prove_and_do_not_use_keep_nobody_out() {
+        let table = Connections::of_ice_tcp(&LimitsConfig { tcp_check_seconds: 0, ..limits() });
+        let poll = Poll::new().unwrap();
+        let mut pool = TcpPool::new(2, 4);
+        let add = |pool: &mut TcpPool| {
+            let (accepted, peer) = connection(&table, &[0, 1, 8]);
+            pool.add(accepted, poll.registry(), Instant::ZERO, |_| false);
+            take(pool, Instant::ZERO);
+            peer
+        };
+        let mut held: Vec<_> = (0..4).map(|_| add(&mut pool)).collect();
+        sweep(&mut pool, Instant::ZERO, |_| Some(Instant::ZERO));
+        assert_eq!((pool.stats().open, table.unauthenticated()), (4, 0), "they stay while there is room");
+        held.push(add(&mut pool));
+        assert!(pool.connections.contains_key(&5) && !pool.connections.contains_key(&1));
+    }
+
+    /// The attacker's connections have lost their seats to each other, and go before that of someone else.
+    #[test]
+    fn who_has_lost_its_seat_gives_way_before_the_oldest() {
+        let table = Connections::of_ice_tcp(&LimitsConfig { unauthenticated_tcp_connections: 2, ..limits() });
+        let poll = Poll::new().unwrap();
+        let mut pool = TcpPool::new(2, 4);
+        let add = |pool: &mut TcpPool| {
+            let (accepted, peer) = connection(&table, &[0, 1, 9]);
+            pool.add(accepted, poll.registry(), Instant::ZERO, |_| false);
+            peer
+        };
+        let mut held: Vec<_> = (0..4).map(|_| add(&mut pool)).collect();
+        pool.spare.rotate_right(1);
+        assert_eq!(pool.spare, [4, 1, 2, 3], "the last one, which has its seat, as if it were the oldest");
+        held.push(add(&mut pool));
+        assert!(pool.connections.contains_key(&4) && !pool.connections.contains_key(&1));
     }
 
     #[test]

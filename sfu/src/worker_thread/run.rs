@@ -172,7 +172,10 @@ impl<'a> WorkerThread<'a> {
                 Some(Input::Command(command)) => {
                     self.contained(|this| this.worker.handle_command(now, command));
                 }
-                Some(Input::Connection(accepted)) => self.tcp.add(accepted, self.poll.registry(), now),
+                Some(Input::Connection(accepted)) => {
+                    let worker = &self.worker;
+                    self.tcp.add(accepted, self.poll.registry(), now, |path| worker.is_in_use(path));
+                }
                 Some(Input::Stop) => self.stopping = true,
             }
         }
@@ -209,7 +212,7 @@ impl<'a> WorkerThread<'a> {
             self.contained(|this| {
                 this.tcp.receive(now, |path, data| {
                     this.worker.handle_datagram(now, path, data);
-                    this.worker.heard(path).is_some()
+                    this.worker.is_in_use(path)
                 });
             });
         }
@@ -316,7 +319,7 @@ impl<'a> WorkerThread<'a> {
             return;
         }
         self.next_housekeeping = now + HOUSEKEEPING;
-        self.tcp.sweep(now, |path| self.worker.heard(path));
+        self.tcp.sweep(now, |path| self.worker.heard(path), |path| self.worker.is_in_use(path));
         let sent = self.parts.udp.send_stats();
         stats.udp_sent.set(sent.datagrams);
         stats.udp_send_runs.set(sent.messages);
