@@ -21,12 +21,13 @@ pub const VIDEO_RTX: u8 = 97;
 /// Payload type of parity (FlexFEC-03).
 pub const FEC: u8 = 49;
 /// Ids of the header extensions that the peer offers.
-pub const EXTENSIONS: [(ExtensionKind, u8); 5] = [
+pub const EXTENSIONS: [(ExtensionKind, u8); 6] = [
     (ExtensionKind::Mid, 1),
     (ExtensionKind::TransportCc, 2),
     (ExtensionKind::AudioLevel, 3),
     (ExtensionKind::Rid, 4),
     (ExtensionKind::RepairedRid, 5),
+    (ExtensionKind::PlayoutDelay, 6),
 ];
 
 /// Source of the retransmissions of `media`. Media sources are counted from 1 on, and never come near.
@@ -158,6 +159,8 @@ pub struct ServerAnswer {
     pub parity: Vec<(Ssrc, Ssrc)>,
     /// Id of the transport-wide sequence number that the server agreed to.
     pub transport_cc: Option<u8>,
+    /// Id of the limits of the playout delay, the same.
+    pub playout_delay: Option<u8>,
 }
 
 /// Reads an answer.
@@ -183,11 +186,12 @@ pub fn read_answer(sdp: &str, local_ice: IceCredentials) -> Result<ServerAnswer>
     });
     let parity = parity.collect();
     let extensions = answer.media.iter().flat_map(|media| &media.extensions);
-    let transport_cc = extensions.into_iter().find(|e| e.kind == ExtensionKind::TransportCc).map(|e| e.id);
+    let id = |kind| extensions.clone().find(|extension| extension.kind == kind).map(|extension| extension.id);
+    let (transport_cc, playout_delay) = (id(ExtensionKind::TransportCc), id(ExtensionKind::PlayoutDelay));
     let dtls_role = if answer.setup == Setup::Active { DtlsRole::Server } else { DtlsRole::Client };
     let (remote_ice, fingerprints) = (answer.ice, answer.fingerprints);
     let params = EndpointParams { local_ice, remote_ice, fingerprints, dtls_role, path };
-    Ok(ServerAnswer { params, repairs, parity, transport_cc })
+    Ok(ServerAnswer { params, repairs, parity, transport_cc, playout_delay })
 }
 
 /// Loopback first: load goes to servers on this machine or in namespaces of ours.

@@ -72,6 +72,8 @@ pub(super) struct Decoder {
     whole: BTreeMap<u64, Frame>,
     last: Option<Shown>,
     lateness: VecDeque<Duration>,
+    /// How long a frame of the least delay is to be kept, at least.
+    min_delay: Duration,
     /// From capture to showing, as it is and as it is to be.
     delay: Duration,
     wanted_delay: Duration,
@@ -91,6 +93,7 @@ impl Decoder {
             whole: BTreeMap::new(),
             last: None,
             lateness: VecDeque::new(),
+            min_delay: Duration::ZERO,
             delay: Duration::ZERO,
             wanted_delay: Duration::ZERO,
             gaps: VecDeque::new(),
@@ -99,6 +102,11 @@ impl Decoder {
             next_request: Instant::NEVER,
             picture: Picture::default(),
         }
+    }
+
+    /// The sender asks for a playout delay of at least so much beyond the way (header extension playout-delay).
+    pub(super) fn set_min_delay(&mut self, delay: Duration) {
+        self.min_delay = delay;
     }
 
     /// Takes a packet that is no duplicate, of a frame captured at `captured`.
@@ -147,7 +155,9 @@ impl Decoder {
         self.lateness.push_back(lateness);
         let mut sorted: Vec<_> = self.lateness.iter().copied().collect();
         let index = ((sorted.len() - 1) as f64 * IN_TIME) as usize;
-        self.wanted_delay = *sorted.select_nth_unstable(index).1;
+        let (earlier, in_time, _) = sorted.select_nth_unstable(index);
+        let least = earlier.iter().copied().min().unwrap_or(*in_time);
+        self.wanted_delay = (*in_time).max(least + self.min_delay);
     }
 
     /// The first frame that can be shown next, and when.

@@ -15,7 +15,7 @@ use sfu_rtc::rtcp::{
     self, RtcpView, TwccFeedback, write_nack, write_pli, write_receiver_report, write_remb, write_twcc,
 };
 use sfu_rtc::rtp::RtpView;
-use sfu_rtc::rtp::extension::parse_transport_cc;
+use sfu_rtc::rtp::extension::{PlayoutDelay, parse_transport_cc};
 use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::twcc::{ArrivalConfig, ArrivalRecorder};
 
@@ -32,6 +32,8 @@ const OWN: Ssrc = Ssrc(1);
 pub(super) struct Receiver {
     /// Id of the transport-wide sequence number, where it was negotiated.
     transport_cc: Option<u8>,
+    /// Id of the limits of the playout delay, where it was negotiated.
+    playout_delay: Option<u8>,
     /// Sources of retransmissions, each with the source that it repairs.
     repairs: Vec<(Ssrc, Ssrc)>,
     /// Sources of parity, each with the decoder of what it protects.
@@ -78,6 +80,7 @@ impl Receiver {
         };
         Self {
             transport_cc,
+            playout_delay: answer.playout_delay,
             repairs: answer.repairs.clone(),
             parity: answer.parity.iter().map(|(fec, media)| (*fec, Fec::new(*media, transport_cc))).collect(),
             arrivals: ArrivalRecorder::new(arrivals),
@@ -167,6 +170,9 @@ impl Receiver {
         record.on_media(is_video, delay, size);
         if is_video && let Ok(facts) = frame_facts(Codec::Vp8, payload, view.marker(), None) {
             self.video = Some(ssrc);
+            if let Some(delay) = self.playout_delay.and_then(|id| PlayoutDelay::parse(view.extension(id)?)) {
+                self.decoder.set_min_delay(delay.min);
+            }
             self.decoder.on_packet(now, seq, facts, view.timestamp(), captured);
         }
     }

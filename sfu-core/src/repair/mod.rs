@@ -7,10 +7,12 @@
 mod block;
 mod load;
 mod planner;
+mod playout;
 
 pub use block::Code;
 pub(crate) use load::LoadMeter;
 pub use planner::{ClassLoad, Plan, Snapshot, plan};
+pub(crate) use playout::PlayoutDelay;
 
 use sfu_rtc::time::Duration;
 
@@ -27,6 +29,9 @@ pub struct RepairConfig {
     /// How much later than it arrives a packet of usual delay is played, so that repair may take so long. Receivers do not
     /// tell. Assumed, not measured.
     pub slack: Duration,
+    /// The longest that a receiver may be asked to keep video before it plays it, so that repair is in time (header
+    /// extension playout-delay); zero to ask for nothing.
+    pub max_playout_delay: Duration,
     /// A longer mean queue means that the path is overused: what is lost is lost for want of room, and parity would take
     /// more of it. Jitter of Wi-Fi without a queue stays below.
     pub max_queue: Duration,
@@ -41,6 +46,7 @@ impl Default for RepairConfig {
             max_overhead: 0.33,
             interval: Duration::from_millis(200),
             slack: Duration::from_millis(100),
+            max_playout_delay: Duration::from_millis(400),
             max_queue: Duration::from_millis(80),
             target: 0.001,
         }

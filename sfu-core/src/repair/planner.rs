@@ -3,6 +3,9 @@
 //! Retransmission is the cheapest repair where there is time for it, so it comes first: a second copy where the last one
 //! could be lost too, parity where no copy can be in time. Parity goes where a byte of it saves the most damage, class
 //! by class, until the damage that remains is small or the budget is spent.
+//!
+//! Time can be had too: a receiver that plays a round trip later has all that was sent again. Of the plan with the time
+//! that there is, and the plan with time for one round of retransmission, the one that costs the viewer less is taken.
 
 use super::block::{Code, MAX_PARITY, failures};
 use crate::frame_class::{CLASSES, FrameClass};
@@ -16,6 +19,13 @@ const MAX_WINDOW: u8 = 5;
 const MAX_BLOCK: usize = 48;
 /// Most copies of a retransmission.
 const MAX_COPIES: u8 = 3;
+/// From a packet's loss to its retransmission's arrival, beyond the round trip: the next packet shows the gap, and both
+/// ends work in steps.
+const ROUND_MARGIN: Duration = Duration::from_millis(40);
+/// A second of delay is as bad as this much damage per second: 100 ms more are as bad as 0.2 % of the time frozen.
+const DELAY_PRICE: f64 = 0.02;
+/// As many bytes of repair as of video are as bad as this much damage per second.
+const OVERHEAD_PRICE: f64 = 0.02;
 
 /// What a subscriber's stream and path are like.
 #[derive(Clone, PartialEq, Debug)]
@@ -28,8 +38,10 @@ pub struct Snapshot {
     pub rtt: Duration,
     /// What packets are late by at most, but for one of twenty.
     pub jitter: Duration,
-    /// Time from capture to playout that the receiver leaves for the network.
-    pub playout_delay: Duration,
+    /// How much later than a packet of usual delay arrives it is played, so that repair may take so long.
+    pub slack: Duration,
+    /// The longest that this may be made; zero for a receiver that takes no such wishes.
+    pub max_slack: Duration,
     /// The subscriber asks for what is missing.
     pub nack: bool,
     /// How parity can be made for it; `None` where it takes none.
@@ -66,6 +78,8 @@ pub struct Plan {
     pub window: u8,
     /// Parity packets per block, by class.
     pub parity: [u8; CLASSES],
+    /// What slack the receiver is to have; zero for what it has by itself.
+    pub slack: Duration,
     /// Damage that is expected nevertheless: seconds per second.
     pub damage: f64,
     /// What the repair takes.
@@ -74,7 +88,25 @@ pub struct Plan {
 
 /// What serves the subscriber best within its budget.
 pub fn plan(snapshot: &Snapshot) -> Plan {
-    let slack = snapshot.playout_delay.saturating_sub(snapshot.jitter).saturating_sub(snapshot.rtt / 2);
+    let soon = plan_within(snapshot, snapshot.slack);
+    let round = snapshot.rtt + ROUND_MARGIN + snapshot.jitter;
+    if !snapshot.nack || round > snapshot.max_slack || round <= snapshot.slack || snapshot.loss.share == 0.0 {
+        return soon;
+    }
+    let later = Plan { slack: round, ..plan_within(snapshot, round) };
+    if cost(snapshot, &later) < cost(snapshot, &soon) { later } else { soon }
+}
+
+/// What a plan costs the viewer: damage, or what is as bad, in seconds per second.
+fn cost(snapshot: &Snapshot, plan: &Plan) -> f64 {
+    let delay = plan.slack.saturating_sub(snapshot.slack).as_secs_f64();
+    let overhead = plan.rate.as_bps() as f64 / media_rate(snapshot).max(1.0);
+    plan.damage + delay * DELAY_PRICE + overhead * OVERHEAD_PRICE
+}
+
+/// What serves best where repair may take `slack`.
+fn plan_within(snapshot: &Snapshot, slack: Duration) -> Plan {
+    let slack = slack.saturating_sub(snapshot.jitter);
     let window = periods(slack, snapshot.frame_interval).clamp(1, MAX_WINDOW.into());
     let mut blocks = FrameClass::ALL.map(|class| Block::new(snapshot, class, window));
     let rounds = if snapshot.nack { periods(slack, snapshot.rtt) } else { 0 };
@@ -87,6 +119,7 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
         copies,
         window: u8::try_from(window).unwrap_or(MAX_WINDOW),
         parity: blocks.each_ref().map(|block| u8::try_from(block.parity).unwrap_or(u8::MAX)),
+        slack: Duration::ZERO,
         damage: blocks.iter().map(Block::damage).sum::<f64>() * missed,
         rate: Bitrate::from_bps((snapshot.budget.as_bps() as f64 - budget).max(0.0) as u64),
     }
@@ -166,8 +199,13 @@ fn retransmissions(snapshot: &Snapshot, blocks: &[Block; CLASSES], rounds: u32) 
 
 /// What the copies beyond the first take.
 fn copies_rate(snapshot: &Snapshot, copies: u8) -> f64 {
+    media_rate(snapshot) * snapshot.loss.share * f64::from(copies - 1)
+}
+
+/// Bits of video per second.
+fn media_rate(snapshot: &Snapshot) -> f64 {
     let packets: f64 = snapshot.classes.iter().map(|class| class.frames * class.packets).sum();
-    packets * snapshot.loss.share * f64::from(copies - 1) * snapshot.packet_size.as_bytes() as f64 * 8.0
+    packets * snapshot.packet_size.as_bytes() as f64 * 8.0
 }
 
 /// Parity where it saves most, until the damage is small enough.
@@ -194,7 +232,8 @@ mod tests {
             congested: false,
             rtt: ms(rtt),
             jitter: ms(10),
-            playout_delay: ms(rtt / 2 + 150),
+            slack: ms(150),
+            max_slack: Duration::ZERO,
             nack: true,
             code: Some(Code::ReedSolomon),
             frame_interval: ms(33),
@@ -249,6 +288,19 @@ mod tests {
     }
 
     #[test]
+    fn where_a_round_trip_is_short_time_is_cheaper_than_parity() {
+        let ms = Duration::from_millis;
+        let near = Snapshot { max_slack: ms(300), slack: ms(100), ..snapshot(0.05, 1.05, 100) };
+        let plan = super::plan(&near);
+        assert_eq!((plan.parity, plan.slack), ([0; CLASSES], ms(150)));
+        assert!(plan.damage < 0.002, "{plan:?}");
+        let far = super::plan(&Snapshot { rtt: ms(600), ..near.clone() });
+        assert!(far.slack == Duration::ZERO && far.parity[1] > 0, "longer than is allowed: {far:?}");
+        let whole = super::plan(&Snapshot { loss: GilbertLoss { share: 0.0, burst: 1.0 }, ..near });
+        assert_eq!(whole.slack, Duration::ZERO);
+    }
+
+    #[test]
     fn an_overused_path_gets_nothing_more() {
         let plan = plan(&Snapshot { congested: true, ..snapshot(0.2, 3.0, 250) });
         assert_eq!((plan.copies, plan.parity), (1, [0; CLASSES]));
@@ -256,13 +308,13 @@ mod tests {
 
     prop_compose! {
         fn any_snapshot()(
-            share in 0.0..0.5f64, burst in 1.0..10.0f64, rtt in 0u64..1_000, playout in 0u64..1_500, budget in 0u64..3_000,
+            share in 0.0..0.5f64, burst in 1.0..10.0f64, rtt in 0u64..1_000, slack in 0u64..1_500, budget in 0u64..3_000,
             loads in prop::array::uniform4((0.0..60.0f64, 0.0..80.0f64, 0u64..2_000)), nack: bool, xor: bool,
         ) -> Snapshot {
             let ms = Duration::from_millis;
             Snapshot {
                 loss: GilbertLoss { share, burst },
-                playout_delay: ms(playout),
+                slack: ms(slack),
                 rtt: ms(rtt),
                 nack,
                 code: Some(if xor { Code::Xor } else { Code::ReedSolomon }),

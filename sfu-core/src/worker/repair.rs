@@ -6,7 +6,9 @@ use crate::forwarder::Forwarder;
 use crate::repair::{Code, Plan, RepairConfig, Snapshot, plan};
 use crate::room::{Peer, Router};
 use crate::slab::Key;
+use sfu_rtc::media::MediaSection;
 use sfu_rtc::path_meter::PathQuality;
+use sfu_rtc::rtp::extension::ExtensionKind;
 use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::transport::Protection;
 use sfu_rtc::units::Bitrate;
@@ -33,19 +35,21 @@ impl Worker {
         peer.repair_due = Instant::NEVER;
         let Some(router) = routers.get_mut(peer.router) else { return };
         let path = path(now, peer, router, &config.repair);
-        let Peer { slots, transport, .. } = peer;
+        let Peer { slots, transport, playout_delay, .. } = peer;
+        let mut slack = None;
         for (section, slot) in slots.iter().enumerate() {
             let Some((publication, index)) = slot.as_ref().and_then(|slot| slot.place.carried()) else { continue };
             let publication = router.publications.get_mut(publication);
             let Some(forwarder) = publication.and_then(|publication| publication.forwarder_mut(index)) else {
                 continue;
             };
-            let fec = transport.sections().get(section).is_some_and(|section| section.local_fec.is_some());
-            let Some(snapshot) = snapshot(now, forwarder, path.as_ref(), fec, config) else { continue };
+            let Some(negotiated) = transport.sections().get(section) else { continue };
+            let Some(snapshot) = snapshot(now, forwarder, path.as_ref(), negotiated, config) else { continue };
             peer.repair_due = now + config.repair.interval;
             let Some(snapshot) = snapshot else { continue };
-            let Plan { copies, window, parity, .. } = plan(&snapshot);
+            let Plan { copies, window, parity, slack: wanted, .. } = plan(&snapshot);
             forwarder.copies = copies;
+            slack = slack.max(Some(wanted));
             let mut frames = [window; crate::frame_class::CLASSES];
             // A keyframe is many packets, and what follows waits for it.
             frames[0] = 1;
@@ -54,6 +58,9 @@ impl Worker {
                 *group = Protection { parity, frames };
             }
             transport.protect(section, &groups);
+        }
+        if let Some(slack) = slack {
+            transport.set_playout_delay(playout_delay.update(now, slack));
         }
     }
 }
@@ -81,21 +88,23 @@ fn snapshot(
     now: Instant,
     forwarder: &mut Forwarder,
     path: Option<&Path>,
-    fec: bool,
+    section: &MediaSection,
     config: &WorkerConfig,
 ) -> Option<Option<Snapshot>> {
     let config = &config.repair;
     let rate = forwarder.sent(now).1.as_bps() as f64;
     let rtt = path.map_or(Duration::ZERO, |path| path.rtt);
     let load = forwarder.load.as_mut()?.load(now, rtt + KEYFRAME_DELAY)?;
+    let takes_delay = section.extensions.id(ExtensionKind::PlayoutDelay).is_some();
     Some(path.map(|path| Snapshot {
         loss: path.quality.loss,
         congested: path.congested,
         rtt,
         jitter: path.quality.jitter,
-        playout_delay: rtt / 2 + config.slack,
+        slack: config.slack,
+        max_slack: if takes_delay { config.max_playout_delay } else { Duration::ZERO },
         nack: forwarder.formats.nack,
-        code: fec.then_some(Code::Xor),
+        code: section.local_fec.is_some().then_some(Code::Xor),
         frame_interval: load.frame_interval,
         packet_size: load.packet_size,
         budget: Bitrate::from_bps((rate * path.share) as u64),

@@ -67,6 +67,8 @@ pub struct Transport {
     senders: Vec<SectionSender>,
     sealed: SealedHistory,
     parity: ParityBuffer,
+    /// Limits of the playout delay that the peer is told.
+    playout_delay: Option<[u8; 3]>,
     probing: Probing,
     counters: TransportCounters,
     drops: DropCounts,
@@ -208,6 +210,7 @@ impl Transport {
             senders: Vec::new(),
             sealed: SealedHistory::default(),
             parity: ParityBuffer::default(),
+            playout_delay: None,
             probing: Probing::default(),
             counters: TransportCounters::default(),
             drops: DropCounts::default(),

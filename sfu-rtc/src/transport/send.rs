@@ -13,7 +13,7 @@ use crate::pacer::PacketClass;
 use crate::packet::Packet;
 use crate::prefetch::prefetch;
 use crate::rtcp::ReportBlock;
-use crate::rtp::extension::{ExtensionKind, abs_send_time, dependency_descriptor};
+use crate::rtp::extension::{ExtensionKind, MAX_PLAYOUT_DELAY, PlayoutDelay, abs_send_time, dependency_descriptor};
 use crate::rtp::{HeaderWriter, RtpHeader, write_padding};
 use crate::time::{Duration, Instant};
 use crate::units::DataSize;
@@ -108,6 +108,16 @@ pub(super) fn size_of(packet: &Packet, out: &RtpOut) -> DataSize {
 const MAX_DESCRIPTOR: usize = 255;
 
 impl Transport {
+    /// Asks the peer to keep video for at least `min` before it plays it, where it takes such wishes (header extension
+    /// playout-delay); from the next packet on, instead of what publishers ask for. Zero takes it back.
+    pub fn set_playout_delay(&mut self, min: Duration) {
+        // Once a receiver was told, silence would leave things as they are. A least delay of zero with a most that is
+        // short would have libwebrtc play without any buffer.
+        if min > Duration::ZERO || self.playout_delay.is_some() {
+            self.playout_delay = Some(PlayoutDelay { min, max: MAX_PLAYOUT_DELAY }.to_bytes());
+        }
+    }
+
     /// Hands over a packet for the subscriber: into the batch where nothing holds it back, else to wait for
     /// [`Transport::poll_transmit`].
     pub fn send_rtp(
@@ -241,10 +251,10 @@ impl Transport {
         let transport_seq =
             section.extensions.id(ExtensionKind::TransportCc).map(|id| (id, self.path_state.next_seq()));
         let (before, mut completes) = (batch.len(), false);
-        let (history, limit) = (&mut self.sealed, self.config.max_sealed);
+        let (history, limit, playout_delay) = (&mut self.sealed, self.config.max_sealed, self.playout_delay);
         batch.push(path, |buf| {
             let start = buf.len();
-            let header = Header { now, section, packet, out, seq, with_mid, transport_seq };
+            let header = Header { now, section, packet, out, seq, with_mid, transport_seq, playout_delay };
             let header_len = write_packet(buf, &header)?;
             completes = protector.as_mut().is_some_and(|protector| protector.on_media(&buf[start..], out));
             keys.sender.seal_rtp(buf, start, header_len, seq)?;
@@ -292,6 +302,7 @@ struct Header<'a> {
     seq: SeqNo,
     with_mid: bool,
     transport_seq: Option<(u8, u16)>,
+    playout_delay: Option<[u8; 3]>,
 }
 
 /// Appends the packet in clear; the length of its header.
@@ -353,7 +364,9 @@ impl Header<'_> {
         if let (Some(id), Some(orientation)) = (ids.id(ExtensionKind::VideoOrientation), carried.video_orientation) {
             writer.extension(id, &[orientation]);
         }
-        if let (Some(id), Some(delay)) = (ids.id(ExtensionKind::PlayoutDelay), carried.playout_delay) {
+        // Who asks for more time for repair knows this path; the publisher does not.
+        let playout_delay = self.playout_delay.or(carried.playout_delay);
+        if let (Some(id), Some(delay)) = (ids.id(ExtensionKind::PlayoutDelay), playout_delay) {
             writer.extension(id, &delay);
         }
         if let (Some(id), Some(place)) = (ids.id(ExtensionKind::AbsCaptureTime), carried.abs_capture_time) {

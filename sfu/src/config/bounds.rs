@@ -11,7 +11,7 @@ const MANY: u64 = 10_000_000;
 const PER_SECOND: u64 = u32::MAX as u64;
 
 /// A number's key, and the smallest and the largest value that works.
-pub(super) const BOUNDS: [(&str, u64, u64); 65] = [
+pub(super) const BOUNDS: [(&str, u64, u64); 66] = [
     // Of a port, 0 is any that is free.
     ("http.port", 0, 65_535),
     ("http.drain_seconds", 0, DAY),
@@ -44,6 +44,8 @@ pub(super) const BOUNDS: [(&str, u64, u64); 65] = [
     ("bandwidth.feedback_ramp_millis", 20, 250),
     // 0: only what is sent again; beyond 100, sending all twice would be simpler.
     ("repair.max_overhead_percent", 0, 100),
+    // Beyond, nobody can talk.
+    ("repair.max_playout_delay_millis", 0, 2_000),
     // 0: as many as the server takes.
     ("room.max_participants", 0, MANY),
     ("room.empty_timeout_seconds", 0, DAY),

@@ -283,6 +283,8 @@ pub(crate) struct RepairConfig {
     pub(crate) mode: RepairMode,
     /// Most that repair which nobody asked for takes, in hundredths of the video that a subscriber gets.
     pub(crate) max_overhead_percent: u32,
+    /// Longest that a receiver is asked to keep video before it plays it, so that repair is in time.
+    pub(crate) max_playout_delay_millis: u64,
 }
 
 /// What decides how losses are repaired.
@@ -297,7 +299,7 @@ pub(crate) enum RepairMode {
 
 impl Default for RepairConfig {
     fn default() -> Self {
-        Self { mode: RepairMode::Arq, max_overhead_percent: 33 }
+        Self { mode: RepairMode::Arq, max_overhead_percent: 33, max_playout_delay_millis: 400 }
     }
 }
 
@@ -312,6 +314,7 @@ impl RepairConfig {
         sfu_core::config::RepairConfig {
             planner: self.planner(),
             max_overhead: f64::from(self.max_overhead_percent) / 100.0,
+            max_playout_delay: Duration::from_millis(self.max_playout_delay_millis),
             ..sfu_core::config::RepairConfig::default()
         }
     }

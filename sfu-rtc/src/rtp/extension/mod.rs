@@ -6,7 +6,7 @@
 pub mod dependency_descriptor;
 
 use crate::ids::{Mid, Rid};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// A header extension that we understand or carry on.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -143,6 +143,34 @@ pub(crate) fn abs_send_time(at: Instant) -> [u8; 3] {
     let units = (u128::from(at.as_nanos()) << SEND_TIME_FRACTION) / 1_000_000_000;
     let [_, a, b, c] = (units as u32).to_be_bytes(); // what is cut off are whole turns of 64 s
     [a, b, c]
+}
+
+/// Most that a limit of the playout delay can say.
+pub const MAX_PLAYOUT_DELAY: Duration = Duration::from_millis(10 * 0xfff);
+
+/// Limits of the playout delay: the least and the most, in 12 bits each, in units of 10 ms.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PlayoutDelay {
+    /// Media is kept so long before it is played.
+    pub min: Duration,
+    /// And no longer than this.
+    pub max: Duration,
+}
+
+impl PlayoutDelay {
+    /// Reads the extension's value.
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        let [a, b, c] = <[u8; 3]>::try_from(value).ok()?.map(u64::from);
+        let of = |units: u64| Duration::from_millis(10 * units);
+        Some(Self { min: of(a << 4 | b >> 4), max: of((b & 0xf) << 8 | c) })
+    }
+
+    /// The extension's value. What is between two units is rounded up.
+    pub fn to_bytes(self) -> [u8; 3] {
+        let units = |delay: Duration| delay.min(MAX_PLAYOUT_DELAY).as_millis().div_ceil(10);
+        let [_, bytes @ ..] = ((units(self.min) << 12 | units(self.max)) as u32).to_be_bytes(); // 24 bits
+        bytes
+    }
 }
 
 #[cfg(test)]

@@ -48,3 +48,13 @@ proptest! {
         let _ = (parse_mid(&value), parse_rid(&value), parse_transport_cc(&value));
     }
 }
+
+#[test]
+fn limits_of_the_playout_delay_have_twelve_bits_each() {
+    let delay = PlayoutDelay { min: Duration::from_millis(150), max: MAX_PLAYOUT_DELAY };
+    assert_eq!(delay.to_bytes(), [0x00, 0xff, 0xff]);
+    assert_eq!(PlayoutDelay::parse(&[0x00, 0xff, 0xff]), Some(delay));
+    let long = PlayoutDelay { min: Duration::from_secs(60), max: Duration::from_millis(11) };
+    assert_eq!(long.to_bytes(), [0xff, 0xf0, 0x02]);
+    assert_eq!(PlayoutDelay::parse(&[0, 0]), None);
+}
