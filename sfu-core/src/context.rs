@@ -3,6 +3,7 @@
 use crate::config::WorkerConfig;
 use crate::event::Event;
 use crate::relay::Relays;
+use crate::repair::Copy;
 use crate::room::Peer;
 use crate::schedule::{DirtyList, FULL_BATCH};
 use crate::slab::{Key, Slab};
@@ -59,6 +60,13 @@ impl Context<'_> {
             Handover::Sealed if first => self.dirty.add(subscriber, peer),
             Handover::Sealed => {}
         }
+    }
+
+    /// Has a packet sent to a subscriber once more, later.
+    pub(crate) fn send_later(&mut self, subscriber: Key, copy: Copy) {
+        let Some(peer) = self.peers.get_mut(subscriber) else { return };
+        peer.copies.push(self.now, copy);
+        self.dirty.add(subscriber, peer);
     }
 
     /// Whether the batch should leave before more is written to it.

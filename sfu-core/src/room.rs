@@ -5,7 +5,7 @@ use crate::forwarder::Forwarder;
 use crate::ids::{PublicationId, RoomId, TransportId};
 use crate::publication::Publication;
 use crate::qos::{Allocation, AllocationHistory};
-use crate::repair::PlayoutDelay;
+use crate::repair::{Copies, PlayoutDelay};
 use crate::schedule::Dirty;
 use crate::slab::{Key, Slab};
 use crate::speaker::{SpeakerConfig, SpeakerDetector};
@@ -58,6 +58,8 @@ pub(crate) struct Peer {
     pub(crate) report_due: Instant,
     /// When its repair is planned anew; [`Instant::NEVER`] while no video is sent to it, or none is planned.
     pub(crate) repair_due: Instant,
+    /// What is to be sent to it once more.
+    pub(crate) copies: Copies,
     /// How long it is asked to keep video.
     pub(crate) playout_delay: PlayoutDelay,
     pub(crate) transport: Transport,

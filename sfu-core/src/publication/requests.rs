@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::forwarder::Forwarder;
 use crate::layer_order::LayerIndex;
 use crate::publisher_clock;
+use crate::repair::Copy;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::media::MediaKind;
 use sfu_rtc::rtcp::SenderReport;
@@ -84,18 +85,26 @@ impl Publication {
         rtt: Duration,
         ctx: &mut Context<'_>,
     ) {
-        let Some(forwarder) = self.forwarders.get_mut(index as usize) else { return };
+        let Some(times) = self.forwarder(index).map(|forwarder| forwarder.copies) else { return };
         let interval = rtt.clamp(MIN_RESEND_INTERVAL, MAX_RESEND_INTERVAL);
         for seq in seqs {
-            match forwarder.resend(ctx.now, seq, interval, &self.streams) {
-                Ok((packet, out)) => {
-                    // Retransmissions of their own have numbers of their own, so that one may be sent twice.
-                    let copies = if out.repeat == Repeat::Again { 1 } else { forwarder.copies };
-                    (1..copies).for_each(|_| ctx.send(forwarder.subscriber, packet, out.clone()));
-                    ctx.send(forwarder.subscriber, packet, out);
+            self.resend(index, seq, times, interval, ctx);
+        }
+    }
+
+    /// Sends a packet again, `times` times, unless it was within `interval`.
+    pub(crate) fn resend(&mut self, index: u32, seq: u16, times: u8, interval: Duration, ctx: &mut Context<'_>) {
+        let Some(forwarder) = self.forwarders.get_mut(index as usize) else { return };
+        match forwarder.resend(ctx.now, seq, interval, &self.streams) {
+            Ok((packet, out)) => {
+                // Retransmissions of their own have numbers of their own, so that one may be sent twice.
+                if times > 1 && out.repeat != Repeat::Again {
+                    let copy = Copy { section: forwarder.section, seq, times: times - 1 };
+                    ctx.send_later(forwarder.subscriber, copy);
                 }
-                Err(reason) => ctx.drop_packet(reason),
+                ctx.send(forwarder.subscriber, packet, out);
             }
+            Err(reason) => ctx.drop_packet(reason),
         }
     }
 

@@ -5,11 +5,13 @@
 //! the order of sending; what parity is worth under it is computed, not approximated (`block`).
 
 mod block;
+mod copies;
 mod load;
 mod planner;
 mod playout;
 
 pub use block::Code;
+pub(crate) use copies::{Copies, Copy};
 pub(crate) use load::LoadMeter;
 pub use planner::{ClassLoad, Plan, Snapshot, plan};
 pub(crate) use playout::PlayoutDelay;

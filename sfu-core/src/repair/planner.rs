@@ -8,6 +8,7 @@
 //! that there is, and the plan with time for one round of retransmission, the one that costs the viewer less is taken.
 
 use super::block::{Code, MAX_PARITY, failures};
+use super::copies::COPY_SPACING;
 use crate::frame_class::{CLASSES, FrameClass};
 use sfu_rtc::loss::GilbertLoss;
 use sfu_rtc::time::Duration;
@@ -89,7 +90,7 @@ pub struct Plan {
 /// What serves the subscriber best within its budget.
 pub fn plan(snapshot: &Snapshot) -> Plan {
     let soon = plan_within(snapshot, snapshot.slack);
-    let round = snapshot.rtt + ROUND_MARGIN + snapshot.jitter;
+    let round = snapshot.rtt + ROUND_MARGIN + COPY_SPACING + snapshot.jitter;
     if !snapshot.nack || round > snapshot.max_slack || round <= snapshot.slack || snapshot.loss.share == 0.0 {
         return soon;
     }
@@ -184,10 +185,9 @@ fn retransmissions(snapshot: &Snapshot, blocks: &[Block; CLASSES], rounds: u32) 
     if rounds == 0 {
         return (1, 1.0);
     }
-    // Rounds are far enough apart to be independent; copies of one round are not.
+    // Rounds, and copies of one round, are far enough apart to be independent.
     let before = snapshot.loss.share.powi(i32::try_from(rounds - 1).unwrap_or(i32::MAX));
-    let (_, stays) = snapshot.loss.transitions();
-    let missed = |copies: u8| before * snapshot.loss.share * stays.powi(i32::from(copies) - 1);
+    let missed = |copies: u8| before * snapshot.loss.share.powi(i32::from(copies));
     let damage: f64 = blocks.iter().map(Block::damage).sum();
     let most = if snapshot.congested { 1 } else { MAX_COPIES };
     let affordable = |copies: &u8| copies_rate(snapshot, *copies) <= snapshot.budget.as_bps() as f64;
@@ -292,7 +292,7 @@ mod tests {
         let ms = Duration::from_millis;
         let near = Snapshot { max_slack: ms(300), slack: ms(100), ..snapshot(0.05, 1.05, 100) };
         let plan = super::plan(&near);
-        assert_eq!((plan.parity, plan.slack), ([0; CLASSES], ms(150)));
+        assert_eq!((plan.parity, plan.slack), ([0; CLASSES], ms(175)));
         assert!(plan.damage < 0.002, "{plan:?}");
         let far = super::plan(&Snapshot { rtt: ms(600), ..near.clone() });
         assert!(far.slack == Duration::ZERO && far.parity[1] > 0, "longer than is allowed: {far:?}");

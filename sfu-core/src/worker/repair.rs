@@ -28,6 +28,22 @@ struct Path {
 }
 
 impl Worker {
+    /// Sends a subscriber the copies that are due.
+    pub(super) fn send_copies(&mut self, now: Instant, key: Key) {
+        while let Some(peer) = self.peers.get_mut(key)
+            && let Some(copy) = peer.copies.pop(now)
+        {
+            let slot = peer.slots.get(usize::from(copy.section)).and_then(Option::as_ref);
+            let Some((publication, index)) = slot.and_then(|slot| slot.place.carried()) else { continue };
+            let router = peer.router;
+            let (mut ctx, routers) = self.split(now);
+            let Some(router) = routers.get_mut(router) else { return };
+            if let Some(publication) = router.publications.get_mut(publication) {
+                publication.resend(index, copy.seq, copy.times, Duration::ZERO, &mut ctx);
+            }
+        }
+    }
+
     /// Plans anew for one subscriber. Without video since the last plan, the next comes when there is some again.
     pub(super) fn plan_repair(&mut self, now: Instant, key: Key) {
         let Self { peers, routers, config, .. } = self;

@@ -107,6 +107,7 @@ impl Worker {
             if repair {
                 self.plan_repair(now, key);
             }
+            self.send_copies(now, key);
             self.share_out_if_due(now, key);
             self.send_requests(now, key);
         }

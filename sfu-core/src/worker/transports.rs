@@ -4,7 +4,7 @@ use super::Worker;
 use crate::command::{TransportParams, VideoCaps};
 use crate::event::{CloseReason, Event};
 use crate::ids::{RoomId, TransportId};
-use crate::repair::PlayoutDelay;
+use crate::repair::{Copies, PlayoutDelay};
 use crate::room::{FeedbackCounters, Peer, Share};
 use crate::schedule::Dirty;
 use crate::slab::Key;
@@ -43,6 +43,7 @@ impl Worker {
             closing: false,
             report_due: Instant::NEVER,
             repair_due: Instant::NEVER,
+            copies: Copies::default(),
             playout_delay: PlayoutDelay::default(),
             transport,
             router,

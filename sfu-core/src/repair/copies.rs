@@ -1,0 +1,62 @@
+//! Further copies of what was sent again, each some time behind the one before: what is lost, is lost in bursts.
+
+use sfu_rtc::time::{Duration, Instant};
+use std::collections::VecDeque;
+
+/// Lossy episodes of radio links last about as long as a frame.
+pub(crate) const COPY_SPACING: Duration = Duration::from_millis(25);
+/// Copies of one subscriber that wait at once; of more, the newest are not sent.
+const MAX_WAITING: usize = 256;
+
+/// A packet that is to be sent once more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Copy {
+    /// Section of the slot.
+    pub(crate) section: u16,
+    /// Its number on the subscriber's wire.
+    pub(crate) seq: u16,
+    /// How often it is to be sent, this time included.
+    pub(crate) times: u8,
+}
+
+/// The copies of one subscriber that wait.
+#[derive(Default, Debug)]
+pub(crate) struct Copies(VecDeque<(Instant, Copy)>);
+
+impl Copies {
+    /// A packet was sent again at `now`.
+    pub(crate) fn push(&mut self, now: Instant, copy: Copy) {
+        if copy.times > 0 && self.0.len() < MAX_WAITING {
+            self.0.push_back((now + COPY_SPACING, copy));
+        }
+    }
+
+    /// The next one that is due.
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<Copy> {
+        self.0.pop_front_if(|(due, _)| *due <= now).map(|(_, copy)| copy)
+    }
+
+    /// When the next one is due; [`Instant::NEVER`] where none waits.
+    pub(crate) fn due(&self) -> Instant {
+        self.0.front().map_or(Instant::NEVER, |(due, _)| *due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_leave_apart_and_no_more_than_fit_wait() {
+        let mut copies = Copies::default();
+        assert_eq!(copies.due(), Instant::NEVER);
+        let (begin, copy) = (Instant::from_millis(100), Copy { section: 2, seq: 7, times: 2 });
+        copies.push(begin, copy);
+        copies.push(begin, Copy { times: 0, ..copy });
+        assert_eq!((copies.due(), copies.pop(begin)), (begin + COPY_SPACING, None));
+        assert_eq!((copies.pop(copies.due()), copies.pop(copies.due())), (Some(copy), None));
+        (0..1_000).for_each(|_| copies.push(begin, copy));
+        let sent = std::iter::from_fn(|| copies.pop(begin + COPY_SPACING)).count();
+        assert_eq!(sent, MAX_WAITING);
+    }
+}
