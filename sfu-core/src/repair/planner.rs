@@ -4,11 +4,10 @@
 //! could be lost too, parity where no copy can be in time. Parity goes where a byte of it saves the most damage, class
 //! by class, until the damage that remains is small or the budget is spent.
 //!
-//! Time can be had too: a receiver that plays a round trip later has all that was sent again. Of the plan with the time
-//! that there is, and the plan with time for one round of retransmission, the one that costs the viewer less is taken.
+//! Time can be had too: a receiver that plays a round trip later has all that was sent again. Of the plans with
+//! the time that there is, and with time for some rounds of retransmission, the one that costs the viewer least is taken.
 
 use super::block::{Code, MAX_PARITY, failures};
-use super::copies::COPY_SPACING;
 use crate::frame_class::{CLASSES, FrameClass};
 use sfu_rtc::loss::GilbertLoss;
 use sfu_rtc::time::Duration;
@@ -20,9 +19,11 @@ const MAX_WINDOW: u8 = 5;
 const MAX_BLOCK: usize = 48;
 /// Most copies of a retransmission.
 const MAX_COPIES: u8 = 3;
-/// From a packet's loss to its retransmission's arrival, beyond the round trip: the next packet shows the gap, and both
-/// ends work in steps.
-const ROUND_MARGIN: Duration = Duration::from_millis(40);
+/// From a packet's loss to its retransmission's arrival, beyond the round trips: the next packet shows the gap, both ends
+/// work in steps, and the copy that arrives may be the second.
+const REPAIR_MARGIN: Duration = Duration::from_millis(65);
+/// Most rounds of retransmission that are waited for.
+const MAX_ROUNDS: u32 = 3;
 /// A second of delay is as bad as this much damage per second: 100 ms more are as bad as 0.2 % of the time frozen.
 const DELAY_PRICE: f64 = 0.02;
 /// As many bytes of repair as of video are as bad as this much damage per second.
@@ -90,12 +91,13 @@ pub struct Plan {
 /// What serves the subscriber best within its budget.
 pub fn plan(snapshot: &Snapshot) -> Plan {
     let soon = plan_within(snapshot, snapshot.slack);
-    let round = snapshot.rtt + ROUND_MARGIN + COPY_SPACING + snapshot.jitter;
-    if !snapshot.nack || round > snapshot.max_slack || round <= snapshot.slack || snapshot.loss.share == 0.0 {
+    if !snapshot.nack || snapshot.loss.share == 0.0 {
         return soon;
     }
-    let later = Plan { slack: round, ..plan_within(snapshot, round) };
-    if cost(snapshot, &later) < cost(snapshot, &soon) { later } else { soon }
+    let slacks = (1..=MAX_ROUNDS).map(|rounds| snapshot.rtt * rounds + REPAIR_MARGIN + snapshot.jitter);
+    let slacks = slacks.filter(|slack| (snapshot.slack..=snapshot.max_slack).contains(slack));
+    let later = slacks.map(|slack| Plan { slack, ..plan_within(snapshot, slack) });
+    later.fold(soon, |best, plan| if cost(snapshot, &plan) < cost(snapshot, &best) { plan } else { best })
 }
 
 /// What a plan costs the viewer: damage, or what is as bad, in seconds per second.
@@ -110,7 +112,7 @@ fn plan_within(snapshot: &Snapshot, slack: Duration) -> Plan {
     let slack = slack.saturating_sub(snapshot.jitter);
     let window = periods(slack, snapshot.frame_interval).clamp(1, MAX_WINDOW.into());
     let mut blocks = FrameClass::ALL.map(|class| Block::new(snapshot, class, window));
-    let rounds = if snapshot.nack { periods(slack, snapshot.rtt) } else { 0 };
+    let rounds = if snapshot.nack { periods(slack.saturating_sub(REPAIR_MARGIN), snapshot.rtt) } else { 0 };
     let (copies, missed) = retransmissions(snapshot, &blocks, rounds);
     let mut budget = snapshot.budget.as_bps() as f64 - copies_rate(snapshot, copies);
     if !snapshot.congested && snapshot.code.is_some() {
@@ -266,7 +268,7 @@ mod tests {
 
     #[test]
     fn where_one_round_is_left_it_is_sent_twice() {
-        let plan = plan(&Snapshot { target: 0.01, ..snapshot(0.05, 1.05, 120) });
+        let plan = plan(&Snapshot { target: 0.01, slack: Duration::from_millis(200), ..snapshot(0.05, 1.05, 120) });
         assert!(plan.copies >= 2, "{plan:?}");
         assert_eq!(plan.parity, [0; CLASSES]);
     }

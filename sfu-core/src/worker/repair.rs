@@ -17,6 +17,8 @@ use sfu_rtc::units::Bitrate;
 const KEYFRAME_DELAY: Duration = Duration::from_millis(300);
 /// Headers, and what retransmissions on request take.
 const MEDIA_OVERHEAD: f64 = 1.05;
+/// What allocation leaves of the estimate, as a share of the video.
+const HEADROOM: f64 = 0.1;
 
 /// What the slots of one subscriber have in common.
 struct Path {
@@ -92,10 +94,11 @@ fn path(now: Instant, peer: &Peer, router: &Router, config: &RepairConfig) -> Op
         media += rate;
         video += if forwarder.load.is_some() { rate } else { 0.0 };
     }
-    // Repair takes what the estimate leaves of its path: who is short of bandwidth is not helped by parity.
+    // Repair takes what the estimate leaves of its path, and the headroom in any case: who is short of bandwidth is not
+    // helped by parity.
     let left = peer.estimate().map_or(f64::INFINITY, |estimate| estimate.as_bps() as f64 - media * MEDIA_OVERHEAD);
-    let share = (left / video.max(1.0)).clamp(0.0, config.max_overhead);
-    let congested = quality.queue > config.max_queue || share == 0.0;
+    let share = (left / video.max(1.0)).max(HEADROOM).min(config.max_overhead);
+    let congested = quality.queue > config.max_queue;
     Some(Path { quality, rtt: peer.transport.rtt_or_default(), congested, share })
 }
 
