@@ -110,11 +110,23 @@ fn repaired(scenario: &Scenario, repair: Repair, seeds: std::ops::RangeInclusive
     })
 }
 
+/// The subscriber is asked to play a round trip later.
 #[test]
-fn planned_parity_shortens_the_freezes_of_a_far_subscriber() {
+fn a_far_subscriber_waits_for_retransmissions() {
     let scenario = lossy(60, 0.05);
     let [arq, none, no_parity] = repaired(&scenario, Repair::Arq, 1..=6);
     assert_eq!((none, no_parity), (0.0, 0.0));
+    let [planned, _, parity] = repaired(&scenario, Repair::Planner, 1..=6);
+    assert!(planned < arq * 0.3, "{planned} instead of {arq}");
+    assert!(parity / 6.0 < 10.0, "{parity} %");
+}
+
+/// A round trip more is longer than anybody is asked to wait.
+#[test]
+fn planned_parity_shortens_the_freezes_of_a_very_far_subscriber() {
+    let mut scenario = lossy(60, 0.05);
+    scenario.down.iter_mut().for_each(|(_, link)| link.delay = Duration::from_millis(400));
+    let [arq, ..] = repaired(&scenario, Repair::Arq, 1..=6);
     let [planned, recovered, parity] = repaired(&scenario, Repair::Planner, 1..=6);
     assert!(planned < arq * 0.75, "{planned} instead of {arq}");
     assert!(recovered > 600.0 && parity / 6.0 < 25.0, "{recovered} packets by {parity} %");
