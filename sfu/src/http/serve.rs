@@ -6,7 +6,7 @@
 use super::metered::Metered;
 use super::problem::Problem;
 use super::proxy::{self, ClientAddr, Proxies};
-use super::tls::{Tls, Trimmed};
+use super::tls::{Tls, watches};
 use super::watched::{Stream, Watched};
 use crate::control::Turns;
 use crate::net::{Connections, RequestUnderWay, Ticket};
@@ -126,10 +126,12 @@ impl Door {
                     connection.set_buffer_limit(Some(TLS_BUFFER));
                 };
                 self.turns.count_connection(client.0);
+                let (sealed, opened) = watches();
+                let stream = Watched::new(stream, sealed);
                 let handshake = TlsAcceptor::from(tls.current()).accept_with(stream, limit);
                 let Some(handshake) = self.unless_stopped(self.turns.drive(client.0, handshake)).await else { return };
                 match handshake {
-                    Ok(stream) => Box::new(Watched::new(stream, Trimmed)),
+                    Ok(stream) => Box::new(Watched::new(stream, opened)),
                     Err(error) => return tracing::debug!(%error, "TLS handshake"),
                 }
             }

@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 use tokio_rustls::rustls::crypto::aws_lc_rs;
@@ -86,12 +87,34 @@ impl Tls {
     }
 }
 
-/// Gives back what a TLS session keeps of the longest record it has read: it does so by itself only when it reads again,
-/// which one who waits for its answers to be read does not.
-pub(super) struct Trimmed;
+/// Bytes below TLS of which nothing has come out yet: more than the longest record (RFC 8446 section 5.2) and what is read
+/// with it. A session would keep 64 kB of a handshake message that is not whole.
+const MOST_SEALED: usize = 24 * 1024;
 
-impl<S: Unpin> Watch<TlsStream<S>> for Trimmed {
-    fn on_read(&mut self, _bytes: &[u8], stream: &mut TlsStream<S>) -> io::Result<()> {
+/// Ends a connection that sends only what is for TLS itself; to watch what is below TLS.
+pub(super) struct Sealed(Arc<AtomicUsize>);
+
+impl<S> Watch<S> for Sealed {
+    fn on_read(&mut self, bytes: &[u8], _stream: &mut S) -> io::Result<()> {
+        if self.0.fetch_add(bytes.len(), Ordering::Relaxed) + bytes.len() > MOST_SEALED {
+            return Err(io::Error::other("too many bytes of TLS without any within"));
+        }
+        Ok(())
+    }
+}
+
+/// Tells [`Sealed`] of what comes out, and gives back what a TLS session keeps of the longest record it has read: it does so
+/// by itself only when it reads again, which one who waits for its answers to be read does not.
+pub(super) struct Opened(Arc<AtomicUsize>);
+
+/// Both watches of one connection.
+pub(super) fn watches() -> (Sealed, Opened) {
+    let sealed = Arc::new(AtomicUsize::new(0));
+    (Sealed(Arc::clone(&sealed)), Opened(sealed))
+}
+
+impl<S: Unpin> Watch<TlsStream<S>> for Opened {
+    fn on_read(&mut self, bytes: &[u8], stream: &mut TlsStream<S>) -> io::Result<()> {
         /// Not the end either.
         struct Nothing;
 
@@ -101,6 +124,9 @@ impl<S: Unpin> Watch<TlsStream<S>> for Trimmed {
             }
         }
 
+        if !bytes.is_empty() {
+            self.0.store(0, Ordering::Relaxed);
+        }
         let _ = stream.get_mut().1.read_tls(&mut Nothing);
         Ok(())
     }
@@ -153,4 +179,24 @@ pub(crate) fn load(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsErro
 
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     files::read(path, files::MAX_SETTINGS).map_err(|cause| TlsError::Unreadable { what, path: path.to_owned(), cause })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::watched::Watched;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn what_only_tls_itself_would_keep_ends_the_connection() {
+        let (sealed, opened) = watches();
+        let (mut client, server) = tokio::io::duplex(1 << 20);
+        let mut server = Watched::new(server, sealed);
+        client.write_all(&vec![22; 4 * MOST_SEALED]).await.unwrap();
+        let mut bytes = vec![0; MOST_SEALED];
+        server.read_exact(&mut bytes).await.unwrap();
+        opened.0.store(0, Ordering::Relaxed);
+        server.read_exact(&mut bytes).await.unwrap();
+        assert!(server.read_exact(&mut bytes[..1]).await.is_err());
+    }
 }

@@ -48,6 +48,22 @@ async fn handshakes_that_never_come_keep_nobody_out_and_hold_no_end_up() {
     assert!(log.contains("stopped") && !log.contains("not waited for"), "it ends without them: {log}");
 }
 
+/// What is for TLS itself is bounded; what is within is not taken for it.
+#[tokio::test]
+async fn a_connection_may_ask_for_as_long_as_it_likes() {
+    let server =
+        Server::configured(&format!("[http]\ntls_cert = '{FIXTURES}/cert.pem'\ntls_key = '{FIXTURES}/key.pem'"));
+    let mut tls = connect(&server, &fixture("cert.pem")).await.unwrap();
+    let field = format!("X-Long: {}\r\n", "a".repeat(6_000));
+    for _ in 0..40 {
+        tls.write_all(format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{field}\r\n").as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"ok\n") {
+            assert!(tls.read_buf(&mut answer).await.unwrap() > 0);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_new_certificate_comes_into_force_without_an_end_of_connections() {
     let cert = TempFile::new("cert.pem", &fixture("cert.pem"));
