@@ -6,8 +6,8 @@ use super::path::{Freshness, Path, Proof, SeenChecks};
 use super::stun::{self, IceRole, StunClass, StunKey, StunMessage, StunWriter, TransactionId};
 use crate::drop_reason::DropReason;
 use crate::net::NetworkPath;
+use crate::prefetch::prefetch;
 use crate::time::{Duration, Instant};
-use arrayvec::ArrayVec;
 
 /// What became of the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,11 +48,12 @@ const LARGEST_CHECK: usize = 200;
 pub struct IceAgent {
     config: IceConfig,
     secret: IceSecret,
-    current: Generation,
+    /// Apart from what each datagram needs, since their keys are large.
+    current: Box<Generation>,
     /// Credentials from before a restart, valid until a path is proven with the new ones.
-    previous: Option<Generation>,
-    /// The selected one first.
-    paths: ArrayVec<Path, MAX_PATHS>,
+    previous: Option<Box<Generation>>,
+    /// At most [`MAX_PATHS`], the selected one first.
+    paths: Vec<Path>,
     nominated: Option<NetworkPath>,
     selected: Option<NetworkPath>,
     limited: bool,
@@ -65,7 +66,8 @@ pub struct IceAgent {
     gave_up: bool,
     credit: u64,
     seen: SeenChecks,
-    pending: ArrayVec<PendingCheck, MAX_PENDING>,
+    /// At most [`MAX_PENDING`], the newest last.
+    pending: Vec<PendingCheck>,
     sent_checks: u64,
     rtt: Option<Duration>,
 }
@@ -117,9 +119,9 @@ impl IceAgent {
         Self {
             config,
             secret: secret.for_transport(&local),
-            current: Generation::new(0, local, None),
+            current: Box::new(Generation::new(0, local, None)),
             previous: None,
-            paths: ArrayVec::new(),
+            paths: Vec::new(),
             nominated: None,
             selected: None,
             limited: false,
@@ -130,7 +132,7 @@ impl IceAgent {
             gave_up: false,
             credit: config.credit,
             seen: SeenChecks::default(),
-            pending: ArrayVec::new(),
+            pending: Vec::new(),
             sent_checks: 0,
             rtt: None,
         }
@@ -144,7 +146,7 @@ impl IceAgent {
     /// New credentials on both sides (RFC 8445 section 9). The old ones, and the path selected by them, stay in use
     /// until a path is proven with the new ones.
     pub fn restart(&mut self, local: IceCredentials, remote: IceCredentials) {
-        let renewed = Generation::new(self.current.number + 1, local, Some(remote));
+        let renewed = Box::new(Generation::new(self.current.number + 1, local, Some(remote)));
         let current = std::mem::replace(&mut self.current, renewed);
         // After a restart whose credentials were never used, the ones before are those in use.
         self.previous.get_or_insert(current);
@@ -192,7 +194,7 @@ impl IceAgent {
                 continue;
             }
             let pending = PendingCheck { transaction, path: path.path, generation: path.generation, sent: now, spread };
-            if self.pending.is_full() {
+            if self.pending.len() >= MAX_PENDING {
                 self.pending.remove(0);
             }
             self.pending.push(pending);
@@ -243,6 +245,11 @@ impl IceAgent {
     /// When something authentic last came on `path`.
     pub fn last_heard(&self, path: &NetworkPath) -> Option<Instant> {
         self.find(path).map(|path| path.last_heard().max(path.checked))
+    }
+
+    /// Fetches what [`Self::on_datagram`] looks at first.
+    pub(crate) fn prefetch(&self) {
+        prefetch(&self.paths[..self.paths.len().min(1)]);
     }
 
     /// Where [`Self::selected`] is kept.
@@ -438,7 +445,7 @@ impl IceAgent {
 
     /// Adds a path; where there is no room, the one least proven and not heard for the longest time goes.
     fn add_path(&mut self, path: Path) {
-        if self.paths.is_full() {
+        if self.paths.len() >= MAX_PATHS {
             let spare = self.paths.iter().enumerate().filter(|(_, path)| Some(path.path) != self.selected);
             if let Some((stalest, _)) = spare.min_by_key(|(_, path)| (path.proof, path.last_heard())) {
                 self.paths.swap_remove(stalest);

@@ -438,6 +438,7 @@ impl Transport {
     /// Fetches what [`Transport::handle_datagram`] needs for media, except for what is behind pointers.
     pub fn prefetch_inbound(&self) {
         prefetch(&self.connection.keys);
+        prefetch(&self.connection.ice);
         prefetch(&self.extension_ids);
         prefetch(&self.streams);
         prefetch(&self.ingress);
@@ -452,6 +453,7 @@ impl Transport {
         if let Some(keys) = &self.connection.keys {
             keys.receiver.prefetch();
         }
+        self.connection.ice.prefetch();
         self.arrivals.prefetch();
         self.streams.prefetch();
         prefetch(self.sections.as_slice());
