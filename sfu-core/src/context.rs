@@ -21,7 +21,7 @@ pub(crate) struct Context<'w> {
     pub(crate) config: &'w WorkerConfig,
     /// How long packets of a frame wait for its end.
     pub(crate) window: Duration,
-    pub(crate) peers: &'w mut Slab<Peer>,
+    pub(crate) peers: &'w mut Slab<Box<Peer>>,
     pub(crate) pool: &'w mut PacketPool,
     pub(crate) dirty: &'w mut DirtyList,
     pub(crate) relays: &'w mut Relays,

@@ -23,7 +23,6 @@ use sfu_rtc::ids::{Rid, SeqNo, Ssrc};
 use sfu_rtc::media::{Codec, PayloadFormat};
 use sfu_rtc::nack::NackGenerator;
 use sfu_rtc::packet::{CarriedExtensions, Packet, PacketData, PacketPool};
-use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::reception::{MAX_DROPOUT, Reception};
 use sfu_rtc::rtcp::SenderReport;
 use sfu_rtc::rtp::extension::dependency_descriptor::DependencyStructure;
@@ -105,12 +104,6 @@ pub(crate) struct Taken {
 }
 
 impl ReceiveStream {
-    /// Fetches what the next packet needs.
-    pub(crate) fn prefetch(&self) {
-        prefetch(self);
-        self.history.prefetch_oldest();
-    }
-
     /// `repairs`: whether the publisher sends lost packets again.
     pub(crate) fn new(rid: Option<Rid>, repairs: bool, config: &WorkerConfig) -> Self {
         Self {

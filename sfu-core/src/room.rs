@@ -20,7 +20,7 @@ use sfu_rtc::units::Bitrate;
 pub(crate) struct Router {
     pub(crate) room: RoomId,
     pub(crate) members: Vec<Key>,
-    pub(crate) publications: Slab<Publication>,
+    pub(crate) publications: Slab<Box<Publication>>,
     pub(crate) speakers: SpeakerDetector,
 }
 

@@ -5,7 +5,8 @@ use super::Publication;
 use super::pending::{Content, Pending};
 use crate::context::Context;
 use crate::layer_order::LayerIndex;
-use crate::receive_stream::{ReceiveStream, Taken};
+use crate::receive_stream::Taken;
+use crate::worker::look_ahead::Step;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::SeqNo;
 use sfu_rtc::media::MediaKind;
@@ -133,10 +134,19 @@ impl Publication {
         self.pending.listed
     }
 
-    /// Fetches what [`Self::receive`] and the fan-out after it need.
-    pub(crate) fn prefetch(&self) {
-        prefetch(self);
-        self.streams.iter().for_each(ReceiveStream::prefetch);
-        self.routes.iter().for_each(|route| prefetch(route.as_slice()));
+    /// Fetches one step of what [`Self::receive`] and the fan-out after it need.
+    pub(crate) fn prefetch(&self, step: Step) {
+        match step {
+            Step::Publication => prefetch(self),
+            Step::Streams => {
+                prefetch(self.routes.as_slice());
+                self.streams.iter().for_each(prefetch);
+            }
+            Step::Places => {
+                self.routes.iter().for_each(|route| prefetch(route.as_slice()));
+                self.streams.iter().for_each(|stream| stream.history.prefetch_place());
+            }
+            Step::Oldest => self.streams.iter().for_each(|stream| stream.history.prefetch_oldest()),
+        }
     }
 }

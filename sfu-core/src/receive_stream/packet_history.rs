@@ -47,9 +47,18 @@ impl PacketHistory {
         self.next = self.next.max(seq + 1);
     }
 
-    /// Fetches the packet that [`Self::insert`] looks at first.
+    /// Fetches where the packet is named that [`Self::insert`] looks at first.
+    pub(crate) fn prefetch_place(&self) {
+        if !self.ring.is_empty() {
+            prefetch(&self.ring[self.place(self.oldest)]);
+        }
+    }
+
+    /// Fetches that packet, once its place is there.
     pub(crate) fn prefetch_oldest(&self) {
-        if let Some(Some(oldest)) = self.ring.get(self.oldest as usize & self.ring.len().wrapping_sub(1)) {
+        if !self.ring.is_empty()
+            && let Some(oldest) = &self.ring[self.place(self.oldest)]
+        {
             prefetch(&oldest.arrival);
         }
     }

@@ -110,7 +110,8 @@ impl Worker {
             return None;
         }
         let router = self.routers.get_mut(peer.router)?;
-        let publication = router.publications.insert(Publication::new(id, (key, transport), media, &self.config));
+        let publication =
+            router.publications.insert(Box::new(Publication::new(id, (key, transport), media, &self.config)));
         if media.kind == MediaKind::Audio {
             router.speakers.add(id);
         }

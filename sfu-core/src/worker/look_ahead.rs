@@ -25,9 +25,19 @@ pub(crate) enum Part {
     Keys,
 }
 
+/// What is fetched of a publication, in this order: one leads to the next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step {
+    Publication,
+    Streams,
+    /// Where the histories name their oldest packets, which go next.
+    Places,
+    Oldest,
+}
+
 impl Part {
     /// Fetches this part of the subscriber that `forwarder` serves.
-    pub(crate) fn fetch(self, forwarder: &Forwarder, peers: &Slab<Peer>) {
+    pub(crate) fn fetch(self, forwarder: &Forwarder, peers: &Slab<Box<Peer>>) {
         let peer = || peers.get(forwarder.subscriber);
         match self {
             Self::Forwarder => prefetch(forwarder),
@@ -57,15 +67,21 @@ impl Worker {
         }
         for peer in peers.iter().filter_map(|key| self.peers.get(*key)) {
             peer.transport.prefetch_inbound();
+            prefetch(&peer.router);
             prefetch(&peer.publications);
             prefetch(&peer.inbound);
         }
         for peer in peers.iter().filter_map(|key| self.peers.get(*key)) {
             peer.transport.prefetch_inbound_keys();
+            prefetch(peer.publications.as_slice());
             prefetch(peer.inbound.as_slice());
-            let Some(router) = self.routers.get(peer.router) else { continue };
-            let publications = peer.publications.iter().filter_map(|key| router.publications.get(*key));
-            publications.for_each(|publication| publication.prefetch());
+        }
+        for step in [Step::Publication, Step::Streams, Step::Places, Step::Oldest] {
+            for peer in peers.iter().filter_map(|key| self.peers.get(*key)) {
+                let Some(router) = self.routers.get(peer.router) else { continue };
+                let publications = peer.publications.iter().filter_map(|key| router.publications.get(*key));
+                publications.for_each(|publication| publication.prefetch(step));
+            }
         }
     }
 

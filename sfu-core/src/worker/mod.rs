@@ -57,7 +57,8 @@ pub struct Worker {
     clock: WallClock,
     random: Random,
     ice_secret: IceSecret,
-    peers: Slab<Peer>,
+    /// Boxed, so that to find one does not wait for its memory: what it needs is fetched first (`look_ahead`).
+    peers: Slab<Box<Peer>>,
     routers: Slab<Router>,
     rooms: SeededMap<RoomId, Key>,
     transports: SeededMap<TransportId, Key>,

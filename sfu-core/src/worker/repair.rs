@@ -49,7 +49,7 @@ impl Worker {
     /// Plans anew for one subscriber. Without video since the last plan, the next comes when there is some again.
     pub(super) fn plan_repair(&mut self, now: Instant, key: Key) {
         let Self { peers, routers, config, .. } = self;
-        let Some(peer) = peers.get_mut(key) else { return };
+        let Some(peer) = peers.get_mut(key).map(Box::as_mut) else { return };
         peer.repair_due = Instant::NEVER;
         let Some(router) = routers.get_mut(peer.router) else { return };
         let path = path(now, peer, router, &config.repair);

@@ -61,7 +61,7 @@ impl Worker {
         let router = self.routers.get_mut(router_key)?;
         let relay = self.relays.insert(Upstream::new(origin, id, router_key));
         let publication =
-            router.publications.insert(Publication::relayed(id, (relay, sender), (kind, rids), &self.config));
+            router.publications.insert(Box::new(Publication::relayed(id, (relay, sender), (kind, rids), &self.config)));
         if kind == MediaKind::Audio {
             router.speakers.add(id);
         }

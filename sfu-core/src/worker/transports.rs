@@ -38,7 +38,7 @@ impl Worker {
             rtcp: params.rtcp,
         };
         let transport = Transport::new(self.config.transport.clone(), params, &self.certificate, now);
-        let key = self.peers.insert(Peer {
+        let key = self.peers.insert(Box::new(Peer {
             dirty: Dirty::default(),
             closing: false,
             report_due: Instant::NEVER,
@@ -58,7 +58,7 @@ impl Worker {
             share: Share::default(),
             began: None,
             caps: VideoCaps::default(),
-        });
+        }));
         self.transports.insert(id, key);
         self.routers.get_mut(router)?.members.push(key);
         self.update_ufrags(key);
