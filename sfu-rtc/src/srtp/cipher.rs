@@ -95,27 +95,28 @@ impl Cipher {
         }
     }
 
-    /// Seals an RTP packet, which `packet` holds with room for the tag.
+    /// Seals the RTP packet that is `out[start..]`, with a header of `header_len` bytes, and appends the tag.
     pub(super) fn seal_rtp(
         &self,
-        packet: &mut [u8],
+        out: &mut Vec<u8>,
+        start: usize,
         header_len: usize,
-        ssrc: u32,
-        index: u64,
+        (ssrc, index): (u32, u64),
     ) -> Result<(), Unspecified> {
-        let len = packet.len().checked_sub(self.tag_len()).filter(|len| *len >= header_len).ok_or(Unspecified)?;
-        let (sealed, tag) = packet.split_at_mut(len);
+        let packet = out.get_mut(start..).ok_or(Unspecified)?;
+        let (header, text) = packet.split_at_mut_checked(header_len).ok_or(Unspecified)?;
         match self {
             Self::Gcm { key, salt } => {
-                let (header, text) = sealed.split_at_mut(header_len);
-                seal_gcm(key, rtp_nonce(salt, ssrc, index), header, text, tag)
+                let tag = seal_gcm(key, rtp_nonce(salt, ssrc, index), header, text)?;
+                out.extend_from_slice(&tag);
             }
             Self::CmSha1 { key, auth, salt } => {
-                key.less_safe_encrypt(&mut sealed[header_len..], counter(salt, ssrc, index))?;
-                tag.copy_from_slice(&sha1_tag(auth, sealed, roc(index)));
-                Ok(())
+                key.less_safe_encrypt(text, counter(salt, ssrc, index))?;
+                let tag = sha1_tag(auth, packet, roc(index));
+                out.extend_from_slice(&tag);
             }
         }
+        Ok(())
     }
 
     /// Authenticates and decrypts an RTP packet in place; the length without the tag. On failure, what follows the
@@ -156,7 +157,9 @@ impl Cipher {
                 let (header, text) = sealed.split_at_mut(RTCP_CLEAR);
                 let (tag, trailer) = trailer.split_at_mut(GCM_TAG);
                 trailer.copy_from_slice(&flagged);
-                seal_gcm(key, rtcp_nonce(salt, ssrc, index), &rtcp_aad(header, &flagged), text, tag)
+                let sealed = seal_gcm(key, rtcp_nonce(salt, ssrc, index), &rtcp_aad(header, &flagged), text)?;
+                tag.copy_from_slice(&sealed);
+                Ok(())
             }
             Self::CmSha1 { key, auth, salt } => {
                 let (sealed, trailer) = packet.split_at_mut(end);
@@ -211,17 +214,15 @@ impl Cipher {
     }
 }
 
-/// Encrypts `text` in place and writes its tag.
+/// Encrypts `text` in place; its tag.
 fn seal_gcm(
     key: &LessSafeKey,
     nonce: Nonce,
     authenticated: &[u8],
     text: &mut [u8],
-    tag: &mut [u8],
-) -> Result<(), Unspecified> {
-    let sealed = key.seal_in_place_separate_tag(nonce, Aad::from(authenticated), text).map_err(|_| Unspecified)?;
-    tag.copy_from_slice(sealed.as_ref());
-    Ok(())
+) -> Result<[u8; GCM_TAG], Unspecified> {
+    let tag = key.seal_in_place_separate_tag(nonce, Aad::from(authenticated), text).map_err(|_| Unspecified)?;
+    tag.as_ref().try_into().map_err(|_| Unspecified)
 }
 
 /// Authenticates and decrypts in place.

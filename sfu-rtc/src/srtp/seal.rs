@@ -63,11 +63,6 @@ impl SrtpSender {
         }
     }
 
-    /// By how many bytes an RTP packet grows.
-    pub(crate) fn rtp_overhead(&self) -> usize {
-        self.profile.tag_len()
-    }
-
     /// By how many bytes an RTCP packet grows.
     pub(crate) fn rtcp_overhead(&self) -> usize {
         self.profile.tag_len() + RTCP_INDEX
@@ -92,8 +87,7 @@ impl SrtpSender {
         let ssrc = word(&out[start..], 8);
         let source = self.sent.find(Ssrc(ssrc));
         self.admits(source, Ssrc(ssrc), seq)?;
-        out.resize(out.len() + self.rtp_overhead(), 0);
-        self.rtp.seal_rtp(&mut out[start..], header_len, ssrc, seq.0).map_err(|_| DropReason::TooLarge)?;
+        self.rtp.seal_rtp(out, start, header_len, (ssrc, seq.0)).map_err(|_| DropReason::TooLarge)?;
         self.sent.record(source, Ssrc(ssrc), seq.0);
         Ok(())
     }

@@ -81,7 +81,7 @@ fn what_is_sealed_opens_once() {
     for profile in PROFILES {
         let (mut sender, mut receiver) = pair(profile);
         let packet = sealed(&mut sender, SSRC, SeqNo(17));
-        assert_eq!(packet.len(), 24 + sender.rtp_overhead());
+        assert_eq!(packet.len(), 24 + sender.profile().tag_len());
         assert_eq!(open(&mut receiver, packet.clone()), Ok(SeqNo(17)));
         assert_eq!(open(&mut receiver, packet), Err(DropReason::SrtpReplay), "{profile:?}");
     }

@@ -21,8 +21,7 @@ fn rfc_7714_section_16() {
     for (key_len, sealed) in [(16, sealed_128), (32, sealed_256)] {
         let cipher = gcm(key_len);
         let mut packet = plain.clone();
-        packet.resize(plain.len() + GCM_TAG, 0);
-        cipher.seal_rtp(&mut packet, 12, 0x5501_a0b2, 0xf17b).unwrap();
+        cipher.seal_rtp(&mut packet, 0, 12, (0x5501_a0b2, 0xf17b)).unwrap();
         assert_eq!(packet, hex(sealed), "AES with {key_len} bytes");
         assert_eq!(cipher.open_rtp(&mut packet, 12, 0x5501_a0b2, 0xf17b), Ok(plain.len()));
         assert_eq!(packet[..plain.len()], plain);
@@ -64,8 +63,8 @@ fn rfc_3711_appendix_b_2() {
 fn check_rtp(master: &MasterKey, sealed: &str) {
     let plain = hex("800f1234 decafbad cafebabe abababab abababab abababab abababab");
     let cipher = Cipher::for_rtp(master);
-    let mut packet = [plain.clone(), vec![0; cipher.tag_len()]].concat();
-    cipher.seal_rtp(&mut packet, 12, 0xcafe_babe, 0x1234).unwrap();
+    let mut packet = plain.clone();
+    cipher.seal_rtp(&mut packet, 0, 12, (0xcafe_babe, 0x1234)).unwrap();
     assert_eq!(packet, hex(sealed));
     assert_eq!(cipher.open_rtp(&mut packet, 12, 0xcafe_babe, 0x1234), Ok(plain.len()));
     assert_eq!(packet[..plain.len()], plain);
