@@ -50,7 +50,7 @@ impl Part {
             Self::Keys => {
                 if let Some(peer) = peer() {
                     prefetch(&peer.report_due);
-                    peer.transport.prefetch_keys();
+                    peer.transport.prefetch_keys(usize::from(forwarder.section));
                 }
             }
         }
@@ -85,13 +85,17 @@ impl Worker {
         }
     }
 
-    /// Fetches the first subscribers of the publications whose turn comes.
+    /// Fetches the publications whose turn comes, and their first subscribers.
     pub(super) fn look_ahead_of_fan_out(&self, waiting: &[(Key, Key)]) {
+        let publication = |distance: usize| {
+            let (router, publication) = waiting.get(distance)?;
+            self.routers.get(*router)?.publications.get(*publication)
+        };
+        if let Some(publication) = publication(4) {
+            publication.prefetch(Step::Publication);
+        }
         for (distance, part) in [(3, Part::Forwarder), (2, Part::Transport), (1, Part::Keys)] {
-            let publication = waiting
-                .get(distance)
-                .and_then(|(router, publication)| self.routers.get(*router)?.publications.get(*publication));
-            let forwarders = publication.map_or(&[][..], |publication| publication.forwarders());
+            let forwarders = publication(distance).map_or(&[][..], |publication| publication.forwarders());
             forwarders.iter().take(FIRST).for_each(|forwarder| part.fetch(forwarder, &self.peers));
         }
     }

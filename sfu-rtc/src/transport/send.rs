@@ -150,13 +150,15 @@ impl Transport {
         prefetch(&self.senders);
     }
 
-    /// Fetches what is behind the pointers that [`Transport::prefetch`] has fetched.
-    pub fn prefetch_keys(&self) {
+    /// Fetches what is behind the pointers that [`Transport::prefetch`] has fetched, to send in one section.
+    pub fn prefetch_keys(&self, section: usize) {
         if let Some(keys) = &self.connection.keys {
             keys.sender.prefetch();
         }
-        prefetch(self.sections.as_slice());
-        prefetch(self.senders.as_slice());
+        if let (Some(section), Some(sender)) = (self.sections.get(section), self.senders.get(section)) {
+            prefetch(section);
+            prefetch(sender);
+        }
     }
 
     /// Hands over a packet for the subscriber that waits for [`Transport::poll_transmit`] in any case.
