@@ -3,7 +3,7 @@
 use crate::config::WorkerConfig;
 use crate::event::Event;
 use crate::relay::Relays;
-use crate::repair::Copy;
+use crate::repair::PendingCopy;
 use crate::room::Peer;
 use crate::schedule::{DirtyList, FULL_BATCH};
 use crate::slab::{Key, Slab};
@@ -63,7 +63,7 @@ impl Context<'_> {
     }
 
     /// Has a packet sent to a subscriber once more, later.
-    pub(crate) fn send_later(&mut self, subscriber: Key, copy: Copy) {
+    pub(crate) fn send_later(&mut self, subscriber: Key, copy: PendingCopy) {
         let Some(peer) = self.peers.get_mut(subscriber) else { return };
         peer.copies.push(self.now, copy);
         self.dirty.add(subscriber, peer);

@@ -5,7 +5,7 @@ use crate::forwarder::Forwarder;
 use crate::ids::{PublicationId, RoomId, TransportId};
 use crate::publication::Publication;
 use crate::qos::{Allocation, AllocationHistory};
-use crate::repair::{Copies, PlayoutDelay};
+use crate::repair::{Copies, PlayoutHold};
 use crate::schedule::Dirty;
 use crate::slab::{Key, Slab};
 use crate::speaker::{SpeakerConfig, SpeakerDetector};
@@ -61,7 +61,7 @@ pub(crate) struct Peer {
     /// What is to be sent to it once more.
     pub(crate) copies: Copies,
     /// How long it is asked to keep video.
-    pub(crate) playout_delay: PlayoutDelay,
+    pub(crate) playout_delay: PlayoutHold,
     pub(crate) transport: Transport,
     /// Its room's router.
     pub(crate) router: Key,

@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::forwarder::Forwarder;
 use crate::layer_order::LayerIndex;
 use crate::publisher_clock;
-use crate::repair::Copy;
+use crate::repair::PendingCopy;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::media::MediaKind;
 use sfu_rtc::rtcp::SenderReport;
@@ -99,7 +99,7 @@ impl Publication {
             Ok((packet, out)) => {
                 // Retransmissions of their own have numbers of their own, so that one may be sent twice.
                 if times > 1 && out.repeat != Repeat::Again {
-                    let copy = Copy { section: forwarder.section, seq, times: times - 1 };
+                    let copy = PendingCopy { section: forwarder.section, seq, times: times - 1 };
                     ctx.send_later(forwarder.subscriber, copy);
                 }
                 ctx.send(forwarder.subscriber, packet, out);

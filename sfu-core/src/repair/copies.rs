@@ -4,13 +4,13 @@ use sfu_rtc::time::{Duration, Instant};
 use std::collections::VecDeque;
 
 /// Lossy episodes of radio links last about as long as a frame.
-pub(crate) const COPY_SPACING: Duration = Duration::from_millis(25);
+pub(super) const COPY_SPACING: Duration = Duration::from_millis(25);
 /// Copies of one subscriber that wait at once; of more, the newest are not sent.
 const MAX_WAITING: usize = 256;
 
 /// A packet that is to be sent once more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Copy {
+pub(crate) struct PendingCopy {
     /// Section of the slot.
     pub(crate) section: u16,
     /// Its number on the subscriber's wire.
@@ -21,18 +21,18 @@ pub(crate) struct Copy {
 
 /// The copies of one subscriber that wait.
 #[derive(Default, Debug)]
-pub(crate) struct Copies(VecDeque<(Instant, Copy)>);
+pub(crate) struct Copies(VecDeque<(Instant, PendingCopy)>);
 
 impl Copies {
     /// A packet was sent again at `now`.
-    pub(crate) fn push(&mut self, now: Instant, copy: Copy) {
+    pub(crate) fn push(&mut self, now: Instant, copy: PendingCopy) {
         if copy.times > 0 && self.0.len() < MAX_WAITING {
             self.0.push_back((now + COPY_SPACING, copy));
         }
     }
 
     /// The next one that is due.
-    pub(crate) fn pop(&mut self, now: Instant) -> Option<Copy> {
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<PendingCopy> {
         self.0.pop_front_if(|(due, _)| *due <= now).map(|(_, copy)| copy)
     }
 
@@ -50,9 +50,9 @@ mod tests {
     fn copies_leave_apart_and_no_more_than_fit_wait() {
         let mut copies = Copies::default();
         assert_eq!(copies.due(), Instant::NEVER);
-        let (begin, copy) = (Instant::from_millis(100), Copy { section: 2, seq: 7, times: 2 });
+        let (begin, copy) = (Instant::from_millis(100), PendingCopy { section: 2, seq: 7, times: 2 });
         copies.push(begin, copy);
-        copies.push(begin, Copy { times: 0, ..copy });
+        copies.push(begin, PendingCopy { times: 0, ..copy });
         assert_eq!((copies.due(), copies.pop(begin)), (begin + COPY_SPACING, None));
         assert_eq!((copies.pop(copies.due()), copies.pop(copies.due())), (Some(copy), None));
         (0..1_000).for_each(|_| copies.push(begin, copy));

@@ -11,10 +11,10 @@ mod planner;
 mod playout;
 
 pub use block::Code;
-pub(crate) use copies::{Copies, Copy};
+pub(crate) use copies::{Copies, PendingCopy};
 pub(crate) use load::LoadMeter;
 pub use planner::{ClassLoad, Plan, Snapshot, plan};
-pub(crate) use playout::PlayoutDelay;
+pub(crate) use playout::PlayoutHold;
 
 use sfu_rtc::time::Duration;
 

@@ -4,10 +4,11 @@
 //! could be lost too, parity where no copy can be in time. Parity goes where a byte of it saves the most damage, class
 //! by class, until the damage that remains is small or the budget is spent.
 //!
-//! Time can be had too: a receiver that plays a round trip later has all that was sent again. Of the plans with
-//! the time that there is, and with time for some rounds of retransmission, the one that costs the viewer least is taken.
+//! Time can be had too: a receiver that plays a round trip later has all that was sent again. Of the plans with the
+//! time that there is, and with time for some rounds of retransmission, the one that costs the viewer least is taken.
 
 use super::block::{Code, MAX_PARITY, failures};
+use super::copies::COPY_SPACING;
 use crate::frame_class::{CLASSES, FrameClass};
 use sfu_rtc::loss::GilbertLoss;
 use sfu_rtc::time::Duration;
@@ -21,7 +22,7 @@ const MAX_BLOCK: usize = 48;
 const MAX_COPIES: u8 = 3;
 /// From a packet's loss to its retransmission's arrival, beyond the round trips: the next packet shows the gap, both ends
 /// work in steps, and the copy that arrives may be the second.
-const REPAIR_MARGIN: Duration = Duration::from_millis(65);
+const REPAIR_MARGIN: Duration = Duration::from_millis(40).saturating_add(COPY_SPACING);
 /// Most rounds of retransmission that are waited for.
 const MAX_ROUNDS: u32 = 3;
 /// A second of delay is as bad as this much damage per second: 100 ms more are as bad as 0.2 % of the time frozen.

@@ -10,13 +10,13 @@ const STEP: Duration = Duration::from_millis(50);
 
 /// Follows what plans want: up at once, down late.
 #[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct PlayoutDelay {
+pub(crate) struct PlayoutHold {
     asked: Duration,
     /// When the delay in force was last wanted.
     wanted: Option<Instant>,
 }
 
-impl PlayoutDelay {
+impl PlayoutHold {
     /// What is asked for after a plan that wants `slack`.
     pub(crate) fn update(&mut self, now: Instant, slack: Duration) -> Duration {
         let steps = slack.as_nanos().div_ceil(STEP.as_nanos());
@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn it_rises_at_once_and_falls_after_a_while() {
-        let mut delay = PlayoutDelay::default();
+        let mut delay = PlayoutHold::default();
         let mut ask =
             |seconds: u64, slack| delay.update(Instant::from_millis(seconds * 1_000), Duration::from_millis(slack));
         let millis = Duration::from_millis;

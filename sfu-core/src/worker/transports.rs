@@ -4,7 +4,7 @@ use super::Worker;
 use crate::command::{TransportParams, VideoCaps};
 use crate::event::{CloseReason, Event};
 use crate::ids::{RoomId, TransportId};
-use crate::repair::{Copies, PlayoutDelay};
+use crate::repair::{Copies, PlayoutHold};
 use crate::room::{FeedbackCounters, Peer, Share};
 use crate::schedule::Dirty;
 use crate::slab::Key;
@@ -44,7 +44,7 @@ impl Worker {
             report_due: Instant::NEVER,
             repair_due: Instant::NEVER,
             copies: Copies::default(),
-            playout_delay: PlayoutDelay::default(),
+            playout_delay: PlayoutHold::default(),
             transport,
             router,
             id,

@@ -253,6 +253,7 @@ impl Ticket {
     }
 
     /// The client has proved who it is: its connection has no end of its own any more, and no seat.
+    /// False where it was told before to give way.
     pub(crate) fn join(&self) -> bool {
         let seat = &*self.0;
         seat.allowance.store(usize::MAX, Ordering::Relaxed);

@@ -125,8 +125,8 @@ impl TcpPool {
         while spare.front().is_some_and(|id| connections.get(id).is_none_or(|it| in_use(&it.path))) {
             spare.pop_front();
         }
-        let unseated = |id: &u32| connections.get(id)?.ticket.as_ref().map(Ticket::is_over);
-        let first = spare.iter().take(LOOK_LIMIT).position(|id| unseated(id) == Some(true));
+        let ticket = |id: &u32| connections.get(id)?.ticket.as_ref();
+        let first = spare.iter().take(LOOK_LIMIT).position(|id| ticket(id).is_some_and(Ticket::is_over));
         spare.remove(first.unwrap_or(0))
     }
 
@@ -267,14 +267,15 @@ impl<S: Read + Write> Connection<S> {
     /// Whether it proved nothing in time, or is of no use any more: nothing authentic came for too long, or the path is
     /// no peer's and nothing is under way, such as the last words to a peer that was removed.
     fn is_over(&mut self, now: Instant, heard: impl Fn(&NetworkPath) -> Option<Instant>) -> bool {
-        let heard = heard(&self.path);
-        if let Some(ticket) = &self.ticket {
-            // A path that a peer has proven and does not use yet needs no seat. Its own may have gone to another before.
-            if !ticket.is_over() || heard.is_none() || !ticket.join() {
-                return ticket.is_over();
-            }
-            self.ticket = None;
+        if self.ticket.as_ref().is_some_and(|ticket| !ticket.is_over()) {
+            return false;
         }
+        let heard = heard(&self.path);
+        // A path that a peer has proven and does not use yet needs no seat. Its own may have gone to another before.
+        if self.ticket.as_ref().is_some_and(|ticket| heard.is_none() || !ticket.join()) {
+            return true;
+        }
+        self.ticket = None;
         self.last_heard = heard.unwrap_or(self.last_heard);
         now - self.last_heard > IDLE_LIMIT || (heard.is_none() && self.outbound.is_empty())
     }
@@ -391,12 +392,18 @@ mod tests {
         (Accepted { stream, read: read.to_vec(), ticket: table.seat(Some(address.ip())) }, peer)
     }
 
+    /// Adds a connection that has sent so much to a pool of which none is in use; its other end.
+    fn add(pool: &mut TcpPool, poll: &Poll, table: &Arc<Connections>, read: &[u8]) -> std::net::TcpStream {
+        let (accepted, peer) = connection(table, read);
+        pool.add(accepted, poll.registry(), Instant::ZERO, |_| false);
+        peer
+    }
+
     /// A pool with one connection, and its other end.
     fn pair() -> (TcpPool, Poll, std::net::TcpStream) {
         let poll = Poll::new().unwrap();
         let mut pool = TcpPool::new(2, 8);
-        let (accepted, peer) = connection(&Connections::of_ice_tcp(&limits()), &[0, 3, 1, 2]);
-        pool.add(accepted, poll.registry(), Instant::ZERO, |_| false);
+        let peer = add(&mut pool, &poll, &Connections::of_ice_tcp(&limits()), &[0, 3, 1, 2]);
         (pool, poll, peer)
     }
 
@@ -461,8 +468,7 @@ mod tests {
         let poll = Poll::new().unwrap();
         let table = Connections::of_ice_tcp(&limits());
         let mut pool = TcpPool::new(2, 8);
-        let (accepted, mut peer) = connection(&table, &[0, 1, 7]);
-        pool.add(accepted, poll.registry(), Instant::ZERO, |_| false);
+        let mut peer = add(&mut pool, &poll, &table, &[0, 1, 7]);
         take(&mut pool, Instant::ZERO);
         assert_eq!(table.unauthenticated(), 0, "its seat is free again");
         // Whatever else comes: what was heard last is what counts.
@@ -474,8 +480,7 @@ mod tests {
         sweep(&mut pool, heard + IDLE_LIMIT + Duration::from_millis(1), |_| Some(heard));
         assert!(pool.is_empty());
         // A path that is no peer's any more ends at once.
-        let (accepted, _peer) = connection(&table, &[0, 1, 7]);
-        pool.add(accepted, poll.registry(), Instant::ZERO, |_| false);
+        let _peer = add(&mut pool, &poll, &table, &[0, 1, 7]);
         take(&mut pool, Instant::ZERO);
         sweep(&mut pool, Instant::ZERO, |_| None);
         assert!(pool.is_empty());
@@ -486,8 +491,7 @@ mod tests {
         let table = Connections::of_ice_tcp(&LimitsConfig { tcp_check_seconds: 0, ..limits() });
         let poll = Poll::new().unwrap();
         let mut pool = TcpPool::new(2, 8);
-        let (accepted, _peer) = connection(&table, &[0, 1, 9]);
-        pool.add(accepted, poll.registry(), Instant::ZERO, |_| false);
+        let _peer = add(&mut pool, &poll, &table, &[0, 1, 9]);
         take(&mut pool, Instant::ZERO);
         sweep(&mut pool, Instant::ZERO, |_| None);
         assert!(pool.is_empty());
@@ -499,13 +503,7 @@ mod tests {
         let table = Connections::of_ice_tcp(&LimitsConfig { tcp_check_seconds: 0, ..limits() });
         let poll = Poll::new().unwrap();
         let mut pool = TcpPool::new(2, 64);
-        let peers: Vec<_> = (0..CLOSE_LIMIT + 2)
-            .map(|_| {
-                let (accepted, peer) = connection(&table, &[0, 1, 9]);
-                pool.add(accepted, poll.registry(), Instant::ZERO, |_| false);
-                peer
-            })
-            .collect();
+        let peers: Vec<_> = (0..CLOSE_LIMIT + 2).map(|_| add(&mut pool, &poll, &table, &[0, 1, 9])).collect();
         take(&mut pool, Instant::ZERO);
         pool.sweep(Instant::ZERO, |_| None, |_| false);
         pool.close_some(Instant::ZERO, |_| None);
@@ -552,16 +550,11 @@ mod tests {
         let table = Connections::of_ice_tcp(&LimitsConfig { tcp_check_seconds: 0, ..limits() });
         let poll = Poll::new().unwrap();
         let mut pool = TcpPool::new(2, 4);
-        let add = |pool: &mut TcpPool| {
-            let (accepted, peer) = connection(&table, &[0, 1, 8]);
-            pool.add(accepted, poll.registry(), Instant::ZERO, |_| false);
-            take(pool, Instant::ZERO);
-            peer
-        };
-        let mut held: Vec<_> = (0..4).map(|_| add(&mut pool)).collect();
+        let mut held: Vec<_> = (0..4).map(|_| add(&mut pool, &poll, &table, &[0, 1, 8])).collect();
+        take(&mut pool, Instant::ZERO);
         sweep(&mut pool, Instant::ZERO, |_| Some(Instant::ZERO));
         assert_eq!((pool.stats().open, table.unauthenticated()), (4, 0), "they stay while there is room");
-        held.push(add(&mut pool));
+        held.push(add(&mut pool, &poll, &table, &[0, 1, 8]));
         assert!(pool.connections.contains_key(&5) && !pool.connections.contains_key(&1));
     }
 
@@ -571,15 +564,10 @@ mod tests {
         let table = Connections::of_ice_tcp(&LimitsConfig { unauthenticated_tcp_connections: 2, ..limits() });
         let poll = Poll::new().unwrap();
         let mut pool = TcpPool::new(2, 4);
-        let add = |pool: &mut TcpPool| {
-            let (accepted, peer) = connection(&table, &[0, 1, 9]);
-            pool.add(accepted, poll.registry(), Instant::ZERO, |_| false);
-            peer
-        };
-        let mut held: Vec<_> = (0..4).map(|_| add(&mut pool)).collect();
+        let mut held: Vec<_> = (0..4).map(|_| add(&mut pool, &poll, &table, &[0, 1, 9])).collect();
         pool.spare.rotate_right(1);
         assert_eq!(pool.spare, [4, 1, 2, 3], "the last one, which has its seat, as if it were the oldest");
-        held.push(add(&mut pool));
+        held.push(add(&mut pool, &poll, &table, &[0, 1, 9]));
         assert!(pool.connections.contains_key(&4) && !pool.connections.contains_key(&1));
     }
 

@@ -43,12 +43,12 @@ export function bitrateFor(height, fps) {
 
 /** What the server forwards. Each codec more makes every section of an offer longer, and the first offer has a limit. */
 const FORWARDED = new Set([
-  ...['audio/opus', 'audio/red'],
-  ...['video/vp8', 'video/vp9', 'video/h264', 'video/h265', 'video/av1', 'video/rtx', 'video/flexfec-03'],
+  'audio/opus', 'audio/red',
+  'video/vp8', 'video/vp9', 'video/h264', 'video/h265', 'video/av1', 'video/rtx', 'video/flexfec-03',
 ]);
 
 /** The browser's codecs that the server forwards, the `wanted` ones first. */
-export function preferCodec(codecs, wanted) {
+export function forwardedCodecs(codecs, wanted) {
   const mime = (codec) => codec.mimeType.toLowerCase();
   const isWanted = (codec) => mime(codec) === `video/${wanted}`;
   const forwarded = codecs.filter((codec) => FORWARDED.has(mime(codec)));

@@ -11,7 +11,7 @@ globalThis.crypto ??= webcrypto;
 const { inviteLink, parseOptions, randomRoom, takeToken } = await page('options.js');
 const { Roster, isOn, publicationOf } = await page('roster.js');
 const { FIRST_SLOTS, Slots, pauseText } = await page('slots.js');
-const { cameraEncodings, preferCodec } = await page('encodings.js');
+const { cameraEncodings, forwardedCodecs } = await page('encodings.js');
 const { arrange } = await page('arrange.js');
 const { StatsCollector, formatBitrate, formatShare } = await page('stats.js');
 const { linePath } = await page('graph.js');
@@ -96,7 +96,7 @@ test('layers fit the size of the capture', () => {
 
 test('the wanted codec comes first, and of those that the server forwards none is lost', () => {
   const codecs = ['video/VP8', 'video/red', 'video/rtx', 'video/AV1'].map((mimeType) => ({ mimeType }));
-  assert.deepEqual(preferCodec(codecs, 'av1').map(({ mimeType }) => mimeType), ['video/AV1', 'video/VP8', 'video/rtx']);
+  assert.deepEqual(forwardedCodecs(codecs, 'av1').map(({ mimeType }) => mimeType), ['video/AV1', 'video/VP8', 'video/rtx']);
 });
 
 /** A call as `arrange` sees it: pictures of all cameras are there. */
