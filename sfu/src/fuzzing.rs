@@ -4,7 +4,7 @@ use crate::config::AuthConfig;
 use crate::control::auth::{Authenticator, Permit};
 use crate::control::shown::{AFTER_RESTART, BEFORE_RESTART, PLAYER, SIMULCAST, small, state, with_names};
 use crate::control::{Control, ControlError, Session};
-use crate::http::{ClientAddr, handle, join_request};
+use crate::http::{ClientAddr, join_request};
 use crate::net::{Connection, Drained};
 use crate::worker_thread::WorkerHandle;
 use prost::Message as _;
@@ -139,7 +139,8 @@ impl ControlPlane {
     fn carry_out(&mut self, who: usize, mut message: ClientMessage) -> Result<(), ControlError> {
         if let Some(session) = &self.connections[who] {
             message.body = message.body.map(|body| with_names(body, session));
-            return handle(session, &message).map(drop);
+            let body = message.body.as_ref().ok_or_else(|| ControlError::bad_message("The message has no body."))?;
+            return session.handle(body).map(drop);
         }
         let session = match &message.body {
             Some(Request::Join(join)) => {

@@ -17,6 +17,7 @@ use sfu_proto::v1::{
 };
 use sfu_room::{Member, ParticipantId, Subscription};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Most bytes of one data message.
@@ -60,6 +61,19 @@ impl Session {
     /// Whether no newer connection took the session up.
     pub(crate) fn is_attached(&self) -> bool {
         self.outbox.is_attached(self.attachment)
+    }
+
+    /// Carries out a request of the client at `address`. An offer costs as much as a join, and waits for its turn as one
+    /// does; whoever asks waits with it.
+    pub(crate) async fn handle_in_turn(
+        &self,
+        request: &Request,
+        address: IpAddr,
+    ) -> Result<Option<Reply>, ControlError> {
+        match request {
+            Request::Offer(_) => self.control.turns.drive(address, async { self.handle(request) }).await,
+            _ => self.handle(request),
+        }
     }
 
     /// Carries out one request. `Ok(None)` needs no reply.

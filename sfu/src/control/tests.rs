@@ -6,11 +6,12 @@ use crate::config::MediaConfig;
 use crate::net::{Neighbourhood, bind_udp};
 use crate::worker_thread::{RelayHub, Report, WorkerParts, spawn};
 use auth::Permit;
+use futures_util::FutureExt;
 use prost::Message as _;
 use sfu_core::config::WorkerConfig;
 use sfu_core::event::{CloseReason, Event, PauseReason};
 use sfu_core::ids::PublicationId;
-use sfu_proto::v1::{self, server_message::Body};
+use sfu_proto::v1::{self, client_message::Body as Request, server_message::Body};
 use sfu_proto::v1::{Joined, LeaveReason, Offer, Publish, RosterUpdate, ServerMessage};
 use sfu_room::Subscription;
 use sfu_rtc::ids::Mid;
@@ -282,13 +283,32 @@ async fn refused_entries_leave_the_turns_of_other_addresses() {
 }
 
 #[tokio::test]
+async fn an_offer_in_a_call_waits_for_its_turn_and_what_costs_nothing_does_not() {
+    let (control, _reports) = control();
+    let session = Member::join(&control, Access::Signal).session;
+    let (flooder, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+    let offer = Request::Offer(Offer { sdp: OFFER.into(), publish: Vec::new() });
+    let ping = Request::Ping(v1::Ping::default());
+    let mut answer = Box::pin(session.handle_in_turn(&offer, flooder));
+    // In a turn of somebody else's.
+    let (offered, pinged) = control
+        .turns
+        .drive(other, async {
+            (answer.as_mut().now_or_never().is_some(), session.handle_in_turn(&ping, flooder).now_or_never().is_some())
+        })
+        .await;
+    assert!(!offered && pinged);
+    assert!(matches!(answer.await, Ok(Some(Body::Answer(_)))));
+}
+
+#[tokio::test]
 async fn a_moderator_mutes_a_large_room_in_one_go() {
     let (control, _reports) = control_with(1, |config| config.limits.changes_per_second = 1);
     let members: Vec<Member> = (0..20).map(|_| Member::join(&control, Access::Signal)).collect();
     for member in &members {
         let publication_id = publication_text(member.publication(0));
         let action = Some(sfu_proto::v1::moderate::Action::MutePublicationId(publication_id));
-        let moderate = sfu_proto::v1::client_message::Body::Moderate(sfu_proto::v1::Moderate { action });
+        let moderate = Request::Moderate(sfu_proto::v1::Moderate { action });
         members[0].session.handle(&moderate).unwrap();
     }
 }
@@ -342,7 +362,7 @@ async fn lost_media_ends_publications_and_a_new_offer_brings_them_back() {
     };
     assert_eq!(watcher.expect(|body| publications(body).filter(|n| *n == 0)).await, 0);
     let offer = Offer { sdp: OFFER.into(), publish: vec![Publish { mid: "0".into(), ..Publish::default() }] };
-    let request = sfu_proto::v1::client_message::Body::Offer(offer);
+    let request = Request::Offer(offer);
     assert!(matches!(other.session.handle(&request), Ok(Some(Body::Answer(_)))));
     assert_ne!(other.transport(), transport);
     assert_eq!(watcher.expect(|body| publications(body).filter(|n| *n > 0)).await, 1);
@@ -437,15 +457,15 @@ async fn what_is_published_later_and_what_ends_is_known_on_all_workers() {
     for (member, muted) in [(first, true), (last, true), (first, false)] {
         let publication_id = publication_text(member.publication(1));
         let mute = sfu_proto::v1::SetMuted { publication_id, muted };
-        let request = sfu_proto::v1::client_message::Body::SetMuted(mute);
+        let request = Request::SetMuted(mute);
         assert!(member.session.handle(&request).is_ok());
     }
     for member in [first, last] {
         let publication_id = publication_text(member.publication(1));
-        let request = sfu_proto::v1::client_message::Body::Unpublish(sfu_proto::v1::Unpublish { publication_id });
+        let request = Request::Unpublish(sfu_proto::v1::Unpublish { publication_id });
         assert!(member.session.handle(&request).is_ok());
         let again = Publish { mid: "1".into(), muted: true, ..Publish::default() };
-        assert!(member.session.handle(&sfu_proto::v1::client_message::Body::Publish(again)).is_ok());
+        assert!(member.session.handle(&Request::Publish(again)).is_ok());
     }
     all_is_told(&first.session.room).await;
     // A transport that the worker gives up takes its publications with it, everywhere.

@@ -26,10 +26,7 @@ pub(crate) use listen::{bind, bind_admin};
 pub(crate) use proxy::Proxies;
 pub(crate) use serve::{Site, serve};
 #[cfg(fuzzing)]
-pub(crate) use {
-    proxy::ClientAddr,
-    signal::{handle, join_request},
-};
+pub(crate) use {proxy::ClientAddr, signal::join_request};
 
 use self::problem::Problem;
 use crate::control::Control;

@@ -234,7 +234,7 @@ impl Connection {
             let (id, result) = match incoming {
                 Incoming::Request(request) => {
                     let result = if messages.take(1, control.clock.now()) {
-                        handle(session, &request)
+                        handle(session, &request, self.client).await
                     } else {
                         Err(control.count(too_fast()))
                     };
@@ -429,10 +429,11 @@ fn too_fast() -> ControlError {
     ControlError::too_fast("Too many messages in a short time (limits.messages_per_second); slow down.")
 }
 
-/// Carries out a request of who has joined.
-pub(crate) fn handle(session: &Session, request: &ClientMessage) -> Result<Option<Reply>, ControlError> {
+/// Carries out a request of who has joined. Nothing is sent meanwhile: a turn that came would wait for a client that
+/// does not read.
+async fn handle(session: &Session, request: &ClientMessage, client: ClientAddr) -> Result<Option<Reply>, ControlError> {
     match &request.body {
-        Some(body) => session.handle(body),
+        Some(body) => session.handle_in_turn(body, client.0).await,
         None => Err(ControlError::bad_message("The message has no body, or one that this server does not know.")),
     }
 }
