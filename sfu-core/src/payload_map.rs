@@ -118,7 +118,10 @@ mod tests {
 
     fn map(publisher: &[PayloadFormat], subscriber: Vec<PayloadFormat>) -> PayloadMap {
         let section = section("0", MediaKind::Video, Direction::Send);
-        PayloadMap::new(publisher, &sfu_rtc::media::MediaSection { formats: subscriber, ..section })
+        PayloadMap::new(
+            publisher,
+            &sfu_rtc::media::MediaSection { formats: std::sync::Arc::new(subscriber), ..section },
+        )
     }
 
     #[test]

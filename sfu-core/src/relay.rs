@@ -22,6 +22,7 @@ use sfu_rtc::packet::Packet;
 use sfu_rtc::time::{Instant, NtpTime};
 use sfu_rtc::units::Bitrate;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// One message from worker to worker. Only workers read it; others carry it.
 #[derive(Clone, Debug)]
@@ -51,7 +52,7 @@ pub(crate) enum RelayBody {
     /// To the destination: forwarding stopped or resumed.
     Muted(bool),
     /// To the destination: payload formats that were negotiated with the publisher.
-    Formats(Box<[PayloadFormat]>),
+    Formats(Arc<Vec<PayloadFormat>>),
     /// To the origin: layers that are wanted there, and those of which a keyframe is awaited (bit per layer).
     Wanted(Interest),
     /// To the origin: a decoder needs a keyframe.

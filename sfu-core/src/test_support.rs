@@ -7,6 +7,7 @@ use sfu_rtc::packet::{Packet, PacketData, PacketPool};
 use sfu_rtc::rtp::extension::ExtensionMap;
 use sfu_rtc::time::{Duration, Instant};
 use std::cell::Cell;
+use std::sync::Arc;
 
 thread_local! {
     /// The publication whose next fan-out panics.
@@ -32,7 +33,7 @@ pub(crate) fn section(mid: &str, kind: MediaKind, direction: Direction) -> Media
         mid: Mid::new(mid).unwrap(),
         kind,
         direction,
-        formats: vec![PayloadFormat { payload_type, codec, clock_rate, fmtp: String::new(), rtx }],
+        formats: Arc::new(vec![PayloadFormat { payload_type, codec, clock_rate, fmtp: String::new(), rtx }]),
         extensions: ExtensionMap::default(),
         rids: Vec::new(),
         remote_ssrcs: Vec::new(),

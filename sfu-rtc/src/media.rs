@@ -3,6 +3,7 @@
 use crate::ids::{Mid, PayloadType, Rid, Ssrc};
 use crate::rtp::extension::ExtensionMap;
 use crate::time::Duration;
+use std::sync::Arc;
 
 /// Audio or video.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -118,8 +119,9 @@ pub struct MediaSection {
     pub kind: MediaKind,
     /// Which way media flows.
     pub direction: Direction,
-    /// Payload types, in the order of preference.
-    pub formats: Vec<PayloadFormat>,
+    /// Payload types, in the order of preference. All who hold the section share them: a peer's format parameters are as
+    /// long as its offer.
+    pub formats: Arc<Vec<PayloadFormat>>,
     /// Header extensions with their ids.
     pub extensions: ExtensionMap,
     /// Simulcast layers that the peer sends, lowest first (a=simulcast, or names of ours for those of

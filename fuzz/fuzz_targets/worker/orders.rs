@@ -73,7 +73,7 @@ fn section(mid: &str, kind: MediaKind, direction: Direction, ssrc: u32) -> Media
         mid: Mid::new(mid).expect("a mid"),
         kind,
         direction,
-        formats: formats.collect(),
+        formats: std::sync::Arc::new(formats.collect()),
         extensions,
         rids: Vec::new(),
         remote_ssrcs: Vec::new(),

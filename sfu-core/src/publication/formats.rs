@@ -9,6 +9,7 @@ use sfu_rtc::ids::PayloadType;
 use sfu_rtc::media::{Codec, MediaKind, MediaSection, PayloadFormat, SsrcPair};
 use sfu_rtc::packet::PacketData;
 use sfu_rtc::time::Duration;
+use std::sync::Arc;
 
 /// A change of format counts once in this time: all subscribers are looked at, and an event goes out for each whom
 /// it concerns.
@@ -20,11 +21,11 @@ const CODEC_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Publication {
     /// The section was renegotiated, here or at the origin.
-    pub(crate) fn update_formats(&mut self, formats: &[PayloadFormat], ctx: &mut Context<'_>) {
-        if self.formats == formats {
+    pub(crate) fn update_formats(&mut self, formats: &Arc<Vec<PayloadFormat>>, ctx: &mut Context<'_>) {
+        if self.formats == *formats {
             return;
         }
-        self.formats = formats.to_vec();
+        self.formats = Arc::clone(formats);
         self.describe();
         for forwarder in &mut self.forwarders {
             let peer = ctx.peers.get(forwarder.subscriber);

@@ -31,6 +31,7 @@ use sfu_rtc::ids::{PayloadType, Rid};
 use sfu_rtc::media::{Codec, MediaKind, MediaSection, PayloadFormat};
 use sfu_rtc::time::Instant;
 use sfu_rtc::units::Bitrate;
+use std::sync::Arc;
 
 /// Where a publication's packets come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,7 +59,7 @@ pub(crate) struct Publication {
     /// The codec that was reported last, and when another may be reported.
     announced_codec: Option<Codec>,
     codec_due: Instant,
-    formats: Vec<PayloadFormat>,
+    formats: Arc<Vec<PayloadFormat>>,
     /// Payload type of the last check of who can play it; and when the next check may be.
     sent_in: Option<PayloadType>,
     next_format_check: Instant,
@@ -100,7 +101,7 @@ impl Publication {
         let stream = |rid| ReceiveStream::new(rid, media.nack, config);
         let streams = streams_of(&media.rids, config, stream);
         let mut publication = Self {
-            formats: media.formats.clone(),
+            formats: Arc::clone(&media.formats),
             ..Self::with_streams(id, (Source::Peer(publisher), sender), media.kind, streams)
         };
         publication.describe();
@@ -136,7 +137,7 @@ impl Publication {
             codec: None,
             announced_codec: None,
             codec_due: Instant::ZERO,
-            formats: Vec::new(),
+            formats: Arc::default(),
             sent_in: None,
             next_format_check: Instant::ZERO,
             routes: streams.iter().map(|_| Vec::new()).collect(),

@@ -11,6 +11,7 @@ use sfu_rtc::ids::SeqNo;
 use sfu_rtc::media::MediaKind;
 use sfu_rtc::packet::Packet;
 use sfu_rtc::time::Duration;
+use std::sync::Arc;
 
 /// How often the bitrates of layers are sent: as often as a subscriber's path is shared out, and once more.
 const LAYERS_INTERVAL: Duration = Duration::from_millis(500);
@@ -178,13 +179,13 @@ impl Publication {
 
     pub(super) fn relay_formats(&mut self, ctx: &mut Context<'_>) {
         for relay in self.relays.iter().filter(|relay| relay.joined) {
-            ctx.relays.push(relay.to, self.id, RelayBody::Formats(self.formats.as_slice().into()));
+            ctx.relays.push(relay.to, self.id, RelayBody::Formats(Arc::clone(&self.formats)));
         }
     }
 
     /// Sends a destination that begins the whole state.
     fn send_state(&self, to: WorkerId, ctx: &mut Context<'_>) {
-        ctx.relays.push(to, self.id, RelayBody::Formats(self.formats.as_slice().into()));
+        ctx.relays.push(to, self.id, RelayBody::Formats(Arc::clone(&self.formats)));
         ctx.relays.push(to, self.id, RelayBody::Muted(self.muted));
         self.send_layers(to, ctx);
         for layer in 0..self.streams.len() {

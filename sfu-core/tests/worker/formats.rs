@@ -7,6 +7,7 @@ use sfu_core::ids::PublicationId;
 use sfu_rtc::ids::{PayloadType, Ssrc};
 use sfu_rtc::media::{Codec, MediaKind::*, MediaSection, PayloadFormat};
 use sfu_rtc::rtcp;
+use std::sync::Arc;
 
 const SLOT: u32 = 0x7000;
 const H264: PayloadType = PayloadType(102);
@@ -32,7 +33,7 @@ fn playable(world: &mut World) -> Vec<(PublicationId, bool)> {
 fn a_slot_without_the_codec_is_reported_and_nothing_is_requested() {
     let mut world = World::new();
     let camera = world.join(vec![published("0", Video)]);
-    let viewer = world.join(vec![MediaSection { formats: vec![h264()], ..slot("v", Video, SLOT) }]);
+    let viewer = world.join(vec![MediaSection { formats: Arc::new(vec![h264()]), ..slot("v", Video, SLOT) }]);
     let publication = world.publish(camera, "0");
     world.assign(viewer, "v", Some(publication));
     assert_eq!(playable(&mut world), [(publication, false)], "known before the first packet");
@@ -64,7 +65,7 @@ fn a_slot_without_the_codec_is_reported_and_nothing_is_requested() {
 fn a_publisher_may_change_its_codec() {
     let mut world = World::new();
     let mut section = published("0", Video);
-    section.formats.push(h264());
+    Arc::make_mut(&mut section.formats).push(h264());
     let camera = world.join(vec![section]);
     let viewer = world.join(vec![slot("v", Video, SLOT)]);
     let publication = world.publish(camera, "0");
@@ -95,7 +96,7 @@ fn a_publisher_may_change_its_codec() {
 fn alternating_formats_are_not_reported_packet_by_packet() {
     let mut world = World::new();
     let mut section = published("0", Video);
-    section.formats.push(h264());
+    Arc::make_mut(&mut section.formats).push(h264());
     let camera = world.join(vec![section]);
     let viewer = world.join(vec![slot("v", Video, SLOT)]);
     let publication = world.publish(camera, "0");

@@ -567,7 +567,7 @@ fn a_codec_that_a_viewer_does_not_know_is_not_sent() {
     let mut world = World::new();
     let camera = camera(&mut world);
     let mut section = slot("v", Video, SLOT);
-    section.formats[0].codec = Codec::H264;
+    std::sync::Arc::make_mut(&mut section.formats)[0].codec = Codec::H264;
     let viewer = world.join(vec![section]);
     let publication = world.publish(camera, "0");
     world.assign(viewer, "v", Some(publication));

@@ -8,6 +8,7 @@ use sfu_rtc::media::MediaKind::Video;
 use sfu_rtc::media::{Codec, MediaSection, PayloadFormat};
 use sfu_rtc::rtcp;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 const H264: PayloadType = PayloadType(102);
 const SLOT: u32 = 0x7000;
@@ -18,13 +19,13 @@ const DESCRIBED: &str = "packetization-mode=1;sprop-parameter-sets=Z0LAHtkDxWhAA
 
 fn h264(mut section: MediaSection, fmtp: &str) -> MediaSection {
     let fmtp = fmtp.to_owned();
-    section.formats = vec![PayloadFormat {
+    section.formats = Arc::new(vec![PayloadFormat {
         payload_type: H264,
         codec: Codec::H264,
         clock_rate: 90_000,
         fmtp,
         rtx: section.formats[0].rtx,
-    }];
+    }]);
     section
 }
 
@@ -250,7 +251,7 @@ fn sets_of_h265_that_came_once_serve_who_joins_later() {
     const PPS: [u8; 3] = [0x44, 0x01, 0xc0];
     let h265 = |section: MediaSection| {
         let mut section = h264(section, "");
-        section.formats[0].codec = Codec::H265;
+        Arc::make_mut(&mut section.formats)[0].codec = Codec::H265;
         section
     };
     let frame = |source: &mut Camera, key: bool| {

@@ -7,6 +7,7 @@ use sfu_rtc::ids::Ssrc;
 use sfu_rtc::media::{MediaKind::*, MediaSection, SsrcPair};
 use sfu_rtc::rtcp;
 use sfu_rtc::rtp::SealedHeader;
+use std::sync::Arc;
 
 const SLOT: u32 = 0x7000;
 
@@ -14,14 +15,14 @@ const SLOT: u32 = 0x7000;
 fn without_rtx() -> MediaSection {
     let mut section = slot("v", Video, SLOT);
     section.local_ssrcs = Some(SsrcPair { media: Ssrc(SLOT), rtx: None });
-    section.formats.iter_mut().for_each(|format| format.rtx = None);
+    Arc::make_mut(&mut section.formats).iter_mut().for_each(|format| format.rtx = None);
     section
 }
 
 /// One whose format in use has none, though others have.
 fn without_rtx_of_the_format() -> MediaSection {
     let mut section = slot("v", Video, SLOT);
-    section.formats[0].rtx = None;
+    Arc::make_mut(&mut section.formats)[0].rtx = None;
     section
 }
 

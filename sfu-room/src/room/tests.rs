@@ -225,7 +225,7 @@ fn section(slot: usize) -> MediaSection {
         mid: mid(slot),
         kind: if slot.is_multiple_of(2) { MediaKind::Video } else { MediaKind::Audio },
         direction: Direction::Send,
-        formats: Vec::new(),
+        formats: std::sync::Arc::default(),
         extensions: ExtensionMap::default(),
         rids: Vec::new(),
         remote_ssrcs: Vec::new(),

@@ -11,6 +11,7 @@ use crate::ids::{Mid, PayloadType, Rid, Ssrc};
 use crate::media::{Direction, FecStream, MediaKind, MediaSection, RemoteSource, SsrcPair};
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 use std::collections::HashSet;
+use std::sync::Arc;
 
 /// Our side of an answer.
 pub struct AnswerParams<'a> {
@@ -234,7 +235,7 @@ fn answer_section(
         mid,
         kind,
         direction,
-        formats: accepted.iter().map(|a| a.format.clone()).collect(),
+        formats: Arc::new(accepted.iter().map(|a| a.format.clone()).collect()),
         extensions,
         rids: layers,
         remote_ssrcs,
@@ -286,7 +287,7 @@ fn stopped_section(mid: Mid, kind: MediaKind, params: &AnswerParams<'_>) -> Medi
         mid,
         kind,
         direction: Direction::Inactive,
-        formats: Vec::new(),
+        formats: Arc::default(),
         extensions: ExtensionMap::default(),
         rids: Vec::new(),
         remote_ssrcs: Vec::new(),

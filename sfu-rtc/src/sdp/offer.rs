@@ -14,8 +14,12 @@ use std::collections::HashSet;
 const MAX_FINGERPRINTS: usize = 8;
 /// Most rtcp-fb lines of one payload type that are kept.
 const MAX_FEEDBACK: usize = 16;
-/// Longest fmtp that is kept, in bytes; H.265 with parameter sets in it is the longest seen, at about 300.
-const MAX_FMTP: usize = 2048;
+/// Most bytes of fmtp in one section. Chromium has 800, and H.265 with parameter sets is the longest line seen, at about
+/// 300.
+const MAX_SECTION_FMTP: usize = 4 * 1024;
+/// Most bytes of fmtp in an offer: they are kept for as long as the call goes on. As many sections of Chromium's as an
+/// offer has room for have 40 kB.
+const MAX_OFFER_FMTP: usize = 96 * 1024;
 /// Most header extensions of one section that are kept.
 const MAX_EXTENSIONS: usize = 32;
 
@@ -175,6 +179,7 @@ impl Offer {
     /// Reads an offer. Whatever is not understood is left out; an error is what no answer can be given to.
     pub fn parse(text: &str) -> Result<Self, SdpError> {
         let description = Description::parse(text)?;
+        check_fmtp(&description)?;
         let session = &description.session;
         let media = description.media.iter().map(|part| OfferedMedia::parse(part, session));
         let mut media = media.collect::<Result<Vec<_>, _>>()?;
@@ -200,6 +205,25 @@ impl Offer {
             media,
         })
     }
+}
+
+fn check_fmtp(description: &Description<'_>) -> Result<(), SdpError> {
+    let mut of_offer = 0;
+    for part in &description.media {
+        let mut of_section = 0;
+        for Attribute { line, value, .. } in part.all("fmtp") {
+            of_section += value.len();
+            of_offer += value.len();
+            if of_section > MAX_SECTION_FMTP {
+                let what = "bytes of a=fmtp in a section";
+                return Err(SdpError::TooMany { line, what, limit: MAX_SECTION_FMTP });
+            }
+            if of_offer > MAX_OFFER_FMTP {
+                return Err(SdpError::TooMany { line, what: "bytes of a=fmtp", limit: MAX_OFFER_FMTP });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Older peers do not name the only section that they have.
@@ -392,9 +416,6 @@ fn formats(part: &MediaPart<'_>) -> Vec<OfferedFormat> {
         // Some peers spread the parameters over several lines.
         let fmtp = part.all("fmtp").filter_map(|line| of_payload_type(line.value, payload_type));
         let fmtp = fmtp.map(|text| text.trim_end_matches(';')).collect::<Vec<_>>().join(";");
-        if fmtp.len() > MAX_FMTP {
-            continue;
-        }
         let feedback = part.all("rtcp-fb").filter_map(|line| {
             let of_all = line.value.strip_prefix("* ");
             of_all.or_else(|| of_payload_type(line.value, payload_type)).map(|text| text.trim().to_owned())

@@ -245,19 +245,20 @@ mod tests {
     use crate::media::{Codec, MediaKind, SsrcPair};
     use crate::rtp::extension::ExtensionMap;
     use crate::time::Duration;
+    use std::sync::Arc;
 
     fn section(mid: &str, payload_type: u8, rids: &[&str]) -> MediaSection {
         MediaSection {
             mid: Mid::new(mid).unwrap(),
             kind: MediaKind::Video,
             direction: Direction::Receive,
-            formats: vec![PayloadFormat {
+            formats: Arc::new(vec![PayloadFormat {
                 payload_type: PayloadType(payload_type),
                 codec: Codec::Vp8,
                 clock_rate: 90_000,
                 fmtp: String::new(),
                 rtx: Some(PayloadType(payload_type + 1)),
-            }],
+            }]),
             extensions: ExtensionMap::default(),
             rids: rids.iter().map(|rid| Rid::new(rid).unwrap()).collect(),
             remote_ssrcs: Vec::new(),

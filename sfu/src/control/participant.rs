@@ -85,7 +85,8 @@ impl Participant {
     pub(crate) fn formats<'a>(&'a self, member: &'a Member) -> impl Iterator<Item = &'a PayloadFormat> {
         let sections = self.media.as_ref().map_or(&[][..], |media| &media.sections);
         member.publications().iter().flat_map(move |publication| {
-            let formats = sections.iter().filter(|section| section.mid == publication.mid).flat_map(|s| &s.formats);
+            let formats =
+                sections.iter().filter(|section| section.mid == publication.mid).flat_map(|s| s.formats.iter());
             formats.filter(|format| publication.codec.is_none_or(|codec| codec == format.codec))
         })
     }

@@ -8,6 +8,7 @@ use crate::worker_thread::{RelayHub, Report, WorkerParts, spawn};
 use auth::Permit;
 use futures_util::FutureExt;
 use prost::Message as _;
+use sfu_core::command::Command;
 use sfu_core::config::WorkerConfig;
 use sfu_core::event::{CloseReason, Event, PauseReason};
 use sfu_core::ids::PublicationId;
@@ -299,6 +300,19 @@ async fn an_offer_in_a_call_waits_for_its_turn_and_what_costs_nothing_does_not()
         .await;
     assert!(!offered && pinged);
     assert!(matches!(answer.await, Ok(Some(Body::Answer(_)))));
+}
+
+#[tokio::test]
+async fn negotiated_formats_are_held_once() {
+    let (control, _reports) = control();
+    let member = Member::join(&control, Access::Signal);
+    let state = member.session.room.lock();
+    let media = state.participants[&member.session.id].media.as_ref().unwrap();
+    let [Command::UpdateSections { sections, .. }] = &media.commands(RoomId(1), negotiation::Change::Sections)[..]
+    else {
+        panic!("one command");
+    };
+    assert!(sections.iter().zip(&media.sections).all(|(told, kept)| Arc::ptr_eq(&told.formats, &kept.formats)));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use sfu_rtc::ids::{PayloadType, Rid, Ssrc};
 use sfu_rtc::media::{Codec, Direction, MediaKind, MediaSection, PayloadFormat, SsrcPair};
 use sfu_rtc::rtp::extension::{ExtensionKind, ExtensionMap};
 use sfu_rtc::time::Duration;
+use std::sync::Arc;
 
 pub(crate) const VP8: PayloadType = PayloadType(96);
 pub(crate) const VP8_RTX: PayloadType = PayloadType(97);
@@ -61,10 +62,10 @@ fn section(mid: &str, kind: MediaKind, direction: Direction) -> MediaSection {
         mid: super::mid(mid),
         kind,
         direction,
-        formats: match kind {
+        formats: Arc::new(match kind {
             MediaKind::Audio => vec![format(OPUS, Codec::Opus, 48_000, None)],
             MediaKind::Video => vec![format(VP8, Codec::Vp8, 90_000, Some(VP8_RTX))],
-        },
+        }),
         extensions,
         rids: Vec::new(),
         remote_ssrcs: Vec::new(),
@@ -95,13 +96,13 @@ pub(crate) fn slot(mid: &str, kind: MediaKind, ssrc: u32) -> MediaSection {
 
 /// Redundant audio is understood, too.
 pub(crate) fn with_red(mut section: MediaSection) -> MediaSection {
-    section.formats.insert(0, format(RED, Codec::OpusRed, 48_000, None));
+    Arc::make_mut(&mut section.formats).insert(0, format(RED, Codec::OpusRed, 48_000, None));
     section
 }
 
 /// H.264 is understood, too.
 pub(crate) fn with_h264(mut section: MediaSection) -> MediaSection {
-    section.formats.push(format(H264, Codec::H264, 90_000, None));
+    Arc::make_mut(&mut section.formats).push(format(H264, Codec::H264, 90_000, None));
     section
 }
 
@@ -214,7 +215,7 @@ impl Vp9Source {
 
 /// VP9 instead of VP8.
 pub(crate) fn as_vp9(section: MediaSection) -> MediaSection {
-    MediaSection { formats: vec![format(VP9, Codec::Vp9, 90_000, None)], ..section }
+    MediaSection { formats: Arc::new(vec![format(VP9, Codec::Vp9, 90_000, None)]), ..section }
 }
 
 /// Picture id and TL0PICIDX of a packet that [`Vp8Source`] made, after rewriting.

@@ -527,6 +527,27 @@ fn what_others_send_is_taken() {
     assert_eq!(format.fmtp, "profile-level-id=42e01f;packetization-mode=1");
 }
 
+#[test]
+fn format_parameters_are_bounded_by_section_and_by_offer() {
+    let padding = |bytes| format!("a=fmtp:98 x={}\r\n", "y".repeat(bytes));
+    let of_section = offer_with("", &padding(4 * 1024));
+    let line = of_section.lines().count();
+    let too_many = |line, what, limit| SdpError::TooMany { line, what, limit };
+    assert_eq!(Offer::parse(&of_section), Err(too_many(line, "bytes of a=fmtp in a section", 4 * 1024)));
+    let section = |mid: usize| {
+        format!("m=video 9 UDP/TLS/RTP/SAVPF 98\r\na=mid:{mid}\r\na=rtpmap:98 H264/90000\r\n{}", padding(3_000))
+    };
+    let with_sections = |count: usize| {
+        let mids: String = (1..=count).map(|mid| format!(" {mid}")).collect();
+        let sections: String = (1..=count).map(section).collect();
+        offer_with("", &sections).replace("BUNDLE 0", &format!("BUNDLE 0{mids}"))
+    };
+    assert!(Offer::parse(&with_sections(32)).is_ok());
+    let of_offer = with_sections(33);
+    let line = of_offer.lines().count();
+    assert_eq!(Offer::parse(&of_offer), Err(too_many(line, "bytes of a=fmtp", 96 * 1024)));
+}
+
 /// One section that cannot be used says why; where none can, that is the answer.
 #[test]
 fn a_section_that_cannot_be_used_says_why() {

@@ -23,6 +23,7 @@ use crate::rtp::{HeaderWriter, RtpHeader, RtpView, SealedHeader};
 use crate::srtp::{SrtpReceiver, SrtpSender};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 const MEDIA: Ssrc = Ssrc(0x1111);
 const RTX: Ssrc = Ssrc(0x2222);
@@ -68,13 +69,13 @@ fn section(mid: &str, direction: Direction) -> MediaSection {
         mid: Mid::new(mid).unwrap(),
         kind: MediaKind::Video,
         direction,
-        formats: vec![PayloadFormat {
+        formats: Arc::new(vec![PayloadFormat {
             payload_type: VP8,
             codec: Codec::Vp8,
             clock_rate: 90_000,
             fmtp: String::new(),
             rtx: Some(VP8_RTX),
-        }],
+        }]),
         extensions,
         rids: Vec::new(),
         remote_ssrcs: Vec::new(),
