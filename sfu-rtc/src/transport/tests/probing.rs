@@ -112,7 +112,7 @@ fn without_media_or_retransmissions_a_wish_waits() {
         assert!(subscriber.pair.server.counters().padding_out > 0, "it was not lost");
 
         let mut slot = section("1", Direction::Send);
-        slot.formats[0].rtx = None;
+        Arc::make_mut(&mut slot.formats)[0].rtx = None;
         let mut subscriber = Subscriber::new(estimator, slot);
         (0..20).for_each(|_| subscriber.round(2));
         assert_eq!(subscriber.pair.server.counters().padding_out, 0);
