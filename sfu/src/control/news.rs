@@ -194,7 +194,7 @@ impl RoomState {
             } else {
                 Arc::clone(&shared)
             };
-            bytes += message.size();
+            bytes += message.proto().len();
             participant.outbox.push(message);
         }
         bytes

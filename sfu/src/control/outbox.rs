@@ -9,20 +9,19 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::Notify;
 
-/// Most messages that wait; a roster change of a large room makes one each.
-const MAX_MESSAGES: usize = 4_096;
 /// Most bytes that wait.
 const MAX_BYTES: usize = 384 * 1024;
 /// Above this much, messages that may be lost are.
 const LOSSY_BYTES: usize = 64 * 1024;
 
-/// A message on its way to one or many clients.
+/// A message on its way to one or many clients. Kept encoded: decoded, a list of small entries takes several times as
+/// much memory, and it may wait for long.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    message: ServerMessage,
-    size: usize,
-    proto: OnceLock<Vec<u8>>,
+    proto: Vec<u8>,
     json: OnceLock<String>,
+    /// Whether it is more than state, all of which a new connection begins with.
+    outlives_connection: bool,
 }
 
 impl Outgoing {
@@ -33,24 +32,27 @@ impl Outgoing {
 
     /// Answers the client's message `reply_to`.
     pub(crate) fn reply(reply_to: u32, body: Body) -> Arc<Self> {
-        let message = ServerMessage { reply_to, body: Some(body) };
-        let size = message.encoded_len();
-        Arc::new(Self { message, size, proto: OnceLock::new(), json: OnceLock::new() })
-    }
-
-    /// Bytes as binary protobuf.
-    pub(crate) fn size(&self) -> usize {
-        self.size
+        let outlives_connection = matches!(body, Body::Data(_) | Body::Left(_));
+        let proto = ServerMessage { reply_to, body: Some(body) }.encode_to_vec();
+        Arc::new(Self { proto, json: OnceLock::new(), outlives_connection })
     }
 
     /// As binary protobuf.
     pub(crate) fn proto(&self) -> &[u8] {
-        self.proto.get_or_init(|| self.message.encode_to_vec())
+        &self.proto
     }
 
     /// As proto3 JSON.
     pub(crate) fn json(&self) -> &str {
-        self.json.get_or_init(|| serde_json::to_string(&self.message).expect("messages are plain data"))
+        self.json.get_or_init(|| {
+            let message = ServerMessage::decode(self.proto()).expect("encoded above");
+            serde_json::to_string(&message).expect("messages are plain data")
+        })
+    }
+
+    /// Bytes of memory.
+    fn held(&self) -> usize {
+        size_of::<Self>() + self.proto.len() + self.json.get().map_or(0, String::len)
     }
 }
 
@@ -76,10 +78,16 @@ pub(crate) struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<Arc<Outgoing>>,
-    bytes: usize,
     attachment: u64,
     closed: bool,
     overflow: bool,
+}
+
+impl State {
+    /// Bytes that wait. Counted anew each time, since a message that many get grows when the first one wants JSON.
+    fn held(&self) -> usize {
+        self.queue.iter().map(|waiting| waiting.held()).sum()
+    }
 }
 
 impl Outbox {
@@ -90,11 +98,9 @@ impl Outbox {
             return;
         }
         // One that is larger by itself, such as the roster of a large room, waits alone.
-        let full = state.queue.len() >= MAX_MESSAGES || state.bytes + message.size > MAX_BYTES;
-        if full && !state.queue.is_empty() {
+        if !state.queue.is_empty() && state.held() + message.held() > MAX_BYTES {
             state.overflow = true;
         } else {
-            state.bytes += message.size;
             state.queue.push_back(message);
         }
         drop(state);
@@ -103,7 +109,7 @@ impl Outbox {
 
     /// Appends a message unless the client lags behind.
     pub(crate) fn push_lossy(&self, message: Arc<Outgoing>) {
-        if lock(&self.state).bytes < LOSSY_BYTES {
+        if lock(&self.state).held() < LOSSY_BYTES {
             self.push(message);
         }
     }
@@ -121,8 +127,7 @@ impl Outbox {
         let mut state = lock(&self.state);
         state.attachment += 1;
         state.overflow = false;
-        state.queue.retain(|waiting| matches!(waiting.message.body, Some(Body::Data(_) | Body::Left(_))));
-        state.bytes = state.queue.iter().map(|waiting| waiting.size).sum();
+        state.queue.retain(|waiting| waiting.outlives_connection);
         let attachment = state.attachment;
         drop(state);
         // The connection before must learn that it was superseded, the new one that something may wait.
@@ -153,7 +158,6 @@ impl Outbox {
             return Some(Next::Superseded);
         }
         if let Some(message) = state.queue.pop_front() {
-            state.bytes -= message.size;
             return Some(Next::Message(message));
         }
         if state.overflow {
@@ -174,7 +178,7 @@ mod tests {
 
     async fn next_body(outbox: &Outbox, attachment: u64) -> Option<Body> {
         match outbox.next(attachment).await {
-            Next::Message(message) => message.message.body.clone(),
+            Next::Message(message) => ServerMessage::decode(message.proto()).unwrap().body,
             _ => None,
         }
     }
@@ -198,12 +202,25 @@ mod tests {
         for _ in 0..10_000 {
             outbox.push(data(1_000));
         }
-        assert!(lock(&outbox.state).bytes <= MAX_BYTES);
+        assert!(lock(&outbox.state).held() <= MAX_BYTES);
         while let Next::Message(_) = outbox.next(me).await {}
         assert!(matches!(outbox.next(me).await, Next::Overflow));
         let again = outbox.attach();
         outbox.push(data(1));
         assert!(next_body(&outbox, again).await.is_some(), "a new connection begins afresh");
+    }
+
+    #[test]
+    fn json_that_others_read_is_counted() {
+        let outbox = Outbox::default();
+        for _ in 0..10_000 {
+            let message = data(1_000);
+            message.json();
+            outbox.push(message);
+        }
+        let state = lock(&outbox.state);
+        let json: usize = state.queue.iter().map(|waiting| waiting.json().len()).sum();
+        assert!(state.overflow && json > 0 && json <= MAX_BYTES);
     }
 
     #[tokio::test]

@@ -220,7 +220,7 @@ impl Session {
         let is_for =
             |other: &&Participant| other.id != self.id && other.is_told() && (to.is_empty() || to.contains(&other.id));
         let copies = state.participants.values().filter(is_for).count();
-        self.budget.data(message.size(), copies, &mut state.data, self.control.clock.now())?;
+        self.budget.data(message.proto().len(), copies, &mut state.data, self.control.clock.now())?;
         for other in state.participants.values().filter(is_for) {
             if data.lossy {
                 other.outbox.push_lossy(Arc::clone(&message));

@@ -313,7 +313,7 @@ impl RoomState {
         let participant = self.participants.get(&id).filter(|participant| participant.is_told());
         let Some((participant, member)) = participant.zip(self.roster.member(id)) else { return 0 };
         let message = Outgoing::new(Body::Slots(Slots { slots: slot_infos(member, member.candidates()) }));
-        let bytes = message.size();
+        let bytes = message.proto().len();
         participant.outbox.push(message);
         bytes
     }
