@@ -29,7 +29,7 @@ use std::sync::Arc;
 const SECRET_LEN: usize = 24;
 
 /// Longest name and version of a client's software that is kept.
-const MAX_CLIENT: usize = 128;
+pub(crate) const MAX_CLIENT: usize = 128;
 /// Sections that are not used of which a client is told; an offer may have hundreds.
 const MOST_WARNINGS: usize = 8;
 

@@ -37,12 +37,12 @@ mod translate;
 mod turns;
 mod unconnected;
 
-pub(crate) use auth::Permit;
+pub(crate) use auth::{Permit, clip};
 pub(crate) use budget::Budget;
 pub(crate) use directives::Directives;
 pub(crate) use error::ControlError;
 pub(crate) use ids::{parse_publication, publication_text};
-pub(crate) use join::{Entered, JoinRequest};
+pub(crate) use join::{Entered, JoinRequest, MAX_CLIENT};
 pub(crate) use outbox::{Next, Outgoing};
 pub(crate) use participant::{Access, Participant};
 pub(crate) use rate::Rate;

@@ -2,6 +2,7 @@
 
 mod admin;
 mod bearer;
+mod body;
 mod cached;
 mod fragments;
 mod health;

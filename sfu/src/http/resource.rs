@@ -2,11 +2,14 @@
 //! restarts, DELETE to end.
 
 use super::bearer::Bearer;
+use super::body::read_text;
 use super::path::Path;
 use super::problem::Problem;
 use super::proxy::ClientAddr;
 use crate::config::IceServerConfig;
-use crate::control::{Access, Budget, Control, ControlError, Entered, JoinRequest, Permit, Room, negotiation::Media};
+use crate::control::{
+    Access, Budget, Control, ControlError, Entered, JoinRequest, MAX_CLIENT, Permit, Room, clip, negotiation::Media,
+};
 use crate::worker_thread::WorkerHandle;
 use axum::Router;
 use axum::body::Body;
@@ -15,12 +18,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
-use futures_util::StreamExt;
 use sfu_proto::v1::Offer;
 use sfu_room::{ParticipantId, Subscription};
 use sfu_rtc::ice::Candidate;
 use sfu_rtc::sdp::TrickleFragment;
-use std::string::FromUtf8Error;
 use std::sync::Arc;
 
 const SDP: &str = "application/sdp";
@@ -39,32 +40,6 @@ const CORS: [(HeaderName, HeaderValue); 4] = [
 ];
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
-
-/// Offers are smaller, so that a body rarely moves while it comes.
-const USUAL_BODY: usize = 32 * 1024;
-
-/// A request's body, which is to be text of at most `limits.body_bytes`.
-///
-/// Read piece by piece: a piece may keep a whole buffer, however few bytes it has.
-async fn read_text(control: &Control, body: Body) -> Result<String, Problem> {
-    let most = control.config.limits.body_bytes;
-    let (mut bytes, mut pieces) = (Vec::with_capacity(most.min(USUAL_BODY)), body.into_data_stream());
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "The body broke off."))?;
-        if bytes.len() + piece.len() > most {
-            let text = format!("The body has more than {most} bytes (limits.body_bytes).");
-            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, text));
-        }
-        bytes.extend_from_slice(&piece);
-    }
-    String::from_utf8(bytes).map_err(|error| not_utf8(&error).into())
-}
-
-fn not_utf8(error: &FromUtf8Error) -> ControlError {
-    let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-    let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
-    ControlError::bad_sdp(format!("The body is not UTF-8 (line {line})."))
-}
 
 /// What a POST is about.
 pub(super) struct Target {
@@ -104,15 +79,15 @@ pub(super) async fn options(State(control): State<Arc<Control>>) -> Response {
 pub(super) fn session_routes(access: Access) -> MethodRouter<Arc<Control>> {
     type Url = Path<(String, String, String)>;
     let on_patch = move |State(control): State<Arc<Control>>,
-                         Path((_, _, secret)): Url,
+                         url: Url,
                          bearer: Bearer,
                          headers: HeaderMap,
                          body: Body| async move {
-        let session = find(&control, access, &secret, &bearer)?;
-        patch(&control, session, &headers, body).await
+        let session = find(&control, access, url, bearer)?;
+        patch(&control, session, headers, body).await
     };
-    let on_delete = move |State(control): State<Arc<Control>>, Path((_, _, secret)): Url, bearer: Bearer| async move {
-        let session = find(&control, access, &secret, &bearer)?;
+    let on_delete = move |State(control): State<Arc<Control>>, url: Url, bearer: Bearer| async move {
+        let session = find(&control, access, url, bearer)?;
         Ok::<_, Problem>(end(&control, &session))
     };
     routing::patch(on_patch).delete(on_delete).options(session_options)
@@ -122,21 +97,42 @@ pub(super) fn session_routes(access: Access) -> MethodRouter<Arc<Control>> {
 pub(super) async fn begin(
     control: &Arc<Control>,
     client: ClientAddr,
-    bearer: &Bearer,
-    headers: &HeaderMap,
+    bearer: Bearer,
+    headers: HeaderMap,
     body: Body,
     target: Target,
 ) -> Result<Response, Problem> {
-    require_type(headers, SDP, ACCEPT_POST)?;
-    require_plain(headers)?;
+    require_type(&headers, SDP, ACCEPT_POST)?;
+    require_plain(&headers)?;
+    let (permit, software) = (admit(control, &bearer, &target)?, user_agent(&headers));
+    drop((bearer, headers));
+    // Nothing is read of who may not enter.
+    let sdp = read_text(control, body).await?;
+    let request = JoinRequest {
+        room: target.room,
+        name: String::new(),
+        metadata: String::new(),
+        client: software,
+        offer: Some(Offer { sdp, publish: Vec::new() }),
+        manual_subscribe: false,
+        access: target.access,
+        subscription: target.subscription,
+        address: Some(client.0),
+    };
+    let entered = control.join_in_turn(&permit, request).await?;
+    created(control, entered, &target.base)
+}
+
+/// What the token permits of what is posted.
+fn admit(control: &Control, bearer: &Bearer, target: &Target) -> Result<Permit, ControlError> {
     let mut permit = control.auth.admit(&bearer.0, &target.room, target.identity.as_deref())?;
     match target.access {
         Access::Whip if !permit.grants.publish => {
-            return Err(ControlError::forbidden("The token does not allow publishing.").into());
+            return Err(ControlError::forbidden("The token does not allow publishing."));
         }
         // Else one participant could replace another.
         Access::Whip if target.identity.as_ref().is_some_and(|stream| *stream != permit.identity) => {
-            return Err(wrong_identity(&permit, &target).into());
+            return Err(wrong_identity(&permit, target));
         }
         Access::Whep => {
             require_subscribe(&permit)?;
@@ -146,23 +142,15 @@ pub(super) async fn begin(
         }
         Access::Whip | Access::Signal => permit.grants.subscribe = false,
     }
-    // Nothing is read of who may not enter.
-    let sdp = read_text(control, body).await?;
-    let request = JoinRequest {
-        room: target.room,
-        name: String::new(),
-        metadata: String::new(),
-        client: user_agent(headers),
-        offer: Some(Offer { sdp, publish: Vec::new() }),
-        manual_subscribe: false,
-        access: target.access,
-        subscription: target.subscription,
-        address: Some(client.0),
-    };
-    let Entered { session, joined, warnings } = control.join_in_turn(&permit, request).await?;
+    Ok(permit)
+}
+
+/// The answer to who has entered.
+fn created(control: &Control, entered: Entered, base: &str) -> Result<Response, Problem> {
+    let Entered { session, joined, warnings } = entered;
     let answer = joined.answer.map(|answer| answer.sdp).unwrap_or_default();
     let etag = with_media(&session.room, session.id, |(media, _), _, _| Ok(etag(media)))?;
-    let location = format!("{}/{}", target.base, joined.session);
+    let location = format!("{base}/{}", joined.session);
     let headers = [
         (header::CONTENT_TYPE, text_value(SDP)?),
         (header::LOCATION, text_value(&location)?),
@@ -201,14 +189,16 @@ fn wrong_identity(permit: &Permit, target: &Target) -> ControlError {
 async fn patch(
     control: &Control,
     (room, id): (Arc<Room>, ParticipantId),
-    headers: &HeaderMap,
+    headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    require_type(headers, FRAGMENT, ACCEPT_PATCH)?;
-    require_plain(headers)?;
+    require_type(&headers, FRAGMENT, ACCEPT_PATCH)?;
+    require_plain(&headers)?;
+    let current = with_media(&room, id, |(media, _), _, _| Ok(etag(media)))?;
+    let condition = Condition::read(&headers, current);
+    drop(headers);
     let fragment = TrickleFragment::parse(&read_text(control, body).await?)
         .map_err(|error| ControlError::bad_sdp(format!("The fragment cannot be read: {error}.")))?;
-    let condition = Condition::read(headers);
     with_media(&room, id, |(media, budget), worker, roster| {
         let current = etag(media);
         let restart = fragment.ice.as_ref().filter(|ice| **ice != media.remote);
@@ -251,11 +241,11 @@ async fn session_options() -> Response {
 fn find(
     control: &Control,
     access: Access,
-    secret: &str,
-    bearer: &Bearer,
+    Path((_, _, secret)): Path<(String, String, String)>,
+    bearer: Bearer,
 ) -> Result<(Arc<Room>, ParticipantId), Problem> {
     let gone = || Problem::new(StatusCode::NOT_FOUND, "There is no such session; it may have ended.");
-    let (room, id) = control.session(secret).ok_or_else(gone)?;
+    let (room, id) = control.session(&secret).ok_or_else(gone)?;
     let fits = room.lock().participants.get(&id).is_some_and(|participant| participant.access == access);
     if !fits {
         return Err(gone());
@@ -307,26 +297,26 @@ fn restart_fragment(media: &Media, candidates: &[Candidate]) -> String {
 enum Condition {
     /// Whatever is current. RFC 9725 section 4.3.3 writes it in quotes, RFC 9110 without.
     Any,
-    /// These entity tags.
-    Tags(Vec<String>),
+    /// The entity tag that was current when the head came, if they name it. Nobody can name one that comes later.
+    Tag(Option<String>),
 }
 
 impl Condition {
     /// `None` without such a field.
-    fn read(headers: &HeaderMap) -> Option<Self> {
+    fn read(headers: &HeaderMap, current: String) -> Option<Self> {
         let fields = headers.get_all(header::IF_MATCH);
         fields.iter().next()?;
         let tags: Vec<_> =
             fields.iter().flat_map(|field| entity_tags(&String::from_utf8_lossy(field.as_bytes()))).collect();
         let any = tags.iter().any(|tag| tag == "*" || tag == "\"*\"");
-        Some(if any { Self::Any } else { Self::Tags(tags) })
+        // A weak tag (`W/"..."`) is equal to no strong one.
+        Some(if any { Self::Any } else { Self::Tag(Some(current).filter(|current| tags.contains(current))) })
     }
 
     fn holds(&self, current: &str) -> bool {
         match self {
             Self::Any => true,
-            // A weak tag (`W/"..."`) is equal to no strong one.
-            Self::Tags(tags) => tags.iter().any(|tag| tag == current),
+            Self::Tag(tag) => tag.as_deref() == Some(current),
         }
     }
 }
@@ -364,7 +354,8 @@ fn require_plain(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn user_agent(headers: &HeaderMap) -> String {
-    headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+    let value = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    clip(value.unwrap_or_default(), MAX_CLIENT)
 }
 
 /// One Link header per STUN or TURN URL (RFC 9725 section 4.6).
@@ -427,7 +418,7 @@ mod tests {
             fields.iter().for_each(|field| {
                 headers.append(header::IF_MATCH, HeaderValue::from_static(field));
             });
-            Condition::read(&headers).map(|condition| condition.holds("\"now\""))
+            Condition::read(&headers, "\"now\"".to_owned()).map(|condition| condition.holds("\"now\""))
         };
         assert_eq!(holds(&[]), None);
         for fields in [

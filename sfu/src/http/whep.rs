@@ -34,7 +34,7 @@ async fn begin_speaker(
 ) -> Result<Response, Problem> {
     let base = format!("/whep/{}/-", resource::segment(&room));
     let target = Target { room, identity: None, access: Access::Whep, subscription: Subscription::Auto, base };
-    resource::begin(&control, client, &bearer, &headers, body, target).await
+    resource::begin(&control, client, bearer, headers, body, target).await
 }
 
 async fn begin_stream(
@@ -60,5 +60,5 @@ async fn begin_stream(
     }
     let target =
         Target { room, identity: None, access: Access::Whep, subscription: Subscription::Identity(stream), base };
-    resource::begin(&control, client, &bearer, &headers, body, target).await
+    resource::begin(&control, client, bearer, headers, body, target).await
 }

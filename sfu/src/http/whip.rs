@@ -30,5 +30,5 @@ async fn begin(
 ) -> Result<Response, Problem> {
     let base = format!("/whip/{}/{}", resource::segment(&room), resource::segment(&stream));
     let target = Target { room, identity: Some(stream), access: Access::Whip, subscription: Subscription::Auto, base };
-    resource::begin(&control, client, &bearer, &headers, body, target).await
+    resource::begin(&control, client, bearer, headers, body, target).await
 }

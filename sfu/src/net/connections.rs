@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant, sleep_until};
 
-/// Bytes that a new connection may send before its first request is whole: TLS handshake and head.
-const BEFORE_FIRST_REQUEST: usize = 48 * 1024;
-/// Bytes around the payload of a first message: frame headers, and TLS records of half a kilobyte.
+/// Bytes that a connection may send until its next request's head is whole: the first time with a TLS handshake.
+const BEFORE_REQUEST: usize = 48 * 1024;
+/// Bytes around a first message or a body: frame or chunk headers, and TLS records of half a kilobyte.
 const FRAMING: usize = 1024;
 
 /// Who gives way first: the smaller.
@@ -63,6 +63,7 @@ pub(crate) struct Connections {
     most: usize,
     most_per_address: usize,
     join_bytes: usize,
+    body_bytes: usize,
     patience: Patience,
     table: Mutex<Table>,
     gave_way: AtomicU64,
@@ -147,6 +148,7 @@ impl Connections {
             most: 0,
             most_per_address: 0,
             join_bytes: limits.join_bytes,
+            body_bytes: limits.body_bytes,
             patience,
             table: Mutex::default(),
             gave_way: AtomicU64::new(0),
@@ -167,7 +169,7 @@ impl Connections {
         }
         drop(table);
         let place = Mutex::new(Place { phase: Some(Phase::New), rank });
-        let allowance = Arc::new(AtomicUsize::new(BEFORE_FIRST_REQUEST));
+        let allowance = Arc::new(AtomicUsize::new(BEFORE_REQUEST));
         let ticket = Ticket(Arc::new(Seat { connections: Arc::clone(self), fate, allowance, place }));
         if let Some(address) = address {
             ticket.counts_for(address);
@@ -240,15 +242,14 @@ impl Ticket {
     /// A request begins; the answer's end is the returned value's.
     pub(crate) fn begin_request(&self) -> RequestUnderWay {
         self.enter(Phase::Request, self.0.connections.patience.request);
-        // From here on the buffers of HTTP bound what is held.
-        self.0.allowance.store(usize::MAX, Ordering::Relaxed);
+        // A body may come, and little else: what keeps it until it is whole is TLS, HTTP or whoever waits for it.
+        self.0.allow(with_framing(self.0.connections.body_bytes));
         RequestUnderWay(self.clone())
     }
 
     /// The connection becomes a WebSocket, whose first message must come in time.
     pub(crate) fn upgrade(&self, patience: Duration) {
-        let join_bytes = self.0.connections.join_bytes;
-        self.0.allowance.store(join_bytes.saturating_add(join_bytes / 32 + FRAMING), Ordering::Relaxed);
+        self.0.allow(with_framing(self.0.connections.join_bytes));
         self.enter(Phase::Upgraded, patience);
     }
 
@@ -256,7 +257,7 @@ impl Ticket {
     /// False where it was told before to give way.
     pub(crate) fn join(&self) -> bool {
         let seat = &*self.0;
-        seat.allowance.store(usize::MAX, Ordering::Relaxed);
+        seat.allow(usize::MAX);
         seat.leave_table();
         seat.fate.send_if_modified(|fate| {
             let stays = !matches!(fate, Fate::GivesWay);
@@ -314,7 +315,16 @@ impl Ticket {
     }
 }
 
+/// What may be read so that `bytes` of payload come.
+fn with_framing(bytes: usize) -> usize {
+    bytes.saturating_add(bytes / 32 + FRAMING)
+}
+
 impl Seat {
+    fn allow(&self, bytes: usize) {
+        self.allowance.store(bytes, Ordering::Relaxed);
+    }
+
     fn leave_table(&self) {
         let mut place = lock(&self.place);
         if place.phase.take().is_some() {
@@ -338,6 +348,7 @@ impl Drop for RequestUnderWay {
         let seat = &self.0.0;
         if lock(&seat.place).phase == Some(Phase::Request) {
             self.0.enter(Phase::Idle, seat.connections.patience.idle);
+            seat.allow(BEFORE_REQUEST);
         }
     }
 }
