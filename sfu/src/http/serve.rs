@@ -129,7 +129,9 @@ impl Door {
                 let (sealed, opened) = watches();
                 let stream = Watched::new(stream, sealed);
                 let handshake = TlsAcceptor::from(tls.current()).accept_with(stream, limit);
-                let Some(handshake) = self.unless_stopped(self.turns.drive(client.0, handshake)).await else { return };
+                // Boxed, its room is given back; else every connection would keep it as long as it lasts.
+                let handshake = Box::pin(self.turns.drive(client.0, handshake));
+                let Some(handshake) = self.unless_stopped(handshake).await else { return };
                 match handshake {
                     Ok(stream) => Box::new(Watched::new(stream, opened)),
                     Err(error) => return tracing::debug!(%error, "TLS handshake"),

@@ -5,6 +5,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+/// Bytes that are read at once: HTTP's buffer grows, up to three times its least size, for a peer that fills it in one
+/// read, and stays so while nothing comes.
+const MOST_AT_ONCE: usize = 4 * 1024;
+
 /// A connection, plain or over TLS.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -37,9 +41,12 @@ impl<S: AsyncRead + Unpin, W: Watch<S>> AsyncRead for Watched<S, W> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { stream, watch } = &mut *self;
         watch.before_read()?;
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut *stream).poll_read(cx, buf);
-        watch.on_read(&buf.filled()[before..], stream)?;
+        let room = buf.remaining().min(MOST_AT_ONCE);
+        let mut piece = ReadBuf::new(buf.initialize_unfilled_to(room));
+        let polled = Pin::new(&mut *stream).poll_read(cx, &mut piece);
+        let read = piece.filled().len();
+        watch.on_read(piece.filled(), stream)?;
+        buf.advance(read);
         polled
     }
 }

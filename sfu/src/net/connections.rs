@@ -396,6 +396,17 @@ mod tests {
     }
 
     #[test]
+    fn a_request_may_bring_its_body_and_little_else() {
+        let table = table(1, 1);
+        let (ticket, most) = (table.seat(None), LimitsConfig::default().body_bytes);
+        let allowed = || ticket.allowance().load(Ordering::Relaxed);
+        let request = ticket.begin_request();
+        assert!((most..most + most / 8).contains(&allowed()), "{}", allowed());
+        drop(request);
+        assert_eq!(allowed(), BEFORE_REQUEST);
+    }
+
+    #[test]
     fn participants_hold_no_seat() {
         let table = table(1, 1);
         let participant = table.seat(ip("192.0.2.1"));

@@ -19,6 +19,11 @@ const TCP_CONNECTIONS: usize = 6_000;
 const SCRAPERS: usize = 16;
 /// Requests per second of all of them.
 const SCRAPES: f64 = 12_000.0;
+/// As long as a body may be by default; and what is missing of it.
+const BODY: usize = 20_480;
+const MISSING: usize = 512;
+/// A header field, with which a head is nearly as long as it may be.
+const LONG_FIELD: usize = 7_000;
 /// Pause between two bytes of a slow sender.
 const SLOW: Duration = Duration::from_secs(1);
 /// A real ICE-TCP client's check may be answered so late.
@@ -50,14 +55,16 @@ pub(super) async fn slow_heads(target: Arc<Target>, duration: Duration) -> Resul
     slow(target, duration, "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-slow: ", "slow headers").await
 }
 
-/// WHIP requests whose bodies come byte by byte.
+/// WHEP requests with long heads, all of whose bodies comes but the end, which comes byte by byte.
 pub(super) async fn slow_bodies(target: Arc<Target>, duration: Duration) -> Result<Effort> {
-    let head = format!(
-        "POST /whip/slow HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\
-         content-type: application/sdp\r\ncontent-length: 60000\r\n\r\n",
-        target.address.token
+    let request = format!(
+        "POST /whep/slow HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\nx-long: {}\r\n\
+         content-type: application/sdp\r\ncontent-length: {BODY}\r\n\r\n{}",
+        target.address.token,
+        "x".repeat(LONG_FIELD),
+        "v".repeat(BODY - MISSING)
     );
-    slow(target, duration, &head, "slow bodies").await
+    slow(target, duration, &request, "slow bodies").await
 }
 
 async fn slow(target: Arc<Target>, duration: Duration, head: &str, what: &str) -> Result<Effort> {

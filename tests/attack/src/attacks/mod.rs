@@ -64,7 +64,7 @@ pub(crate) const ALL: &[Attack] = &[
     Attack::new("slow-heads", "requests whose headers come byte by byte", |t, d| {
         Box::pin(connections::slow_heads(t, d))
     }),
-    Attack::new("slow-bodies", "WHIP requests whose bodies never come", |t, d| {
+    Attack::new("slow-bodies", "WHEP requests with an invitation whose bodies never end", |t, d| {
         Box::pin(connections::slow_bodies(t, d))
     }),
     Attack::new("ice-tcp", "ICE-TCP connections with one unsigned STUN request each", |t, d| {
