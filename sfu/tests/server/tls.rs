@@ -1,13 +1,21 @@
 //! HTTPS: whom it serves, and with which certificate.
 
-use crate::harness::{FIXTURES, Server, TempFile, eventually};
+use crate::harness::{FIXTURES, Server, TempFile, eventually, token};
+use futures_util::FutureExt;
+use serde_json::json;
 use std::sync::Arc;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// A connection, plain or over TLS.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
 /// A connection whose server has this certificate.
 async fn connect(server: &Server, certificate: &str) -> std::io::Result<TlsStream<TcpStream>> {
@@ -46,6 +54,46 @@ async fn handshakes_that_never_come_keep_nobody_out_and_hold_no_end_up() {
     server.signal("TERM");
     let log = server.wait_and_read_log();
     assert!(log.contains("stopped") && !log.contains("not waited for"), "it ends without them: {log}");
+}
+
+/// An invitation is no participant: with one, too, nobody holds more than 64 kB, whatever comes of head and body.
+#[tokio::test]
+async fn a_body_that_does_not_end_holds_little() {
+    const WARM: usize = 20;
+    const MANY: usize = 200;
+    // Beside what each holds: pools and the allocator's reserve.
+    const SLACK: u64 = 1_000;
+    let tls = format!("[http]\ntls_cert = '{FIXTURES}/cert.pem'\ntls_key = '{FIXTURES}/key.pem'");
+    let request = format!(
+        "POST /whep/demo HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nX-Long: {}\r\n\
+         Content-Type: application/sdp\r\nContent-Length: 20480\r\n\r\n{}",
+        token(json!({})),
+        "x".repeat(6_000),
+        "v".repeat(20_000)
+    );
+    for config in ["", &tls] {
+        let server = Server::configured(config);
+        let (mut held, mut before) = (Vec::new(), 0);
+        for number in 0..WARM + MANY {
+            if number == WARM {
+                before = server.memory();
+            }
+            let mut stream: Box<dyn Stream> = if config.is_empty() {
+                Box::new(TcpStream::connect(server.http).await.unwrap())
+            } else {
+                Box::new(connect(&server, &fixture("cert.pem")).await.unwrap())
+            };
+            stream.write_all(request.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+            held.push(stream);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let grown = server.memory().saturating_sub(before);
+        assert!(grown < 64 * MANY as u64 + SLACK, "{} kB each ({config})", grown / MANY as u64);
+        for stream in &mut held {
+            assert!(stream.read_u8().now_or_never().is_none(), "nobody is refused ({config})");
+        }
+    }
 }
 
 /// What is for TLS itself is bounded; what is within is not taken for it.
