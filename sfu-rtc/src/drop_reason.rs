@@ -43,6 +43,8 @@ drop_reasons! {
     UnprovenPath = "unproven_path",
     /// DTLS that the handshake refused.
     DtlsRefused = "dtls_refused",
+    /// DTLS of a peer too many of whose datagrams proved nothing.
+    DtlsRate = "dtls_rate",
     /// SRTP or SRTCP before the handshake gave keys.
     NoKeys = "no_keys",
     /// RTP that is malformed.

@@ -3,7 +3,7 @@
 use super::certificate::{DtlsCertificate, Fingerprint};
 use crate::drop_reason::DropReason;
 use crate::srtp::{KeyingMaterial, SrtpProfile};
-use crate::time::Instant;
+use crate::time::{Duration, Instant, Spacing};
 use dimpl::{Dtls, Error, Output, SecurityError};
 use std::fmt;
 
@@ -69,6 +69,7 @@ pub struct DtlsEndpoint {
     /// Why it ended, until that has been told.
     ended: Option<DtlsClosed>,
     timeout: Option<Instant>,
+    failures: Spacing,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,6 +82,11 @@ enum Progress {
 
 /// Room for a datagram; dimpl sends none larger than its MTU of 1150 bytes.
 const MAX_DATAGRAM: usize = 1_500;
+
+/// What a datagram that proves nothing costs its session: until that has passed no other is looked at, but for some free
+/// ones. Each takes operations with public keys, of a quarter of a millisecond and more.
+const FAILURE_COST: Duration = Duration::from_millis(500);
+const FREE_FAILURES: u32 = 8;
 
 /// Alerts: the certificate does not fit its fingerprint (RFC 8122 section 5), and there is nothing in common.
 const BAD_CERTIFICATE: u8 = 42;
@@ -107,6 +113,7 @@ impl DtlsEndpoint {
             is_done: false,
             ended: None,
             timeout: None,
+            failures: Spacing::default(),
         };
         this.handle_timeout(now);
         this
@@ -122,11 +129,17 @@ impl DtlsEndpoint {
         if self.progress == Progress::Ended {
             return Err(DropReason::DtlsRefused);
         }
+        if self.failures.next(now, FAILURE_COST * (FREE_FAILURES - 1)) > now {
+            return Err(DropReason::DtlsRate);
+        }
         let timely = self.dtls.handle_timeout(self.certificate.std_time(now));
         let handled = timely.and_then(|()| self.dtls.handle_packet(packet));
         handled.map_err(|error| {
             if self.is_over(&error) {
                 self.end(DtlsClosed::Failed);
+            }
+            if has_failed_to_prove(&error) {
+                self.failures.count(now, FAILURE_COST);
             }
             DropReason::DtlsRefused
         })
@@ -259,6 +272,18 @@ impl DtlsEndpoint {
             self.ended = Some(why);
             self.timeout = None;
         }
+    }
+}
+
+/// Whether keys, signatures or certificates were computed with, in vain.
+fn has_failed_to_prove(error: &Error) -> bool {
+    match error {
+        Error::CryptoError(_) | Error::CertificateError(_) => true,
+        Error::SecurityError(error) => matches!(
+            error,
+            SecurityError::ClientFinishedVerificationFailed | SecurityError::ServerFinishedVerificationFailed
+        ),
+        _ => false,
     }
 }
 

@@ -315,6 +315,8 @@ pub struct Dtls {
     alert: Option<u8>,
     /// The time of the last [`Self::handle_timeout`].
     last_now: Option<Instant>,
+    /// Whether no datagram was taken since the last time that all was forgotten.
+    untouched: bool,
 }
 
 enum Inner {

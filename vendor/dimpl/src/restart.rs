@@ -46,6 +46,7 @@ impl Dtls {
             restart: None,
             alert: None,
             last_now: None,
+            untouched: true,
         }
     }
 
@@ -55,7 +56,8 @@ impl Dtls {
     }
 
     pub(crate) fn handle_guarded(&mut self, packet: &[u8]) -> Result<(), Error> {
-        let Err(error) = self.handle_datagram(packet) else {
+        let untouched = std::mem::take(&mut self.untouched);
+        let Err(mut error) = self.handle_datagram(packet) else {
             return Ok(());
         };
         if matches!(error, Error::SecurityError(SecurityError::FatalAlert { .. })) {
@@ -65,11 +67,16 @@ impl Dtls {
         if !self.begin_anew() {
             return Err(error);
         }
-        let Err(error) = self.handle_datagram(packet) else {
-            return Ok(());
-        };
+        // Where nothing else had come, the same would come of it.
+        if !untouched {
+            match self.handle_datagram(packet) {
+                Ok(()) => return Ok(()),
+                Err(again) => error = again,
+            }
+            self.begin_anew();
+        }
+        self.untouched = true;
         self.alert = hello_alert(&error);
-        self.begin_anew();
         if let (Some(Inner::Server12(server)), Some(description)) =
             (self.inner.as_mut(), certificate_alert(&error))
         {

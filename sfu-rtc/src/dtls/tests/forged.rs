@@ -1,6 +1,6 @@
 //! Whatever somebody else sends from a peer's address, the handshake goes on.
 
-use super::peers::{VERSIONS, p256};
+use super::peers::{VERSIONS, Version, p256, thief};
 use super::*;
 
 /// A plaintext record.
@@ -128,6 +128,46 @@ fn a_second_client_hello_neither_ends_nor_replaces_the_first() {
         pair.run_clean();
         pair.assert_same_keys();
     }
+}
+
+/// What proves nothing costs most of all that a stranger can send.
+#[test]
+fn few_datagrams_that_prove_nothing_are_looked_at() {
+    for ours in [CLIENT, SERVER] {
+        let mut pair = Pair::ours_and(&thief(Version::Dtls12), ours);
+        let (mut now, mut datagrams) = (pair.now, Vec::<Vec<u8>>::new());
+        // Of either side its whole flight; ours is then attacked with the thief's last one.
+        for side in [CLIENT, SERVER, CLIENT].into_iter().take(if ours == CLIENT { 2 } else { 3 }) {
+            for datagram in std::mem::take(&mut datagrams) {
+                let _ = pair.sides[side].endpoint.handle_packet(now, &datagram);
+            }
+            pair.poll(side, |_, _, datagram| datagrams.push(datagram));
+        }
+        let mut attack = |now| {
+            let results = (0..100)
+                .flat_map(|_| datagrams.iter())
+                .map(|datagram| pair.sides[ours].endpoint.handle_packet(now, datagram));
+            let count = |results: &[_], reason| results.iter().filter(|result| **result == Err(reason)).count();
+            let results: Vec<_> = results.collect();
+            (count(&results, DropReason::DtlsRefused), count(&results, DropReason::DtlsRate))
+        };
+        let (refused, unseen) = attack(now);
+        assert!((1..=8).contains(&refused) && unseen >= 90, "{refused} {unseen}");
+        now += Duration::from_millis(600);
+        assert_eq!(attack(now).0, 1);
+    }
+}
+
+/// More than is kept.
+#[test]
+fn a_flood_of_fragments_ends_no_handshake() {
+    let mut pair = Pair::new();
+    let fragments = |from: u8| -> Vec<u8> { (from..from + 32).flat_map(|seq| handshake(11, seq, 200, &[9])).collect() };
+    for from in [1, 33, 65, 97, 129, 161] {
+        let _ = pair.sides[SERVER].endpoint.handle_packet(pair.now, &fragments(from));
+    }
+    pair.run_clean();
+    pair.assert_same_keys();
 }
 
 proptest! {

@@ -29,8 +29,20 @@ fn make(version: Version) -> super::super::certificate::Make {
     }
 }
 
+/// One with an ECDSA P-256 key that is larger than a datagram.
+fn large(version: Version) -> DtlsCertificate {
+    let names: Vec<_> = (0..150).map(|i| format!("{i}.a-peer-of-many-names.example")).collect();
+    let certificate = certificate(&KeyPair::generate().unwrap(), names);
+    assert!(certificate.certificate.len() > 4_000);
+    DtlsCertificate::with(certificate, dimpl::Config::builder(), make(version))
+}
+
 fn signed(key: &KeyPair) -> dimpl::DtlsCertificate {
-    let certificate = CertificateParams::new(vec!["peer".to_owned()]).unwrap().self_signed(key).unwrap();
+    certificate(key, vec!["peer".to_owned()])
+}
+
+fn certificate(key: &KeyPair, names: Vec<String>) -> dimpl::DtlsCertificate {
+    let certificate = CertificateParams::new(names).unwrap().self_signed(key).unwrap();
     dimpl::DtlsCertificate { certificate: certificate.der().to_vec(), private_key: key.serialize_der() }
 }
 
@@ -96,6 +108,7 @@ fn every_kind_of_key_is_taken_in_both_roles_and_versions() {
         let peers = [
             p256(version),
             p384(version),
+            large(version),
             rsa(version, RsaKeySize::_2048),
             rsa(version, RsaKeySize::_3072),
             rsa(version, RsaKeySize::_4096),
@@ -111,13 +124,18 @@ fn every_kind_of_key_is_taken_in_both_roles_and_versions() {
     }
 }
 
-#[test]
-fn a_peer_that_shows_the_certificate_of_another_gets_no_keys() {
+/// Shows a certificate whose key it has not.
+pub(super) fn thief(version: Version) -> DtlsCertificate {
     let shown = dimpl::certificate::generate_self_signed_certificate().unwrap();
     let mut held = dimpl::certificate::generate_self_signed_certificate().unwrap();
-    held.certificate.clone_from(&shown.certificate);
+    held.certificate = shown.certificate;
+    DtlsCertificate::with(held, dimpl::Config::builder(), make(version))
+}
+
+#[test]
+fn a_peer_that_shows_the_certificate_of_another_gets_no_keys() {
     for version in VERSIONS {
-        let thief = DtlsCertificate::with(held.clone(), dimpl::Config::builder(), make(version));
+        let thief = thief(version);
         for role in [CLIENT, SERVER] {
             let mut pair = Pair::ours_and(&thief, role);
             pair.run(Duration::from_secs(60), || (1, Duration::ZERO));

@@ -17,6 +17,10 @@ use crate::{Config, Error, InternalError, Output, SeededRng};
 
 const MAX_DEFRAGMENT_PACKETS: usize = 50;
 
+/// Handshake messages and fragments that wait, of more than a kilobyte each once they are read. A certificate of RSA with
+/// 8192 bits comes in three.
+const MAX_WAITING_HANDSHAKES: usize = 64;
+
 // Using debug_ignore_primary since CryptoContext doesn't implement Debug
 pub struct Engine {
     config: Arc<Config>,
@@ -341,7 +345,10 @@ impl Engine {
     /// Insert a parsed datagram into the receive queue.
     fn insert_incoming(&mut self, incoming: Incoming) -> Result<bool, Error> {
         // Capacity guard before iterating records.
-        if self.queue_rx.len() >= self.config.max_queue_rx() {
+        let waiting = self.queue_rx.iter().map(Incoming::handshakes).sum::<usize>();
+        if self.queue_rx.len() >= self.config.max_queue_rx()
+            || waiting + incoming.handshakes() > MAX_WAITING_HANDSHAKES
+        {
             warn!(
                 "Receive queue full (max {}): {:?}",
                 self.config.max_queue_rx(),

@@ -32,6 +32,10 @@ use crate::{Config, DtlsCertificate, Error, InternalError, Output, SeededRng};
 
 const MAX_DEFRAGMENT_PACKETS: usize = 50;
 
+/// Handshake messages and fragments that wait, of more than a kilobyte each once they are read. A certificate of RSA with
+/// 8192 bits comes in three.
+const MAX_WAITING_HANDSHAKES: usize = 64;
+
 /// Bound record-number history retained in each saved record's pooled buffer.
 const MAX_PREVIOUS_TRANSMISSIONS: usize = 32;
 
@@ -455,7 +459,10 @@ impl Engine {
     }
 
     fn insert_incoming(&mut self, incoming: Incoming) -> Result<bool, Error> {
-        if self.queue_rx.len() >= self.config.max_queue_rx() {
+        let waiting = self.queue_rx.iter().map(Incoming::handshakes).sum::<usize>();
+        if self.queue_rx.len() >= self.config.max_queue_rx()
+            || waiting + incoming.handshakes() > MAX_WAITING_HANDSHAKES
+        {
             warn!(
                 "Receive queue full (max {}): {:?}",
                 self.config.max_queue_rx(),

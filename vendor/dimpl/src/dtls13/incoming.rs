@@ -26,6 +26,11 @@ impl Incoming {
         &self.records()[0]
     }
 
+    /// Handshake messages and fragments of messages.
+    pub fn handshakes(&self) -> usize {
+        self.records().iter().map(|r| r.handshakes().len()).sum()
+    }
+
     pub fn into_records(self) -> impl Iterator<Item = Record> {
         self.records.records.into_iter()
     }
@@ -389,7 +394,7 @@ impl Record {
 
 pub struct ParsedRecord {
     record: Dtls13Record,
-    handshakes: ArrayVec<Handshake, 8>,
+    handshakes: Vec<Handshake>,
     handled: AtomicBool,
 }
 
@@ -404,7 +409,7 @@ impl ParsedRecord {
             let fragment_offset = record.fragment_range.start;
             parse_handshakes(record.fragment(input), fragment_offset, cipher_suite)
         } else {
-            ArrayVec::new()
+            Vec::new()
         };
 
         Ok(ParsedRecord {
@@ -424,7 +429,7 @@ impl ParsedRecord {
             let fragment_offset = record.fragment_range.start;
             parse_handshakes(record.fragment(input), fragment_offset, cipher_suite)
         } else {
-            ArrayVec::new()
+            Vec::new()
         };
 
         ParsedRecord {
@@ -479,21 +484,25 @@ pub trait RecordHandler {
     );
 }
 
+/// Messages that are read of one record.
+const MAX_HANDSHAKES: usize = 8;
+
 fn parse_handshakes(
     mut input: &[u8],
     mut base_offset: usize,
     cipher_suite: Option<Dtls13CipherSuite>,
-) -> ArrayVec<Handshake, 8> {
-    let mut handshakes = ArrayVec::new();
+) -> Vec<Handshake> {
+    let mut handshakes = Vec::new();
     while !input.is_empty() {
         if let Ok((remaining, handshake)) = Handshake::parse(input, base_offset, cipher_suite, true)
         {
             let len = input.len() - remaining.len();
             base_offset += len;
             input = remaining;
-            if handshakes.try_push(handshake).is_err() {
+            if handshakes.len() == MAX_HANDSHAKES {
                 break;
             }
+            handshakes.push(handshake);
         } else {
             break;
         }
