@@ -508,7 +508,7 @@ impl Default for LimitsConfig {
             // reads it, 64 kB are not passed.
             join_bytes: 40 * 1024,
             // Offers of browsers have up to 10 kB. With TLS, and with what reads it, 64 kB are not passed.
-            body_bytes: 20 * 1024,
+            body_bytes: 16 * 1024,
             messages_per_second: 50,
             data_bytes_per_second: 1_000_000,
             data_copies_bytes_per_second: 4_000_000,

@@ -66,10 +66,10 @@ async fn a_body_that_does_not_end_holds_little() {
     let tls = format!("[http]\ntls_cert = '{FIXTURES}/cert.pem'\ntls_key = '{FIXTURES}/key.pem'");
     let request = format!(
         "POST /whep/demo HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nX-Long: {}\r\n\
-         Content-Type: application/sdp\r\nContent-Length: 20480\r\n\r\n{}",
+         Content-Type: application/sdp\r\nContent-Length: 16384\r\n\r\n{}",
         token(json!({})),
         "x".repeat(6_000),
-        "v".repeat(20_000)
+        "v".repeat(16_000)
     );
     for config in ["", &tls] {
         let server = Server::configured(config);

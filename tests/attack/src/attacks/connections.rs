@@ -20,7 +20,7 @@ const SCRAPERS: usize = 16;
 /// Requests per second of all of them.
 const SCRAPES: f64 = 12_000.0;
 /// As long as a body may be by default; and what is missing of it.
-const BODY: usize = 20_480;
+const BODY: usize = 16_384;
 const MISSING: usize = 512;
 /// A header field, with which a head is nearly as long as it may be.
 const LONG_FIELD: usize = 7_000;
