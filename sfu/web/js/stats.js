@@ -29,7 +29,7 @@ export class StatsCollector {
     const streams = reports
       .filter((one) => one.type === 'inbound-rtp' || one.type === 'outbound-rtp')
       .map((one) => this.#stream(one, find, reports, time, seconds));
-    const pair = reports.find((one) => one.type === 'candidate-pair' && one.nominated && one.state === 'succeeded');
+    const pair = selectedPair(reports);
     const received = streams.filter((stream) => stream.direction === 'in');
     const total = {
       rtt: pair?.currentRoundTripTime ?? 0,
@@ -95,6 +95,15 @@ export class StatsCollector {
   #forget(keep) {
     for (const key of [...this.#series.keys()]) if (!keep.has(key)) this.#series.delete(key);
   }
+}
+
+/**
+ * The pair of candidates in use. Its state does not tell: it is `in-progress` in Chromium from each check to its answer.
+ * Firefox has no `transport`, but says `selected`.
+ */
+function selectedPair(reports) {
+  const id = reports.find((one) => one.type === 'transport')?.selectedCandidatePairId;
+  return reports.find((one) => one.type === 'candidate-pair' && (id ? one.id === id : one.selected));
 }
 
 function describePath(pair, find) {

@@ -197,7 +197,9 @@ export async function readCounters() {
     }));
   const paused = window.pulse?.longest ?? 0;
   if (window.pulse) window.pulse.longest = 0;
-  const pair = reports.find((one) => one.type === 'candidate-pair' && one.state === 'succeeded' && one.nominated);
+  // As the page has it (sfu/web/js/stats.js).
+  const selected = reports.find((one) => one.type === 'transport')?.selectedCandidatePairId;
+  const pair = reports.find((one) => one.type === 'candidate-pair' && (selected ? one.id === selected : one.selected));
   const local = reports.find((one) => one.id === pair?.localCandidateId);
   const remote = reports.find((one) => one.id === pair?.remoteCandidateId);
   return {

@@ -152,6 +152,16 @@ const inbound = (timestamp, more) =>
     { id: 'C', type: 'codec', mimeType: 'video/VP8' },
   ]);
 
+test('the path in use is shown while a check is under way', () => {
+  const remote = { id: 'r', type: 'remote-candidate', address: '192.0.2.1', port: 7, protocol: 'udp' };
+  const pair = (id, more) => ({ id, type: 'candidate-pair', remoteCandidateId: id === 'used' ? 'r' : 'x', ...more });
+  const checked = pair('used', { state: 'in-progress', nominated: true });
+  const other = pair('other', { state: 'succeeded', nominated: true });
+  const path = (reports) => new StatsCollector().sample(new Map(reports.map((one) => [one.id, one]))).path;
+  assert.equal(path([other, checked, remote, { id: 't', type: 'transport', selectedCandidatePairId: 'used' }]), 'UDP 192.0.2.1:7');
+  assert.equal(path([other, { ...checked, selected: true }, remote]), 'UDP 192.0.2.1:7', 'Firefox');
+});
+
 test('counters become rates', () => {
   const collector = new StatsCollector();
   collector.sample(inbound(1000, { bytesReceived: 1000, packetsReceived: 10, packetsLost: 0 }));
