@@ -69,6 +69,7 @@ pub struct DtlsEndpoint {
     /// Why it ended, until that has been told.
     ended: Option<DtlsClosed>,
     timeout: Option<Instant>,
+    /// What datagrams that proved nothing have left to pay.
     failures: Spacing,
 }
 

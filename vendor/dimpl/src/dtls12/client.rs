@@ -237,12 +237,8 @@ impl Client {
         if self.state == State::SendClientHello {
             return Output::Timeout(self.last_now);
         }
-        let needed = self.local_events.front().map_or(0, |e| e.len(&self.server_certificates));
-        if needed > buf.len() {
-            return Output::BufferTooSmall { needed };
-        }
         if let Some(event) = self.local_events.pop_front() {
-            return event.into_output(buf, &self.server_certificates);
+            return event.into_output(buf, &self.server_certificates, &mut self.local_events);
         }
         self.engine.poll_output(buf, self.last_now)
     }
@@ -1438,18 +1434,20 @@ fn handshake_create_certificate_verify(body: &mut Buf, engine: &mut Engine) -> R
 }
 
 impl LocalEvent {
-    /// Room that [`Self::into_output`] needs.
-    pub fn len(&self, peer_certs: &[Buf]) -> usize {
-        match self {
-            LocalEvent::PeerCert => peer_certs[0].len(),
-            _ => 0,
-        }
-    }
-
-    pub fn into_output<'a>(self, buf: &'a mut [u8], peer_certs: &[Buf]) -> Output<'a> {
+    /// Goes back to the `events` that it came from where `buf` has no room for it.
+    pub fn into_output<'a>(
+        self,
+        buf: &'a mut [u8],
+        peer_certs: &[Buf],
+        events: &mut VecDeque<Self>,
+    ) -> Output<'a> {
         match self {
             LocalEvent::PeerCert => {
                 let l = peer_certs[0].len();
+                if l > buf.len() {
+                    events.push_front(self);
+                    return Output::BufferTooSmall { needed: l };
+                }
                 buf[..l].copy_from_slice(&peer_certs[0]);
                 Output::PeerCert(&buf[..l])
             }

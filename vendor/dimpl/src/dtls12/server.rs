@@ -278,12 +278,8 @@ impl Server {
     }
 
     pub fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> Output<'a> {
-        let needed = self.local_events.front().map_or(0, |e| e.len(&self.client_certificates));
-        if needed > buf.len() {
-            return Output::BufferTooSmall { needed };
-        }
         if let Some(event) = self.local_events.pop_front() {
-            return event.into_output(buf, &self.client_certificates);
+            return event.into_output(buf, &self.client_certificates, &mut self.local_events);
         }
         self.engine.poll_output(buf, self.last_now)
     }
