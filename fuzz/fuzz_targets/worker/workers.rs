@@ -1,4 +1,4 @@
-//! Two workers of one process, and the passages between them.
+//! Two workers of one process, and the queues between them.
 
 use sfu_core::command::Command;
 use sfu_core::config::WorkerConfig;
@@ -23,7 +23,7 @@ const MAX_TURNS: usize = 10_000;
 
 pub(crate) struct Workers {
     workers: [Worker; WORKERS],
-    /// The workers do not look at their passages.
+    /// The workers do not look at their queues.
     pub(crate) busy: bool,
 }
 

@@ -268,13 +268,15 @@ impl Publisher {
         }
     }
 
-    /// Heeds requests; how many of them were for keyframes.
+    /// Handles requests; returns how many of them were for keyframes.
     pub fn handle_rtcp(&mut self, compound: &[u8]) -> u64 {
         let mut keyframes = 0;
         for packet in rtcp::compound(compound).flatten() {
             match packet {
-                RtcpView::Pli(pli) => keyframes += self.heed(pli.media),
-                RtcpView::Fir(fir) => keyframes += fir.entries().map(|(ssrc, _)| self.heed(ssrc)).sum::<u64>(),
+                RtcpView::Pli(pli) => keyframes += self.request_keyframe(pli.media),
+                RtcpView::Fir(fir) => {
+                    keyframes += fir.entries().map(|(ssrc, _)| self.request_keyframe(ssrc)).sum::<u64>()
+                }
                 RtcpView::Nack(nack) => {
                     let video = self.video.iter_mut().find(|video| video.stream.ssrc == nack.media);
                     video.into_iter().for_each(|video| video.stream.want(nack.seqs()));
@@ -285,7 +287,7 @@ impl Publisher {
         keyframes
     }
 
-    fn heed(&mut self, wanted: Ssrc) -> u64 {
+    fn request_keyframe(&mut self, wanted: Ssrc) -> u64 {
         let Some(video) = self.video.iter_mut().find(|video| video.stream.ssrc == wanted) else { return 0 };
         video.source.request_keyframe();
         1

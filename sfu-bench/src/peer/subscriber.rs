@@ -178,7 +178,7 @@ impl Subscriber {
         })
     }
 
-    /// Heeds sender reports.
+    /// Takes in sender reports, for the next receiver reports.
     pub fn handle_rtcp(&mut self, now: Instant, compound: &[u8]) {
         for packet in rtcp::compound(compound).flatten() {
             let RtcpView::SenderReport(report) = packet else { continue };

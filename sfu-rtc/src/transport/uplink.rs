@@ -59,10 +59,10 @@ pub(super) struct Uplink {
     /// The most that is taken from a peer: no cap.
     most: Bitrate,
     estimator: ReceiveEstimator,
-    /// The peer heeds REMB.
-    heeds: bool,
+    /// The peer negotiated REMB (draft-alvestrand-rmcat-remb).
+    takes_remb: bool,
     /// The peer has no other estimate.
-    relies: bool,
+    only_remb: bool,
     cap: Option<Bitrate>,
     /// How often it is still to be told that there is no cap.
     lifted: u32,
@@ -78,8 +78,8 @@ impl Uplink {
         Self {
             estimator: ReceiveEstimator::new(config.min.min(most), most, now),
             most,
-            heeds: false,
-            relies: false,
+            takes_remb: false,
+            only_remb: false,
             cap: None,
             lifted: 0,
             told: None,
@@ -91,9 +91,9 @@ impl Uplink {
 
     pub(super) fn on_negotiated(&mut self, sections: &[MediaSection]) {
         let mut receiving = sections.iter().filter(|section| section.direction == Direction::Receive);
-        self.heeds = receiving.clone().any(|section| section.remb);
-        self.relies =
-            self.heeds && receiving.all(|section| section.extensions.id(ExtensionKind::TransportCc).is_none());
+        self.takes_remb = receiving.clone().any(|section| section.remb);
+        self.only_remb =
+            self.takes_remb && receiving.all(|section| section.extensions.id(ExtensionKind::TransportCc).is_none());
     }
 
     pub(super) fn set_cap(&mut self, cap: Option<Bitrate>) {
@@ -153,9 +153,9 @@ impl Uplink {
 
     /// What the peer may send; `None` where it need not be told.
     fn allowed(&self) -> Option<Bitrate> {
-        let estimate = self.estimator.estimate().filter(|_| self.relies);
+        let estimate = self.estimator.estimate().filter(|_| self.only_remb);
         let bound = [self.cap, estimate].into_iter().flatten().min();
-        bound.or((self.lifted > 0).then_some(self.most)).filter(|_| self.heeds)
+        bound.or((self.lifted > 0).then_some(self.most)).filter(|_| self.takes_remb)
     }
 }
 
@@ -176,7 +176,7 @@ mod tests {
             let config = UplinkConfig::default();
             let mut now = Instant::from_millis(1_000);
             let mut uplink = Uplink::new(config.clone(), MOST, now);
-            uplink.heeds = true;
+            uplink.takes_remb = true;
             let (mut told, mut changes) = (0, 0);
             let first = now;
             for (pass, kbps) in steps {

@@ -65,7 +65,7 @@ pub(crate) struct WorkerParts {
     pub(crate) certificate: Arc<DtlsCertificate>,
     pub(crate) clock: Clock,
     pub(crate) reports: Sender<Report>,
-    /// Passages to the other workers.
+    /// Queues to the other workers.
     pub(crate) relays: Arc<RelayHub>,
     /// Most ICE-TCP connections.
     pub(crate) max_tcp: usize,

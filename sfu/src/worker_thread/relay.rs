@@ -1,4 +1,4 @@
-//! Passages between worker threads, for what their workers relay to each other.
+//! Queues between worker threads, for what their workers relay to each other.
 //!
 //! A worker's messages are handed over once per round, whole, by swapping queues under a lock that is held for no
 //! longer; nothing is allocated once the queues have grown, and no lock is held while packets are forwarded. A thread
@@ -12,10 +12,10 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// Most messages in one passage. What finds no room waits in the worker, which drops what waits for too much.
-const PASSAGE_LIMIT: usize = 4_096;
+/// Most messages in one queue. What finds no room waits in the worker, which drops what waits for too much.
+const QUEUE_LIMIT: usize = 4_096;
 
-/// All passages between the worker threads of the process.
+/// All queues between the worker threads of the process.
 pub(crate) struct RelayHub {
     /// By the number of the receiving worker.
     inboxes: Vec<Inbox>,
@@ -23,8 +23,8 @@ pub(crate) struct RelayHub {
 
 struct Inbox {
     /// By the number of the sending worker.
-    passages: Vec<Mutex<VecDeque<RelayMessage>>>,
-    /// Something was put into a passage since its receiver looked.
+    queues: Vec<Mutex<VecDeque<RelayMessage>>>,
+    /// Something was put into a queue since its receiver looked.
     filled: AtomicBool,
     /// The receiver has to be woken.
     asleep: AtomicBool,
@@ -32,10 +32,10 @@ struct Inbox {
 }
 
 impl RelayHub {
-    /// Passages between so many workers.
+    /// Queues between so many workers.
     pub(crate) fn new(workers: usize) -> Arc<Self> {
         let inbox = |_| Inbox {
-            passages: (0..workers).map(|_| Mutex::default()).collect(),
+            queues: (0..workers).map(|_| Mutex::default()).collect(),
             filled: AtomicBool::new(false),
             asleep: AtomicBool::new(false),
             receiver: OnceLock::new(),
@@ -52,11 +52,11 @@ impl RelayHub {
     }
 }
 
-/// A worker thread's end of the passages.
+/// A worker thread's end of the queues.
 pub(super) struct RelayPort {
     hub: Arc<RelayHub>,
     index: usize,
-    /// By the number of the sending worker: what was taken out of its passage.
+    /// By the number of the sending worker: what was taken out of its queue.
     taken: Vec<VecDeque<RelayMessage>>,
     /// How many messages `taken` holds.
     waiting: usize,
@@ -113,20 +113,20 @@ impl RelayPort {
         }
     }
 
-    /// Hands messages over, as far as the passage takes them.
+    /// Hands messages over, as far as the queue takes them.
     pub(super) fn hand_over(&self, to: WorkerId, messages: &mut VecDeque<RelayMessage>) {
         let Some(inbox) = self.hub.inboxes.get(usize::from(to.0)) else {
             tracing::error!(to = to.0, "messages for a worker that does not exist");
             return messages.clear();
         };
-        let mut passage = lock(&inbox.passages[self.index]);
-        if passage.is_empty() {
-            std::mem::swap(&mut *passage, messages);
+        let mut queue = lock(&inbox.queues[self.index]);
+        if queue.is_empty() {
+            std::mem::swap(&mut *queue, messages);
         } else {
-            let room = PASSAGE_LIMIT.saturating_sub(passage.len()).min(messages.len());
-            passage.extend(messages.drain(..room));
+            let room = QUEUE_LIMIT.saturating_sub(queue.len()).min(messages.len());
+            queue.extend(messages.drain(..room));
         }
-        drop(passage);
+        drop(queue);
         inbox.filled.store(true, Ordering::SeqCst);
         if inbox.asleep.swap(false, Ordering::SeqCst)
             && let Some(receiver) = inbox.receiver.get()
@@ -140,8 +140,8 @@ impl RelayPort {
         if !inbox.filled.swap(false, Ordering::SeqCst) {
             return;
         }
-        for (passage, taken) in inbox.passages.iter().zip(&mut self.taken) {
-            std::mem::swap(&mut *lock(passage), taken);
+        for (queue, taken) in inbox.queues.iter().zip(&mut self.taken) {
+            std::mem::swap(&mut *lock(queue), taken);
             self.waiting += taken.len();
         }
     }

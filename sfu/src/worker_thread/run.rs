@@ -63,7 +63,7 @@ struct WorkerThread<'a> {
     /// The control plane has put something into the queue.
     woken: bool,
     relays: RelayPort,
-    /// Another worker's passage did not take all that there is for it.
+    /// Another worker's queue did not take all that there is for it.
     relays_full: bool,
     udp_readable: bool,
     reports_full: bool,

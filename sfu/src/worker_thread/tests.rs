@@ -81,7 +81,7 @@ fn many_orders_wake_the_thread_as_often_as_needed() {
     thread.join().unwrap();
 }
 
-/// Two threads with passages between them, and what they report.
+/// Two threads with queues between them, and what they report.
 fn pair() -> ([WorkerHandle; 2], [JoinHandle<()>; 2], [Receiver<Report>; 2]) {
     let relays = RelayHub::new(2);
     let one = |index| {

@@ -11,7 +11,7 @@ const STREAM: u64 = 0x70_6c_61_63_65;
 /// The same for how busy workers are.
 const LOADS: u64 = 0x6c6f_6164;
 /// Longest time that messages take from one worker to another: a thread that is busy looks once per round.
-pub const LONGEST_PASSAGE: Duration = Duration::from_millis(2);
+pub const LONGEST_DELAY: Duration = Duration::from_millis(2);
 
 /// Which worker has time for the members of a conference, as drawn.
 #[derive(Clone, Debug)]
@@ -63,8 +63,8 @@ impl Placement {
     }
 
     /// How long what is handed over now is on its way to another worker.
-    pub fn passage(&mut self) -> Duration {
-        let longest = if self.slow { LONGEST_PASSAGE } else { Duration::ZERO };
+    pub fn relay_delay(&mut self) -> Duration {
+        let longest = if self.slow { LONGEST_DELAY } else { Duration::ZERO };
         Duration::from_micros(self.rng.between(0, longest.as_micros() as u64))
     }
 
@@ -109,7 +109,7 @@ mod tests {
     fn messages_take_no_time_or_up_to_two_milliseconds() {
         let longest = |seed| {
             let mut placement = Placement::draw(seed, 3);
-            (0..1_000).map(|_| placement.passage()).max().unwrap_or_default()
+            (0..1_000).map(|_| placement.relay_delay()).max().unwrap_or_default()
         };
         let longest: Vec<Duration> = (0..50).map(longest).collect();
         let prompt = longest.iter().filter(|longest| **longest == Duration::ZERO).count();

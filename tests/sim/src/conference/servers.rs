@@ -1,4 +1,4 @@
-//! The workers, each with its own port, and the passages between them.
+//! The workers, each with its own port, and the queues between them.
 
 use super::START;
 use crate::placement::Placement;
@@ -159,7 +159,7 @@ impl Servers {
             servers[from].worker.poll_relay(now, |to, messages| taken.push((to, std::mem::take(messages))));
             for (to, messages) in taken {
                 let inbox = &mut servers[usize::from(to.0)].inbox;
-                let due = inbox.back().map_or(now, |(due, _)| *due).max(now + placement.passage());
+                let due = inbox.back().map_or(now, |(due, _)| *due).max(now + placement.relay_delay());
                 inbox.extend(messages.into_iter().map(|message| (due, message)));
             }
         }
