@@ -3,25 +3,24 @@
 /// What ICE credentials, URLs and tokens may all hold.
 const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// Fills `bytes`.
-pub(crate) fn fill(bytes: &mut [u8]) {
-    aws_lc_rs::rand::fill(bytes).expect("the operating system gives randomness");
+/// So many bytes.
+pub(crate) fn bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives randomness");
+    bytes
 }
 
 /// Any number.
 pub(crate) fn number() -> u64 {
-    let mut bytes = [0; 8];
-    fill(&mut bytes);
-    u64::from_le_bytes(bytes)
+    u64::from_le_bytes(bytes())
 }
 
 /// `len` letters and digits; each is worth 5.9 bits.
 pub(crate) fn text(len: usize) -> String {
     let mut text = String::with_capacity(len);
-    let mut bytes = [0; 32];
     while text.len() < len {
-        fill(&mut bytes);
-        let letters = bytes.iter().filter_map(|byte| LETTERS.get(usize::from(byte % 64)).copied().map(char::from));
+        let letters =
+            bytes::<32>().into_iter().filter_map(|byte| LETTERS.get(usize::from(byte % 64)).copied().map(char::from));
         text.extend(letters.take(len - text.len()));
     }
     text

@@ -1,7 +1,7 @@
 //! User name fragment and password (RFC 8445 section 5.3), and the secret from which the transaction ids of our own
 //! checks are derived.
 
-use super::stun::TransactionId;
+use super::stun::{StunClass, StunKey, StunMessage, TransactionId, ufrag_of};
 use aws_lc_rs::hmac;
 use std::fmt;
 
@@ -17,7 +17,8 @@ pub struct IceCredentials {
 /// Random bytes in a new pair of credentials: 8 characters of six bits for the fragment (24 bits are asked for),
 /// 24 for the password (128 bits are asked for).
 pub const ICE_ENTROPY: usize = UFRAG_LEN + PWD_LEN;
-const UFRAG_LEN: usize = 8;
+/// Random bytes in a new fragment, beside what names its owner.
+pub const UFRAG_LEN: usize = 8;
 const PWD_LEN: usize = 24;
 
 /// ice-char of RFC 8839 section 5.4.
@@ -28,9 +29,12 @@ impl IceCredentials {
     /// is found before any look-up.
     pub fn from_entropy(prefix: char, bytes: &[u8; ICE_ENTROPY]) -> Self {
         let (ufrag, pwd) = bytes.split_at(UFRAG_LEN);
-        let text = |bytes: &[u8]| bytes.iter().map(|byte| ice_char((*byte).into())).collect::<String>();
-        Self { ufrag: format!("{prefix}{}", text(ufrag)), pwd: text(pwd) }
+        Self { ufrag: format!("{prefix}{}", characters(ufrag)), pwd: characters(pwd) }
     }
+}
+
+fn characters(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| ice_char((*byte).into())).collect()
 }
 
 /// The character for `index`, modulo 64.
@@ -41,6 +45,45 @@ pub fn ice_char(index: usize) -> char {
 impl fmt::Debug for IceCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "IceCredentials({}:…)", self.ufrag)
+    }
+}
+
+/// Bytes of the key of [`IcePasswords`].
+pub const PASSWORDS_KEY: usize = 32;
+
+/// Makes credentials whose password follows from the fragment, for whoever has the key: so a check is told from a forged
+/// one before anything is looked up, or known, of its session.
+#[derive(Clone)]
+pub struct IcePasswords(hmac::Key);
+
+impl IcePasswords {
+    /// With random bytes that no peer knows.
+    pub fn new(key: &[u8; PASSWORDS_KEY]) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, key))
+    }
+
+    /// New credentials out of random `bytes`. The fragment begins with `prefix`, an [`ice_char`], by which its owner is
+    /// found before any look-up.
+    pub fn credentials(&self, prefix: char, bytes: &[u8; UFRAG_LEN]) -> IceCredentials {
+        let ufrag = format!("{prefix}{}", characters(bytes));
+        IceCredentials { pwd: self.password(&ufrag), ufrag }
+    }
+
+    /// Whether `stun` is a binding request of somebody who knows the password of the fragment that it names.
+    pub fn authenticate(&self, stun: &[u8]) -> bool {
+        let Some(ufrag) = ufrag_of(stun) else { return false };
+        let key = StunKey::new(&self.password(ufrag));
+        StunMessage::parse(stun).is_some_and(|check| check.class == StunClass::Request && check.is_authentic(&key))
+    }
+
+    fn password(&self, ufrag: &str) -> String {
+        characters(&hmac::sign(&self.0, ufrag.as_bytes()).as_ref()[..PWD_LEN])
+    }
+}
+
+impl fmt::Debug for IcePasswords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IcePasswords(…)")
     }
 }
 
@@ -92,6 +135,7 @@ impl fmt::Debug for IceSecret {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stun::StunWriter;
     use super::*;
 
     #[test]
@@ -109,6 +153,30 @@ mod tests {
     fn the_password_is_not_printed() {
         let credentials = IceCredentials { ufrag: "abcd".into(), pwd: "secret".into() };
         assert!(!format!("{credentials:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_check_is_told_from_a_forged_one_by_its_fragment() {
+        let [passwords, others] = [[1; PASSWORDS_KEY], [2; PASSWORDS_KEY]].map(|key| IcePasswords::new(&key));
+        let credentials = passwords.credentials('c', &[3; UFRAG_LEN]);
+        assert_eq!((credentials.ufrag.len(), credentials.pwd.len()), (1 + UFRAG_LEN, PWD_LEN));
+        let message = |class, ufrag: &str, pwd: &str| {
+            StunWriter::new(class, &[7; 12]).username(ufrag, "peer").finish(&StunKey::new(pwd))
+        };
+        let IceCredentials { ufrag, pwd } = &credentials;
+        let check = message(StunClass::Request, ufrag, pwd);
+        assert!(passwords.authenticate(&check) && !others.authenticate(&check));
+        let other = passwords.credentials('c', &[4; UFRAG_LEN]);
+        for forged in [
+            message(StunClass::Request, ufrag, &other.pwd),
+            message(StunClass::Request, &other.ufrag, pwd),
+            message(StunClass::Indication, ufrag, pwd),
+            check[..check.len() - 8].to_vec(),
+            Vec::new(),
+        ] {
+            assert!(!passwords.authenticate(&forged), "{forged:?}");
+        }
+        assert!(!format!("{passwords:?}").contains("Key"));
     }
 
     #[test]

@@ -10,5 +10,5 @@ pub mod stun;
 pub use agent::{IceAgent, IceEvent, KnownPath, StunOutcome};
 pub use candidate::{Candidate, CandidateProtocol, UnusableCandidate};
 pub use config::IceConfig;
-pub use credentials::{ICE_ENTROPY, IceCredentials, IceSecret, ice_char};
+pub use credentials::{ICE_ENTROPY, IceCredentials, IcePasswords, IceSecret, PASSWORDS_KEY, UFRAG_LEN, ice_char};
 pub use stun::{is_answer, ufrag_of};

@@ -8,7 +8,7 @@ use crate::worker_thread::WorkerHandle;
 use sfu_core::command::{Command, TransportParams};
 use sfu_core::ids::{RoomId, TransportId};
 use sfu_rtc::dtls::{DtlsCertificate, DtlsRole, Fingerprint};
-use sfu_rtc::ice::{ICE_ENTROPY, IceCredentials, ice_char};
+use sfu_rtc::ice::IceCredentials;
 use sfu_rtc::ids::{Mid, Ssrc};
 use sfu_rtc::media::{Direction, MediaSection};
 use sfu_rtc::sdp::{self, AnswerParams, Fault, MediaPolicy, Offer, OfferedKind, SdpError};
@@ -84,7 +84,7 @@ impl Negotiator {
         let previous = previous.filter(|_| change != Change::New);
         let local = match (previous, change) {
             (Some(media), Change::Sections) => media.local.clone(),
-            _ => new_credentials(worker),
+            _ => worker.new_credentials(),
         };
         let session = previous.map_or_else(|| random::number() >> 2, |media| media.session);
         let version = previous.map_or(1, |media| media.version + 1);
@@ -188,7 +188,7 @@ impl Media {
     /// ICE restart without an offer (RFC 9725 section 4.4.2): new credentials on both sides. What `worker`, its own, has
     /// to be told.
     pub(crate) fn restart(&mut self, remote: IceCredentials, worker: &WorkerHandle) -> Command {
-        self.local = new_credentials(worker);
+        self.local = worker.new_credentials();
         self.remote = remote;
         self.restart_command()
     }
@@ -203,13 +203,6 @@ fn change(offer: &Offer, media: &Media) -> Change {
     } else {
         Change::Sections
     }
-}
-
-/// The user name fragment's first letter names the worker, so that a TCP connection finds it.
-fn new_credentials(worker: &WorkerHandle) -> IceCredentials {
-    let mut entropy = [0; ICE_ENTROPY];
-    random::fill(&mut entropy);
-    IceCredentials::from_entropy(ice_char(worker.index()), &entropy)
 }
 
 /// A media stream for each pair of slots, one of sound and one of picture, so that the browser plays the two in sync.

@@ -1,24 +1,41 @@
-//! How much may be read of a connection.
+//! How much may be read of a connection, and how it ends that has to make room.
 
 use super::watched::Watch;
+use crate::net::{self, Ticket};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::net::TcpStream;
 
 /// Fails to read once the allowance is used up; the last read may pass it.
-pub(super) struct Metered(pub(super) Arc<AtomicUsize>);
+pub(super) struct Metered {
+    allowance: Arc<AtomicUsize>,
+    ticket: Ticket,
+}
 
-impl<S> Watch<S> for Metered {
+impl Metered {
+    pub(super) fn new(ticket: &Ticket) -> Self {
+        Self { allowance: ticket.allowance(), ticket: ticket.clone() }
+    }
+}
+
+impl Watch<TcpStream> for Metered {
     fn before_read(&mut self) -> io::Result<()> {
-        if self.0.load(Ordering::Relaxed) == 0 {
+        if self.allowance.load(Ordering::Relaxed) == 0 {
             return Err(io::Error::other("too many bytes before anybody joined"));
         }
         Ok(())
     }
 
-    fn on_read(&mut self, bytes: &[u8], _stream: &mut S) -> io::Result<()> {
-        spend(&self.0, bytes.len());
+    fn on_read(&mut self, bytes: &[u8], _stream: &mut TcpStream) -> io::Result<()> {
+        spend(&self.allowance, bytes.len());
         Ok(())
+    }
+
+    fn on_drop(&mut self, stream: &mut TcpStream) {
+        if self.ticket.gives_way() {
+            net::abort(stream);
+        }
     }
 }
 

@@ -74,6 +74,11 @@ pub(crate) async fn serve(site: Site, mut stop: watch::Receiver<bool>) {
                 let ticket = connections.seat(address);
                 let door = Arc::clone(&door);
                 open.spawn(async move {
+                    // Signalling is small messages, each of which somebody waits for.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        tracing::debug!(%error, "TCP_NODELAY");
+                    }
+                    let stream = Watched::new(stream, Metered::new(&ticket));
                     tokio::select! {
                         () = ticket.over() => {}
                         () = door.welcome(stream, peer, &ticket) => {}
@@ -101,12 +106,7 @@ struct Door {
 }
 
 impl Door {
-    async fn welcome(&self, stream: TcpStream, peer: SocketAddr, ticket: &Ticket) {
-        // Signalling is small messages, each of which somebody waits for.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY");
-        }
-        let mut stream = Watched::new(stream, Metered(ticket.allowance()));
+    async fn welcome(&self, mut stream: Watched<TcpStream, Metered>, peer: SocketAddr, ticket: &Ticket) {
         let mut client = ClientAddr(peer.ip().to_canonical());
         if self.proxies.speak_proxy_protocol(peer.ip()) {
             let Some(header) = self.unless_stopped(proxy::read_header(&mut stream)).await else { return };

@@ -23,17 +23,26 @@ pub(super) trait Watch<S>: Unpin {
 
     /// These bytes were read. An error ends the stream instead.
     fn on_read(&mut self, bytes: &[u8], stream: &mut S) -> io::Result<()>;
+
+    /// The stream is about to be dropped.
+    fn on_drop(&mut self, _stream: &mut S) {}
 }
 
 /// `S`, held to `W` when it is read; written as it is.
-pub(super) struct Watched<S, W> {
+pub(super) struct Watched<S, W: Watch<S>> {
     stream: S,
     watch: W,
 }
 
-impl<S, W> Watched<S, W> {
+impl<S, W: Watch<S>> Watched<S, W> {
     pub(super) fn new(stream: S, watch: W) -> Self {
         Self { stream, watch }
+    }
+}
+
+impl<S, W: Watch<S>> Drop for Watched<S, W> {
+    fn drop(&mut self) {
+        self.watch.on_drop(&mut self.stream);
     }
 }
 
@@ -51,7 +60,7 @@ impl<S: AsyncRead + Unpin, W: Watch<S>> AsyncRead for Watched<S, W> {
     }
 }
 
-impl<S: AsyncWrite + Unpin, W: Unpin> AsyncWrite for Watched<S, W> {
+impl<S: AsyncWrite + Unpin, W: Watch<S>> AsyncWrite for Watched<S, W> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }

@@ -288,6 +288,11 @@ impl Ticket {
         }
     }
 
+    /// Whether the connection must end for the sake of another.
+    pub(crate) fn gives_way(&self) -> bool {
+        matches!(*self.0.fate.borrow(), Fate::GivesWay)
+    }
+
     /// Whether the connection must end, for who cannot wait for it.
     pub(crate) fn is_over(&self) -> bool {
         match *self.0.fate.borrow() {
@@ -370,15 +375,11 @@ mod tests {
         Some(text.parse().unwrap())
     }
 
-    fn gives_way(ticket: &Ticket) -> bool {
-        matches!(*ticket.0.fate.borrow(), Fate::GivesWay)
-    }
-
     #[test]
     fn the_oldest_gives_way_and_the_newcomer_stays() {
         let table = table(2, 2);
         let tickets: Vec<Ticket> = (1..=3).map(|host| table.seat(ip(&format!("192.0.2.{host}")))).collect();
-        assert_eq!(tickets.iter().map(gives_way).collect::<Vec<_>>(), [true, false, false]);
+        assert_eq!(tickets.iter().map(Ticket::gives_way).collect::<Vec<_>>(), [true, false, false]);
         assert_eq!((table.unauthenticated(), table.closed().0), (2, 1));
         drop(tickets);
         assert_eq!(table.unauthenticated(), 0);
@@ -392,7 +393,7 @@ mod tests {
         let _request = working.begin_request();
         drop(idle.begin_request());
         let _new = table.seat(ip("192.0.2.3"));
-        assert!(gives_way(&idle) && !gives_way(&working));
+        assert!(idle.gives_way() && !working.gives_way());
     }
 
     #[test]
@@ -413,7 +414,7 @@ mod tests {
         participant.upgrade(Duration::from_secs(1));
         participant.join();
         let _others: Vec<Ticket> = (0..9).map(|_| table.seat(ip("192.0.2.1"))).collect();
-        assert!(!gives_way(&participant));
+        assert!(!participant.gives_way());
         assert!(matches!(*participant.0.fate.borrow(), Fate::Free));
     }
 
@@ -423,21 +424,21 @@ mod tests {
         let first = table.seat(ip("2001:db8::1"));
         let elsewhere = table.seat(ip("2001:db8:0:1::1"));
         let _neighbour = table.seat(ip("2001:db8::ffff:2"));
-        assert!(gives_way(&first) && !gives_way(&elsewhere));
+        assert!(first.gives_way() && !elsewhere.gives_way());
         let mapped = table.seat(ip("::ffff:192.0.2.1"));
         let _same = table.seat(ip("192.0.2.1"));
-        assert!(gives_way(&mapped));
+        assert!(mapped.gives_way());
     }
 
     #[test]
     fn a_proxys_connection_counts_for_its_clients() {
         let table = table(100, 1);
         let proxied: Vec<Ticket> = (0..50).map(|_| table.seat(None)).collect();
-        assert!(!proxied.iter().any(gives_way));
+        assert!(!proxied.iter().any(Ticket::gives_way));
         proxied[0].counts_for(ip("192.0.2.1").unwrap());
         proxied[1].counts_for(ip("192.0.2.1").unwrap());
         proxied[2].counts_for(ip("192.0.2.2").unwrap());
-        assert_eq!(proxied[..3].iter().map(gives_way).collect::<Vec<_>>(), [true, false, false]);
+        assert_eq!(proxied[..3].iter().map(Ticket::gives_way).collect::<Vec<_>>(), [true, false, false]);
         drop(proxied);
         assert!(lock(&table.table).by_address.is_empty());
     }

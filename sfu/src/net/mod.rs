@@ -9,7 +9,7 @@ mod frame;
 mod neighbourhood;
 mod tcp;
 
-pub(crate) use accept::accept_tcp;
+pub(crate) use accept::{abort, accept_tcp};
 pub(crate) use bind::bind_tcp;
 pub(crate) use candidates::{advertised, candidates};
 pub(crate) use connections::{Connections, RequestUnderWay, Ticket};

@@ -16,6 +16,7 @@ pub(crate) use stats::ThreadStats;
 use crate::clock::Clock;
 use crate::control::lock;
 use crate::net::Accepted;
+use crate::random;
 use mio::unix::SourceFd;
 use mio::{Interest, Poll, Token, Waker};
 use sfu_core::command::Command;
@@ -24,7 +25,7 @@ use sfu_core::event::Event;
 use sfu_core::ids::RoomId;
 use sfu_net::UdpSocket;
 use sfu_rtc::dtls::DtlsCertificate;
-use sfu_rtc::ice::Candidate;
+use sfu_rtc::ice::{Candidate, IceCredentials, IcePasswords, ice_char};
 use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -78,10 +79,26 @@ pub(crate) struct WorkerHandle(Arc<Shared>);
 struct Shared {
     index: usize,
     candidates: Vec<Candidate>,
+    passwords: IcePasswords,
     queue: Mutex<VecDeque<Input>>,
     waker: Waker,
     stats: ThreadStats,
     placed: Placed,
+}
+
+impl Shared {
+    /// Of a worker that is woken out of `poll`.
+    fn new(index: usize, candidates: Vec<Candidate>, poll: &Poll) -> io::Result<Self> {
+        Ok(Self {
+            index,
+            candidates,
+            passwords: IcePasswords::new(&random::bytes()),
+            queue: Mutex::default(),
+            waker: Waker::new(poll.registry(), WAKER)?,
+            stats: ThreadStats::default(),
+            placed: Placed::default(),
+        })
+    }
 }
 
 /// What the control plane has put on a worker.
@@ -125,14 +142,7 @@ pub(crate) fn spawn(parts: WorkerParts) -> io::Result<(WorkerHandle, JoinHandle<
     let poll = Poll::new()?;
     let fd = parts.udp.as_raw_fd();
     poll.registry().register(&mut SourceFd(&fd), UDP, Interest::READABLE | Interest::WRITABLE)?;
-    let shared = Arc::new(Shared {
-        index: parts.index,
-        candidates: parts.candidates.clone(),
-        queue: Mutex::default(),
-        waker: Waker::new(poll.registry(), WAKER)?,
-        stats: ThreadStats::default(),
-        placed: Placed::default(),
-    });
+    let shared = Arc::new(Shared::new(parts.index, parts.candidates.clone(), &poll)?);
     let handle = WorkerHandle(Arc::clone(&shared));
     parts.relays.join(&handle);
     let thread = thread::Builder::new().name(format!("worker-{}", parts.index));
@@ -149,6 +159,22 @@ impl WorkerHandle {
     /// Where the worker's clients send to.
     pub(crate) fn candidates(&self) -> &[Candidate] {
         &self.0.candidates
+    }
+
+    /// New ICE credentials for one of its clients. The first letter of the user name fragment names the worker, so that a
+    /// TCP connection finds it.
+    pub(crate) fn new_credentials(&self) -> IceCredentials {
+        self.0.passwords.credentials(ice_char(self.index()), &random::bytes())
+    }
+
+    /// Whether `stun`, the first frame of a TCP connection, is a check of somebody who was given credentials for this
+    /// worker.
+    pub(crate) fn authenticate(&self, stun: &[u8]) -> bool {
+        let authentic = self.0.passwords.authenticate(stun);
+        if !authentic {
+            self.0.stats.tcp_forged.add(1);
+        }
+        authentic
     }
 
     /// How many commands wait.
@@ -190,14 +216,7 @@ impl WorkerHandle {
     #[cfg(any(test, fuzzing))]
     pub(crate) fn idle(index: usize) -> Self {
         let poll = Poll::new().unwrap();
-        Self(Arc::new(Shared {
-            index,
-            candidates: Vec::new(),
-            queue: Mutex::default(),
-            waker: Waker::new(poll.registry(), WAKER).unwrap(),
-            stats: ThreadStats::default(),
-            placed: Placed::default(),
-        }))
+        Self(Arc::new(Shared::new(index, Vec::new(), &poll).unwrap()))
     }
 
     /// What waits, as a text, and what is placed on the worker.

@@ -22,6 +22,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const FIRST_TCP: usize = 2;
 /// Orders carried out between two looks at the sockets.
 const INPUTS_PER_ROUND: usize = 256;
+/// Of these, connections: each is some system calls.
+const CONNECTIONS_PER_ROUND: usize = 4;
 /// Messages of other workers taken between two looks at the sockets: as many as the datagrams of a batch.
 const RELAYED_PER_ROUND: usize = 512;
 /// Wait before a full send buffer or report queue is tried again: epoll tells only of some of these.
@@ -166,13 +168,18 @@ impl<'a> WorkerThread<'a> {
             self.woken = false;
             std::mem::swap(&mut *lock(&self.shared.queue), &mut self.inputs);
         }
+        let mut connections = 0;
         for _ in 0..INPUTS_PER_ROUND {
+            if connections == CONNECTIONS_PER_ROUND {
+                return;
+            }
             match self.inputs.pop_front() {
                 None => return,
                 Some(Input::Command(command)) => {
                     self.contained(|this| this.worker.handle_command(now, command));
                 }
                 Some(Input::Connection(accepted)) => {
+                    connections += 1;
                     let worker = &self.worker;
                     self.tcp.add(accepted, self.poll.registry(), now, |path| worker.is_in_use(path));
                 }
@@ -371,26 +378,16 @@ fn text_of(panic: &(dyn Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ThreadStats;
     use super::super::tests::parts;
     use super::*;
-    use mio::Waker;
     use sfu_core::command::Command;
     use sfu_core::ids::RoomId;
-    use std::sync::Mutex;
 
     #[test]
     fn a_panic_outside_any_room_gives_a_new_worker_and_the_thread_goes_on() {
         let (parts, _, mut reports) = parts();
         let poll = Poll::new().unwrap();
-        let shared = Shared {
-            index: 0,
-            candidates: Vec::new(),
-            queue: Mutex::default(),
-            waker: Waker::new(poll.registry(), WAKER).unwrap(),
-            stats: ThreadStats::default(),
-            placed: Default::default(),
-        };
+        let shared = Shared::new(0, Vec::new(), &poll).unwrap();
         let mut thread = WorkerThread::new(parts, poll, &shared);
         let now = thread.parts.clock.now();
         thread.contained(|this| this.worker.handle_command(now, Command::OpenRoom { room: RoomId(1) }));

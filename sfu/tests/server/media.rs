@@ -107,7 +107,10 @@ fn tcp_connections_that_belong_to_nobody_are_closed() {
     let server = Server::dev();
     let remote = Remote::new(&server);
     let unknown = StunWriter::new(StunClass::Request, &[1; 12]).username("????", "x").finish(&StunKey::new("pwd"));
-    for first in [frame(b"GET / HTTP/1.1"), frame(&[0; 20]), frame(&unknown), vec![0xff; 5_000], frame(&[])] {
+    // A real fragment, and another password.
+    let forged = frame(&remote.guessed().check(1));
+    let firsts = [frame(b"GET / HTTP/1.1"), frame(&[0; 20]), frame(&unknown), forged, vec![0xff; 5_000], frame(&[])];
+    for first in firsts {
         let mut tcp = TcpStream::connect(remote.tcp).unwrap();
         tcp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         tcp.write_all(&first).unwrap();
@@ -117,18 +120,17 @@ fn tcp_connections_that_belong_to_nobody_are_closed() {
     }
 }
 
-/// They name a worker by the letter of a real user name fragment, and no more.
+/// Somebody who has joined opens more of them than a worker takes.
 #[test]
-fn tcp_connections_that_prove_nothing_keep_nobody_out() {
+fn tcp_connections_that_are_not_in_use_keep_nobody_out() {
     let server = Server::configured("[limits]\ntcp_connections = 64\n");
     let remote = Remote::new(&server);
-    let knock = frame(&remote.guessed().check(1));
-    let connect = |_| {
+    let connect = |number| {
         let mut tcp = TcpStream::connect(remote.tcp).unwrap();
-        tcp.write_all(&knock).unwrap();
+        tcp.write_all(&frame(&remote.check(number))).unwrap();
         tcp
     };
-    let _held: Vec<TcpStream> = (0..200).map(connect).collect();
+    let _held: Vec<TcpStream> = (3..203).map(connect).collect();
     let open = || {
         let metrics = server.get("/metrics").body;
         let values = metrics.lines().filter_map(|line| line.strip_prefix("sfu_tcp_connections{"));
@@ -146,12 +148,13 @@ fn tcp_connections_that_prove_nothing_keep_nobody_out() {
 #[test]
 fn tcp_connections_that_prove_nothing_are_closed_in_time_whatever_they_send() {
     let server = Server::configured("[limits]\ntcp_check_seconds = 1\n");
-    let guessed = Remote::new(&server).guessed();
-    let mut tcp = TcpStream::connect(guessed.tcp).unwrap();
+    let mut tcp = TcpStream::connect(Remote::new(&server).tcp).unwrap();
     tcp.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    // The length of a frame, which comes byte by byte.
+    tcp.write_all(&1_000u16.to_be_bytes()).unwrap();
     loop {
         // Until the server has closed it; then writing or reading fails.
-        let wrote = tcp.write_all(&frame(&guessed.check(1)));
+        let wrote = tcp.write_all(&[0]);
         let read = tcp.read(&mut [0; 100]);
         let waits = matches!(&read, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
         if wrote.is_err() || !waits {

@@ -21,11 +21,10 @@ fn connections(server: &Server, count: usize, bytes: &[u8]) -> Vec<TcpStream> {
     (0..count).map(connect).collect()
 }
 
-/// Whether the server closes the connection.
-fn is_closed(stream: &mut TcpStream) -> bool {
+/// Whether the server ends the connection abruptly, for the sake of another.
+fn gives_way(stream: &mut TcpStream) -> bool {
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let closed = |error: &std::io::Error| error.kind() != std::io::ErrorKind::WouldBlock;
-    stream.read(&mut [0; 1]).map_or_else(|error| closed(&error), |read| read == 0)
+    stream.read(&mut [0; 1]).is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
 }
 
 #[test]
@@ -56,7 +55,7 @@ fn where_there_are_too_many_the_oldest_gives_way() {
     let server = Server::configured("[limits]\nunauthenticated_connections = 20\n");
     let mut held = connections(&server, 60, b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ");
     assert_eq!(server.get("/healthz").status, 200);
-    assert!(is_closed(&mut held[0]), "the oldest");
+    assert!(gives_way(&mut held[0]), "the oldest");
     held[59].write_all(b"1\r\n\r\n").unwrap();
     let mut status = [0; 12];
     held[59].read_exact(&mut status).unwrap();
@@ -72,7 +71,7 @@ async fn one_address_takes_no_more_than_its_part_unless_it_has_joined() {
         participants.push(server.join("demo", json!({ "token": token })).await.0);
     }
     let mut held = connections(&server, 10, b"");
-    assert!(is_closed(&mut held[0]));
+    assert!(gives_way(&mut held[0]));
     for participant in &mut participants {
         let pong = participant.request(json!({ "ping": { "timestamp": 7 } })).await;
         assert!(pong.get("pong").is_some(), "{pong}");

@@ -28,10 +28,8 @@ const MOST_UNJOINED: u64 = 64 * 1024;
 const MOST_JOINED: u64 = 1024 * 1024;
 /// Memory that a server takes for its own ends under any load: pools, stacks of threads, the allocator's reserve.
 const SLACK: u64 = 8_000_000;
-/// The call's p99 may grow so many times ...
+/// The call's p99 may grow so many times.
 const MOST_SLOWER: f64 = 3.0;
-/// ... from this on at least: below, a single late wake-up of a shared machine decides.
-const LEAST_P99_MS: f64 = 1.0;
 /// A newcomer may be served so much later than on the quiet server.
 const MOST_DELAY_MS: f64 = 100.0;
 
@@ -133,7 +131,7 @@ impl Lab {
         if row.loss > 0.0 {
             row.faults.push("packets of the call were lost or left out".to_owned());
         }
-        if row.p99_ms > MOST_SLOWER * quiet.p99_ms.max(LEAST_P99_MS) {
+        if row.p99_ms > MOST_SLOWER * quiet.p99_ms {
             row.faults.push(format!("the call's p99 grew to {:.1} times its quiet value", row.p99_ms / quiet.p99_ms));
         }
         if row.newcomer_ms > quiet.newcomer_ms + MOST_DELAY_MS {
