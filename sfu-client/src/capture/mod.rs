@@ -2,6 +2,8 @@
 
 mod scene;
 mod tone;
+#[cfg(test)]
+pub(crate) mod voice;
 mod wav;
 mod y4m;
 

@@ -1,5 +1,6 @@
 //! Decoders: H.264 to pictures, Opus to sound.
 
+mod concealment;
 mod h264;
 mod opus;
 

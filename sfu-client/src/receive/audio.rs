@@ -80,3 +80,6 @@ fn play(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
