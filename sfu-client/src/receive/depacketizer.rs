@@ -5,11 +5,11 @@
 
 use crate::peer::VideoCodec;
 use bytes::Bytes;
+use sfu_rtc::codec;
+use sfu_rtc::media::Codec;
 
 const STAP_A: u8 = 24;
 const FU_A: u8 = 28;
-/// Coded slice of an IDR picture.
-const IDR: u8 = 5;
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
 
 /// Puts the payloads of one picture, in order, together in annex B form. `None` where one is damaged.
@@ -57,34 +57,16 @@ fn append_units(mut units: &[u8], out: &mut Vec<u8>) -> Option<()> {
     units.is_empty().then_some(())
 }
 
-/// Whether a decoder can begin at the frame that these payloads carry, as far as their headers tell.
+/// Whether a decoder can begin at the frame that these payloads carry, as far as their headers tell; with H.264 it needs
+/// parameter sets too.
 pub fn is_keyframe(codec: VideoCodec, payloads: &[Bytes]) -> bool {
     match codec {
-        VideoCodec::H264 => payloads.iter().any(|payload| holds_idr(payload)),
+        VideoCodec::H264 => payloads.iter().any(|payload| codec::begins_keyframe(Codec::H264, payload)),
         VideoCodec::Vp8 => payloads.first().is_some_and(|payload| vp8_keyframe(payload).unwrap_or(false)),
         // I, P, L, F, B, E, V, Z from the highest bit: a begin (B) without inter-picture prediction (P).
         VideoCodec::Vp9 => payloads.first().is_some_and(|p| p.first().is_some_and(|byte| byte & 0x48 == 0x08)),
         // Aggregation header: N, "first packet of a coded video sequence" (AV1 RTP specification section 4.4).
         VideoCodec::Av1 => payloads.first().is_some_and(|p| p.first().is_some_and(|byte| byte & 0x08 != 0)),
-    }
-}
-
-fn holds_idr(payload: &[u8]) -> bool {
-    match payload {
-        [first, rest @ ..] if first & 0x1f == STAP_A => {
-            let mut units = rest;
-            while let Some((length, rest)) = units.split_first_chunk() {
-                let length = usize::from(u16::from_be_bytes(*length));
-                if rest.first().is_some_and(|byte| byte & 0x1f == IDR) {
-                    return true;
-                }
-                units = rest.get(length..).unwrap_or_default();
-            }
-            false
-        }
-        [first, header, ..] if first & 0x1f == FU_A => header & 0x9f == 0x80 | IDR,
-        [first, ..] => first & 0x1f == IDR,
-        [] => false,
     }
 }
 
@@ -119,7 +101,7 @@ mod tests {
 
     #[test]
     fn h264_comes_back_as_it_went() {
-        let mut picture = vec![0, 0, 0, 1, 0x67, 1, 2, 3, 0, 0, 0, 1, 0x68, 4, 5, 0, 0, 0, 1, 0x65];
+        let mut picture = vec![0, 0, 0, 1, 0x67, 1, 2, 3, 0, 0, 0, 1, 0x68, 4, 5, 0, 0, 0, 1, 0x65, 0x88];
         picture.extend((0..3000u32).map(|i| (i % 251) as u8 | 1));
         let payloads = H264Payloader::default().payload(1000, &Bytes::from(picture.clone())).unwrap();
         assert!(payloads.len() > 3);
@@ -142,7 +124,8 @@ mod tests {
     #[test]
     fn keyframes_are_known_by_their_headers() {
         assert!(!is_keyframe(VideoCodec::H264, &bytes(&[&[0x41, 1], &[]])));
-        assert!(is_keyframe(VideoCodec::H264, &bytes(&[&[0x78, 0, 2, 0x67, 1, 0, 2, 0x65, 1]])));
+        assert!(is_keyframe(VideoCodec::H264, &bytes(&[&[0x78, 0, 2, 0x67, 1, 0, 2, 0x65, 0x88]])));
+        assert!(!is_keyframe(VideoCodec::H264, &bytes(&[&[0x65, 0x48]])), "its first slice is missing");
         assert!(is_keyframe(VideoCodec::Vp8, &bytes(&[&[0x90, 0xe0, 0x81, 2, 3, 0x10, 0]])));
         assert!(!is_keyframe(VideoCodec::Vp8, &bytes(&[&[0x90, 0xe0, 0x81, 2, 3, 0x10, 1]])));
         assert!(is_keyframe(VideoCodec::Vp8, &bytes(&[&[0x10, 0x10]])));

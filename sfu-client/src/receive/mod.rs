@@ -3,6 +3,7 @@
 mod audio;
 mod depacketizer;
 mod jitter_buffer;
+mod parameter_sets;
 mod video;
 
 pub use audio::receive_audio;

@@ -1,5 +1,6 @@
 //! A video track: packets to frames in a task, frames to pictures in a thread.
 
+use super::parameter_sets::ParameterSets;
 use super::{JitterBuffer, JitterConfig, ReceivedFrame, annex_b, is_keyframe};
 use crate::clock::unix_now;
 use crate::decode::H264Decoder;
@@ -35,6 +36,7 @@ pub async fn receive_video(track: RemoteTrack, stats: Arc<StreamStats>, recorder
         frames,
         ssrc: None,
         waits_for_keyframe: true,
+        parameter_sets: ParameterSets::default(),
     };
     loop {
         let deadline = receiver.buffer.deadline().unwrap_or_else(|| Instant::now() + IDLE);
@@ -64,6 +66,7 @@ struct Receiver {
     frames: mpsc::Sender<CodedFrame>,
     ssrc: Option<u32>,
     waits_for_keyframe: bool,
+    parameter_sets: ParameterSets,
 }
 
 impl Receiver {
@@ -82,12 +85,13 @@ impl Receiver {
     /// Hands whole frames to the decoder.
     fn hand_out(&mut self) -> Result<()> {
         let lost = self.buffer.counters().lost;
-        while let Some(frame) = self.buffer.pop(Instant::now()) {
+        while let Some(mut frame) = self.buffer.pop(Instant::now()) {
             if self.buffer.counters().lost != lost || frame.lost_before > 0 {
                 self.lose_sync();
             }
             let Some(TrackFormat::Video(codec)) = self.track.format(frame.payload_type) else { continue };
-            let keyframe = is_keyframe(codec, &frame.payloads);
+            let has_sets = codec != VideoCodec::H264 || self.parameter_sets.complete(&mut frame);
+            let keyframe = has_sets && is_keyframe(codec, &frame.payloads);
             self.stats.on_frame(self.buffer.counters(), keyframe);
             if keyframe {
                 self.waits_for_keyframe = false;

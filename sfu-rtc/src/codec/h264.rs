@@ -113,11 +113,37 @@ pub(super) fn parameter_sets(payload: &[u8]) -> impl Iterator<Item = (ParameterS
 
 /// Whether a payload has the beginning of an IDR picture: its first slice, or the first fragment of that.
 pub(super) fn begins_idr(payload: &[u8]) -> bool {
+    first_idr_slice(payload).is_some()
+}
+
+/// The content of the first slice of an IDR picture, as far as the payload has it.
+fn first_idr_slice(payload: &[u8]) -> Option<&[u8]> {
     let is_first = |head: u8, slice: &[u8]| head & 0x1f == IDR_SLICE && begins_picture(slice);
     match payload {
-        [head, fragment, part @ ..] if head & 0x1f == FU_A => fragment & 0x80 != 0 && is_first(*fragment, part),
-        _ => whole_units(payload).any(|unit| unit.split_first().is_some_and(|(head, slice)| is_first(*head, slice))),
+        [head, fragment, part @ ..] if head & 0x1f == FU_A => {
+            (fragment & 0x80 != 0 && is_first(*fragment, part)).then_some(part)
+        }
+        _ => whole_units(payload)
+            .filter_map(<[u8]>::split_first)
+            .find_map(|(head, slice)| is_first(*head, slice).then_some(slice)),
     }
+}
+
+/// The picture parameter set that an IDR picture needs which begins in this payload (H.264 section 7.3.3).
+pub fn picture_set_of_idr(payload: &[u8]) -> Option<ParameterSetId> {
+    let content = nal::unescaped(first_idr_slice(payload)?);
+    let mut bits = BitReader::new(&content);
+    bits.exp_golomb()?; // first_mb_in_slice
+    bits.exp_golomb()?; // slice_type
+    bits.exp_golomb().map(ParameterSetId::Picture)
+}
+
+/// The sequence parameter set that a picture parameter set needs (H.264 section 7.3.2.2).
+pub fn sequence_set_of(picture_set: &[u8]) -> Option<ParameterSetId> {
+    let content = nal::unescaped(picture_set.get(1..)?);
+    let mut bits = BitReader::new(&content);
+    bits.exp_golomb()?; // id
+    bits.exp_golomb().map(ParameterSetId::Sequence)
 }
 
 /// The unit of a payload, or those that it aggregates; none of a fragment.
@@ -226,7 +252,9 @@ fn skip_picture_order(bits: &mut BitReader<'_>) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{FrameFacts, ParameterSetId, begins_idr, frame_facts, parameter_sets};
+    use super::{
+        FrameFacts, ParameterSetId, begins_idr, frame_facts, parameter_sets, picture_set_of_idr, sequence_set_of,
+    };
     use crate::codec::bits::BitWriter;
     use proptest::prelude::*;
 
@@ -294,6 +322,22 @@ mod tests {
         for cut in [&[0x67, 0x42, 0xc0][..], &[0x68], &[0x78, 0, 9, 0x68]] {
             assert!(ids(cut).is_empty(), "{cut:02x?}");
         }
+    }
+
+    #[test]
+    fn what_a_keyframe_needs_is_read() {
+        // first_mb_in_slice 0, slice_type 7, pic_parameter_set_id 3
+        let slice = [0x88, 0x24, 0x21];
+        for payload in [&[&[0x65][..], &slice].concat(), &[&[0x7c, 0x85][..], &slice].concat()] {
+            assert_eq!(picture_set_of_idr(payload), Some(ParameterSetId::Picture(3)));
+        }
+        assert_eq!(picture_set_of_idr(&[0x65, 0x88, 0x80]), Some(ParameterSetId::Picture(0)));
+        for none in [&[][..], &[0x65, 0x88], &[0x65, 0x48, 0x84], &[0x61, 0x88, 0x80], &[0x7c, 0x05, 0x88, 0x80]] {
+            assert_eq!(picture_set_of_idr(none), None, "{none:02x?}");
+        }
+        assert_eq!(sequence_set_of(&PPS), Some(ParameterSetId::Sequence(0)));
+        assert_eq!(sequence_set_of(&[0x68, 0x64]), Some(ParameterSetId::Sequence(3)), "of picture set 2");
+        assert_eq!(sequence_set_of(&[0x68]), None);
     }
 
     #[test]
