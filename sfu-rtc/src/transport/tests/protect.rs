@@ -27,7 +27,9 @@ fn send_frame(pair: &mut Pair, group: u8, first: u64, packets: u64) -> Vec<Vec<u
         let payload = vec![n as u8; 300 + n as usize * 7];
         let packet = pair.packet(&payload, CarriedExtensions::default(), &[]);
         let marker = n + 1 == packets;
-        let out = RtpOut { marker, timestamp: first as u32, group: Some(group), ..pair.out(first + n) };
+        // Padding is protected as well (RFC 3550 section 5.1).
+        let padding = n as u8 * 3;
+        let out = RtpOut { marker, timestamp: first as u32, group: Some(group), padding, ..pair.out(first + n) };
         let handover = pair.server.send_rtp(pair.now, &packet, out, &mut batch).unwrap();
         assert!(marker || handover == Handover::Sealed);
     }
