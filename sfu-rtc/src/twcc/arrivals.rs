@@ -78,7 +78,7 @@ pub struct ArrivalRecorder {
     /// Arrivals of the numbers from `first` on.
     slots: VecDeque<Option<Instant>>,
     first: SeqNo,
-    /// Lowest number whose arrival was not reported.
+    /// Where the next feedback begins: behind the last, or at a packet that came late for it.
     report_from: SeqNo,
     /// Up to which they were counted.
     counted_to: SeqNo,
@@ -151,7 +151,9 @@ impl ArrivalRecorder {
     }
 
     /// If feedback is due, hands what is to be reported to `write`, which tells how much of it one packet covered and
-    /// gets the rest in its next call: the number of the first packet, which has arrived, and consecutive arrivals.
+    /// gets the rest in its next call: the number of the first packet, and consecutive arrivals, of which the last is
+    /// one. The first is that behind the last reported, arrived or not: what was lost in between stands in no other
+    /// feedback.
     pub fn report(&mut self, now: Instant, mut write: impl FnMut(u16, &[Option<Instant>]) -> usize) {
         if self.poll_timeout().is_none_or(|due| now < due) {
             return;
@@ -163,8 +165,7 @@ impl ArrivalRecorder {
             self.scratch.pop();
         }
         let mut at = 0;
-        while let Some(holes) = self.scratch[at..].iter().position(Option::is_some) {
-            at += holes;
+        while at < self.scratch.len() {
             let base = SeqNo(self.report_from.0 + at as u64).wire();
             // Whoever covers nothing has no room; then this round is lost, as if on the way.
             let covered = write(base, &self.scratch[at..]);
@@ -222,6 +223,8 @@ impl ArrivalRecorder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Ssrc;
+    use crate::rtcp::{self, RtcpView, TwccFeedback, write_twcc};
     use proptest::prelude::*;
 
     fn ms(n: u64) -> Instant {
@@ -262,6 +265,54 @@ mod tests {
         assert_eq!(take(&mut recorder, ms(160)), [(11, Some(ms(61))), (12, Some(ms(2)))]);
         recorder.on_packet(ms(161), 11);
         assert_eq!(recorder.poll_timeout(), None, "a duplicate is no news");
+    }
+
+    #[test]
+    fn feedback_begins_where_the_last_ended() {
+        let mut recorder = ArrivalRecorder::new(ArrivalConfig::default());
+        recorder.on_packet(ms(1), 65_533);
+        assert_eq!(take(&mut recorder, ms(60)), [(65_533, Some(ms(1)))], "nothing is known of what came before it");
+        recorder.on_packet(ms(61), 1);
+        let lost = [65_534, 65_535, 0].map(|seq| (seq, None));
+        assert_eq!(take(&mut recorder, ms(160)), [&lost[..], &[(1, Some(ms(61)))]].concat());
+        recorder.on_packet(ms(161), 2);
+        assert_eq!(take(&mut recorder, ms(260)), [(2, Some(ms(161)))]);
+        assert_eq!(recorder.counts(), ArrivalCounts { sent: 6, arrived: 3 });
+    }
+
+    #[test]
+    fn what_comes_late_is_reported_with_the_gap_after_it() {
+        let mut recorder = ArrivalRecorder::new(ArrivalConfig::default());
+        recorder.on_packet(ms(1), 10);
+        recorder.on_packet(ms(2), 12);
+        take(&mut recorder, ms(60));
+        recorder.on_packet(ms(61), 15);
+        recorder.on_packet(ms(62), 11);
+        let expected = [(11, Some(ms(62))), (12, Some(ms(2))), (13, None), (14, None), (15, Some(ms(61)))];
+        assert_eq!(take(&mut recorder, ms(160)), expected);
+        recorder.on_packet(ms(161), 13);
+        let expected = [(13, Some(ms(161))), (14, None), (15, Some(ms(61)))];
+        assert_eq!(take(&mut recorder, ms(260)), expected);
+    }
+
+    #[test]
+    fn a_gap_longer_than_one_feedback_holds_is_told_by_several() {
+        let mut recorder = ArrivalRecorder::new(ArrivalConfig::default());
+        recorder.on_packet(ms(1), 65_000);
+        take(&mut recorder, ms(60));
+        let newest = 65_000u16.wrapping_add(1_700);
+        recorder.on_packet(ms(61), newest);
+        let mut told = Vec::new();
+        recorder.report(ms(160), |base_seq, arrivals| {
+            let mut out = Vec::new();
+            let feedback = TwccFeedback { sender: Ssrc(1), media: Ssrc(2), base_seq, fb_count: 0, arrivals };
+            let covered = write_twcc(&mut out, &feedback);
+            let Some(Ok(RtcpView::Twcc(view))) = rtcp::compound(&out).next() else { panic!("it is no feedback") };
+            told.extend(view.packets().map(|(seq, delta)| (seq, delta.is_some())));
+            covered
+        });
+        let expected: Vec<_> = (1..=1_700).map(|n| (65_000u16.wrapping_add(n), n == 1_700)).collect();
+        assert_eq!(told, expected);
     }
 
     #[test]
@@ -339,7 +390,7 @@ mod tests {
                 now += Duration::from_millis(7);
                 prop_assert!(recorder.slots.len() <= 64);
                 recorder.report(now, |_, arrivals| {
-                    assert!(arrivals.first().unwrap().is_some() && arrivals.last().unwrap().is_some());
+                    assert!(arrivals.last().unwrap().is_some());
                     arrivals.len().min(9)
                 });
             }
