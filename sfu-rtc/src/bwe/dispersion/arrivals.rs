@@ -116,11 +116,16 @@ impl Arrivals {
     }
 
     /// With each report; packets are paced at some times `estimate`.
-    pub(super) fn on_feedback(&mut self, now: Instant, packets: &[PacketResult], estimate: Bitrate) {
+    pub(super) fn on_feedback<'p>(
+        &mut self,
+        now: Instant,
+        packets: impl Iterator<Item = &'p PacketResult> + Clone,
+        estimate: Bitrate,
+    ) {
         let before = self.reports.back();
         let (mut last_sent, mut last_received) =
             before.map_or((Instant::ZERO, Instant::ZERO), |report| (report.last_sent, report.last_received));
-        let leapt = packets.iter().filter_map(|packet| packet.received).any(|received| {
+        let leapt = packets.clone().filter_map(|packet| packet.received).any(|received| {
             last_received != Instant::ZERO
                 && (received + Duration::from_secs(5) < last_received
                     || received > last_received + Duration::from_secs(60))
@@ -129,9 +134,10 @@ impl Arrivals {
             *self = Self::new();
             last_received = Instant::ZERO;
         }
-        let (mut sent, mut received, mut lost) = (0_u64, 0_u64, 0);
+        let (mut sent, mut received, mut count, mut lost) = (0_u64, 0_u64, 0_u32, 0);
         for packet in packets {
             self.add_to_train(now, packet, estimate);
+            count += 1;
             last_sent = last_sent.max(packet.sent);
             sent = sent.saturating_add(packet.size.as_bytes());
             match packet.received {
@@ -145,8 +151,7 @@ impl Arrivals {
         if self.reports.len() == REPORTS {
             self.reports.pop_front();
         }
-        let packets = u32::try_from(packets.len()).unwrap_or(u32::MAX);
-        self.reports.push_back(Report { at: now, last_sent, last_received, sent, received, packets, lost });
+        self.reports.push_back(Report { at: now, last_sent, last_received, sent, received, packets: count, lost });
     }
 
     fn add_to_train(&mut self, now: Instant, packet: &PacketResult, estimate: Bitrate) {

@@ -10,6 +10,7 @@
 //! | a queue | what arrives, less what drains the queue in time |
 //! | a queue that stays however little is sent | somebody keeps it full: compete by loss, as Copa does (NSDI'18) |
 //! | loss without a queue | nothing, as long as what is sent arrives but for the path's own loss |
+//! | loss around a silence of feedback | nothing: the path was gone, and carries afterwards what it did |
 //! | the queue is gone after a drop | probe for the rate before |
 
 mod arrivals;
@@ -100,6 +101,9 @@ const ALONE: f64 = 0.92;
 const LOSS_TRIAL: f64 = 0.75;
 /// No feedback for so long and some response times, while something was sent: the rate halves, and so on.
 const SILENCE: Duration = Duration::from_millis(400);
+/// No feedback for so long and a response time, while something was sent: the path was gone, and what was lost meanwhile
+/// tells nothing of its rate. Feedback is due each 100 ms at the least, and now and then one is lost.
+const OUTAGE: Duration = Duration::from_millis(200);
 
 /// A standing queue, since when, and how it was then.
 #[derive(Clone, Copy, Debug)]
@@ -172,6 +176,10 @@ pub(super) struct Dispersion {
     loss_trial: Option<(f64, f64)>,
     limited: bool,
     silent_at: Option<Instant>,
+    /// When something was first sent since the last feedback.
+    unanswered_since: Option<Instant>,
+    /// When feedback came again after an outage.
+    outage_ended: Instant,
     /// The rate before feedback failed to come.
     before_silence: Option<f64>,
     may_probe: bool,
@@ -210,6 +218,8 @@ impl Dispersion {
             loss_trial: None,
             limited: false,
             silent_at: None,
+            unanswered_since: None,
+            outage_ended: Instant::ZERO,
             before_silence: None,
             may_probe: true,
             config: DispersionConfig { start, min, max, utilisation, queue_target },
@@ -382,6 +392,14 @@ impl Dispersion {
         }
     }
 
+    /// Feedback came: whether it failed to come before.
+    fn note_outage(&mut self, now: Instant) {
+        let outage = OUTAGE + Duration::from_secs_f64(self.response);
+        if self.unanswered_since.take().is_some_and(|since| now.saturating_since(since) >= outage) {
+            self.outage_ended = now;
+        }
+    }
+
     fn on_probe(&mut self, measured: Bitrate, saturated: bool) {
         let share = if saturated { 0.88 } else { 0.95 };
         let rate = measured.as_bps() as f64 * share;
@@ -395,13 +413,18 @@ impl Dispersion {
 impl BandwidthEstimator for Dispersion {
     fn on_feedback(&mut self, now: Instant, packets: &[PacketResult]) {
         self.silent_at = None;
+        self.note_outage(now);
         let passed = now.saturating_since(self.updated).as_secs_f64().min(0.25);
         self.updated = now;
         if let Some(newest) = packets.last() {
             let response = now.saturating_since(newest.sent).as_secs_f64().min(5.0);
             self.response += (response - self.response) / 4.0;
         }
-        self.arrivals.on_feedback(now, packets, Bitrate::from_bps(self.rate as u64));
+        // What was sent before the outage and did not arrive was told of by earlier feedback, or fell to the outage.
+        let outage_ended = self.outage_ended;
+        let judged = |packet: &&PacketResult| packet.received.is_some() || packet.sent > outage_ended;
+        let judged = packets.iter().filter(judged);
+        self.arrivals.on_feedback(now, judged, Bitrate::from_bps(self.rate as u64));
         let probe = self.prober.on_feedback(packets);
         let queue = self.delay.on_feedback(now, packets, self.competing.is_some());
         let target = self.config.queue_target.as_secs_f64() * 1_000.0;
@@ -431,6 +454,7 @@ impl BandwidthEstimator for Dispersion {
     }
 
     fn on_sent(&mut self, now: Instant, _size: DataSize) {
+        self.unanswered_since.get_or_insert(now);
         if self.silent_at.is_none() {
             self.silent_at = Some(now + SILENCE + Duration::from_secs_f64(2.0 * self.response));
         }

@@ -1,6 +1,7 @@
 //! What our own estimator promises, on many seeds.
 
 use super::*;
+use crate::units::DataSize;
 
 const SEEDS: std::ops::Range<u64> = 1..9;
 
@@ -75,6 +76,54 @@ fn loss_of_the_path_does_not_collapse_the_rate() {
             let estimate = outcome.mean(10.0, 60.0, |s| s.estimate);
             assert!(estimate > least, "seed {seed}: {estimate:.0} kbit/s");
         }
+    }
+}
+
+const ROUND: Duration = Duration::from_millis(100);
+
+/// Ten packets each 100 ms, 2 ms apart, with feedback when the last arrived. Those of rounds for which `is_gone` are
+/// lost; of the others, the last `lost` are. The estimates, round by round.
+fn estimates(rounds: u32, is_gone: impl Fn(u32) -> bool, lost: impl Fn(u32) -> usize) -> Vec<f64> {
+    let start = Instant::from_millis(1_000);
+    let mut estimator = EstimatorConfig::Dispersion(DispersionConfig::default()).build(start);
+    let (mut results, size) = (Vec::new(), DataSize::from_bytes(1_200));
+    let round = |round: u32| {
+        let at = start + ROUND * round;
+        (0..10).for_each(|_| estimator.on_sent(at, size));
+        results.extend((0..10).map(|n| {
+            let sent = at + Duration::from_millis(2 * n as u64);
+            let arrives = !is_gone(round) && n < 10 - lost(round);
+            PacketResult { sent, received: arrives.then(|| sent + ROUND / 2), size, probe: None }
+        }));
+        if !is_gone(round) {
+            estimator.on_feedback(at + Duration::from_millis(70), &results);
+            results.clear();
+        }
+        if estimator.poll_timeout().is_some_and(|due| due <= at + ROUND) {
+            estimator.handle_timeout(at + ROUND);
+        }
+        estimator.estimate().unwrap().as_bps() as f64
+    };
+    (0..rounds).map(round).collect()
+}
+
+#[test]
+fn losses_of_an_outage_are_no_policers() {
+    for outage in [3, 7, 15] {
+        let estimates = estimates(300, |round| (200..200 + outage).contains(&round), |_| 0);
+        let (before, after) = (estimates[199], estimates[200 + outage as usize + 5]);
+        assert!(after >= before * 0.45, "{outage} rounds: {before:.0}, then {after:.0}");
+    }
+}
+
+#[test]
+fn loss_that_goes_on_after_an_outage_counts() {
+    for outage in [0, 15] {
+        let end = 200 + outage;
+        let estimates = estimates(300, |round| (200..end).contains(&round), |round| if round < end { 0 } else { 4 });
+        // It comes back later, since as much is lost of what it leaves: here the source does not follow.
+        let (before, least) = (estimates[199], estimates[end as usize..].iter().copied().fold(f64::MAX, f64::min));
+        assert!(least < before * 0.35, "{outage} rounds: {before:.0}, then {least:.0}");
     }
 }
 
