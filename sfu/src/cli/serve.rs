@@ -6,7 +6,7 @@ use crate::config::{Config, LimitsConfig};
 use crate::control::Control;
 use crate::http::tls::Tls;
 use crate::http::{self, Proxies, Site};
-use crate::net::{self, Connections, bind_media_tcp, bind_udp};
+use crate::net::{self, ConnectionTables, Connections, bind_media_tcp, bind_udp};
 use crate::worker_thread::{self, RelayHub, Report, WorkerHandle, WorkerParts};
 use anyhow::Context;
 use clap::Args;
@@ -75,8 +75,12 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     tokio::spawn(Arc::clone(&control).tell_news());
     tokio::spawn(Arc::clone(&control).watch_quality());
     tokio::spawn(Arc::clone(&control).plan_encoders());
+    let connections = ConnectionTables {
+        http: Connections::new(&config.http, &config.limits),
+        ice_tcp: Connections::of_ice_tcp(&config.limits),
+    };
     if let Some(listener) = tcp {
-        tokio::spawn(net::accept_tcp(listener, workers.clone(), Connections::of_ice_tcp(&config.limits)));
+        tokio::spawn(net::accept_tcp(listener, workers.clone(), Arc::clone(&connections.ice_tcp)));
     }
     // Before anybody learns that we are here, and may tell us to stop.
     let mut signals = Signals::listen()?;
@@ -88,13 +92,12 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     }
     tokio::spawn(reload_on_hangup(hangup, tls.clone()));
     let (stop, stopped) = watch::channel(false);
-    let connections = Connections::new(&config.http, &config.limits);
     let site = |listener, tls, app| {
         let site = Site {
             listener,
             tls,
             app,
-            connections: Arc::clone(&connections),
+            connections: Arc::clone(&connections.http),
             proxies: Proxies::new(&config.http),
             turns: Arc::clone(&control.turns),
         };

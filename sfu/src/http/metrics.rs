@@ -3,7 +3,7 @@
 use super::cached::Cached;
 use super::problem::Problem;
 use crate::control::{Control, HANDSHAKE_BUCKETS, Histogram, Rate, lock};
-use crate::net::Connections;
+use crate::net::ConnectionTables;
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -56,7 +56,7 @@ impl Answer {
 
 pub(super) async fn metrics(
     State(control): State<Arc<Control>>,
-    Extension(connections): Extension<Arc<Connections>>,
+    Extension(connections): Extension<ConnectionTables>,
     Extension(answer): Extension<Arc<Answer>>,
 ) -> Result<impl IntoResponse, Problem> {
     // A text of many kilobytes, sealed for whoever asks, costs more than its making. Who asks too often waits for the
@@ -70,7 +70,7 @@ pub(super) async fn metrics(
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text))
 }
 
-async fn render(control: &Control, connections: &Connections) -> Bytes {
+async fn render(control: &Control, connections: &ConnectionTables) -> Bytes {
     let stats = control.worker_stats().await;
     let mut text = Text::default();
     process(&mut text, control);
@@ -121,14 +121,20 @@ fn process(text: &mut Text, control: &Control) {
     text.sample("sfu_draining", &[], u8::from(control.is_draining()));
 }
 
-fn unauthenticated(text: &mut Text, connections: &Connections) {
+fn unauthenticated(text: &mut Text, ConnectionTables { http, ice_tcp }: &ConnectionTables) {
     text.family("sfu_unauthenticated_connections", "gauge", "Connections over HTTP that have not joined.");
-    text.sample("sfu_unauthenticated_connections", &[], connections.unauthenticated());
+    text.sample("sfu_unauthenticated_connections", &[], http.unauthenticated());
     let name = "sfu_closed_connections_total";
     text.family(name, "counter", "Connections over HTTP that were closed before they joined, by reason.");
-    let (gave_way, timed_out) = connections.closed();
-    text.sample(name, &[("reason", "too_many")], gave_way);
-    text.sample(name, &[("reason", "timeout")], timed_out);
+    let closed = http.closed();
+    text.sample(name, &[("reason", "too_many")], closed.too_many);
+    text.sample(name, &[("reason", "timeout")], closed.timeout);
+    let name = "sfu_closed_tcp_connections_total";
+    text.family(name, "counter", "ICE-TCP connections turned away before they were in use, by reason.");
+    let closed = ice_tcp.closed();
+    text.sample(name, &[("reason", "too_many")], closed.too_many);
+    text.sample(name, &[("reason", "timeout")], closed.timeout);
+    text.sample(name, &[("reason", "no_authentic_check")], closed.refused);
 }
 
 fn traffic(text: &mut Text, stats: &[Option<WorkerStats>]) {

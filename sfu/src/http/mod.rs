@@ -31,7 +31,7 @@ pub(crate) use {proxy::ClientAddr, signal::join_request};
 
 use self::problem::Problem;
 use crate::control::Control;
-use crate::net::Connections;
+use crate::net::ConnectionTables;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{from_fn, map_response};
@@ -50,7 +50,7 @@ const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
                            connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'self'";
 
 /// The routes for clients; with those for the operator, unless they have a listener of their own.
-pub(crate) fn router(control: &Arc<Control>, connections: &Arc<Connections>) -> Router {
+pub(crate) fn router(control: &Arc<Control>, connections: &ConnectionTables) -> Router {
     let routes = Router::new()
         .route("/healthz", get(health::healthz))
         .route("/v1/join", get(signal::upgrade))
@@ -62,7 +62,7 @@ pub(crate) fn router(control: &Arc<Control>, connections: &Arc<Connections>) -> 
 }
 
 /// The routes of the operator's own listener.
-pub(crate) fn admin_router(control: &Arc<Control>, connections: &Arc<Connections>) -> Router {
+pub(crate) fn admin_router(control: &Arc<Control>, connections: &ConnectionTables) -> Router {
     let routes = operator_routes().route("/healthz", get(health::healthz));
     finish(routes.fallback(nothing_here), control, connections)
 }
@@ -71,13 +71,13 @@ fn operator_routes() -> Router<Arc<Control>> {
     Router::new().route("/metrics", get(metrics::metrics)).nest("/v1/admin", admin::routes())
 }
 
-fn finish(routes: Router<Arc<Control>>, control: &Arc<Control>, connections: &Arc<Connections>) -> Router {
+fn finish(routes: Router<Arc<Control>>, control: &Arc<Control>, connections: &ConnectionTables) -> Router {
     let limits = &control.config.limits;
     let life = Duration::from_millis(control.config.http.metrics_interval_millis);
     let routes = routes
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(limits.body_bytes))
-        .layer(Extension(Arc::clone(connections)))
+        .layer(Extension(connections.clone()))
         .layer(Extension(Arc::new(health::Answer::new(life))))
         .layer(Extension(Arc::new(metrics::Answer::new(control))))
         .layer(from_fn(serve::refuse_malformed))

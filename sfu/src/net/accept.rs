@@ -29,9 +29,9 @@ pub(crate) async fn accept_tcp(listener: TcpListener, workers: Vec<WorkerHandle>
             }
         };
         let ticket = connections.seat(Some(address.ip()));
-        let workers = Arc::clone(&workers);
+        let (workers, connections) = (Arc::clone(&workers), Arc::clone(&connections));
         tokio::spawn(async move {
-            if let Err(error) = introduce(stream, ticket, &workers).await {
+            if let Err(error) = introduce(stream, ticket, &workers, &connections).await {
                 tracing::debug!(%error, "ICE-TCP connection refused");
             }
         });
@@ -39,16 +39,20 @@ pub(crate) async fn accept_tcp(listener: TcpListener, workers: Vec<WorkerHandle>
 }
 
 /// Gives the connection, once its first frame has come, to its worker.
-async fn introduce(mut stream: TcpStream, ticket: Ticket, workers: &[WorkerHandle]) -> io::Result<()> {
+async fn introduce(
+    mut stream: TcpStream,
+    ticket: Ticket,
+    workers: &[WorkerHandle],
+    connections: &Connections,
+) -> io::Result<()> {
     let introduced = tokio::select! {
-        introduced = first_check(&mut stream, workers) => introduced,
+        introduced = first_check(&mut stream, workers) => introduced.inspect_err(|_| connections.count_refused()),
         () = ticket.over() => Err(io::ErrorKind::TimedOut.into()),
     };
     match introduced {
         Ok((worker, read)) => {
             stream.set_nodelay(true)?;
-            worker.take_connection(Accepted { stream: stream.into_std()?, read, ticket });
-            Ok(())
+            worker.take_connection(Accepted { stream: stream.into_std()?, read, ticket })
         }
         Err(error) => {
             abort(&stream);
@@ -73,11 +77,12 @@ async fn first_check<'a>(
     let mut read = Vec::with_capacity(HEADER + MAX_FRAME);
     let len = loop {
         let invalid = || io::Error::from(io::ErrorKind::InvalidData);
-        if let Some(len) = frame::first(&read).map_err(|_| invalid())? {
-            break len;
-        }
-        if stream.read_buf(&mut read).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        match frame::first(&read).map_err(|_| invalid())? {
+            // RFC 4571 section 2 allows frames without content.
+            Some(0) => _ = read.drain(..HEADER),
+            Some(len) => break len,
+            None if stream.read_buf(&mut read).await? == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            None => {}
         }
     };
     let worker = worker_of(&read[HEADER..HEADER + len], workers)

@@ -19,6 +19,9 @@ use tokio::time::{Duration, Instant, sleep_until};
 const BEFORE_REQUEST: usize = 48 * 1024;
 /// Bytes around a first message or a body: frame or chunk headers, and TLS records of half a kilobyte.
 const FRAMING: usize = 1024;
+/// Bytes of a body that is too long, read past its limit. A read that fails ends the connection, and the answer that says
+/// why must be out by then.
+const EXCESS: usize = 8 * 1024;
 
 /// Who gives way first: the smaller.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -68,6 +71,7 @@ pub(crate) struct Connections {
     table: Mutex<Table>,
     gave_way: AtomicU64,
     timed_out: AtomicU64,
+    refused: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -153,6 +157,7 @@ impl Connections {
             table: Mutex::default(),
             gave_way: AtomicU64::new(0),
             timed_out: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
         }
     }
 
@@ -182,10 +187,35 @@ impl Connections {
         lock(&self.table).seats.len()
     }
 
-    /// Connections that were closed: since there were too many, and since they took too long.
-    pub(crate) fn closed(&self) -> (u64, u64) {
-        (self.gave_way.load(Ordering::Relaxed), self.timed_out.load(Ordering::Relaxed))
+    /// Counts a connection that was closed for what it sent.
+    pub(crate) fn count_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
     }
+
+    /// How many connections were closed, by reason.
+    pub(crate) fn closed(&self) -> Closed {
+        let [too_many, timeout, refused] =
+            [&self.gave_way, &self.timed_out, &self.refused].map(|count| count.load(Ordering::Relaxed));
+        Closed { too_many, timeout, refused }
+    }
+}
+
+/// Connections that were closed.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Closed {
+    /// Since there were too many.
+    pub(crate) too_many: u64,
+    /// Since they took too long.
+    pub(crate) timeout: u64,
+    /// For what they sent.
+    pub(crate) refused: u64,
+}
+
+/// The tables of a process.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionTables {
+    pub(crate) http: Arc<Connections>,
+    pub(crate) ice_tcp: Arc<Connections>,
 }
 
 /// A connection's seat in the table, given back when the last copy is dropped.
@@ -243,7 +273,7 @@ impl Ticket {
     pub(crate) fn begin_request(&self) -> RequestUnderWay {
         self.enter(Phase::Request, self.0.connections.patience.request);
         // A body may come, and little else: what keeps it until it is whole is TLS, HTTP or whoever waits for it.
-        self.0.allow(with_framing(self.0.connections.body_bytes));
+        self.0.allow(with_framing(self.0.connections.body_bytes) + EXCESS);
         RequestUnderWay(self.clone())
     }
 
@@ -380,7 +410,7 @@ mod tests {
         let table = table(2, 2);
         let tickets: Vec<Ticket> = (1..=3).map(|host| table.seat(ip(&format!("192.0.2.{host}")))).collect();
         assert_eq!(tickets.iter().map(Ticket::gives_way).collect::<Vec<_>>(), [true, false, false]);
-        assert_eq!((table.unauthenticated(), table.closed().0), (2, 1));
+        assert_eq!((table.unauthenticated(), table.closed().too_many), (2, 1));
         drop(tickets);
         assert_eq!(table.unauthenticated(), 0);
         assert!(lock(&table.table).by_address.is_empty(), "nothing is left of them");
@@ -402,7 +432,7 @@ mod tests {
         let (ticket, most) = (table.seat(None), LimitsConfig::default().body_bytes);
         let allowed = || ticket.allowance().load(Ordering::Relaxed);
         let request = ticket.begin_request();
-        assert!((most..most + most / 8).contains(&allowed()), "{}", allowed());
+        assert!((most..most + most / 8 + EXCESS).contains(&allowed()), "{}", allowed());
         drop(request);
         assert_eq!(allowed(), BEFORE_REQUEST);
     }
@@ -456,7 +486,7 @@ mod tests {
         drop(request);
         asks.over().await;
         assert_eq!(began.elapsed().as_secs(), HttpConfig::default().idle_timeout_seconds);
-        assert_eq!(table.closed(), (0, 2));
+        assert_eq!(table.closed(), Closed { timeout: 2, ..Closed::default() });
     }
 
     #[tokio::test(start_paused = true)]

@@ -49,7 +49,6 @@ pub(crate) enum Report {
 #[derive(Debug)]
 enum Input {
     Command(Command),
-    Connection(Accepted),
     Stop,
 }
 
@@ -81,6 +80,9 @@ struct Shared {
     candidates: Vec<Candidate>,
     passwords: IcePasswords,
     queue: Mutex<VecDeque<Input>>,
+    /// ICE-TCP connections that wait, at most so many. Commands do not wait behind them.
+    connections: Mutex<VecDeque<Accepted>>,
+    max_tcp: usize,
     waker: Waker,
     stats: ThreadStats,
     placed: Placed,
@@ -88,12 +90,14 @@ struct Shared {
 
 impl Shared {
     /// Of a worker that is woken out of `poll`.
-    fn new(index: usize, candidates: Vec<Candidate>, poll: &Poll) -> io::Result<Self> {
+    fn new(index: usize, candidates: Vec<Candidate>, max_tcp: usize, poll: &Poll) -> io::Result<Self> {
         Ok(Self {
             index,
             candidates,
             passwords: IcePasswords::new(&random::bytes()),
             queue: Mutex::default(),
+            connections: Mutex::default(),
+            max_tcp,
             waker: Waker::new(poll.registry(), WAKER)?,
             stats: ThreadStats::default(),
             placed: Placed::default(),
@@ -142,7 +146,7 @@ pub(crate) fn spawn(parts: WorkerParts) -> io::Result<(WorkerHandle, JoinHandle<
     let poll = Poll::new()?;
     let fd = parts.udp.as_raw_fd();
     poll.registry().register(&mut SourceFd(&fd), UDP, Interest::READABLE | Interest::WRITABLE)?;
-    let shared = Arc::new(Shared::new(parts.index, parts.candidates.clone(), &poll)?);
+    let shared = Arc::new(Shared::new(parts.index, parts.candidates.clone(), parts.max_tcp, &poll)?);
     let handle = WorkerHandle(Arc::clone(&shared));
     parts.relays.join(&handle);
     let thread = thread::Builder::new().name(format!("worker-{}", parts.index));
@@ -170,11 +174,7 @@ impl WorkerHandle {
     /// Whether `stun`, the first frame of a TCP connection, is a check of somebody who was given credentials for this
     /// worker.
     pub(crate) fn authenticate(&self, stun: &[u8]) -> bool {
-        let authentic = self.0.passwords.authenticate(stun);
-        if !authentic {
-            self.0.stats.tcp_forged.add(1);
-        }
-        authentic
+        self.0.passwords.authenticate(stun)
     }
 
     /// How many commands wait.
@@ -203,8 +203,21 @@ impl WorkerHandle {
     }
 
     /// Hands over an ICE-TCP connection.
-    pub(crate) fn take_connection(&self, accepted: Accepted) {
-        self.push(Input::Connection(accepted));
+    ///
+    /// # Errors
+    /// Where as many wait as the worker may have.
+    pub(crate) fn take_connection(&self, accepted: Accepted) -> io::Result<()> {
+        let mut connections = lock(&self.0.connections);
+        if connections.len() >= self.0.max_tcp {
+            return Err(io::Error::other("too many connections wait for the worker"));
+        }
+        connections.push_back(accepted);
+        let first = connections.len() == 1;
+        drop(connections);
+        if first {
+            self.wake();
+        }
+        Ok(())
     }
 
     /// Ends the thread, after what was ordered before.
@@ -216,7 +229,7 @@ impl WorkerHandle {
     #[cfg(any(test, fuzzing))]
     pub(crate) fn idle(index: usize) -> Self {
         let poll = Poll::new().unwrap();
-        Self(Arc::new(Shared::new(index, Vec::new(), &poll).unwrap()))
+        Self(Arc::new(Shared::new(index, Vec::new(), 0, &poll).unwrap()))
     }
 
     /// What waits, as a text, and what is placed on the worker.

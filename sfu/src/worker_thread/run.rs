@@ -22,7 +22,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const FIRST_TCP: usize = 2;
 /// Orders carried out between two looks at the sockets.
 const INPUTS_PER_ROUND: usize = 256;
-/// Of these, connections: each is some system calls.
+/// ICE-TCP connections taken between two looks at the sockets: each is some system calls.
 const CONNECTIONS_PER_ROUND: usize = 4;
 /// Messages of other workers taken between two looks at the sockets: as many as the datagrams of a batch.
 const RELAYED_PER_ROUND: usize = 512;
@@ -64,6 +64,7 @@ struct WorkerThread<'a> {
     inputs: VecDeque<Input>,
     /// The control plane has put something into the queue.
     woken: bool,
+    connections_wait: bool,
     relays: RelayPort,
     /// Another worker's queue did not take all that there is for it.
     relays_full: bool,
@@ -96,6 +97,7 @@ impl<'a> WorkerThread<'a> {
             next_unsent: 0,
             inputs: VecDeque::new(),
             woken: true,
+            connections_wait: true,
             udp_readable: true,
             reports_full: false,
             busiest: Duration::ZERO,
@@ -108,6 +110,7 @@ impl<'a> WorkerThread<'a> {
         let begin = self.parts.clock.now();
         self.pace.begin(begin);
         self.take_inputs(begin);
+        self.take_connections(begin);
         self.take_relayed(begin);
         self.receive(begin);
         self.hand_over(begin);
@@ -144,7 +147,7 @@ impl<'a> WorkerThread<'a> {
         self.relays.wake_up();
         for event in events.iter() {
             match event.token() {
-                WAKER => self.woken = true,
+                WAKER => (self.woken, self.connections_wait) = (true, true),
                 UDP => self.udp_readable |= event.is_readable(),
                 token => self.tcp.note(token, event.is_readable(), event.is_writable()),
             }
@@ -152,7 +155,8 @@ impl<'a> WorkerThread<'a> {
     }
 
     fn sleep_time(&self) -> Duration {
-        if self.udp_readable || self.tcp.is_ready() || self.relays.is_ready() || self.woken || !self.inputs.is_empty() {
+        let ordered = self.woken || !self.inputs.is_empty() || self.connections_wait;
+        if self.udp_readable || self.tcp.is_ready() || self.relays.is_ready() || ordered {
             return Duration::ZERO;
         }
         // While the socket takes nothing, the worker's wish to send must not keep the thread awake.
@@ -168,22 +172,33 @@ impl<'a> WorkerThread<'a> {
             self.woken = false;
             std::mem::swap(&mut *lock(&self.shared.queue), &mut self.inputs);
         }
-        let mut connections = 0;
         for _ in 0..INPUTS_PER_ROUND {
-            if connections == CONNECTIONS_PER_ROUND {
-                return;
-            }
             match self.inputs.pop_front() {
                 None => return,
                 Some(Input::Command(command)) => {
                     self.contained(|this| this.worker.handle_command(now, command));
                 }
-                Some(Input::Connection(accepted)) => {
-                    connections += 1;
-                    let worker = &self.worker;
-                    self.tcp.add(accepted, self.poll.registry(), now, |path| worker.is_in_use(path));
-                }
                 Some(Input::Stop) => self.stopping = true,
+            }
+        }
+    }
+
+    /// Takes some of the ICE-TCP connections that wait.
+    fn take_connections(&mut self, now: Instant) {
+        for _ in 0..CONNECTIONS_PER_ROUND {
+            if !self.connections_wait {
+                return;
+            }
+            let accepted = {
+                let mut connections = lock(&self.shared.connections);
+                let accepted = connections.pop_front();
+                // Whoever puts in the next one wakes the thread.
+                self.connections_wait = !connections.is_empty();
+                accepted
+            };
+            let worker = &self.worker;
+            if let Some(accepted) = accepted {
+                self.tcp.add(accepted, self.poll.registry(), now, |path| worker.is_in_use(path));
             }
         }
     }
@@ -387,7 +402,7 @@ mod tests {
     fn a_panic_outside_any_room_gives_a_new_worker_and_the_thread_goes_on() {
         let (parts, _, mut reports) = parts();
         let poll = Poll::new().unwrap();
-        let shared = Shared::new(0, Vec::new(), &poll).unwrap();
+        let shared = Shared::new(0, Vec::new(), 0, &poll).unwrap();
         let mut thread = WorkerThread::new(parts, poll, &shared);
         let now = thread.parts.clock.now();
         thread.contained(|this| this.worker.handle_command(now, Command::OpenRoom { room: RoomId(1) }));

@@ -38,9 +38,6 @@ thread_stats! {
         "Runs of datagrams that the kernel refused to split; they were sent one by one.";
     /// Open ICE-TCP connections.
     tcp_open: "sfu_tcp_connections", "gauge", "ICE-TCP connections that are open.";
-    /// ICE-TCP connections that are none of its clients'.
-    tcp_forged: "sfu_tcp_forged_connections_total", "counter",
-        "ICE-TCP connections whose first frame named the worker and was not authentic.";
     /// ICE-TCP connections turned away.
     tcp_refused: "sfu_tcp_refused_connections_total", "counter", "ICE-TCP connections turned away, or closed before an authentic check.";
     /// Frames dropped.

@@ -1,12 +1,12 @@
 //! A worker's thread with real sockets, and what becomes of a panic.
 
 use super::*;
-use crate::config::MediaConfig;
-use crate::net::bind_udp;
+use crate::config::{LimitsConfig, MediaConfig};
+use crate::net::{Connections, bind_udp};
 use sfu_core::event::WorkerStats;
 use sfu_core::ids::WorkerId;
 use sfu_rtc::drop_reason::DropReason;
-use std::net::{SocketAddr, UdpSocket as PlainSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket as PlainSocket};
 use tokio::sync::mpsc::{Receiver, channel};
 
 /// What a worker on a free port of loopback is made of, where it listens, and what it reports.
@@ -149,4 +149,34 @@ fn answer(offer: &sfu_rtc::sdp::Offer) -> Vec<sfu_rtc::media::MediaSection> {
         sfu_rtc::ids::Ssrc(next)
     };
     sfu_rtc::sdp::answer(offer, &params, &mut ssrc).unwrap().sections
+}
+
+#[test]
+fn connections_wait_beside_commands_and_no_more_than_a_worker_may_have() {
+    let table = Connections::of_ice_tcp(&LimitsConfig::default());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut peers = Vec::new();
+    let mut accepted = || {
+        peers.push(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        let (stream, address) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        Accepted { stream, read: Vec::new(), ticket: table.seat(Some(address.ip())) }
+    };
+    let (parts, _, mut reports) = parts();
+    let poll = Poll::new().unwrap();
+    let shared = Arc::new(Shared::new(0, Vec::new(), parts.max_tcp, &poll).unwrap());
+    let worker = WorkerHandle(Arc::clone(&shared));
+    for _ in 0..parts.max_tcp {
+        worker.take_connection(accepted()).unwrap();
+    }
+    assert!(worker.take_connection(accepted()).is_err());
+    assert_eq!(worker.waiting(), 0, "commands do not wait for them");
+    let thread = std::thread::spawn(move || run::run(parts, poll, &shared));
+    // As many as there were before have room again once the thread has taken them.
+    while lock(&worker.0.connections).len() > 0 {
+        stats(&worker, &mut reports);
+    }
+    worker.take_connection(accepted()).unwrap();
+    worker.stop();
+    thread.join().unwrap();
 }

@@ -92,8 +92,9 @@ fn checks_are_answered_over_udp_and_tcp() {
 
     let mut tcp = TcpStream::connect(remote.tcp).unwrap();
     tcp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    // In two parts, as TCP may cut it.
+    // After an empty frame, and in two parts, as TCP may cut it.
     let check = frame(&remote.check(2));
+    tcp.write_all(&frame(&[])).unwrap();
     tcp.write_all(&check[..7]).unwrap();
     tcp.write_all(&check[7..]).unwrap();
     for _ in 0..2 {
@@ -109,15 +110,17 @@ fn tcp_connections_that_belong_to_nobody_are_closed() {
     let unknown = StunWriter::new(StunClass::Request, &[1; 12]).username("????", "x").finish(&StunKey::new("pwd"));
     // A real fragment, and another password.
     let forged = frame(&remote.guessed().check(1));
-    let firsts = [frame(b"GET / HTTP/1.1"), frame(&[0; 20]), frame(&unknown), forged, vec![0xff; 5_000], frame(&[])];
-    for first in firsts {
+    let firsts = [frame(b"GET / HTTP/1.1"), frame(&[0; 20]), frame(&unknown), forged, vec![0xff; 5_000]];
+    for first in &firsts {
         let mut tcp = TcpStream::connect(remote.tcp).unwrap();
         tcp.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        tcp.write_all(&first).unwrap();
+        tcp.write_all(first).unwrap();
         let end = tcp.read(&mut [0; 100]);
         assert!(!matches!(end, Ok(1..)), "{first:?} was answered");
         assert!(!matches!(&end, Err(e) if e.kind() == std::io::ErrorKind::WouldBlock), "{first:?} was kept");
     }
+    let counted = format!("sfu_closed_tcp_connections_total{{reason=\"no_authentic_check\"}} {}", firsts.len());
+    assert!(server.get("/metrics").body.contains(&counted), "{counted}");
 }
 
 /// Somebody who has joined opens more of them than a worker takes.

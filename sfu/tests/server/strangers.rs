@@ -104,6 +104,36 @@ fn heads_and_bodies_have_an_end() {
     assert_eq!(server.request("POST", "/v1/admin/rooms", &headers, &body).status, 413);
 }
 
+/// The answer to a request whose body comes after its head.
+fn answer_to(server: &Server, head: &str, body: &[u8]) -> String {
+    let mut stream = TcpStream::connect(server.http).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let request = "POST /whip/demo/cam HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/sdp\r\n";
+    write!(stream, "{request}Authorization: Bearer {}\r\n{head}\r\n", token(json!({ "sub": "cam" }))).unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    // Where the answer comes first, the server need not read all.
+    let _ = stream.write_all(body);
+    let mut answer = [0; 2_048];
+    let read = stream.read(&mut answer).unwrap_or(0);
+    String::from_utf8_lossy(&answer[..read]).into_owned()
+}
+
+#[test]
+fn a_body_of_any_length_is_answered() {
+    let server = Server::configured("");
+    for length in (16_385..40_000).step_by(787) {
+        let answer = answer_to(&server, &format!("Content-Length: {length}\r\n"), &vec![b'v'; length]);
+        let told = answer.starts_with("HTTP/1.1 413") && answer.contains("access-control-allow-origin: *");
+        assert!(told, "{length} bytes: {answer:?}");
+    }
+    // Pieces of one byte have six bytes each.
+    for length in [1_000, 4_000, 8_000, 20_000] {
+        let body = [&b"1\r\nv\r\n".repeat(length)[..], b"0\r\n\r\n"].concat();
+        let answer = answer_to(&server, "Transfer-Encoding: chunked\r\n", &body);
+        assert!(answer.starts_with("HTTP/1.1 4"), "{length} pieces: {answer:?}");
+    }
+}
+
 /// Pings that are never followed by a read, until the server has enough of them.
 async fn flood(server: &Server, joined: bool) {
     let mut client = server.client().await;
