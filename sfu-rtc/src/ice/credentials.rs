@@ -52,7 +52,8 @@ impl fmt::Debug for IceCredentials {
 pub const PASSWORDS_KEY: usize = 32;
 
 /// Makes credentials whose password follows from the fragment, for whoever has the key: so a check is told from a forged
-/// one before anything is looked up, or known, of its session.
+/// one before anything is looked up, or known, of its session. They hold as long as the key: whether the session has ended,
+/// its worker knows.
 #[derive(Clone)]
 pub struct IcePasswords(hmac::Key);
 

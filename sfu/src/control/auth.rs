@@ -206,6 +206,10 @@ impl Authenticator {
             ControlError::unauthenticated(match error.kind() {
                 ErrorKind::ExpiredSignature => "The token has expired; ask for a new one.".into(),
                 ErrorKind::ImmatureSignature => "The token is not valid yet; check the clocks.".into(),
+                ErrorKind::InvalidAudience => "The token is for an audience (aud), and this server has no name.".into(),
+                ErrorKind::MissingRequiredClaim(claim) => {
+                    format!("The token's claim `{claim}` is missing, or not what it should be.")
+                }
                 ErrorKind::InvalidSignature => "The token's signature does not match the key that it names.".into(),
                 _ => format!("The token is not valid: {error}."),
             })
@@ -242,6 +246,9 @@ impl Parts {
 /// understood, and we know no extensions; without a name in it, it is malformed (RFC 7515 section 4.1.11). `b64` may be
 /// `true`, its default, and nothing else in a JWT (RFC 7797 section 7).
 fn check_header(header: &Map<String, Value>) -> Result<(), ControlError> {
+    if header.get("alg").is_none_or(|alg| alg != "HS256") {
+        return Err(ControlError::unauthenticated("The token is not signed with HS256 (alg)."));
+    }
     if header.contains_key("crit") {
         let text = "The token has critical extensions (crit) that this server does not know.";
         return Err(ControlError::unauthenticated(text));
@@ -421,6 +428,16 @@ mod tests {
         assert!(refusal(&Claims { exp: past, ..claims() }, SECRET).message.contains("expired"));
         assert!(refusal(&Claims { nbf: Some(future), ..claims() }, SECRET).message.contains("not valid yet"));
         assert!(refusal(&claims(), "another secret").message.contains("signature"));
+        let told = |header: &Header, more: Value| {
+            let mut claims = json!({ "iss": "key", "room": "demo", "exp": future });
+            claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let key = EncodingKey::from_secret(SECRET.as_bytes());
+            let token = jsonwebtoken::encode(header, &claims, &key).unwrap();
+            authenticator().admit(&token, "demo", None).unwrap_err().message
+        };
+        assert!(told(&Header::new(Algorithm::HS512), json!({})).contains("HS256"));
+        assert!(told(&Header::default(), json!({ "exp": 1e300 })).contains("`exp`"));
+        assert!(told(&Header::default(), json!({ "aud": "other" })).contains("audience"));
         assert!(refusal(&Claims { iss: "other".into(), ..claims() }, SECRET).message.contains("API key"));
         assert_eq!(refusal(&Claims { room: "other".into(), ..claims() }, SECRET).code, ErrorCode::Forbidden);
         assert_eq!(refusal(&Claims { sub: "x".repeat(129), ..claims() }, SECRET).code, ErrorCode::BadMessage);
