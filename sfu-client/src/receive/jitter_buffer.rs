@@ -249,6 +249,9 @@ impl JitterBuffer {
     fn note_gap(&mut self, now: Instant, number: u64) {
         if number > self.highest + MAX_MISSING as u64 {
             self.abandon_until(number);
+            let lost = number - self.highest - 1;
+            self.counters.lost += lost;
+            self.lost_before += lost;
         } else {
             for gap in self.highest + 1..number {
                 let next_nack = now + self.config.reorder;

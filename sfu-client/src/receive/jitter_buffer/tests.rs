@@ -160,3 +160,17 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_gap_that_is_too_long_to_ask_for_is_lost_at_once() {
+    let (mut buffer, now) = video();
+    buffer.push(now, packet(1, 1, true));
+    assert_eq!(buffer.pop(now).unwrap().lost_before, 0);
+    buffer.push(now, packet(4, 2, true));
+    let after = 5 + MAX_MISSING as u16;
+    buffer.push(now, packet(after, 3, true));
+    let frame = buffer.pop(now).unwrap();
+    assert_eq!((numbers(&frame), frame.lost_before), (vec![after], u64::from(after) - 3));
+    assert_eq!(buffer.counters().lost, u64::from(after) - 3);
+    assert!(buffer.nacks(now + 10 * MS).is_empty() && buffer.ask_keyframe(now));
+}
