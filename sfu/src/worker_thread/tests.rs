@@ -173,7 +173,7 @@ fn connections_wait_beside_commands_and_no_more_than_a_worker_may_have() {
     assert_eq!(worker.waiting(), 0, "commands do not wait for them");
     let thread = std::thread::spawn(move || run::run(parts, poll, &shared));
     // As many as there were before have room again once the thread has taken them.
-    while lock(&worker.0.connections).len() > 0 {
+    while !lock(&worker.0.connections).is_empty() {
         stats(&worker, &mut reports);
     }
     worker.take_connection(accepted()).unwrap();
