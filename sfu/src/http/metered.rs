@@ -33,7 +33,8 @@ impl Watch<TcpStream> for Metered {
     }
 
     fn on_drop(&mut self, stream: &mut TcpStream) {
-        if self.ticket.gives_way() {
+        // What the kernel still has of an answer would be lost.
+        if self.ticket.gives_way() && self.ticket.is_new() {
             net::abort(stream);
         }
     }

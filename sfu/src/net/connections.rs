@@ -323,6 +323,11 @@ impl Ticket {
         matches!(*self.0.fate.borrow(), Fate::GivesWay)
     }
 
+    /// Whether it was never asked for anything: no part of an answer can be under way.
+    pub(crate) fn is_new(&self) -> bool {
+        lock(&self.0.place).phase == Some(Phase::New)
+    }
+
     /// Whether the connection must end, for who cannot wait for it.
     pub(crate) fn is_over(&self) -> bool {
         match *self.0.fate.borrow() {

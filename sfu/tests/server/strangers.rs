@@ -62,6 +62,19 @@ fn where_there_are_too_many_the_oldest_gives_way() {
     assert_eq!(&status, b"HTTP/1.1 200", "one of the newest is still here");
 }
 
+#[test]
+fn an_answer_is_read_whole_though_its_connection_gives_way() {
+    let server = Server::configured("[limits]\nunauthenticated_connections = 5\n");
+    // The answer waits in buffers of the kernel, since nothing reads it, and the connection idles.
+    let mut slow = connections(&server, 1, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").remove(0);
+    slow.peek(&mut [0; 1]).unwrap();
+    let mut newcomers = connections(&server, 10, b"");
+    assert!(gives_way(&mut newcomers[0]), "so has the idle one, before it");
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+}
+
 #[tokio::test]
 async fn one_address_takes_no_more_than_its_part_unless_it_has_joined() {
     let server = Server::configured("[limits]\nunauthenticated_connections_per_address = 5\n");
