@@ -8,7 +8,7 @@ use crate::config::{ForwardedHeader, HttpConfig, Network};
 use axum::http::HeaderMap;
 use axum::http::header::FORWARDED;
 use std::io::{self, Error, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Longest header of version 1, with CR LF.
@@ -61,7 +61,7 @@ impl Proxies {
         };
         // A value that is no text is a hop that nothing is known of.
         let values = headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default());
-        let hops: Vec<Option<IpAddr>> = values.flat_map(|value| value.split(',')).map(read).collect();
+        let hops: Vec<Option<IpAddr>> = values.flat_map(|value| split_unquoted(value, ',')).map(read).collect();
         let mut client = peer;
         for hop in hops.into_iter().rev() {
             // One who is hidden (`unknown`, `_name`) ends what can be known.
@@ -77,16 +77,39 @@ impl Proxies {
 
 /// The `for` of one element of Forwarded.
 fn forwarded_for(element: &str) -> Option<IpAddr> {
-    let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+    let pairs = split_unquoted(element, ';').filter_map(|pair| pair.split_once('='));
     let (_, node) = pairs.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
     address(node)
 }
 
-/// An address with or without port, brackets and quotes.
+/// Splits at a separator that stands in no quoted string (RFC 9110 section 5.6.4): a proxy may quote what its client said.
+fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.split(move |c: char| {
+        let literal = escaped;
+        escaped = quoted && !literal && c == '\\';
+        quoted ^= c == '"' && !literal;
+        c == separator && !quoted
+    })
+}
+
+/// An address with or without port (which may be hidden, RFC 7239 section 6), brackets, zone and quotes.
 fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim().trim_matches('"');
-    let bare = || text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text).parse().ok();
-    text.parse().ok().map(|addr: SocketAddr| addr.ip()).or_else(bare)
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']')?;
+            (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
+        }
+        // An IPv6 address without brackets has more than one colon, and no port.
+        None => match text.split_once(':') {
+            Some((host, port)) if !port.contains(':') => (host, Some(port)),
+            _ => (text, None),
+        },
+    };
+    let is_port = |port: &str| port.starts_with('_') || port.parse::<u16>().is_ok();
+    let address = host.split('%').next()?;
+    if port.is_none_or(is_port) { address.parse().ok() } else { None }
 }
 
 /// Reads a PROXY header: the client's address; `None` where the proxy speaks for itself.
@@ -176,6 +199,14 @@ mod tests {
             ("10.1.2.3", "forwarded", "for=\"[2001:db8::1]:4711\";proto=https;by=10.1.2.3", "2001:db8::1"),
             ("::1", "forwarded", "proto=https; For=192.0.2.1:80", "192.0.2.1"),
             ("10.1.2.3", "forwarded", "for=203.0.113.7, for=_hidden", "10.1.2.3"),
+            // What a proxy quotes may be its client's.
+            ("10.1.2.3", "forwarded", "for=192.0.2.1;host=\"x,for=203.0.113.7\"", "192.0.2.1"),
+            ("10.1.2.3", "forwarded", "host=\"x;for=203.0.113.7\";for=192.0.2.1", "192.0.2.1"),
+            ("10.1.2.3", "forwarded", "for=192.0.2.1;host=\"x\\\",for=203.0.113.7\"", "192.0.2.1"),
+            ("10.1.2.3", "forwarded", "for=\"192.0.2.1:_port\"", "192.0.2.1"),
+            ("10.1.2.3", "forwarded", "for=\"[2001:db8::1]:_x\"", "2001:db8::1"),
+            ("10.1.2.3", "forwarded", "for=\"192.0.2.1:port\"", "10.1.2.3"),
+            ("10.1.2.3", "x-forwarded-for", "2001:db8::1%eth0", "2001:db8::1"),
         ] {
             assert_eq!(client(peer, name, value), expected, "{name}: {value}");
         }

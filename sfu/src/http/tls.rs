@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -77,11 +77,12 @@ impl Tls {
         }
     }
 
-    async fn stamps(&self) -> [Option<(SystemTime, u64, u64)>; 2] {
+    /// What changes with the content of the files, or with who may read them.
+    async fn stamps(&self) -> [Option<(i64, i64, u64)>; 2] {
         let paths = [self.cert.clone(), self.key.clone()];
         let stamp = |path| {
             let data = fs::metadata(path).ok()?;
-            Some((data.modified().ok()?, data.len(), data.ino()))
+            Some((data.ctime(), data.ctime_nsec(), data.ino()))
         };
         aside(move || paths.map(stamp)).await
     }
@@ -185,7 +186,27 @@ fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
 mod tests {
     use super::*;
     use crate::http::watched::Watched;
+    use std::os::unix::fs::PermissionsExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn who_may_read_the_files_is_a_change() {
+        let folder = std::env::temp_dir().join(format!("sfu-tls-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let copy = |name: &str| {
+            let (from, to) = (Path::new("tests/server/fixtures").join(name), folder.join(name));
+            fs::copy(from, &to).unwrap();
+            to
+        };
+        let tls = Tls::open(&copy("cert.pem"), &copy("key.pem")).unwrap();
+        let before = tls.stamps().await;
+        // The clock that stamps files may be coarse.
+        std::thread::sleep(Duration::from_millis(50));
+        fs::set_permissions(&tls.key, fs::Permissions::from_mode(0o400)).unwrap();
+        let after = tls.stamps().await;
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(before[0] == after[0] && before[1] != after[1]);
+    }
 
     #[tokio::test]
     async fn what_only_tls_itself_would_keep_ends_the_connection() {
