@@ -65,3 +65,9 @@ impl AudioSource for Voice {
         Ok(true)
     }
 }
+
+/// How loud sound is.
+pub(crate) fn rms(samples: &[i16]) -> f64 {
+    let squares: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
+    (squares / samples.len() as f64).sqrt()
+}

@@ -3,38 +3,28 @@
 use super::watched::Watch;
 use crate::net::{self, Ticket};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::net::TcpStream;
 
 /// Fails to read once the allowance is used up; the last read may pass it.
-pub(super) struct Metered {
-    allowance: Arc<AtomicUsize>,
-    ticket: Ticket,
-}
-
-impl Metered {
-    pub(super) fn new(ticket: &Ticket) -> Self {
-        Self { allowance: ticket.allowance(), ticket: ticket.clone() }
-    }
-}
+pub(super) struct Metered(pub(super) Ticket);
 
 impl Watch<TcpStream> for Metered {
     fn before_read(&mut self) -> io::Result<()> {
-        if self.allowance.load(Ordering::Relaxed) == 0 {
+        if self.0.is_exhausted() {
             return Err(io::Error::other("too many bytes before anybody joined"));
         }
         Ok(())
     }
 
     fn on_read(&mut self, bytes: &[u8], _stream: &mut TcpStream) -> io::Result<()> {
-        spend(&self.allowance, bytes.len());
+        spend(&self.0.allowance(), bytes.len());
         Ok(())
     }
 
     fn on_drop(&mut self, stream: &mut TcpStream) {
         // What the kernel still has of an answer would be lost.
-        if self.ticket.gives_way() && self.ticket.is_new() {
+        if self.0.gives_way() && self.0.is_new() {
             net::abort(stream);
         }
     }

@@ -78,7 +78,7 @@ pub(crate) async fn serve(site: Site, mut stop: watch::Receiver<bool>) {
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%error, "TCP_NODELAY");
                     }
-                    let stream = Watched::new(stream, Metered::new(&ticket));
+                    let stream = Watched::new(stream, Metered(ticket.clone()));
                     tokio::select! {
                         () = ticket.over() => {}
                         () = door.welcome(stream, peer, &ticket) => {}

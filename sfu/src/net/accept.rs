@@ -77,12 +77,14 @@ async fn first_check<'a>(
     let mut read = Vec::with_capacity(HEADER + MAX_FRAME);
     let len = loop {
         let invalid = || io::Error::from(io::ErrorKind::InvalidData);
-        match frame::first(&read).map_err(|_| invalid())? {
-            // RFC 4571 section 2 allows frames without content.
-            Some(0) => _ = read.drain(..HEADER),
-            Some(len) => break len,
-            None if stream.read_buf(&mut read).await? == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            None => {}
+        // RFC 4571 section 2 allows frames without content.
+        let empty = read.chunks_exact(HEADER).take_while(|header| *header == [0; HEADER]).count();
+        read.drain(..empty * HEADER);
+        if let Some(len) = frame::first(&read).map_err(|_| invalid())? {
+            break len;
+        }
+        if stream.read_buf(&mut read).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
     };
     let worker = worker_of(&read[HEADER..HEADER + len], workers)

@@ -1,7 +1,7 @@
 //! What concealment sounds like, in figures.
 
 use super::*;
-use crate::capture::voice::Voice;
+use crate::capture::voice::{Voice, rms};
 use crate::capture::{AudioSource, Tone};
 
 const FRAME: usize = 20 * MS;
@@ -10,11 +10,6 @@ fn sound(source: &mut impl AudioSource, samples: usize) -> Vec<i16> {
     let mut sound = vec![0; samples];
     source.fill(&mut sound).unwrap();
     sound
-}
-
-fn rms(samples: &[i16]) -> f64 {
-    let squares: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
-    (squares / samples.len() as f64).sqrt()
 }
 
 /// What is played of `sound` when the frames from `start` to `end` are lost.

@@ -1,7 +1,7 @@
 //! The decoder against our encoder, libopus itself, losses and garbage.
 
 use super::*;
-use crate::capture::voice::Voice;
+use crate::capture::voice::{Voice, rms};
 use crate::capture::{AudioSource, Tone};
 use crate::encode::{FRAME_SAMPLES, OpusConfig, OpusEncoder};
 use unsafe_libopus::{
@@ -29,11 +29,6 @@ fn coded(application: i32, channels: i32, bitrate: i32, samples: usize) -> Vec<V
         opus_encoder_destroy(raw);
     }
     packets
-}
-
-fn rms(samples: &[i16]) -> f64 {
-    let squares: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
-    (squares / samples.len() as f64).sqrt()
 }
 
 /// The largest RMS of 2.5 ms.

@@ -1,7 +1,7 @@
 //! What is heard where packets were lost.
 
 use super::*;
-use crate::capture::voice::Voice;
+use crate::capture::voice::{Voice, rms};
 use crate::capture::{AudioSource, WavReader};
 use crate::encode::{OpusConfig, OpusEncoder};
 use crate::peer::MediaKind;
@@ -53,11 +53,6 @@ fn heard(name: &str, packets: &[Bytes], lost: impl Fn(usize) -> bool) -> Vec<i16
     WavReader::open(&file).unwrap().fill(&mut samples).unwrap();
     std::fs::remove_file(file).unwrap();
     samples
-}
-
-fn rms(samples: &[i16]) -> f64 {
-    let squares: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
-    (squares / samples.len() as f64).sqrt()
 }
 
 fn packet(samples: &[i16], number: usize) -> &[i16] {
