@@ -9,6 +9,7 @@ use sfu_rtc::ids::{Mid, Rid};
 use sfu_rtc::media::{MediaKind, MediaSection};
 use sfu_rtc::transport::RtcpSource;
 use sfu_rtc::units::Bitrate;
+use std::net::{IpAddr, SocketAddr};
 
 pub use crate::layer_order::MAX_LAYERS;
 
@@ -203,6 +204,10 @@ pub struct TransportParams {
     pub sections: Vec<MediaSection>,
     /// SSRC and CNAME of our RTCP: random, and none of the peer's sources.
     pub rtcp: RtcpSource,
+    /// Address that the peer's signalling came from: there, a handshake may begin at the first check.
+    pub signalled_from: Option<IpAddr>,
+    /// Addresses of the peer's candidates, as far as it names any. Nobody else gets a handshake there without proof.
+    pub candidates: Vec<SocketAddr>,
 }
 
 /// The most that somebody may send or get of video. What is `None` is not bounded.

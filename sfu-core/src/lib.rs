@@ -22,10 +22,12 @@
 //! | `publication` | one source: `ingress`, `fan_out`, `formats`, `layers`, `requests` (NACK, PLI, reports), `origin` and `replica` (relayed to and from another worker) |
 //! | `receive_stream` | one received RTP stream: reception, repair, packet history |
 //! | `forwarder` | one subscription: layer selector, rewriter, records for retransmission |
+//! | [`claims`] | where peers say that they are, so that no handshake begins with another in their place |
 //! | [`relay`] | messages from worker to worker |
 //! | `start_rates` | what paths carried a while ago |
 //! | [`keyframes`], [`speaker`], [`qos`], [`coalescing`], [`overload`] | policies: when to request a keyframe, who speaks, who gets how much, how long packets wait for each other, what to leave out |
 
+pub mod claims;
 pub mod coalescing;
 pub mod command;
 pub mod config;

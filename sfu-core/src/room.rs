@@ -1,5 +1,6 @@
 //! One room on one worker: who is in it, what is published, and the slots in which subscribers get it.
 
+use crate::claims::Claim;
 use crate::command::VideoCaps;
 use crate::forwarder::Forwarder;
 use crate::ids::{PublicationId, RoomId, TransportId};
@@ -63,6 +64,8 @@ pub(crate) struct Peer {
     /// How long it is asked to keep video.
     pub(crate) playout_delay: PlayoutHold,
     pub(crate) transport: Transport,
+    /// Where it says that it can be reached.
+    pub(crate) claim: Claim,
     /// Its room's router.
     pub(crate) router: Key,
     pub(crate) id: TransportId,

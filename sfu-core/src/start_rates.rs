@@ -6,10 +6,11 @@
 
 use crate::ids::RoomId;
 use foldhash::fast::FixedState;
+use sfu_rtc::net::Neighbourhood;
 use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::units::Bitrate;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 /// What is remembered of paths.
 #[derive(Clone, PartialEq, Debug)]
@@ -40,17 +41,13 @@ const ROOM_WEIGHT: f64 = 0.125;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Origin {
-    /// An IPv4 address, or an IPv6 network of 64 bits, since one host has a whole one.
-    Network(IpAddr),
+    Network(Neighbourhood),
     Room(RoomId),
 }
 
 impl Origin {
     fn of(address: IpAddr) -> Self {
-        Self::Network(match address.to_canonical() {
-            IpAddr::V4(address) => IpAddr::V4(address),
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
-        })
+        Self::Network(Neighbourhood::of(address))
     }
 }
 

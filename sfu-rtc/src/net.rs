@@ -1,6 +1,6 @@
 //! What a datagram is, where it comes from or goes to, and the batch in which datagrams leave.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
 
 /// First bytes of RTP and RTCP (RFC 7983 section 7).
@@ -48,6 +48,20 @@ pub enum Protocol {
     Udp,
     /// ICE-TCP (RFC 6544), framed by RFC 4571; the number names the connection.
     Tcp(u32),
+}
+
+/// Whom an address counts for: an IPv4 address, or an IPv6 network of 64 bits, since one host has a whole one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Neighbourhood(IpAddr);
+
+impl Neighbourhood {
+    /// Whom `ip` counts for.
+    pub fn of(ip: IpAddr) -> Self {
+        Self(match ip.to_canonical() {
+            IpAddr::V4(ip) => IpAddr::V4(ip),
+            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64))),
+        })
+    }
 }
 
 /// One way between us and a remote address.

@@ -148,7 +148,7 @@ impl ControlPlane {
                 let client = ClientAddr(IpAddr::from([127, 0, 0, 1]));
                 self.control.join(&permit, join_request(join.clone(), client))?.session
             }
-            Some(Request::Resume(resume)) => self.control.resume(self.secret(&resume.session))?.0,
+            Some(Request::Resume(resume)) => self.control.resume(self.secret(&resume.session), None)?.0,
             _ => return Err(ControlError::bad_message("The first message must be Join or Resume.")),
         };
         if let Some(participant) = session.room.lock().participants.get(&session.id) {

@@ -69,6 +69,8 @@ impl Client {
             dtls_role: DtlsRole::Server,
             sections,
             rtcp: sfu_rtc::transport::RtcpSource { ssrc: sfu_rtc::ids::Ssrc(0x0a11_ce00), cname: "fuzz".to_owned() },
+            signalled_from: Some(self.path.remote.ip()),
+            candidates: Vec::new(),
         };
         Command::AddTransport { room, transport: self.transport, params: Box::new(params) }
     }

@@ -19,6 +19,7 @@ use sfu_rtc::ids::{Rid, Ssrc};
 use sfu_rtc::net::{DatagramKind, TransmitBatch};
 use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::units::Bitrate;
+use std::net::IpAddr;
 
 /// Opus.
 const AUDIO_BITRATE: u64 = 32_000;
@@ -63,7 +64,7 @@ fn video_within(wire: f64) -> f64 {
 }
 
 impl Flow {
-    /// Joins both.
+    /// Joins both, whose addresses are given.
     ///
     /// # Errors
     /// Where they and the server do not understand each other.
@@ -72,6 +73,7 @@ impl Flow {
         (plan, number): (FlowPlan, usize),
         (mode, demand): (VideoMode, u64),
         certificate: &DtlsCertificate,
+        [publishes_from, subscribes_from]: [IpAddr; 2],
         (now, random): (Instant, &mut Random),
     ) -> Result<Self> {
         let room = RoomId(number as u64 + 1);
@@ -88,7 +90,7 @@ impl Flow {
             video_slots: 0,
             flexfec: true,
         };
-        let publisher = server.join(now, room, &offer, certificate)?;
+        let publisher = server.join(now, room, &offer, (certificate, publishes_from))?;
         let top = video_within(demand as f64);
         let source = camera(&offer, publisher.answer.transport_cc, top as u64, (now, random));
         let offer = OfferPlan {
@@ -99,7 +101,7 @@ impl Flow {
             video_slots: 1,
             ..offer
         };
-        let subscriber = server.join(now, room, &offer, certificate)?;
+        let subscriber = server.join(now, room, &offer, (certificate, subscribes_from))?;
         server.connect(now, publisher.transport, subscriber.transport);
         let lower: u64 = LOWER_LAYERS.iter().take(layers - 1).map(|(bitrate, _)| bitrate).sum();
         Ok(Self {

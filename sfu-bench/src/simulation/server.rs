@@ -17,7 +17,7 @@ use sfu_rtc::net::{NetworkPath, Protocol, TransmitBatch};
 use sfu_rtc::sdp::{self, AnswerParams, MediaPolicy, Offer};
 use sfu_rtc::time::{Duration, Instant, WallClock};
 use sfu_rtc::transport::{RtcpSource, TransportConfig};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// Where it is.
@@ -88,7 +88,7 @@ impl Server {
         IceCredentials::from_entropy(prefix, &bytes)
     }
 
-    /// Answers an offer and makes the transport; the peer has the answer at once.
+    /// Answers an offer from an address and makes the transport; the peer has the answer at once.
     ///
     /// # Errors
     /// Where the peer and the server do not understand each other.
@@ -97,7 +97,7 @@ impl Server {
         now: Instant,
         room: RoomId,
         plan: &OfferPlan,
-        certificate: &DtlsCertificate,
+        (certificate, client): (&DtlsCertificate, IpAddr),
     ) -> Result<Joined> {
         let local_ice = self.credentials('s');
         let offer = Offer::parse(&plan.to_sdp()).context("the server cannot read the offer")?;
@@ -128,6 +128,8 @@ impl Server {
             dtls_role: answer.dtls_role,
             sections: answer.sections,
             rtcp: RtcpSource { ssrc: Ssrc(0x0a11_ce00), cname: CNAME.to_owned() },
+            signalled_from: Some(client),
+            candidates: Vec::new(),
         };
         self.worker.handle_command(now, Command::AddTransport { room, transport, params: Box::new(params) });
         let answer = read_answer(&answer.sdp, plan.ice.clone())?;

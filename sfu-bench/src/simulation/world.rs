@@ -161,8 +161,16 @@ impl<'a> World<'a> {
         while let Some(plan) = self.scenario.flows.get(self.flows.len()).filter(|f| START + f.start <= self.now) {
             let (setup, number) = (self.setup, self.flows.len());
             let video = (setup.video, self.scenario.demand);
+            let addresses = [PUBLISHER, SUBSCRIBER].map(|who| address(who, number).ip());
             let chance = (self.now, &mut self.random);
-            self.flows.push(Flow::join(&mut self.server, (*plan, number), video, &self.certificate, chance)?);
+            self.flows.push(Flow::join(
+                &mut self.server,
+                (*plan, number),
+                video,
+                &self.certificate,
+                addresses,
+                chance,
+            )?);
         }
         while let Some(datagram) = self.network.poll(self.now - START) {
             self.deliver(datagram);

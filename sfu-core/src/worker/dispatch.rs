@@ -17,7 +17,9 @@ impl Worker {
         let kind = DatagramKind::of(data);
         let is_check = kind == Some(DatagramKind::Stun) && !ice::is_answer(data);
         let key = if is_check {
-            self.find_by_check(now, path, data)?
+            let key = self.find_by_check(now, path, data)?;
+            self.await_proof(path, key);
+            key
         } else {
             self.paths.by_path(path).ok_or(DropReason::UnvalidatedAddress)?
         };

@@ -15,6 +15,7 @@ mod stats;
 mod transmit;
 mod transports;
 
+use crate::claims::ClaimedAddresses;
 use crate::coalescing::CoalescingWindow;
 use crate::config::WorkerConfig;
 use crate::context::{Context, EventQueue};
@@ -49,7 +50,8 @@ type SeededMap<K, V> = HashMap<K, V, FixedState>;
 /// Owns the transports and rooms of one thread.
 ///
 /// Its owner hands it datagrams, commands and the time, in any number, then drains it: datagrams to send, events, and
-/// when it wants to be called next. It reads no clock, holds no lock and touches no peer that is idle.
+/// when it wants to be called next. It reads no clock, holds no lock (but for a glance at [`ClaimedAddresses`] while a peer connects) and touches no peer that
+/// is idle.
 #[derive(Debug)]
 pub struct Worker {
     config: WorkerConfig,
@@ -65,6 +67,7 @@ pub struct Worker {
     /// Router and publication.
     publications: SeededMap<PublicationId, (Key, Key)>,
     paths: PathTable,
+    claimed: Arc<ClaimedAddresses>,
     pool: PacketPool,
     fan_outs: FanOutList,
     dirty: DirtyList,
@@ -107,6 +110,7 @@ impl Worker {
             transports: SeededMap::with_hasher(state.clone()),
             publications: SeededMap::with_hasher(state.clone()),
             paths: PathTable::new(state.clone()),
+            claimed: Arc::default(),
             start_rates: StartRates::new(config.start_rates.clone(), state),
             pool: PacketPool::new(config.max_packets),
             fan_outs: FanOutList::default(),
@@ -129,6 +133,11 @@ impl Worker {
             ice_secret,
             config,
         }
+    }
+
+    /// From now on, what peers of other workers claim counts here, and the other way round.
+    pub fn share_claims(&mut self, claimed: &Arc<ClaimedAddresses>) {
+        self.claimed = Arc::clone(claimed);
     }
 
     /// A datagram (or a frame of ICE-TCP) came over `path`. It is decrypted in place.

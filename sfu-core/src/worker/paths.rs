@@ -83,6 +83,15 @@ impl Worker {
         Err(DropReason::PathTaken)
     }
 
+    /// Before a check is handled: where somebody else may be, a handshake waits for proof.
+    pub(super) fn await_proof(&mut self, path: &NetworkPath, key: Key) {
+        let Some(peer) = self.peers.get_mut(key).filter(|peer| !peer.transport.is_connected()) else { return };
+        let is_taken = self.paths.look_up(path).is_some_and(|holder| holder != key);
+        if is_taken || peer.claim.is_contested(path.remote) {
+            peer.transport.await_proof();
+        }
+    }
+
     /// After a check: the path leads to the peer if the check was authentic.
     pub(super) fn bind_path(&mut self, now: Instant, path: &NetworkPath, key: Key) {
         let limit = self.config.max_paths.max(1);

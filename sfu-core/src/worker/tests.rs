@@ -30,6 +30,8 @@ fn fill(worker: &mut Worker, n: u64) {
         dtls_role: sfu_rtc::dtls::DtlsRole::Server,
         sections: vec![section("0", MediaKind::Audio, Direction::Receive)],
         rtcp: sfu_rtc::transport::RtcpSource { ssrc: sfu_rtc::ids::Ssrc(0x0a11_ce00), cname: "test".to_owned() },
+        signalled_from: None,
+        candidates: Vec::new(),
     });
     let (room, transport, publication) = (RoomId(n), TransportId(n), PublicationId(n));
     worker.handle_command(NOW, Command::OpenRoom { room });

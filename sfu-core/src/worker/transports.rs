@@ -28,10 +28,12 @@ impl Worker {
         if full || self.transports.contains_key(&id) {
             return None;
         }
+        let claim = self.claimed.claim(&params.candidates);
         let params = transport::TransportParams {
             local_ice: params.local_ice,
             remote_ice: params.remote_ice,
             ice_secret: self.ice_secret.clone(),
+            signalled_from: params.signalled_from,
             remote_fingerprints: params.remote_fingerprints,
             dtls_role: params.dtls_role,
             sections: params.sections,
@@ -46,6 +48,7 @@ impl Worker {
             copies: Copies::default(),
             playout_delay: PlayoutHold::default(),
             transport,
+            claim,
             router,
             id,
             room,

@@ -34,6 +34,27 @@ fn a_connection_is_reported_with_its_times() {
     assert!(ice.as_millis() == 40 && dtls.as_millis() < 100, "{ice:?} {dtls:?}");
 }
 
+/// Somebody who forges a check's source address has a session of its own, and whom it names waits for a handshake.
+#[test]
+fn no_handshake_begins_with_another_where_a_peer_says_that_it_is() {
+    let mut world = World::new();
+    let victim = world.announce(ROOM, vec![published("0", Video)]);
+    world.command(Command::OpenRoom { room: RoomId(2) });
+    let thief = world.announce(RoomId(2), vec![published("0", Video)]);
+    let (own, named) = (world.clients[thief].path, world.clients[victim].path);
+    assert_eq!(own.remote.ip(), named.remote.ip(), "signalling of both came from there");
+    world.clients[thief].path = named;
+    world.check(thief);
+    for datagram in world.clients[thief].dtls_flight(world.now) {
+        world.give(thief, datagram);
+    }
+    world.pass(1_000);
+    assert_eq!(world.clients[victim].dtls_received, 0);
+    world.clients[thief].path = own;
+    world.connect(victim);
+    world.connect(thief);
+}
+
 #[test]
 fn strangers_are_not_heard() {
     let mut world = World::new();

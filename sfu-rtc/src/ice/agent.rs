@@ -5,9 +5,10 @@ use super::credentials::{IceCredentials, IceSecret};
 use super::path::{Freshness, Path, Proof, SeenChecks};
 use super::stun::{self, IceRole, StunClass, StunKey, StunMessage, StunWriter, TransactionId};
 use crate::drop_reason::DropReason;
-use crate::net::NetworkPath;
+use crate::net::{Neighbourhood, NetworkPath, Protocol};
 use crate::prefetch::prefetch;
 use crate::time::{Duration, Instant};
+use std::net::IpAddr;
 
 /// What became of the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,7 +43,8 @@ const LARGEST_CHECK: usize = 200;
 /// A check that comes proves only that somebody knows the password, not that the peer receives where it says that it
 /// comes from. So media goes to a path only when the peer has answered a check that we sent there. Where a peer answers
 /// none, as lite ones do, authentic media from the path counts, but no more than [`IceConfig::amplification`] times the
-/// bytes that came from there are sent. Of the paths that are proven, the one nominated last is selected, or else the
+/// bytes that came from there are sent. A handshake waits for a proof too, but where signalling came from the same address
+/// (see [`Self::vouch`]). Of the paths that are proven, the one nominated last is selected, or else the
 /// one proven first. Our checks also keep consent (RFC 7675), and measure the round trip.
 #[derive(Debug)]
 pub struct IceAgent {
@@ -64,6 +66,8 @@ pub struct IceAgent {
     /// When the wait for a first path ends.
     connect_by: Option<Instant>,
     gave_up: bool,
+    /// Whom signalling came from.
+    vouched: Option<Neighbourhood>,
     credit: u64,
     seen: SeenChecks,
     /// At most [`MAX_PENDING`], the newest last.
@@ -130,6 +134,7 @@ impl IceAgent {
             change_lasted: false,
             connect_by: Some(now + config.consent_timeout),
             gave_up: false,
+            vouched: None,
             credit: config.credit,
             seen: SeenChecks::default(),
             pending: Vec::new(),
@@ -141,6 +146,18 @@ impl IceAgent {
     /// Sets the peer's credentials. Before, checks are accepted from whoever knows ours, and none are sent.
     pub fn set_remote(&mut self, remote: IceCredentials) {
         self.current.set_remote(Some(remote));
+    }
+
+    /// The peer's signalling came from `address`: TCP has proven that it receives there, so a handshake with it may begin
+    /// there at its first check, a round trip earlier. Whoever forges a check's source address would otherwise have us
+    /// begin a handshake of its own session with somebody else, who may take it for the one that it waits for.
+    pub fn vouch(&mut self, address: Option<IpAddr>) {
+        self.vouched = address.map(Neighbourhood::of);
+    }
+
+    /// Whether the peer is known to receive at the address of `path` without an answer to a check of ours.
+    fn is_vouched(&self, path: &NetworkPath) -> bool {
+        path.protocol != Protocol::Udp || self.vouched == Some(Neighbourhood::of(path.remote.ip()))
     }
 
     /// New credentials on both sides (RFC 8445 section 9). The old ones, and the path selected by them, stay in use
@@ -177,6 +194,7 @@ impl IceAgent {
             let number = self.sent_checks;
             self.sent_checks += 1;
             let (transaction, spread) = self.secret.transaction(number);
+            let is_vouched = self.paths.get(index).is_some_and(|path| self.is_vouched(&path.path));
             let Self { paths, current, previous, config, credit, .. } = self;
             let path = paths.get_mut(index)?;
             path.schedule(now, config, spread);
@@ -190,6 +208,7 @@ impl IceAgent {
                 .priority(stun::PEER_REFLEXIVE)
                 .role(IceRole::Controlled(number))
                 .finish(key);
+            let credit = if is_vouched { credit } else { &mut 0 };
             if !path.spend(check.len(), config, credit) {
                 continue;
             }
@@ -262,10 +281,11 @@ impl IceAgent {
         self.selected
     }
 
-    /// Where a handshake may begin: also on a path that is not proven yet, within what [`Self::may_send`] allows.
+    /// Where a handshake may begin: also on a path that is only vouched for, within what [`Self::may_send`] allows.
     pub fn handshake_path(&self) -> Option<NetworkPath> {
-        let nominated = self.nominated.filter(|path| self.is_known(path));
-        self.selected.or(nominated).or_else(|| self.paths.first().map(|path| path.path))
+        let nominated = self.nominated.filter(|path| self.is_known(path) && self.is_vouched(path));
+        let mut vouched = self.paths.iter().map(|path| path.path).filter(|path| self.is_vouched(path));
+        self.selected.or(nominated).or_else(|| vouched.next())
     }
 
     /// Whether no check of ours is answered on the selected path, so that [`Self::may_send`] has to be asked.
@@ -273,10 +293,11 @@ impl IceAgent {
         self.limited
     }
 
-    /// Whether so many bytes may leave on `path` now; they count as sent.
+    /// Whether so many bytes, other than checks, may leave on `path` now; they count as sent.
     pub fn may_send(&mut self, path: &NetworkPath, bytes: usize) -> bool {
+        let is_vouched = self.is_vouched(path);
         let Self { paths, config, credit, .. } = self;
-        let path = paths.iter_mut().find(|known| known.path == *path);
+        let path = paths.iter_mut().find(|known| known.path == *path && (is_vouched || known.is_usable()));
         path.is_some_and(|path| path.spend(bytes, config, credit))
     }
 

@@ -111,6 +111,14 @@ fn parse(text: &str) -> Option<Candidate> {
     host.then_some(Candidate { protocol, address: SocketAddr::new(ip, port), priority })
 }
 
+/// The address in the value of an `a=candidate` line, of whatever type, that is over UDP and no host name.
+pub fn udp_address(value: &str) -> Option<SocketAddr> {
+    let mut words = value.split_ascii_whitespace().skip(2);
+    let is_udp = words.next()?.eq_ignore_ascii_case("udp");
+    let (_priority, ip, port) = (words.next()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    is_udp.then_some(SocketAddr::new(ip, port))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +135,16 @@ mod tests {
         assert!(tcp.priority < udp.priority);
         for candidate in [udp, tcp] {
             assert_eq!(candidate.to_string().parse(), Ok(candidate));
+        }
+    }
+
+    #[test]
+    fn addresses_of_all_types_over_udp() {
+        let reflexive = "2 1 UDP 1 192.0.2.1 5000 typ srflx raddr 10.0.0.1 rport 4000";
+        assert_eq!(udp_address(reflexive), Some("192.0.2.1:5000".parse().unwrap()));
+        for value in ["", "1 1 udp 1 name.local 5000 typ host", "1 1 tcp 1 192.0.2.1 9 typ host", "1 1 udp 1 192.0.2.1"]
+        {
+            assert_eq!(udp_address(value), None, "{value}");
         }
     }
 

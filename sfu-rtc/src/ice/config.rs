@@ -12,8 +12,9 @@ pub struct IceConfig {
     /// So many times the bytes that came from a path are sent there while no check of ours is answered. 3, as
     /// RFC 9000 section 8 has it.
     pub amplification: u64,
-    /// Bytes that a transport may send in addition, once in its life: a handshake's flight, so that it need not wait for
-    /// the answer to our first check. Less than it takes to make a transport.
+    /// Bytes that a transport may send in addition, once in its life, where signalling vouches for the address: a
+    /// handshake's flight, so that it need not wait for the answer to our first check. Less than it takes to make a
+    /// transport.
     pub credit: u64,
     /// A change of path is reported once it has lasted for so long: peers that nominate by turns are no news.
     pub path_change_delay: Duration,

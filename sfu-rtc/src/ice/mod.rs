@@ -8,7 +8,7 @@ mod path;
 pub mod stun;
 
 pub use agent::{IceAgent, IceEvent, KnownPath, StunOutcome};
-pub use candidate::{Candidate, CandidateProtocol, UnusableCandidate};
+pub use candidate::{Candidate, CandidateProtocol, UnusableCandidate, udp_address};
 pub use config::IceConfig;
 pub use credentials::{ICE_ENTROPY, IceCredentials, IcePasswords, IceSecret, PASSWORDS_KEY, UFRAG_LEN, ice_char};
 pub use stun::{is_answer, ufrag_of};

@@ -4,14 +4,18 @@ use super::error::SdpError;
 use super::lines::{Attribute, Description, MAX_SECTIONS, MediaPart, find};
 use super::streams::{self, OfferedRid};
 use crate::dtls::Fingerprint;
-use crate::ice::IceCredentials;
+use crate::ice::{IceCredentials, udp_address};
 use crate::ids::{Mid, PayloadType};
 use crate::media::RemoteSource;
 use crate::rtp::extension::ExtensionKind;
 use std::collections::HashSet;
+use std::net::SocketAddr;
 
 /// Most fingerprints that are kept.
 const MAX_FINGERPRINTS: usize = 8;
+/// Most candidates that are kept: a host with Wi-Fi, mobile and VPN has three in each address family, as it is seen from
+/// inside and from outside.
+const MAX_CANDIDATES: usize = 16;
 /// Most rtcp-fb lines of one payload type that are kept.
 const MAX_FEEDBACK: usize = 16;
 /// Most bytes of fmtp in one section. Chromium has 800, and H.265 with parameter sets is the longest line seen, at about
@@ -32,6 +36,8 @@ pub struct Offer {
     pub ice_options: Vec<String>,
     /// Whether the peer is ICE-lite, as we are.
     pub ice_lite: bool,
+    /// Addresses of its candidates over UDP, as far as it gives any: browsers often hide them.
+    pub candidates: Vec<SocketAddr>,
     /// Hashes of the peer's certificate, of which one must match.
     pub fingerprints: Vec<Fingerprint>,
     /// Who opens the DTLS handshake.
@@ -197,6 +203,7 @@ impl Offer {
             ice,
             ice_options: transport.words("ice-options"),
             ice_lite: find(session, "ice-lite").is_some(),
+            candidates: candidates(&description),
             fingerprints: transport.fingerprints()?,
             setup: transport.setup()?,
             grouped,
@@ -205,6 +212,20 @@ impl Offer {
             media,
         })
     }
+}
+
+/// Where the peer says that it can be reached, which stands in each section of some offers.
+fn candidates(description: &Description<'_>) -> Vec<SocketAddr> {
+    let mut candidates = Vec::new();
+    for line in description.media.iter().flat_map(|part| part.all("candidate")) {
+        match udp_address(line.value) {
+            Some(address) if candidates.len() < MAX_CANDIDATES && !candidates.contains(&address) => {
+                candidates.push(address);
+            }
+            _ => {}
+        }
+    }
+    candidates
 }
 
 fn check_fmtp(description: &Description<'_>) -> Result<(), SdpError> {

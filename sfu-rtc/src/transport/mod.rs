@@ -43,6 +43,7 @@ use receive::Ingress;
 use route::{ExtensionIds, StreamTable};
 use rtcp_in::PathState;
 use send::{QueuedPacket, SealedHistory, SectionSender};
+use std::net::IpAddr;
 use uplink::Uplink;
 
 /// One peer.
@@ -83,6 +84,8 @@ pub struct TransportParams {
     pub remote_ice: IceCredentials,
     /// What no peer knows.
     pub ice_secret: IceSecret,
+    /// Address that the peer's signalling came from, which lets a handshake begin there at once.
+    pub signalled_from: Option<IpAddr>,
     /// Fingerprints of the peer's certificate, of which one must match.
     pub remote_fingerprints: Vec<Fingerprint>,
     /// Our side of DTLS.
@@ -191,6 +194,7 @@ impl Transport {
     pub fn new(config: TransportConfig, params: TransportParams, certificate: &DtlsCertificate, now: Instant) -> Self {
         let mut ice = IceAgent::new(config.ice, params.local_ice, &params.ice_secret, now);
         ice.set_remote(params.remote_ice);
+        ice.vouch(params.signalled_from);
         let dtls = DtlsEndpoint::new(params.dtls_role, certificate, params.remote_fingerprints, now);
         let estimator = config.estimator.build(now);
         let mut transport = Self {
@@ -272,6 +276,11 @@ impl Transport {
     /// ICE restart: media goes on over the old path until another is proven with the new credentials.
     pub fn restart_ice(&mut self, local: IceCredentials, remote: IceCredentials) {
         self.connection.ice.restart(local, remote);
+    }
+
+    /// Somebody else may be where this peer's checks come from: a handshake waits until the peer has answered a check there.
+    pub fn await_proof(&mut self) {
+        self.connection.ice.vouch(None);
     }
 
     /// User name fragments under which checks for this transport arrive.

@@ -159,7 +159,7 @@ fn start_media(
     let tcp_port = tcp.as_ref().map(|listener| listener.local_addr()).transpose()?.map(|addr| addr.port());
     // All ports are bound before any thread starts, so that a taken one leaves nothing behind.
     let sockets = (0..count).map(|index| bind_udp(media, index)).collect::<anyhow::Result<Vec<_>>>()?;
-    let relays = RelayHub::new(count);
+    let (relays, claimed) = (RelayHub::new(count), Arc::default());
     let (mut workers, mut threads) = (Vec::new(), Vec::new());
     for (index, udp) in sockets.into_iter().enumerate() {
         let parts = WorkerParts {
@@ -173,6 +173,7 @@ fn start_media(
             clock,
             reports: reports.clone(),
             relays: Arc::clone(&relays),
+            claimed: Arc::clone(&claimed),
             max_tcp: config.limits.tcp_connections,
         };
         let (worker, thread) = worker_thread::spawn(parts).context("cannot start a worker")?;

@@ -430,6 +430,7 @@ fn new_participant(
         grants: permit.grants,
         access: request.access,
         origin,
+        address: request.address,
         has_connected: false,
         secret: random::text(SECRET_LEN),
         outbox: Arc::new(Outbox::default()),

@@ -8,6 +8,7 @@ use super::room::{Room, RoomState};
 use sfu_proto::v1::{Joined, LeaveReason};
 use sfu_room::ParticipantId;
 use sfu_rtc::time::{Duration, Instant};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -16,12 +17,16 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Control {
     /// Takes up a session whose connection was lost.
-    pub(crate) fn resume(self: &Arc<Self>, secret: &str) -> Result<(Session, Joined), ControlError> {
+    pub(crate) fn resume(
+        self: &Arc<Self>,
+        secret: &str,
+        address: Option<IpAddr>,
+    ) -> Result<(Session, Joined), ControlError> {
         let gone = || ControlError::not_found("There is no such session any more; join again.");
         let (room, id) = self.session(secret).ok_or_else(gone)?;
         let mut state = room.lock();
         let me = state.participants.get_mut(&id).filter(|p| p.access == Access::Signal).ok_or_else(gone)?;
-        me.detached = None;
+        (me.detached, me.address) = (None, address);
         if me.media.is_none() {
             self.unconnected.leave(id);
         }

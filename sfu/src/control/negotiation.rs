@@ -13,6 +13,7 @@ use sfu_rtc::ids::{Mid, Ssrc};
 use sfu_rtc::media::{Direction, MediaSection};
 use sfu_rtc::sdp::{self, AnswerParams, Fault, MediaPolicy, Offer, OfferedKind, SdpError};
 use sfu_rtc::transport::RtcpSource;
+use std::net::{IpAddr, SocketAddr};
 
 /// What was negotiated with a participant.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct Media {
     pub(crate) local: IceCredentials,
     pub(crate) remote: IceCredentials,
     pub(crate) fingerprints: Vec<Fingerprint>,
+    /// Addresses of the peer's candidates.
+    candidates: Vec<SocketAddr>,
     dtls_role: DtlsRole,
     pub(crate) sections: Vec<MediaSection>,
     /// Whom our RTCP is from.
@@ -111,6 +114,7 @@ impl Negotiator {
             local,
             remote: offer.ice.clone(),
             fingerprints: offer.fingerprints.clone(),
+            candidates: offer.candidates.clone(),
             dtls_role: answer.dtls_role,
             sections: answer.sections,
             rtcp,
@@ -160,8 +164,8 @@ impl Media {
         self.sections.iter().filter(|section| section.direction == Direction::Send)
     }
 
-    /// What its worker has to be told that `change` made of this.
-    pub(crate) fn commands(&self, room: RoomId, change: Change) -> Vec<Command> {
+    /// What its worker has to be told that `change` made of this, for a client at `address`.
+    pub(crate) fn commands(&self, room: RoomId, change: Change, address: Option<IpAddr>) -> Vec<Command> {
         let (transport, sections) = (self.transport, self.sections.clone());
         match change {
             Change::New => {
@@ -172,6 +176,8 @@ impl Media {
                     dtls_role: self.dtls_role,
                     sections,
                     rtcp: self.rtcp.clone(),
+                    signalled_from: address,
+                    candidates: self.candidates.clone(),
                 };
                 vec![Command::AddTransport { room, transport, params: Box::new(params) }]
             }

@@ -13,6 +13,7 @@ use sfu_room::{Member, ParticipantId, Publication, Slot};
 use sfu_rtc::ids::Rid;
 use sfu_rtc::media::PayloadFormat;
 use sfu_rtc::time::Instant;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// How a participant is connected.
@@ -37,6 +38,8 @@ pub(crate) struct Participant {
     pub(crate) grants: GrantClaims,
     pub(crate) access: Access,
     pub(crate) origin: Origin,
+    /// Where its signalling came from last, as far as that is known.
+    pub(crate) address: Option<IpAddr>,
     /// Whether its media have connected, now or before.
     pub(crate) has_connected: bool,
     /// Names the session to Resume, and to WHIP and WHEP as part of its URL.

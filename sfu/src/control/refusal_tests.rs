@@ -149,7 +149,7 @@ fn carry_out(control: &Arc<Control>, sessions: &mut Vec<Session>, step: Step) ->
             let secret = sessions.get(of).and_then(|session| {
                 session.room.lock().participants.get(&session.id).map(|participant| participant.secret.clone())
             });
-            let (session, _) = control.resume(&secret.unwrap_or_default())?;
+            let (session, _) = control.resume(&secret.unwrap_or_default(), None)?;
             sessions.push(session);
         }
         Step::Ask { of, body } => {

@@ -14,7 +14,6 @@ use super::outbox::Outgoing;
 use super::participant::{self, Access, Participant};
 use super::rate::Rate;
 use crate::clock::Clock;
-use crate::net::Neighbourhood;
 use crate::worker_thread::WorkerHandle;
 use sfu_core::command::Command;
 use sfu_core::event::PauseReason;
@@ -24,6 +23,7 @@ use sfu_proto::v1::{ActiveSpeakers, LeaveReason, ParticipantInfo, RoomInfo, Slot
 use sfu_room::{Candidates, Left, Member, ParticipantId, Subscription};
 use sfu_rtc::ids::Mid;
 use sfu_rtc::media::PayloadFormat;
+use sfu_rtc::net::Neighbourhood;
 use sfu_rtc::time::{Duration, Instant};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Deref, DerefMut};
@@ -298,7 +298,7 @@ impl RoomState {
         let Self { participants, roster, .. } = self;
         let Some(participant) = participants.get_mut(&id) else { return };
         let Some(worker) = roster.member(id).map(Member::worker) else { return };
-        media.commands(room, change).into_iter().for_each(|command| roster.order(worker, command));
+        media.commands(room, change, participant.address).into_iter().for_each(|command| roster.order(worker, command));
         roster.set_sections(id, media.transport, &media.sections, new);
         (participant.media, participant.media_lost) = (Some(media), None);
     }

@@ -3,7 +3,7 @@
 use super::outbox::Next;
 use super::*;
 use crate::config::MediaConfig;
-use crate::net::{Neighbourhood, bind_udp};
+use crate::net::bind_udp;
 use crate::worker_thread::{RelayHub, Report, WorkerParts, spawn};
 use auth::Permit;
 use futures_util::FutureExt;
@@ -17,6 +17,7 @@ use sfu_proto::v1::{Joined, LeaveReason, Offer, Publish, RosterUpdate, ServerMes
 use sfu_room::Subscription;
 use sfu_rtc::ids::Mid;
 use sfu_rtc::media::Codec;
+use sfu_rtc::net::Neighbourhood;
 use sfu_rtc::time::Duration;
 use std::net::IpAddr;
 use tokio::sync::mpsc::{Sender, channel};
@@ -44,7 +45,7 @@ pub(super) fn control_with(workers: usize, configure: impl FnOnce(&mut Config)) 
     let certificate = Arc::new(DtlsCertificate::generate());
     let (reports, from_workers) = channel(64);
     let media = MediaConfig { bind: [127, 0, 0, 1].into(), udp_port: 0, ..MediaConfig::default() };
-    let relays = RelayHub::new(workers);
+    let (relays, claimed) = (RelayHub::new(workers), Arc::default());
     let worker = |index| {
         let parts = WorkerParts {
             index,
@@ -57,6 +58,7 @@ pub(super) fn control_with(workers: usize, configure: impl FnOnce(&mut Config)) 
             clock,
             reports: reports.clone(),
             relays: Arc::clone(&relays),
+            claimed: Arc::clone(&claimed),
             max_tcp: 8,
         };
         spawn(parts).unwrap().0
@@ -308,7 +310,8 @@ async fn negotiated_formats_are_held_once() {
     let member = Member::join(&control, Access::Signal);
     let state = member.session.room.lock();
     let media = state.participants[&member.session.id].media.as_ref().unwrap();
-    let [Command::UpdateSections { sections, .. }] = &media.commands(RoomId(1), negotiation::Change::Sections)[..]
+    let [Command::UpdateSections { sections, .. }] =
+        &media.commands(RoomId(1), negotiation::Change::Sections, None)[..]
     else {
         panic!("one command");
     };

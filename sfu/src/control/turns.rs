@@ -7,7 +7,7 @@
 use super::lock;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::net::Neighbourhood;
+use sfu_rtc::net::Neighbourhood;
 use sfu_rtc::time::{Duration, Instant, Spacing};
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;

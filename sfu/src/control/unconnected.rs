@@ -5,10 +5,10 @@
 use super::room::{Room, RoomState};
 use super::{Control, lock};
 use crate::config::LimitsConfig;
-use crate::net::Neighbourhood;
 use sfu_core::ids::RoomId;
 use sfu_proto::v1::LeaveReason;
 use sfu_room::ParticipantId;
+use sfu_rtc::net::Neighbourhood;
 use sfu_rtc::time::{Duration, Instant};
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;

@@ -398,7 +398,7 @@ async fn enter(
         }
         Some(Request::Resume(resume)) => {
             control.await_resume(&resume.session, Some(client.0)).await?;
-            let (session, joined) = control.resume(&resume.session)?;
+            let (session, joined) = control.resume(&resume.session, Some(client.0))?;
             Ok((session, Reply::Joined(joined)))
         }
         _ => Err(ControlError::bad_message("The first message must be Join or Resume.")),

@@ -5,9 +5,9 @@
 //! first one that waits idle between two requests, which costs its owner nothing, then one that never finished
 //! anything. Connections of participants are outside this table; `limits.connections` bounds them.
 
-use super::Neighbourhood;
 use crate::config::{HttpConfig, LimitsConfig};
 use crate::control::lock;
+use sfu_rtc::net::Neighbourhood;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -6,14 +6,12 @@ mod bind;
 mod candidates;
 mod connections;
 mod frame;
-mod neighbourhood;
 mod tcp;
 
 pub(crate) use accept::{abort, accept_tcp};
 pub(crate) use bind::bind_tcp;
 pub(crate) use candidates::{advertised, candidates};
 pub(crate) use connections::{ConnectionTables, Connections, RequestUnderWay, Ticket};
-pub(crate) use neighbourhood::Neighbourhood;
 pub(crate) use tcp::{Accepted, TcpPool};
 #[cfg(fuzzing)]
 pub(crate) use tcp::{Connection, Drained};

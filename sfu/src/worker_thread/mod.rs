@@ -19,6 +19,7 @@ use crate::net::Accepted;
 use crate::random;
 use mio::unix::SourceFd;
 use mio::{Interest, Poll, Token, Waker};
+use sfu_core::claims::ClaimedAddresses;
 use sfu_core::command::Command;
 use sfu_core::config::WorkerConfig;
 use sfu_core::event::Event;
@@ -67,6 +68,8 @@ pub(crate) struct WorkerParts {
     pub(crate) reports: Sender<Report>,
     /// Queues to the other workers.
     pub(crate) relays: Arc<RelayHub>,
+    /// Where the peers of all workers say that they are.
+    pub(crate) claimed: Arc<ClaimedAddresses>,
     /// Most ICE-TCP connections.
     pub(crate) max_tcp: usize,
 }

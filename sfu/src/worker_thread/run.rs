@@ -48,7 +48,9 @@ pub(super) fn run(parts: WorkerParts, poll: Poll, shared: &Shared) {
 }
 
 fn new_worker(parts: &WorkerParts) -> Worker {
-    Worker::new(parts.config.clone(), parts.certificate.clone(), parts.clock.wall(), random::number())
+    let mut worker = Worker::new(parts.config.clone(), parts.certificate.clone(), parts.clock.wall(), random::number());
+    worker.share_claims(&parts.claimed);
+    worker
 }
 
 struct WorkerThread<'a> {

@@ -26,6 +26,7 @@ pub(super) fn parts() -> (WorkerParts, SocketAddr, Receiver<Report>) {
         clock: Clock::start(),
         reports,
         relays: RelayHub::new(1),
+        claimed: Arc::default(),
         max_tcp: 8,
     };
     (parts, addr, from_worker)
@@ -109,6 +110,8 @@ fn what_a_worker_relays_reaches_another_that_sleeps() {
         dtls_role: sfu_rtc::dtls::DtlsRole::Server,
         sections: answer(&offer),
         rtcp: sfu_rtc::transport::RtcpSource { ssrc: sfu_rtc::ids::Ssrc(0x0a11_ce00), cname: "test".to_owned() },
+        signalled_from: None,
+        candidates: Vec::new(),
     };
     let mid = params.sections[0].mid;
     here.send(Command::AddTransport { room, transport, params: Box::new(params) });

@@ -65,6 +65,7 @@ impl Echo {
             local_ice: ice,
             remote_ice: parsed.ice.clone(),
             ice_secret: IceSecret::from_seed(1),
+            signalled_from: None,
             remote_fingerprints: parsed.fingerprints.clone(),
             dtls_role: DtlsRole::Server,
             sections: sections.clone(),

@@ -35,6 +35,7 @@ pub(crate) struct Client {
     pub(crate) outbox: Vec<Vec<u8>>,
     /// Checks sent.
     checks: u64,
+    pub(crate) dtls_received: usize,
     dtls: DtlsEndpoint,
     sender: Option<SrtpSender>,
     master: Option<MasterKey>,
@@ -61,6 +62,7 @@ impl Client {
             answers_late: false,
             outbox: Vec::new(),
             checks: 0,
+            dtls_received: 0,
             dtls: DtlsEndpoint::new(DtlsRole::Client, &certificate, vec![server.fingerprint().clone()], now),
             sender: None,
             master: None,
@@ -148,6 +150,7 @@ impl Client {
             }
             DatagramKind::Stun => {}
             DatagramKind::Dtls => {
+                self.dtls_received += 1;
                 let _ = self.dtls.handle_packet(now, &datagram);
                 if self.is_connected() {
                     self.dtls_flight(now);

@@ -78,6 +78,8 @@ impl World {
             dtls_role: DtlsRole::Server,
             sections,
             rtcp: RtcpSource { ssrc: OWN, cname: CNAME.to_owned() },
+            signalled_from: Some(client.path.remote.ip()),
+            candidates: vec![client.path.remote],
         };
         self.clients.push(client);
         self.command(Command::AddTransport { room, transport: id(number), params: Box::new(params) });

@@ -48,6 +48,7 @@ fn unnamed(config: IceConfig) -> IceAgent {
 fn agent() -> IceAgent {
     let mut agent = unnamed(IceConfig::default());
     agent.set_remote(remote());
+    agent.vouch(Some(udp(1).remote.ip()));
     agent
 }
 
@@ -158,6 +159,39 @@ fn a_path_is_selected_once_our_check_is_answered() {
 }
 
 #[test]
+fn no_handshake_begins_where_neither_an_answer_nor_signalling_proves_the_address() {
+    let elsewhere = "203.0.113.9".parse().unwrap();
+    for vouched in [None, Some(elsewhere)] {
+        let mut agent = agent();
+        agent.vouch(vouched);
+        agent.handle_stun(seconds(1), &udp(1), &nomination());
+        assert_eq!(agent.handshake_path(), None);
+        assert!(!agent.may_send(&udp(1), 1), "what a forged ClientHello asks for");
+        answer_on(&mut agent, seconds(1), &udp(1));
+        assert_eq!(agent.handshake_path(), Some(udp(1)));
+        assert!(agent.may_send(&udp(1), 10_000));
+    }
+    // Nobody forges the address of a TCP connection.
+    let mut agent = agent();
+    agent.vouch(None);
+    agent.handle_stun(seconds(1), &tcp(1), &nomination());
+    assert_eq!(agent.handshake_path(), Some(tcp(1)));
+}
+
+#[test]
+fn whoever_forges_addresses_makes_us_send_three_times_what_it_sends_at_most() {
+    let mut agent = agent();
+    agent.vouch(Some("203.0.113.9".parse().unwrap()));
+    let check = nomination();
+    let mut sent = agent.handle_stun(seconds(0), &udp(1), &check).reply.unwrap().len();
+    for millis in 0..30_000 {
+        let now = Instant::from_millis(millis);
+        sent += agent.poll_check(now).map_or(0, |(_, check)| check.len());
+    }
+    assert!(sent <= 3 * check.len(), "{sent} for {}", check.len());
+}
+
+#[test]
 fn the_first_path_is_used_until_the_peer_nominates() {
     let mut agent = agent();
     assert_eq!((agent.selected(), agent.poll_event()), (None, None));
@@ -251,6 +285,7 @@ fn where_no_check_is_answered_authentic_media_counts_within_its_limit() {
     let config = IceConfig { credit: 0, ..IceConfig::default() };
     let mut agent = unnamed(config);
     agent.set_remote(remote());
+    agent.vouch(Some(udp(1).remote.ip()));
     let check = nomination();
     let reply = agent.handle_stun(seconds(1), &udp(1), &check).reply.unwrap();
     assert!(agent.may_send(&udp(1), 3 * check.len() - reply.len()) && !agent.may_send(&udp(1), 1));

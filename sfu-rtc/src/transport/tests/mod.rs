@@ -161,6 +161,7 @@ impl Pair {
             local_ice,
             remote_ice,
             ice_secret,
+            signalled_from: Some(path(5_000).remote.ip()),
             remote_fingerprints,
             dtls_role,
             sections,

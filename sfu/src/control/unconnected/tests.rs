@@ -139,7 +139,7 @@ async fn who_joins_without_media_counts_when_its_connection_is_lost() {
     control.unconnected.leave(member.session.id);
     control.detach(&member.session);
     assert_eq!(control.unconnected().0, 1);
-    let (session, _) = control.resume(&member.joined.session).unwrap();
+    let (session, _) = control.resume(&member.joined.session, None).unwrap();
     assert_eq!(control.unconnected().0, 0);
     session.leave();
     assert_eq!(control.unconnected(), (0, 0));

@@ -48,6 +48,8 @@ impl Conference {
             dtls_role: DtlsRole::Server,
             sections: member.sections.clone(),
             rtcp: sfu_rtc::transport::RtcpSource { ssrc: sfu_rtc::ids::Ssrc(0x0a11_ce00), cname: "sim".to_owned() },
+            signalled_from: None,
+            candidates: Vec::new(),
         };
         member.local_ice = Some(local_ice);
         let (transport, sections) = (member.transport, member.sections.clone());
