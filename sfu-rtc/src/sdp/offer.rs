@@ -408,7 +408,7 @@ impl OfferedMedia {
             formats: formats(part),
             extensions: extensions(part),
             rids: streams::offered_rids(part),
-            ssrcs: streams::announced_sources(part),
+            ssrcs: streams::announced_sources(part)?,
             stream: stream.filter(|&stream| stream != "-").map(str::to_owned),
             // RFC 8858: nothing but one port is the same to us, who have no other.
             rtcp_mux: part.attribute("rtcp-mux").or_else(|| part.attribute("rtcp-mux-only")).is_some(),

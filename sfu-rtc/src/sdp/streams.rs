@@ -8,7 +8,8 @@
 //! a=ssrc:1 cname:a
 //! ```
 
-use super::lines::MediaPart;
+use super::error::SdpError;
+use super::lines::{Attribute, MediaPart};
 use crate::ids::{PayloadType, Rid, Ssrc};
 use crate::media::{RemoteSource, SsrcPair};
 
@@ -82,13 +83,13 @@ const MAX_SSRCS: usize = 32;
 
 /// Media sources in the order in which they are announced, each with that of its retransmissions and, in a SIM group, a
 /// name for its layer.
-pub(super) fn announced_sources(section: &MediaPart<'_>) -> Vec<RemoteSource> {
+pub(super) fn announced_sources(section: &MediaPart<'_>) -> Result<Vec<RemoteSource>, SdpError> {
     let mut pairs: Vec<SsrcPair> = Vec::new();
     let (mut repair, mut layers) = (Vec::new(), Vec::new());
     for group in section.all("ssrc-group").take(MAX_SSRCS) {
         let mut words = group.value.split_ascii_whitespace();
         let semantics = words.next().unwrap_or("");
-        let ssrcs: Vec<Ssrc> = words.map_while(|word| word.parse().ok().map(Ssrc)).take(MAX_SSRCS).collect();
+        let ssrcs: Vec<Ssrc> = words.take(MAX_SSRCS).map(|word| ssrc(group, word)).collect::<Result<_, _>>()?;
         let &[media, second, ..] = ssrcs.as_slice() else { continue };
         match semantics {
             "FID" if pairs.iter().all(|pair| pair.media != media) => {
@@ -101,10 +102,10 @@ pub(super) fn announced_sources(section: &MediaPart<'_>) -> Vec<RemoteSource> {
         }
     }
     let mut ordered: Vec<RemoteSource> = Vec::new();
-    let lines =
-        section.all("ssrc").filter_map(|line| line.value.split_ascii_whitespace().next()?.parse().ok().map(Ssrc));
+    let lines = section.all("ssrc").map(|line| ssrc(line, line.value.split_ascii_whitespace().next().unwrap_or("")));
     // Who names layers in a group may leave out their lines.
-    for media in layers.iter().copied().chain(lines) {
+    for media in layers.iter().copied().map(Ok).chain(lines) {
+        let media = media?;
         if ordered.len() == MAX_SSRCS {
             break;
         }
@@ -114,5 +115,11 @@ pub(super) fn announced_sources(section: &MediaPart<'_>) -> Vec<RemoteSource> {
             ordered.push(RemoteSource { ssrcs: paired.unwrap_or(SsrcPair { media, rtx: None }), rid });
         }
     }
-    ordered
+    Ok(ordered)
+}
+
+/// A source is a number of 32 bits (RFC 5576 section 4.1). Whose source cannot be read is told so: its media would be
+/// dropped, or taken for another's.
+fn ssrc(line: Attribute<'_>, word: &str) -> Result<Ssrc, SdpError> {
+    word.parse().map(Ssrc).map_err(|_| line.wrong("a source is a number from 0 to 4294967295"))
 }

@@ -575,6 +575,18 @@ fn the_limit_is_of_live_sections() {
     assert_eq!(answer.sections.iter().filter(|section| !section.formats.is_empty()).count(), 1);
 }
 
+/// Media of a source that cannot be read would be nobody's.
+#[test]
+fn sources_that_are_no_numbers_of_32_bits_are_refused() {
+    for line in
+        ["a=ssrc:4294967296 cname:x", "a=ssrc:-1 cname:x", "a=ssrc:x", "a=ssrc:", "a=ssrc-group:FID 1 4294967296"]
+    {
+        let offer = offer_with("", &format!("a=ssrc:4294967295 cname:x\r\n{line}\r\n"));
+        let Err(SdpError::Syntax { line: number, text, .. }) = Offer::parse(&offer) else { panic!("{line}") };
+        assert_eq!((&*text, offer.lines().nth(number - 1)), (line, Some(line)));
+    }
+}
+
 /// Layers by source, as peers offered them before RFC 8853, are layers like others.
 #[test]
 fn a_sim_group_is_simulcast() {
