@@ -1,5 +1,7 @@
 //! Encoder directives: what a publication's sender is asked to encode, and what it said to that.
 
+mod check;
+
 use super::auth::clip;
 use super::ids::publication_text;
 use super::lock;
@@ -88,6 +90,16 @@ fn bounded(ack: &EncoderDirectiveAck) -> EncoderDirectiveAck {
 }
 
 impl Control {
+    /// Refuses a directive that `publication` cannot follow.
+    pub(super) fn check_directive(
+        state: &RoomState,
+        publication: PublicationId,
+        directive: &EncoderDirective,
+    ) -> Result<(), ControlError> {
+        let published = state.roster.publisher(publication).and_then(|owner| owner.publication(publication));
+        check::check(directive, published.ok_or_else(super::publish::no_publication)?)
+    }
+
     /// Asks the sender of `publication` to encode as `directive` says. Gives the directive with its version.
     pub(crate) fn direct_encoder(
         &self,

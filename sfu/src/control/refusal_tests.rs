@@ -8,8 +8,8 @@ use proptest::sample::select;
 use sfu_proto::v1::client_message::Body as Request;
 use sfu_proto::v1::moderate::Action;
 use sfu_proto::v1::{
-    EncoderDirective, EncoderDirectiveAck, ErrorCode, Moderate, Offer, Publish, Resume, SendData, SetMuted, Subscribe,
-    Tile, Unpublish,
+    EncoderDirective, EncoderDirectiveAck, EncodingDirective, ErrorCode, Moderate, Offer, Publish, Resume, SendData,
+    SetMuted, Subscribe, Tile, Unpublish,
 };
 use sfu_room::Subscription;
 
@@ -20,7 +20,7 @@ enum Step {
     Resume { of: usize },
     Ask { of: usize, body: Request },
     MakeRoom { room: String, metadata: usize },
-    Direct { of: usize },
+    Direct { of: usize, directive: EncoderDirective },
 }
 
 /// `sdp` with one section so many times.
@@ -110,6 +110,19 @@ fn request() -> impl Strategy<Value = Request> {
     ]
 }
 
+fn directive() -> impl Strategy<Value = EncoderDirective> {
+    let rid = select(vec!["q", "h", "f", "q", "", "x"]).prop_map(str::to_owned);
+    let scale = select(vec![0.0, 1.0, 2.0, -5.0, f32::NAN, f32::INFINITY]);
+    let encoding = (rid, scale, any::<bool>()).prop_map(|(rid, scale_resolution_down_by, active)| EncodingDirective {
+        rid,
+        active,
+        scale_resolution_down_by,
+        ..EncodingDirective::default()
+    });
+    prop::collection::vec(encoding, 0..5)
+        .prop_map(|encodings| EncoderDirective { encodings, ..EncoderDirective::default() })
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let room = select(vec!["one", "one", "two", "three", "", "a/b", "line\nbreak"]).prop_map(str::to_owned);
     let identity = select(vec!["ann", "ben", "eve"]).prop_map(str::to_owned);
@@ -123,7 +136,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..4usize).prop_map(|of| Step::Resume { of }),
         8 => (0..4usize, request()).prop_map(|(of, body)| Step::Ask { of, body }),
         1 => (room, metadata).prop_map(|(room, metadata)| Step::MakeRoom { room, metadata }),
-        1 => (0..4usize).prop_map(|of| Step::Direct { of }),
+        2 => (0..4usize, directive()).prop_map(|(of, directive)| Step::Direct { of, directive }),
     ]
 }
 
@@ -161,12 +174,12 @@ fn carry_out(control: &Arc<Control>, sessions: &mut Vec<Session>, step: Step) ->
             let options = RoomOptions { metadata: Some("m".repeat(metadata)), ..RoomOptions::default() };
             control.make_room(&room, &options)?;
         }
-        Step::Direct { of } => {
+        Step::Direct { of, directive } => {
             if let Some(session) = sessions.get(of) {
                 let publication = with_names(Request::Unpublish(Unpublish { publication_id: "{t}".into() }), session);
                 let Request::Unpublish(named) = publication else { unreachable!() };
                 let id = parse_publication(&named.publication_id).unwrap_or(sfu_core::ids::PublicationId(0));
-                control.direct_encoder(&session.room.lock(), id, EncoderDirective::default())?;
+                control.direct_by_hand(&session.room, id, directive)?;
             }
         }
     }

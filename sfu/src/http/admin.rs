@@ -156,8 +156,9 @@ async fn show_directive(
     State(control): State<Arc<Control>>,
     Path((name, publication)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    find(&control, &name)?;
-    let latest = control.directives.latest(publication_id(&publication)?);
+    let (room, publication) = (find(&control, &name)?, publication_id(&publication)?);
+    let is_here = room.lock().publisher(publication).is_some();
+    let latest = control.directives.latest(publication).filter(|_| is_here);
     let latest = latest.ok_or_else(|| ControlError::not_found("No directive was sent for that publication."))?;
     Ok(Json(json!({ "directive": latest.directive, "ack": latest.ack })))
 }

@@ -88,6 +88,37 @@ async fn an_encoder_directive_goes_to_the_sender_and_its_answer_comes_back() {
     assert_eq!(call(&server, "POST", "/rooms/demo/publications/t_1/directive", &directive).status, 404);
 }
 
+/// What no encoder can do is refused with the name of the field, and nobody hears of it.
+#[tokio::test]
+async fn a_directive_that_cannot_be_followed_is_refused() {
+    let server = Server::configured("");
+    let (mut alice, joined) = server.join("demo", json!({ "token": token(json!({})) })).await;
+    assert_eq!(call(&server, "POST", "/rooms", r#"{"name":"other"}"#).status, 201);
+    let id = joined["publications"][1]["id"].as_str().unwrap();
+    let path = format!("/rooms/demo/publications/{id}/directive");
+    let one = |field: &str, value: Value| json!({ "encodings": [{ "rid": "f", field: value }] });
+    let encodings = |count: usize| json!({ "encodings": vec![json!({ "rid": "f" }); count] });
+    for (field, directive) in [
+        ("scaleResolutionDownBy", one("scaleResolutionDownBy", json!("NaN"))),
+        ("scaleResolutionDownBy", one("scaleResolutionDownBy", json!(-5))),
+        ("maxFramerate", one("maxFramerate", json!("Infinity"))),
+        ("maxBitrateBps", one("maxBitrateBps", json!("18446744073709551615"))),
+        ("encodings[0].rid", one("rid", json!("nothing"))),
+        ("encodings", encodings(300)),
+    ] {
+        let refused = call(&server, "POST", &path, &directive.to_string());
+        assert_eq!((refused.status, refused.detail().contains(field)), (400, true), "{field}: {refused:?}");
+        assert_eq!(call(&server, "GET", &path, "").status, 404, "there is none");
+    }
+    let good = one("scaleResolutionDownBy", json!(2)).to_string();
+    assert_eq!(call(&server, "POST", &path, &good).status, 202);
+    let heard = alice.expect("encoderDirective").await;
+    assert_eq!((&heard["version"], &heard["encodings"][0]["rid"]), (&json!("1"), &json!("f")), "the first: {heard}");
+    let elsewhere = path.replace("/demo/", "/other/");
+    assert_eq!((call(&server, "GET", &path, "").status, call(&server, "GET", &elsewhere, "").status), (200, 404));
+    assert_eq!(call(&server, "POST", &elsewhere, &good).status, 404);
+}
+
 /// What nobody watches is stopped, what somebody begins to watch is sent again, and the plan says why.
 #[tokio::test]
 async fn senders_are_asked_for_what_is_watched() {

@@ -159,6 +159,7 @@ impl Control {
         directive: EncoderDirective,
     ) -> Result<EncoderDirective, ControlError> {
         let mut state = room.lock();
+        Self::check_directive(&state, publication, &directive)?;
         let sent = self.direct_encoder(&state, publication, directive)?;
         let until = self.clock.now() + Duration::from_millis(u64::from(sent.ttl_ms));
         state.encoders.by_hand.insert(publication, until);
