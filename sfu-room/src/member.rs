@@ -35,7 +35,7 @@ pub enum Source {
 }
 
 /// Something that a participant publishes.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Publication {
     /// Its number, unique in the process.
     pub id: PublicationId,

@@ -11,7 +11,7 @@ const MANY: u64 = 10_000_000;
 const PER_SECOND: u64 = u32::MAX as u64;
 
 /// A number's key, and the smallest and the largest value that works.
-pub(super) const BOUNDS: [(&str, u64, u64); 66] = [
+pub(super) const BOUNDS: [(&str, u64, u64); 68] = [
     // Of a port, 0 is any that is free.
     ("http.port", 0, 65_535),
     ("http.drain_seconds", 0, DAY),
@@ -84,6 +84,8 @@ pub(super) const BOUNDS: [(&str, u64, u64); 66] = [
     ("limits.data_copies_bytes_per_second", 1, PER_SECOND),
     ("limits.room_data_bytes_per_second", 1, PER_SECOND),
     ("limits.changes_per_second", 1, PER_SECOND),
+    ("limits.offers_per_second", 1, PER_SECOND),
+    ("limits.subscriptions_per_second", 1, PER_SECOND),
     ("limits.room_joins_per_second", 1, PER_SECOND),
     // Of as many cores as there may be workers.
     ("limits.address_cpu_percent", 1, 100 * MAX_WORKERS as u64),

@@ -456,6 +456,10 @@ pub(crate) struct LimitsConfig {
     pub(crate) room_data_bytes_per_second: u32,
     /// Changes per second of one participant, over time: joins, offers, publications, mutes.
     pub(crate) changes_per_second: u32,
+    /// Offers per second of one participant, over time.
+    pub(crate) offers_per_second: u32,
+    /// Subscriptions per second of one participant that change anything, over time.
+    pub(crate) subscriptions_per_second: u32,
     /// Participants who may enter one room per second, over time.
     pub(crate) room_joins_per_second: u32,
     /// Hundredths of a core that TLS handshakes and joins of one IPv4 address or IPv6 network of 64 bits may take.
@@ -514,6 +518,10 @@ impl Default for LimitsConfig {
             data_copies_bytes_per_second: 4_000_000,
             room_data_bytes_per_second: 16_000_000,
             changes_per_second: 4,
+            // An offer takes up to a millisecond of a core. 40 come at once, and 400 subscriptions: a grid of 49 tiles is
+            // scrolled by eight pages.
+            offers_per_second: 1,
+            subscriptions_per_second: 20,
             room_joins_per_second: 60,
             address_cpu_percent: 12,
             exempt_addresses: ["127.0.0.0/8", "::1/128"].map(|network| network.parse().expect("a network")).into(),

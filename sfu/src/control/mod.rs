@@ -12,6 +12,8 @@ mod directives;
 mod encoders;
 mod error;
 mod events;
+#[cfg(test)]
+mod flood_tests;
 mod ids;
 mod join;
 mod lifecycle;

@@ -47,7 +47,9 @@ pub(crate) struct Negotiated {
 pub(crate) enum Change {
     /// The first, or of another peer connection: a transport is made.
     New,
-    /// The same transport, maybe with other sections.
+    /// None: the worker need not hear of it.
+    Nothing,
+    /// The same transport with other sections.
     Sections,
     /// The same transport with new ICE credentials.
     IceRestart,
@@ -83,7 +85,7 @@ impl Negotiator {
         ids: &Ids,
     ) -> Result<Negotiated, ControlError> {
         let policy = MediaPolicy { publish, subscribe, ..self.policy.clone() };
-        let change = previous.map_or(Change::New, |media| change(offer, media));
+        let mut change = previous.map_or(Ok(Change::New), |media| change(offer, media))?;
         let previous = previous.filter(|_| change != Change::New);
         let local = match (previous, change) {
             (Some(media), Change::Sections) => media.local.clone(),
@@ -108,6 +110,9 @@ impl Negotiator {
         let answer = sdp::answer(offer, &params, &mut || other_than(rtcp.ssrc)).map_err(refusal)?;
         for (section, why) in &answer.refused {
             tracing::info!(section, why, "a media section of an offer cannot be used");
+        }
+        if change == Change::Sections && previous.is_some_and(|media| media.sections == answer.sections) {
+            change = Change::Nothing;
         }
         let media = Media {
             transport: previous.map_or_else(|| ids.transport(), |media| media.transport),
@@ -181,6 +186,7 @@ impl Media {
                 };
                 vec![Command::AddTransport { room, transport, params: Box::new(params) }]
             }
+            Change::Nothing => Vec::new(),
             Change::Sections => vec![Command::UpdateSections { transport, sections }],
             Change::IceRestart => vec![self.restart_command(), Command::UpdateSections { transport, sections }],
         }
@@ -189,6 +195,17 @@ impl Media {
     fn restart_command(&self) -> Command {
         let (local, remote) = (self.local.clone(), self.remote.clone());
         Command::RestartIce { transport: self.transport, local, remote }
+    }
+
+    /// Whether credentials of the peer restart ICE. They do where both are new (RFC 8839 section 4.4.1.1.1); with one of
+    /// them only, the peer's checks would fail, or pass for those of the session before.
+    pub(crate) fn is_restart(&self, remote: &IceCredentials) -> Result<bool, ControlError> {
+        match (remote.ufrag != self.remote.ufrag, remote.pwd != self.remote.pwd) {
+            (true, true) => Ok(true),
+            (false, false) => Ok(false),
+            (true, false) => Err(half_restart("a=ice-ufrag is new and a=ice-pwd is not")),
+            (false, true) => Err(half_restart("a=ice-pwd is new and a=ice-ufrag is not")),
+        }
     }
 
     /// ICE restart without an offer (RFC 9725 section 4.4.2): new credentials on both sides. What `worker`, its own, has
@@ -201,14 +218,14 @@ impl Media {
 }
 
 /// A peer connection is known by its certificate and, within it, an ICE restart by its credentials.
-fn change(offer: &Offer, media: &Media) -> Change {
-    if offer.fingerprints != media.fingerprints {
+fn change(offer: &Offer, media: &Media) -> Result<Change, ControlError> {
+    Ok(if offer.fingerprints != media.fingerprints {
         Change::New
-    } else if offer.ice != media.remote {
+    } else if media.is_restart(&offer.ice)? {
         Change::IceRestart
     } else {
         Change::Sections
-    }
+    })
 }
 
 /// A media stream for each pair of slots, one of sound and one of picture, so that the browser plays the two in sync.
@@ -225,6 +242,10 @@ fn stream_names(offer: &Offer, policy: &MediaPolicy) -> Vec<(Mid, String)> {
         }
     }
     names
+}
+
+fn half_restart(what: &str) -> ControlError {
+    ControlError::bad_sdp(format!("{what}; an ICE restart changes both (RFC 8839 section 4.4.1.1.1)."))
 }
 
 fn refusal(error: SdpError) -> ControlError {

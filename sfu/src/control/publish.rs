@@ -90,12 +90,13 @@ impl Control {
         Err(ControlError::limit(text))
     }
 
-    /// Carries a plan out. Whether others have to be told.
+    /// Carries a plan out. Whether it changed anything, of which others have to be told.
     pub(super) fn carry_out(&self, state: &mut RoomState, id: ParticipantId, plan: PublishPlan) -> bool {
+        let changed = state.roster.member(id).is_some_and(|member| member.publications() != plan.after);
         let ended = state.roster.set_publications(id, plan.after);
         state.enforce_caps(id);
         self.directives.forget(&ended);
-        !plan.named.is_empty() || !ended.is_empty()
+        changed
     }
 
     /// Ends a publication of `owner`.

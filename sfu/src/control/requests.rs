@@ -84,8 +84,11 @@ impl Session {
     fn carry_out(&self, request: &Request) -> Result<Option<Reply>, ControlError> {
         let done = |()| Some(Reply::Done(Done {}));
         // A moderator's may come in a row (all of a room are muted), and are told together as others are.
-        if let Request::Offer(_) | Request::Publish(_) | Request::Unpublish(_) | Request::SetMuted(_) = request {
-            self.budget.change(self.control.clock.now())?;
+        let now = self.control.clock.now();
+        match request {
+            Request::Offer(_) => self.budget.offer(now)?,
+            Request::Publish(_) | Request::Unpublish(_) | Request::SetMuted(_) => self.budget.change(now)?,
+            _ => {}
         }
         match request {
             Request::Join(_) | Request::Resume(_) => {
@@ -183,9 +186,10 @@ impl Session {
         let known = mine.map_or(&[][..], Member::publications);
         let plan = self.control.plan_publications(&media.sections, known, std::slice::from_ref(publish))?;
         let publication = plan.named.first().map(publication_info);
-        self.control.carry_out(&mut state, self.id, plan);
-        state.announce(self.id);
-        self.room.replan(&mut state);
+        if self.control.carry_out(&mut state, self.id, plan) {
+            state.announce(self.id);
+            self.room.replan(&mut state);
+        }
         Ok(Published { publication })
     }
 

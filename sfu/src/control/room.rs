@@ -4,7 +4,7 @@
 
 use super::agenda::Agenda;
 use super::auth::RoomOptions;
-use super::budget::{Budget, WHOLE_AGAIN};
+use super::budget::{self, Budget};
 use super::encoders::Encoders;
 use super::ids::publication_text;
 use super::lock;
@@ -33,6 +33,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 const ENTRY_COST: usize = 256;
 /// What a refused entry costs those of its address more.
 const TURNS_PER_REFUSAL: usize = 8;
+/// After this time without an entry the turns of an address are whole again, and can be forgotten.
+const ENTRIES_WHOLE_AGAIN: Duration = Duration::from_secs(5);
 
 /// A room on its workers.
 #[derive(Debug)]
@@ -360,8 +362,8 @@ impl RoomState {
 
     /// Forgets what is whole again.
     pub(super) fn sweep_budgets(&mut self, now: Instant) {
-        self.budgets.retain(|_, (_, left)| now - *left < WHOLE_AGAIN);
-        self.entries_by_address.retain(|_, (_, used)| now - *used < WHOLE_AGAIN);
+        self.budgets.retain(|_, (_, left)| now - *left < budget::WHOLE_AGAIN);
+        self.entries_by_address.retain(|_, (_, used)| now - *used < ENTRIES_WHOLE_AGAIN);
     }
 
     /// The session of this identity.

@@ -25,14 +25,19 @@ impl Control {
         if !participant.grants.subscribe {
             return Err(ControlError::forbidden("The token does not allow subscribing."));
         }
-        let mid = find_slot(member, &subscribe.mid, publication)?.mid;
+        let slot = find_slot(member, &subscribe.mid, publication)?;
         let subscription = match publication {
             _ if subscribe.none => Subscription::Nothing,
             Some(id) => Subscription::Publication(id),
             None => Subscription::Auto,
         };
+        let (mid, wish) = (slot.mid, translate::wish_in(subscribe));
+        if (&slot.subscription, slot.wish) == (&subscription, wish) {
+            return Ok(());
+        }
+        participant.budget.subscription(self.clock.now())?;
         room.plan_encoders_soon(state);
-        if state.roster.subscribe(me, &mid, subscription, translate::wish_in(subscribe)) {
+        if state.roster.subscribe(me, &mid, subscription, wish) {
             state.tell_slots(me);
         }
         Ok(())
