@@ -8,7 +8,8 @@ use super::problem::Problem;
 use super::proxy::ClientAddr;
 use crate::config::IceServerConfig;
 use crate::control::{
-    Access, Budget, Control, ControlError, Entered, JoinRequest, MAX_CLIENT, Permit, Room, clip, negotiation::Media,
+    Access, Budget, Control, ControlError, Entered, JoinRequest, MAX_CLIENT, Permit, Room, RoomState, clip,
+    negotiation::Media,
 };
 use crate::worker_thread::WorkerHandle;
 use axum::Router;
@@ -19,7 +20,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
 use sfu_proto::v1::Offer;
-use sfu_room::{ParticipantId, Subscription};
+use sfu_room::{Member, ParticipantId, Subscription};
 use sfu_rtc::ice::Candidate;
 use sfu_rtc::sdp::TrickleFragment;
 use std::sync::Arc;
@@ -38,6 +39,8 @@ const CORS: [(HeaderName, HeaderValue); 4] = [
         ),
     ),
 ];
+/// Stands for the stream in URLs of those who play whoever speaks.
+pub(super) const SPEAKER: &str = "-";
 const ACCEPT_POST: HeaderName = HeaderName::from_static("accept-post");
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
@@ -195,32 +198,22 @@ async fn patch(
     require_type(&headers, FRAGMENT, ACCEPT_PATCH)?;
     require_plain(&headers)?;
     let current = with_media(&room, id, |(media, _), _, _| Ok(etag(media)))?;
-    let condition = Condition::read(&headers, current);
+    let condition = Condition::read(&headers, current)?;
     drop(headers);
     let fragment = TrickleFragment::parse(&read_text(control, body).await?)
         .map_err(|error| ControlError::bad_sdp(format!("The fragment cannot be read: {error}.")))?;
     with_media(&room, id, |(media, budget), worker, roster| {
         let current = etag(media);
-        let restart = fragment.ice.as_ref().filter(|ice| **ice != media.remote);
-        match (restart, condition) {
-            (_, Some(condition)) if !condition.holds(&current) => {
-                let text = "If-Match names another ICE session; use the ETag of the last 200 or 201.";
-                Err(Problem::new(StatusCode::PRECONDITION_FAILED, text))
-            }
-            (None, Some(_)) => Ok((StatusCode::NO_CONTENT, [(header::ETAG, text_value(&current)?)]).into_response()),
-            (_, None) => {
-                let text = "If-Match is missing: the ETag of the session for candidates, or * for an ICE restart.";
-                Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, text))
-            }
-            (Some(remote), Some(_)) => {
-                budget.change(control.clock.now()).map_err(|error| control.count(error))?;
-                roster.order(worker.index(), media.restart(remote.clone(), worker));
-                let body = restart_fragment(media, worker.candidates());
-                let headers =
-                    [(header::CONTENT_TYPE, text_value(FRAGMENT)?), (header::ETAG, text_value(&etag(media))?)];
-                Ok((StatusCode::OK, headers, body).into_response())
-            }
-        }
+        Condition::require(condition.as_ref(), &current)?;
+        let remote = match fragment.ice {
+            Some(remote) if media.is_restart(&remote)? => remote,
+            _ => return Ok((StatusCode::NO_CONTENT, [(header::ETAG, text_value(&current)?)]).into_response()),
+        };
+        budget.change(control.clock.now()).map_err(|error| control.count(error))?;
+        roster.order(worker.index(), media.restart(remote, worker));
+        let body = restart_fragment(media, worker.candidates());
+        let headers = [(header::CONTENT_TYPE, text_value(FRAGMENT)?), (header::ETAG, text_value(&etag(media))?)];
+        Ok((StatusCode::OK, headers, body).into_response())
     })
 }
 
@@ -236,24 +229,38 @@ async fn session_options() -> Response {
     (StatusCode::NO_CONTENT, [(ACCEPT_PATCH, FRAGMENT)]).into_response()
 }
 
-/// The session of this URL. The URL is a secret of its own; a token that comes with it has to be one for the room (RFC
-/// 9725 section 4.7 lets clients send theirs with every request).
+/// The session of this URL, where room and stream are its own too. The URL is a secret of its own; a token that comes with
+/// it has to be one for the room (RFC 9725 section 4.7 lets clients send theirs with every request).
 fn find(
     control: &Control,
     access: Access,
-    Path((_, _, secret)): Path<(String, String, String)>,
+    Path((name, stream, secret)): Path<(String, String, String)>,
     bearer: Bearer,
 ) -> Result<(Arc<Room>, ParticipantId), Problem> {
     let gone = || Problem::new(StatusCode::NOT_FOUND, "There is no such session; it may have ended.");
     let (room, id) = control.session(&secret).ok_or_else(gone)?;
-    let fits = room.lock().participants.get(&id).is_some_and(|participant| participant.access == access);
-    if !fits {
+    if room.name != name || !is_of_stream(&room.lock(), id, access, &stream) {
         return Err(gone());
     }
     if !bearer.0.is_empty() {
         control.auth.admit(&bearer.0, &room.name, None)?;
     }
     Ok((room, id))
+}
+
+/// Whether a session of this kind was begun at this stream's URL.
+fn is_of_stream(state: &RoomState, id: ParticipantId, access: Access, stream: &str) -> bool {
+    let Some(me) = state.participants.get(&id).filter(|me| me.access == access) else { return false };
+    let slots = state.roster.member(id).map(Member::slots).unwrap_or_default();
+    match access {
+        Access::Whip => *me.identity == *stream,
+        // All slots carry what was posted for, and nothing once media have ended.
+        Access::Whep => slots.iter().all(|slot| match &slot.subscription {
+            Subscription::Identity(played) => played == stream,
+            _ => stream == SPEAKER,
+        }),
+        Access::Signal => false,
+    }
 }
 
 fn with_media<T>(
@@ -303,14 +310,38 @@ enum Condition {
 
 impl Condition {
     /// `None` without such a field.
-    fn read(headers: &HeaderMap, current: String) -> Option<Self> {
+    fn read(headers: &HeaderMap, current: String) -> Result<Option<Self>, Problem> {
         let fields = headers.get_all(header::IF_MATCH);
-        fields.iter().next()?;
+        if fields.iter().next().is_none() {
+            return Ok(None);
+        }
         let tags: Vec<_> =
             fields.iter().flat_map(|field| entity_tags(&String::from_utf8_lossy(field.as_bytes()))).collect();
-        let any = tags.iter().any(|tag| tag == "*" || tag == "\"*\"");
-        // A weak tag (`W/"..."`) is equal to no strong one.
-        Some(if any { Self::Any } else { Self::Tag(Some(current).filter(|current| tags.contains(current))) })
+        match tags.as_slice() {
+            [star] if star == "*" || star == "\"*\"" => Ok(Some(Self::Any)),
+            tags if tags.iter().any(|tag| tag == "*") => {
+                let text = "If-Match: * stands alone, without entity tags beside it (RFC 9110 section 13.1.1).";
+                Err(Problem::new(StatusCode::BAD_REQUEST, text))
+            }
+            // A weak tag (`W/"..."`) is equal to no strong one.
+            tags => Ok(Some(Self::Tag(Some(current).filter(|current| tags.contains(current))))),
+        }
+    }
+
+    /// Refuses what may not go on where `current` is current.
+    fn require(condition: Option<&Self>, current: &str) -> Result<(), Problem> {
+        let (status, text) = match condition {
+            Some(condition) if condition.holds(current) => return Ok(()),
+            Some(_) => {
+                let text = "If-Match names another ICE session; use the ETag of the last 200 or 201.";
+                (StatusCode::PRECONDITION_FAILED, text)
+            }
+            None => {
+                let text = "If-Match is missing: the ETag of the session for candidates, or * for an ICE restart.";
+                (StatusCode::PRECONDITION_REQUIRED, text)
+            }
+        };
+        Err(Problem::new(status, text))
     }
 
     fn holds(&self, current: &str) -> bool {
@@ -418,9 +449,11 @@ mod tests {
             fields.iter().for_each(|field| {
                 headers.append(header::IF_MATCH, HeaderValue::from_static(field));
             });
-            Condition::read(&headers, "\"now\"".to_owned()).map(|condition| condition.holds("\"now\""))
+            let condition = Condition::read(&headers, "\"now\"".to_owned())?;
+            Condition::require(condition.as_ref(), "\"now\"")
         };
-        assert_eq!(holds(&[]), None);
+        let status = |fields: &[&'static str]| holds(fields).map_err(|problem| problem.into_response().status());
+        assert_eq!(status(&[]), Err(StatusCode::PRECONDITION_REQUIRED));
         for fields in [
             &["*"][..],
             &["\"*\""],
@@ -429,10 +462,22 @@ mod tests {
             &["\"a,b\", \"now\""],
             &["\"old\"", "\"now\""],
         ] {
-            assert_eq!(holds(fields), Some(true), "{fields:?}");
+            assert_eq!(status(fields), Ok(()), "{fields:?}");
         }
-        for fields in [&["\"old\""][..], &["now"], &["W/\"now\""], &["\"old,now\""], &[""], &["\"x\", \"y\""]] {
-            assert_eq!(holds(fields), Some(false), "{fields:?}");
+        for fields in [
+            &["\"old\""][..],
+            &["now"],
+            &["W/\"now\""],
+            &["\"old,now\""],
+            &[""],
+            &["\"x\", \"y\""],
+            // A tag in a list, which nothing has.
+            &["\"*\", \"x\""],
+        ] {
+            assert_eq!(status(fields), Err(StatusCode::PRECONDITION_FAILED), "{fields:?}");
+        }
+        for fields in [&["*, \"now\""][..], &["\"now\", *"], &["*", "\"now\""], &["*,*"]] {
+            assert_eq!(status(fields), Err(StatusCode::BAD_REQUEST), "{fields:?}");
         }
     }
 

@@ -32,7 +32,7 @@ async fn begin_speaker(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let base = format!("/whep/{}/-", resource::segment(&room));
+    let base = format!("/whep/{}/{}", resource::segment(&room), resource::SPEAKER);
     let target = Target { room, identity: None, access: Access::Whep, subscription: Subscription::Auto, base };
     resource::begin(&control, client, bearer, headers, body, target).await
 }

@@ -239,6 +239,10 @@ fn conditions_are_lists_and_stars_with_and_without_quotes() {
     {
         assert_eq!(patch(&server, location, &tags, &trickle).status, 412, "{tags}");
     }
+    for tags in [format!("*, {etag}"), format!("{etag}, *"), "*, \"x\"".into()] {
+        let malformed = patch(&server, location, &tags, &trickle);
+        assert_eq!((malformed.status, malformed.detail().contains("If-Match")), (400, true), "{tags}");
+    }
     let mut known = vec![etag.to_owned()];
     for (at, tags) in ["\"*\"", "*"].iter().enumerate() {
         let restart = format!("a=ice-ufrag:new{at}\r\na=ice-pwd:zxcvbnmasdfghjklqwerty{at}\r\n");

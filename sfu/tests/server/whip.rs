@@ -44,6 +44,47 @@ fn a_whip_session_from_begin_to_end() {
     assert_eq!(patch(new_etag, RESTART).status, 404);
 }
 
+/// Who gets room and stream wrong has no such session, whoever's secret is behind them.
+#[test]
+fn a_session_is_found_under_its_own_room_and_stream_only() {
+    let server = Server::dev();
+    let location = |path: &str, offer: &str| {
+        server.request("POST", path, &[SDP], offer).header("location").unwrap_or_else(|| panic!("{path}")).to_owned()
+    };
+    let (_tv, cam) = (location("/whip/other/tv", PUBLISHER), location("/whip/demo/cam", PUBLISHER));
+    let (speaker, one) = (location("/whep/demo", PLAYER), location("/whep/demo/cam", PLAYER));
+    for (url, wrong) in [
+        (&cam, ["/whip/other/cam/", "/whip/demo/tv/", "/whep/demo/cam/"]),
+        (&speaker, ["/whep/other/-/", "/whep/demo/cam/", "/whip/demo/-/"]),
+        (&one, ["/whep/other/cam/", "/whep/demo/-/", "/whip/demo/cam/"]),
+    ] {
+        let secret = url.rsplit('/').next().unwrap();
+        for path in wrong {
+            let path = format!("{path}{secret}");
+            let patched = server.request("PATCH", &path, &[FRAGMENT, ("If-Match", "*")], RESTART);
+            assert_eq!(patched.status, 404, "{path}: {patched:?}");
+            assert_eq!(server.request("DELETE", &path, &[], "").status, 404, "{path}");
+        }
+        assert_eq!(server.request("DELETE", url, &[], "").status, 200, "{url}");
+    }
+}
+
+#[test]
+fn half_a_restart_is_refused_and_changes_nothing() {
+    let server = Server::dev();
+    let created = server.request("POST", "/whip/demo/cam", &[SDP], PUBLISHER);
+    let (location, etag) = (created.header("location").unwrap(), created.header("etag").unwrap());
+    let patch = |body: &str| server.request("PATCH", location, &[FRAGMENT, ("If-Match", etag)], body);
+    let known = |name: &str| PUBLISHER.lines().find(|line| line.starts_with(name)).unwrap();
+    for (new, old) in [("a=ice-ufrag:newu", "a=ice-pwd:"), ("a=ice-pwd:0123456789012345678901", "a=ice-ufrag:")] {
+        let refused = patch(&format!("{new}\r\n{}\r\n", known(old)));
+        assert_eq!(refused.status, 422, "{refused:?}");
+        assert!(refused.detail().contains("changes both"), "{refused:?}");
+    }
+    let whole = patch(RESTART);
+    assert_eq!(whole.status, 200, "the tag still holds: {whole:?}");
+}
+
 #[test]
 fn restarts_of_ice_have_the_rate_of_other_changes() {
     let server = Server::configured("[limits]\nchanges_per_second = 1\n");
@@ -52,7 +93,7 @@ fn restarts_of_ice_have_the_rate_of_other_changes() {
     assert_eq!(created.status, 201, "{created:?}");
     let location = created.header("location").unwrap();
     let restart = |n: usize| {
-        let body = RESTART.replace("newu", &format!("new{n}"));
+        let body = RESTART.replace("newu", &format!("new{n}")).replace("pwd:01", &format!("pwd:{n:02}"));
         server.request("PATCH", location, &[FRAGMENT, ("If-Match", "*")], &body)
     };
     let answers: Vec<_> = (0..40).map(restart).collect();
@@ -102,9 +143,12 @@ fn offers_of_others_get_what_they_should() {
     let nothing = post("nothing", &foreign);
     assert_eq!(nothing.status, 406, "{nothing:?}");
     assert!(nothing.detail().contains("formats"), "{nothing:?}");
-    let broken = post("broken", &PUBLISHER.replace("a=mid:0", "a=mid:"));
-    assert_eq!(broken.status, 422);
-    assert!(broken.detail().contains("line "), "the line is named: {broken:?}");
+    let source = PUBLISHER.replacen("a=mid:0", "a=mid:0\r\na=ssrc:4294967296 cname:x", 1);
+    for offer in [PUBLISHER.replace("a=mid:0", "a=mid:"), source] {
+        let broken = post("broken", &offer);
+        assert_eq!(broken.status, 422);
+        assert!(broken.detail().contains("line "), "the line is named: {broken:?}");
+    }
 }
 
 #[test]
