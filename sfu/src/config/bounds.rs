@@ -11,12 +11,13 @@ const MANY: u64 = 10_000_000;
 const PER_SECOND: u64 = u32::MAX as u64;
 
 /// A number's key, and the smallest and the largest value that works.
-pub(super) const BOUNDS: [(&str, u64, u64); 68] = [
+pub(super) const BOUNDS: [(&str, u64, u64); 69] = [
     // Of a port, 0 is any that is free.
     ("http.port", 0, 65_535),
     ("http.drain_seconds", 0, DAY),
     ("http.header_timeout_seconds", 1, DAY),
     ("http.request_timeout_seconds", 1, DAY),
+    ("http.slowest_reader_bytes_per_second", 1, PER_SECOND),
     ("http.idle_timeout_seconds", 1, DAY),
     ("http.metrics_interval_millis", 0, 60_000),
     ("http.metrics_per_second", 1, PER_SECOND),

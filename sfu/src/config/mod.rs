@@ -77,8 +77,10 @@ pub(crate) struct HttpConfig {
     pub(crate) proxy_protocol: bool,
     /// How long a new connection may take for TLS handshake and head of its first request.
     pub(crate) header_timeout_seconds: u64,
-    /// How long a request may take, from its head to the last byte of the answer that the client reads.
+    /// How long a request may take from its head to its answer, and a client until it takes some more of that.
     pub(crate) request_timeout_seconds: u64,
+    /// Bytes per second of an answer that its reader must take, over time and beside those of `request_timeout_seconds`.
+    pub(crate) slowest_reader_bytes_per_second: u32,
     /// How long a connection may wait between two requests.
     pub(crate) idle_timeout_seconds: u64,
     /// How old the answers of /metrics and /healthz may be.
@@ -115,6 +117,7 @@ impl Default for HttpConfig {
             proxy_protocol: false,
             header_timeout_seconds: 10,
             request_timeout_seconds: 30,
+            slowest_reader_bytes_per_second: 4_096,
             idle_timeout_seconds: 60,
             metrics_interval_millis: 1_000,
             metrics_per_second: 50,

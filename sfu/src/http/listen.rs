@@ -12,6 +12,9 @@ use tokio::net::TcpListener;
 const RECEIVE_BUFFER: usize = 64 * 1024;
 /// The same for one that does not read.
 const SEND_BUFFER: usize = 256 * 1024;
+/// Bytes of that which may wait to be sent: the kernel asks for more below half of it, so that an answer is seen to move
+/// although its reader is slow. Without it, a third of the buffer had to become free.
+const NOT_SENT: u32 = 32 * 1024;
 
 /// Binds the HTTP port. Says what to do where it is taken.
 pub(crate) fn bind(config: &HttpConfig) -> anyhow::Result<TcpListener> {
@@ -44,7 +47,10 @@ pub(crate) fn bind_admin(config: &HttpConfig) -> anyhow::Result<Option<TcpListen
 /// For the connections that come; without it the kernel would let each grow to megabytes.
 fn bound_kernel_buffers(listener: &std::net::TcpListener) {
     let socket = SockRef::from(listener);
-    let set = socket.set_recv_buffer_size(RECEIVE_BUFFER).and_then(|()| socket.set_send_buffer_size(SEND_BUFFER));
+    let set = socket
+        .set_recv_buffer_size(RECEIVE_BUFFER)
+        .and_then(|()| socket.set_send_buffer_size(SEND_BUFFER))
+        .and_then(|()| socket.set_tcp_notsent_lowat(NOT_SENT));
     if let Err(error) = set {
         tracing::debug!(%error, "buffers of HTTP");
     }

@@ -1,4 +1,4 @@
-//! How much may be read of a connection, and how it ends that has to make room.
+//! How much may be read of a connection, whether its answers are taken, and how it ends that has to make room.
 
 use super::watched::Watch;
 use crate::net::{self, Ticket};
@@ -20,6 +20,14 @@ impl Watch<TcpStream> for Metered {
     fn on_read(&mut self, bytes: &[u8], _stream: &mut TcpStream) -> io::Result<()> {
         spend(&self.0.allowance(), bytes.len());
         Ok(())
+    }
+
+    fn on_write(&mut self, bytes: usize) {
+        self.0.wrote(bytes);
+    }
+
+    fn on_flush(&mut self) {
+        self.0.wrote_all();
     }
 
     fn on_drop(&mut self, stream: &mut TcpStream) {

@@ -1,4 +1,4 @@
-//! A stream whose reading is watched, and ended where it goes too far.
+//! A stream that is watched, and whose reading is ended where it goes too far.
 
 use std::io;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// What reading is held to.
+/// What reading is held to, and who is told of what is written.
 pub(super) trait Watch<S>: Unpin {
     /// Whether anything more may be read.
     fn before_read(&mut self) -> io::Result<()> {
@@ -24,11 +24,17 @@ pub(super) trait Watch<S>: Unpin {
     /// These bytes were read. An error ends the stream instead.
     fn on_read(&mut self, bytes: &[u8], stream: &mut S) -> io::Result<()>;
 
+    /// So many bytes were taken.
+    fn on_write(&mut self, _bytes: usize) {}
+
+    /// All that was written has been taken.
+    fn on_flush(&mut self) {}
+
     /// The stream is about to be dropped.
     fn on_drop(&mut self, _stream: &mut S) {}
 }
 
-/// `S`, held to `W` when it is read; written as it is.
+/// `S`, held to `W` when it is read; written as it is, of which `W` is told.
 pub(super) struct Watched<S, W: Watch<S>> {
     stream: S,
     watch: W,
@@ -60,13 +66,27 @@ impl<S: AsyncRead + Unpin, W: Watch<S>> AsyncRead for Watched<S, W> {
     }
 }
 
+impl<S: AsyncWrite + Unpin, W: Watch<S>> Watched<S, W> {
+    fn tell(&mut self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.watch.on_write(*bytes);
+        }
+    }
+}
+
 impl<S: AsyncWrite + Unpin, W: Watch<S>> AsyncWrite for Watched<S, W> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.tell(&written);
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if let Poll::Ready(Ok(())) = flushed {
+            self.watch.on_flush();
+        }
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -78,7 +98,9 @@ impl<S: AsyncWrite + Unpin, W: Watch<S>> AsyncWrite for Watched<S, W> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.tell(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

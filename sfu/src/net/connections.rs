@@ -3,7 +3,9 @@
 //!
 //! Where a limit is met the oldest gives way, so that no number of connections that say nothing keeps a newcomer out:
 //! first one that waits idle between two requests, which costs its owner nothing, then one that never finished
-//! anything. Connections of participants are outside this table; `limits.connections` bounds them.
+//! anything, at last one whose answer is on its way. Those may have half of the places: past it, as when somebody reads
+//! slowly on purpose, they give way first. Connections of participants are outside this table; `limits.connections`
+//! bounds them.
 
 use crate::config::{HttpConfig, LimitsConfig};
 use crate::control::lock;
@@ -22,12 +24,22 @@ const FRAMING: usize = 1024;
 /// Bytes of a body that is too long, read past its limit. A read that fails ends the connection, and the answer that says
 /// why must be out by then.
 const EXCESS: usize = 8 * 1024;
+/// Past the time of a request, for the answer that says so.
+const LATE_ANSWER: Duration = Duration::from_secs(5);
 
 /// Who gives way first: the smaller.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Rank {
-    busy: bool,
+    standing: Standing,
     number: u64,
+}
+
+/// What would be lost with a connection; the least first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Standing {
+    Idle,
+    Busy,
+    Answered,
 }
 
 /// What a connection is about.
@@ -37,10 +49,22 @@ enum Phase {
     New,
     /// A request is under way.
     Request,
+    /// Its answer is, and not all of it has been taken yet.
+    Answer,
     /// Between two requests.
     Idle,
     /// A WebSocket that has not joined.
     Upgraded,
+}
+
+impl Phase {
+    fn standing(self) -> Standing {
+        match self {
+            Self::Idle => Standing::Idle,
+            Self::Answer => Standing::Answered,
+            Self::New | Self::Request | Self::Upgraded => Standing::Busy,
+        }
+    }
 }
 
 /// How long a connection has.
@@ -57,6 +81,8 @@ enum Fate {
 struct Patience {
     head: Duration,
     request: Duration,
+    /// Until some more of an answer is taken.
+    answer: Duration,
     idle: Duration,
 }
 
@@ -68,6 +94,8 @@ pub(crate) struct Connections {
     join_bytes: usize,
     body_bytes: usize,
     patience: Patience,
+    /// Bytes per second of an answer that its reader takes at least, over time.
+    least_rate: u32,
     table: Mutex<Table>,
     gave_way: AtomicU64,
     timed_out: AtomicU64,
@@ -109,11 +137,11 @@ impl Table {
         Some(seated)
     }
 
-    /// Tells the first of `address`, or of all, to go.
-    fn make_room(&mut self, address: Option<Neighbourhood>) {
+    /// Tells the first of `address`, or of all, to go, where there are `most` places.
+    fn make_room(&mut self, address: Option<Neighbourhood>, most: usize) {
         let first = match address {
-            Some(address) => self.by_address.get(&address).and_then(BTreeSet::first).copied(),
-            None => self.seats.keys().next().copied(),
+            Some(address) => self.by_address.get(&address).and_then(|ranks| first(ranks.iter().copied(), most)),
+            None => first(self.seats.keys().copied(), most),
         };
         if let Some(seated) = first.and_then(|rank| self.remove(rank)) {
             seated.fate.send_replace(Fate::GivesWay);
@@ -121,16 +149,26 @@ impl Table {
     }
 }
 
+/// The first of `ranks`, which are in order, to give way where there are `most` places.
+fn first(mut ranks: impl DoubleEndedIterator<Item = Rank> + Clone, most: usize) -> Option<Rank> {
+    let answered = ranks.clone().rev().take_while(|rank| rank.standing == Standing::Answered);
+    let (count, oldest) = answered.fold((0, None), |(count, _), rank| (count + 1, Some(rank)));
+    if count > most / 2 { oldest } else { ranks.next() }
+}
+
 impl Connections {
     pub(crate) fn new(http: &HttpConfig, limits: &LimitsConfig) -> Arc<Self> {
+        let request = Duration::from_secs(http.request_timeout_seconds);
         Arc::new(Self {
             most: limits.unauthenticated_connections,
             most_per_address: limits.unauthenticated_connections_per_address,
+            least_rate: http.slowest_reader_bytes_per_second,
             ..Self::empty(
                 limits,
                 Patience {
                     head: Duration::from_secs(http.header_timeout_seconds),
-                    request: Duration::from_secs(http.request_timeout_seconds),
+                    request: request + LATE_ANSWER,
+                    answer: request,
                     idle: Duration::from_secs(http.idle_timeout_seconds),
                 },
             )
@@ -143,7 +181,7 @@ impl Connections {
         Arc::new(Self {
             most: limits.unauthenticated_tcp_connections,
             most_per_address: limits.unauthenticated_tcp_connections_per_address,
-            ..Self::empty(limits, Patience { head: check, request: check, idle: check })
+            ..Self::empty(limits, Patience { head: check, request: check, answer: check, idle: check })
         })
     }
 
@@ -154,6 +192,7 @@ impl Connections {
             join_bytes: limits.join_bytes,
             body_bytes: limits.body_bytes,
             patience,
+            least_rate: u32::MAX,
             table: Mutex::default(),
             gave_way: AtomicU64::new(0),
             timed_out: AtomicU64::new(0),
@@ -165,12 +204,12 @@ impl Connections {
     pub(crate) fn seat(self: &Arc<Self>, address: Option<IpAddr>) -> Ticket {
         let (fate, _) = watch::channel(Fate::Until(Instant::now() + self.patience.head));
         let mut table = lock(&self.table);
-        let rank = Rank { busy: true, number: table.next };
+        let rank = Rank { standing: Phase::New.standing(), number: table.next };
         table.next += 1;
         table.insert(rank, Seated { fate: fate.clone(), address: None });
         if table.seats.len() > self.most {
             self.gave_way.fetch_add(1, Ordering::Relaxed);
-            table.make_room(None);
+            table.make_room(None, self.most);
         }
         drop(table);
         let place = Mutex::new(Place { phase: Some(Phase::New), rank });
@@ -265,16 +304,46 @@ impl Ticket {
         }
         if table.by_address.get(&address).is_some_and(|ranks| ranks.len() > connections.most_per_address) {
             connections.gave_way.fetch_add(1, Ordering::Relaxed);
-            table.make_room(Some(address));
+            table.make_room(Some(address), connections.most_per_address);
         }
     }
 
-    /// A request begins; the answer's end is the returned value's.
+    /// What was read until now is not the client's.
+    pub(crate) fn begin(&self) {
+        self.0.allow(BEFORE_REQUEST);
+    }
+
+    /// A request begins. With the returned value ends the making of its answer, which is then to be written.
     pub(crate) fn begin_request(&self) -> RequestUnderWay {
         self.enter(Phase::Request, self.0.connections.patience.request);
         // A body may come, and little else: what keeps it until it is whole is TLS, HTTP or whoever waits for it.
         self.0.allow(with_framing(self.0.connections.body_bytes) + EXCESS);
         RequestUnderWay(self.clone())
+    }
+
+    /// So much of an answer was taken: for as long as some is, fast enough, its connection stays.
+    pub(crate) fn wrote(&self, bytes: usize) {
+        let seat = &*self.0;
+        if !self.is_in(Phase::Answer) {
+            return;
+        }
+        let connections = &seat.connections;
+        let worth = Duration::from_secs_f64(bytes as f64 / f64::from(connections.least_rate));
+        let most = Instant::now() + connections.patience.answer;
+        seat.fate.send_if_modified(|fate| match fate {
+            Fate::Until(deadline) => {
+                *deadline = (*deadline + worth).min(most);
+                true
+            }
+            Fate::Free | Fate::GivesWay => false,
+        });
+    }
+
+    /// Nothing is left to be written: an answer that was under way is in the kernel's hands.
+    pub(crate) fn wrote_all(&self) {
+        if self.is_in(Phase::Answer) {
+            self.enter(Phase::Idle, self.0.connections.patience.idle);
+        }
     }
 
     /// The connection becomes a WebSocket, whose first message must come in time.
@@ -325,7 +394,11 @@ impl Ticket {
 
     /// Whether it was never asked for anything: no part of an answer can be under way.
     pub(crate) fn is_new(&self) -> bool {
-        lock(&self.0.place).phase == Some(Phase::New)
+        self.is_in(Phase::New)
+    }
+
+    fn is_in(&self, phase: Phase) -> bool {
+        lock(&self.0.place).phase == Some(phase)
     }
 
     /// Whether the connection must end, for who cannot wait for it.
@@ -344,7 +417,7 @@ impl Ticket {
             return;
         }
         place.phase = Some(phase);
-        let rank = Rank { busy: phase != Phase::Idle, ..place.rank };
+        let rank = Rank { standing: phase.standing(), ..place.rank };
         let mut table = lock(&seat.connections.table);
         // One that was told to go is in the table no more.
         if let Some(seated) = table.remove(place.rank) {
@@ -379,15 +452,15 @@ impl Drop for Seat {
     }
 }
 
-/// A request that is not answered yet.
+/// A request whose answer is not made yet.
 #[derive(Debug)]
 pub(crate) struct RequestUnderWay(Ticket);
 
 impl Drop for RequestUnderWay {
     fn drop(&mut self) {
         let seat = &self.0.0;
-        if lock(&seat.place).phase == Some(Phase::Request) {
-            self.0.enter(Phase::Idle, seat.connections.patience.idle);
+        if self.0.is_in(Phase::Request) {
+            self.0.enter(Phase::Answer, seat.connections.patience.answer);
             seat.allow(BEFORE_REQUEST);
         }
     }
@@ -404,6 +477,12 @@ mod tests {
             ..LimitsConfig::default()
         };
         Connections::new(&HttpConfig::default(), &limits)
+    }
+
+    /// The connection, with an answer that is to be written.
+    fn answer(ticket: &Ticket) -> &Ticket {
+        drop(ticket.begin_request());
+        ticket
     }
 
     fn ip(text: &str) -> Option<IpAddr> {
@@ -426,9 +505,47 @@ mod tests {
         let table = table(2, 2);
         let (working, idle) = (table.seat(ip("192.0.2.1")), table.seat(ip("192.0.2.2")));
         let _request = working.begin_request();
-        drop(idle.begin_request());
+        answer(&idle).wrote_all();
         let _new = table.seat(ip("192.0.2.3"));
         assert!(idle.gives_way() && !working.gives_way());
+    }
+
+    #[test]
+    fn one_whose_answer_is_read_gives_way_last_but_has_half_of_the_places() {
+        let table = table(4, 4);
+        let readers: Vec<Ticket> = (0..2).map(|_| table.seat(ip("192.0.2.1"))).collect();
+        for reader in &readers {
+            answer(reader);
+        }
+        let silent: Vec<Ticket> = (0..9).map(|_| table.seat(ip("192.0.2.1"))).collect();
+        let stay = |tickets: &[Ticket]| tickets.iter().filter(|ticket| !ticket.gives_way()).count();
+        assert_eq!((stay(&readers), stay(&silent)), (2, 2));
+        let [.., third, newest] = &silent[..] else { panic!("there are nine") };
+        answer(third);
+        let newcomer = table.seat(ip("192.0.2.1"));
+        assert!(readers[0].gives_way() && !readers[1].gives_way());
+        assert!(!third.gives_way() && !newest.gives_way() && !newcomer.gives_way());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_may_take_as_long_as_it_moves_fast_enough() {
+        let HttpConfig { request_timeout_seconds: patience, slowest_reader_bytes_per_second: rate, .. } =
+            HttpConfig::default();
+        for (percent, seconds) in [(0, patience), (50, 2 * patience), (100, 100 * patience), (900, 100 * patience)] {
+            let (table, began) = (table(1, 1), Instant::now());
+            let reader = table.seat(None);
+            answer(&reader);
+            while !reader.is_over() && began.elapsed().as_secs() < 100 * patience {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                reader.wrote(rate as usize * percent / 100);
+            }
+            assert!(began.elapsed().as_secs().abs_diff(seconds) <= 1, "{percent} %: {:?}", began.elapsed());
+            let began = Instant::now();
+            if !reader.is_over() {
+                reader.over().await;
+                assert!(began.elapsed().as_secs() <= patience, "what was taken fast is no credit");
+            }
+        }
     }
 
     #[test]
@@ -489,6 +606,7 @@ mod tests {
         let request = asks.begin_request();
         let began = Instant::now();
         drop(request);
+        asks.wrote_all();
         asks.over().await;
         assert_eq!(began.elapsed().as_secs(), HttpConfig::default().idle_timeout_seconds);
         assert_eq!(table.closed(), Closed { timeout: 2, ..Closed::default() });
@@ -513,6 +631,7 @@ mod tests {
         let request = socket.begin_request();
         socket.upgrade(Duration::from_secs(1));
         drop(request);
-        assert!(lock(&socket.0.place).rank.busy);
+        socket.wrote_all();
+        assert_eq!(lock(&socket.0.place).rank.standing, Standing::Busy);
     }
 }
