@@ -34,7 +34,7 @@ use crate::control::Control;
 use crate::net::ConnectionTables;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::{from_fn, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
@@ -72,11 +72,12 @@ fn operator_routes() -> Router<Arc<Control>> {
 }
 
 fn finish(routes: Router<Arc<Control>>, control: &Arc<Control>, connections: &ConnectionTables) -> Router {
-    let limits = &control.config.limits;
     let life = Duration::from_millis(control.config.http.metrics_interval_millis);
     let routes = routes
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::max(limits.body_bytes))
+        // In place of the library's own limit, whose refusal names no number.
+        .layer(DefaultBodyLimit::disable())
+        .layer(from_fn_with_state(Arc::clone(control), body::bound))
         .layer(Extension(connections.clone()))
         .layer(Extension(Arc::new(health::Answer::new(life))))
         .layer(Extension(Arc::new(metrics::Answer::new(control))))

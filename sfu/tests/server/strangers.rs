@@ -1,6 +1,6 @@
 //! What strangers send, and do not send, before anybody knows them: they are bounded, and keep nobody out.
 
-use crate::harness::{Client, Server, admin_token, token};
+use crate::harness::{Client, Server, TempFile, admin_token, eventually, token};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::json;
 use sfu_proto::SUBPROTOCOL_JSON;
@@ -75,6 +75,83 @@ fn an_answer_is_read_whole_though_its_connection_gives_way() {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
 }
 
+/// Reads so slowly that neither all of an answer fits into the kernel's buffers, nor all of it is read soon.
+fn slow_reader(server: &Server, path: &str) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(16 * 1_024).unwrap();
+    socket.connect(&server.http.into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    stream.peek(&mut [0; 1]).unwrap();
+    stream
+}
+
+/// The last of the page, which is a file of this length.
+fn read_page(stream: &mut TcpStream, length: usize, mut read: usize) {
+    let mut bytes = vec![0; 64 * 1_024];
+    while read < length {
+        let more = stream.read(&mut bytes).unwrap();
+        assert!(more > 0, "cut after {read} bytes of {length}");
+        read += more;
+    }
+}
+
+/// Folder, name and length of a page that no buffer holds.
+fn large_page() -> (TempFile, String, usize) {
+    let length = 4 << 20;
+    let file = TempFile::new("large.html", &"x".repeat(length));
+    let name = format!("/{}", file.0.file_name().unwrap().to_str().unwrap());
+    (file, name, length)
+}
+
+#[test]
+fn who_reads_a_long_answer_steadily_gets_all_of_it() {
+    let (file, name, length) = large_page();
+    let server = Server::configured(&format!(
+        "[http]\nrequest_timeout_seconds = 1\nidle_timeout_seconds = 1\nweb_dir = '{}'\n\
+         [limits]\nunauthenticated_connections = 8\n",
+        file.0.parent().unwrap().display()
+    ));
+    let mut slow = slow_reader(&server, &name);
+    let mut read = 0;
+    let mut newcomers = Vec::new();
+    // Longer than each of the timeouts.
+    for _ in 0..60 {
+        newcomers.push(connections(&server, 1, b""));
+        std::thread::sleep(Duration::from_millis(50));
+        read += slow.read(&mut [0; 16 * 1_024]).unwrap();
+    }
+    assert!(read < length / 2, "it is slow");
+    read_page(&mut slow, length, read);
+}
+
+#[tokio::test]
+async fn who_takes_nothing_of_an_answer_is_closed() {
+    let (file, name, length) = large_page();
+    let server = Server::configured(&format!(
+        "[http]\nrequest_timeout_seconds = 1\nidle_timeout_seconds = 600\nweb_dir = '{}'\n",
+        file.0.parent().unwrap().display()
+    ));
+    let mut stuck = slow_reader(&server, &name);
+    let line = "sfu_closed_connections_total{reason=\"timeout\"} 1";
+    eventually("it counts as closed", async || server.get("/metrics").body.contains(line)).await;
+    let mut answer = Vec::new();
+    let _ = stuck.read_to_end(&mut answer);
+    assert!(answer.len() < length, "{} bytes were taken", answer.len());
+}
+
+/// Who reads as slowly as may be does not take the places of others.
+#[test]
+fn slow_readers_keep_nobody_out() {
+    let (file, name, _) = large_page();
+    let server = Server::configured(&format!(
+        "[http]\nweb_dir = '{}'\n[limits]\nunauthenticated_connections = 8\n",
+        file.0.parent().unwrap().display()
+    ));
+    let _slow: Vec<TcpStream> = (0..20).map(|_| slow_reader(&server, &name)).collect();
+    assert_eq!(server.get("/healthz").status, 200);
+}
+
 #[tokio::test]
 async fn one_address_takes_no_more_than_its_part_unless_it_has_joined() {
     let server = Server::configured("[limits]\nunauthenticated_connections_per_address = 5\n");
@@ -103,6 +180,34 @@ fn what_takes_too_long_is_closed() {
     }
 }
 
+/// A body that never ends, piece by piece: it is told what it was too slow for, also where a page of another origin asks.
+#[test]
+fn a_body_that_takes_too_long_is_told_so() {
+    let server = Server::configured("[http]\nrequest_timeout_seconds = 1\n");
+    for (path, token) in [("/whip/demo/cam", token(json!({ "sub": "cam" }))), ("/v1/admin/rooms", admin_token())] {
+        let kind = if path.starts_with("/whip") { "application/sdp" } else { "application/json" };
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: {kind}\r\n\
+             Transfer-Encoding: chunked\r\n\r\n"
+        );
+        let mut held = connections(&server, 1, head.as_bytes()).remove(0);
+        held.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let mut answer = [0; 2_048];
+        let read = loop {
+            held.write_all(b"1\r\n{\r\n").expect("it stays until it is answered");
+            if let Ok(read) = held.read(&mut answer) {
+                break read;
+            }
+        };
+        let answer = String::from_utf8_lossy(&answer[..read]);
+        let told = answer.starts_with("HTTP/1.1 408") && answer.contains("http.request_timeout_seconds");
+        assert!(told && answer.contains("connection: close"), "{answer:?}");
+        assert_eq!(answer.contains("access-control-allow-origin: *"), path.starts_with("/whip"), "{answer:?}");
+        let ended = held.read(&mut [0; 1]);
+        assert!(ended.is_ok_and(|read| read == 0) || held.write_all(b"1").is_err(), "and closed");
+    }
+}
+
 #[test]
 fn heads_and_bodies_have_an_end() {
     let server = Server::configured("");
@@ -114,7 +219,9 @@ fn heads_and_bodies_have_an_end() {
     assert!(refused.detail().contains("8192 bytes"), "{refused:?}");
     let headers = [("Content-Type", "application/json"), ("Authorization", &*format!("Bearer {}", admin_token()))];
     let body = json!({ "name": long }).to_string();
-    assert_eq!(server.request("POST", "/v1/admin/rooms", &headers, &body).status, 413);
+    let refused = server.request("POST", "/v1/admin/rooms", &headers, &body[..20_000]);
+    assert_eq!(refused.status, 413);
+    assert!(refused.detail().contains("16384 bytes (limits.body_bytes)"), "{refused:?}");
 }
 
 /// The answer to a request whose body comes after its head.
@@ -138,6 +245,12 @@ fn a_body_of_any_length_is_answered() {
         let answer = answer_to(&server, &format!("Content-Length: {length}\r\n"), &vec![b'v'; length]);
         let told = answer.starts_with("HTTP/1.1 413") && answer.contains("access-control-allow-origin: *");
         assert!(told, "{length} bytes: {answer:?}");
+    }
+    // What pieces of 64 bytes take beside is no part of the body.
+    for (pieces, status) in [(256, 422), (257, 413)] {
+        let body = [&[&b"40\r\n"[..], &[b'v'; 64], b"\r\n"].concat().repeat(pieces)[..], b"0\r\n\r\n"].concat();
+        let answer = answer_to(&server, "Transfer-Encoding: chunked\r\n", &body);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{pieces} pieces: {answer:?}");
     }
     // Pieces of one byte have six bytes each.
     for length in [1_000, 4_000, 8_000, 20_000] {
