@@ -1,6 +1,7 @@
 //! Text of peers where people and programs read it: names, error texts, logs.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 /// Whether a terminal, a log or a page would show something else for this than what stands there: control characters
 /// (line ends, ESC), and what breaks lines or turns the order of what is around (Unicode UAX #9, section 2).
@@ -23,6 +24,11 @@ pub(crate) fn escape_with(text: &str, write: impl Fn(char, &mut String)) -> Cow<
         if misleads(c) { write(c, &mut escaped) } else { escaped.push(c) }
     }
     escaped.into()
+}
+
+/// A decimal number of digits alone; the library's own reading takes a plus before them.
+pub(crate) fn number<N: FromStr>(text: &str) -> Option<N> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 #[cfg(test)]

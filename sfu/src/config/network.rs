@@ -1,5 +1,6 @@
 //! A network of addresses, as `192.0.2.0/24`, `2001:db8::/32`, or one address.
 
+use crate::text::number;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
@@ -14,6 +15,16 @@ pub(crate) struct Network {
 }
 
 impl Network {
+    /// Whether it has more addresses than any one operator: for trust in whoever writes from there it is a mistake.
+    pub(crate) fn is_too_wide_to_trust(&self) -> bool {
+        match self.ip {
+            // The widest private network is 10.0.0.0/8.
+            IpAddr::V4(_) => self.prefix < 8,
+            // Private networks are in fc00::/7 (RFC 4193); registries have a /12 each.
+            IpAddr::V6(ip) => self.prefix < if ip.is_unique_local() { 7 } else { 16 },
+        }
+    }
+
     /// Whether `ip` is in it; an IPv4 address may be mapped into IPv6.
     pub(crate) fn contains(&self, ip: IpAddr) -> bool {
         let same = |a: u128, b: u128, bits: u32| (a ^ b).checked_shr(bits - self.prefix).unwrap_or(0) == 0;
@@ -33,8 +44,8 @@ impl FromStr for Network {
         let wrong = || format!("`{text}` is no address and no network such as 192.0.2.0/24");
         let ip: IpAddr = ip.parse().map_err(|_| wrong())?;
         let bits = if ip.is_ipv4() { 32 } else { 128 };
-        let prefix = prefix.map_or(Ok(bits), str::parse).map_err(|_| wrong())?;
-        if prefix > bits { Err(wrong()) } else { Ok(Self { ip, prefix }) }
+        let prefix = prefix.map_or(Some(bits), number).filter(|prefix| *prefix <= bits).ok_or_else(wrong)?;
+        Ok(Self { ip, prefix })
     }
 }
 
@@ -79,8 +90,25 @@ mod tests {
             let network: Network = network.parse().unwrap();
             assert_eq!(network.contains(ip.parse().unwrap()), expected, "{network} {ip}");
         }
-        for wrong in ["", "192.0.2.0/33", "192.0.2.0/x", "proxy.example", "::/129"] {
+        for wrong in ["", "192.0.2.0/33", "192.0.2.0/x", "192.0.2.0/+8", "192.0.2.0/", "proxy.example", "::/129"] {
             assert!(wrong.parse::<Network>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_wide_to_trust() {
+        for (network, expected) in [
+            ("0.0.0.0/0", true),
+            ("128.0.0.0/1", true),
+            ("10.0.0.0/8", false),
+            ("192.0.2.7", false),
+            ("::/0", true),
+            ("2000::/3", true),
+            ("fc00::/6", true),
+            ("fc00::/7", false),
+            ("2001:db8::/32", false),
+        ] {
+            assert_eq!(network.parse::<Network>().unwrap().is_too_wide_to_trust(), expected, "{network}");
         }
     }
 }

@@ -5,6 +5,7 @@
 //! Which of them a proxy writes is configured too: guessing would let a client choose its address.
 
 use crate::config::{ForwardedHeader, HttpConfig, Network};
+use crate::text::number;
 use axum::http::HeaderMap;
 use axum::http::header::FORWARDED;
 use std::io::{self, Error, ErrorKind};
@@ -15,12 +16,23 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 const MAX_V1: usize = 107;
 /// Begin of a header of version 2.
 const V2: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
-/// Longest rest of a header of version 2 that is read: addresses (36 bytes), and what extends them.
-const MAX_V2: usize = 2_048;
+/// Longest rest of a header of version 2: addresses, and what extends them, such as the client's certificate.
+const MAX_V2: usize = 16 * 1024;
+/// What is looked at of it: the source, up to an IPv6 address, and the destination.
+const LOOKED_AT: usize = 36;
 
 /// Where a request comes from, as far as it can be known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct ClientAddr(pub(crate) IpAddr);
+
+/// Where a connection comes from, as far as it is known before its first request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    pub(super) address: ClientAddr,
+    /// Whether it began with a PROXY header that names nobody: then it is a proxy's that does not read HTTP, whose
+    /// client wrote all header fields itself.
+    pub(super) is_hidden: bool,
+}
 
 /// The configured proxies.
 #[derive(Clone, Debug)]
@@ -49,9 +61,14 @@ impl Proxies {
         self.proxy_protocol && self.trusts(ip)
     }
 
+    /// The client of a request that came from `origin`.
+    pub(super) fn client_of(&self, origin: Origin, headers: &HeaderMap) -> ClientAddr {
+        if origin.is_hidden { origin.address } else { self.client_behind(origin.address, headers) }
+    }
+
     /// The client behind `peer`: the last in the list of addresses that is no proxy of ours, since whatever stands
     /// before it could have been written by anybody.
-    pub(crate) fn client_of(&self, peer: ClientAddr, headers: &HeaderMap) -> ClientAddr {
+    pub(crate) fn client_behind(&self, peer: ClientAddr, headers: &HeaderMap) -> ClientAddr {
         if !self.trusts(peer.0) {
             return peer;
         }
@@ -107,7 +124,7 @@ fn address(text: &str) -> Option<IpAddr> {
             _ => (text, None),
         },
     };
-    let is_port = |port: &str| port.starts_with('_') || port.parse::<u16>().is_ok();
+    let is_port = |port: &str| port.starts_with('_') || number::<u16>(port).is_some();
     let address = host.split('%').next()?;
     if port.is_none_or(is_port) { address.parse().ok() } else { None }
 }
@@ -128,14 +145,14 @@ async fn read_v1(stream: &mut (impl AsyncRead + Unpin), mut line: Vec<u8>) -> io
         }
         line.push(stream.read_u8().await?);
     }
-    let text = std::str::from_utf8(&line).map_err(|_| invalid())?;
-    let mut words = text.trim_end().split(' ');
+    let text = std::str::from_utf8(&line).ok().and_then(|text| text.strip_suffix("\r\n")).ok_or_else(invalid)?;
+    let mut words = text.split(' ');
     match (words.next(), words.next()) {
         (Some("PROXY"), Some("UNKNOWN")) => Ok(None),
         (Some("PROXY"), Some(family @ ("TCP4" | "TCP6"))) => {
             let address = |word: Option<&str>| word.and_then(|word| word.parse::<IpAddr>().ok());
             let (source, destination) = (address(words.next()), address(words.next()));
-            let ports = [words.next(), words.next()].map(|word| word.and_then(|word| word.parse::<u16>().ok()));
+            let ports = [words.next(), words.next()].map(|word| word.and_then(port));
             let of_family = |ip: &IpAddr| ip.is_ipv4() == (family == "TCP4");
             let source = source.filter(of_family).filter(|_| destination.is_some_and(|ip| of_family(&ip)));
             let is_whole = ports.iter().all(Option::is_some) && words.next().is_none();
@@ -143,6 +160,11 @@ async fn read_v1(stream: &mut (impl AsyncRead + Unpin), mut line: Vec<u8>) -> io
         }
         _ => Err(invalid()),
     }
+}
+
+/// A port as the specification writes it: without zeros before it.
+fn port(text: &str) -> Option<u16> {
+    number(text).filter(|_| text == "0" || !text.starts_with('0'))
 }
 
 /// Version and command (1), family and protocol (1), length (2), addresses, extensions.
@@ -153,14 +175,26 @@ async fn read_v2(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<IpA
     if head[0] >> 4 != 2 || len > MAX_V2 {
         return Err(invalid());
     }
-    let mut rest = vec![0; len];
-    stream.read_exact(&mut rest).await?;
+    let mut rest = [0; LOOKED_AT];
+    let rest = &mut rest[..len.min(LOOKED_AT)];
+    stream.read_exact(rest).await?;
+    skip(stream, len - rest.len()).await?;
     match (head[0] & 0xf, head[1] >> 4) {
         (0, _) | (1, 0 | 3) => Ok(None),
         (1, 1) if len >= 12 => Ok(rest.first_chunk::<4>().map(|bytes| Ipv4Addr::from(*bytes).into())),
         (1, 2) if len >= 36 => Ok(rest.first_chunk::<16>().map(|bytes| Ipv6Addr::from(*bytes).into())),
         _ => Err(invalid()),
     }
+}
+
+/// Reads so many bytes and keeps none.
+async fn skip(stream: &mut (impl AsyncRead + Unpin), mut bytes: usize) -> io::Result<()> {
+    let mut piece = [0; 64];
+    while bytes > 0 {
+        let len = bytes.min(piece.len());
+        bytes -= stream.read_exact(&mut piece[..len]).await?;
+    }
+    Ok(())
 }
 
 fn invalid() -> Error {
@@ -184,7 +218,7 @@ mod tests {
         };
         let fields = [(name, value), foreign].map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
         let headers = HeaderMap::from_iter(fields);
-        proxies(header).client_of(ClientAddr(peer.parse().unwrap()), &headers).0.to_string()
+        proxies(header).client_behind(ClientAddr(peer.parse().unwrap()), &headers).0.to_string()
     }
 
     #[test]
@@ -206,9 +240,22 @@ mod tests {
             ("10.1.2.3", "forwarded", "for=\"192.0.2.1:_port\"", "192.0.2.1"),
             ("10.1.2.3", "forwarded", "for=\"[2001:db8::1]:_x\"", "2001:db8::1"),
             ("10.1.2.3", "forwarded", "for=\"192.0.2.1:port\"", "10.1.2.3"),
+            ("10.1.2.3", "x-forwarded-for", "192.0.2.1:+80", "10.1.2.3"),
             ("10.1.2.3", "x-forwarded-for", "2001:db8::1%eth0", "2001:db8::1"),
         ] {
             assert_eq!(client(peer, name, value), expected, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn who_is_hidden_by_a_proxy_header_is_no_http_proxys_client() {
+        let headers = HeaderMap::from_iter([("x-forwarded-for".parse().unwrap(), "192.0.2.1".parse().unwrap())]);
+        for (address, is_hidden, expected) in
+            [("10.1.2.3", true, "10.1.2.3"), ("10.1.2.3", false, "192.0.2.1"), ("192.0.2.9", false, "192.0.2.9")]
+        {
+            let origin = Origin { address: ClientAddr(address.parse().unwrap()), is_hidden };
+            let client = proxies(ForwardedHeader::XForwardedFor).client_of(origin, &headers);
+            assert_eq!(client.0.to_string(), expected);
         }
     }
 
@@ -230,8 +277,14 @@ mod tests {
         let addresses = [192, 0, 2, 1, 10, 0, 0, 1, 0, 1, 0, 2, 0xff, 0xff];
         assert_eq!(header(&v2(0x21, 0x11, &addresses)).await, Ok((v4, &b"GET"[..])));
         assert_eq!(header(&v2(0x20, 0, &[])).await, Ok((None, &b"GET"[..])));
+        let extended = [&addresses[..], &[7; MAX_V2]].concat();
+        assert_eq!(header(&v2(0x21, 0x11, &extended[..MAX_V2])).await, Ok((v4, &b"GET"[..])));
+        assert_eq!(header(&v2(0x21, 0x11, &extended[..=MAX_V2])).await, Err(ErrorKind::InvalidData));
         for bad in [
             "TCP4 192.0.2.1 10.0.0.1 1 99999",
+            "TCP4 192.0.2.1 10.0.0.1 +1 2",
+            "TCP4 192.0.2.1 10.0.0.1 1 02",
+            "TCP4 192.0.2.1 10.0.0.1 1 2 ",
             "TCP4 192.0.2.1 10.0.0.1 1",
             "TCP4 192.0.2.1 10.0.0.1 1 2 3",
             "TCP4 ::1 10.0.0.1 1 2",

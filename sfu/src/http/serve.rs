@@ -5,7 +5,7 @@
 
 use super::metered::Metered;
 use super::problem::Problem;
-use super::proxy::{self, ClientAddr, Proxies};
+use super::proxy::{self, ClientAddr, Origin, Proxies};
 use super::tls::{Tls, watches};
 use super::watched::{Stream, Watched};
 use crate::control::Turns;
@@ -107,18 +107,20 @@ struct Door {
 
 impl Door {
     async fn welcome(&self, mut stream: Watched<TcpStream, Metered>, peer: SocketAddr, ticket: &Ticket) {
-        let mut client = ClientAddr(peer.ip().to_canonical());
+        let mut origin = Origin { address: ClientAddr(peer.ip().to_canonical()), is_hidden: false };
         if self.proxies.speak_proxy_protocol(peer.ip()) {
             let Some(header) = self.unless_stopped(proxy::read_header(&mut stream)).await else { return };
             match header {
                 Ok(Some(source)) => {
-                    client = ClientAddr(source.to_canonical());
-                    ticket.counts_for(client.0);
+                    origin.address = ClientAddr(source.to_canonical());
+                    ticket.counts_for(origin.address.0);
                 }
-                Ok(None) => {}
+                Ok(None) => origin.is_hidden = true,
                 Err(error) => return tracing::debug!(%error, "PROXY header"),
             }
+            ticket.begin();
         }
+        let client = origin.address;
         let stream: Box<dyn Stream> = match &self.tls {
             None => Box::new(stream),
             Some(tls) => {
@@ -138,7 +140,7 @@ impl Door {
                 }
             }
         };
-        self.speak(stream, client, ticket).await;
+        self.speak(stream, origin, ticket).await;
     }
 
     /// What comes of `work`, before there is a request to be answered; `None` once the server stops.
@@ -150,8 +152,8 @@ impl Door {
         }
     }
 
-    async fn speak(&self, stream: Box<dyn Stream>, client: ClientAddr, ticket: &Ticket) {
-        let service = service_fn(|request| self.answer(request, client, ticket));
+    async fn speak(&self, stream: Box<dyn Stream>, origin: Origin, ticket: &Ticket) {
+        let service = service_fn(|request| self.answer(request, origin, ticket));
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
         let mut stop = self.stop.clone();
         let stopped = async { drop(stop.wait_for(|stop| *stop).await) };
@@ -170,11 +172,11 @@ impl Door {
     async fn answer(
         &self,
         mut request: hyper::Request<Incoming>,
-        client: ClientAddr,
+        origin: Origin,
         ticket: &Ticket,
     ) -> Result<hyper::Response<Answer>, Infallible> {
         let under_way = ticket.begin_request();
-        let client = self.proxies.client_of(client, request.headers());
+        let client = self.proxies.client_of(origin, request.headers());
         if !self.proxies.trusts(client.0) {
             ticket.counts_for(client.0);
         }
@@ -211,7 +213,7 @@ fn refusal(request: &Request) -> Option<Problem> {
     coding.then(|| Problem::new(StatusCode::NOT_IMPLEMENTED, "The only transfer coding is chunked."))
 }
 
-/// The body of an answer; the request is under way until it has been handed out.
+/// The body of an answer, which is made when it has been handed out; from then on the connection's writing counts.
 struct Answer {
     body: Body,
     _under_way: RequestUnderWay,
