@@ -1,6 +1,7 @@
 //! `sfu check-config`.
 
 use super::{ConfigArgs, print};
+use crate::config::doubts;
 use crate::http::tls;
 use clap::Args;
 use std::process::ExitCode;
@@ -26,6 +27,10 @@ pub(super) fn run(args: &CheckConfigArgs) -> anyhow::Result<ExitCode> {
         print(serde_json::to_string_pretty(&shown)?);
     } else {
         print("The configuration is good.");
+    }
+    let complaint = config.http.tls().then(|| tls::complaint(&config.http.tls_cert)).flatten();
+    for doubt in doubts(&config).into_iter().chain(complaint) {
+        print(format!("Warning: {doubt}."));
     }
     if config.auth.keys.is_empty() {
         print("Note: [auth.keys] is empty, so nobody can join; add a key, or try --dev.");

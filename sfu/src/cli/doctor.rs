@@ -3,8 +3,8 @@
 use super::serve::open_files_wanted;
 use super::{ConfigArgs, print};
 use crate::clock::unix_time;
-use crate::config::Config;
-use crate::http;
+use crate::config::{Config, doubts};
+use crate::http::tls::{self, Validity};
 use crate::net::{self, bind_media_tcp, bind_udp};
 use clap::Args;
 use sfu_net::{UdpConfig, UdpSocket};
@@ -12,14 +12,11 @@ use sfu_rtc::net::{NetworkPath, Protocol, TransmitBatch};
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// 2026-01-01. A clock before it is wrong, and then every token looks expired or not yet valid.
 const NOT_BEFORE: u64 = 1_767_225_600;
-
-const SECONDS_PER_DAY: i64 = 86_400;
-/// Automatic renewal (ACME) begins a month ahead; two weeks before the end something is wrong with it.
-const DAYS_TO_RENEW: i64 = 14;
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
@@ -169,9 +166,10 @@ fn access(config: &Config, findings: &mut Findings) {
     } else {
         findings.good(format!("{} API keys", config.auth.keys.len()));
     }
+    doubts(config).into_iter().for_each(|doubt| findings.problem(doubt));
     if config.http.tls() {
-        match http::tls::load(&config.http.tls_cert, &config.http.tls_key) {
-            Ok(_) => certificate(http::tls::end_of(&config.http.tls_cert), findings),
+        match tls::load(&config.http.tls_cert, &config.http.tls_key) {
+            Ok(_) => certificate(&config.http.tls_cert, findings),
             Err(error) => findings.problem(error.to_string()),
         }
     } else if !config.http.bind.is_loopback() {
@@ -182,18 +180,11 @@ fn access(config: &Config, findings: &mut Findings) {
     }
 }
 
-/// `end`: seconds since the Unix epoch.
-fn certificate(end: Option<i64>, findings: &mut Findings) {
-    let now = i64::try_from(unix_time().as_secs()).unwrap_or(i64::MAX);
-    match end.map(|end| (end - now).div_euclid(SECONDS_PER_DAY)) {
-        None => findings.note("certificate and key can be used; when the certificate ends cannot be read"),
-        Some(days) if days < 0 => findings.problem("the certificate has ended; renew it (http.tls_cert)"),
-        Some(days) if days < DAYS_TO_RENEW => {
-            findings.problem(format!(
-                "the certificate ends in {days} days; renew it (http.tls_cert), no restart is needed"
-            ));
-        }
-        Some(days) => findings.good(format!("certificate and key can be used for {days} more days")),
+fn certificate(cert: &Path, findings: &mut Findings) {
+    match (tls::complaint(cert), Validity::of(cert).map(|validity| validity.days_left(tls::now()))) {
+        (Some(complaint), _) => findings.problem(complaint),
+        (None, Some(Ok(days))) => findings.good(format!("certificate and key can be used for {days} more days")),
+        _ => findings.note("certificate and key can be used; when the certificates end cannot be read"),
     }
 }
 
@@ -229,17 +220,5 @@ mod tests {
     #[test]
     fn the_machine_can_be_asked() {
         assert!(segmentation_offload().is_ok());
-    }
-
-    #[test]
-    fn a_certificate_is_complained_about_two_weeks_before_its_end() {
-        let now = i64::try_from(unix_time().as_secs()).unwrap();
-        for (days, expected) in [(-1, 1), (0, 1), (13, 1), (15, 0), (400, 0)] {
-            let mut findings = Findings::default();
-            certificate(Some(now + days * SECONDS_PER_DAY + 60), &mut findings);
-            assert_eq!(findings.problems, expected, "{days}");
-        }
-        let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/server/fixtures/cert.pem");
-        assert!(http::tls::end_of(fixture.as_ref()).unwrap() > now + 365 * SECONDS_PER_DAY);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{ConfigArgs, announce};
 use crate::clock::Clock;
-use crate::config::{Config, LimitsConfig};
+use crate::config::{Config, LimitsConfig, doubts};
 use crate::control::Control;
 use crate::http::tls::Tls;
 use crate::http::{self, Proxies, Site};
@@ -41,6 +41,7 @@ pub(super) struct ServeArgs {
 pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let mut config = args.config.load()?;
     crate::log::start(&config.log)?;
+    doubts(&config).iter().for_each(|doubt| tracing::warn!("{doubt}"));
     fit_to_open_files(&mut config);
     let niceness = config.http.niceness;
     let runtime = tokio::runtime::Builder::new_multi_thread()

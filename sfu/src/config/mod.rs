@@ -11,7 +11,7 @@ mod validate;
 
 pub(crate) use load::{Overrides, load};
 pub(crate) use network::Network;
-pub(crate) use validate::check_api_key;
+pub(crate) use validate::{check_api_key, doubts};
 
 use serde::{Deserialize, Serialize};
 use sfu_core::config::StartRateConfig;

@@ -15,6 +15,19 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     crate::log::filter(&config.log.level).map(drop)
 }
 
+/// What can work, and is hardly meant so.
+pub(crate) fn doubts(config: &Config) -> Vec<String> {
+    let proxies = config.http.trusted_proxies.iter().map(|network| {
+        let harm = "any of them may say who its client is, and the limits per address do not hold for it";
+        ("http.trusted_proxies", network, harm)
+    });
+    let exempt = config.limits.exempt_addresses.iter().map(|network| {
+        ("limits.exempt_addresses", network, "joins and handshakes of all of them are without the limits per address")
+    });
+    let wide = proxies.chain(exempt).filter(|(_, network, _)| network.is_too_wide_to_trust());
+    wide.map(|(key, network, harm)| format!("{key}: {network} is much of the internet: {harm}; name fewer")).collect()
+}
+
 fn check_http(http: &HttpConfig) -> Result<(), String> {
     if http.tls() && (http.tls_cert.as_os_str().is_empty() || http.tls_key.as_os_str().is_empty()) {
         return Err("http.tls_cert and http.tls_key must both be given, or neither".into());

@@ -1,6 +1,7 @@
 //! Certificate and key for HTTPS, with errors that say which file is wrong and how; read again when they change.
 
 use super::watched::Watch;
+use crate::clock::unix_time;
 use crate::files;
 use std::fs;
 use std::io;
@@ -42,6 +43,7 @@ impl Tls {
     /// Reads the PEM files `cert` (chain) and `key`.
     pub(crate) fn open(cert: &Path, key: &Path) -> Result<Arc<Self>, TlsError> {
         let current = RwLock::new(load(cert, key)?);
+        warn_of(cert);
         Ok(Arc::new(Self { cert: cert.to_owned(), key: key.to_owned(), current }))
     }
 
@@ -54,7 +56,8 @@ impl Tls {
     /// as it likes: who waits for it is a thread that nobody else needs.
     pub(crate) async fn reload(&self) {
         let (cert, key) = (self.cert.clone(), self.key.clone());
-        match aside(move || load(&cert, &key)).await {
+        let read = move || load(&cert, &key).inspect(|_| warn_of(&cert));
+        match aside(read).await {
             Ok(config) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
                 tracing::info!(certificate = %self.cert.display(), "certificate and key read again");
@@ -143,11 +146,75 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> 
     }
 }
 
-/// When the first certificate of the chain ends; seconds since the Unix epoch.
-pub(crate) fn end_of(cert: &Path) -> Option<i64> {
-    let first = CertificateDer::pem_slice_iter(&files::read(cert, files::MAX_SETTINGS).ok()?).next()?.ok()?;
-    let (_, certificate) = x509_parser::parse_x509_certificate(&first).ok()?;
-    Some(certificate.validity().not_after.timestamp())
+/// When all certificates of a chain hold, in seconds since the Unix epoch. A client that knows another way up from one of
+/// them may do without the rest, but few do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Validity {
+    from: i64,
+    until: i64,
+}
+
+impl Validity {
+    /// Of the certificates in a PEM file; `None` where one cannot be read.
+    pub(crate) fn of(cert: &Path) -> Option<Self> {
+        let pem = files::read(cert, files::MAX_SETTINGS).ok()?;
+        CertificateDer::pem_slice_iter(&pem)
+            .map(|certificate| Self::of_one(&certificate.ok()?))
+            .reduce(|chain, one| chain.zip(one).map(|(chain, one)| chain.and(one)))?
+    }
+
+    fn of_one(certificate: &[u8]) -> Option<Self> {
+        let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+        let validity = certificate.validity();
+        Some(Self { from: validity.not_before.timestamp(), until: validity.not_after.timestamp() })
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self { from: self.from.max(other.from), until: self.until.min(other.until) }
+    }
+
+    /// Whole days until the end, where the chain holds at `now`; else what is wrong.
+    pub(crate) fn days_left(self, now: i64) -> Result<i64, &'static str> {
+        if now < self.from {
+            Err(
+                "a certificate of http.tls_cert is not valid yet: clients refuse it; take another one, or set the clock",
+            )
+        } else if now > self.until {
+            Err("a certificate of http.tls_cert has ended: clients refuse it; renew it, or set the clock")
+        } else {
+            Ok((self.until - now) / SECONDS_PER_DAY)
+        }
+    }
+}
+
+const SECONDS_PER_DAY: i64 = 86_400;
+/// Automatic renewal (ACME) begins a month ahead; two weeks before the end something is wrong with it.
+const DAYS_TO_RENEW: i64 = 14;
+
+/// What an operator must know of the certificates in a file that can be used otherwise.
+pub(crate) fn complaint(cert: &Path) -> Option<String> {
+    complaint_at(Validity::of(cert)?, now())
+}
+
+fn complaint_at(validity: Validity, now: i64) -> Option<String> {
+    match validity.days_left(now) {
+        Err(wrong) => Some(wrong.into()),
+        Ok(days) => (days < DAYS_TO_RENEW).then(|| {
+            format!("a certificate of http.tls_cert ends in {days} days: renew it, for which no restart is needed")
+        }),
+    }
+}
+
+/// Seconds since the Unix epoch.
+pub(crate) fn now() -> i64 {
+    i64::try_from(unix_time().as_secs()).unwrap_or(i64::MAX)
+}
+
+/// It is served all the same: what is wrong may be the clock.
+fn warn_of(cert: &Path) {
+    if let Some(complaint) = complaint(cert) {
+        tracing::warn!(certificate = %cert.display(), "{complaint}");
+    }
 }
 
 const CERTIFICATE: &str = "certificate (http.tls_cert)";
@@ -188,6 +255,22 @@ mod tests {
     use crate::http::watched::Watched;
     use std::os::unix::fs::PermissionsExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[test]
+    fn what_is_wrong_with_a_time_is_complained_about() {
+        let (from, now) = (1_000_000, 2_000_000);
+        for (from, days, expected) in [
+            (now + 1, 400, Some("not valid yet")),
+            (from, -1, Some("has ended")),
+            (from, 0, Some("ends in 0 days")),
+            (from, 13, Some("ends in 13 days")),
+            (from, 14, None),
+        ] {
+            let complaint = complaint_at(Validity { from, until: now + days * SECONDS_PER_DAY + 60 }, now);
+            assert_eq!(complaint.is_some(), expected.is_some(), "{complaint:?}");
+            assert!(complaint.unwrap_or_default().contains(expected.unwrap_or_default()), "{days}");
+        }
+    }
 
     #[tokio::test]
     async fn who_may_read_the_files_is_a_change() {

@@ -58,6 +58,54 @@ fn files_that_cannot_be_read_are_named() {
     }
 }
 
+/// What the server says at its start, the doctor, and the check of the configuration.
+fn warnings(more: &str) -> [String; 3] {
+    let server = Server::configured(more);
+    let log = server.stop_and_read_log();
+    let config = TempFile::new("doubtful.toml", &format!("[auth.keys]\nkey = \"{SECRET}\"\n{more}"));
+    let ask = |command| {
+        let output = run(&[command, "--config", config.path(), "--http-port", "0", "--media-port", "0"]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (doctor, check) = (ask("doctor"), ask("check-config"));
+    [log.lines(), doctor.lines(), check.lines()].map(|lines| {
+        let is_warning = |line: &&str| ["WARN", "FIX", "Warning"].iter().any(|mark| line.contains(mark));
+        lines.filter(is_warning).collect::<Vec<_>>().join("\n")
+    })
+}
+
+#[test]
+fn a_chain_that_clients_refuse_is_warned_of() {
+    let [cert, expired, future] = ["cert.pem", "expired-cert.pem", "future-cert.pem"]
+        .map(|name| std::fs::read_to_string(format!("{FIXTURES}/{name}")).unwrap());
+    for (chain, part) in [
+        (expired.clone(), "has ended"),
+        (future.clone(), "not valid yet"),
+        (cert.clone() + &expired, "has ended"),
+        (cert.clone() + &future, "not valid yet"),
+        (cert, ""),
+    ] {
+        let file = TempFile::new("chain.pem", &chain);
+        let tls = format!("[http]\ntls_cert = '{}'\ntls_key = '{FIXTURES}/key.pem'\n", file.path());
+        for text in warnings(&tls) {
+            assert!(text.contains(part) && text.contains("http.tls_cert") != part.is_empty(), "{part}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_network_as_wide_as_the_internet_is_warned_of() {
+    for (more, key) in [
+        ("[http]\ntrusted_proxies = ['10.0.0.0/8', '0.0.0.0/0']\n", "http.trusted_proxies: 0.0.0.0/0"),
+        ("[http]\ntrusted_proxies = ['::/0']\n", "http.trusted_proxies: ::/0"),
+        ("[limits]\nexempt_addresses = ['128.0.0.0/1']\n", "limits.exempt_addresses: 128.0.0.0/1"),
+    ] {
+        for text in warnings(more) {
+            assert!(text.contains(key) && !text.contains("10.0.0.0/8"), "{key}: {text}");
+        }
+    }
+}
+
 #[test]
 fn unknown_keys_are_refused_with_the_nearest_name() {
     let config = TempFile::new("unknown.toml", "[limits]\nroms = 3\n");
