@@ -152,6 +152,28 @@ fn slow_readers_keep_nobody_out() {
     assert_eq!(server.get("/healthz").status, 200);
 }
 
+/// Behind a proxy that does not read HTTP, and hides its client, header fields are that client's own.
+#[test]
+fn who_is_hidden_by_a_proxy_counts_for_nobody_else() {
+    let server = Server::configured(
+        "[http]\ntrusted_proxies = ['127.0.0.1']\nproxy_protocol = true\n\
+         [limits]\nunauthenticated_connections_per_address = 1\n",
+    );
+    let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n";
+    let mut hidden = connections(&server, 3, b"PROXY UNKNOWN\r\n");
+    for _ in 0..2 {
+        for stream in &mut hidden {
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"ok\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).expect("none gives way to another");
+                answer.extend(byte);
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn one_address_takes_no_more_than_its_part_unless_it_has_joined() {
     let server = Server::configured("[limits]\nunauthenticated_connections_per_address = 5\n");

@@ -112,6 +112,32 @@ async fn a_connection_may_ask_for_as_long_as_it_likes() {
     }
 }
 
+/// What TLS still has of an answer is not written yet.
+#[tokio::test]
+async fn who_reads_a_long_answer_steadily_gets_all_of_it() {
+    const LENGTH: usize = 16 << 20;
+    let file = TempFile::new("large.html", &"x".repeat(LENGTH));
+    let (folder, name) = (file.0.parent().unwrap().display(), file.0.file_name().unwrap().to_str().unwrap());
+    let server = Server::configured(&format!(
+        "[http]\nrequest_timeout_seconds = 1\nidle_timeout_seconds = 1\nweb_dir = '{folder}'\n\
+         tls_cert = '{FIXTURES}/cert.pem'\ntls_key = '{FIXTURES}/key.pem'\n"
+    ));
+    let mut tls = connect(&server, &fixture("cert.pem")).await.unwrap();
+    tls.write_all(format!("GET /{name} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await.unwrap();
+    let (mut read, mut piece) = (0, vec![0; 64 * 1_024]);
+    // Longer than each of the timeouts.
+    for _ in 0..60 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        read += tls.read(&mut piece).await.unwrap();
+    }
+    assert!(read < LENGTH / 2, "it is slow");
+    while read < LENGTH {
+        let more = tls.read(&mut piece).await.expect("the connection stays");
+        assert!(more > 0, "cut after {read} bytes");
+        read += more;
+    }
+}
+
 #[tokio::test]
 async fn a_new_certificate_comes_into_force_without_an_end_of_connections() {
     let cert = TempFile::new("cert.pem", &fixture("cert.pem"));
