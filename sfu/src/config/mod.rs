@@ -449,7 +449,7 @@ pub(crate) struct LimitsConfig {
     pub(crate) join_bytes: usize,
     /// Bytes of a request's body: WHIP, WHEP, admin API.
     pub(crate) body_bytes: usize,
-    /// Signalling messages per second of one connection, over time.
+    /// Signalling messages per second of one connection, over time; each further 16 kB of one count as another.
     pub(crate) messages_per_second: u32,
     /// Bytes of data messages per second of one participant, over time.
     pub(crate) data_bytes_per_second: u32,

@@ -106,7 +106,7 @@ impl Control {
         await_turn(self.pace_entry(&request.room, &permit.identity, entry, request.address)).await?;
         let Some(address) = request.address else { return self.join(permit, request) };
         let room = request.room.clone();
-        let entered = self.turns.drive(address, async { self.join(permit, request) }).await;
+        let entered = self.turns.drive(self.turns.admitted(address), async { self.join(permit, request) }).await;
         if entered.is_err() {
             self.charge_refusal(&room, address);
         }

@@ -71,7 +71,10 @@ impl Session {
         address: IpAddr,
     ) -> Result<Option<Reply>, ControlError> {
         match request {
-            Request::Offer(_) => self.control.turns.drive(address, async { self.handle(request) }).await,
+            Request::Offer(_) => {
+                let turns = &self.control.turns;
+                turns.drive(turns.admitted(address), async { self.handle(request) }).await
+            }
             _ => self.handle(request),
         }
     }

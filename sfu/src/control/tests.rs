@@ -289,7 +289,7 @@ async fn refused_entries_leave_the_turns_of_other_addresses() {
 async fn an_offer_in_a_call_waits_for_its_turn_and_what_costs_nothing_does_not() {
     let (control, _reports) = control();
     let session = Member::join(&control, Access::Signal).session;
-    let (flooder, other) = ([192, 0, 2, 1].into(), [192, 0, 2, 2].into());
+    let (flooder, other) = ([192, 0, 2, 1].into(), control.turns.stranger([192, 0, 2, 2].into()));
     let offer = Request::Offer(Offer { sdp: OFFER.into(), publish: Vec::new() });
     let ping = Request::Ping(v1::Ping::default());
     let mut answer = Box::pin(session.handle_in_turn(&offer, flooder));

@@ -2,7 +2,8 @@
 //!
 //! One address after the other has its turn, however many connections each has, so that a newcomer waits for one step of
 //! somebody else's and not for all. And each address has a share of a core for it: past that its work waits, so that
-//! no flood of handshakes takes the processor from calls. What a step costs is measured, not guessed.
+//! no flood of handshakes takes the processor from calls. What a step costs is measured, not guessed. Strangers and those
+//! who have shown a token are apart: whoever is in a call waits for no flood out of its own office.
 
 use super::lock;
 use crate::clock::Clock;
@@ -23,6 +24,16 @@ const CONNECTION_COST: Duration = Duration::from_micros(300);
 /// Addresses whose work is remembered; where there are more, those that owe nothing are forgotten.
 const REMEMBERED: usize = 1_024;
 
+/// Whose work it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Account {
+    address: Neighbourhood,
+    /// Whether it has shown a token, where one is asked for.
+    admitted: bool,
+    /// Nothing is counted.
+    exempt: bool,
+}
+
 /// Whose turn it is, and who waits.
 #[derive(Debug)]
 pub(crate) struct Turns {
@@ -35,10 +46,10 @@ pub(crate) struct Turns {
 struct State {
     taken: bool,
     /// Those of whom somebody waits, the next first.
-    order: VecDeque<Neighbourhood>,
-    waiting: HashMap<Neighbourhood, VecDeque<oneshot::Sender<Turn>>>,
+    order: VecDeque<Account>,
+    waiting: HashMap<Account, VecDeque<oneshot::Sender<Turn>>>,
     /// What addresses have left to pay.
-    owed: HashMap<Neighbourhood, Spacing>,
+    owed: HashMap<Account, Spacing>,
     /// A task looks when the first of those who wait may go on.
     alarm: bool,
 }
@@ -52,31 +63,31 @@ enum Next {
 }
 
 impl State {
-    fn may_go_on_at(&self, address: Neighbourhood, now: Instant, credit: Duration) -> Instant {
-        self.owed.get(&address).map_or(now, |owed| owed.next(now, credit))
+    fn may_go_on_at(&self, account: Account, now: Instant, credit: Duration) -> Instant {
+        self.owed.get(&account).map_or(now, |owed| owed.next(now, credit))
     }
 
     fn next(&mut self, now: Instant, credit: Duration) -> Next {
-        let at = |address: &Neighbourhood| self.may_go_on_at(*address, now, credit);
-        let Some(index) = self.order.iter().position(|address| at(address) <= now) else {
+        let at = |account: &Account| self.may_go_on_at(*account, now, credit);
+        let Some(index) = self.order.iter().position(|account| at(account) <= now) else {
             return self.order.iter().map(at).min().map_or(Next::Nobody, Next::At);
         };
-        let address = self.order.remove(index).expect("found above");
-        let queue = self.waiting.get_mut(&address).expect("somebody waits of each address in order");
+        let account = self.order.remove(index).expect("found above");
+        let queue = self.waiting.get_mut(&account).expect("somebody waits of each account in order");
         let next = queue.pop_front().expect("queues without anybody are removed");
         if queue.is_empty() {
-            self.waiting.remove(&address);
+            self.waiting.remove(&account);
         } else {
-            self.order.push_back(address);
+            self.order.push_back(account);
         }
         Next::Now(next)
     }
 
-    fn count(&mut self, address: Neighbourhood, now: Instant, cost: Duration) {
-        if self.owed.len() >= REMEMBERED && !self.owed.contains_key(&address) {
+    fn count(&mut self, account: Account, now: Instant, cost: Duration) {
+        if self.owed.len() >= REMEMBERED && !self.owed.contains_key(&account) {
             self.owed.retain(|_, owed| owed.next(now, Duration::ZERO) > now);
         }
-        self.owed.entry(address).or_default().count(now, cost);
+        self.owed.entry(account).or_default().count(now, cost);
     }
 }
 
@@ -89,25 +100,35 @@ impl Turns {
         Arc::new(Self { clock, config: Arc::clone(config), state: Mutex::default() })
     }
 
+    /// Of whoever comes from `ip`.
+    pub(crate) fn stranger(&self, ip: IpAddr) -> Account {
+        Account { address: Neighbourhood::of(ip), admitted: false, exempt: self.config.exempts(ip) }
+    }
+
+    /// Of whoever comes from `ip` with a token.
+    pub(crate) fn admitted(&self, ip: IpAddr) -> Account {
+        Account { admitted: true, ..self.stranger(ip) }
+    }
+
     /// What time of work costs an address that has so many hundredths of a core.
     fn price(&self, work: Duration) -> Duration {
         work * 100 / self.config.limits.address_cpu_percent
     }
 
-    async fn turn(self: &Arc<Self>, address: Neighbourhood) -> Turn {
+    async fn turn(self: &Arc<Self>, account: Account) -> Turn {
         let waits = {
             let mut state = lock(&self.state);
             let now = self.clock.now();
-            let alone = !state.taken && state.may_go_on_at(address, now, self.price(CREDIT)) <= now;
+            let alone = !state.taken && state.may_go_on_at(account, now, self.price(CREDIT)) <= now;
             if alone {
                 state.taken = true;
                 return Turn(Some(Arc::clone(self)));
             }
             let (sender, receiver) = oneshot::channel();
-            let queue = state.waiting.entry(address).or_default();
+            let queue = state.waiting.entry(account).or_default();
             queue.push_back(sender);
             if queue.len() == 1 {
-                state.order.push_back(address);
+                state.order.push_back(account);
             }
             receiver
         };
@@ -116,19 +137,14 @@ impl Turns {
         waits.await.unwrap_or(Turn(None))
     }
 
-    /// Drives `work`, each step of which is a turn of the client at `ip`.
-    pub(crate) async fn drive<F: Future>(self: &Arc<Self>, ip: IpAddr, work: F) -> F::Output {
-        let address = Neighbourhood::of(ip);
-        let exempt = self.config.exempts(ip);
+    /// Drives `work`, each step of which is a turn of `account`.
+    pub(crate) async fn drive<F: Future>(self: &Arc<Self>, account: Account, work: F) -> F::Output {
         let mut work = pin!(work);
         loop {
-            let turn = self.turn(address).await;
+            let turn = self.turn(account).await;
             let begun = self.clock.now();
             let step = std::future::poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
-            if !exempt {
-                let now = self.clock.now();
-                lock(&self.state).count(address, now, self.price(now - begun));
-            }
+            self.count(account, self.clock.now() - begun);
             drop(turn);
             match step {
                 Poll::Ready(output) => return output,
@@ -137,10 +153,15 @@ impl Turns {
         }
     }
 
-    /// A connection of the client at `ip` begins.
-    pub(crate) fn count_connection(&self, ip: IpAddr) {
-        if !self.config.exempts(ip) {
-            lock(&self.state).count(Neighbourhood::of(ip), self.clock.now(), self.price(CONNECTION_COST));
+    /// Work for a connection begins, and with it what the connection costs beside. One that only comes and goes is not
+    /// counted: those who share its address would wait for what nobody asked for.
+    pub(crate) fn count_connection(&self, account: Account) {
+        self.count(account, CONNECTION_COST);
+    }
+
+    fn count(&self, account: Account, work: Duration) {
+        if !account.exempt {
+            lock(&self.state).count(account, self.clock.now(), self.price(work));
         }
     }
 
@@ -206,8 +227,8 @@ mod tests {
         [192, 0, 2, host].into()
     }
 
-    fn address(host: u8) -> Neighbourhood {
-        Neighbourhood::of(ip(host))
+    fn stranger(turns: &Turns, host: u8) -> Account {
+        turns.stranger(ip(host))
     }
 
     fn turns(address_cpu_percent: u32) -> Arc<Turns> {
@@ -219,12 +240,12 @@ mod tests {
     async fn a_newcomer_waits_for_one_of_many() {
         let turns = turns(100);
         let done = Arc::new(Mutex::new(Vec::new()));
-        let held = turns.turn(address(1)).await;
+        let held = turns.turn(stranger(&turns, 1)).await;
         let mut tasks = Vec::new();
         for host in [1, 1, 1, 1, 2, 1] {
             let (turns, done) = (Arc::clone(&turns), Arc::clone(&done));
             tasks.push(tokio::spawn(async move {
-                turns.drive(ip(host), async { lock(&done).push(host) }).await;
+                turns.drive(stranger(&turns, host), async { lock(&done).push(host) }).await;
             }));
             yield_now().await;
         }
@@ -241,25 +262,37 @@ mod tests {
     async fn whoever_has_had_its_share_waits_and_others_do_not() {
         let turns = turns(20);
         let used = CREDIT + Duration::from_millis(20);
-        lock(&turns.state).count(address(1), turns.clock.now(), turns.price(used));
+        lock(&turns.state).count(stranger(&turns, 1), turns.clock.now(), turns.price(used));
         let begun = turns.clock.now();
         let busy = tokio::spawn({
             let turns = Arc::clone(&turns);
-            async move { turns.drive(ip(1), async { turns.clock.now() }).await }
+            async move { turns.drive(stranger(&turns, 1), async { turns.clock.now() }).await }
         });
         yield_now().await;
-        turns.drive(ip(2), async {}).await;
+        turns.drive(stranger(&turns, 2), async {}).await;
         assert!(!busy.is_finished(), "another does not wait for it");
         let waited = busy.await.unwrap() - begun;
         assert!(waited >= Duration::from_millis(95), "20 ms of a fifth of a core are 100 ms: {waited:?}");
     }
 
     #[tokio::test]
+    async fn whoever_has_a_token_waits_for_no_stranger_at_its_address() {
+        let turns = turns(20);
+        for _ in 0..10_000 {
+            turns.count_connection(stranger(&turns, 1));
+        }
+        turns.drive(turns.admitted(ip(1)), async {}).await;
+        assert_eq!(lock(&turns.state).owed.len(), 2, "and both are counted");
+    }
+
+    #[tokio::test]
     async fn addresses_that_are_exempt_owe_nothing() {
         let turns = turns(20);
-        turns.drive([127, 0, 0, 1].into(), async { std::thread::sleep(Duration::from_millis(2)) }).await;
+        turns
+            .drive(turns.stranger([127, 0, 0, 1].into()), async { std::thread::sleep(Duration::from_millis(2)) })
+            .await;
         assert!(lock(&turns.state).owed.is_empty());
-        turns.drive(ip(1), async { std::thread::sleep(Duration::from_millis(2)) }).await;
+        turns.drive(stranger(&turns, 1), async { std::thread::sleep(Duration::from_millis(2)) }).await;
         assert_eq!(lock(&turns.state).owed.len(), 1);
     }
 
@@ -269,10 +302,10 @@ mod tests {
         let (sender, receiver) = oneshot::channel();
         let silent = tokio::spawn({
             let turns = Arc::clone(&turns);
-            async move { turns.drive(ip(1), receiver).await }
+            async move { turns.drive(stranger(&turns, 1), receiver).await }
         });
         yield_now().await;
-        assert_eq!(turns.drive(ip(1), async { 7 }).await, 7);
+        assert_eq!(turns.drive(stranger(&turns, 1), async { 7 }).await, 7);
         sender.send(8).unwrap();
         assert_eq!(silent.await.unwrap(), Ok(8));
     }
@@ -280,18 +313,18 @@ mod tests {
     #[tokio::test]
     async fn those_who_gave_up_are_left_out() {
         let turns = turns(100);
-        let held = turns.turn(address(1)).await;
+        let held = turns.turn(stranger(&turns, 1)).await;
         for _ in 0..3 {
             let waiting = tokio::spawn({
                 let turns = Arc::clone(&turns);
-                async move { drop(turns.turn(address(2)).await) }
+                async move { drop(turns.turn(stranger(&turns, 2)).await) }
             });
             yield_now().await;
             waiting.abort();
             assert!(waiting.await.is_err());
         }
         drop(held);
-        drop(turns.turn(address(3)).await);
+        drop(turns.turn(stranger(&turns, 3)).await);
         assert!(!lock(&turns.state).taken);
     }
 }

@@ -71,11 +71,10 @@ pub(super) fn route(routes: Router<Arc<Control>>, path: &str, at: &MethodRouter<
     routes.route(path, at.clone()).route(&format!("{path}/"), at.clone())
 }
 
-/// OPTIONS: what can be posted, and where STUN and TURN are.
-pub(super) async fn options(State(control): State<Arc<Control>>) -> Response {
-    let mut response = (StatusCode::NO_CONTENT, [(ACCEPT_POST, SDP)]).into_response();
-    append_links(response.headers_mut(), &control.config.ice_servers);
-    response
+/// OPTIONS: what can be posted. Where STUN and TURN are, and with which credential, is told with the session
+/// (RFC 9725 section 4.6): a browser asks without a token here.
+pub(super) async fn options() -> Response {
+    (StatusCode::NO_CONTENT, [(ACCEPT_POST, SDP)]).into_response()
 }
 
 /// What can be done with a session's URL, the last of whose three segments is the session.

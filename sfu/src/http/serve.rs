@@ -22,11 +22,13 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -95,6 +97,11 @@ pub(crate) async fn serve(site: Site, mut stop: watch::Receiver<bool>) {
     while open.join_next().await.is_some() {}
 }
 
+/// Waits until the client has sent something; false where it has left since.
+async fn asks(stream: &Watched<TcpStream, Metered>) -> bool {
+    stream.get_ref().ready(Interest::READABLE).await.is_ok_and(|ready| !ready.is_read_closed())
+}
+
 /// What every connection of a site needs.
 struct Door {
     tls: Option<Arc<Tls>>,
@@ -127,12 +134,21 @@ impl Door {
                 let limit = |connection: &mut tokio_rustls::rustls::ServerConnection| {
                     connection.set_buffer_limit(Some(TLS_BUFFER));
                 };
-                self.turns.count_connection(client.0);
+                // Nobody's turn is taken by those who say nothing, or leave before it comes.
+                if !self.unless_stopped(asks(&stream)).await.unwrap_or(false) {
+                    return;
+                }
+                let account = self.turns.stranger(client.0);
                 let (sealed, opened) = watches();
-                let stream = Watched::new(stream, sealed);
-                let handshake = TlsAcceptor::from(tls.current()).accept_with(stream, limit);
+                let handshake = async {
+                    if !asks(&stream).await {
+                        return Err(io::ErrorKind::ConnectionAborted.into());
+                    }
+                    self.turns.count_connection(account);
+                    TlsAcceptor::from(tls.current()).accept_with(Watched::new(stream, sealed), limit).await
+                };
                 // Boxed, its room is given back; else every connection would keep it as long as it lasts.
-                let handshake = Box::pin(self.turns.drive(client.0, handshake));
+                let handshake = Box::pin(self.turns.drive(account, handshake));
                 let Some(handshake) = self.unless_stopped(handshake).await else { return };
                 match handshake {
                     Ok(stream) => Box::new(Watched::new(stream, opened)),

@@ -35,6 +35,8 @@ const FIRST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest frame that is sent.
 const LONGEST_FRAME: usize = 16 * 1024;
+/// Each further so many bytes of a message count as another one against `limits.messages_per_second`.
+const COUNTS_AS_ONE: usize = 16 * 1024;
 /// How long words that were sent before the connection broke are looked for.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(200);
 /// So many bad messages in a row are no accident.
@@ -116,9 +118,9 @@ struct Connection {
 
 /// What came in.
 enum Incoming {
-    Request(ClientMessage),
+    Request(ClientMessage, Size),
     /// Not readable; why, and with which code it ends a connection.
-    Unreadable(String, CloseCode),
+    Unreadable(String, CloseCode, Size),
     /// Breaks the rules of WebSocket, so that nothing more can be read. Answered with this code and reason.
     Violation(CloseCode, &'static str),
     /// Answered by the WebSocket layer.
@@ -127,6 +129,17 @@ enum Incoming {
     Left,
     /// The connection was lost.
     Lost,
+}
+
+/// Bytes of a message.
+#[derive(Clone, Copy, Debug)]
+struct Size(usize);
+
+impl Size {
+    /// As how many messages it counts: to read a long one costs more.
+    fn cost(self) -> usize {
+        1 + self.0 / COUNTS_AS_ONE
+    }
 }
 
 /// How a session's connection ended.
@@ -180,9 +193,9 @@ impl Connection {
     async fn first(&mut self) -> Option<ClientMessage> {
         loop {
             match self.receive().await {
-                Incoming::Request(request) => return Some(request),
+                Incoming::Request(request, _) => return Some(request),
                 Incoming::Control => {}
-                Incoming::Unreadable(why, code) => {
+                Incoming::Unreadable(why, code, _) => {
                     let error = ControlError::bad_message(why);
                     let _ = self.send(&Outgoing::new(Reply::Error(error.into()))).await;
                     self.close(code, "unreadable").await;
@@ -232,15 +245,18 @@ impl Connection {
                 deadline.as_mut().reset(tokio::time::Instant::now() + silence);
             }
             let (id, result) = match incoming {
-                Incoming::Request(request) => {
-                    let result = if messages.take(1, control.clock.now()) {
+                Incoming::Request(request, size) => {
+                    let result = if messages.take(size.cost(), control.clock.now()) {
                         handle(session, &request, self.client).await
                     } else {
                         Err(control.count(too_fast()))
                     };
                     (request.id, result)
                 }
-                Incoming::Unreadable(why, _) => (0, Err(ControlError::bad_message(why))),
+                Incoming::Unreadable(why, _, size) => {
+                    messages.take(size.cost(), control.clock.now());
+                    (0, Err(ControlError::bad_message(why)))
+                }
                 Incoming::Violation(code, reason) => {
                     self.close(code, reason).await;
                     return End::Lost;
@@ -271,9 +287,9 @@ impl Connection {
             loop {
                 match self.receive().await {
                     Incoming::Left => return true,
-                    Incoming::Request(request) if matches!(request.body, Some(Request::Leave(_))) => return true,
+                    Incoming::Request(request, _) if matches!(request.body, Some(Request::Leave(_))) => return true,
                     Incoming::Lost | Incoming::Violation(..) => return false,
-                    Incoming::Request(_) | Incoming::Unreadable(..) | Incoming::Control => {}
+                    Incoming::Request(..) | Incoming::Unreadable(..) | Incoming::Control => {}
                 }
             }
         };
@@ -337,9 +353,10 @@ impl Connection {
             }
             None => return Incoming::Lost,
         };
+        let size = Size(message.len());
         let decoded = match (message, self.encoding) {
             (Message::Text(text), Encoding::Json) => {
-                serde_json::from_str::<ClientMessage>(&text).map_err(|error| (error.to_string(), CloseCode::Invalid))
+                serde_json::from_str::<ClientMessage>(&text).map_err(|error| (named(&error), CloseCode::Invalid))
             }
             (Message::Binary(bytes), Encoding::Proto) => {
                 ClientMessage::decode(bytes).map_err(|error| (error.to_string(), CloseCode::Invalid))
@@ -356,8 +373,8 @@ impl Connection {
             }
         };
         match decoded {
-            Ok(message) => Incoming::Request(message),
-            Err((why, code)) => Incoming::Unreadable(format!("The message cannot be read: {why}."), code),
+            Ok(message) => Incoming::Request(message, size),
+            Err((why, code)) => Incoming::Unreadable(format!("The message cannot be read: {why}."), code, size),
         }
     }
 
@@ -367,6 +384,12 @@ impl Connection {
         let _ = timeout(SEND_TIMEOUT, self.socket.send(Message::Close(Some(frame)))).await;
         let _ = timeout(SEND_TIMEOUT, SinkExt::close(&mut self.socket)).await;
     }
+}
+
+/// What is wrong with JSON. What the library of numbers says is about its own types.
+fn named(error: &serde_json::Error) -> String {
+    let of_number = "data did not match any variant of untagged enum Content";
+    error.to_string().replace(of_number, "a number is malformed or out of its range")
 }
 
 /// How a connection is closed that can be read no further (RFC 6455 section 7.4.1): code and reason. `None` where there

@@ -44,6 +44,10 @@ impl<S, W: Watch<S>> Watched<S, W> {
     pub(super) fn new(stream: S, watch: W) -> Self {
         Self { stream, watch }
     }
+
+    pub(super) fn get_ref(&self) -> &S {
+        &self.stream
+    }
 }
 
 impl<S, W: Watch<S>> Drop for Watched<S, W> {

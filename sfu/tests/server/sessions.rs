@@ -64,6 +64,12 @@ async fn what_cannot_be_read_is_an_error_and_the_session_goes_on() {
         let error = client.expect("error").await;
         assert_eq!(error["code"], "ERROR_CODE_BAD_MESSAGE", "{text}: {error}");
     }
+    for text in [r#"{"id":4294967296,"ping":{}}"#, r#"{"id":-1,"ping":{}}"#] {
+        client.socket.send(Message::text(text)).await.unwrap();
+        let error = client.expect("error").await;
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains("a number is malformed or out of its range at line 1 column"), "{message}");
+    }
     client.socket.send(Message::binary(vec![1, 2, 3])).await.unwrap();
     assert_eq!(client.expect("error").await["code"], "ERROR_CODE_BAD_MESSAGE");
     assert_eq!(client.request(json!({ "ping": { "timestamp": "5" } })).await["pong"]["timestamp"], "5");
@@ -100,6 +106,13 @@ async fn floods_and_giants_are_cut_off() {
         client.send(json!({ "ping": {} })).await;
     }
     client.expect_where("error", |error| error["code"] == "ERROR_CODE_LIMIT").await;
+    // A long message counts as several.
+    let (mut long, joined) = server.join("demo", json!({})).await;
+    let to = vec![joined["participantId"].as_str().unwrap(); 10_000];
+    for _ in 0..30 {
+        long.send(json!({ "sendData": { "to": to } })).await;
+    }
+    long.expect_where("error", |error| error["message"].as_str().unwrap().contains("limits.messages_per_second")).await;
     let (mut giant, _) = server.join("demo", json!({})).await;
     let _ = giant.socket.send(Message::text("x".repeat(300_000))).await;
     while giant.next().await.is_some() {}

@@ -56,6 +56,24 @@ async fn handshakes_that_never_come_keep_nobody_out_and_hold_no_end_up() {
     assert!(log.contains("stopped") && !log.contains("not waited for"), "it ends without them: {log}");
 }
 
+/// An address has a share of a core for handshakes. Whoever leaves before its handshake, or asks for none, takes nothing of
+/// it, or one machine of an office could keep out all others with few packets.
+#[tokio::test]
+async fn those_who_come_and_go_leave_their_neighbours_the_share_of_their_address() {
+    let limits = "[limits]\nexempt_addresses = []\naddress_cpu_percent = 1";
+    let server = Server::configured(&format!(
+        "{limits}\n[http]\ntls_cert = '{FIXTURES}/cert.pem'\ntls_key = '{FIXTURES}/key.pem'"
+    ));
+    for sent in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
+        for _ in 0..3_000 {
+            let mut stream = std::net::TcpStream::connect(server.http).unwrap();
+            std::io::Write::write_all(&mut stream, sent).unwrap();
+        }
+        let mut tls = connect(&server, &fixture("cert.pem")).await.unwrap();
+        assert_eq!(ask(&mut tls).await, "HTTP/1.1 200 OK");
+    }
+}
+
 /// An invitation is no participant: with one, too, nobody holds more than 64 kB, whatever comes of head and body.
 #[tokio::test]
 async fn a_body_that_does_not_end_holds_little() {

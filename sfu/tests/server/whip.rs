@@ -152,17 +152,20 @@ fn offers_of_others_get_what_they_should() {
 }
 
 #[test]
-fn options_tell_what_may_be_posted_and_where_turn_is() {
+fn options_tell_what_may_be_posted_and_only_who_enters_where_turn_is() {
     let server =
         Server::configured("[[ice_servers]]\nurls = [\"turn:t.example:3478\"]\nusername = \"u\"\ncredential = \"c\"");
+    let bearer = format!("Bearer {}", token(json!({})));
+    let entered = server.request("POST", "/whip/demo/alice", &[SDP, ("Authorization", &bearer)], PUBLISHER);
+    let link = entered.header("link").unwrap();
+    assert!(link.starts_with("<turn:t.example:3478>; rel=\"ice-server\"; username=\"u\""), "{link}");
     for path in ["/whip/demo/cam", "/whep/demo/cam", "/whep/demo"] {
         let options = server.request("OPTIONS", path, &[("Origin", "https://other.example")], "");
         assert_eq!(options.status, 204);
         assert_eq!(options.header("accept-post"), Some("application/sdp"));
         assert!(options.header("access-control-allow-methods").unwrap().contains("PATCH"));
         assert!(options.header("access-control-allow-headers").unwrap().contains("Authorization"));
-        let link = options.header("link").unwrap();
-        assert!(link.starts_with("<turn:t.example:3478>; rel=\"ice-server\"; username=\"u\""), "{link}");
+        assert_eq!(options.header("link"), None, "a stranger asks");
     }
 }
 
