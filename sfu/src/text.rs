@@ -31,6 +31,12 @@ pub(crate) fn number<N: FromStr>(text: &str) -> Option<N> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
+/// What is wrong with JSON, for its writer: what the library says of numbers is about its own types.
+pub(crate) fn json_error(error: &str) -> String {
+    let of_number = "data did not match any variant of untagged enum Content";
+    error.replace(of_number, "a number is malformed or out of its range")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

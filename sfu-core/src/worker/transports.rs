@@ -28,7 +28,7 @@ impl Worker {
         if full || self.transports.contains_key(&id) {
             return None;
         }
-        let claim = self.claimed.claim(&params.candidates);
+        let claim = self.claimed.claim(&params.candidates, params.signalled_from);
         let params = transport::TransportParams {
             local_ice: params.local_ice,
             remote_ice: params.remote_ice,
@@ -166,6 +166,7 @@ impl Worker {
             match event {
                 TransportEvent::Reached => self.prepare_slots(now, key),
                 TransportEvent::Connected { path, ice, dtls } => {
+                    peer.claim.on_connected();
                     self.begin_estimate(now, key, path.remote.ip());
                     self.events.push(Event::Connected { transport, path, ice, dtls });
                     self.begin_slots(now, key);

@@ -5,7 +5,7 @@ use super::credentials::{IceCredentials, IceSecret};
 use super::path::{Freshness, Path, Proof, SeenChecks};
 use super::stun::{self, IceRole, StunClass, StunKey, StunMessage, StunWriter, TransactionId};
 use crate::drop_reason::DropReason;
-use crate::net::{Neighbourhood, NetworkPath, Protocol};
+use crate::net::{NetworkPath, Protocol};
 use crate::prefetch::prefetch;
 use crate::time::{Duration, Instant};
 use std::net::IpAddr;
@@ -66,8 +66,8 @@ pub struct IceAgent {
     /// When the wait for a first path ends.
     connect_by: Option<Instant>,
     gave_up: bool,
-    /// Whom signalling came from.
-    vouched: Option<Neighbourhood>,
+    /// Where signalling came from.
+    vouched: Option<IpAddr>,
     credit: u64,
     seen: SeenChecks,
     /// At most [`MAX_PENDING`], the newest last.
@@ -152,12 +152,12 @@ impl IceAgent {
     /// there at its first check, a round trip earlier. Whoever forges a check's source address would otherwise have us
     /// begin a handshake of its own session with somebody else, who may take it for the one that it waits for.
     pub fn vouch(&mut self, address: Option<IpAddr>) {
-        self.vouched = address.map(Neighbourhood::of);
+        self.vouched = address.map(|ip| ip.to_canonical());
     }
 
     /// Whether the peer is known to receive at the address of `path` without an answer to a check of ours.
     fn is_vouched(&self, path: &NetworkPath) -> bool {
-        path.protocol != Protocol::Udp || self.vouched == Some(Neighbourhood::of(path.remote.ip()))
+        path.protocol != Protocol::Udp || self.vouched == Some(path.remote.ip().to_canonical())
     }
 
     /// New credentials on both sides (RFC 8445 section 9). The old ones, and the path selected by them, stay in use

@@ -5,6 +5,7 @@ use super::path::Path;
 use super::problem::Problem;
 use crate::control::auth::RoomOptions;
 use crate::control::{Control, ControlError, Participant, Room, RoomState, parse_publication, publication_text};
+use crate::text::json_error;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
@@ -49,7 +50,8 @@ impl FromRequestParts<Arc<Control>> for Admin {
 type Body<T> = Result<Json<T>, JsonRejection>;
 
 fn body<T>(body: Body<T>) -> Result<T, Problem> {
-    body.map(|Json(value)| value).map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))
+    body.map(|Json(value)| value)
+        .map_err(|rejection| Problem::new(rejection.status(), json_error(&rejection.body_text())))
 }
 
 fn find(control: &Control, name: &str) -> Result<Arc<Room>, Problem> {

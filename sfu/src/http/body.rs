@@ -116,7 +116,12 @@ pub(super) async fn read_text(control: &Control, body: Body) -> Result<String, P
     // A piece may keep a whole buffer, however few bytes it has.
     let (mut bytes, mut pieces) = (Vec::new(), body.into_data_stream());
     while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "The body broke off."))?;
+        let piece = piece.map_err(|_| {
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "The body broke off, or came in pieces so small that what is around them is too much.",
+            )
+        })?;
         append(&mut bytes, &piece, most);
     }
     String::from_utf8(bytes).map_err(|error| not_utf8(&error).into())

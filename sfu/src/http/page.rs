@@ -3,31 +3,34 @@
 use super::problem::Problem;
 use crate::control::Control;
 use crate::files;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::stream;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Component, Path};
 use std::sync::{Arc, LazyLock};
 
 /// Name and content of every file.
 static FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/web_files.rs"));
 
-/// Most bytes of a file of one's own page.
-const MAX_FILE: u64 = 64 << 20;
+/// A file of one's own page is read in pieces of so many bytes, as its reader takes them: whoever takes none holds little.
+const PIECE: usize = 8 * 1024;
 
 /// What is known of a built-in file.
-struct File {
+struct BuiltIn {
     content: &'static [u8],
     etag: String,
 }
 
-static BY_NAME: LazyLock<HashMap<&str, File>> = LazyLock::new(|| {
+static BY_NAME: LazyLock<HashMap<&str, BuiltIn>> = LazyLock::new(|| {
     let file = |content: &'static [u8]| {
         let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, content);
         let etag = hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        File { content, etag: format!("\"{etag}\"") }
+        BuiltIn { content, etag: format!("\"{etag}\"") }
     };
     FILES.iter().map(|(name, content)| (*name, file(content))).collect()
 });
@@ -68,17 +71,35 @@ async fn from_folder(folder: &Path, name: &str) -> Response {
         return not_found();
     }
     let path = folder.join(name);
-    let read = tokio::task::spawn_blocking(move || files::read(&path, MAX_FILE));
-    match read.await.map_err(std::io::Error::other).flatten() {
-        Ok(bytes) => content(name, bytes.into()),
+    match files::aside(move || files::open(&path)).await {
+        Ok((file, length)) => {
+            let body = Body::from_stream(stream::try_unfold((file, length), |(file, left)| next_piece(file, left)));
+            ([(header::CONTENT_LENGTH, HeaderValue::from(length))], content(name, body)).into_response()
+        }
         Err(_) => not_found(),
     }
 }
 
+/// The next piece of a file of which so many bytes are left. One that has become shorter is an error, which the reader
+/// learns of by the connection's end.
+async fn next_piece(mut file: File, left: u64) -> io::Result<Option<(Bytes, (File, u64))>> {
+    if left == 0 {
+        return Ok(None);
+    }
+    let read = move || -> io::Result<_> {
+        let mut piece = vec![0; PIECE.min(usize::try_from(left).unwrap_or(PIECE))];
+        file.read_exact(&mut piece)?;
+        Ok((piece, file))
+    };
+    let (piece, file) = files::aside(read).await?;
+    let left = left - piece.len() as u64;
+    Ok(Some((piece.into(), (file, left))))
+}
+
 /// Browsers ask each time whether the file changed, since a new server may carry a new page.
-fn content(name: &str, bytes: Bytes) -> Response {
+fn content(name: &str, body: impl IntoResponse) -> Response {
     let headers = [(header::CONTENT_TYPE, media_type(name)), (header::CACHE_CONTROL, "no-cache")];
-    (headers, bytes).into_response()
+    (headers, body).into_response()
 }
 
 fn not_found() -> Response {

@@ -199,6 +199,7 @@ impl Door {
         request.extensions_mut().insert(client);
         request.extensions_mut().insert(ticket.clone());
         let response = self.app.call(request).await?;
+        under_way.is_answered();
         Ok(response.map(|body| Answer { body, _under_way: under_way }))
     }
 }
@@ -229,7 +230,7 @@ fn refusal(request: &Request) -> Option<Problem> {
     coding.then(|| Problem::new(StatusCode::NOT_IMPLEMENTED, "The only transfer coding is chunked."))
 }
 
-/// The body of an answer, which is made when it has been handed out; from then on the connection's writing counts.
+/// The body of an answer, which is made when it has been handed out.
 struct Answer {
     body: Body,
     _under_way: RequestUnderWay,

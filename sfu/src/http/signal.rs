@@ -8,6 +8,7 @@ use super::proxy::ClientAddr;
 use super::websocket::{self, WebSocket};
 use crate::control::{Access, Control, ControlError, Entered, JoinRequest, Next, Outgoing, Rate, Session};
 use crate::net::Ticket;
+use crate::text::json_error;
 use axum::Extension;
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::StatusCode;
@@ -355,9 +356,8 @@ impl Connection {
         };
         let size = Size(message.len());
         let decoded = match (message, self.encoding) {
-            (Message::Text(text), Encoding::Json) => {
-                serde_json::from_str::<ClientMessage>(&text).map_err(|error| (named(&error), CloseCode::Invalid))
-            }
+            (Message::Text(text), Encoding::Json) => serde_json::from_str::<ClientMessage>(&text)
+                .map_err(|error| (json_error(&error.to_string()), CloseCode::Invalid)),
             (Message::Binary(bytes), Encoding::Proto) => {
                 ClientMessage::decode(bytes).map_err(|error| (error.to_string(), CloseCode::Invalid))
             }
@@ -384,12 +384,6 @@ impl Connection {
         let _ = timeout(SEND_TIMEOUT, self.socket.send(Message::Close(Some(frame)))).await;
         let _ = timeout(SEND_TIMEOUT, SinkExt::close(&mut self.socket)).await;
     }
-}
-
-/// What is wrong with JSON. What the library of numbers says is about its own types.
-fn named(error: &serde_json::Error) -> String {
-    let of_number = "data did not match any variant of untagged enum Content";
-    error.to_string().replace(of_number, "a number is malformed or out of its range")
 }
 
 /// How a connection is closed that can be read no further (RFC 6455 section 7.4.1): code and reason. `None` where there

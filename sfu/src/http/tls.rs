@@ -57,7 +57,7 @@ impl Tls {
     pub(crate) async fn reload(&self) {
         let (cert, key) = (self.cert.clone(), self.key.clone());
         let read = move || load(&cert, &key).inspect(|_| warn_of(&cert));
-        match aside(read).await {
+        match files::aside(read).await {
             Ok(config) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
                 tracing::info!(certificate = %self.cert.display(), "certificate and key read again");
@@ -87,7 +87,7 @@ impl Tls {
             let data = fs::metadata(path).ok()?;
             Some((data.ctime(), data.ctime_nsec(), data.ino()))
         };
-        aside(move || paths.map(stamp)).await
+        files::aside(move || paths.map(stamp)).await
     }
 }
 
@@ -133,16 +133,6 @@ impl<S: Unpin> Watch<TlsStream<S>> for Opened {
         }
         let _ = stream.get_mut().1.read_tls(&mut Nothing);
         Ok(())
-    }
-}
-
-/// Runs what may block on a thread that may.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        // The runtime goes down, and with it whoever asked.
-        Err(_) => std::future::pending().await,
     }
 }
 

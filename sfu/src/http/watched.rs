@@ -5,9 +5,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes that are read at once: HTTP's buffer grows, up to three times its least size, for a peer that fills it in one
-/// read, and stays so while nothing comes.
-const MOST_AT_ONCE: usize = 4 * 1024;
+/// Bytes that are read at once: HTTP's buffer has 8 kB at first. It grows for a peer that fills it in one read, and doubles
+/// where what comes in small pieces does not fit; either stays so while nothing comes.
+const MOST_AT_ONCE: usize = 8 * 1024 - 1;
 
 /// A connection, plain or over TLS.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}

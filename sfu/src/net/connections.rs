@@ -49,8 +49,10 @@ enum Phase {
     New,
     /// A request is under way.
     Request,
-    /// Its answer is, and not all of it has been taken yet.
-    Answer,
+    /// Its answer is, of which more is to be made.
+    Answering,
+    /// All of its answer is made, and not all has been taken yet.
+    Answered,
     /// Between two requests.
     Idle,
     /// A WebSocket that has not joined.
@@ -61,7 +63,7 @@ impl Phase {
     fn standing(self) -> Standing {
         match self {
             Self::Idle => Standing::Idle,
-            Self::Answer => Standing::Answered,
+            Self::Answering | Self::Answered => Standing::Answered,
             Self::New | Self::Request | Self::Upgraded => Standing::Busy,
         }
     }
@@ -324,7 +326,7 @@ impl Ticket {
     /// So much of an answer was taken: for as long as some is, fast enough, its connection stays.
     pub(crate) fn wrote(&self, bytes: usize) {
         let seat = &*self.0;
-        if !self.is_in(Phase::Answer) {
+        if !self.is_in(Phase::Answering) && !self.is_in(Phase::Answered) {
             return;
         }
         let connections = &seat.connections;
@@ -341,7 +343,7 @@ impl Ticket {
 
     /// Nothing is left to be written: an answer that was under way is in the kernel's hands.
     pub(crate) fn wrote_all(&self) {
-        if self.is_in(Phase::Answer) {
+        if self.is_in(Phase::Answered) {
             self.enter(Phase::Idle, self.0.connections.patience.idle);
         }
     }
@@ -456,12 +458,27 @@ impl Drop for Seat {
 #[derive(Debug)]
 pub(crate) struct RequestUnderWay(Ticket);
 
+impl RequestUnderWay {
+    /// There is an answer, though maybe not the end of its body.
+    pub(crate) fn is_answered(&self) {
+        self.leave(Phase::Request, Phase::Answering);
+    }
+
+    /// Whether it was in the phase that is to be left.
+    fn leave(&self, before: Phase, after: Phase) -> bool {
+        let is_left = self.0.is_in(before);
+        if is_left {
+            self.0.enter(after, self.0.0.connections.patience.answer);
+        }
+        is_left
+    }
+}
+
 impl Drop for RequestUnderWay {
     fn drop(&mut self) {
-        let seat = &self.0.0;
-        if self.0.is_in(Phase::Request) {
-            self.0.enter(Phase::Answer, seat.connections.patience.answer);
-            seat.allow(BEFORE_REQUEST);
+        self.is_answered();
+        if self.leave(Phase::Answering, Phase::Answered) {
+            self.0.0.allow(BEFORE_REQUEST);
         }
     }
 }

@@ -140,6 +140,19 @@ async fn who_takes_nothing_of_an_answer_is_closed() {
     assert!(answer.len() < length, "{} bytes were taken", answer.len());
 }
 
+#[test]
+fn whoever_takes_nothing_of_an_answer_holds_little() {
+    const MANY: usize = 100;
+    let (file, name, length) = large_page();
+    let server = Server::configured(&format!("[http]\nweb_dir = '{}'\n", file.0.parent().unwrap().display()));
+    read_page(&mut slow_reader(&server, &name), length, 0);
+    let before = server.memory();
+    let _stuck: Vec<TcpStream> = (0..MANY).map(|_| slow_reader(&server, &name)).collect();
+    std::thread::sleep(Duration::from_millis(500));
+    let grown = server.memory().saturating_sub(before);
+    assert!(grown < 64 * MANY as u64, "{} kB each", grown / MANY as u64);
+}
+
 /// Who reads as slowly as may be does not take the places of others.
 #[test]
 fn slow_readers_keep_nobody_out() {
