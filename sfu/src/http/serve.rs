@@ -33,6 +33,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConnection;
 
 /// Bytes of a request that are read ahead, and of an answer that wait to be written. A head that does not fit is
 /// refused by the library, which knows no more than a status; so there is some room above [`LONGEST_HEAD`].
@@ -97,9 +98,9 @@ pub(crate) async fn serve(site: Site, mut stop: watch::Receiver<bool>) {
     while open.join_next().await.is_some() {}
 }
 
-/// Waits until the client has sent something; false where it has left since.
-async fn asks(stream: &Watched<TcpStream, Metered>) -> bool {
-    stream.get_ref().ready(Interest::READABLE).await.is_ok_and(|ready| !ready.is_read_closed())
+/// Whether a client that has said something will say no more.
+async fn has_left(stream: &Watched<TcpStream, Metered>) -> bool {
+    stream.get_ref().ready(Interest::READABLE).await.map_or(true, |ready| ready.is_read_closed())
 }
 
 /// What every connection of a site needs.
@@ -127,24 +128,27 @@ impl Door {
             }
             ticket.begin();
         }
-        let client = origin.address;
+        // Nothing is made for those who say nothing.
+        let said = self.unless_stopped(stream.get_ref().readable()).await;
+        if said.is_some_and(|said| said.is_ok()) {
+            Box::pin(self.receive(stream, origin, ticket)).await;
+        }
+    }
+
+    /// A client has said something.
+    async fn receive(&self, stream: Watched<TcpStream, Metered>, origin: Origin, ticket: &Ticket) {
         let stream: Box<dyn Stream> = match &self.tls {
             None => Box::new(stream),
             Some(tls) => {
-                let limit = |connection: &mut tokio_rustls::rustls::ServerConnection| {
-                    connection.set_buffer_limit(Some(TLS_BUFFER));
-                };
-                // Nobody's turn is taken by those who say nothing, or leave before it comes.
-                if !self.unless_stopped(asks(&stream)).await.unwrap_or(false) {
-                    return;
-                }
-                let account = self.turns.stranger(client.0);
                 let (sealed, opened) = watches();
+                let account = self.turns.stranger(origin.address.0);
                 let handshake = async {
-                    if !asks(&stream).await {
+                    // Its turn comes too late.
+                    if has_left(&stream).await {
                         return Err(io::ErrorKind::ConnectionAborted.into());
                     }
                     self.turns.count_connection(account);
+                    let limit = |connection: &mut ServerConnection| connection.set_buffer_limit(Some(TLS_BUFFER));
                     TlsAcceptor::from(tls.current()).accept_with(Watched::new(stream, sealed), limit).await
                 };
                 // Boxed, its room is given back; else every connection would keep it as long as it lasts.
