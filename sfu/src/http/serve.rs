@@ -9,7 +9,7 @@ use super::proxy::{self, ClientAddr, Origin, Proxies};
 use super::tls::{Tls, watches};
 use super::watched::{Stream, Watched};
 use crate::control::Turns;
-use crate::net::{Connections, RequestUnderWay, Ticket};
+use crate::net::{Connections, Reception, RequestUnderWay, Ticket};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
@@ -64,10 +64,11 @@ pub(crate) async fn serve(site: Site, mut stop: watch::Receiver<bool>) {
     builder.header_read_timeout(None).max_buf_size(BUFFER);
     let app = TowerToHyperService::new(app);
     let door = Arc::new(Door { tls, turns, app, proxies, builder, stop: stop.clone() });
+    let mut reception = Reception::new(listener, Arc::clone(&connections));
     let mut open = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = reception.accept() => accepted,
             Some(_) = open.join_next() => continue,
             _ = stop.wait_for(|stop| *stop) => break,
         };
@@ -94,7 +95,7 @@ pub(crate) async fn serve(site: Site, mut stop: watch::Receiver<bool>) {
             }
         }
     }
-    drop(listener);
+    drop(reception);
     while open.join_next().await.is_some() {}
 }
 

@@ -3,6 +3,7 @@
 
 use super::connections::{Connections, Ticket};
 use super::frame::{self, HEADER, MAX_FRAME};
+use super::reception::Reception;
 use super::tcp::Accepted;
 use crate::worker_thread::WorkerHandle;
 use sfu_rtc::ice::{ice_char, ufrag_of};
@@ -19,8 +20,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// came from it; the worker takes the seat over with the connection.
 pub(crate) async fn accept_tcp(listener: TcpListener, workers: Vec<WorkerHandle>, connections: Arc<Connections>) {
     let workers: Arc<[WorkerHandle]> = workers.into();
+    let mut reception = Reception::new(listener, Arc::clone(&connections));
     loop {
-        let (stream, address) = match listener.accept().await {
+        let (stream, address) = match reception.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::debug!(%error, "ICE-TCP connection not accepted");

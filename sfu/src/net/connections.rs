@@ -228,6 +228,16 @@ impl Connections {
         lock(&self.table).seats.len()
     }
 
+    /// Most connections that have a seat.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// Counts a connection that gives way before it has a seat.
+    pub(super) fn count_given_way(&self) {
+        self.gave_way.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts a connection that was closed for what it sent.
     pub(crate) fn count_refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);

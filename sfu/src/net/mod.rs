@@ -1,17 +1,19 @@
-//! Sockets: what is bound, what of it is offered to clients, ICE over TCP, and the table of connections of those who
-//! have not joined. The system calls themselves are in the crate `sfu_net`.
+//! Sockets: what is bound, what of it is offered to clients, how connections are taken from the kernel, ICE over TCP, and
+//! the table of connections of those who have not joined. The system calls themselves are in the crate `sfu_net`.
 
 mod accept;
 mod bind;
 mod candidates;
 mod connections;
 mod frame;
+mod reception;
 mod tcp;
 
 pub(crate) use accept::{abort, accept_tcp};
 pub(crate) use bind::bind_tcp;
 pub(crate) use candidates::{advertised, candidates};
 pub(crate) use connections::{ConnectionTables, Connections, RequestUnderWay, Ticket};
+pub(crate) use reception::Reception;
 pub(crate) use tcp::{Accepted, TcpPool};
 #[cfg(fuzzing)]
 pub(crate) use tcp::{Connection, Drained};
