@@ -50,8 +50,8 @@ type SeededMap<K, V> = HashMap<K, V, FixedState>;
 /// Owns the transports and rooms of one thread.
 ///
 /// Its owner hands it datagrams, commands and the time, in any number, then drains it: datagrams to send, events, and
-/// when it wants to be called next. It reads no clock, holds no lock (but for a glance at [`ClaimedAddresses`] while a peer connects) and touches no peer that
-/// is idle.
+/// when it wants to be called next. It reads no clock, touches no peer that is idle, and holds no lock but for a glance at
+/// [`ClaimedAddresses`] while a peer connects.
 #[derive(Debug)]
 pub struct Worker {
     config: WorkerConfig,
