@@ -59,7 +59,7 @@ impl Reception {
         }
     }
 
-    /// Takes those who have come from the kernel, or as many that few are left after a round.
+    /// Takes in those who have come, or the first [`TAKEN_AT_ONCE`]: a flood's whole queue would hold up the core.
     fn take_in(&mut self) -> io::Result<()> {
         for _ in 0..TAKEN_AT_ONCE {
             match unconstrained(self.listener.accept()).now_or_never() {
@@ -146,7 +146,7 @@ mod tests {
         reception.listener.accept().await.map(|arrival| reception.add(arrival)).unwrap();
         let order = all(&mut reception);
         let place = order.iter().position(|address| *address == NEWCOMER);
-        assert!(order.len() == 101 && place < Some(8), "{place:?}");
+        assert!(order.len() == 101 && place.is_some_and(|place| place < 8), "{place:?}");
         assert!(reception.waiting.is_empty() && reception.order.is_empty() && reception.count == 0);
     }
 
