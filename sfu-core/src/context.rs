@@ -2,9 +2,9 @@
 
 use crate::config::WorkerConfig;
 use crate::event::Event;
+use crate::peer::Peer;
 use crate::relay::Relays;
 use crate::repair::PendingCopy;
-use crate::room::Peer;
 use crate::schedule::{DirtyList, FULL_BATCH};
 use crate::slab::{Key, Slab};
 use sfu_rtc::drop_reason::{DropCounts, DropReason};
@@ -54,10 +54,10 @@ impl Context<'_> {
             first = true;
         }
         match handover {
-            Handover::Queued if urgent => self.dirty.add_urgent(subscriber, peer),
-            Handover::Queued | Handover::Completed => self.dirty.add(subscriber, peer),
+            Handover::Queued if urgent => peer.schedule_urgent(subscriber, self.dirty),
+            Handover::Queued | Handover::Completed => peer.schedule(subscriber, self.dirty),
             // Its timer has to be set.
-            Handover::Sealed if first => self.dirty.add(subscriber, peer),
+            Handover::Sealed if first => peer.schedule(subscriber, self.dirty),
             Handover::Sealed => {}
         }
     }
@@ -66,7 +66,7 @@ impl Context<'_> {
     pub(crate) fn send_later(&mut self, subscriber: Key, copy: PendingCopy) {
         let Some(peer) = self.peers.get_mut(subscriber) else { return };
         peer.copies.push(self.now, copy);
-        self.dirty.add(subscriber, peer);
+        peer.schedule(subscriber, self.dirty);
     }
 
     /// Whether the batch should leave before more is written to it.
@@ -77,7 +77,7 @@ impl Context<'_> {
     /// Schedules a peer.
     pub(crate) fn wake(&mut self, key: Key) {
         if let Some(peer) = self.peers.get_mut(key) {
-            self.dirty.add(key, peer);
+            peer.schedule(key, self.dirty);
         }
     }
 
@@ -86,7 +86,7 @@ impl Context<'_> {
         let Some(peer) = self.peers.get_mut(subscriber) else { return };
         if peer.estimate().is_some() {
             peer.share.changed();
-            self.dirty.add(subscriber, peer);
+            peer.schedule(subscriber, self.dirty);
         }
     }
 

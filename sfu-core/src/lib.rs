@@ -18,7 +18,7 @@
 //! |---|---|
 //! | [`command`], [`event`], [`config`], [`ids`] | all that the control plane sees |
 //! | [`worker`] | one thread's transports and rooms: `commands`, `transports`, `slots`, `replicas` (rooms on several workers), `rtcp`, `share` (of bandwidth), `start` (of its estimation), `stats` |
-//! | `room` | who is in a room, what is published, the slots |
+//! | `room`, `peer` | who is in a room and what is published; a peer's transport, publications and slots |
 //! | `publication` | one source: `ingress`, `fan_out`, `formats`, `layers`, `requests` (NACK, PLI, reports), `origin` and `replica` (relayed to and from another worker) |
 //! | `receive_stream` | one received RTP stream: reception, repair, packet history |
 //! | `forwarder` | one subscription: layer selector, rewriter, records for retransmission |
@@ -46,6 +46,7 @@ mod context;
 mod forwarder;
 mod layer_order;
 mod payload_map;
+mod peer;
 mod publication;
 mod publisher_clock;
 mod rate;

@@ -5,7 +5,6 @@
 //! when a batch gets full, the room at which that happened goes behind all others if it has had its share, and goes on
 //! first with the next batch if not.
 
-use crate::room::Peer;
 use crate::slab::Key;
 use sfu_rtc::media::MediaKind;
 use sfu_rtc::time::Instant;
@@ -64,25 +63,15 @@ pub(crate) struct DirtyList {
     turn: Turn,
 }
 
-/// In which lists of the [`DirtyList`] a peer waits.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Dirty {
-    pub(crate) urgent: bool,
-    pub(crate) normal: bool,
-}
-
 impl DirtyList {
-    pub(crate) fn add(&mut self, key: Key, peer: &mut Peer) {
-        if !std::mem::replace(&mut peer.dirty.normal, true) {
-            self.normal.push_back((peer.router, key));
-        }
+    /// A peer of `room` waits, which did not before.
+    pub(crate) fn push(&mut self, room: Key, key: Key) {
+        self.normal.push_back((room, key));
     }
 
-    /// The peer has audio to send.
-    pub(crate) fn add_urgent(&mut self, key: Key, peer: &mut Peer) {
-        if !std::mem::replace(&mut peer.dirty.urgent, true) {
-            self.urgent.push_back(key);
-        }
+    /// A peer with audio to send waits, which did not before.
+    pub(crate) fn push_urgent(&mut self, key: Key) {
+        self.urgent.push_back(key);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

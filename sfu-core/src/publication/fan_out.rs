@@ -7,12 +7,14 @@ use crate::event::Event;
 use crate::forwarder::{Forwarded, Forwarder};
 use crate::ids::PublicationId;
 use crate::layer_order::LayerIndex;
+use crate::peer::Peer;
 use crate::receive_stream::ReceiveStream;
-use crate::worker::look_ahead::Part;
+use crate::slab::Slab;
 use sfu_rtc::codec::red;
 use sfu_rtc::ids::SeqNo;
 use sfu_rtc::media::{Codec, MediaKind, PayloadFormat};
 use sfu_rtc::packet::{Packet, PacketPool};
+use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::{Duration, Instant};
 
 /// A new subscriber is sent what it missed since the newest keyframe if that is no older. Those who join at about the
@@ -22,6 +24,36 @@ pub(super) const CATCH_UP: Duration = Duration::from_millis(300);
 /// A receiver can keep audio and video in step only once it knows the new timestamps, so a report follows a switch
 /// soon; not at once, since it counts what was sent, and several slots may switch together.
 const SWITCH_REPORT_DELAY: Duration = Duration::from_millis(50);
+
+/// What is fetched of a subscriber, in this order: one leads to the next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum SubscriberPart {
+    Forwarder,
+    Transport,
+    Keys,
+}
+
+impl SubscriberPart {
+    /// Fetches this part of the subscriber that `forwarder` serves.
+    pub(crate) fn fetch(self, forwarder: &Forwarder, peers: &Slab<Box<Peer>>) {
+        let peer = || peers.get(forwarder.subscriber);
+        match self {
+            Self::Forwarder => prefetch(forwarder),
+            Self::Transport => {
+                forwarder.prefetch();
+                if let Some(peer) = peer() {
+                    peer.transport.prefetch();
+                }
+            }
+            Self::Keys => {
+                if let Some(peer) = peer() {
+                    prefetch(&peer.report_due);
+                    peer.transport.prefetch_keys(usize::from(forwarder.section));
+                }
+            }
+        }
+    }
+}
 
 impl Publication {
     /// Forwards what is due, into the batch that `ctx` has. Where that gets full, the rest follows with the next.
@@ -74,7 +106,9 @@ impl Publication {
     /// Fetches the state of subscribers that come soon, the further ones first.
     fn look_ahead(&self, cursor: Cursor, ctx: &Context<'_>) {
         let Some(route) = self.routes.get(usize::from(cursor.layer)) else { return };
-        for (distance, part) in [(4, Part::Forwarder), (3, Part::Transport), (1, Part::Keys)] {
+        for (distance, part) in
+            [(4, SubscriberPart::Forwarder), (3, SubscriberPart::Transport), (1, SubscriberPart::Keys)]
+        {
             let index = route.get(cursor.position + distance);
             if let Some(forwarder) = index.and_then(|index| self.forwarders.get(*index as usize)) {
                 part.fetch(forwarder, ctx.peers);

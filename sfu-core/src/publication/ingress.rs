@@ -6,7 +6,6 @@ use super::pending::{Content, Pending};
 use crate::context::Context;
 use crate::layer_order::LayerIndex;
 use crate::receive_stream::Taken;
-use crate::worker::look_ahead::Step;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::SeqNo;
 use sfu_rtc::media::MediaKind;
@@ -14,6 +13,16 @@ use sfu_rtc::packet::Packet;
 use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::Instant;
 use sfu_rtc::transport::ReceivedRtp;
+
+/// What is fetched of a publication, in this order: one leads to the next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PublicationPart {
+    Publication,
+    Streams,
+    /// Where the histories name their oldest packets, which go next.
+    Places,
+    Oldest,
+}
 
 impl Publication {
     /// Takes in a packet, to be forwarded when [`Self::due`]. Its audio level (RFC 6464), for an audio source.
@@ -134,19 +143,19 @@ impl Publication {
         self.pending.listed
     }
 
-    /// Fetches one step of what [`Self::receive`] and the fan-out after it need.
-    pub(crate) fn prefetch(&self, step: Step) {
-        match step {
-            Step::Publication => prefetch(self),
-            Step::Streams => {
+    /// Fetches one part of what [`Self::receive`] and the fan-out after it need.
+    pub(crate) fn prefetch(&self, part: PublicationPart) {
+        match part {
+            PublicationPart::Publication => prefetch(self),
+            PublicationPart::Streams => {
                 prefetch(self.routes.as_slice());
                 self.streams.iter().for_each(prefetch);
             }
-            Step::Places => {
+            PublicationPart::Places => {
                 self.routes.iter().for_each(|route| prefetch(route.as_slice()));
                 self.streams.iter().for_each(|stream| stream.history.prefetch_place());
             }
-            Step::Oldest => self.streams.iter().for_each(|stream| stream.history.prefetch_oldest()),
+            PublicationPart::Oldest => self.streams.iter().for_each(|stream| stream.history.prefetch_oldest()),
         }
     }
 }

@@ -17,10 +17,10 @@ use crate::forwarder::{Forwarder, Grant};
 use crate::ids::{PublicationId, TransportId};
 use crate::layer_order::{LayerOrder, MAX_LAYERS};
 use crate::payload_map::PayloadMap;
+use crate::peer::Place;
 use crate::publisher_clock::PublisherClock;
 use crate::qos::LayerId;
 use crate::receive_stream::ReceiveStream;
-use crate::room::Place;
 use crate::slab::Key;
 use arrayvec::ArrayVec;
 use cap::Cap;
@@ -32,6 +32,9 @@ use sfu_rtc::media::{Codec, MediaKind, MediaSection, PayloadFormat};
 use sfu_rtc::time::Instant;
 use sfu_rtc::units::Bitrate;
 use std::sync::Arc;
+
+pub(crate) use fan_out::SubscriberPart;
+pub(crate) use ingress::PublicationPart;
 
 /// Where a publication's packets come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

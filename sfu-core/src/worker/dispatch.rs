@@ -26,7 +26,7 @@ impl Worker {
         let peer = self.peers.get_mut(key).filter(|peer| !peer.closing).ok_or(DropReason::UnvalidatedAddress)?;
         self.at_work = Some(peer.router);
         let received = peer.transport.handle_datagram(now, path, data);
-        self.dirty.add(key, peer);
+        peer.schedule(key, &mut self.dirty);
         // Media may be what proves a path.
         let may_report = !kind.is_some_and(DatagramKind::is_media) || peer.transport.has_event();
         let handled = match received {

@@ -5,9 +5,8 @@
 //! is behind a pointer can be fetched only once the pointer is there, so it takes several steps.
 
 use super::Worker;
-use crate::forwarder::Forwarder;
-use crate::room::Peer;
-use crate::slab::{Key, Slab};
+use crate::publication::{PublicationPart, SubscriberPart};
+use crate::slab::Key;
 use arrayvec::ArrayVec;
 use sfu_rtc::net::NetworkPath;
 use sfu_rtc::prefetch::prefetch;
@@ -16,46 +15,6 @@ use sfu_rtc::prefetch::prefetch;
 const MAX_PEERS: usize = 32;
 /// Subscribers that are fetched of a publication whose turn comes; its fan-out fetches the others.
 const FIRST: usize = 4;
-
-/// What is fetched of a subscriber, in this order: one leads to the next.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Part {
-    Forwarder,
-    Transport,
-    Keys,
-}
-
-/// What is fetched of a publication, in this order: one leads to the next.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Step {
-    Publication,
-    Streams,
-    /// Where the histories name their oldest packets, which go next.
-    Places,
-    Oldest,
-}
-
-impl Part {
-    /// Fetches this part of the subscriber that `forwarder` serves.
-    pub(crate) fn fetch(self, forwarder: &Forwarder, peers: &Slab<Box<Peer>>) {
-        let peer = || peers.get(forwarder.subscriber);
-        match self {
-            Self::Forwarder => prefetch(forwarder),
-            Self::Transport => {
-                forwarder.prefetch();
-                if let Some(peer) = peer() {
-                    peer.transport.prefetch();
-                }
-            }
-            Self::Keys => {
-                if let Some(peer) = peer() {
-                    prefetch(&peer.report_due);
-                    peer.transport.prefetch_keys(usize::from(forwarder.section));
-                }
-            }
-        }
-    }
-}
 
 impl Worker {
     /// Fetches the state of those who sent the datagrams that are handed over next.
@@ -76,11 +35,13 @@ impl Worker {
             prefetch(peer.publications.as_slice());
             prefetch(peer.inbound.as_slice());
         }
-        for step in [Step::Publication, Step::Streams, Step::Places, Step::Oldest] {
+        for part in
+            [PublicationPart::Publication, PublicationPart::Streams, PublicationPart::Places, PublicationPart::Oldest]
+        {
             for peer in peers.iter().filter_map(|key| self.peers.get(*key)) {
                 let Some(router) = self.routers.get(peer.router) else { continue };
                 let publications = peer.publications.iter().filter_map(|key| router.publications.get(*key));
-                publications.for_each(|publication| publication.prefetch(step));
+                publications.for_each(|publication| publication.prefetch(part));
             }
         }
     }
@@ -92,9 +53,11 @@ impl Worker {
             self.routers.get(*router)?.publications.get(*publication)
         };
         if let Some(publication) = publication(4) {
-            publication.prefetch(Step::Publication);
+            publication.prefetch(PublicationPart::Publication);
         }
-        for (distance, part) in [(3, Part::Forwarder), (2, Part::Transport), (1, Part::Keys)] {
+        for (distance, part) in
+            [(3, SubscriberPart::Forwarder), (2, SubscriberPart::Transport), (1, SubscriberPart::Keys)]
+        {
             let forwarders = publication(distance).map_or(&[][..], |publication| publication.forwarders());
             forwarders.iter().take(FIRST).for_each(|forwarder| part.fetch(forwarder, &self.peers));
         }

@@ -22,10 +22,11 @@ use crate::context::{Context, EventQueue};
 use crate::event::{Event, TrafficStats};
 use crate::ids::{PublicationId, RoomId, TransportId};
 use crate::overload::{Shedder, Stage};
+use crate::peer::Peer;
 use crate::publication::Source;
 use crate::qos::BitrateAllocator;
 use crate::relay::Relays;
-use crate::room::{Peer, Router};
+use crate::room::Router;
 use crate::schedule::{DirtyList, FanOutList};
 use crate::slab::{Key, Slab};
 use crate::start_rates::StartRates;
@@ -186,7 +187,7 @@ impl Worker {
             let Some(peer) = self.peers.get_mut(key) else { continue };
             self.at_work = Some(peer.router);
             peer.transport.handle_timeout(now);
-            self.dirty.add(key, peer);
+            peer.schedule(key, &mut self.dirty);
             self.handle_transport_events(now, key);
         }
         self.update_speakers(now);

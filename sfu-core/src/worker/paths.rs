@@ -79,7 +79,7 @@ impl Worker {
         let holder = self.peers.get_mut(holder_key).filter(|holder| holder.transport.holds(now, path));
         let Some(holder) = holder else { return Ok(key) };
         holder.transport.challenge(now, path);
-        self.dirty.add(holder_key, holder);
+        holder.schedule(holder_key, &mut self.dirty);
         Err(DropReason::PathTaken)
     }
 
@@ -126,7 +126,7 @@ impl Worker {
         self.at_work = Some(peer.router);
         peer.paths.retain(|known| known != path);
         peer.transport.on_path_closed(now, path);
-        self.dirty.add(key, peer);
+        peer.schedule(key, &mut self.dirty);
         self.handle_transport_events(now, key);
     }
 }

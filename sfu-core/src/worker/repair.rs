@@ -3,8 +3,9 @@
 use super::Worker;
 use crate::config::WorkerConfig;
 use crate::forwarder::Forwarder;
+use crate::peer::Peer;
 use crate::repair::{Code, Plan, RepairConfig, Snapshot, plan};
-use crate::room::{Peer, Router};
+use crate::room::Router;
 use crate::slab::Key;
 use sfu_rtc::media::MediaSection;
 use sfu_rtc::path_meter::PathQuality;

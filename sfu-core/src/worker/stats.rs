@@ -2,7 +2,8 @@
 
 use super::Worker;
 use crate::event::{Event, SlotStats, TrafficStats, TransportStats, WorkerStats};
-use crate::room::{Peer, Place, Router, Slot};
+use crate::peer::{Peer, Place, Slot};
+use crate::room::Router;
 use sfu_rtc::time::Instant;
 
 impl Worker {

@@ -4,9 +4,8 @@ use super::Worker;
 use crate::command::{TransportParams, VideoCaps};
 use crate::event::{CloseReason, Event};
 use crate::ids::{RoomId, TransportId};
+use crate::peer::{Dirty, FeedbackCounters, Peer, Share};
 use crate::repair::{Copies, PlayoutHold};
-use crate::room::{FeedbackCounters, Peer, Share};
-use crate::schedule::Dirty;
 use crate::slab::Key;
 use sfu_rtc::ice::IceCredentials;
 use sfu_rtc::media::MediaSection;
@@ -112,7 +111,7 @@ impl Worker {
         let peer = self.peers.get_mut(key).filter(|peer| !peer.closing)?;
         peer.closing = true;
         peer.transport.close(now);
-        self.dirty.add(key, peer);
+        peer.schedule(key, &mut self.dirty);
         self.transports.remove(&peer.id);
         let published: Vec<_> = peer.publications.clone();
         let router_key = peer.router;
@@ -153,7 +152,7 @@ impl Worker {
 
     pub(super) fn wake(&mut self, key: Key) {
         if let Some(peer) = self.peers.get_mut(key) {
-            self.dirty.add(key, peer);
+            peer.schedule(key, &mut self.dirty);
         }
     }
 
