@@ -12,6 +12,7 @@ use run_args::RunArgs;
 use scenarios_args::ScenariosArgs;
 use sfu_bench::compare::{self, CompareOptions};
 use sfu_bench::quick::{self, QuickOptions};
+use sfu_bench::result::RunResult;
 use sfu_bench::{floor, run};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -75,7 +76,8 @@ fn execute(command: Command) -> Result<ExitCode> {
         }
         Command::Run(args) => {
             let (scenario, options) = (args.load.scenario()?, args.options()?);
-            let result = runtime()?.block_on(run::run(&scenario, &options, &mut progress))?;
+            let outcome = runtime()?.block_on(run::run(&scenario, &options, &mut progress))?;
+            let result = RunResult::new(&options, outcome);
             args.output.write(&result, &result)
         }
         Command::Quick { options, output } => {

@@ -60,7 +60,8 @@ pub async fn quick(options: &QuickOptions, progress: Progress<'_>) -> Result<Ans
     };
     let group = Group { subscribers: options.subscribers, audio: false, bitrate: BITRATE, ..Group::default() };
     let scenario = Scenario { name: "quick".to_owned(), ..Scenario::of(group) };
-    run::run(&scenario, &run_options, progress).await.map(Answer)
+    let outcome = run::run(&scenario, &run_options, progress).await?;
+    Ok(Answer(RunResult::new(&run_options, outcome)))
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

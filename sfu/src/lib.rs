@@ -12,6 +12,7 @@ mod files;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod http;
+mod lock;
 mod log;
 mod net;
 mod random;

@@ -26,6 +26,12 @@ pub(crate) fn escape_with(text: &str, write: impl Fn(char, &mut String)) -> Cow<
     escaped.into()
 }
 
+/// The longest beginning of `text` that has at most `max` bytes.
+pub(crate) fn clip(text: &str, max: usize) -> String {
+    let end = (0..=max.min(text.len())).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+    text[..end].to_owned()
+}
+
 /// A decimal number of digits alone; the library's own reading takes a plus before them.
 pub(crate) fn number<N: FromStr>(text: &str) -> Option<N> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
@@ -51,5 +57,11 @@ mod tests {
         ] {
             assert_eq!(escape(text), expected);
         }
+    }
+
+    #[test]
+    fn clipping_keeps_characters_whole() {
+        assert_eq!(clip("aé", 2), "a");
+        assert_eq!(clip("aé", 3), "aé");
     }
 }

@@ -70,7 +70,7 @@ impl Call {
     fn join(&mut self, id: u64) {
         let [server, own] = certificates();
         let mut client = Client::new(id, own, server, self.now);
-        self.command(client.worker, client.add(ROOM, crate::orders::sections(id, 0)));
+        self.command(client.worker, client.add(ROOM, crate::client::sections(id, 0)));
         let check = client.check();
         self.clients.push(client);
         self.give(id as usize, check);
@@ -94,7 +94,7 @@ impl Call {
     fn publish(&mut self, index: usize, publication: PublicationId, mid: Mid) {
         let Client { worker, transport, .. } = self.clients[index];
         self.command(worker, Command::Publish { publication, transport, mid });
-        let section = crate::orders::sections(transport.0, 0).into_iter().find(|section| section.mid == mid);
+        let section = crate::client::sections(transport.0, 0).into_iter().find(|section| section.mid == mid);
         let (kind, rids) = section.map_or((MediaKind::Audio, Vec::new()), |section| (section.kind, section.rids));
         let (origin, destination) = (WorkerId(worker as u16), WorkerId(1 - worker as u16));
         self.command(worker, Command::RelayTo { publication, destination });
@@ -145,13 +145,13 @@ impl Call {
         let mut packet = Vec::new();
         let mut writer = HeaderWriter::new(&mut packet, header);
         if extensions & 1 != 0 {
-            writer.extension(crate::orders::MID_ID, if source % 2 == 0 { b"0" } else { b"1" });
+            writer.extension(crate::client::MID_ID, if source % 2 == 0 { b"0" } else { b"1" });
         }
         if extensions & 2 != 0 {
-            writer.extension(crate::orders::RID_ID, if source & 4 == 0 { b"q" } else { b"f" });
+            writer.extension(crate::client::RID_ID, if source & 4 == 0 { b"q" } else { b"f" });
         }
         if extensions & 4 != 0 {
-            writer.extension(crate::orders::TRANSPORT_CC_ID, &seq.wire().to_be_bytes());
+            writer.extension(crate::client::TRANSPORT_CC_ID, &seq.wire().to_be_bytes());
         }
         if extensions & 8 != 0
             && let Some((&len, after)) = rest.split_first()

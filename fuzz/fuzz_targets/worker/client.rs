@@ -5,12 +5,89 @@ use sfu_core::ids::{RoomId, TransportId};
 use sfu_rtc::dtls::{DtlsCertificate, DtlsEndpoint, DtlsRole};
 use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunWriter, answer_to};
 use sfu_rtc::ice::{IceCredentials, is_answer};
-use sfu_rtc::ids::SeqNo;
-use sfu_rtc::media::MediaSection;
+use sfu_rtc::ids::{Mid, PayloadType, Rid, SeqNo, Ssrc};
+use sfu_rtc::media::{Codec, Direction, MediaKind, MediaSection, PayloadFormat, SsrcPair};
 use sfu_rtc::net::{NetworkPath, Protocol};
+use sfu_rtc::rtp::extension::{ExtensionKind, ExtensionMap};
 use sfu_rtc::srtp::SrtpSender;
-use sfu_rtc::time::Instant;
+use sfu_rtc::time::{Duration, Instant};
 use std::net::{IpAddr, SocketAddr};
+
+pub(crate) const MID_ID: u8 = 1;
+pub(crate) const RID_ID: u8 = 2;
+pub(crate) const TRANSPORT_CC_ID: u8 = 3;
+
+/// Two sections that a client publishes on, and two slots; `shape` varies them.
+pub(crate) fn sections(id: u64, shape: u8) -> Vec<MediaSection> {
+    let base = 0x9000_0000 + 16 * id as u32;
+    let mut sections = vec![
+        section("0", MediaKind::Audio, Direction::Receive, base),
+        section("1", MediaKind::Video, Direction::Receive, base + 2),
+        section("2", MediaKind::Audio, Direction::Send, base + 4),
+        section("3", MediaKind::Video, Direction::Send, base + 6),
+    ];
+    if shape & 1 == 0 {
+        sections[1].rids = ["q", "f"].into_iter().filter_map(Rid::new).collect();
+    }
+    if shape & 2 != 0 {
+        sections[3].direction = Direction::Inactive;
+    }
+    if shape & 4 != 0 {
+        sections.truncate(2);
+    }
+    if shape & 8 != 0 {
+        sections.push(section("4", MediaKind::Video, Direction::Send, base + 8));
+    }
+    if shape & 16 != 0 {
+        sections.swap(0, 1);
+    }
+    sections
+}
+
+fn section(mid: &str, kind: MediaKind, direction: Direction, ssrc: u32) -> MediaSection {
+    let mut extensions = ExtensionMap::default();
+    for (id, kind) in (1..).zip([
+        ExtensionKind::Mid,
+        ExtensionKind::Rid,
+        ExtensionKind::TransportCc,
+        ExtensionKind::RepairedRid,
+        ExtensionKind::AudioLevel,
+        ExtensionKind::DependencyDescriptor,
+        ExtensionKind::AbsCaptureTime,
+        ExtensionKind::PlayoutDelay,
+        ExtensionKind::VideoOrientation,
+    ]) {
+        extensions.set(kind, id);
+    }
+    let codecs: &[Codec] = match kind {
+        MediaKind::Audio => &[Codec::Opus, Codec::OpusRed],
+        MediaKind::Video => &[Codec::Vp8, Codec::Vp9, Codec::H264, Codec::H265, Codec::Av1],
+    };
+    let first = if kind == MediaKind::Audio { 96 } else { 98 };
+    let formats = (first..).zip(codecs).map(|(payload_type, codec)| PayloadFormat {
+        payload_type: PayloadType(payload_type),
+        codec: *codec,
+        clock_rate: if kind == MediaKind::Audio { 48_000 } else { 90_000 },
+        fmtp: String::new(),
+        rtx: (kind == MediaKind::Video).then_some(PayloadType(payload_type + 5)),
+    });
+    let pair = SsrcPair { media: Ssrc(ssrc), rtx: (kind == MediaKind::Video).then_some(Ssrc(ssrc + 1)) };
+    MediaSection {
+        mid: Mid::new(mid).expect("a mid"),
+        kind,
+        direction,
+        formats: std::sync::Arc::new(formats.collect()),
+        extensions,
+        rids: Vec::new(),
+        remote_ssrcs: Vec::new(),
+        local_ssrcs: (direction == Direction::Send).then_some(pair),
+        local_fec: None,
+        reduced_rtcp: true,
+        remb: true,
+        rtx_time: Duration::from_millis(200),
+        nack: true,
+    }
+}
 
 /// One client.
 pub(crate) struct Client {

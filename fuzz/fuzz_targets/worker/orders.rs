@@ -1,90 +1,12 @@
 //! The control plane's orders, in any sequence, also about what does not exist.
 
 use crate::call::{Call, ROOM, ROOMS};
-use crate::client::{credentials, worker_of};
+use crate::client::{credentials, sections, worker_of};
 use sfu_core::command::{Command, EncoderTarget, EncodingTarget, LayerPreference, Quality, Role, Tile, VideoCaps};
 use sfu_core::ids::{PublicationId, RoomId, TransportId, WorkerId};
-use sfu_rtc::ids::{Mid, PayloadType, Rid, Ssrc};
-use sfu_rtc::media::{Codec, Direction, MediaKind, MediaSection, PayloadFormat, SsrcPair};
-use sfu_rtc::rtp::extension::{ExtensionKind, ExtensionMap};
-use sfu_rtc::time::Duration;
+use sfu_rtc::ids::{Mid, Rid};
+use sfu_rtc::media::MediaKind;
 use sfu_rtc::units::Bitrate;
-
-pub(crate) const MID_ID: u8 = 1;
-pub(crate) const RID_ID: u8 = 2;
-pub(crate) const TRANSPORT_CC_ID: u8 = 3;
-
-/// Two sections that a client publishes on, and two slots; `shape` varies them.
-pub(crate) fn sections(id: u64, shape: u8) -> Vec<MediaSection> {
-    let base = 0x9000_0000 + 16 * id as u32;
-    let mut sections = vec![
-        section("0", MediaKind::Audio, Direction::Receive, base),
-        section("1", MediaKind::Video, Direction::Receive, base + 2),
-        section("2", MediaKind::Audio, Direction::Send, base + 4),
-        section("3", MediaKind::Video, Direction::Send, base + 6),
-    ];
-    if shape & 1 == 0 {
-        sections[1].rids = ["q", "f"].into_iter().filter_map(Rid::new).collect();
-    }
-    if shape & 2 != 0 {
-        sections[3].direction = Direction::Inactive;
-    }
-    if shape & 4 != 0 {
-        sections.truncate(2);
-    }
-    if shape & 8 != 0 {
-        sections.push(section("4", MediaKind::Video, Direction::Send, base + 8));
-    }
-    if shape & 16 != 0 {
-        sections.swap(0, 1);
-    }
-    sections
-}
-
-fn section(mid: &str, kind: MediaKind, direction: Direction, ssrc: u32) -> MediaSection {
-    let mut extensions = ExtensionMap::default();
-    for (id, kind) in (1..).zip([
-        ExtensionKind::Mid,
-        ExtensionKind::Rid,
-        ExtensionKind::TransportCc,
-        ExtensionKind::RepairedRid,
-        ExtensionKind::AudioLevel,
-        ExtensionKind::DependencyDescriptor,
-        ExtensionKind::AbsCaptureTime,
-        ExtensionKind::PlayoutDelay,
-        ExtensionKind::VideoOrientation,
-    ]) {
-        extensions.set(kind, id);
-    }
-    let codecs: &[Codec] = match kind {
-        MediaKind::Audio => &[Codec::Opus, Codec::OpusRed],
-        MediaKind::Video => &[Codec::Vp8, Codec::Vp9, Codec::H264, Codec::H265, Codec::Av1],
-    };
-    let first = if kind == MediaKind::Audio { 96 } else { 98 };
-    let formats = (first..).zip(codecs).map(|(payload_type, codec)| PayloadFormat {
-        payload_type: PayloadType(payload_type),
-        codec: *codec,
-        clock_rate: if kind == MediaKind::Audio { 48_000 } else { 90_000 },
-        fmtp: String::new(),
-        rtx: (kind == MediaKind::Video).then_some(PayloadType(payload_type + 5)),
-    });
-    let pair = SsrcPair { media: Ssrc(ssrc), rtx: (kind == MediaKind::Video).then_some(Ssrc(ssrc + 1)) };
-    MediaSection {
-        mid: Mid::new(mid).expect("a mid"),
-        kind,
-        direction,
-        formats: std::sync::Arc::new(formats.collect()),
-        extensions,
-        rids: Vec::new(),
-        remote_ssrcs: Vec::new(),
-        local_ssrcs: (direction == Direction::Send).then_some(pair),
-        local_fec: None,
-        reduced_rtcp: true,
-        remb: true,
-        rtx_time: Duration::from_millis(200),
-        nack: true,
-    }
-}
 
 impl Call {
     /// One order: which, about whom, and its details. It goes to the worker of the transport, or to the other one.
@@ -96,7 +18,8 @@ impl Call {
         let preference = LayerPreference {
             quality: [Quality::Low, Quality::Medium, Quality::High][usize::from(byte(3)) % 3],
             paused: byte(3) & 0x80 != 0,
-            tile: (byte(4) & 0x80 != 0).then(|| Tile { width: u16::from(byte(5)) << 4, height: u16::from(byte(6)) << 4 }),
+            tile: (byte(4) & 0x80 != 0)
+                .then(|| Tile { width: u16::from(byte(5)) << 4, height: u16::from(byte(6)) << 4 }),
             role: [Role::Other, Role::Pinned, Role::Screen][usize::from(byte(3) >> 3) % 3],
             priority: byte(4) >> 1 & 1,
         };
@@ -140,7 +63,9 @@ impl Call {
                 let bitrate = (byte(2) > 0).then(|| Bitrate::from_bps(u64::from(byte(2)) << (byte(3) % 56)));
                 Command::LimitSender { transport, bitrate }
             }
-            16 if byte(1) & 0x80 == 0 => Command::CapPublication { publication, caps: caps([byte(2), byte(3), byte(4)]) },
+            16 if byte(1) & 0x80 == 0 => {
+                Command::CapPublication { publication, caps: caps([byte(2), byte(3), byte(4)]) }
+            }
             16 => Command::CapSubscriber { transport, caps: caps([byte(2), byte(3), byte(4)]) },
             17 => {
                 let layers = bytes.get(2..).unwrap_or_default().chunks_exact(3).take(3).map(|asked| EncodingTarget {

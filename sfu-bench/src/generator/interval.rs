@@ -34,4 +34,14 @@ impl Interval {
         self.cpu += other.cpu;
         self.failed += other.failed;
     }
+
+    /// Whether the generator, not the server, was the limit for so long, with so many threads: it was late, or had no
+    /// time left.
+    pub fn generator_was_the_limit(&self, length: Duration, threads: usize) -> bool {
+        /// A frame's worth of lateness shows in every latency.
+        const LATE: Duration = Duration::from_millis(10);
+        const FULL: f64 = 0.95;
+        let late = self.lateness.quantile(0.99).unwrap_or_default() > LATE;
+        late || self.cpu.as_secs_f64() > FULL * threads.max(1) as f64 * length.as_secs_f64()
+    }
 }

@@ -14,7 +14,8 @@ pub use settings::Settings;
 use crate::generator::Interval;
 use crate::measure::histogram::Histogram;
 use crate::measure::process::ProcessUse;
-use crate::run::{JoinCounts, Limit, Measurement, RunOptions};
+use crate::measure::share;
+use crate::run::{Limit, Outcome, RunOptions};
 use crate::scenario::Scenario;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -155,14 +156,9 @@ pub struct RunResult {
 }
 
 impl RunResult {
-    /// Draws up the result; `rss_idle` is the server's memory before the first join.
-    pub fn new(
-        scenario: &Scenario,
-        options: &RunOptions,
-        joins: &JoinCounts,
-        run: &Measurement,
-        rss_idle: Option<u64>,
-    ) -> Self {
+    /// Draws up the result.
+    pub fn new(options: &RunOptions, run: Outcome) -> Self {
+        let Outcome { scenario, joins, measurement: run, rss_idle, limit } = run;
         let mut all = Interval::default();
         run.windows.iter().for_each(|window| all.merge(&window.interval));
         let measured = &all.measured;
@@ -175,13 +171,13 @@ impl RunResult {
         });
         let server = used.map(|used| ServerUse::new(&used, elapsed, forwarded, rss_idle, run.participants));
         Self {
-            scenario: scenario.clone(),
+            scenario,
             seconds,
             participants: run.participants,
             joins: joins.joined,
             join_failures: joins.failed,
             connection_failures: run.whole.failed,
-            first_error: joins.first_error.clone(),
+            first_error: joins.first_error,
             packets_in: all.sent,
             packets_out: measured.packets,
             packets_out_per_second: measured.packets as f64 / seconds.max(1e-9),
@@ -210,10 +206,10 @@ impl RunResult {
             generator_lateness_ms: (&all.lateness).into(),
             generator_cores: all.cpu.as_secs_f64() / seconds.max(1e-9),
             generator_threads: run.threads,
-            generator_was_the_limit: generator_was_the_limit(&all, elapsed, run.threads),
+            generator_was_the_limit: all.generator_was_the_limit(elapsed, run.threads),
             silent_seconds: measured.silent,
-            ended_early: run.ended_early.clone(),
-            limit: None,
+            ended_early: run.ended_early,
+            limit,
             floor: FloorRatio::new(&run.floors, &run.windows),
             latency_distribution: measured.latency.distribution(),
             audio_latency_distribution: measured.audio_latency.distribution(),
@@ -221,21 +217,6 @@ impl RunResult {
             settings: Settings::new(options),
         }
     }
-}
-
-/// Whether the generator, not the server, was the limit: it was late, or had no time left.
-pub(crate) fn generator_was_the_limit(interval: &Interval, length: Duration, threads: usize) -> bool {
-    /// A frame's worth of lateness shows in every latency.
-    const LATE: Duration = Duration::from_millis(10);
-    const FULL: f64 = 0.95;
-    let late = interval.lateness.quantile(0.99).unwrap_or_default() > LATE;
-    late || interval.cpu.as_secs_f64() > FULL * threads.max(1) as f64 * length.as_secs_f64()
-}
-
-/// `part` of `part` and `rest`.
-pub(crate) fn share(part: i64, rest: u64) -> f64 {
-    let part = part.max(0) as f64;
-    part / (part + rest as f64).max(1.0)
 }
 
 impl ServerUse {
@@ -264,7 +245,7 @@ impl ServerUse {
 pub(crate) fn example() -> RunResult {
     use crate::floor::Floor;
     use crate::join::Target;
-    use crate::run::{Second, Window};
+    use crate::run::{JoinCounts, Measurement, Second, Window};
 
     let mut interval = Interval { sent: 450, ..Interval::default() };
     interval.measured.packets = 45_000;
@@ -288,7 +269,7 @@ pub(crate) fn example() -> RunResult {
     let seconds = (1..6).map(second).collect();
     let length = Duration::from_secs(1);
     let window = Window { interval, length, server: Some(used), mean_run: Some(6.0), forwarded: 45_000 };
-    let run = Measurement {
+    let measurement = Measurement {
         windows: vec![window],
         floors: vec![floor.clone(), floor],
         seconds,
@@ -308,7 +289,8 @@ pub(crate) fn example() -> RunResult {
         find_limit: None,
     };
     let scenario = Scenario::of(crate::scenario::Group::default());
-    RunResult::new(&scenario, &options, &JoinCounts::default(), &run, Some(20 << 20))
+    let joins = JoinCounts::default();
+    RunResult::new(&options, Outcome { scenario, joins, measurement, rss_idle: Some(20 << 20), limit: None })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What happened second by second, for plots.
 
-use super::share;
+use crate::measure::share;
 use crate::run::Second;
 use serde::{Deserialize, Serialize};
 

@@ -7,7 +7,7 @@ use super::joins::Load;
 use super::measure::{Measurement, Window};
 use super::search::Search;
 use crate::generator::Interval;
-use crate::result::{generator_was_the_limit, share};
+use crate::measure::share;
 use crate::scenario::{ParticipantPlan, Scenario};
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
@@ -133,7 +133,7 @@ async fn try_number(
     if load.stop.is_stopped() {
         return Ok(None);
     }
-    let generator = generator_was_the_limit(&window.interval, window.length, load.generators.len());
+    let generator = window.interval.generator_was_the_limit(window.length, load.generators.len());
     let step = step(number, &window, bounds, failed, generator);
     Ok(Some((step, generator)))
 }

@@ -7,7 +7,7 @@ use super::{Progress, RunOptions};
 use crate::floor::Floor;
 use crate::generator::{Generator, Interval};
 use crate::measure::process::{ProcessSample, ProcessUse};
-use crate::result::share;
+use crate::measure::share;
 use anyhow::{Context, Result};
 use std::time::Duration;
 use tokio::time::Instant;

@@ -16,7 +16,6 @@ pub use measure::{Measurement, Second, Window};
 
 use crate::generator::{BenchClock, Generator};
 use crate::join::{Joiner, Target};
-use crate::result::RunResult;
 use crate::scenario::Scenario;
 use anyhow::{Result, bail};
 use joins::Load;
@@ -51,11 +50,25 @@ pub struct RunOptions {
 /// What a run is telling while it goes on.
 pub type Progress<'a> = &'a mut dyn FnMut(&str);
 
+/// What a run came to.
+pub struct Outcome {
+    /// The scenario that was measured; of a search for the limit the largest within the bounds.
+    pub scenario: Scenario,
+    /// Who could join.
+    pub joins: JoinCounts,
+    /// What was measured.
+    pub measurement: Measurement,
+    /// The server's memory before the first join, in bytes.
+    pub rss_idle: Option<u64>,
+    /// How the limit was found, where it was searched.
+    pub limit: Option<Limit>,
+}
+
 /// Runs `scenario`.
 ///
 /// # Errors
 /// Where nobody could join. Single failures are counted.
-pub async fn run(scenario: &Scenario, options: &RunOptions, progress: Progress<'_>) -> Result<RunResult> {
+pub async fn run(scenario: &Scenario, options: &RunOptions, progress: Progress<'_>) -> Result<Outcome> {
     scenario.check()?;
     files::check(scenario, options)?;
     let clock = BenchClock::start();
@@ -90,10 +103,7 @@ pub async fn run(scenario: &Scenario, options: &RunOptions, progress: Progress<'
         measurement.whole.merge(&generator.finish()?);
     }
     measurement.churned = members.churned;
-    let counts = members.counts;
-    let mut result = RunResult::new(&scenario, options, &counts, &measurement, idle.map(|idle| idle.rss));
-    result.limit = limit;
-    Ok(result)
+    Ok(Outcome { scenario, joins: members.counts, measurement, rss_idle: idle.map(|idle| idle.rss), limit })
 }
 
 /// Joins and measures. With a search for the limit, the scenario that is measured in the end is the largest one within

@@ -1,9 +1,11 @@
 //! What a subscriber measures: rates, loss, jitter, glass-to-glass latency, freezes, gaps in the frame numbers.
 
+mod frame_numbers;
 mod latency;
 mod report;
 mod stream;
 
+pub use frame_numbers::FrameNumbers;
 pub use latency::LatencyHistogram;
 pub use report::{Report, StreamReport, table};
-pub use stream::{FrameNumbers, StreamStats};
+pub use stream::StreamStats;

@@ -1,6 +1,6 @@
 //! Measurements as a table for people and as JSON for programs.
 
-use super::stream::FrameNumbers;
+use super::frame_numbers::FrameNumbers;
 use crate::peer::MediaKind;
 use crate::receive::JitterCounters;
 use serde_json::{Value, json};

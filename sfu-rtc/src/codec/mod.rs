@@ -10,7 +10,7 @@ pub mod red;
 pub mod vp8;
 pub mod vp9;
 
-pub use nal::{ParameterSetId, begins_keyframe, parameter_sets};
+pub use nal::ParameterSetId;
 
 use crate::drop_reason::DropReason;
 use crate::media::Codec;
@@ -70,6 +70,23 @@ pub fn frame_facts(
         None => facts,
         Some(descriptor) if matches!(codec, Codec::Vp8 | Codec::Vp9) => Ok(described(descriptor, facts?)),
         Some(descriptor) => Ok(described(descriptor, facts.unwrap_or_default())),
+    }
+}
+
+/// The parameter sets in a payload of H.264 or H.265, each a whole unit; of another codec none.
+pub fn parameter_sets(codec: Codec, payload: &[u8]) -> impl Iterator<Item = (ParameterSetId, &[u8])> {
+    let h264 = (codec == Codec::H264).then(|| h264::parameter_sets(payload));
+    let h265 = (codec == Codec::H265).then(|| h265::parameter_sets(payload));
+    h264.into_iter().flatten().chain(h265.into_iter().flatten())
+}
+
+/// Whether a payload of H.264 or H.265 has the beginning of a picture from which decoding can begin: its first slice, or
+/// the first fragment of that.
+pub fn begins_keyframe(codec: Codec, payload: &[u8]) -> bool {
+    match codec {
+        Codec::H264 => h264::begins_idr(payload),
+        Codec::H265 => h265::begins_random_access(payload),
+        _ => false,
     }
 }
 

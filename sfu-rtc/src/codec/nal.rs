@@ -1,7 +1,5 @@
 //! What H.264 and H.265 share: network abstraction layer units.
 
-use super::{h264, h265};
-use crate::media::Codec;
 use arrayvec::ArrayVec;
 
 /// How much of a parameter set is read; sizes stand well within it.
@@ -16,23 +14,6 @@ pub enum ParameterSetId {
     Sequence(u32),
     /// A picture parameter set, with its id.
     Picture(u32),
-}
-
-/// The parameter sets in a payload of H.264 or H.265, each a whole unit; of another codec none.
-pub fn parameter_sets(codec: Codec, payload: &[u8]) -> impl Iterator<Item = (ParameterSetId, &[u8])> {
-    let h264 = (codec == Codec::H264).then(|| h264::parameter_sets(payload));
-    let h265 = (codec == Codec::H265).then(|| h265::parameter_sets(payload));
-    h264.into_iter().flatten().chain(h265.into_iter().flatten())
-}
-
-/// Whether a payload of H.264 or H.265 has the beginning of a picture from which decoding can begin: its first slice, or
-/// the first fragment of that.
-pub fn begins_keyframe(codec: Codec, payload: &[u8]) -> bool {
-    match codec {
-        Codec::H264 => h264::begins_idr(payload),
-        Codec::H265 => h265::begins_random_access(payload),
-        _ => false,
-    }
 }
 
 /// A unit's content with the emulation prevention bytes taken out (H.264 and H.265 section 7.3.1.1: 00 00 03).

@@ -17,9 +17,10 @@ mod streams;
 mod trickle;
 mod write;
 
-pub use answer::{Answer, AnswerParams, answer};
+pub use answer::{Answer, answer};
 pub use error::{Fault, SdpError};
 pub use offer::{Offer, OfferedDirection, OfferedExtension, OfferedFormat, OfferedKind, OfferedMedia, Setup};
 pub use select::MediaPolicy;
 pub use streams::OfferedRid;
 pub use trickle::TrickleFragment;
+pub use write::AnswerParams;

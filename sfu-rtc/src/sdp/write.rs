@@ -1,13 +1,65 @@
 //! The text of an answer.
 
-use super::answer::{AnswerParams, Live, SectionAnswer, is_token};
 use super::error::SdpError;
 use super::fmtp;
 use super::offer::{Offer, OfferedDirection, OfferedKind, OfferedMedia};
-use super::select::Accepted;
-use crate::dtls::DtlsRole;
-use crate::media::{Direction, MediaKind};
+use super::select::{Accepted, MediaPolicy};
+use super::streams::OfferedRid;
+use crate::dtls::{DtlsRole, Fingerprint};
+use crate::ice::{Candidate, IceCredentials};
+use crate::ids::Mid;
+use crate::media::{Direction, FecStream, MediaKind, MediaSection};
 use std::fmt::{Display, Write};
+
+/// Our side of an answer.
+pub struct AnswerParams<'a> {
+    /// Our ICE credentials.
+    pub ice: &'a IceCredentials,
+    /// Hash of our certificate.
+    pub fingerprint: &'a Fingerprint,
+    /// Where we can be reached.
+    pub candidates: &'a [Candidate],
+    /// What we are willing to negotiate.
+    pub policy: &'a MediaPolicy,
+    /// Session id of the o= line, the same in every answer to one peer.
+    pub session: u64,
+    /// Version of the o= line, one more in every answer.
+    pub version: u64,
+    /// Sections of the answer before; a section keeps its sources by its mid.
+    pub previous: &'a [MediaSection],
+    /// Our DTLS role in the answer before, which stays as long as the transport does (RFC 8842 section 5.3).
+    pub dtls_role: Option<DtlsRole>,
+    /// Canonical name of our sources (RFC 3550 section 6.5.1).
+    pub cname: &'a str,
+    /// Name of the media stream to which a slot belongs (the first word of a=msid). Receivers play the slots of one
+    /// stream in sync.
+    pub streams: &'a dyn Fn(&Mid) -> String,
+}
+
+/// What became of an offered section.
+pub(super) enum SectionAnswer {
+    /// Answered with port 0; why.
+    Rejected(&'static str),
+    /// Part of the transport.
+    Live(Box<Live>),
+}
+
+/// A section that is part of the transport.
+pub(super) struct Live {
+    pub(super) section: MediaSection,
+    pub(super) accepted: Vec<Accepted>,
+    /// Simulcast streams that we take, restricted to payload types that we take.
+    pub(super) rids: Vec<OfferedRid>,
+    /// What the peer reports on our parity.
+    pub(super) fec_feedback: Vec<&'static str>,
+}
+
+impl Live {
+    /// Parity that we send.
+    pub(super) fn fec(&self) -> Option<FecStream> {
+        self.section.local_fec.filter(|_| self.section.direction == Direction::Send)
+    }
+}
 
 /// Text that is being written.
 struct Text(String);
@@ -219,4 +271,9 @@ fn sources(text: &mut Text, params: &AnswerParams<'_>, live: &Live) -> Result<()
         text.attribute("ssrc", format_args!("{} msid:{msid}", ssrc.0));
     }
     Ok(())
+}
+
+/// Whether text can stand in an attribute as one word.
+pub(super) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 255 && text.bytes().all(|b| b.is_ascii_graphic())
 }

@@ -1,41 +1,14 @@
 //! Puts the configuration together from its sources and says clearly what is wrong with it.
 
 use super::Config;
+use super::error::ConfigError;
 use super::schema::Schema;
-use super::source::{self, Origin, Setting};
+use super::source::{self, Overrides, Setting};
 use super::validate;
 use crate::files;
 use serde_json::Value;
 use std::ffi::OsString;
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-
-/// What the command line sets; wins over everything else.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Overrides {
-    pub(crate) bind: Option<IpAddr>,
-    pub(crate) http_port: Option<u16>,
-    pub(crate) media_port: Option<u16>,
-    pub(crate) workers: Option<usize>,
-    pub(crate) node_ips: Vec<IpAddr>,
-    pub(crate) web_dir: Option<PathBuf>,
-    pub(crate) log_level: Option<String>,
-}
-
-/// Why there is no configuration. The cause stands in the text, and so is no `source`, which would be told once more.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConfigError {
-    #[error("cannot read the configuration file {path}: {cause}")]
-    Unreadable { path: PathBuf, cause: std::io::Error },
-    #[error("{path}: {text}")]
-    NoToml { path: PathBuf, text: String },
-    #[error("{text} ({origin})")]
-    Setting { text: String, origin: Origin },
-    #[error("the environment variable {0} is not UTF-8")]
-    NoText(String),
-    #[error("{0}")]
-    Invalid(String),
-}
+use std::path::Path;
 
 /// Reads `file` (none: defaults alone), then the variables `env`, then `flags`. Nothing is taken for what it is not: a
 /// value of another type than its key's is an error.

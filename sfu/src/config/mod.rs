@@ -1,6 +1,7 @@
 //! The configuration: defaults, then a TOML file, then the environment, then flags. Unknown keys are refused.
 
 mod bounds;
+mod error;
 mod load;
 mod network;
 mod schema;
@@ -9,8 +10,9 @@ mod source;
 mod tests;
 mod validate;
 
-pub(crate) use load::{Overrides, load};
+pub(crate) use load::load;
 pub(crate) use network::Network;
+pub(crate) use source::Overrides;
 pub(crate) use validate::{check_api_key, doubts};
 
 use serde::{Deserialize, Serialize};

@@ -1,11 +1,11 @@
 //! What the sources give: values with their keys, and where each stands.
 
-use super::load::{ConfigError, Overrides};
+use super::error::{ConfigError, Origin};
 use super::schema::{Schema, TEXTS};
 use crate::text::escape;
 use serde_json::{Number, Value};
 use std::ffi::OsString;
-use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -15,6 +15,18 @@ const ENV_PREFIX: &str = "SFU_";
 /// Parts the levels of a key in an environment variable.
 const ENV_SEPARATOR: &str = "__";
 
+/// What the command line sets; wins over everything else.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Overrides {
+    pub(crate) bind: Option<IpAddr>,
+    pub(crate) http_port: Option<u16>,
+    pub(crate) media_port: Option<u16>,
+    pub(crate) workers: Option<usize>,
+    pub(crate) node_ips: Vec<IpAddr>,
+    pub(crate) web_dir: Option<PathBuf>,
+    pub(crate) log_level: Option<String>,
+}
+
 /// A value that was given.
 #[derive(Debug)]
 pub(super) struct Setting {
@@ -23,24 +35,6 @@ pub(super) struct Setting {
     /// `Null`: something that JSON does not have, and no key takes.
     pub(super) value: Value,
     pub(super) origin: Origin,
-}
-
-/// Where a value stands.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Origin {
-    Line { file: PathBuf, line: usize },
-    Variable(String),
-    Flag(&'static str),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Line { file, line } => write!(f, "{}, line {line}", file.display()),
-            Self::Variable(name) => write!(f, "environment variable {name}"),
-            Self::Flag(name) => write!(f, "flag {name}"),
-        }
-    }
 }
 
 /// The settings of a TOML file with this text.

@@ -1,7 +1,7 @@
 //! The configuration from every source, and what is refused.
 
 use super::bounds::BOUNDS;
-use super::load::ConfigError;
+use super::error::ConfigError;
 use super::schema::Schema;
 use super::*;
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! When which room is due: to be told what has changed in it, or to have its encoders planned.
 
-use super::lock;
+use crate::lock::lock;
 use sfu_core::ids::RoomId;
 use sfu_rtc::time::Instant;
 use std::collections::BTreeSet;

@@ -2,9 +2,9 @@
 //! the same identity goes on with what is left.
 
 use super::error::ControlError;
-use super::lock;
 use super::rate::Rate;
 use crate::config::LimitsConfig;
+use crate::lock::lock;
 use sfu_rtc::time::{Duration, Instant};
 use std::fmt;
 use std::sync::Mutex;

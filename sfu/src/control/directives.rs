@@ -2,11 +2,11 @@
 
 mod check;
 
-use super::auth::clip;
 use super::ids::publication_text;
-use super::lock;
 use super::outbox::Outgoing;
 use super::{Control, ControlError, RoomState};
+use crate::lock::lock;
+use crate::text::clip;
 use sfu_core::ids::PublicationId;
 use sfu_proto::v1::server_message::Body;
 use sfu_proto::v1::{EncoderDirective, EncoderDirectiveAck, EncodingDirective};
@@ -97,7 +97,7 @@ impl Control {
         directive: &EncoderDirective,
     ) -> Result<(), ControlError> {
         let published = state.roster.publisher(publication).and_then(|owner| owner.publication(publication));
-        check::check(directive, published.ok_or_else(super::publish::no_publication)?)
+        check::check(directive, published.ok_or_else(ControlError::no_publication)?)
     }
 
     /// Asks the sender of `publication` to encode as `directive` says. Gives the directive with its version.
@@ -107,7 +107,7 @@ impl Control {
         publication: PublicationId,
         directive: EncoderDirective,
     ) -> Result<EncoderDirective, ControlError> {
-        let owner = state.publisher(publication).ok_or_else(super::publish::no_publication)?;
+        let owner = state.publisher(publication).ok_or_else(ControlError::no_publication)?;
         let directive = self.directives.record(publication, directive);
         if owner.is_told() {
             owner.outbox.push(Outgoing::new(Body::EncoderDirective(directive.clone())));

@@ -1,7 +1,6 @@
 //! Why the control plane refuses a request: a code for programs, a sentence for people.
 
-use super::auth::clip;
-use crate::text::escape;
+use crate::text::{clip, escape};
 use sfu_proto::v1::{Error, ErrorCode};
 
 /// A refusal.
@@ -48,6 +47,11 @@ impl ControlError {
     /// What is asked for comes too fast.
     pub(crate) fn too_fast(message: impl Into<String>) -> Self {
         Self { retry: true, ..Self::limit(message) }
+    }
+
+    /// What names a publication names none.
+    pub(crate) fn no_publication() -> Self {
+        Self::not_found("There is no such publication; it may have ended.")
     }
 }
 

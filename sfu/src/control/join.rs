@@ -1,7 +1,7 @@
 //! Entering a room: one step from a checked token and an offer to media that flows.
 
 use super::Control;
-use super::auth::{MAX_NAME, Permit, RoomOptions, check_metadata, check_text, clip};
+use super::auth::{MAX_NAME, Permit, RoomOptions, check_metadata, check_text};
 use super::budget::Budget;
 use super::error::ControlError;
 use super::negotiation::{Negotiated, parse_offer};
@@ -13,6 +13,7 @@ use super::requests::Session;
 use super::room::{Room, RoomState};
 use super::unconnected::{GAVE_WAY, GivesWay, Origin};
 use crate::random;
+use crate::text::clip;
 use crate::worker_thread::WorkerHandle;
 use sfu_core::ids::TransportId;
 use sfu_core::is_playable;

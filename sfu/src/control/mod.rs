@@ -39,7 +39,7 @@ mod translate;
 mod turns;
 mod unconnected;
 
-pub(crate) use auth::{Permit, clip};
+pub(crate) use auth::Permit;
 pub(crate) use budget::Budget;
 pub(crate) use directives::Directives;
 pub(crate) use error::ControlError;
@@ -66,8 +66,8 @@ use news::NewsPace;
 use sfu_core::ids::{RoomId, TransportId};
 use sfu_room::ParticipantId;
 use sfu_rtc::dtls::DtlsCertificate;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use unconnected::Unconnected;
 
 /// A worker with more waiting commands than this takes no newcomers.
@@ -241,9 +241,4 @@ impl Control {
         }
         Ok(())
     }
-}
-
-/// Locks; a panic elsewhere does not spoil what the lock guards, since every change is made whole or not at all.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
 //! What waits to be sent to one client: bounded, in order, and encoded at most once per subprotocol however many
 //! clients get it.
 
-use super::lock;
+use crate::lock::lock;
 use prost::Message as _;
 use sfu_proto::v1::server_message::Body;
 use sfu_proto::v1::{LeaveReason, Left, ServerMessage};

@@ -1,11 +1,12 @@
 //! Publications: what a participant's sending sections carry, as others see it.
 
 use super::Control;
-use super::auth::{check_text, clip};
+use super::auth::check_text;
 use super::error::ControlError;
 use super::participant::Participant;
 use super::room::{Room, RoomState};
 use super::translate;
+use crate::text::clip;
 use sfu_core::ids::PublicationId;
 use sfu_proto::v1::Publish;
 use sfu_room::{ParticipantId, Publication};
@@ -108,7 +109,7 @@ impl Control {
         id: PublicationId,
     ) -> Result<(), ControlError> {
         if !state.roster.unpublish(owner, id) {
-            return Err(no_publication());
+            return Err(ControlError::no_publication());
         }
         self.directives.forget(&[id]);
         state.announce(owner);
@@ -125,7 +126,7 @@ impl Control {
         muted: bool,
     ) -> Result<(), ControlError> {
         if state.roster.publisher(id).is_none() {
-            return Err(no_publication());
+            return Err(ControlError::no_publication());
         }
         if let Some(owner) = state.roster.set_muted(id, muted) {
             state.announce(owner);
@@ -133,10 +134,6 @@ impl Control {
         }
         Ok(())
     }
-}
-
-pub(super) fn no_publication() -> ControlError {
-    ControlError::not_found("There is no such publication; it may have ended.")
 }
 
 /// The section `mid`, where its peer sends on it.

@@ -6,7 +6,6 @@ use super::ids::{parse_participant, parse_publication};
 use super::negotiation::{Change, parse_offer};
 use super::outbox::{Next, Outbox, Outgoing};
 use super::participant::{Participant, publication_info};
-use super::publish::no_publication;
 use super::room::{Room, RoomGuard, RoomState};
 use super::{Control, publish};
 use sfu_proto::v1::client_message::Body as Request;
@@ -109,7 +108,7 @@ impl Session {
             }
             Request::SendData(data) => self.send_data(data).map(done),
             Request::EncoderDirectiveAck(ack) => {
-                let publication = parse_publication(&ack.publication_id).ok_or_else(no_publication)?;
+                let publication = parse_publication(&ack.publication_id).ok_or_else(ControlError::no_publication)?;
                 let state = self.state()?;
                 self.own(&state, publication)?;
                 self.control.directives.acknowledge(publication, ack);
@@ -139,7 +138,7 @@ impl Session {
 
     fn own(&self, state: &RoomState, publication: sfu_core::ids::PublicationId) -> Result<(), ControlError> {
         let mine = state.roster.member(self.id).is_some_and(|me| me.publication(publication).is_some());
-        if mine { Ok(()) } else { Err(no_publication()) }
+        if mine { Ok(()) } else { Err(ControlError::no_publication()) }
     }
 
     fn offer(&self, offer: &Offer) -> Result<Answer, ControlError> {
@@ -197,13 +196,13 @@ impl Session {
     }
 
     fn unpublish(&self, unpublish: &Unpublish) -> Result<(), ControlError> {
-        let id = parse_publication(&unpublish.publication_id).ok_or_else(no_publication)?;
+        let id = parse_publication(&unpublish.publication_id).ok_or_else(ControlError::no_publication)?;
         let mut state = self.state()?;
         self.control.unpublish(&self.room, &mut state, self.id, id)
     }
 
     fn set_muted(&self, set_muted: &SetMuted) -> Result<(), ControlError> {
-        let id = parse_publication(&set_muted.publication_id).ok_or_else(no_publication)?;
+        let id = parse_publication(&set_muted.publication_id).ok_or_else(ControlError::no_publication)?;
         let mut state = self.state()?;
         self.own(&state, id)?;
         self.control.set_muted(&self.room, &mut state, id, set_muted.muted)
@@ -247,7 +246,7 @@ impl Session {
         match &moderate.action {
             Some(Action::RemoveParticipantId(name)) => control.remove_participant(&self.room, &mut state, name),
             Some(Action::MutePublicationId(name)) => {
-                let id = parse_publication(name).ok_or_else(no_publication)?;
+                let id = parse_publication(name).ok_or_else(ControlError::no_publication)?;
                 control.mute_by_other(&self.room, &mut state, id)
             }
             Some(Action::CloseRoom(true)) => {

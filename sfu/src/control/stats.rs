@@ -1,6 +1,7 @@
 //! The workers' figures: asked for every two seconds, and whenever somebody wants them now.
 
-use super::{Control, lock};
+use super::Control;
+use crate::lock::lock;
 use sfu_core::command::Command;
 use sfu_core::event::WorkerStats;
 use sfu_rtc::time::{Duration, Instant};

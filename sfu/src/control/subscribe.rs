@@ -3,7 +3,6 @@
 use super::Control;
 use super::error::ControlError;
 use super::ids::parse_publication;
-use super::publish::no_publication;
 use super::room::{Room, RoomState};
 use super::translate;
 use sfu_core::ids::PublicationId;
@@ -48,8 +47,8 @@ fn wanted_publication(state: &RoomState, subscribe: &Subscribe) -> Result<Option
     if subscribe.publication_id.is_empty() {
         return Ok(None);
     }
-    let id = parse_publication(&subscribe.publication_id).ok_or_else(no_publication)?;
-    state.publisher(id).map(|_| Some(id)).ok_or_else(no_publication)
+    let id = parse_publication(&subscribe.publication_id).ok_or_else(ControlError::no_publication)?;
+    state.publisher(id).map(|_| Some(id)).ok_or_else(ControlError::no_publication)
 }
 
 fn find_slot<'a>(member: &'a Member, mid: &str, publication: Option<PublicationId>) -> Result<&'a Slot, ControlError> {

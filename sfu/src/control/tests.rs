@@ -3,6 +3,7 @@
 use super::outbox::Next;
 use super::*;
 use crate::config::MediaConfig;
+use crate::lock::lock;
 use crate::net::bind_udp;
 use crate::worker_thread::{RelayHub, Report, WorkerParts, spawn};
 use auth::Permit;
@@ -20,6 +21,7 @@ use sfu_rtc::media::Codec;
 use sfu_rtc::net::Neighbourhood;
 use sfu_rtc::time::Duration;
 use std::net::IpAddr;
+use std::sync::Mutex;
 use tokio::sync::mpsc::{Sender, channel};
 
 const OFFER: &str = include_str!("../../../sfu-rtc/src/sdp/fixtures/chromium-simulcast.sdp");

@@ -5,9 +5,9 @@
 //! no flood of handshakes takes the processor from calls. What a step costs is measured, not guessed. Strangers and those
 //! who have shown a token are apart: whoever is in a call waits for no flood out of its own office.
 
-use super::lock;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::lock::lock;
 use sfu_rtc::net::Neighbourhood;
 use sfu_rtc::time::{Duration, Instant, Spacing};
 use std::collections::{HashMap, VecDeque};

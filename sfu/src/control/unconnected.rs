@@ -2,9 +2,10 @@
 //! their own, and where one is met, or a room or the server is full, the oldest gives way: of those of the address that
 //! has the most. Who has connected once is outside of all this.
 
+use super::Control;
 use super::room::{Room, RoomState};
-use super::{Control, lock};
 use crate::config::LimitsConfig;
+use crate::lock::lock;
 use sfu_core::ids::RoomId;
 use sfu_proto::v1::LeaveReason;
 use sfu_room::ParticipantId;

@@ -2,7 +2,8 @@
 
 use super::cached::Cached;
 use super::problem::Problem;
-use crate::control::{Control, HANDSHAKE_BUCKETS, Histogram, Rate, lock};
+use crate::control::{Control, HANDSHAKE_BUCKETS, Histogram, Rate};
+use crate::lock::lock;
 use crate::net::ConnectionTables;
 use axum::Extension;
 use axum::body::Bytes;

@@ -8,9 +8,10 @@ use super::problem::Problem;
 use super::proxy::ClientAddr;
 use crate::config::IceServerConfig;
 use crate::control::{
-    Access, Budget, Control, ControlError, Entered, JoinRequest, MAX_CLIENT, Permit, Room, RoomState, clip,
+    Access, Budget, Control, ControlError, Entered, JoinRequest, MAX_CLIENT, Permit, Room, RoomState,
     negotiation::Media,
 };
+use crate::text::clip;
 use crate::worker_thread::WorkerHandle;
 use axum::Router;
 use axum::body::Body;

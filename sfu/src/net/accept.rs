@@ -3,7 +3,7 @@
 
 use super::connections::{Connections, Ticket};
 use super::frame::{self, HEADER, MAX_FRAME};
-use super::reception::Reception;
+use super::reception::{Reception, abort};
 use super::tcp::Accepted;
 use crate::worker_thread::WorkerHandle;
 use sfu_rtc::ice::{ice_char, ufrag_of};
@@ -60,14 +60,6 @@ async fn introduce(
             abort(&stream);
             Err(error)
         }
-    }
-}
-
-/// Makes the end of a connection abrupt: a stranger's is not worth the states and timers that an orderly one keeps in the
-/// kernel (RFC 9293 section 3.6), which take a core where thousands end per second.
-pub(crate) fn abort(stream: &TcpStream) {
-    if let Err(error) = stream.set_zero_linger() {
-        tracing::debug!(%error, "SO_LINGER");
     }
 }
 

@@ -8,7 +8,7 @@
 //! bounds them.
 
 use crate::config::{HttpConfig, LimitsConfig};
-use crate::control::lock;
+use crate::lock::lock;
 use sfu_rtc::net::Neighbourhood;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;

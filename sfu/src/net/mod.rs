@@ -9,11 +9,11 @@ mod frame;
 mod reception;
 mod tcp;
 
-pub(crate) use accept::{abort, accept_tcp};
+pub(crate) use accept::accept_tcp;
 pub(crate) use bind::bind_tcp;
 pub(crate) use candidates::{advertised, candidates};
 pub(crate) use connections::{ConnectionTables, Connections, RequestUnderWay, Ticket};
-pub(crate) use reception::Reception;
+pub(crate) use reception::{Reception, abort};
 pub(crate) use tcp::{Accepted, TcpPool};
 #[cfg(fuzzing)]
 pub(crate) use tcp::{Connection, Drained};

@@ -3,7 +3,6 @@
 //! The kernel has them in the order in which they came: who comes after thousands would wait until all of them have a seat.
 //! So they are taken from it at once, which is cheap, and then seated one address after the other.
 
-use super::accept::abort;
 use super::connections::Connections;
 use futures_util::FutureExt;
 use sfu_rtc::net::Neighbourhood;
@@ -101,6 +100,14 @@ impl Reception {
         }
         self.count -= 1;
         next
+    }
+}
+
+/// Makes the end of a connection abrupt: a stranger's is not worth the states and timers that an orderly one keeps in the
+/// kernel (RFC 9293 section 3.6), which take a core where thousands end per second.
+pub(crate) fn abort(stream: &TcpStream) {
+    if let Err(error) = stream.set_zero_linger() {
+        tracing::debug!(%error, "SO_LINGER");
     }
 }
 

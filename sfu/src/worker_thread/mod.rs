@@ -14,7 +14,7 @@ pub(crate) use relay::RelayHub;
 pub(crate) use stats::ThreadStats;
 
 use crate::clock::Clock;
-use crate::control::lock;
+use crate::lock::lock;
 use crate::net::Accepted;
 use crate::random;
 use mio::unix::SourceFd;

@@ -5,7 +5,7 @@
 //! that sleeps is woken; one that is awake looks by itself.
 
 use super::WorkerHandle;
-use crate::control::lock;
+use crate::lock::lock;
 use sfu_core::ids::WorkerId;
 use sfu_core::relay::RelayMessage;
 use std::collections::VecDeque;

@@ -5,7 +5,7 @@ use super::pace::Pace;
 use super::realtime::Realtime;
 use super::relay::RelayPort;
 use super::{Input, Report, Shared, UDP, WAKER, WorkerParts};
-use crate::control::lock;
+use crate::lock::lock;
 use crate::net::TcpPool;
 use crate::random;
 use mio::{Events, Poll};

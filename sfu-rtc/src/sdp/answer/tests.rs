@@ -1,7 +1,7 @@
 //! Answers to what browsers and programs really offer, and to any text.
 
 use super::*;
-use crate::ice::CandidateProtocol;
+use crate::ice::{Candidate, CandidateProtocol, IceCredentials};
 use crate::ids::{PayloadType, Rid};
 use crate::media::Codec;
 use crate::sdp::Fault;

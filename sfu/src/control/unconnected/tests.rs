@@ -1,9 +1,10 @@
 //! Sessions that never connect: who gives way, and who is not hurt.
 
+use crate::control::Control;
 use crate::control::error::ControlError;
 use crate::control::participant::Access;
 use crate::control::tests::{Member, control_with, event};
-use crate::control::{Control, lock};
+use crate::lock::lock;
 use sfu_core::event::Event;
 use sfu_proto::v1::{ErrorCode, LeaveReason};
 use sfu_rtc::net::{NetworkPath, Protocol};
