@@ -67,7 +67,7 @@ pub struct Slot {
     /// What the subscriber wants in it.
     pub subscription: Subscription,
     /// How it is shown, and in which quality.
-    pub wish: LayerPreference,
+    pub requested: LayerPreference,
     /// What it carries.
     pub current: Option<PublicationId>,
     /// Why nothing of it is sent, as its worker says.
@@ -87,7 +87,7 @@ impl Slot {
             Subscription::Publication(_) => Role::Pinned,
             Subscription::Auto | Subscription::Nothing | Subscription::Identity(_) => Role::Other,
         };
-        LayerPreference { role, ..self.wish }
+        LayerPreference { role, ..self.requested }
     }
 }
 
@@ -177,7 +177,7 @@ impl Member {
                     kind: section.kind,
                     ordinal,
                     subscription: new.clone(),
-                    wish: LayerPreference::default(),
+                    requested: LayerPreference::default(),
                     current: None,
                     pause: None,
                 },

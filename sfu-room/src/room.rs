@@ -262,13 +262,13 @@ impl Room {
         id: ParticipantId,
         mid: &Mid,
         subscription: Subscription,
-        wish: LayerPreference,
+        preference: LayerPreference,
     ) -> bool {
         let Self { members, orders, .. } = self;
         let Some(member) = members.get_mut(&id) else { return false };
         let Some(slot) = member.slots.iter_mut().find(|slot| slot.mid == *mid) else { return false };
         let before = slot.preference(&member.candidates);
-        (slot.subscription, slot.wish) = (subscription, wish);
+        (slot.subscription, slot.requested) = (subscription, preference);
         let preference = slot.preference(&member.candidates);
         if preference != before
             && let Some(transport) = member.transport

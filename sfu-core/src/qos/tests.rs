@@ -93,9 +93,9 @@ fn importance_decides_once_everybody_has_the_lowest_layer() {
     assert_eq!(granted(4_900), [1, 1, 3, 3, 2, 1], "4,350 of 4,410");
     assert_eq!(granted(5_400), [1, 2, 3, 3, 2, 1], "of the rest the larger first");
     assert_eq!(granted(10_000), [3, 3, 3, 3, 2, 1]);
-    let mut wished = demands.clone();
-    wished[0].importance.priority = 1;
-    assert_eq!(once(2_700, &wished).0, [3, 1, 1, 1, 1, 1], "the subscriber's own word");
+    let mut preferred = demands.clone();
+    preferred[0].importance.priority = 1;
+    assert_eq!(once(2_700, &preferred).0, [3, 1, 1, 1, 1, 1], "the subscriber's own word");
 }
 
 #[test]

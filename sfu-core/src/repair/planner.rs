@@ -43,7 +43,7 @@ pub struct Snapshot {
     pub jitter: Duration,
     /// How much later than a packet of usual delay arrives it is played, so that repair may take so long.
     pub slack: Duration,
-    /// The longest that this may be made; zero for a receiver that takes no such wishes.
+    /// The longest that this may be made; zero for a receiver that takes no such requests.
     pub max_slack: Duration,
     /// The subscriber asks for what is missing.
     pub nack: bool,

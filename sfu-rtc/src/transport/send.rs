@@ -108,7 +108,7 @@ pub(super) fn size_of(packet: &Packet, out: &RtpOut) -> DataSize {
 const MAX_DESCRIPTOR: usize = 255;
 
 impl Transport {
-    /// Asks the peer to keep video for at least `min` before it plays it, where it takes such wishes (header extension
+    /// Asks the peer to keep video for at least `min` before it plays it, where it takes such requests (header extension
     /// playout-delay); from the next packet on, instead of what publishers ask for. Zero takes it back.
     pub fn set_playout_delay(&mut self, min: Duration) {
         // Once a receiver was told, silence would leave things as they are. A least delay of zero with a most that is

@@ -100,7 +100,7 @@ fn offers_have_a_rate() {
 }
 
 #[test]
-fn an_equal_wish_changes_nothing_and_is_free() {
+fn an_equal_subscription_changes_nothing_and_is_free() {
     let control = small(&DtlsCertificate::generate());
     let session = join(&control, PLAYER, &[]);
     let mid = slot(&session);
@@ -115,7 +115,7 @@ fn an_equal_wish_changes_nothing_and_is_free() {
 }
 
 #[test]
-fn wishes_that_differ_have_a_rate_that_a_large_grid_does_not_reach() {
+fn subscriptions_that_differ_have_a_rate_that_a_large_grid_does_not_reach() {
     let control = small(&DtlsCertificate::generate());
     let session = join(&control, PLAYER, &[]);
     let mid = slot(&session);

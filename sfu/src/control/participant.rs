@@ -120,8 +120,8 @@ pub(super) fn slot_info(slot: &Slot, publisher: Option<ParticipantId>) -> SlotAs
         mid: slot.mid.to_string(),
         publication_id: slot.current.map(publication_text).unwrap_or_default(),
         participant_id: publisher.map(|id| id.to_string()).unwrap_or_default(),
-        quality: translate::quality_out(slot.wish.quality).into(),
-        paused: slot.wish.paused,
+        quality: translate::quality_out(slot.requested.quality).into(),
+        paused: slot.requested.paused,
         unplayable: slot.pause == Some(PauseReason::Codec),
         pause_reason: translate::pause_reason(slot.pause).into(),
     }

@@ -30,13 +30,13 @@ impl Control {
             Some(id) => Subscription::Publication(id),
             None => Subscription::Auto,
         };
-        let (mid, wish) = (slot.mid, translate::wish_in(subscribe));
-        if (&slot.subscription, slot.wish) == (&subscription, wish) {
+        let (mid, preference) = (slot.mid, translate::preference_in(subscribe));
+        if (&slot.subscription, slot.requested) == (&subscription, preference) {
             return Ok(());
         }
         participant.budget.subscription(self.clock.now())?;
         room.plan_encoders_soon(state);
-        if state.roster.subscribe(me, &mid, subscription, wish) {
+        if state.roster.subscribe(me, &mid, subscription, preference) {
             state.tell_slots(me);
         }
         Ok(())

@@ -24,10 +24,10 @@ pub(crate) fn quality_in(quality: v1::Quality) -> Quality {
 }
 
 /// How a client wants a slot.
-pub(crate) fn wish_in(subscribe: &v1::Subscribe) -> LayerPreference {
+pub(crate) fn preference_in(subscribe: &v1::Subscribe) -> LayerPreference {
     let quality = quality_in(subscribe.quality());
-    let wish = LayerPreference { quality, paused: subscribe.paused, ..LayerPreference::default() };
-    let Some(tile) = &subscribe.tile else { return wish };
+    let preference = LayerPreference { quality, paused: subscribe.paused, ..LayerPreference::default() };
+    let Some(tile) = &subscribe.tile else { return preference };
     let pixels = |side: u32| u16::try_from(side).unwrap_or(u16::MAX);
     let size = Tile { width: pixels(tile.width), height: pixels(tile.height) };
     let tile_size = match tile {
@@ -35,7 +35,7 @@ pub(crate) fn wish_in(subscribe: &v1::Subscribe) -> LayerPreference {
         _ if tile.width == 0 || tile.height == 0 => None,
         _ => Some(size),
     };
-    LayerPreference { tile: tile_size, priority: u8::try_from(tile.priority).unwrap_or(u8::MAX), ..wish }
+    LayerPreference { tile: tile_size, priority: u8::try_from(tile.priority).unwrap_or(u8::MAX), ..preference }
 }
 
 pub(crate) fn pause_reason(reason: Option<PauseReason>) -> v1::PauseReason {
@@ -92,12 +92,12 @@ mod tests {
 
     #[test]
     fn a_tile_that_says_nothing_limits_nothing() {
-        let wish = |tile| wish_in(&v1::Subscribe { tile, ..v1::Subscribe::default() });
-        assert_eq!(wish(None), LayerPreference::default());
-        assert_eq!(wish(Some(v1::Tile::default())), LayerPreference::default());
-        let hidden = wish(Some(v1::Tile { hidden: true, width: 640, height: 360, priority: 0 }));
+        let preference = |tile| preference_in(&v1::Subscribe { tile, ..v1::Subscribe::default() });
+        assert_eq!(preference(None), LayerPreference::default());
+        assert_eq!(preference(Some(v1::Tile::default())), LayerPreference::default());
+        let hidden = preference(Some(v1::Tile { hidden: true, width: 640, height: 360, priority: 0 }));
         assert_eq!(hidden.tile, Some(Tile::default()));
-        let huge = wish(Some(v1::Tile { hidden: false, width: 640, height: u32::MAX, priority: 1_000 }));
+        let huge = preference(Some(v1::Tile { hidden: false, width: 640, height: u32::MAX, priority: 1_000 }));
         assert_eq!((huge.tile, huge.priority), (Some(Tile { width: 640, height: u16::MAX }), u8::MAX));
     }
 

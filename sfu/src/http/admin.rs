@@ -251,7 +251,7 @@ fn participant_json(state: &RoomState, participant: &Participant) -> Value {
         "slots": slots.iter().map(|slot| json!({
             "mid": slot.mid.as_str(),
             "publication": slot.current.map(publication_text),
-            "paused": slot.wish.paused,
+            "paused": slot.requested.paused,
             "pause_reason": pause_reason(slot.pause),
         })).collect::<Vec<_>>(),
     })

@@ -161,7 +161,7 @@ impl<'a> WorkerThread<'a> {
         if self.udp_readable || self.tcp.is_ready() || self.relays.is_ready() || ordered {
             return Duration::ZERO;
         }
-        // While the socket takes nothing, the worker's wish to send must not keep the thread awake.
+        // While the socket takes nothing, what the worker has to send must not keep the thread awake.
         if self.reports_full || self.relays_full || !self.outbound.is_empty() {
             return RETRY;
         }

@@ -11,7 +11,7 @@ const STREAM: u64 = 0x70_6c_61_63_65;
 /// The same for how busy workers are.
 const LOADS: u64 = 0x6c6f_6164;
 /// Longest time that messages take from one worker to another: a thread that is busy looks once per round.
-pub const LONGEST_DELAY: Duration = Duration::from_millis(2);
+pub const LONGEST_RELAY_DELAY: Duration = Duration::from_millis(2);
 
 /// Which worker has time for the members of a conference, as drawn.
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ impl Placement {
 
     /// How long what is handed over now is on its way to another worker.
     pub fn relay_delay(&mut self) -> Duration {
-        let longest = if self.slow { LONGEST_DELAY } else { Duration::ZERO };
+        let longest = if self.slow { LONGEST_RELAY_DELAY } else { Duration::ZERO };
         Duration::from_micros(self.rng.between(0, longest.as_micros() as u64))
     }
 

@@ -1,6 +1,6 @@
 //! What the publishers of a room are to encode, so that subscribers get what they want and can receive, at least cost to
 //! the uplinks: a pure function, after GSO-Simulcast (Lin et al., SIGCOMM 2022). Each subscriber's path is shared out
-//! among its wishes; then those who chose a layer agree on its rate, and what nobody chose stops.
+//! among its subscriptions; then those who chose a layer agree on its rate, and what nobody chose stops.
 //! [`Planner`] carries the plan from tick to tick.
 
 mod agree;
@@ -63,12 +63,12 @@ pub struct Subscriber {
     /// What of that its audio takes.
     pub audio: Bitrate,
     /// Sources that its slots carry.
-    pub wishes: Vec<Wish>,
+    pub subscriptions: Vec<Subscription>,
 }
 
 /// What a subscriber wants of a source.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Wish {
+pub struct Subscription {
     /// Place of the source in the snapshot.
     pub source: usize,
     /// Up to which quality.
@@ -222,10 +222,11 @@ fn plan_without(room: &Snapshot, is_excluded: &dyn Fn(usize, usize) -> bool) -> 
 /// Who watches each source, by their place. Who wants it more than once counts once.
 fn watchers(room: &Snapshot) -> Vec<Vec<Watcher>> {
     let mut all: Vec<Vec<Watcher>> = room.sources.iter().map(|_| Vec::new()).collect();
-    for (subscriber, wishes) in room.subscribers.iter().map(|subscriber| &subscriber.wishes).enumerate() {
-        for wish in wishes.iter().filter(|wish| wish.source < room.sources.len()) {
-            let (useful, weight) = (useful(wish, &room.sources[wish.source]), wish.weight.max(1));
-            let of_source = &mut all[wish.source];
+    for (subscriber, subscriptions) in room.subscribers.iter().map(|subscriber| &subscriber.subscriptions).enumerate() {
+        for subscription in subscriptions.iter().filter(|subscription| subscription.source < room.sources.len()) {
+            let (useful, weight) =
+                (useful(subscription, &room.sources[subscription.source]), subscription.weight.max(1));
+            let of_source = &mut all[subscription.source];
             match of_source.last_mut().filter(|last| last.subscriber == subscriber) {
                 Some(last) => (last.useful, last.weight) = (last.useful.max(useful), last.weight.max(weight)),
                 None => of_source.push(Watcher { subscriber, useful, weight }),
@@ -261,15 +262,15 @@ fn fallback(room: &Snapshot, watchers: &[Watcher]) -> Option<usize> {
 }
 
 /// How many of a source's layers are of use to one who wants it so.
-fn useful(wish: &Wish, source: &Source) -> usize {
-    let LayerPreference { quality, tile, .. } = wish.preference;
-    if !wish.preference.is_visible() || source.layers.is_empty() {
+fn useful(subscription: &Subscription, source: &Source) -> usize {
+    let LayerPreference { quality, tile, .. } = subscription.preference;
+    if !subscription.preference.is_visible() || source.layers.is_empty() {
         return 0;
     }
     let best = usize::from(highest_layer(quality, source.layers.len() as u8)) + 1;
     // The lowest layer is scaled down to what its publisher may send.
-    let is_scaled = wish.caps.height.is_none_or(|most| source.caps.height.is_some_and(|own| own <= most));
-    let may_get = |(place, layer): &(usize, &Layer)| (*place == 0 && is_scaled) || wish.caps.admits(layer.size);
+    let is_scaled = subscription.caps.height.is_none_or(|most| source.caps.height.is_some_and(|own| own <= most));
+    let may_get = |(place, layer): &(usize, &Layer)| (*place == 0 && is_scaled) || subscription.caps.admits(layer.size);
     let best = source.layers.iter().take(best).enumerate().take_while(may_get).count();
     tile.map_or(best, |tile| tile.useful(source.layers.iter().take(best).map(|layer| layer.size)))
 }

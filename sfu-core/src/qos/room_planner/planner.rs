@@ -1,7 +1,7 @@
 //! The plan from tick to tick: what goes down goes down at once, what goes up waits until it is worth it, a layer that
 //! takes the place of another is there before the other stops, and what does not come leaves nobody without a picture.
 
-use super::{Choice, Encoding, Layer, Reason, Snapshot, Source, SourcePlan, Wish, plan_without, useful};
+use super::{Choice, Encoding, Layer, Reason, Snapshot, Source, SourcePlan, Subscription, plan_without, useful};
 use crate::ids::{PublicationId, TransportId};
 use sfu_rtc::ids::Rid;
 use sfu_rtc::time::{Duration, Instant};
@@ -220,7 +220,9 @@ fn is_arriving(layer: &Layer) -> bool {
 
 /// Who wants a layer of a source, with room for it or without.
 fn wanting(room: &Snapshot, source: usize, layer: usize) -> BTreeSet<TransportId> {
-    let is_useful = |wish: &Wish| wish.source == source && useful(wish, &room.sources[source]) > layer;
-    let wanting = room.subscribers.iter().filter(|subscriber| subscriber.wishes.iter().any(is_useful));
+    let is_useful = |subscription: &Subscription| {
+        subscription.source == source && useful(subscription, &room.sources[source]) > layer
+    };
+    let wanting = room.subscribers.iter().filter(|subscriber| subscriber.subscriptions.iter().any(is_useful));
     wanting.map(|subscriber| subscriber.transport).collect()
 }

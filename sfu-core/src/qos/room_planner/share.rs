@@ -1,8 +1,8 @@
-//! One subscriber's path among its wishes: a multiple-choice knapsack over layers and rates, filled greedily. As a
+//! One subscriber's path among its subscriptions: a multiple-choice knapsack over layers and rates, filled greedily. As a
 //! picture gains by the ratio of rates, not by their difference, the next bit goes where weight by rate is greatest
 //! (proportional fairness), which is the best that a knapsack of small steps can hold.
 
-use super::{Choice, Snapshot, Subscriber, Wish, full_rate, useful};
+use super::{Choice, Snapshot, Subscriber, Subscription, full_rate, useful};
 use sfu_rtc::units::Bitrate;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -29,42 +29,46 @@ struct Step {
     rate: Bitrate,
 }
 
-/// Writes to `choices` what the subscriber with this number gets of its wishes.
+/// Writes to `choices` what the subscriber with this number gets of its subscriptions.
 pub(super) fn share(
     room: &Snapshot,
     (index, subscriber): (usize, &Subscriber),
     is_usable: &dyn Fn(usize, usize) -> bool,
     choices: &mut Vec<Choice>,
 ) {
-    let wishes = subscriber.wishes.iter().filter(|wish| wish.source < room.sources.len());
-    let wishes: Vec<(&Wish, Vec<Step>)> =
-        wishes.map(|wish| (wish, steps(room, wish, is_usable))).filter(|(_, steps)| !steps.is_empty()).collect();
+    let subscriptions = subscriber.subscriptions.iter().filter(|subscription| subscription.source < room.sources.len());
+    let subscriptions: Vec<(&Subscription, Vec<Step>)> = subscriptions
+        .map(|subscription| (subscription, steps(room, subscription, is_usable)))
+        .filter(|(_, steps)| !steps.is_empty())
+        .collect();
     let best = |steps: &[Step]| steps.len() - 1;
     let mut taken: Vec<Option<usize>> = match subscriber.estimate {
-        None => wishes.iter().map(|(_, steps)| Some(best(steps))).collect(),
+        None => subscriptions.iter().map(|(_, steps)| Some(best(steps))).collect(),
         Some(estimate) => {
             let budget = percent(estimate, PLANNED_PERCENT).saturating_sub(subscriber.audio);
-            fill(budget, &wishes)
+            fill(budget, &subscriptions)
         }
     };
     // A path that carries nothing is not measured, so the weightiest gets its first step in any case.
     let forced = taken.iter().all(Option::is_none);
-    if let Some(first) = (0..wishes.len()).rev().max_by_key(|place| wishes[*place].0.weight).filter(|_| forced) {
+    if let Some(first) =
+        (0..subscriptions.len()).rev().max_by_key(|place| subscriptions[*place].0.weight).filter(|_| forced)
+    {
         taken[first] = Some(0);
     }
-    for ((wish, steps), taken) in wishes.iter().zip(taken) {
+    for ((subscription, steps), taken) in subscriptions.iter().zip(taken) {
         if let Some(Step { layer, rate }) = taken.map(|taken| steps[taken]) {
-            choices.push(Choice { subscriber: index, source: wish.source, layer, rate, forced });
+            choices.push(Choice { subscriber: index, source: subscription.source, layer, rate, forced });
         }
     }
 }
 
 /// The ways to get a source, the cheapest first: each layer that is of use, at its own rate and lower ones, where those
 /// take more than the layer below.
-fn steps(room: &Snapshot, wish: &Wish, is_usable: &dyn Fn(usize, usize) -> bool) -> Vec<Step> {
-    let source = &room.sources[wish.source];
+fn steps(room: &Snapshot, subscription: &Subscription, is_usable: &dyn Fn(usize, usize) -> bool) -> Vec<Step> {
+    let source = &room.sources[subscription.source];
     let mut steps: Vec<Step> = Vec::new();
-    for layer in (0..useful(wish, source)).filter(|layer| is_usable(wish.source, *layer)) {
+    for layer in (0..useful(subscription, source)).filter(|layer| is_usable(subscription.source, *layer)) {
         let full = full_rate(source, layer);
         for rate in STEPS_PERCENT.map(|share| percent(full, share)) {
             if steps.last().is_none_or(|below| rate > below.rate) {
@@ -75,16 +79,20 @@ fn steps(room: &Snapshot, wish: &Wish, is_usable: &dyn Fn(usize, usize) -> bool)
     steps
 }
 
-/// Which step of each wish fits into `budget`.
-fn fill(budget: Bitrate, wishes: &[(&Wish, Vec<Step>)]) -> Vec<Option<usize>> {
-    let mut taken: Vec<Option<usize>> = vec![None; wishes.len()];
+/// Which step of each subscription fits into `budget`.
+fn fill(budget: Bitrate, subscriptions: &[(&Subscription, Vec<Step>)]) -> Vec<Option<usize>> {
+    let mut taken: Vec<Option<usize>> = vec![None; subscriptions.len()];
     let mut left = budget;
-    let worth =
-        |wish: &Wish, rate: Bitrate| u64::from(wish.weight.max(1)) * 1_000_000_000 / rate.as_bps().saturating_add(1);
-    let mut next: BinaryHeap<(u64, Reverse<usize>)> =
-        wishes.iter().enumerate().map(|(place, (wish, _))| (worth(wish, Bitrate::ZERO), Reverse(place))).collect();
+    let worth = |subscription: &Subscription, rate: Bitrate| {
+        u64::from(subscription.weight.max(1)) * 1_000_000_000 / rate.as_bps().saturating_add(1)
+    };
+    let mut next: BinaryHeap<(u64, Reverse<usize>)> = subscriptions
+        .iter()
+        .enumerate()
+        .map(|(place, (subscription, _))| (worth(subscription, Bitrate::ZERO), Reverse(place)))
+        .collect();
     while let Some((_, Reverse(place))) = next.pop() {
-        let (wish, steps) = &wishes[place];
+        let (subscription, steps) = &subscriptions[place];
         let held = taken[place].map_or(Bitrate::ZERO, |step| steps[step].rate);
         let step = taken[place].map_or(0, |step| step + 1);
         let Some(wanted) = steps.get(step) else { continue };
@@ -93,7 +101,7 @@ fn fill(budget: Bitrate, wishes: &[(&Wish, Vec<Step>)]) -> Vec<Option<usize>> {
         if more <= left {
             left = left.saturating_sub(more);
             taken[place] = Some(step);
-            next.push((worth(wish, wanted.rate), Reverse(place)));
+            next.push((worth(subscription, wanted.rate), Reverse(place)));
         }
     }
     taken

@@ -22,8 +22,8 @@ fn screen(id: u64) -> Source {
     Source { publication: PublicationId(id), layers: vec![layer], caps: VideoCaps::default() }
 }
 
-fn wish(source: usize, quality: Quality, weight: u32) -> Wish {
-    Wish {
+fn subscription(source: usize, quality: Quality, weight: u32) -> Subscription {
+    Subscription {
         source,
         preference: LayerPreference { quality, ..LayerPreference::default() },
         caps: VideoCaps::default(),
@@ -31,9 +31,14 @@ fn wish(source: usize, quality: Quality, weight: u32) -> Wish {
     }
 }
 
-fn subscriber(id: u64, estimate: Option<u64>, wishes: &[Wish]) -> Subscriber {
+fn subscriber(id: u64, estimate: Option<u64>, subscriptions: &[Subscription]) -> Subscriber {
     let audio = KBPS(40);
-    Subscriber { transport: TransportId(id), estimate: estimate.map(KBPS), audio, wishes: wishes.to_vec() }
+    Subscriber {
+        transport: TransportId(id),
+        estimate: estimate.map(KBPS),
+        audio,
+        subscriptions: subscriptions.to_vec(),
+    }
 }
 
 /// Whether each encoding is on, and at which rate in kbit/s; 0: its own.
@@ -54,14 +59,14 @@ fn withheld(plan: &SourcePlan) -> Vec<u64> {
 fn what_nobody_watches_stops() {
     let room = Snapshot { sources: vec![camera(1), camera(2)], subscribers: vec![] };
     assert!(plan(&room).iter().all(|source| reasons(source) == [Reason::Unwanted; 3]));
-    let low = subscriber(1, None, &[wish(0, Quality::Low, 1)]);
+    let low = subscriber(1, None, &[subscription(0, Quality::Low, 1)]);
     let room = Snapshot { sources: vec![camera(1), camera(2)], subscribers: vec![low] };
     assert_eq!(plan(&room).iter().map(rates).collect::<Vec<_>>(), [vec![Some(0), None, None], vec![None; 3]]);
 }
 
 #[test]
 fn a_paused_slot_wants_nothing() {
-    let mut paused = wish(0, Quality::High, 1);
+    let mut paused = subscription(0, Quality::High, 1);
     paused.preference.paused = true;
     let room = Snapshot { sources: vec![camera(1)], subscribers: vec![subscriber(1, None, &[paused])] };
     assert_eq!(rates(&plan(&room)[0]), [None; 3]);
@@ -70,7 +75,7 @@ fn a_paused_slot_wants_nothing() {
 #[test]
 fn a_layer_is_lowered_to_fit() {
     let of = |kbps| {
-        let high = subscriber(1, Some(kbps), &[wish(0, Quality::High, 1)]);
+        let high = subscriber(1, Some(kbps), &[subscription(0, Quality::High, 1)]);
         plan(&Snapshot { sources: vec![camera(1)], subscribers: vec![high] }).remove(0)
     };
     assert_eq!(rates(&of(2_100)), [Some(0), None, Some(0)]);
@@ -87,7 +92,7 @@ fn a_layer_is_lowered_to_fit() {
 
 #[test]
 fn the_weightier_source_gets_more() {
-    let both = subscriber(1, Some(1_900), &[wish(0, Quality::High, 1), wish(1, Quality::High, 8)]);
+    let both = subscriber(1, Some(1_900), &[subscription(0, Quality::High, 1), subscription(1, Quality::High, 8)]);
     let plans = plan(&Snapshot { sources: vec![camera(1), screen(2)], subscribers: vec![both] });
     assert_eq!(rates(&plans[0]), [Some(0), Some(300), None]);
     assert_eq!(rates(&plans[1]), [Some(1_200)]);
@@ -96,9 +101,10 @@ fn the_weightier_source_gets_more() {
 #[test]
 fn caps_hold() {
     let caps = |bitrate: Option<u64>, framerate, height| VideoCaps { bitrate: bitrate.map(KBPS), framerate, height };
-    let wishes = [Quality::Low, Quality::Medium, Quality::High].map(|quality| wish(0, quality, 1));
+    let subscriptions = [Quality::Low, Quality::Medium, Quality::High].map(|quality| subscription(0, quality, 1));
     let of = |source: Source, caps| {
-        let subscribers = (0u64..).zip(wishes).map(|(id, wish)| subscriber(id, None, &[wish])).collect();
+        let subscribers =
+            (0u64..).zip(subscriptions).map(|(id, subscription)| subscriber(id, None, &[subscription])).collect();
         plan(&Snapshot { sources: vec![Source { caps, ..source }], subscribers }).remove(0)
     };
     let plan = of(camera(1), caps(Some(400), Some(15), Some(360)));
@@ -117,8 +123,8 @@ fn caps_hold() {
 #[test]
 fn the_weakest_lowers_a_layer_only_where_that_is_worth_it() {
     let of = |strong: u64| {
-        let strong = (0..strong).map(|id| subscriber(id, None, &[wish(0, Quality::High, 1)]));
-        let weak = subscriber(99, Some(1_300), &[wish(0, Quality::High, 1)]);
+        let strong = (0..strong).map(|id| subscriber(id, None, &[subscription(0, Quality::High, 1)]));
+        let weak = subscriber(99, Some(1_300), &[subscription(0, Quality::High, 1)]);
         let subscribers = strong.chain([weak]).collect();
         plan(&Snapshot { sources: vec![camera(1)], subscribers }).remove(0)
     };
@@ -129,9 +135,11 @@ fn the_weakest_lowers_a_layer_only_where_that_is_worth_it() {
 
 #[test]
 fn a_small_tile_needs_no_high_layer() {
-    let mut small = wish(0, Quality::High, 1);
+    let mut small = subscription(0, Quality::High, 1);
     small.preference.tile = Some(Tile { width: 320, height: 180 });
-    let of = |wish| plan(&Snapshot { sources: vec![camera(1)], subscribers: vec![subscriber(1, None, &[wish])] });
+    let of = |subscription| {
+        plan(&Snapshot { sources: vec![camera(1)], subscribers: vec![subscriber(1, None, &[subscription])] })
+    };
     assert_eq!(rates(&of(small)[0]), [Some(0), None, None]);
     small.preference.tile = Some(Tile { width: 700, height: 400 });
     assert_eq!(rates(&of(small)[0]), [None, Some(0), None]);
@@ -142,8 +150,8 @@ fn a_small_tile_needs_no_high_layer() {
 fn any_room() -> impl Strategy<Value = Snapshot> {
     let source = (0u64..2, proptest::option::of(100u64..4_000), proptest::option::of(100u16..1_200));
     let quality = prop_oneof![Just(Quality::Low), Just(Quality::Medium), Just(Quality::High)];
-    let wish = (0usize..5, quality, 1u32..9, proptest::bool::weighted(0.1));
-    let subscriber = (proptest::option::of(0u64..12_000), proptest::collection::vec(wish, 0..6));
+    let subscription = (0usize..5, quality, 1u32..9, proptest::bool::weighted(0.1));
+    let subscriber = (proptest::option::of(0u64..12_000), proptest::collection::vec(subscription, 0..6));
     let sources = proptest::collection::vec(source, 1..6);
     (sources, proptest::collection::vec(subscriber, 0..8)).prop_map(|(sources, subscribers)| {
         let source = |(id, (kind, bitrate, height)): (u64, (u64, Option<u64>, Option<u16>))| Source {
@@ -151,14 +159,15 @@ fn any_room() -> impl Strategy<Value = Snapshot> {
             ..if kind == 0 { camera(id) } else { screen(id) }
         };
         let sources: Vec<Source> = (0..).zip(sources).map(source).collect();
-        let subscribers = (0..).zip(subscribers).map(|(id, (estimate, wishes))| {
-            let wishes = wishes.into_iter().map(|(source, quality, weight, paused)| {
-                let mut wish = wish_of(source, quality, weight);
-                wish.preference.paused = paused;
-                wish
+        let subscribers = (0..).zip(subscribers).map(|(id, (estimate, subscriptions))| {
+            let subscriptions = subscriptions.into_iter().map(|(source, quality, weight, paused)| {
+                let mut subscription = subscription_of(source, quality, weight);
+                subscription.preference.paused = paused;
+                subscription
             });
-            let wishes: Vec<Wish> = wishes.filter(|wish| wish.source < sources.len()).collect();
-            subscriber_of(id, estimate, &wishes)
+            let subscriptions: Vec<Subscription> =
+                subscriptions.filter(|subscription| subscription.source < sources.len()).collect();
+            subscriber_of(id, estimate, &subscriptions)
         });
         let subscribers = subscribers.collect();
         Snapshot { sources, subscribers }
@@ -166,7 +175,7 @@ fn any_room() -> impl Strategy<Value = Snapshot> {
 }
 
 use subscriber as subscriber_of;
-use wish as wish_of;
+use subscription as subscription_of;
 
 proptest! {
     #[test]
@@ -180,9 +189,9 @@ proptest! {
                 source.layers.iter_mut().zip(arriving).filter(|(_, yes)| !yes).for_each(|(layer, _)| layer.rate = Bitrate::ZERO);
             }
             let plans = planner.plan(now, seen);
-            for wish in room.subscribers.iter().flat_map(|subscriber| &subscriber.wishes) {
-                let is_watched = useful(wish, &room.sources[wish.source]) > 0;
-                prop_assert!(!is_watched || plans[wish.source].encodings.iter().any(|encoding| encoding.active));
+            for subscription in room.subscribers.iter().flat_map(|subscriber| &subscriber.subscriptions) {
+                let is_watched = useful(subscription, &room.sources[subscription.source]) > 0;
+                prop_assert!(!is_watched || plans[subscription.source].encodings.iter().any(|encoding| encoding.active));
             }
         }
     }
@@ -190,8 +199,8 @@ proptest! {
     #[test]
     fn only_what_is_wanted_is_sent(room in any_room()) {
         for (index, plan) in plan(&room).iter().enumerate() {
-            let wishes = || room.subscribers.iter().flat_map(|s| &s.wishes).filter(|wish| wish.source == index);
-            let most = wishes().map(|wish| useful(wish, &room.sources[index])).max().unwrap_or(0);
+            let subscriptions = || room.subscribers.iter().flat_map(|s| &s.subscriptions).filter(|subscription| subscription.source == index);
+            let most = subscriptions().map(|subscription| useful(subscription, &room.sources[index])).max().unwrap_or(0);
             prop_assert!(plan.encodings[most..].iter().all(|encoding| !encoding.active));
         }
     }
@@ -199,10 +208,10 @@ proptest! {
     #[test]
     fn whoever_has_room_gets_the_best_that_may_be_sent(room in any_room()) {
         let plans = plan(&room);
-        for wish in room.subscribers.iter().filter(|s| s.estimate.is_none()).flat_map(|s| &s.wishes) {
-            let source = &room.sources[wish.source];
-            if source.caps == VideoCaps::default() && useful(wish, source) > 0 {
-                prop_assert!(plans[wish.source].encodings[useful(wish, source) - 1].active);
+        for subscription in room.subscribers.iter().filter(|s| s.estimate.is_none()).flat_map(|s| &s.subscriptions) {
+            let source = &room.sources[subscription.source];
+            if source.caps == VideoCaps::default() && useful(subscription, source) > 0 {
+                prop_assert!(plans[subscription.source].encodings[useful(subscription, source) - 1].active);
             }
         }
     }
@@ -306,7 +315,7 @@ impl World {
 #[test]
 fn down_at_once_and_up_after_a_while() {
     let mut world = World::new();
-    let at = |kbps| [subscriber(1, Some(kbps), &[wish(0, Quality::High, 1)])];
+    let at = |kbps| [subscriber(1, Some(kbps), &[subscription(0, Quality::High, 1)])];
     let full = [true, false, true];
     assert_eq!(world.after(0, &at(3_000), [true; 3]), [Some(0), None, Some(0)]);
     assert_eq!(world.after(1, &at(1_300), full), [Some(0), None, Some(1_020)]);
@@ -318,7 +327,7 @@ fn down_at_once_and_up_after_a_while() {
 #[test]
 fn a_layer_without_room_waits_but_not_for_a_newcomer() {
     let mut world = World::new();
-    let at = |id, kbps| subscriber(id, Some(kbps), &[wish(0, Quality::High, 1)]);
+    let at = |id, kbps| subscriber(id, Some(kbps), &[subscription(0, Quality::High, 1)]);
     let half = [true, true, false];
     assert_eq!(world.after(0, &[at(1, 700)], [true; 3]), [Some(0), Some(0), None]);
     assert_eq!(world.after(1, &[at(1, 3_000)], half), [Some(0), Some(0), Some(0)], "nothing was taken from it before");
@@ -332,7 +341,7 @@ fn a_layer_without_room_waits_but_not_for_a_newcomer() {
 #[test]
 fn a_layer_stays_until_its_successor_arrives() {
     let mut world = World::new();
-    let wants = |quality| [subscriber(1, None, &[wish(0, quality, 1)])];
+    let wants = |quality| [subscriber(1, None, &[subscription(0, quality, 1)])];
     assert_eq!(world.after(0, &wants(Quality::High), [true; 3]), [None, None, Some(0)]);
     assert_eq!(world.after(1, &wants(Quality::Low), [false, false, true]), [Some(0), None, Some(0)]);
     assert_eq!(world.after(1, &wants(Quality::Low), [true, false, true]), [Some(0), None, None]);
@@ -343,7 +352,7 @@ fn a_layer_stays_until_its_successor_arrives() {
 #[test]
 fn another_layer_serves_while_one_does_not_come() {
     let mut world = World::new();
-    let high = [subscriber(1, None, &[wish(0, Quality::High, 1)])];
+    let high = [subscriber(1, None, &[subscription(0, Quality::High, 1)])];
     assert_eq!(world.after(0, &high, [true; 3]), [None, None, Some(0)]);
     assert_eq!(world.after(2, &high, [false; 3]), [None, None, Some(0)], "an outage is no reason to ask for more");
     assert_eq!(world.after(1, &high, [false; 3]), [None, Some(0), Some(0)]);
@@ -365,7 +374,7 @@ fn what_is_seen_of_the_layers_decides_which_is_the_lowest() {
         for (layer, _) in source.layers.iter_mut().zip(seen).filter(|(_, seen)| !seen) {
             (layer.rate, layer.size) = (Bitrate::ZERO, None);
         }
-        let high = subscriber(1, None, &[wish(0, Quality::High, 1)]);
+        let high = subscriber(1, None, &[subscription(0, Quality::High, 1)]);
         let room = Snapshot { sources: vec![source], subscribers: vec![high] };
         let plan = Planner::default().plan(Instant::from_millis(0), room).remove(0);
         plan.encodings.iter().find(|encoding| encoding.active).and_then(|encoding| encoding.rid)
@@ -378,7 +387,7 @@ fn what_is_seen_of_the_layers_decides_which_is_the_lowest() {
 /// Whose path has no room for the only layer gains nothing by its being lowered.
 #[test]
 fn who_gets_nothing_in_any_case_lowers_it_for_nobody() {
-    let at = |id, kbps| subscriber(id, Some(kbps), &[wish(0, Quality::High, 1)]);
+    let at = |id, kbps| subscriber(id, Some(kbps), &[subscription(0, Quality::High, 1)]);
     let of = |subscribers| rates(&plan(&Snapshot { sources: vec![screen(1)], subscribers })[0]);
     assert_eq!(of(vec![at(1, 5_000), at(2, 300)]), [Some(0)]);
     assert_eq!(of(vec![at(1, 5_000), at(2, 2_000)]), [Some(1_600)], "who can get it at a lower rate does");

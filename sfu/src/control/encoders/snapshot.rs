@@ -5,7 +5,7 @@ use crate::control::room::RoomState;
 use sfu_core::command::{LayerPreference, Quality, Role};
 use sfu_core::event::{PauseReason, ReceiveStreamStats, TransportStats};
 use sfu_core::ids::{PublicationId, TransportId};
-use sfu_core::qos::room_planner::{Layer, Snapshot, Source, Subscriber, Wish};
+use sfu_core::qos::room_planner::{Layer, Snapshot, Source, Subscriber, Subscription};
 use sfu_room::{Member, ParticipantId, Publication, Slot};
 use sfu_rtc::ids::Rid;
 use sfu_rtc::media::MediaKind;
@@ -58,18 +58,18 @@ impl RoomState {
         let subscribers = self.roster.members().filter_map(|member| {
             let transport = member.transport()?;
             let caps: sfu_core::command::VideoCaps = self.subscribe_caps(member.id()).into();
-            let wish = |slot: &Slot| {
+            let subscription = |slot: &Slot| {
                 let (source, speaks) =
                     *places.get(&slot.current.filter(|_| slot.pause != Some(PauseReason::Codec))?)?;
                 let preference = slot.preference(member.candidates());
-                Some(Wish { source, preference, caps, weight: weight(preference, speaks) })
+                Some(Subscription { source, preference, caps, weight: weight(preference, speaks) })
             };
-            let wishes = member.slots().iter().filter_map(wish).collect();
+            let subscriptions = member.slots().iter().filter_map(subscription).collect();
             let stats = figures.get(&transport);
             let estimate = stats.map_or(start, |stats| stats.downlink_estimate);
             let estimate = estimate.into_iter().chain(caps.bitrate).min();
             let audio = stats.map(|stats| audio_rate(member, stats)).unwrap_or_default();
-            Some(Subscriber { transport, estimate, audio, wishes })
+            Some(Subscriber { transport, estimate, audio, subscriptions })
         });
         Snapshot { subscribers: subscribers.collect(), sources }
     }
@@ -79,9 +79,9 @@ impl RoomState {
         let sources = self.sources(figures, |caps| !caps.is_none());
         let all = |quality| {
             let preference = LayerPreference { quality, ..LayerPreference::default() };
-            let wish = |source| Wish { source, preference, caps: Default::default(), weight: 1 };
-            let wishes = (0..sources.len()).map(wish).collect();
-            Subscriber { transport: TransportId(0), estimate: None, audio: Bitrate::ZERO, wishes }
+            let subscription = |source| Subscription { source, preference, caps: Default::default(), weight: 1 };
+            let subscriptions = (0..sources.len()).map(subscription).collect();
+            Subscriber { transport: TransportId(0), estimate: None, audio: Bitrate::ZERO, subscriptions }
         };
         Snapshot { subscribers: [Quality::Low, Quality::Medium, Quality::High].map(all).into(), sources }
     }
@@ -106,7 +106,7 @@ impl RoomState {
     }
 }
 
-/// How much a subscriber's wish counts beside its others.
+/// How much a subscriber's subscription counts beside its others.
 fn weight(preference: LayerPreference, speaks: bool) -> u32 {
     let by_role = match preference.role {
         Role::Screen => SCREEN,

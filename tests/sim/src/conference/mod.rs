@@ -10,7 +10,7 @@ mod verdict;
 pub use verdict::Outcome;
 
 use crate::clock::Clock;
-use crate::placement::{LONGEST_DELAY, Placement};
+use crate::placement::{LONGEST_RELAY_DELAY, Placement};
 use crate::rng::Rng;
 use crate::scenario::{Action, Scenario};
 use member::{Member, Parcel};
@@ -245,7 +245,7 @@ impl Conference {
         self.carry_out_orders();
         self.drain();
         // What was on its way from worker to worker meets nobody any more.
-        self.now += LONGEST_DELAY;
+        self.now += LONGEST_RELAY_DELAY;
         self.servers.handle_timeout(self.now);
         let stats = self.ask_for_stats();
         let empty = stats.iter().filter(|stats| stats.rooms == 0 && stats.transports.is_empty()).count();
