@@ -71,9 +71,7 @@ const REPORT_GRID: Duration = Duration::from_millis(50);
 impl WorkerConfig {
     /// When the next report is due.
     pub(crate) fn next_report(&self, now: Instant) -> Instant {
-        let due = (now + self.report_interval).as_nanos();
-        let grid = REPORT_GRID.min(self.report_interval).as_nanos().max(1) as u64; // of 50 ms at most
-        Instant::from_nanos(due - due % grid)
+        (now + self.report_interval).floor_to(REPORT_GRID.min(self.report_interval))
     }
 }
 

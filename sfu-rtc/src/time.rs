@@ -44,6 +44,12 @@ impl Instant {
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
+
+    /// The last multiple of `grid` up to this: timers of many that are set so share one wake-up.
+    pub const fn floor_to(self, grid: Duration) -> Self {
+        let nanos = grid.as_nanos() as u64; // of what a timer waits
+        Self(if nanos == 0 { self.0 } else { self.0 - self.0 % nanos })
+    }
 }
 
 impl Add<Duration> for Instant {

@@ -1,6 +1,9 @@
 //! Limits of an agent.
 
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
+
+/// Points in time per interval at which consent is asked for.
+const CONSENT_STEPS: u32 = 100;
 
 /// Limits of an [`IceAgent`](super::IceAgent).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,8 +36,10 @@ impl Default for IceConfig {
 }
 
 impl IceConfig {
-    /// Time to the next check: 0.8 to 1.2 intervals, so that the checks of many peers spread (RFC 7675 section 5.1).
-    pub(super) fn consent_wait(&self, spread: u8) -> Duration {
-        self.consent_interval / 5 * 4 + self.consent_interval * 2 / 5 * u32::from(spread) / 255
+    /// When the next check is due: in 0.8 to 1.2 intervals, so that the checks of many peers spread (RFC 7675 section
+    /// 5.1), but some together, since to wake up costs more than a check.
+    pub(super) fn next_consent(&self, now: Instant, spread: u8) -> Instant {
+        let wait = self.consent_interval / 5 * 4 + self.consent_interval * 2 / 5 * u32::from(spread) / 255;
+        (now + wait).floor_to(self.consent_interval / CONSENT_STEPS)
     }
 }

@@ -155,8 +155,10 @@ impl Path {
         self.last_check = Some(now);
         let wait = self.wait;
         self.wait = (self.wait * 2).min(config.consent_interval);
-        self.next_check =
-            now + if self.is_confirmed() && self.challenged.is_none() { config.consent_wait(spread) } else { wait };
+        self.next_check = match self.is_confirmed() && self.challenged.is_none() {
+            true => config.next_consent(now, spread),
+            false => now + wait,
+        };
     }
 
     /// A check of ours with the credentials of this number was answered.
@@ -164,7 +166,7 @@ impl Path {
         self.answered = Some(generation);
         if self.is_confirmed() {
             self.wait = FIRST_WAIT;
-            self.next_check = now + config.consent_wait(spread);
+            self.next_check = config.next_consent(now, spread);
         }
     }
 }

@@ -273,6 +273,7 @@ fn checks_of_ours_are_paced() {
         let now = Instant::from_millis(millis);
         if let Some((_, check)) = agent.poll_check(now) {
             assert!((4_000..=6_000).contains(&(millis - last)), "{millis} after {last}");
+            assert!(millis.is_multiple_of(50), "{millis}: not at a time at which others are checked too");
             last = millis;
             agent.handle_stun(now, &udp(1), &answer_for(&check, &remote()).unwrap());
         }
