@@ -155,7 +155,7 @@ pub enum Command {
         /// Simulcast layers, lowest first; empty without simulcast.
         rids: Vec<Rid>,
     },
-    /// Asks a publisher by REMB to send no more than so much in all, at once and more than once a second, where it heeds
+    /// Asks a publisher by REMB to send no more than so much in all, at once and more than once a second, where it follows
     /// that. `None` lifts the bound.
     LimitSender {
         /// Which.

@@ -146,7 +146,7 @@ impl AsRawFd for UdpSocket {
     }
 }
 
-/// Sets the don't-fragment bit and heeds no path MTU that ICMP tells: our packets fit every usual path, and anybody who
+/// Sets the don't-fragment bit and believes no path MTU that ICMP reports: our packets fit every usual path, and anybody who
 /// forges a "fragmentation needed" could otherwise have them refused (RFC 8899 section 1.1; quinn-udp does the same).
 fn ignore_path_mtu(fd: RawFd, is_ipv6: bool) {
     // A kernel without it works as before; a socket for both families has both options.

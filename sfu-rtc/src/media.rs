@@ -137,7 +137,7 @@ pub struct MediaSection {
     pub rtx_time: Duration,
     /// Whether the peer takes NACK and retransmissions on this section.
     pub nack: bool,
-    /// Whether the peer heeds what its receiver allows it to send (`a=rtcp-fb` goog-remb).
+    /// Whether the peer follows what its receiver allows it to send (`a=rtcp-fb` goog-remb).
     pub remb: bool,
     /// RTCP of reduced size was negotiated (`a=rtcp-rsize`, RFC 5506).
     pub reduced_rtcp: bool,

@@ -215,7 +215,7 @@ impl Thread {
         }
         self.outgoing.clear();
         peer.new.endpoint.poll_transmit(now, &mut self.outgoing);
-        peer.note_state(now, &mut self.interval, &self.live);
+        peer.record_state(now, &mut self.interval, &self.live);
         let NewPeer { endpoint, publisher, subscriber, socket, impaired, .. } = &mut peer.new;
         let mut due = endpoint.poll_timeout();
         if endpoint.is_connected() {
@@ -265,7 +265,7 @@ impl Peer {
     }
 
     /// Counts that the connection came about, or ended.
-    fn note_state(&mut self, now: Instant, interval: &mut Interval, live: &Live) {
+    fn record_state(&mut self, now: Instant, interval: &mut Interval, live: &Live) {
         if self.new.endpoint.is_connected() && !self.connected {
             self.connected = true;
             interval.connect.record(now - self.new.joined);

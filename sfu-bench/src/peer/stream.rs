@@ -107,7 +107,7 @@ impl Stream {
 
     /// Notes a stamp: how many packets of its source were skipped since the last one. One that comes late takes back
     /// that it was skipped. Another source (another layer, another speaker) begins anew.
-    pub(super) fn note_stamp(&mut self, now: Instant, stamp: &Stamp) -> i64 {
+    pub(super) fn record_stamp(&mut self, now: Instant, stamp: &Stamp) -> i64 {
         let before = std::mem::replace(&mut self.last_packet, now);
         match &mut self.source {
             Some((source, last)) if *source == stamp.source => {
@@ -129,7 +129,7 @@ impl Stream {
         }
     }
 
-    pub(crate) fn note_jitter(&mut self, now: Instant, timestamp: u32) {
+    pub(crate) fn record_jitter(&mut self, now: Instant, timestamp: u32) {
         let clock_rate = if self.is_audio { 48_000 } else { 90_000 };
         self.reception.on_timing(now, timestamp, clock_rate);
     }
@@ -145,7 +145,7 @@ impl Stream {
     }
 
     /// Follows the frames; how many this packet completed.
-    pub(super) fn note_part(
+    pub(super) fn record_part(
         &mut self,
         now: Instant,
         codec: Codec,
@@ -158,7 +158,7 @@ impl Stream {
         let part = Part { start: facts.start_of_frame, end: view.marker(), keyframe: facts.keyframe };
         let completed = self.frames.on_packet(now, seq, part);
         for _ in 0..completed.frames {
-            self.note_frame(now, out);
+            self.record_frame(now, out);
         }
         if completed.keyframe {
             self.asked.take().inspect(|asked| out.keyframe.record(now - *asked));
@@ -168,7 +168,7 @@ impl Stream {
     }
 
     /// Freeze as in webrtc-stats: a gap of at least max(3 d, d + 150 ms), d being the mean gap.
-    fn note_frame(&mut self, now: Instant, out: &mut Measured) {
+    fn record_frame(&mut self, now: Instant, out: &mut Measured) {
         out.frames += 1;
         if let Some(last) = self.last_frame.replace(now) {
             let gap = now - last;
@@ -190,7 +190,7 @@ mod tests {
     fn what_the_server_leaves_out_is_skipped_and_what_comes_late_is_not() {
         let mut stream = Stream::new(false, SeqNo(1), Instant::ZERO, false);
         let mut note =
-            |source, sequence| stream.note_stamp(Instant::ZERO, &Stamp { source, sequence, sent: Duration::ZERO });
+            |source, sequence| stream.record_stamp(Instant::ZERO, &Stamp { source, sequence, sent: Duration::ZERO });
         assert_eq!([note(1, 10), note(1, 11), note(1, 15)], [0, 0, 3]);
         assert_eq!([note(1, 13), note(1, 16)], [-1, 0]);
         assert_eq!([note(2, 900), note(2, 902)], [0, 1]);

@@ -144,13 +144,13 @@ impl Subscriber {
         out.packets += 1;
         out.bytes += (view.header_len() + payload.len()) as u64;
         if view.payload_type().0 != VIDEO_RTX {
-            stream.note_jitter(now, view.timestamp());
+            stream.record_jitter(now, view.timestamp());
         }
         let Some(stamp) = Stamp::find(payload) else {
             out.foreign += 1;
             return;
         };
-        out.skipped += stream.note_stamp(now, &stamp);
+        out.skipped += stream.record_stamp(now, &stamp);
         let latency = (now - Instant::ZERO).saturating_sub(stamp.sent);
         if stream.is_audio {
             out.audio_packets += 1;
@@ -158,7 +158,7 @@ impl Subscriber {
             return;
         }
         out.latency.record(latency);
-        if stream.note_part(now, self.codec, view, payload, seq, out) > 0
+        if stream.record_part(now, self.codec, view, payload, seq, out) > 0
             && !std::mem::replace(&mut self.saw_frame, true)
         {
             out.first_frame.record(now - self.joined);

@@ -163,7 +163,7 @@ impl Receiver {
         let Some((_, stream)) = self.streams.iter_mut().find(|(known, _)| *known == ssrc) else { return };
         let is_new = stream.note(now, seq, &mut self.counts);
         let Some(stamp) = Stamp::find(payload).filter(|_| is_new) else { return };
-        stream.note_jitter(now, view.timestamp());
+        stream.record_jitter(now, view.timestamp());
         let captured = Instant::ZERO + stamp.sent;
         let delay = now - captured;
         self.round_trip = (self.round_trip * 15 + delay + self.way_back) / 16;

@@ -91,7 +91,7 @@ impl Worker {
     /// and what had to wait may have waited long enough. What its path carries is remembered.
     pub(super) fn send_reports(&mut self, now: Instant, key: Key) {
         let mut active = self.share_out(now, key);
-        self.note_rate(now, key);
+        self.record_rate(now, key);
         let Self { peers, routers, config, clock, .. } = self;
         let Some(peer) = peers.get_mut(key) else { return };
         let Some(router) = routers.get_mut(peer.router) else { return };

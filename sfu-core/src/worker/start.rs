@@ -24,7 +24,7 @@ impl Worker {
     }
 
     /// Remembers what a subscriber's path carries, once something has been learned of it.
-    pub(super) fn note_rate(&mut self, now: Instant, key: Key) {
+    pub(super) fn record_rate(&mut self, now: Instant, key: Key) {
         let Some(peer) = self.peers.get_mut(key) else { return };
         let (Some(estimate), Some(path)) = (peer.transport.estimate(), peer.transport.path()) else { return };
         let Some(usual) = self.config.transport.estimator.start() else { return };

@@ -39,7 +39,7 @@ struct Meeting {
 struct Script(Vec<(Instant, Side, usize, Vec<u8>)>);
 
 impl Meeting {
-    /// Every so manieth subscriber is on the worker of the publisher, the others on another one.
+    /// One subscriber of so many is on the worker of the publisher, the others on another one.
     fn new(here: usize, estimator: EstimatorConfig) -> Self {
         // Consent is renewed between the scripts, which is no part of forwarding.
         let mut config = WorkerConfig::default();

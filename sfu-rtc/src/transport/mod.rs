@@ -370,7 +370,7 @@ impl Transport {
     }
 
     /// Bounds what the peer may send in all, media and retransmissions: it is told by REMB, at once and again and again,
-    /// where it heeds that. `None` lifts the bound. Browsers heed it beside transport-wide feedback too.
+    /// where it follows that. `None` lifts the bound. Browsers follow it beside transport-wide feedback too.
     pub fn set_receive_cap(&mut self, cap: Option<Bitrate>) {
         self.uplink.set_cap(cap);
     }

@@ -119,7 +119,7 @@ const MAX_REPORTS: usize = 256;
 const MAX_NACKED: usize = 250;
 /// From a source that is taken to one that is not: odd, so that all are tried.
 const OTHER_SOURCE: u32 = 0x9e37_79b9;
-/// Most sources that REMB names: peers heed it whatever it names.
+/// Most sources that REMB names: peers follow it whatever it names.
 const MAX_REMB_SOURCES: usize = 16;
 /// An upper bound of a sender report without blocks and of a name item's framing.
 const REPORT_BYTES: usize = 28 + 16;

@@ -109,7 +109,7 @@ impl Control {
     ) -> Result<EncoderDirective, ControlError> {
         let owner = state.publisher(publication).ok_or_else(ControlError::no_publication)?;
         let directive = self.directives.record(publication, directive);
-        if owner.is_told() {
+        if owner.has_signalling() {
             owner.outbox.push(Outgoing::new(Body::EncoderDirective(directive.clone())));
         }
         Ok(directive)

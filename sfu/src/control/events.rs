@@ -109,7 +109,7 @@ impl Control {
         let message = Outgoing::new(Body::Overload(Overload { stage: translate::stage(stage).into() }));
         for room in &self.all_rooms() {
             let state = room.lock();
-            for participant in state.told_on(worker) {
+            for participant in state.signalled_on(worker) {
                 participant.outbox.push(Arc::clone(&message));
             }
         }

@@ -267,7 +267,7 @@ impl Control {
             identity: me.identity.to_string(),
             session: me.secret.clone(),
             room: Some(room.info(state)),
-            participants: if me.is_told() { state.others(id) } else { Vec::new() },
+            participants: if me.has_signalling() { state.others(id) } else { Vec::new() },
             answer,
             ice_servers: self.ice_servers(),
             grants: Some(me.grants_info()),

@@ -170,7 +170,7 @@ impl RoomState {
 
     /// Tells the roster's changes to everybody else. How many bytes that were.
     fn tell_roster(&mut self, most_bytes: usize) -> usize {
-        let recipients = self.participants.values().filter(|participant| participant.is_told()).count();
+        let recipients = self.participants.values().filter(|participant| participant.has_signalling()).count();
         let Self { news, participants, roster, .. } = self;
         let info = |id: ParticipantId| Some(participants.get(&id)?.info(roster.member(id)?));
         let infos = news.take_changed(info, most_bytes / recipients.max(1));
@@ -182,7 +182,7 @@ impl RoomState {
         let update = |participants| Outgoing::new(Body::Roster(RosterUpdate { participants, left: left.clone() }));
         let shared = update(infos.clone());
         let mut bytes = 0;
-        for participant in self.participants.values().filter(|participant| participant.is_told()) {
+        for participant in self.participants.values().filter(|participant| participant.has_signalling()) {
             let own = participant.id.to_string();
             // Nobody is told of itself.
             let message = if changed.contains(own.as_str()) {

@@ -63,8 +63,8 @@ impl Participant {
         self.access != Access::Whep
     }
 
-    /// Whether it is told anything: WHIP and WHEP have no way for it.
-    pub(crate) fn is_told(&self) -> bool {
+    /// Whether it can be sent messages: WHIP and WHEP have no way for them.
+    pub(crate) fn has_signalling(&self) -> bool {
         self.access == Access::Signal
     }
 

@@ -84,7 +84,7 @@ impl Control {
             return;
         }
         let message = Outgoing::new(Body::ConnectionQuality(ConnectionQualityUpdate { participants: changed }));
-        let told = state.participants.values().filter(|participant| participant.is_told());
+        let told = state.participants.values().filter(|participant| participant.has_signalling());
         told.for_each(|participant| participant.outbox.push_lossy(Arc::clone(&message)));
     }
 }

@@ -223,8 +223,9 @@ impl Session {
             data.to.iter().map(|name| parse_participant(name).ok_or_else(unknown)).collect::<Result<_, _>>()?;
         let body = Data { from: self.id.to_string(), payload: data.payload.clone(), topic: data.topic.clone() };
         let message = Outgoing::new(Reply::Data(body));
-        let is_for =
-            |other: &&Participant| other.id != self.id && other.is_told() && (to.is_empty() || to.contains(&other.id));
+        let is_for = |other: &&Participant| {
+            other.id != self.id && other.has_signalling() && (to.is_empty() || to.contains(&other.id))
+        };
         let copies = state.participants.values().filter(is_for).count();
         self.budget.data(message.proto().len(), copies, &mut state.data, self.control.clock.now())?;
         for other in state.participants.values().filter(is_for) {
@@ -280,7 +281,7 @@ impl Control {
         id: sfu_core::ids::PublicationId,
     ) -> Result<(), ControlError> {
         self.set_muted(room, state, id, true)?;
-        if let Some(owner) = state.publisher(id).filter(|owner| owner.is_told()) {
+        if let Some(owner) = state.publisher(id).filter(|owner| owner.has_signalling()) {
             let muted = Muted { publication_id: super::publication_text(id), muted: true };
             owner.outbox.push(Outgoing::new(Reply::Muted(muted)));
         }

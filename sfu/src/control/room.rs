@@ -271,10 +271,10 @@ impl RoomState {
         Some(participant.info(self.roster.member(participant.id)?))
     }
 
-    /// Those on a worker that are told anything.
-    pub(super) fn told_on(&self, worker: usize) -> impl Iterator<Item = &Participant> {
+    /// Those on a worker that can be sent messages.
+    pub(super) fn signalled_on(&self, worker: usize) -> impl Iterator<Item = &Participant> {
         let is_there = move |id| self.roster.member(id).is_some_and(|member| member.worker() == worker);
-        self.participants.values().filter(move |participant| participant.is_told() && is_there(participant.id))
+        self.participants.values().filter(move |participant| participant.has_signalling() && is_there(participant.id))
     }
 
     /// The slots of `id`, as it sees them.
@@ -312,7 +312,7 @@ impl RoomState {
 
     /// Tells a subscriber what its slots carry. How many bytes it was sent.
     pub(super) fn tell_slots(&self, id: ParticipantId) -> usize {
-        let participant = self.participants.get(&id).filter(|participant| participant.is_told());
+        let participant = self.participants.get(&id).filter(|participant| participant.has_signalling());
         let Some((participant, member)) = participant.zip(self.roster.member(id)) else { return 0 };
         let message = Outgoing::new(Body::Slots(Slots { slots: slot_infos(member, member.candidates()) }));
         let bytes = message.proto().len();
@@ -325,10 +325,10 @@ impl RoomState {
         if access == Access::Whep {
             return 0;
         }
-        let told = self.participants.values().filter(|other| other.is_told()).count() * (ENTRY_COST + text);
+        let told = self.participants.values().filter(|other| other.has_signalling()).count() * (ENTRY_COST + text);
         let others = self.participants.values().filter(|other| other.is_visible());
-        let is_told = access == Access::Signal;
-        let tells: usize = others.filter(|_| is_told).map(|other| ENTRY_COST + other.text_bytes()).sum();
+        let has_signalling = access == Access::Signal;
+        let tells: usize = others.filter(|_| has_signalling).map(|other| ENTRY_COST + other.text_bytes()).sum();
         told.max(tells)
     }
 
@@ -379,7 +379,7 @@ impl RoomState {
     /// Tells everybody who speaks.
     pub(crate) fn tell_speakers(&self) {
         let message = Outgoing::new(Body::ActiveSpeakers(self.active_speakers()));
-        for participant in self.participants.values().filter(|participant| participant.is_told()) {
+        for participant in self.participants.values().filter(|participant| participant.has_signalling()) {
             participant.outbox.push_lossy(Arc::clone(&message));
         }
     }

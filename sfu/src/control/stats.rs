@@ -72,7 +72,7 @@ impl StatsCollector {
     }
 
     /// A worker has worked for so many microseconds since it began.
-    fn note_busy(&self, worker: usize, now: Instant, busy: u64) {
+    fn record_busy(&self, worker: usize, now: Instant, busy: u64) {
         let mut worker = lock(&self.workers[worker]);
         if let Some((before, at)) = worker.busy.replace((busy, now)) {
             let elapsed = u64::try_from((now - at).as_micros()).unwrap_or(u64::MAX).max(1);
@@ -142,7 +142,7 @@ impl Control {
         loop {
             interval.tick().await;
             for worker in self.workers.iter() {
-                self.stats.note_busy(worker.index(), self.clock.now(), worker.thread_stats().busy_micros.get());
+                self.stats.record_busy(worker.index(), self.clock.now(), worker.thread_stats().busy_micros.get());
             }
             let stats = self.ask().await;
             self.tell_quality(&mut meter, stats.iter().flatten());
@@ -157,11 +157,11 @@ mod tests {
     #[test]
     fn load_is_the_share_of_time_since_the_last_look() {
         let stats = StatsCollector::new(2);
-        stats.note_busy(1, Instant::from_millis(1_000), 500_000);
+        stats.record_busy(1, Instant::from_millis(1_000), 500_000);
         assert_eq!(stats.load(1), 0, "not known yet");
-        stats.note_busy(1, Instant::from_millis(3_000), 1_500_000);
+        stats.record_busy(1, Instant::from_millis(3_000), 1_500_000);
         assert_eq!((stats.load(0), stats.load(1)), (0, 500));
-        stats.note_busy(1, Instant::from_millis(5_000), 1_500_000);
+        stats.record_busy(1, Instant::from_millis(5_000), 1_500_000);
         assert_eq!(stats.load(1), 0);
     }
 

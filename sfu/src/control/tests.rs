@@ -431,7 +431,7 @@ async fn a_large_room_spreads_over_workers_and_leaves_them_again() {
         let letter = sfu_rtc::ice::ice_char(worker);
         assert!(me.media.as_ref().unwrap().local.ufrag.starts_with(letter));
     }
-    // All workers hear the same; the home is heeded.
+    // All workers hear the same; the home counts.
     let room = Arc::clone(&members[0].session.room);
     let (id, speaks) = (room.id, members[2].publication(0));
     let speakers = |id, speaks| Event::ActiveSpeakers { room: id, speakers: vec![(speaks, 0.5)] };

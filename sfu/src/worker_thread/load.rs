@@ -26,12 +26,12 @@ impl LoadMeter {
     }
 
     /// Datagrams were received of which the first had waited so long.
-    pub(super) fn note_queue(&mut self, age: Duration) {
+    pub(super) fn record_queue_age(&mut self, age: Duration) {
         self.round_age = self.round_age.max(age);
     }
 
     /// A round took from `begin` to `end`. The load, where it is time to look at it.
-    pub(super) fn note_round(&mut self, begin: Instant, end: Instant, stats: &ThreadStats) -> Option<Load> {
+    pub(super) fn record_round(&mut self, begin: Instant, end: Instant, stats: &ThreadStats) -> Option<Load> {
         let age = std::mem::take(&mut self.round_age);
         self.queue_age = self.queue_age.max(age);
         if age + (end - begin) >= LATE {
@@ -61,13 +61,13 @@ mod tests {
         let stats = ThreadStats::default();
         let ms = |n| Instant::from_millis(n);
         let mut meter = LoadMeter::new(ms(0));
-        meter.note_queue(Duration::from_millis(7));
-        meter.note_queue(Duration::from_millis(3));
-        assert_eq!(meter.note_round(ms(10), ms(35), &stats), None);
-        let load = meter.note_round(ms(90), ms(115), &stats).unwrap();
+        meter.record_queue_age(Duration::from_millis(7));
+        meter.record_queue_age(Duration::from_millis(3));
+        assert_eq!(meter.record_round(ms(10), ms(35), &stats), None);
+        let load = meter.record_round(ms(90), ms(115), &stats).unwrap();
         assert!((load.busy - 50.0 / 115.0).abs() < 1e-3);
         assert_eq!((load.queue_age, stats.queue_age_micros.get()), (Duration::from_millis(7), 7_000));
-        assert_eq!(meter.note_round(ms(115), ms(116), &stats), None, "begins anew");
+        assert_eq!(meter.record_round(ms(115), ms(116), &stats), None, "begins anew");
     }
 
     #[test]
@@ -75,15 +75,15 @@ mod tests {
         let stats = ThreadStats::default();
         let ms = |n| Instant::from_millis(n);
         let mut meter = LoadMeter::new(ms(0));
-        meter.note_queue(Duration::from_millis(30));
-        meter.note_round(ms(40), ms(59), &stats);
+        meter.record_queue_age(Duration::from_millis(30));
+        meter.record_round(ms(40), ms(59), &stats);
         assert_eq!(stats.late_rounds.get(), 0, "49 ms");
-        meter.note_queue(Duration::from_millis(30));
-        meter.note_round(ms(70), ms(90), &stats);
+        meter.record_queue_age(Duration::from_millis(30));
+        meter.record_round(ms(70), ms(90), &stats);
         assert_eq!(stats.late_rounds.get(), 1, "30 ms in the socket and 20 in the round");
-        meter.note_round(ms(90), ms(110), &stats);
+        meter.record_round(ms(90), ms(110), &stats);
         assert_eq!(stats.late_rounds.get(), 1, "the wait was that of the round before");
-        meter.note_round(ms(110), ms(160), &stats);
+        meter.record_round(ms(110), ms(160), &stats);
         assert_eq!(stats.late_rounds.get(), 2, "50 ms in the round");
     }
 }

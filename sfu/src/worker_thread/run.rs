@@ -246,7 +246,7 @@ impl<'a> WorkerThread<'a> {
         match self.parts.udp.recv(&mut self.inbound) {
             Ok(()) => {
                 // What was ordered before these datagrams were sent, such as the transport they are for, is first.
-                self.load.note_queue(self.inbound.age());
+                self.load.record_queue_age(self.inbound.age());
                 self.woken = true;
                 self.take_inputs(now);
                 self.handle_batch(now);
@@ -325,7 +325,7 @@ impl<'a> WorkerThread<'a> {
     fn measure(&mut self, begin: Instant) {
         let end = self.parts.clock.now();
         self.busiest = self.busiest.max(end - begin);
-        if let Some(load) = self.load.note_round(begin, end, &self.shared.stats) {
+        if let Some(load) = self.load.record_round(begin, end, &self.shared.stats) {
             self.contained(|this| this.worker.handle_load(end, load));
             let window = self.worker.coalescing();
             self.pace.set_window(window.audio());

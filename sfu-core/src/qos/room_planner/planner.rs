@@ -73,7 +73,7 @@ impl Planner {
         for (index, plan) in plans.iter_mut().enumerate() {
             self.switch_smoothly(now, plan, &arriving);
             for layer in 0..plan.encodings.len() {
-                self.settle(now, &room, (index, layer), &mut plan.encodings[layer]);
+                self.hold_increase(now, &room, (index, layer), &mut plan.encodings[layer]);
             }
         }
         plans
@@ -169,7 +169,7 @@ impl Planner {
     }
 
     /// Holds an increase back that comes too soon or is too small, and remembers what becomes of the layer.
-    fn settle(&mut self, now: Instant, room: &Snapshot, (source, layer): (usize, usize), next: &mut Encoding) {
+    fn hold_increase(&mut self, now: Instant, room: &Snapshot, (source, layer): (usize, usize), next: &mut Encoding) {
         let full = room.sources[source].layers[layer];
         let known = self.layers.entry((room.sources[source].publication, full.rid)).or_insert_with(|| {
             let now_off = Encoding { active: false, reason: Reason::Unwanted, ..*next };

@@ -6,7 +6,7 @@ use crate::rtp::extension::abs_send_time;
 use crate::units::Bitrate;
 
 /// Rates told by REMB, in kbit/s, and the sources named.
-fn told(answers: &Answers) -> Vec<(u64, Vec<Ssrc>)> {
+fn rembs(answers: &Answers) -> Vec<(u64, Vec<Ssrc>)> {
     let packets = answers.rtcp.iter().flat_map(|datagram| rtcp::compound(datagram)).map(Result::unwrap);
     packets
         .filter_map(|packet| match packet {
@@ -17,7 +17,7 @@ fn told(answers: &Answers) -> Vec<(u64, Vec<Ssrc>)> {
 }
 
 fn rates(answers: &Answers) -> Vec<u64> {
-    told(answers).into_iter().map(|(kbps, _)| kbps).collect()
+    rembs(answers).into_iter().map(|(kbps, _)| kbps).collect()
 }
 
 /// A peer that publishes, with these header extensions.
@@ -55,7 +55,7 @@ fn a_cap_is_told_at_once_and_again_until_it_is_lifted() {
     let mut pair = publisher(true, &WITH_FEEDBACK);
     assert_eq!(rates(&send(&mut pair, 0, 8, |_| false)), [0; 0], "the peer estimates by itself");
     pair.server.set_receive_cap(Some(Bitrate::from_kbps(400)));
-    let at_once = told(&pair.pass(1));
+    let at_once = rembs(&pair.pass(1));
     assert_eq!(at_once, [(400, vec![MEDIA])]);
     for _ in 0..5 {
         let again = rates(&pair.pass(1_000));
@@ -73,7 +73,7 @@ fn a_cap_is_told_at_once_and_again_until_it_is_lifted() {
 }
 
 #[test]
-fn a_cap_waits_for_a_connection_and_goes_to_none_who_does_not_heed_it() {
+fn a_cap_waits_for_a_connection_and_goes_to_none_who_does_not_follow_it() {
     let mut pair = Pair::new();
     pair.server.set_receive_cap(Some(Bitrate::from_kbps(400)));
     assert!(pair.server.poll_timeout().is_none_or(|at| at > pair.now));

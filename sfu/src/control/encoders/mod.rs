@@ -212,7 +212,7 @@ impl RoomState {
     /// The directive that a plan needs now. None where its sender cannot be told, does by itself what is planned, or has
     /// been told a moment ago.
     fn directive(&self, plan: &SourcePlan, now: Instant) -> Option<EncoderDirective> {
-        self.publisher(plan.publication).filter(|publisher| publisher.is_told())?;
+        self.publisher(plan.publication).filter(|publisher| publisher.has_signalling())?;
         if self.encoders.by_hand.contains_key(&plan.publication) || self.encoders.has_just_begun(plan, now) {
             return None;
         }
@@ -233,8 +233,8 @@ impl RoomState {
         let mut limits: HashMap<TransportId, Bitrate> = HashMap::new();
         let mut orders = Vec::new();
         for member in roster.members() {
-            let is_told = participants.get(&member.id()).is_none_or(|participant| participant.is_told());
-            let Some(transport) = member.transport().filter(|_| !is_told) else { continue };
+            let has_signalling = participants.get(&member.id()).is_none_or(|participant| participant.has_signalling());
+            let Some(transport) = member.transport().filter(|_| !has_signalling) else { continue };
             let own = encoders.plans.iter().filter(|plan| member.publication(plan.publication).is_some());
             let limit = sum_of(own.map(|plan| limit_of(plan).filter(|_| !encoders.has_just_begun(plan, now))));
             if let Some(limit) = limit.map(|limit| limit + BESIDE_VIDEO) {
@@ -258,8 +258,8 @@ impl RoomState {
         for plan in plans.iter().filter(|plan| !by_hand.contains_key(&plan.publication)) {
             let publication = plan.publication;
             let targets = plan.encodings.iter().map(|encoding| target_of(publication, encoding, bounded));
-            let is_told = |target: &EncodingTarget| target.bitrate.is_some() || target.attainable > Bitrate::ZERO;
-            let target = EncoderTarget { layers: targets.filter(is_told).take(MAX_LAYERS).collect() };
+            let is_bounded = |target: &EncodingTarget| target.bitrate.is_some() || target.attainable > Bitrate::ZERO;
+            let target = EncoderTarget { layers: targets.filter(is_bounded).take(MAX_LAYERS).collect() };
             let was_told = match target.layers.is_empty() {
                 true => targeted.remove(&publication),
                 false => !targeted.insert(publication),
