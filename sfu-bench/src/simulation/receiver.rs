@@ -8,7 +8,7 @@ use crate::peer::description::{OPUS, ServerAnswer, VIDEO, VIDEO_RTX};
 use crate::peer::measured::Measured;
 use crate::peer::stream::Stream;
 use sfu_rtc::codec::frame_facts;
-use sfu_rtc::fec::{Decoder as FecDecoder, DecoderConfig, Scheme};
+use sfu_rtc::fec::FecReceiver;
 use sfu_rtc::ids::{SeqNo, Ssrc};
 use sfu_rtc::media::Codec;
 use sfu_rtc::rtcp::{
@@ -36,8 +36,7 @@ pub(super) struct Receiver {
     playout_delay: Option<u8>,
     /// Sources of retransmissions, each with the source that it repairs.
     repairs: Vec<(Ssrc, Ssrc)>,
-    /// Sources of parity, each with the decoder of what it protects.
-    parity: Vec<(Ssrc, Fec)>,
+    fec: FecReceiver,
     arrivals: ArrivalRecorder,
     feedback_count: u8,
     estimator: ReceiveEstimator,
@@ -54,25 +53,14 @@ pub(super) struct Receiver {
     keyframe_requests: u64,
 }
 
-/// Recovers one source from parity.
-struct Fec {
-    media: Ssrc,
-    decoder: FecDecoder,
-}
-
-impl Fec {
-    fn new(media: Ssrc, transport_cc: Option<u8>) -> Self {
-        let mutable_extensions = transport_cc.into_iter().collect();
-        let mut decoder = FecDecoder::new(DecoderConfig { scheme: Scheme::FlexFec03, mutable_extensions });
-        decoder.add_stream(media);
-        Self { media, decoder }
-    }
-}
-
 impl Receiver {
     /// One that joins at `now`, its packets to the server taking `way_back`.
     pub(super) fn new(answer: &ServerAnswer, way_back: Duration, now: Instant) -> Self {
         let transport_cc = answer.transport_cc;
+        let mut fec = FecReceiver::default();
+        for (parity, media) in &answer.parity {
+            fec.add(*media, *parity, transport_cc.into_iter().collect());
+        }
         let arrivals = ArrivalConfig {
             max_interval: FEEDBACK_INTERVAL,
             min_interval: FEEDBACK_INTERVAL,
@@ -82,7 +70,7 @@ impl Receiver {
             transport_cc,
             playout_delay: answer.playout_delay,
             repairs: answer.repairs.clone(),
-            parity: answer.parity.iter().map(|(fec, media)| (*fec, Fec::new(*media, transport_cc))).collect(),
+            fec,
             arrivals: ArrivalRecorder::new(arrivals),
             feedback_count: 0,
             estimator: ReceiveEstimator::new(),
@@ -113,22 +101,14 @@ impl Receiver {
             VIDEO_RTX => self.handle_repair(now, &view, size, record),
             _ => {}
         }
-        self.recover(now, &view, packet, record);
+        self.recover(now, packet, record);
     }
 
-    /// Tells the decoders of parity of a packet, and takes what they recover by it.
-    fn recover(&mut self, now: Instant, view: &RtpView<'_>, packet: &[u8], record: &mut FlowRecord) {
-        let concerned = |(fec, decoder): &(Ssrc, Fec)| *fec == view.ssrc() || decoder.media == view.ssrc();
-        let Some(at) = self.parity.iter().position(concerned) else { return };
-        let (fec, decoder) = &mut self.parity[at];
-        // What it cannot use, such as parity for what came before it joined, is nothing to it.
-        let _ = match *fec == view.ssrc() {
-            true => decoder.decoder.on_parity(*fec, view.payload()),
-            false => decoder.decoder.on_media(packet),
-        };
-        let media = decoder.media;
+    /// Takes what is recovered by a packet.
+    fn recover(&mut self, now: Instant, packet: &[u8], record: &mut FlowRecord) {
+        self.fec.on_packet(packet);
         let mut recovered = Vec::new();
-        while self.parity[at].1.decoder.poll_recovered(&mut recovered).is_some() {
+        while let Some(media) = self.fec.poll_recovered(&mut recovered) {
             let Ok(view) = RtpView::parse(&recovered) else { continue };
             let Some((_, stream)) = self.streams.iter().find(|(ssrc, _)| *ssrc == media) else { continue };
             let seq = stream.extend(view.seq());

@@ -31,11 +31,15 @@ pub struct DecoderConfig {
 pub struct DecoderStats {
     /// Parity packets that came (`fecPacketsReceived` of webrtc-stats).
     pub parity: u64,
-    /// Parity packets that were of no use, since nothing of what they protect was missing (`fecPacketsDiscarded`).
+    /// Bytes of their payloads (`fecBytesReceived`).
+    pub bytes: u64,
+    /// Parity packets that were of no use (`fecPacketsDiscarded`): nothing of what they protect was missing, or it is too
+    /// far behind or ahead, or too much.
     pub discarded: u64,
     /// Packets recovered.
     pub recovered: u64,
-    /// What parity said could not be true: packets that came out malformed, or contradictions. Not delivered.
+    /// What parity said could not be true: malformed parity, parity for a stream that it is not for, packets that came out
+    /// malformed, or contradictions. Not delivered.
     pub refused: u64,
 }
 
@@ -122,26 +126,30 @@ impl Decoder {
     /// behind the header of RED.
     pub fn on_parity(&mut self, ssrc: Ssrc, payload: &[u8]) -> Result<(), DropReason> {
         self.stats.parity += 1;
+        self.stats.bytes += payload.len() as u64;
         self.forget_old();
-        let mut equation = self.system.blank();
-        let outcome = match self.read(&mut equation, ssrc, payload) {
-            Ok(true) => self.system.insert(equation),
-            Ok(false) => {
-                self.system.give_back(equation);
-                Outcome::Redundant
+        let result = self.take(ssrc, payload);
+        match result {
+            Ok(Outcome::Used) => self.harvest(),
+            Ok(Outcome::Redundant) | Err(DropReason::OutOfWindow | DropReason::LimitReached) => {
+                self.stats.discarded += 1
             }
-            Err(reason) => {
-                self.system.give_back(equation);
-                return Err(reason);
-            }
-        };
-        match outcome {
-            Outcome::Used => self.harvest(),
-            Outcome::Redundant => self.stats.discarded += 1,
-            Outcome::Contradiction => self.stats.refused += 1,
-            Outcome::TooLarge => return Err(DropReason::LimitReached),
+            Ok(Outcome::Contradiction | Outcome::TooLarge) | Err(_) => self.stats.refused += 1,
         }
-        Ok(())
+        result.map(|_| ())
+    }
+
+    fn take(&mut self, ssrc: Ssrc, payload: &[u8]) -> Result<Outcome, DropReason> {
+        let mut equation = self.system.blank();
+        let is_missing = self.read(&mut equation, ssrc, payload);
+        if is_missing != Ok(true) {
+            self.system.give_back(equation);
+            return is_missing.map(|_| Outcome::Redundant);
+        }
+        match self.system.insert(equation) {
+            Outcome::TooLarge => Err(DropReason::LimitReached),
+            outcome => Ok(outcome),
+        }
     }
 
     /// Writes the next recovered RTP packet to `out`, which is replaced; its stream.

@@ -6,7 +6,8 @@
 //! | FlexFEC-03 | to Chromium | on an SSRC of its own, one media stream: XOR over what a mask names | `flexfec03` |
 //! | ULPFEC in RED | to Firefox (VP8, VP9); from browsers | inside the media stream, XOR over what a mask names | [`ulpfec`] |
 //!
-//! The transport sends FlexFEC-03 (`transport/protect.rs`), and reads none of them yet.
+//! The transport sends FlexFEC-03 (`transport/protect.rs`), and reads none of them yet; our own client and the model of a
+//! receiver in `sfu-bench` read it by [`FecReceiver`].
 //!
 //! They differ in their headers and in the coefficients of their sums. The rest is common:
 //!
@@ -26,12 +27,14 @@ mod equation;
 mod flexfec03;
 mod gf256;
 mod protected;
+mod receiver;
 mod reed_solomon;
 mod symbol;
 pub mod ulpfec;
 
 pub use decoder::{Decoder, DecoderConfig, DecoderStats};
 pub use encoder::{Encoder, EncoderConfig, ParityInfo, Window};
+pub use receiver::{FecReceiver, MAX_PROTECTED};
 
 use crate::ids::{PayloadType, Ssrc};
 use arrayvec::ArrayVec;
