@@ -110,6 +110,12 @@ impl Protector {
         }
     }
 
+    /// Whether packets of `group` are protected now.
+    pub(super) fn protects(&self, group: Option<u8>) -> bool {
+        let group = group.and_then(|group| self.groups.get(usize::from(group))?.as_ref());
+        group.is_some_and(|group| group.is_active())
+    }
+
     /// A packet of media leaves. Whether parity is ready after it.
     pub(super) fn on_media(&mut self, packet: &[u8], out: &RtpOut) -> bool {
         if self.frame.is_some_and(|frame| frame != out.timestamp) {
@@ -117,7 +123,7 @@ impl Protector {
         }
         self.frame = Some(out.timestamp);
         let group = out.group.and_then(|group| self.groups.get_mut(usize::from(group))?.as_mut());
-        if let Some(group) = group.filter(|group| group.wanted.parity > 0 || group.frames.is_some())
+        if let Some(group) = group.filter(|group| group.is_active())
             // One that comes late, behind those that followed it, is not protected.
             && group.encoder.add(packet).is_ok()
         {
@@ -151,6 +157,11 @@ impl Group {
     fn set(&mut self, wanted: Protection) {
         self.wanted = wanted;
         self.encoder.set_parity(wanted.parity.into());
+    }
+
+    /// Whether its packets are protected, or a block that was begun goes on.
+    fn is_active(&self) -> bool {
+        self.wanted.parity > 0 || self.frames.is_some()
     }
 }
 

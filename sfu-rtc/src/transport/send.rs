@@ -39,7 +39,8 @@ pub struct RtpOut {
     pub edit: PayloadEdit,
     /// Frame number of the dependency descriptor, where it has to be rewritten.
     pub frame_number: Option<u16>,
-    /// Bytes of padding (RFC 3550 section 5.1), to make packets equal in length that leave as one run.
+    /// Bytes of padding (RFC 3550 section 5.1), to make packets equal in length that leave as one run; none are written
+    /// where the packet is protected.
     pub padding: u8,
     /// In which order it leaves.
     pub class: PacketClass,
@@ -252,11 +253,14 @@ impl Transport {
         };
         let transport_seq =
             section.extensions.id(ExtensionKind::TransportCc).map(|id| (id, self.path_state.next_seq()));
+        // A receiver that undoes padding before it looks for parity has not the packet that was protected.
+        let is_protected = protector.as_ref().is_some_and(|protector| protector.protects(out.group));
+        let padding = if is_protected { 0 } else { out.padding };
         let (before, mut completes) = (batch.len(), false);
         let (history, limit, playout_delay) = (&mut self.sealed, self.config.max_sealed, self.playout_delay);
         batch.push(path, |buf| {
             let start = buf.len();
-            let header = Header { now, section, packet, out, seq, with_mid, transport_seq, playout_delay };
+            let header = Header { now, section, packet, out, seq, padding, with_mid, transport_seq, playout_delay };
             let header_len = write_packet(buf, &header)?;
             completes = protector.as_mut().is_some_and(|protector| protector.on_media(&buf[start..], out));
             keys.sender.seal_rtp(buf, start, header_len, seq)?;
@@ -302,6 +306,7 @@ struct Header<'a> {
     packet: &'a Packet,
     out: &'a RtpOut,
     seq: SeqNo,
+    padding: u8,
     with_mid: bool,
     transport_seq: Option<(u8, u16)>,
     playout_delay: Option<[u8; 3]>,
@@ -314,7 +319,7 @@ fn write_packet(buf: &mut Vec<u8>, header: &Header<'_>) -> Result<usize, DropRea
     let header_len = header.write(buf);
     buf.extend_from_slice(&out.edit.prefix);
     buf.extend_from_slice(rest);
-    write_padding(buf, out.padding);
+    write_padding(buf, header.padding);
     Ok(header_len)
 }
 
@@ -331,7 +336,7 @@ impl Header<'_> {
                 marker: out.marker,
             },
         );
-        if out.padding > 0 {
+        if self.padding > 0 {
             writer.padded();
         }
         self.write_hop_by_hop(&mut writer);

@@ -27,7 +27,6 @@ fn send_frame(pair: &mut Pair, group: u8, first: u64, packets: u64) -> Vec<Vec<u
         let payload = vec![n as u8; 300 + n as usize * 7];
         let packet = pair.packet(&payload, CarriedExtensions::default(), &[]);
         let marker = n + 1 == packets;
-        // Padding is protected as well (RFC 3550 section 5.1).
         let padding = n as u8 * 3;
         let out = RtpOut { marker, timestamp: first as u32, group: Some(group), padding, ..pair.out(first + n) };
         let handover = pair.server.send_rtp(pair.now, &packet, out, &mut batch).unwrap();
@@ -98,6 +97,18 @@ fn what_is_lost_comes_back_as_it_was_sent() {
     let counters = pair.server.counters();
     assert_eq!((counters.fec_out, counters.rtp_out), (40, 160));
     assert!(counters.fec_bytes_out > 40 * 335);
+}
+
+#[test]
+fn what_is_protected_is_not_padded() {
+    let mut pair = subscriber(protected());
+    protect(&mut pair, [2, 0, 0, 0], 1);
+    let paddings = |packets: &[Vec<u8>]| {
+        let media = packets.iter().filter(|packet| !is_parity(packet));
+        media.map(|packet| RtpView::parse(packet).unwrap().padding_len()).collect::<Vec<_>>()
+    };
+    assert_eq!(paddings(&send_frame(&mut pair, 0, 100, 4)), [0; 4]);
+    assert_eq!(paddings(&send_frame(&mut pair, 1, 104, 4)), [0, 3, 6, 9], "nobody computes with it");
 }
 
 #[test]
