@@ -129,6 +129,9 @@ pub(crate) struct SubscribeArgs {
     /// Audio streams to receive at once.
     #[arg(long, value_name = "N", default_value_t = 4)]
     audio_slots: usize,
+    /// Take no parity (FlexFEC-03): what is lost is asked for, and that is all.
+    #[arg(long)]
+    no_fec: bool,
     /// Record every stream into this folder: H.264 as Y4M, sound as WAV, VP8, VP9 and AV1 as IVF.
     #[arg(long, value_name = "FOLDER")]
     record: Option<PathBuf>,
@@ -239,6 +242,7 @@ impl SubscribeArgs {
             target: self.native.target(self.whep.as_ref()),
             video_slots: slots(self.video_slots),
             audio_slots: slots(self.audio_slots),
+            fec: !self.no_fec,
             record,
             frames: self.frames,
             interval: self.interval,

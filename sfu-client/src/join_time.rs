@@ -103,6 +103,7 @@ async fn join_once(target: &Target) -> Result<SubscribeSummary> {
         target: target.clone(),
         video_slots: 1,
         audio_slots: 1,
+        fec: true,
         record: None,
         frames: Some(1),
         interval: JOIN_TIMEOUT,

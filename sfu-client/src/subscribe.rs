@@ -1,6 +1,6 @@
 //! A whole subscribing session: join, receive until told to stop, leave.
 
-use crate::peer::{ConnectionState, MediaKind, Peer, RemoteTrack};
+use crate::peer::{ConnectionState, MediaKind, Peer, PeerConfig, RemoteTrack};
 use crate::publish::CONNECT_TIMEOUT;
 use crate::receive::{receive_audio, receive_video};
 use crate::record::{AudioRecorder, RecordSettings, VideoRecorder};
@@ -28,6 +28,8 @@ pub struct SubscribeOptions {
     pub video_slots: usize,
     /// Audio streams at once.
     pub audio_slots: usize,
+    /// Take parity for video (FlexFEC-03), where the server sends it.
+    pub fec: bool,
     /// Where to record, if anywhere.
     pub record: Option<RecordSettings>,
     /// End after so many pictures.
@@ -100,7 +102,7 @@ struct Running {
 impl Running {
     async fn start(options: &SubscribeOptions) -> Result<Self> {
         let begun = Instant::now();
-        let peer = Peer::new(options.target.peer_config()?).await?;
+        let peer = Peer::new(PeerConfig { fec: options.fec, ..options.target.peer_config()? }).await?;
         for _ in 0..options.video_slots {
             peer.add_receiver(MediaKind::Video).await?;
         }

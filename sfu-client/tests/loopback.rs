@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 async fn peer() -> Peer {
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    Peer::new(PeerConfig { bind: vec![loopback] }).await.unwrap()
+    Peer::new(PeerConfig { bind: vec![loopback], fec: false }).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -85,6 +85,7 @@ async fn watch(target: Target, frames: u64, slots: usize, record: Option<RecordS
         target,
         video_slots: slots,
         audio_slots: slots,
+        fec: true,
         record,
         frames: Some(frames),
         interval: Duration::from_secs(5),

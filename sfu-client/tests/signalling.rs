@@ -37,7 +37,7 @@ fn publish_options(target: Target) -> PublishOptions {
 
 fn subscribe_options(target: Target, frames: u64) -> SubscribeOptions {
     let interval = Duration::from_secs(1);
-    SubscribeOptions { target, video_slots: 1, audio_slots: 0, record: None, frames: Some(frames), interval }
+    SubscribeOptions { target, video_slots: 1, audio_slots: 0, fec: true, record: None, frames: Some(frames), interval }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -93,12 +93,19 @@ impl VideoCodec {
 /// Payload type of Opus in our offers.
 const OPUS_PAYLOAD_TYPE: u8 = 111;
 
-pub(super) fn engine() -> Result<MediaEngine> {
+/// Payload type of parity in our offers, as Chromium has it.
+const FLEXFEC_PAYLOAD_TYPE: u8 = 49;
+
+/// What can be negotiated, parity for video only where it is wanted.
+pub(super) fn engine(fec: bool) -> Result<MediaEngine> {
     let mut media = MediaEngine::default();
     for codec in VideoCodec::ALL {
         for parameters in video_parameters(codec) {
             media.register_codec(parameters, RtpCodecKind::Video).context("cannot register a codec")?;
         }
+    }
+    if fec {
+        media.register_codec(flexfec_parameters(), RtpCodecKind::Video).context("cannot register FlexFEC")?;
     }
     media.register_codec(opus_parameters(), RtpCodecKind::Audio).context("cannot register Opus")?;
     let extensions = [
@@ -149,6 +156,20 @@ pub(super) fn video_parameters(codec: VideoCodec) -> [RTCRtpCodecParameters; 2] 
         parameters(codec.mime(), codec.fmtp().to_owned(), payload_type, feedback),
         parameters("video/rtx", format!("apt={payload_type}"), payload_type + 1, Vec::new()),
     ]
+}
+
+/// FlexFEC-03. The window is 10 s as Chromium's: we hold 256 packets, whatever time they take.
+fn flexfec_parameters() -> RTCRtpCodecParameters {
+    RTCRtpCodecParameters {
+        rtp_codec: RTCRtpCodec {
+            mime_type: "video/flexfec-03".to_owned(),
+            clock_rate: 90_000,
+            channels: 0,
+            sdp_fmtp_line: "repair-window=10000000".to_owned(),
+            rtcp_feedback: vec![feedback("transport-cc", "")],
+        },
+        payload_type: FLEXFEC_PAYLOAD_TYPE,
+    }
 }
 
 pub(super) fn opus_parameters() -> RTCRtpCodecParameters {

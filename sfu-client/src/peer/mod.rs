@@ -3,6 +3,7 @@
 //! The crate is pre-1.0 and changes quickly, so the rest of the client sees only [`Peer`], [`RtpSink`] and
 //! [`RemoteTrack`].
 
+mod fec;
 mod keyframe_requests;
 mod media;
 mod runtime;
@@ -15,6 +16,7 @@ pub use sink::{RtpSink, SinkFormat};
 pub use source::{RemoteTrack, TrackFormat};
 
 use anyhow::{Context, Result, bail};
+use fec::FecInterceptor;
 use keyframe_requests::KeyframeRequests;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
@@ -43,6 +45,8 @@ const MAX_CHECKS: u16 = 500;
 pub struct PeerConfig {
     /// Local addresses for media. A wildcard stands for every interface but loopback.
     pub bind: Vec<SocketAddr>,
+    /// Take parity for received video (FlexFEC-03), where the far side sends it.
+    pub fec: bool,
 }
 
 impl PeerConfig {
@@ -66,7 +70,7 @@ impl PeerConfig {
             // A server on this machine may offer its other addresses only.
             bind.push(SocketAddr::new(any, 0));
         }
-        Ok(Self { bind })
+        Ok(Self { bind, fec: false })
     }
 }
 
@@ -101,6 +105,7 @@ pub struct Peer {
     /// Taken from `tracks`, not yet handed out.
     pending_track: Option<Arc<dyn TrackRemote>>,
     keyframe_requests: keyframe_requests::Watchers,
+    fec: fec::FecWatch,
 }
 
 impl Peer {
@@ -109,10 +114,12 @@ impl Peer {
     /// # Errors
     /// Where no socket can be bound.
     pub async fn new(config: PeerConfig) -> Result<Self> {
-        let mut media = media::engine()?;
+        let mut media = media::engine(config.fec)?;
+        let fec = fec::FecWatch::default();
         let keyframe_requests = keyframe_requests::Watchers::default();
         let registry = media::interceptors(Registry::new(), &mut media)?
-            .with(keyframe_requests::SLOT, KeyframeRequests::new(keyframe_requests.clone()));
+            .with(keyframe_requests::SLOT, KeyframeRequests::new(keyframe_requests.clone()))
+            .with(fec::SLOT, FecInterceptor::new(fec.clone()));
         let (state_out, state) = watch::channel(ConnectionState::Connecting);
         let (gathered_out, gathered) = watch::channel(false);
         let (tracks_out, tracks) = mpsc::unbounded_channel();
@@ -142,7 +149,15 @@ impl Peer {
             .build()
             .await
             .context("cannot make a peer connection")?;
-        Ok(Self { connection: Arc::new(connection), state, gathered, tracks, pending_track: None, keyframe_requests })
+        Ok(Self {
+            connection: Arc::new(connection),
+            state,
+            gathered,
+            tracks,
+            pending_track: None,
+            keyframe_requests,
+            fec,
+        })
     }
 
     /// Adds a section that sends one stream.
@@ -225,7 +240,7 @@ impl Peer {
             Some(track) => Arc::clone(track),
             None => Arc::clone(self.pending_track.insert(self.tracks.recv().await?)),
         };
-        let track = RemoteTrack::new(&*self.connection, track).await;
+        let track = RemoteTrack::new(&*self.connection, track, self.fec.clone()).await;
         self.pending_track = None;
         Some(track)
     }

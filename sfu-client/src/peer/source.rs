@@ -1,9 +1,11 @@
 //! A stream that we receive.
 
+use super::fec::FecWatch;
 use super::media::{MediaKind, VideoCodec};
 use anyhow::{Context, Result};
 use rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtcp::transport_feedbacks::transport_layer_nack::{TransportLayerNack, nack_pairs_from_sequence_numbers};
+use sfu_rtc::fec::DecoderStats;
 use std::sync::Arc;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::PeerConnection;
@@ -17,6 +19,7 @@ pub struct RemoteTrack {
     /// Audio or video.
     pub kind: MediaKind,
     formats: Vec<(u8, TrackFormat)>,
+    fec: FecWatch,
 }
 
 /// What a payload type carries.
@@ -39,7 +42,7 @@ impl TrackFormat {
 }
 
 impl RemoteTrack {
-    pub(super) async fn new(connection: &dyn PeerConnection, track: Arc<dyn TrackRemote>) -> Self {
+    pub(super) async fn new(connection: &dyn PeerConnection, track: Arc<dyn TrackRemote>, fec: FecWatch) -> Self {
         let kind = match track.kind().await {
             rtc::rtp_transceiver::rtp_sender::RtpCodecKind::Audio => MediaKind::Audio,
             _ => MediaKind::Video,
@@ -52,7 +55,7 @@ impl RemoteTrack {
                 formats = receiver_formats(&*receiver).await.unwrap_or_default();
             }
         }
-        Self { track, mid, kind, formats }
+        Self { track, mid, kind, formats, fec }
     }
 
     /// What `payload_type` carries here.
@@ -60,7 +63,7 @@ impl RemoteTrack {
         self.formats.iter().find(|(known, _)| *known == payload_type).map(|(_, format)| *format)
     }
 
-    /// The next packet, retransmissions undone; `None` once the track has ended.
+    /// The next packet, retransmissions undone and losses recovered; `None` once the track has ended.
     pub async fn read(&self) -> Option<rtp::Packet> {
         loop {
             match self.track.poll().await? {
@@ -69,6 +72,11 @@ impl RemoteTrack {
                 _ => {}
             }
         }
+    }
+
+    /// What came of the parity for the stream `ssrc` so far.
+    pub fn fec(&self, ssrc: u32) -> DecoderStats {
+        self.fec.read(ssrc)
     }
 
     /// Asks the sender for a keyframe.

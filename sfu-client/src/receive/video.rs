@@ -109,6 +109,9 @@ impl Receiver {
             }
         }
         self.stats.on_counters(self.buffer.counters());
+        if let Some(ssrc) = self.ssrc {
+            self.stats.on_fec(self.track.fec(ssrc));
+        }
         Ok(())
     }
 

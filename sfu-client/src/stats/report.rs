@@ -4,6 +4,7 @@ use super::frame_numbers::FrameNumbers;
 use crate::peer::MediaKind;
 use crate::receive::JitterCounters;
 use serde_json::{Value, json};
+use sfu_rtc::fec::DecoderStats;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ pub struct StreamReport {
     pub keyframes: u64,
     /// Packets.
     pub counters: JitterCounters,
+    /// Parity, and what was recovered by it.
+    pub fec: DecoderStats,
     /// Interarrival jitter.
     pub jitter_ms: f64,
     /// Glass to glass, half of the pictures.
@@ -77,6 +80,11 @@ impl StreamReport {
             "packets_lost": self.counters.lost,
             "packets_recovered": self.counters.recovered,
             "packets_discarded": self.counters.discarded,
+            "fec_packets_received": self.fec.parity,
+            "fec_bytes_received": self.fec.bytes,
+            "fec_packets_discarded": self.fec.discarded,
+            "fec_packets_refused": self.fec.refused,
+            "packets_recovered_by_fec": self.fec.recovered,
             "nacks": self.counters.nacked,
             "plis": self.counters.keyframe_requests,
             "loss": self.loss(),
@@ -121,7 +129,7 @@ impl Report {
 /// The streams as a table.
 pub fn table(report: &Report) -> String {
     let mut out = format!(
-        "{:<5}{:<18}{:<6}{:>10}{:>7}{:>9}{:>7}{:>8}{:>8}{:>8}{:>8}{:>7}{:>7}{:>10}\n",
+        "{:<5}{:<18}{:<6}{:>10}{:>7}{:>9}{:>7}{:>8}{:>8}{:>8}{:>8}{:>7}{:>7}{:>7}{:>10}\n",
         "mid",
         "from",
         "codec",
@@ -134,6 +142,7 @@ pub fn table(report: &Report) -> String {
         "g2g p95",
         "freezes",
         "nacks",
+        "fec",
         "gaps",
         "frames"
     );
@@ -148,7 +157,7 @@ pub fn table(report: &Report) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(
             out,
-            "{:<5}{label:<18}{:<6}{size:>10}{:>7.1}{:>9.1}{:>7.2}{:>8.1}{:>8}{:>8}{:>8}{:>7}{:>7}{:>10}",
+            "{:<5}{label:<18}{:<6}{size:>10}{:>7.1}{:>9.1}{:>7.2}{:>8.1}{:>8}{:>8}{:>8}{:>7}{:>7}{:>7}{:>10}",
             stream.mid,
             stream.codec,
             if stream.frames_decoded > 0 { stream.frame_rate } else { stream.received_frame_rate },
@@ -159,6 +168,7 @@ pub fn table(report: &Report) -> String {
             number(stream.latency_p95_ms),
             stream.freezes,
             stream.counters.nacked,
+            stream.fec.recovered,
             stream.numbers.missing,
             stream.frames_decoded.max(stream.frames_received),
         );

@@ -6,6 +6,7 @@ use super::report::StreamReport;
 use crate::overlay::Overlay;
 use crate::peer::{MediaKind, TrackFormat};
 use crate::receive::JitterCounters;
+use sfu_rtc::fec::DecoderStats;
 use sfu_rtc::reception::{Jitter, MAX_DELAY_CHANGE};
 use sfu_rtc::time::Instant as RtpInstant;
 use std::collections::VecDeque;
@@ -41,6 +42,7 @@ struct Inner {
     newest_timestamp: Option<u32>,
     jitter: Jitter,
     counters: JitterCounters,
+    fec: DecoderStats,
     numbers: FrameNumbers,
     latency: LatencyHistogram,
     freezes: Freezes,
@@ -84,6 +86,7 @@ impl StreamStats {
             newest_timestamp: None,
             jitter: Jitter::default(),
             counters: JitterCounters::default(),
+            fec: DecoderStats::default(),
             numbers: FrameNumbers::default(),
             latency: LatencyHistogram::default(),
             freezes: Freezes::default(),
@@ -146,6 +149,10 @@ impl StreamStats {
 
     pub(crate) fn on_counters(&self, counters: JitterCounters) {
         self.lock().counters = counters;
+    }
+
+    pub(crate) fn on_fec(&self, fec: DecoderStats) {
+        self.lock().fec = fec;
     }
 
     pub(crate) fn on_picture(&self, now: Instant, size: (usize, usize), overlay: Option<(Overlay, Duration)>) {
@@ -249,6 +256,7 @@ impl Inner {
             decode_errors: self.decode_errors,
             keyframes: self.keyframes,
             counters: self.counters,
+            fec: self.fec,
             jitter_ms: self.jitter.ticks() / f64::from(clock_rate(kind)) * 1000.0,
             latency_p50_ms: latency.percentile(0.5).map(millis),
             latency_p95_ms: latency.percentile(0.95).map(millis),
