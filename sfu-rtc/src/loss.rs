@@ -1,6 +1,7 @@
 //! Loss on one path: how much, and how bursty.
 
 use crate::time::{Duration, Instant};
+use std::collections::VecDeque;
 
 /// Time after which what was seen counts half.
 const HALF_LIFE: Duration = Duration::from_secs(4);
@@ -94,6 +95,58 @@ impl LossMeter {
     }
 }
 
+/// What is sent at this distance behind a lost packet is looked at.
+pub const RECURRENCE: Duration = Duration::from_millis(25);
+/// More or less by so much: some packets of every stream of pictures are there.
+const RECURRENCE_SPREAD: Duration = Duration::from_millis(10);
+/// Lost packets that are remembered: more within [`RECURRENCE`] are a path gone.
+const MAX_LOST: usize = 128;
+/// Losses that recur no more than by chance, until so many packets behind lost ones were seen.
+const PRIOR_FOLLOWERS: f64 = 10.0;
+
+/// How likely a packet is lost that is sent [`RECURRENCE`] behind a lost one. Bursts in packets ([`GilbertLoss`]) do not say:
+/// radio links lose a part of all packets for some tens of milliseconds, and a slow stream has few packets in this time.
+#[derive(Clone, Debug)]
+pub struct RecurrenceMeter {
+    /// When packets were sent that were lost lately, oldest first.
+    lost: VecDeque<Instant>,
+    followers: f64,
+    lost_again: f64,
+    updated: Instant,
+}
+
+impl RecurrenceMeter {
+    /// Nothing is known.
+    pub fn new(now: Instant) -> Self {
+        Self { lost: VecDeque::with_capacity(MAX_LOST), followers: 0.0, lost_again: 0.0, updated: now }
+    }
+
+    /// What became of the next packets: when each was sent, and whether it arrived.
+    pub fn on_packets(&mut self, now: Instant, packets: impl IntoIterator<Item = (Instant, bool)>) {
+        let elapsed = now.saturating_since(self.updated).as_secs_f64();
+        self.updated = now;
+        let keep = 0.5_f64.powf(elapsed / HALF_LIFE.as_secs_f64());
+        self.followers *= keep;
+        self.lost_again *= keep;
+        for (sent, arrived) in packets {
+            while self.lost.pop_front_if(|lost| *lost + RECURRENCE + RECURRENCE_SPREAD < sent).is_some() {}
+            if self.lost.front().is_some_and(|lost| *lost + RECURRENCE <= sent + RECURRENCE_SPREAD) {
+                self.followers += 1.0;
+                self.lost_again += if arrived { 0.0 } else { 1.0 };
+            }
+            if !arrived && self.lost.len() < MAX_LOST {
+                self.lost.push_back(sent);
+            }
+        }
+    }
+
+    /// The share of packets that are lost again, on a path that loses `share` of all: no less than that.
+    pub fn share(&self, share: f64) -> f64 {
+        let again = (self.lost_again + PRIOR_FOLLOWERS * share) / (self.followers + PRIOR_FOLLOWERS);
+        again.clamp(share.min(1.0), 1.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +189,27 @@ mod tests {
         assert_eq!(meter.loss(), GilbertLoss::NONE);
         meter.on_packets(Instant::from_millis(100), [true, false]);
         assert!(meter.loss().share < 0.05);
+    }
+
+    /// Packets 5 ms apart, of which those are lost that `lost` names.
+    fn recurrence(lost: impl Fn(u64) -> bool) -> f64 {
+        let mut meter = RecurrenceMeter::new(Instant::ZERO);
+        for round in 0..400 {
+            let packets = (round * 20..round * 20 + 20).map(|n| (Instant::from_millis(n * 5), !lost(n)));
+            meter.on_packets(Instant::from_millis(round * 100 + 150), packets);
+        }
+        meter.share(0.1)
+    }
+
+    #[test]
+    fn losses_that_recur_are_told_from_those_that_do_not() {
+        assert!(recurrence(|n| n % 20 == 0) < 0.11);
+        let again = recurrence(|n| matches!(n % 40, 0 | 3 | 5 | 8));
+        assert!((0.15..0.3).contains(&again), "{again}");
+        assert!(recurrence(|n| n % 20 < 8) > 0.3);
+        assert!(recurrence(|n| n % 200 < 100) > 0.85, "episodes of half a second");
+        let empty = RecurrenceMeter::new(Instant::ZERO);
+        assert_eq!((empty.share(0.1), empty.share(0.0)), (0.1, 0.0));
     }
 
     #[test]

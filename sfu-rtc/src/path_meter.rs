@@ -3,7 +3,7 @@
 //! Only what was sent has a transport-wide number, so what had been lost on the way to us counts nowhere.
 
 use crate::bwe::PacketResult;
-use crate::loss::{GilbertLoss, LossMeter};
+use crate::loss::{GilbertLoss, LossMeter, RecurrenceMeter};
 use crate::time::{Duration, Instant};
 
 /// Within so long a path is without a queue at least once. Two clocks part by some milliseconds in this time.
@@ -16,6 +16,9 @@ const WEIGHT: f64 = 1.0 / 64.0;
 pub struct PathQuality {
     /// Loss.
     pub loss: GilbertLoss,
+    /// Share of packets lost of those that were sent [`RECURRENCE`](crate::loss::RECURRENCE) behind a lost one, at least
+    /// that of all.
+    pub lost_again: f64,
     /// Mean delay beyond the least that was seen.
     pub queue: Duration,
     /// What packets are later by than the mean, but for a few: twice the mean deviation.
@@ -26,6 +29,7 @@ pub struct PathQuality {
 #[derive(Clone, Debug)]
 pub struct PathMeter {
     loss: LossMeter,
+    recurrence: RecurrenceMeter,
     /// When the newest packet was sent that feedback told of.
     newest: Instant,
     /// Least delay between the two clocks, in nanoseconds: of the last period of `MEMORY / 2`, and of this one.
@@ -38,14 +42,23 @@ pub struct PathMeter {
 impl PathMeter {
     /// Nothing is known.
     pub fn new(now: Instant) -> Self {
-        Self { loss: LossMeter::new(now), newest: Instant::ZERO, least: [i64::MAX; 2], period: now, delay: None }
+        Self {
+            loss: LossMeter::new(now),
+            recurrence: RecurrenceMeter::new(now),
+            newest: Instant::ZERO,
+            least: [i64::MAX; 2],
+            period: now,
+            delay: None,
+        }
     }
 
     /// What became of packets, in the order of sending.
     pub fn on_feedback(&mut self, now: Instant, packets: &[PacketResult]) {
         // One that was told lost before, and came late, is behind the newest.
         let newest = self.newest;
-        self.loss.on_packets(now, packets.iter().filter(|p| p.sent >= newest).map(|p| p.received.is_some()));
+        let told = packets.iter().filter(|p| p.sent >= newest).map(|p| (p.sent, p.received.is_some()));
+        self.loss.on_packets(now, told.clone().map(|(_, arrived)| arrived));
+        self.recurrence.on_packets(now, told);
         self.loss.on_found(packets.iter().filter(|p| p.sent < newest && p.received.is_some()).count());
         self.newest = packets.iter().fold(newest, |newest, packet| newest.max(packet.sent));
         if now - self.period > MEMORY / 2 {
@@ -62,7 +75,8 @@ impl PathMeter {
     pub fn quality(&self) -> Option<PathQuality> {
         let (mean, deviation) = self.delay?;
         let [queue, jitter] = [mean, 2.0 * deviation].map(|seconds| Duration::from_nanos((seconds * 1e9) as u64));
-        Some(PathQuality { loss: self.loss.loss(), queue, jitter })
+        let loss = self.loss.loss();
+        Some(PathQuality { loss, lost_again: self.recurrence.share(loss.share), queue, jitter })
     }
 
     fn on_delay(&mut self, delay: i64) {

@@ -1,10 +1,11 @@
 //! Further copies of what was sent again, each some time behind the one before: what is lost, is lost in bursts.
 
+use sfu_rtc::loss::RECURRENCE;
 use sfu_rtc::time::{Duration, Instant};
 use std::collections::VecDeque;
 
-/// Lossy episodes of radio links last about as long as a frame.
-pub(super) const COPY_SPACING: Duration = Duration::from_millis(25);
+/// Lossy episodes of radio links last about as long as a frame. How many of them last longer is measured at this distance.
+pub(super) const COPY_SPACING: Duration = RECURRENCE;
 /// Copies of one subscriber that wait at once; of more, the newest are not sent.
 const MAX_WAITING: usize = 256;
 

@@ -35,6 +35,8 @@ const OVERHEAD_PRICE: f64 = 0.02;
 pub struct Snapshot {
     /// Loss on the path, without what a queue of ours caused.
     pub loss: GilbertLoss,
+    /// Share of the copies that are lost where the one before was lost, at least that of all packets.
+    pub lost_again: f64,
     /// The path is overused: whatever is sent more makes it worse.
     pub congested: bool,
     /// Round trip.
@@ -188,9 +190,9 @@ fn retransmissions(snapshot: &Snapshot, blocks: &[Block; CLASSES], rounds: u32) 
     if rounds == 0 {
         return (1, 1.0);
     }
-    // Rounds, and copies of one round, are far enough apart to be independent.
-    let before = snapshot.loss.share.powi(i32::try_from(rounds - 1).unwrap_or(i32::MAX));
-    let missed = |copies: u8| before * snapshot.loss.share.powi(i32::from(copies));
+    // Rounds are far enough apart to be independent. Copies of one round are not.
+    let first = snapshot.loss.share.powi(i32::try_from(rounds).unwrap_or(i32::MAX));
+    let missed = |copies: u8| first * snapshot.lost_again.powi(i32::from(copies - 1));
     let damage: f64 = blocks.iter().map(Block::damage).sum();
     let most = if snapshot.congested { 1 } else { MAX_COPIES };
     let affordable = |copies: &u8| copies_rate(snapshot, *copies) <= snapshot.budget.as_bps() as f64;
@@ -232,6 +234,7 @@ mod tests {
         let class = |frames, packets, damage| ClassLoad { frames, packets, damage: ms(damage) };
         Snapshot {
             loss: GilbertLoss { share, burst },
+            lost_again: share,
             congested: false,
             rtt: ms(rtt),
             jitter: ms(10),
@@ -275,6 +278,14 @@ mod tests {
     }
 
     #[test]
+    fn where_copies_are_lost_together_there_are_more() {
+        let apart = Snapshot { target: 0.01, slack: Duration::from_millis(200), ..snapshot(0.05, 1.05, 120) };
+        let together = Snapshot { lost_again: 0.3, ..apart.clone() };
+        let (apart, together) = (plan(&apart), plan(&together));
+        assert!(together.copies > apart.copies, "{apart:?} {together:?}");
+    }
+
+    #[test]
     fn a_far_peer_gets_parity_and_keyframes_and_base_layer_most() {
         let snapshot = snapshot(0.05, 3.0, 250);
         let plan = plan(&snapshot);
@@ -311,12 +322,13 @@ mod tests {
 
     prop_compose! {
         fn any_snapshot()(
-            share in 0.0..0.5f64, burst in 1.0..10.0f64, rtt in 0u64..1_000, slack in 0u64..1_500, budget in 0u64..3_000,
+            share in 0.0..0.5f64, again in 0.0..0.5f64, burst in 1.0..10.0f64, rtt in 0u64..1_000, slack in 0u64..1_500, budget in 0u64..3_000,
             loads in prop::array::uniform4((0.0..60.0f64, 0.0..80.0f64, 0u64..2_000)), nack: bool, xor: bool,
         ) -> Snapshot {
             let ms = Duration::from_millis;
             Snapshot {
                 loss: GilbertLoss { share, burst },
+                lost_again: share + again,
                 slack: ms(slack),
                 rtt: ms(rtt),
                 nack,
@@ -340,7 +352,8 @@ mod tests {
         #[test]
         fn more_loss_never_gets_less_where_there_is_room(snapshot in any_snapshot(), more in 1.0..2.0f64) {
             let roomy = Snapshot { budget: Bitrate::from_kbps(1_000_000), code: Some(Code::ReedSolomon), ..snapshot };
-            let worse = Snapshot { loss: GilbertLoss { share: roomy.loss.share * more, ..roomy.loss }, ..roomy.clone() };
+            let loss = GilbertLoss { share: roomy.loss.share * more, ..roomy.loss };
+            let worse = Snapshot { loss, lost_again: roomy.lost_again.max(loss.share).min(1.0), ..roomy.clone() };
             let (plan, worse_plan) = (plan(&roomy), plan(&worse));
             prop_assert!(worse_plan.copies >= plan.copies);
             if worse_plan.damage <= worse.target {

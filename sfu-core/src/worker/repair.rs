@@ -118,6 +118,7 @@ fn snapshot(
     let takes_delay = section.extensions.id(ExtensionKind::PlayoutDelay).is_some();
     Some(path.map(|path| Snapshot {
         loss: path.quality.loss,
+        lost_again: path.quality.lost_again,
         congested: path.congested,
         rtt,
         jitter: path.quality.jitter,
