@@ -96,9 +96,12 @@ fn path(now: Instant, peer: &Peer, router: &Router, config: &RepairConfig) -> Op
         video += if forwarder.load.is_some() { rate } else { 0.0 };
     }
     // Repair takes what the estimate leaves of its path, and the headroom in any case: who is short of bandwidth is not
-    // helped by parity.
+    // helped by parity. What is lost without a queue is not lost for want of room. Video follows the estimate up to the
+    // last bit, so that waiting for what it leaves would be waiting for the loss to end; where repair is too much, a
+    // queue tells.
     let left = peer.estimate().map_or(f64::INFINITY, |estimate| estimate.as_bps() as f64 - media * MEDIA_OVERHEAD);
-    let share = (left / video.max(1.0)).max(HEADROOM).min(config.max_overhead);
+    let least = if quality.queue < config.max_queue / 2 { config.max_overhead } else { HEADROOM };
+    let share = (left / video.max(1.0)).max(least).min(config.max_overhead);
     let congested = quality.queue > config.max_queue;
     Some(Path { quality, rtt: peer.transport.rtt_or_default(), congested, share })
 }
