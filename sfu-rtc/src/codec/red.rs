@@ -37,6 +37,10 @@ pub struct Red {
 
 const FOLLOWED: u8 = 0x80;
 const LONG_HEADER: usize = 4;
+/// Largest timestamp offset of a redundant block: 341 ms at 48 kHz.
+const MAX_OFFSET: u32 = 0x3fff;
+/// Longest redundant block.
+const MAX_LENGTH: usize = 0x3ff;
 
 impl Red {
     /// Takes a payload apart. `None` where it is malformed, has too many blocks or no primary data.
@@ -67,6 +71,38 @@ fn redundant_headers(payload: &[u8]) -> Option<usize> {
     (blocks <= MAX_REDUNDANT).then_some(blocks * LONG_HEADER)
 }
 
+/// A redundant block to write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Redundant<'a> {
+    /// Its payload type.
+    pub payload_type: PayloadType,
+    /// How far its timestamp lies before that of the packet.
+    pub timestamp_offset: u32,
+    /// Its data.
+    pub data: &'a [u8],
+}
+
+impl Redundant<'_> {
+    /// Whether its header can say it: an offset of 14 bits, a length of 10.
+    pub fn fits(&self) -> bool {
+        self.timestamp_offset <= MAX_OFFSET && self.data.len() <= MAX_LENGTH
+    }
+}
+
+/// Appends a payload to `out`: `redundant`, oldest first, then the primary block. Blocks that do not
+/// [fit](Redundant::fits) are left out.
+pub fn write(redundant: &[Redundant<'_>], payload_type: PayloadType, primary: &[u8], out: &mut Vec<u8>) {
+    let blocks = || redundant.iter().filter(|block| block.fits());
+    for block in blocks() {
+        out.push(block.payload_type.0 | FOLLOWED);
+        let word = (block.timestamp_offset << 10) | block.data.len() as u32;
+        out.extend(&word.to_be_bytes()[1..]);
+    }
+    out.push(payload_type.0 & !FOLLOWED);
+    blocks().for_each(|block| out.extend(block.data));
+    out.extend(primary);
+}
+
 /// Where in the payload the primary block stands.
 pub fn primary(payload: &[u8]) -> Option<Range<usize>> {
     Red::parse(payload).map(|red| red.primary)
@@ -90,6 +126,16 @@ mod tests {
     }
 
     #[test]
+    fn writes_a_packet_of_chromium_and_leaves_out_what_does_not_fit() {
+        let block = |timestamp_offset, data| Redundant { payload_type: PayloadType(111), timestamp_offset, data };
+        let long = [0; 1024];
+        let blocks = [block(0x4000, &[7][..]), block(960, &[1, 2, 3]), block(480, &long)];
+        let mut payload = Vec::new();
+        write(&blocks, PayloadType(111), &[0x78, 9, 9], &mut payload);
+        assert_eq!(payload, [0xef, 0x0f, 0x00, 0x03, 0x6f, 1, 2, 3, 0x78, 9, 9]);
+    }
+
+    #[test]
     fn refuses_what_has_no_primary() {
         assert!(Red::parse(&[]).is_none());
         assert!(Red::parse(&[0x6f]).is_none(), "no data");
@@ -105,14 +151,14 @@ mod tests {
             blocks in vec((0..128u8, 0..0x4000u16, vec(any::<u8>(), 1..60)), 0..=MAX_REDUNDANT),
             primary_type in 0..128u8, data in vec(any::<u8>(), 1..60),
         ) {
+            let redundant: Vec<_> = blocks.iter()
+                .map(|(block_type, offset, data)| {
+                    let payload_type = PayloadType(*block_type);
+                    Redundant { payload_type, timestamp_offset: u32::from(*offset), data }
+                })
+                .collect();
             let mut payload = Vec::new();
-            for (block_type, offset, data) in &blocks {
-                let word = (u32::from(*offset) << 10) | data.len() as u32;
-                payload.extend((word | (u32::from(block_type | FOLLOWED) << 24)).to_be_bytes());
-            }
-            payload.push(primary_type);
-            blocks.iter().for_each(|(.., data)| payload.extend(data));
-            payload.extend(&data);
+            write(&redundant, PayloadType(primary_type), &data, &mut payload);
             let red = Red::parse(&payload).unwrap();
             let read: Vec<_> = red.redundant.iter()
                 .map(|b| (b.payload_type.0, b.timestamp_offset, payload[b.range.clone()].to_vec()))
