@@ -1,8 +1,9 @@
-//! Concealment of lost sound: what was heard last goes on, repeated at its pitch, and fades to silence.
+//! Concealment of lost sound: what was heard last goes on, repeated at its pitch, and fades to the background.
 //!
 //! It is waveform substitution as in ITU-T G.711 Appendix I. That keeps the last milliseconds back to blend them into
 //! what it makes up; here they have been played already, so the made-up sound is bent to begin where they ended.
 
+use super::comfort_noise::ComfortNoise;
 use crate::capture::SAMPLE_RATE;
 
 const MS: usize = SAMPLE_RATE as usize / 1000;
@@ -16,7 +17,7 @@ const WINDOW: usize = 20 * MS;
 const BLEND: usize = 5 * MS / 2;
 /// Made-up sound is as loud as the last for so long, as in G.711 Appendix I.
 const SUSTAIN: usize = 10 * MS;
-/// It is silent from here on: speech is not predictable for longer, and a held vowel sounds like a machine.
+/// Only the background is left from here on: speech is not predictable for longer, and a held vowel sounds like a machine.
 const SILENCE: usize = 80 * MS;
 /// Start of what is decoded after a gap that is not played. A decoder overlaps its frames by so much (RFC 6716 section
 /// 4.3.7), there with sound that it has not got.
@@ -36,11 +37,19 @@ pub(super) struct Concealment {
     made: usize,
     /// Decoded samples joined since the gap ended.
     joined: usize,
+    background: ComfortNoise,
 }
 
 impl Concealment {
     pub(super) fn new() -> Self {
-        Self { history: vec![0; MAX_LAG + WINDOW], segment: Vec::new(), offset: 0.0, made: 0, joined: 0 }
+        Self {
+            history: vec![0; MAX_LAG + WINDOW],
+            segment: Vec::new(),
+            offset: 0.0,
+            made: 0,
+            joined: 0,
+            background: ComfortNoise::new(),
+        }
     }
 
     /// Says that sound is missing from here on.
@@ -62,8 +71,14 @@ impl Concealment {
         self.remember(samples);
     }
 
+    /// Whether the made-up sound has faded to the background.
+    pub(super) fn is_silent(&self) -> bool {
+        !self.segment.is_empty() && self.made >= SILENCE
+    }
+
     /// Takes decoded sound on its way to be played, and joins it to what was made up before it.
     pub(super) fn accept(&mut self, samples: &mut [i16]) {
+        self.background.learn(samples);
         if !self.segment.is_empty() {
             for sample in samples.iter_mut().take(DISCARDED + JOIN - self.joined) {
                 let share = self.joined.saturating_sub(DISCARDED) as f32 / JOIN as f32;
@@ -82,7 +97,7 @@ impl Concealment {
         let faded = self.made.saturating_sub(SUSTAIN) as f32 / (SILENCE - SUSTAIN) as f32;
         let sample = (self.segment[self.made % self.segment.len()] + offset) * (1.0 - faded).max(0.0);
         self.made += 1;
-        sample
+        sample + self.background.next() * faded.min(1.0)
     }
 
     fn remember(&mut self, samples: &[i16]) {

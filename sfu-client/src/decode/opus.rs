@@ -11,14 +11,16 @@ use anyhow::{Context, Result, ensure};
 use std::ops::Range;
 use std::ptr::{NonNull, null, null_mut};
 use unsafe_libopus::{
-    OpusDecoder as RawDecoder, opus_decode, opus_decoder_create, opus_decoder_destroy,
-    opus_packet_get_samples_per_frame, opus_packet_parse,
+    OpusDecoder as RawDecoder, opus_decode, opus_decoder_create, opus_decoder_destroy, opus_packet_get_nb_channels,
+    opus_packet_get_nb_samples, opus_packet_get_samples_per_frame, opus_packet_parse,
 };
 
 /// Longest packet: 120 ms (RFC 6716 section 2.1.4).
 const MAX_SAMPLES: usize = SAMPLE_RATE as usize * 120 / 1000;
 /// Frames in one packet: 120 ms of 2.5 ms each.
 const MAX_FRAMES: usize = 48;
+/// Samples of the longest SILK frame; a longer Opus frame holds several.
+const SILK_FRAME: usize = SAMPLE_RATE as usize / 50;
 /// First byte of packets of CELT alone, the lowest (RFC 6716 section 3.1).
 const CELT_ONLY: u8 = 0x80;
 
@@ -60,6 +62,42 @@ impl OpusDecoder {
         Ok(&self.samples[..end])
     }
 
+    /// Samples before `packet` that it carries once more, coded at a lower bitrate (in-band FEC, RFC 6716 section 2.1.7).
+    ///
+    /// Only where the whole frame is there, of every channel: for what lacks, libopus would conceal. A frame of more
+    /// than 20 ms may carry a part, so that none counts.
+    pub fn fec(&self, packet: &[u8]) -> Option<usize> {
+        let toc = *packet.first()?;
+        // SAFETY: both read the first byte alone, which is there.
+        let (samples, channels) = unsafe {
+            let samples = opus_packet_get_samples_per_frame(packet.as_ptr(), SAMPLE_RATE.cast_signed());
+            (usize::try_from(samples).ok()?, opus_packet_get_nb_channels(packet.as_ptr()))
+        };
+        if !self.silk || toc >= CELT_ONLY || samples > SILK_FRAME {
+            return None;
+        }
+        // A SILK frame begins with a bit for voice and one for FEC, of each channel (RFC 6716 section 4.2.3).
+        let flags = if channels == 2 { 0b0101_0000 } else { 0b0100_0000 };
+        let first = *frames(packet).ok()?.first()?.get(1)?;
+        (first & flags == flags).then_some(samples)
+    }
+
+    /// Decodes what [`Self::fec`] has found in `packet`; the packet itself is still to be decoded after it.
+    ///
+    /// # Errors
+    /// Where there is none, or it is damaged.
+    pub fn decode_fec(&mut self, packet: &[u8]) -> Result<&[i16]> {
+        let samples = self.fec(packet).context("the packet carries no sound but its own")?;
+        let count = self.run(packet.as_ptr(), packet.len(), 0..samples, true)?;
+        self.concealment.accept(&mut self.samples[..count]);
+        Ok(&self.samples[..count])
+    }
+
+    /// Whether concealment has come to its end: what it makes is silence or background noise.
+    pub fn is_silent(&self) -> bool {
+        self.concealment.is_silent()
+    }
+
     /// Conceals `samples` samples whose packet was lost.
     ///
     /// # Errors
@@ -80,7 +118,7 @@ impl OpusDecoder {
         }
         // After an error nobody knows what libopus remembers.
         let was_silk = std::mem::replace(&mut self.silk, true);
-        let count = self.run(packet.as_ptr(), packet.len(), start..MAX_SAMPLES)?;
+        let count = self.run(packet.as_ptr(), packet.len(), start..MAX_SAMPLES, false)?;
         self.silk = packet[0] < CELT_ONLY;
         // libopus bridges this change by concealment of SILK, unless the encoder sent it what to bridge it with.
         if was_silk && !self.silk {
@@ -95,21 +133,31 @@ impl OpusDecoder {
         if self.silk {
             self.concealment.conceal(&mut self.samples[place]);
         } else {
-            self.run(null(), 0, place.clone())?;
+            self.run(null(), 0, place.clone(), false)?;
             self.concealment.accept(&mut self.samples[place]);
         }
         Ok(count)
     }
 
-    /// Has libopus write to `place` of the buffer; the number of samples.
-    fn run(&mut self, packet: *const u8, length: usize, place: Range<usize>) -> Result<usize> {
+    /// Has libopus write to `place` of the buffer what is in `packet`, or with `fec` what was before it; the number of
+    /// samples.
+    fn run(&mut self, packet: *const u8, length: usize, place: Range<usize>, fec: bool) -> Result<usize> {
         let samples = &mut self.samples[place];
         let (length, room) = (i32::try_from(length)?, i32::try_from(samples.len())?);
         // SAFETY: `packet` has `length` bytes (or is null, which asks for concealment), `samples` has `room` samples.
-        let count = unsafe { opus_decode(self.raw.as_ptr(), packet, length, samples.as_mut_ptr(), room, 0) };
+        let count =
+            unsafe { opus_decode(self.raw.as_ptr(), packet, length, samples.as_mut_ptr(), room, i32::from(fec)) };
         ensure!(count >= 0, "libopus could not decode a packet (code {count})");
         Ok(usize::try_from(count)?)
     }
+}
+
+/// Samples that `packet` lasts; `None` where it is no Opus packet.
+pub fn duration(packet: &[u8]) -> Option<usize> {
+    let length = i32::try_from(packet.len()).ok()?;
+    // SAFETY: `packet` has `length` bytes.
+    let samples = unsafe { opus_packet_get_nb_samples(packet.as_ptr(), length, SAMPLE_RATE.cast_signed()) };
+    usize::try_from(samples).ok().filter(|samples| *samples > 0)
 }
 
 /// The frames of `packet`, each as a packet of its own.

@@ -19,19 +19,22 @@ pub const FRAME_SAMPLES: usize = SAMPLE_RATE as usize / 50;
 const MAX_PACKET: usize = 1276;
 
 /// How to encode.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct OpusConfig {
     /// Bits per second.
     pub bitrate: u32,
-    /// In-band forward error correction.
+    /// In-band forward error correction: each packet carries the one before it once more, at a lower bitrate.
     pub fec: bool,
+    /// Share of packets that get lost, in percent, as the encoder is to expect: the more, the more of the bitrate goes
+    /// into FEC. With 0 it writes none.
+    pub expected_loss: u8,
     /// Discontinuous transmission.
     pub dtx: bool,
 }
 
 impl Default for OpusConfig {
     fn default() -> Self {
-        Self { bitrate: 32_000, fec: true, dtx: false }
+        Self { bitrate: 32_000, fec: true, expected_loss: 5, dtx: false }
     }
 }
 
@@ -55,12 +58,20 @@ impl OpusEncoder {
         let raw = unsafe { opus_encoder_create(SAMPLE_RATE.cast_signed(), 1, OPUS_APPLICATION_VOIP, &raw mut code) };
         let raw = NonNull::new(raw).with_context(|| format!("libopus could not make an encoder (code {code})"))?;
         let mut encoder = Self { raw };
-        encoder.set(OPUS_SET_BITRATE_REQUEST, i32::try_from(config.bitrate)?)?;
-        encoder.set(OPUS_SET_INBAND_FEC_REQUEST, i32::from(config.fec))?;
-        // Without an expected loss the encoder writes no FEC at all.
-        encoder.set(OPUS_SET_PACKET_LOSS_PERC_REQUEST, if config.fec { 5 } else { 0 })?;
-        encoder.set(OPUS_SET_DTX_REQUEST, i32::from(config.dtx))?;
+        encoder.configure(config)?;
         Ok(encoder)
+    }
+
+    /// Goes on with another configuration.
+    ///
+    /// # Errors
+    /// Where libopus refuses it.
+    pub fn configure(&mut self, config: &OpusConfig) -> Result<()> {
+        self.set(OPUS_SET_BITRATE_REQUEST, i32::try_from(config.bitrate)?)?;
+        self.set(OPUS_SET_INBAND_FEC_REQUEST, i32::from(config.fec))?;
+        let loss = if config.fec { config.expected_loss.min(100) } else { 0 };
+        self.set(OPUS_SET_PACKET_LOSS_PERC_REQUEST, i32::from(loss))?;
+        self.set(OPUS_SET_DTX_REQUEST, i32::from(config.dtx))
     }
 
     /// Encodes [`FRAME_SAMPLES`] samples into one packet.

@@ -137,3 +137,56 @@ fn an_empty_frame_is_concealed_wherever_it_is() {
     assert!(samples.chunks(FRAME_SAMPLES).all(|frame| rms(frame) <= 1.5 * before));
     assert_eq!(decoder.decode(&packets[31][..1]).unwrap().len(), FRAME_SAMPLES);
 }
+
+#[test]
+fn fec_brings_back_a_lost_packet_better_than_concealment() {
+    let config = OpusConfig { bitrate: 32_000, fec: true, expected_loss: 20, dtx: false };
+    let (mut voice, mut encoder) = (Voice::new(2000.0), OpusEncoder::new(&config).unwrap());
+    let (mut whole, mut with, mut without) =
+        (OpusDecoder::new().unwrap(), OpusDecoder::new().unwrap(), OpusDecoder::new().unwrap());
+    let mut samples = [0; FRAME_SAMPLES];
+    let packets: Vec<_> = (0..200)
+        .map(|_| {
+            voice.fill(&mut samples).unwrap();
+            encoder.encode(&samples).unwrap()
+        })
+        .collect();
+    let error = |a: &[i16], b: &[i16]| {
+        let difference: Vec<i16> = a.iter().zip(b).map(|(a, b)| a.saturating_sub(*b)).collect();
+        rms(&difference).powi(2)
+    };
+    let (mut restored, mut fec_error, mut concealed_error) = (0, 0.0, 0.0);
+    for (number, packet) in packets.iter().enumerate() {
+        let true_sound = whole.decode(packet).unwrap().to_vec();
+        let next = packets.get(number + 1).filter(|next| number % 8 == 7 && with.fec(next) == Some(FRAME_SAMPLES));
+        if let Some(next) = next {
+            restored += 1;
+            fec_error += error(&true_sound, with.decode_fec(next).unwrap());
+            concealed_error += error(&true_sound, without.conceal(FRAME_SAMPLES).unwrap());
+        } else {
+            with.decode(packet).unwrap();
+            without.decode(packet).unwrap();
+        }
+    }
+    assert!(restored > 12, "{restored} packets were restored");
+    assert!(fec_error < 0.5 * concealed_error, "{fec_error} of {concealed_error}");
+}
+
+#[test]
+fn where_there_is_no_fec_none_is_decoded() {
+    let plain = coded(OPUS_APPLICATION_VOIP, 1, 16_000, FRAME_SAMPLES);
+    let celt = coded(OPUS_APPLICATION_RESTRICTED_LOWDELAY, 1, 64_000, FRAME_SAMPLES);
+    let mut decoder = OpusDecoder::new().unwrap();
+    for packet in &plain {
+        assert_eq!(decoder.fec(packet), None);
+        assert!(decoder.decode_fec(packet).is_err());
+        decoder.decode(packet).unwrap();
+    }
+    assert!(celt.iter().all(|packet| decoder.fec(packet).is_none()));
+    for bytes in [&[][..], &[0], &[0, 0xff], &[0x18, 0xff], &[3, 0xff], &[0xff; 70]] {
+        let _ = decoder.fec(bytes);
+        let _ = decoder.decode_fec(bytes);
+        assert!(duration(bytes).is_none_or(|samples| samples <= MAX_SAMPLES));
+    }
+    assert_eq!((duration(&[]), duration(&plain[20])), (None, Some(FRAME_SAMPLES)));
+}

@@ -113,7 +113,7 @@ fn losses_in_a_quiet_voice_are_quiet() {
 
 #[test]
 fn losses_of_celt_are_concealed_too() {
-    let packets = coded(SPEECH, &OpusConfig { bitrate: 128_000, fec: false, dtx: false });
+    let packets = coded(SPEECH, &OpusConfig { bitrate: 128_000, fec: false, ..Default::default() });
     assert!(packets.iter().all(|packet| packet[0] >= 0x80), "CELT alone");
     for length in [1, 5] {
         assert_concealed(&format!("celt-{length}"), &packets, length);
