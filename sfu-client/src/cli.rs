@@ -2,15 +2,18 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use sfu_client::capture::{AudioSource, Scene, Tone, VideoSource, WavReader, Y4mReader};
+use sfu_client::capture::{AudioSource, Scene, Tone, VideoSource, Voice, WavReader, Y4mReader};
 use sfu_client::encode::OpusConfig;
 use sfu_client::record::RecordSettings;
-use sfu_client::send::{AudioSettings, VideoSettings};
+use sfu_client::send::{AudioSettings, MAX_GENERATIONS, RedConfig, VideoSettings};
 use sfu_client::signal::{JoinOptions, Target};
 use sfu_client::subscribe::SubscribeOptions;
 use sfu_rtc::units::Bitrate;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// RMS of the generated voice: 24 dB below overload.
+const VOICE_LEVEL: f64 = 2_000.0;
 
 /// Reference publisher and subscriber for the SFU, and for any WHIP and WHEP server.
 ///
@@ -102,6 +105,21 @@ pub(crate) struct MediaArgs {
     /// Frequency of the generated tone in Hz.
     #[arg(long, value_name = "HZ", default_value_t = 440.0)]
     tone: f64,
+    /// Say a generated voice instead of the tone.
+    #[arg(long, conflicts_with = "wav")]
+    voice: bool,
+    /// Loss in percent that Opus is to expect: the more, the more of its bitrate goes into in-band FEC. 0: none.
+    #[arg(long, value_name = "PERCENT", default_value_t = 5)]
+    audio_loss: u8,
+    /// Send next to nothing while there is silence.
+    #[arg(long)]
+    dtx: bool,
+    /// Copies of each packet of sound that go along with later ones (RFC 2198), 0 to 2.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    red: usize,
+    /// Packets between two copies: against bursts of loss, at the price of delay.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    red_spacing: usize,
     /// Send no picture.
     #[arg(long, conflicts_with_all = ["y4m", "no_audio"])]
     no_video: bool,
@@ -203,9 +221,21 @@ impl MediaArgs {
             frames,
         };
         let video = if self.no_video { None } else { Some((self.video_source()?, settings)) };
-        let opus = OpusConfig { bitrate: self.audio_bitrate * 1000, ..Default::default() };
-        let audio = if self.no_audio { None } else { Some((self.audio_source()?, AudioSettings { opus })) };
+        let audio = if self.no_audio { None } else { Some((self.audio_source()?, self.audio_settings()?)) };
         Ok(sfu_client::publish::PublishOptions { target, video, audio })
+    }
+
+    fn audio_settings(&self) -> Result<AudioSettings> {
+        ensure!(self.audio_loss <= 100, "--audio-loss must be 0 to 100 %");
+        ensure!(self.red <= MAX_GENERATIONS, "--red must be 0 to {MAX_GENERATIONS}");
+        ensure!((1..=17).contains(&self.red_spacing), "--red-spacing must be 1 to 17 packets");
+        let opus = OpusConfig {
+            bitrate: self.audio_bitrate * 1000,
+            fec: self.audio_loss > 0,
+            expected_loss: self.audio_loss,
+            dtx: self.dtx,
+        };
+        Ok(AudioSettings { opus, red: RedConfig { generations: self.red, spacing: self.red_spacing } })
     }
 
     fn video_source(&self) -> Result<Box<dyn VideoSource>> {
@@ -218,6 +248,7 @@ impl MediaArgs {
     fn audio_source(&self) -> Result<Box<dyn AudioSource>> {
         Ok(match &self.wav {
             Some(path) => Box::new(WavReader::open(path)?),
+            None if self.voice => Box::new(Voice::new(VOICE_LEVEL)),
             None => Box::new(Tone::new(self.tone)),
         })
     }

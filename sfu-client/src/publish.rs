@@ -6,7 +6,9 @@ use crate::send::{AudioSender, AudioSettings, Sent, VideoControl, VideoSender, V
 use crate::signal::{Session, SignalEvent, Target};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use sfu_proto::v1::{DirectiveOutcome, EncoderDirective, EncoderDirectiveAck, EncodingDirective, Publish, Source};
+use sfu_proto::v1::{
+    AudioDirective, DirectiveOutcome, EncoderDirective, EncoderDirectiveAck, EncodingDirective, Publish, Source,
+};
 use sfu_rtc::units::Bitrate;
 use std::future::Future;
 use std::pin::pin;
@@ -20,6 +22,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Time for the last packets, and those that are asked for again, to leave.
 const DRAIN: Duration = Duration::from_millis(200);
+
+/// Least bits per second of Opus.
+const MIN_AUDIO_BITRATE: u32 = 6_000;
 
 /// What to publish and where.
 pub struct PublishOptions {
@@ -97,8 +102,11 @@ struct Running {
     audio: Option<AudioSender>,
     keyframe_requests: Option<Arc<AtomicU64>>,
     base_bitrate: Bitrate,
-    /// When the last directive lapses.
+    base_audio: AudioSettings,
+    /// When the last directive for video lapses.
     lapse: Option<tokio::time::Instant>,
+    /// When the last directive for sound lapses.
+    audio_lapse: Option<tokio::time::Instant>,
     connected: Instant,
     join: Duration,
 }
@@ -124,6 +132,7 @@ impl Running {
         }
         let connected = Instant::now();
         let base_bitrate = options.video.as_ref().map_or(Bitrate::ZERO, |(_, settings)| settings.bitrate);
+        let base_audio = options.audio.as_ref().map(|(_, settings)| settings.clone()).unwrap_or_default();
         let keyframe_requests = video_sink.as_ref().map(RtpSink::keyframe_requests);
         let video = match (video_sink, options.video) {
             (Some(sink), Some((source, settings))) => Some(VideoSender::start(sink, source, settings).await?),
@@ -134,7 +143,19 @@ impl Running {
             _ => None,
         };
         let join = connected - begun;
-        Ok(Self { peer, session, video, audio, keyframe_requests, base_bitrate, lapse: None, connected, join })
+        Ok(Self {
+            peer,
+            session,
+            video,
+            audio,
+            keyframe_requests,
+            base_bitrate,
+            base_audio,
+            lapse: None,
+            audio_lapse: None,
+            connected,
+            join,
+        })
     }
 
     async fn serve(
@@ -151,6 +172,7 @@ impl Running {
                 () = &mut stop => return Ok(()),
                 _ = ticks.tick() => progress(&self.report()),
                 () = lapsed(self.lapse) => self.lapse(),
+                () = lapsed(self.audio_lapse) => self.lapse_audio(),
                 result = finished(&mut self.video, &mut self.audio) => return result,
                 event = self.session.next_event() => match event {
                     Some(SignalEvent::Directive(directive)) => self.obey(directive).await,
@@ -178,16 +200,43 @@ impl Running {
     }
 
     async fn obey(&mut self, directive: EncoderDirective) {
+        if let Some(audio) = directive.audio {
+            return self.obey_audio(directive, audio).await;
+        }
         let (outcome, detail) = match &self.video {
             Some(video) => apply(&directive, &video.control(), self.base_bitrate),
             None => (DirectiveOutcome::Unsupported, "there is no video"),
         };
         let is_obeyed = outcome != DirectiveOutcome::Unsupported;
         if is_obeyed {
-            let ttl = Duration::from_millis(u64::from(directive.ttl_ms));
-            self.lapse = (ttl > Duration::ZERO).then(|| tokio::time::Instant::now() + ttl);
+            self.lapse = lapse_of(&directive);
         }
         let applied = if is_obeyed { applied(&directive, self.base_bitrate) } else { Vec::new() };
+        self.acknowledge(directive, outcome, detail, applied).await;
+    }
+
+    async fn obey_audio(&mut self, directive: EncoderDirective, wanted: AudioDirective) {
+        let Some(audio) = &self.audio else {
+            let outcome = DirectiveOutcome::Unsupported;
+            return self.acknowledge(directive, outcome, "there is no sound", Vec::new()).await;
+        };
+        let control = audio.control();
+        let (settings, clamped) = audio_settings(&wanted, directive.fec_ratio, &self.base_audio, control.takes_red());
+        let max_bitrate_bps = u64::from(settings.opus.bitrate);
+        control.set(settings);
+        self.audio_lapse = lapse_of(&directive);
+        let applied = vec![EncodingDirective { active: true, max_bitrate_bps, ..Default::default() }];
+        let outcome = if clamped.is_some() { DirectiveOutcome::Clamped } else { DirectiveOutcome::Applied };
+        self.acknowledge(directive, outcome, clamped.unwrap_or_default(), applied).await;
+    }
+
+    async fn acknowledge(
+        &mut self,
+        directive: EncoderDirective,
+        outcome: DirectiveOutcome,
+        detail: &str,
+        applied: Vec<EncodingDirective>,
+    ) {
         let ack = EncoderDirectiveAck {
             publication_id: directive.publication_id,
             version: directive.version,
@@ -204,6 +253,14 @@ impl Running {
         if let Some(video) = &self.video {
             let own = EncodingDirective { active: true, ..Default::default() };
             carry_out(&own, &video.control(), self.base_bitrate);
+        }
+    }
+
+    /// The same for sound.
+    fn lapse_audio(&mut self) {
+        self.audio_lapse = None;
+        if let Some(audio) = &self.audio {
+            audio.control().set(self.base_audio.clone());
         }
     }
 
@@ -231,6 +288,12 @@ async fn announcements(sinks: [(&Option<RtpSink>, Source); 2]) -> Result<Vec<Pub
         publish.push(Publish { mid, source: source.into(), ..Default::default() });
     }
     Ok(publish)
+}
+
+/// When `directive` lapses, if it does.
+fn lapse_of(directive: &EncoderDirective) -> Option<tokio::time::Instant> {
+    let ttl = Duration::from_millis(u64::from(directive.ttl_ms));
+    (ttl > Duration::ZERO).then(|| tokio::time::Instant::now() + ttl)
 }
 
 /// Waits until a directive lapses, if there is one.
@@ -266,6 +329,42 @@ fn applied(directive: &EncoderDirective, base: Bitrate) -> Vec<EncodingDirective
     directive.encodings.iter().map(holds).collect()
 }
 
+/// What a directive for sound comes to, and what of it cannot be done.
+///
+/// A copy of every packet is a share of FEC of 1; the directive's stops there, so half of it asks for one copy and more
+/// for two. The bitrate is never above the user's, and never below what Opus takes.
+fn audio_settings(
+    wanted: &AudioDirective,
+    fec_ratio: f32,
+    base: &AudioSettings,
+    takes_red: bool,
+) -> (AudioSettings, Option<&'static str>) {
+    let mut settings = base.clone();
+    let mut clamped = None;
+    if wanted.bitrate_bps > 0 {
+        settings.opus.bitrate = wanted.bitrate_bps.clamp(MIN_AUDIO_BITRATE.min(base.opus.bitrate), base.opus.bitrate);
+        if settings.opus.bitrate != wanted.bitrate_bps {
+            clamped = Some("the bitrate stays within bounds");
+        }
+    }
+    settings.opus.fec = wanted.fec;
+    settings.opus.dtx = wanted.dtx;
+    settings.red.generations = if fec_ratio > 0.5 {
+        2
+    } else if fec_ratio > 0.0 {
+        1
+    } else {
+        0
+    };
+    if settings.red.generations > 0 && !takes_red {
+        clamped = Some("the server takes no redundant sound");
+    }
+    if !matches!(wanted.packet_time_ms, 0 | 20) {
+        clamped = Some("the packet time stays at 20 ms");
+    }
+    (settings, clamped)
+}
+
 /// Carries a directive out as far as one encoding can: active, bitrate (never above the user's), frame rate.
 fn apply(directive: &EncoderDirective, control: &VideoControl, base: Bitrate) -> (DirectiveOutcome, &'static str) {
     let [encoding] = directive.encodings.as_slice() else {
@@ -279,4 +378,39 @@ fn apply(directive: &EncoderDirective, control: &VideoControl, base: Bitrate) ->
         return (DirectiveOutcome::Clamped, "size, layers and codec stay as they are");
     }
     (DirectiveOutcome::Applied, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::OpusConfig;
+    use crate::send::RedConfig;
+
+    fn base() -> AudioSettings {
+        let opus = OpusConfig { bitrate: 32_000, fec: true, expected_loss: 10, dtx: false };
+        AudioSettings { opus, red: RedConfig { generations: 0, spacing: 3 } }
+    }
+
+    #[test]
+    fn a_directive_for_sound_is_carried_out() {
+        let wanted = AudioDirective { bitrate_bps: 16_000, fec: false, dtx: true, packet_time_ms: 20 };
+        for (fec_ratio, generations) in [(0.0, 0), (0.5, 1), (1.0, 2), (f32::NAN, 0)] {
+            let (settings, clamped) = audio_settings(&wanted, fec_ratio, &base(), true);
+            let opus = OpusConfig { bitrate: 16_000, fec: false, expected_loss: 10, dtx: true };
+            assert_eq!(settings, AudioSettings { opus, red: RedConfig { generations, spacing: 3 } });
+            assert_eq!(clamped, None);
+        }
+    }
+
+    #[test]
+    fn what_a_directive_for_sound_asks_beyond_bounds_is_said() {
+        for (bitrate_bps, bitrate) in [(0, 32_000), (1, 6_000), (510_000, 32_000)] {
+            let wanted = AudioDirective { bitrate_bps, fec: true, ..Default::default() };
+            let (settings, clamped) = audio_settings(&wanted, 0.0, &base(), true);
+            assert_eq!((settings.opus.bitrate, clamped.is_some()), (bitrate, bitrate_bps != 0));
+        }
+        let wanted = AudioDirective { packet_time_ms: 60, ..Default::default() };
+        assert!(audio_settings(&wanted, 0.0, &base(), true).1.is_some());
+        assert!(audio_settings(&AudioDirective::default(), 1.0, &base(), false).1.is_some());
+    }
 }

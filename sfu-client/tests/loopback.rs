@@ -1,9 +1,9 @@
 //! Publisher and subscriber in one process, peer to peer over loopback: no server between them.
 
-use sfu_client::capture::{Scene, Tone};
+use sfu_client::capture::{Scene, Tone, Voice};
 use sfu_client::peer::{MediaKind, Peer, PeerConfig};
 use sfu_client::receive::{receive_audio, receive_video};
-use sfu_client::send::{AudioSender, AudioSettings, VideoSender, VideoSettings};
+use sfu_client::send::{AudioSender, AudioSettings, RedConfig, VideoSender, VideoSettings};
 use sfu_client::stats::StreamStats;
 use sfu_rtc::units::Bitrate;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -72,6 +72,45 @@ async fn sound_and_picture_arrive_whole() {
     let path = subscriber.path().await;
     println!("{path:?}");
     assert!(path.srtp_profile.contains("AEAD_AES_128_GCM"), "{path:?}");
+    drop(audio);
+    publisher.close().await;
+    subscriber.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_with_redundancy_is_negotiated_sent_and_played() {
+    let (publisher, mut subscriber) = (peer().await, peer().await);
+    let sink = publisher.add_sink(MediaKind::Audio, "test").await.unwrap();
+    let offer = publisher.offer().await.unwrap();
+    let answer = subscriber.answer(offer).await.unwrap();
+    publisher.accept_answer(answer).await.unwrap();
+    publisher.connected(LIMIT).await.unwrap();
+    assert!(sink.format().await.unwrap().red_payload_type.is_some());
+
+    let settings = AudioSettings { red: RedConfig { generations: 2, spacing: 1 }, ..Default::default() };
+    let audio = AudioSender::start(sink, Box::new(Voice::new(2000.0)), settings).await.unwrap();
+    let control = audio.control();
+    assert!(control.takes_red());
+    let track = tokio::time::timeout(LIMIT, subscriber.next_track()).await.unwrap().unwrap();
+    let stats = Arc::new(StreamStats::new(track.mid.clone(), track.kind));
+    tokio::spawn(receive_audio(track, Arc::clone(&stats), None));
+    let decoded = |count| {
+        let stats = &stats;
+        tokio::time::timeout(LIMIT, async move {
+            while stats.frames_decoded() < count {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+    };
+    decoded(60).await.unwrap_or_else(|_| panic!("{:?}", stats.total()));
+    let with = stats.total();
+    // On without redundancy, on the same track.
+    control.set(AudioSettings::default());
+    decoded(120).await.unwrap_or_else(|_| panic!("{:?}", stats.total()));
+    let total = stats.total();
+    println!("{}", total.to_json());
+    assert_eq!((total.codec, total.decode_errors), ("opus", 0));
+    assert!(with.loudness_dbfs.unwrap() > -40.0, "{with:?}");
     drop(audio);
     publisher.close().await;
     subscriber.close().await;

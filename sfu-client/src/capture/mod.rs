@@ -2,13 +2,13 @@
 
 mod scene;
 mod tone;
-#[cfg(test)]
 pub(crate) mod voice;
 mod wav;
 mod y4m;
 
 pub use scene::Scene;
 pub use tone::Tone;
+pub use voice::Voice;
 pub use wav::WavReader;
 pub use y4m::Y4mReader;
 

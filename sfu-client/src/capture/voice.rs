@@ -1,4 +1,4 @@
-//! A generated voice for tests: vowels of a moving pitch with hiss between them, as codecs made for speech expect.
+//! A generated voice: vowels of a moving pitch with hiss between them, as codecs made for speech expect.
 
 use super::{AudioSource, SAMPLE_RATE};
 use anyhow::Result;
@@ -14,7 +14,8 @@ const VOWEL: f64 = 0.7;
 const VOWEL_GAIN: f64 = 0.4;
 
 /// The generated voice.
-pub(crate) struct Voice {
+#[derive(Debug)]
+pub struct Voice {
     level: f64,
     position: u64,
     /// Part of the pitch period that has passed.
@@ -25,8 +26,8 @@ pub(crate) struct Voice {
 }
 
 impl Voice {
-    /// A voice with an RMS near `level`.
-    pub(crate) fn new(level: f64) -> Self {
+    /// A voice with an RMS near `level`, of 32767.
+    pub fn new(level: f64) -> Self {
         Self { level, position: 0, phase: 0.0, resonators: [[0.0; 2]; 3], seed: 1 }
     }
 
@@ -67,6 +68,7 @@ impl AudioSource for Voice {
 }
 
 /// How loud sound is.
+#[cfg(test)]
 pub(crate) fn rms(samples: &[i16]) -> f64 {
     let squares: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
     (squares / samples.len() as f64).sqrt()

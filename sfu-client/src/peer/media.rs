@@ -92,6 +92,10 @@ impl VideoCodec {
 
 /// Payload type of Opus in our offers.
 const OPUS_PAYLOAD_TYPE: u8 = 111;
+/// Payload type of Opus with redundancy (RFC 2198) in our offers; browsers use the same.
+const RED_PAYLOAD_TYPE: u8 = 63;
+/// MIME type of redundant audio data.
+pub(super) const RED_MIME: &str = "audio/red";
 
 /// Payload type of parity in our offers, as Chromium has it.
 const FLEXFEC_PAYLOAD_TYPE: u8 = 49;
@@ -107,7 +111,9 @@ pub(super) fn engine(fec: bool) -> Result<MediaEngine> {
     if fec {
         media.register_codec(flexfec_parameters(), RtpCodecKind::Video).context("cannot register FlexFEC")?;
     }
-    media.register_codec(opus_parameters(), RtpCodecKind::Audio).context("cannot register Opus")?;
+    for parameters in audio_parameters() {
+        media.register_codec(parameters, RtpCodecKind::Audio).context("cannot register Opus")?;
+    }
     let extensions = [
         (MID, RtpCodecKind::Audio),
         (MID, RtpCodecKind::Video),
@@ -172,17 +178,23 @@ fn flexfec_parameters() -> RTCRtpCodecParameters {
     }
 }
 
-pub(super) fn opus_parameters() -> RTCRtpCodecParameters {
-    RTCRtpCodecParameters {
+/// Opus, and Opus with redundancy.
+pub(super) fn audio_parameters() -> [RTCRtpCodecParameters; 2] {
+    let parameters = |mime: &str, fmtp: String, payload_type| RTCRtpCodecParameters {
         rtp_codec: RTCRtpCodec {
-            mime_type: "audio/opus".to_owned(),
+            mime_type: mime.to_owned(),
             clock_rate: 48_000,
             channels: 2,
-            sdp_fmtp_line: "minptime=10;useinbandfec=1".to_owned(),
+            sdp_fmtp_line: fmtp,
             rtcp_feedback: vec![feedback("transport-cc", "")],
         },
-        payload_type: OPUS_PAYLOAD_TYPE,
-    }
+        payload_type,
+    };
+    [
+        parameters("audio/opus", "minptime=10;useinbandfec=1".to_owned(), OPUS_PAYLOAD_TYPE),
+        // Of what its blocks are (RFC 2198 section 5).
+        parameters(RED_MIME, format!("{OPUS_PAYLOAD_TYPE}/{OPUS_PAYLOAD_TYPE}"), RED_PAYLOAD_TYPE),
+    ]
 }
 
 fn feedback(typ: &str, parameter: &str) -> RTCPFeedback {

@@ -1,7 +1,7 @@
 //! A stream that we send.
 
 use super::keyframe_requests::Watchers;
-use super::media::{MediaKind, VideoCodec, opus_parameters, video_parameters};
+use super::media::{MediaKind, RED_MIME, VideoCodec, audio_parameters, video_parameters};
 use anyhow::{Context, Result};
 use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters,
@@ -28,6 +28,8 @@ pub struct RtpSink {
 pub struct SinkFormat {
     /// Payload type to send.
     pub payload_type: u8,
+    /// Payload type for sound with redundancy (RFC 2198), where the far side takes that.
+    pub red_payload_type: Option<u8>,
     extensions: Vec<(String, u8)>,
 }
 
@@ -46,7 +48,7 @@ impl RtpSink {
         watchers: &Watchers,
     ) -> Result<Self> {
         let codecs: Vec<RTCRtpCodecParameters> = match kind {
-            MediaKind::Audio => vec![opus_parameters()],
+            MediaKind::Audio => audio_parameters().to_vec(),
             MediaKind::Video => video_parameters(VideoCodec::H264).to_vec(),
         };
         let ssrc = random_u32();
@@ -97,13 +99,19 @@ impl RtpSink {
     /// Where the far side rejected the section.
     pub async fn format(&self) -> Result<SinkFormat> {
         let parameters = self.sender.get_parameters().await?.rtp_parameters;
-        let codec = parameters.codecs.first().context("the server rejected the codec")?;
+        let is_red = |codec: &&RTCRtpCodecParameters| codec.rtp_codec.mime_type.eq_ignore_ascii_case(RED_MIME);
+        let red = parameters.codecs.iter().find(is_red);
+        let codec = parameters.codecs.iter().find(|codec| !is_red(codec)).context("the server rejected the codec")?;
         let extensions = parameters
             .header_extensions
             .iter()
             .filter_map(|extension| Some((extension.uri.clone(), u8::try_from(extension.id).ok()?)))
             .collect();
-        Ok(SinkFormat { payload_type: codec.payload_type, extensions })
+        Ok(SinkFormat {
+            payload_type: codec.payload_type,
+            red_payload_type: red.map(|red| red.payload_type),
+            extensions,
+        })
     }
 
     /// Counts how often the far side has asked for a keyframe.

@@ -1,7 +1,7 @@
 //! A stream that we receive.
 
 use super::fec::FecWatch;
-use super::media::{MediaKind, VideoCodec};
+use super::media::{MediaKind, RED_MIME, VideoCodec};
 use anyhow::{Context, Result};
 use rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtcp::transport_feedbacks::transport_layer_nack::{TransportLayerNack, nack_pairs_from_sequence_numbers};
@@ -29,6 +29,8 @@ pub enum TrackFormat {
     Video(VideoCodec),
     /// Opus sound.
     Opus,
+    /// Opus sound with older sound before it (RFC 2198).
+    OpusRed,
 }
 
 impl TrackFormat {
@@ -36,7 +38,7 @@ impl TrackFormat {
     pub fn name(self) -> &'static str {
         match self {
             Self::Video(codec) => codec.name(),
-            Self::Opus => "opus",
+            Self::Opus | Self::OpusRed => "opus",
         }
     }
 }
@@ -108,6 +110,8 @@ async fn receiver_formats(receiver: &dyn RtpReceiver) -> Result<Vec<(u8, TrackFo
             let mime = codec.rtp_codec.mime_type.as_str();
             let format = if mime.eq_ignore_ascii_case("audio/opus") {
                 TrackFormat::Opus
+            } else if mime.eq_ignore_ascii_case(RED_MIME) {
+                TrackFormat::OpusRed
             } else {
                 TrackFormat::Video(VideoCodec::from_mime(mime)?)
             };

@@ -1,84 +1,121 @@
-//! An audio track: packets to sound.
+//! An audio track: packets to sound, at the pace of the clock.
 
-use super::{JitterBuffer, JitterConfig, ReceivedFrame};
-use crate::decode::OpusDecoder;
-use crate::encode::FRAME_SAMPLES;
+use super::{JitterBuffer, JitterConfig, Playout, PlayoutConfig};
+use crate::capture::SAMPLE_RATE;
 use crate::peer::{RemoteTrack, TrackFormat};
 use crate::record::AudioRecorder;
 use crate::stats::StreamStats;
 use anyhow::Result;
+use sfu_rtc::codec::red;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// Longest sleep while nothing is due.
-const IDLE: Duration = Duration::from_secs(1);
-/// Lost packets that are concealed; what is longer is silence, not speech.
-const MAX_CONCEALED: u64 = 10;
+/// Sound is played in steps of this, as sound cards take it.
+const STEP: Duration = Duration::from_millis(10);
+/// Samples of a step.
+const STEP_SAMPLES: usize = SAMPLE_RATE as usize / 100;
 
 /// Receives `track` until it ends.
 ///
 /// # Errors
 /// Where the decoder cannot be started, or the recording not be written.
-pub async fn receive_audio(
-    track: RemoteTrack,
-    stats: Arc<StreamStats>,
-    mut recorder: Option<AudioRecorder>,
-) -> Result<()> {
-    let mut buffer = JitterBuffer::new(JitterConfig::audio());
-    let mut decoder = OpusDecoder::new()?;
+pub async fn receive_audio(track: RemoteTrack, stats: Arc<StreamStats>, recorder: Option<AudioRecorder>) -> Result<()> {
+    let mut receiver = Receiver::new(stats, recorder)?;
+    // Nothing is played before the first packet.
+    let mut ticks = None;
+    let mut last = Instant::now();
     loop {
-        let deadline = buffer.deadline().unwrap_or_else(|| Instant::now() + IDLE);
         tokio::select! {
+            // What has come is there for the step that is due.
+            biased;
             packet = track.read() => {
                 let Some(packet) = packet else { break };
-                let now = Instant::now();
                 let format = track.format(packet.header.payload_type);
-                stats.on_packet(now, &packet, format);
-                if format == Some(TrackFormat::Opus) {
-                    buffer.push(now, packet);
-                }
+                receiver.on_packet(Instant::now(), packet, format);
+                ticks.get_or_insert_with(ticks_of_steps);
             }
-            () = tokio::time::sleep_until(deadline.into()) => {}
+            now = tick(&mut ticks) => {
+                receiver.play(now)?;
+                last = now;
+            }
         }
-        while let Some(frame) = buffer.pop(Instant::now()) {
-            stats.on_frame(buffer.counters(), false);
-            play(&frame, &mut decoder, &stats, recorder.as_mut())?;
-        }
-        stats.on_counters(buffer.counters());
     }
-    recorder.map_or(Ok(()), AudioRecorder::finish)
+    while !receiver.playout.is_empty() {
+        last += STEP;
+        receiver.play(last)?;
+    }
+    receiver.recorder.map_or(Ok(()), AudioRecorder::finish)
 }
 
-fn play(
-    frame: &ReceivedFrame,
-    decoder: &mut OpusDecoder,
-    stats: &StreamStats,
-    mut recorder: Option<&mut AudioRecorder>,
-) -> Result<()> {
-    for _ in 0..frame.lost_before.min(MAX_CONCEALED) {
-        let concealed = decoder.conceal(FRAME_SAMPLES)?;
-        if let Some(recorder) = recorder.as_deref_mut() {
-            recorder.write_sound(concealed)?;
-        }
+/// Steps that were missed are played at once: the recording has no holes, and the buffer sees an even pace.
+fn ticks_of_steps() -> Interval {
+    let mut ticks = interval(STEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    ticks
+}
+
+/// When the next step was due.
+async fn tick(ticks: &mut Option<Interval>) -> Instant {
+    match ticks {
+        Some(ticks) => ticks.tick().await.into_std(),
+        None => pending().await,
     }
-    for payload in &frame.payloads {
-        if let Some(recorder) = recorder.as_deref_mut() {
-            recorder.write_coded(frame.timestamp, payload)?;
+}
+
+struct Receiver {
+    playout: Playout,
+    /// Counts packets, and puts those that are recorded as they came in order.
+    order: JitterBuffer,
+    stats: Arc<StreamStats>,
+    recorder: Option<AudioRecorder>,
+    samples: [i16; STEP_SAMPLES],
+}
+
+impl Receiver {
+    fn new(stats: Arc<StreamStats>, recorder: Option<AudioRecorder>) -> Result<Self> {
+        Ok(Self {
+            playout: Playout::new(&PlayoutConfig::default())?,
+            order: JitterBuffer::new(JitterConfig::audio()),
+            stats,
+            recorder,
+            samples: [0; STEP_SAMPLES],
+        })
+    }
+
+    fn on_packet(&mut self, now: Instant, mut packet: rtp::Packet, format: Option<TrackFormat>) {
+        self.stats.on_packet(now, &packet, format);
+        match format {
+            Some(TrackFormat::Opus) => self.playout.push(now, packet.header.timestamp, packet.payload.clone()),
+            Some(TrackFormat::OpusRed) => {
+                self.playout.push_red(now, packet.header.timestamp, &packet.payload);
+                // What is damaged counts as padding.
+                packet.payload = packet.payload.slice(red::primary(&packet.payload).unwrap_or_default());
+            }
+            _ => return,
         }
-        match decoder.decode(payload) {
-            Ok(samples) => {
-                stats.on_sound(Instant::now(), samples);
-                if let Some(recorder) = recorder.as_deref_mut() {
-                    recorder.write_sound(samples)?;
+        self.order.push(now, packet);
+    }
+
+    /// Plays one step.
+    fn play(&mut self, now: Instant) -> Result<()> {
+        self.playout.pull(now, &mut self.samples);
+        self.stats.on_sound(Instant::now(), &self.samples, self.playout.stats());
+        if let Some(recorder) = &mut self.recorder {
+            recorder.write_sound(&self.samples)?;
+        }
+        while let Some(frame) = self.order.pop(now) {
+            self.stats.on_frame(self.order.counters(), false);
+            for payload in &frame.payloads {
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.write_coded(frame.timestamp, payload)?;
                 }
             }
-            Err(error) => {
-                tracing::debug!(%error, "a packet of sound was not decoded");
-                stats.on_decode_error();
-            }
         }
+        self.stats.on_counters(self.order.counters());
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -4,9 +4,11 @@ mod audio;
 mod depacketizer;
 mod jitter_buffer;
 mod parameter_sets;
+mod playout;
 mod video;
 
 pub use audio::receive_audio;
 pub use depacketizer::{annex_b, is_keyframe};
 pub use jitter_buffer::{JitterBuffer, JitterConfig, JitterCounters, ReceivedFrame};
+pub use playout::{Playout, PlayoutConfig, PlayoutStats};
 pub use video::receive_video;

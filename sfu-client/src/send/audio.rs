@@ -1,6 +1,6 @@
 //! Sound: a packet of 20 ms every 20 ms, with its loudness (RFC 6464).
 
-use super::{Packetizer, SendCounters};
+use super::{Packetizer, RedConfig, Redundancy, SendCounters};
 use crate::capture::AudioSource;
 use crate::encode::{FRAME_SAMPLES, OpusConfig, OpusEncoder};
 use crate::peer::{AUDIO_LEVEL, RtpSink};
@@ -8,18 +8,41 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 /// What to send.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AudioSettings {
     /// How to encode.
     pub opus: OpusConfig,
+    /// Older sound that goes along, where the far side takes RED.
+    pub red: RedConfig,
+}
+
+/// Changes a running audio stream, from its next packet on.
+#[derive(Clone, Debug)]
+pub struct AudioControl {
+    settings: Arc<watch::Sender<AudioSettings>>,
+    takes_red: bool,
+}
+
+impl AudioControl {
+    /// Goes on with other settings.
+    pub fn set(&self, settings: AudioSettings) {
+        self.settings.send_replace(settings);
+    }
+
+    /// Whether the far side takes RED.
+    pub const fn takes_red(&self) -> bool {
+        self.takes_red
+    }
 }
 
 /// A running audio stream.
 pub struct AudioSender {
+    control: AudioControl,
     counters: Arc<SendCounters>,
     task: JoinHandle<Result<()>>,
 }
@@ -31,12 +54,25 @@ impl AudioSender {
     /// Where the far side rejected the stream, or the encoder refuses the settings.
     pub async fn start(sink: RtpSink, source: Box<dyn AudioSource>, settings: AudioSettings) -> Result<Self> {
         let format = sink.format().await?;
-        let packetizer = Packetizer::new(sink.ssrc(), &format);
-        let encoder = OpusEncoder::new(&settings.opus)?;
         let counters = Arc::new(SendCounters::default());
-        let level = format.extension(AUDIO_LEVEL);
-        let task = tokio::spawn(send(sink, packetizer, encoder, source, level, Arc::clone(&counters)));
-        Ok(Self { counters, task })
+        let encoder = OpusEncoder::new(&settings.opus)?;
+        let (changes, settings) = watch::channel(settings);
+        let stream = Stream {
+            packetizer: Packetizer::new(sink.ssrc(), &format),
+            encoder,
+            redundancy: Redundancy::new(format.payload_type),
+            red_payload_type: format.red_payload_type,
+            level_id: format.extension(AUDIO_LEVEL),
+            settings,
+        };
+        let control = AudioControl { settings: Arc::new(changes), takes_red: format.red_payload_type.is_some() };
+        let task = tokio::spawn(send(sink, stream, source, Arc::clone(&counters)));
+        Ok(Self { control, counters, task })
+    }
+
+    /// Changes the running stream.
+    pub fn control(&self) -> AudioControl {
+        self.control.clone()
     }
 
     /// What has been sent.
@@ -61,10 +97,8 @@ impl Drop for AudioSender {
 
 async fn send(
     sink: RtpSink,
-    mut packetizer: Packetizer,
-    mut encoder: OpusEncoder,
+    mut stream: Stream,
     mut source: Box<dyn AudioSource>,
-    level_id: Option<u8>,
     counters: Arc<SendCounters>,
 ) -> Result<()> {
     let mut ticks = interval(Duration::from_millis(20));
@@ -76,16 +110,45 @@ async fn send(
         if !source.fill(&mut samples)? {
             return Ok(());
         }
-        let payload = encoder.encode(&samples)?;
-        let bytes = payload.len() as u64;
-        let mut packet = packetizer.sound(payload, timestamp);
-        if let Some(id) = level_id {
-            let level = Bytes::copy_from_slice(&[audio_level(&samples)]);
-            packet.header.set_extension(id, level).context("cannot write the audio level")?;
-        }
+        let packet = stream.packet(&samples, timestamp)?;
+        let bytes = packet.payload.len() as u64;
         sink.write(packet).await?;
         counters.add(1, bytes, false);
         timestamp = timestamp.wrapping_add(FRAME_SAMPLES as u32);
+    }
+}
+
+/// From samples to packets.
+struct Stream {
+    packetizer: Packetizer,
+    encoder: OpusEncoder,
+    redundancy: Redundancy,
+    red_payload_type: Option<u8>,
+    level_id: Option<u8>,
+    settings: watch::Receiver<AudioSettings>,
+}
+
+impl Stream {
+    fn packet(&mut self, samples: &[i16], timestamp: u32) -> Result<rtp::Packet> {
+        // Its sender may be gone; what it said last holds.
+        if self.settings.has_changed().unwrap_or(false) {
+            self.encoder.configure(&self.settings.borrow_and_update().opus)?;
+        }
+        let red = self.settings.borrow().red;
+        let payload = self.encoder.encode(samples)?;
+        let mut packet = match self.red_payload_type {
+            Some(payload_type) if red.generations > 0 => {
+                let redundant = self.redundancy.wrap(&payload, timestamp, red);
+                self.packetizer.redundant_sound(redundant, timestamp, payload_type)
+            }
+            _ => self.packetizer.sound(payload.clone(), timestamp),
+        };
+        self.redundancy.remember(payload, timestamp);
+        if let Some(id) = self.level_id {
+            let level = Bytes::copy_from_slice(&[audio_level(samples)]);
+            packet.header.set_extension(id, level).context("cannot write the audio level")?;
+        }
+        Ok(packet)
     }
 }
 

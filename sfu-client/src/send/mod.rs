@@ -2,10 +2,12 @@
 
 mod audio;
 mod packetizer;
+mod redundancy;
 mod video;
 
-pub use audio::{AudioSender, AudioSettings};
+pub use audio::{AudioControl, AudioSender, AudioSettings};
 pub use packetizer::Packetizer;
+pub use redundancy::{MAX_GENERATIONS, RedConfig, Redundancy};
 pub use video::{VideoControl, VideoSender, VideoSettings};
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -50,6 +50,13 @@ impl Packetizer {
         self.packet(payload, timestamp, false)
     }
 
+    /// One packet of sound in RED, of `payload_type`.
+    pub fn redundant_sound(&mut self, payload: Bytes, timestamp: u32, payload_type: u8) -> rtp::Packet {
+        let mut packet = self.packet(payload, timestamp, false);
+        packet.header.payload_type = payload_type;
+        packet
+    }
+
     fn packet(&mut self, payload: Bytes, timestamp: u32, marker: bool) -> rtp::Packet {
         let header = rtp::Header {
             version: 2,

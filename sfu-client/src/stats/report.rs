@@ -2,7 +2,7 @@
 
 use super::frame_numbers::FrameNumbers;
 use crate::peer::MediaKind;
-use crate::receive::JitterCounters;
+use crate::receive::{JitterCounters, PlayoutStats};
 use serde_json::{Value, json};
 use sfu_rtc::fec::DecoderStats;
 use std::fmt::Write;
@@ -51,6 +51,8 @@ pub struct StreamReport {
     pub numbers: FrameNumbers,
     /// Loudness of the last sound.
     pub loudness_dbfs: Option<f64>,
+    /// What its playout buffer has done; sound only.
+    pub playout: Option<PlayoutStats>,
 }
 
 impl StreamReport {
@@ -99,6 +101,7 @@ impl StreamReport {
             "source_switches": self.numbers.switches,
             "last_frame_number": self.numbers.last(),
             "loudness_dbfs": self.loudness_dbfs,
+            "playout": self.playout.as_ref().map(PlayoutStats::to_json),
         })
     }
 }

@@ -5,7 +5,7 @@ use super::latency::LatencyHistogram;
 use super::report::StreamReport;
 use crate::overlay::Overlay;
 use crate::peer::{MediaKind, TrackFormat};
-use crate::receive::JitterCounters;
+use crate::receive::{JitterCounters, PlayoutStats};
 use sfu_rtc::fec::DecoderStats;
 use sfu_rtc::reception::{Jitter, MAX_DELAY_CHANGE};
 use sfu_rtc::time::Instant as RtpInstant;
@@ -47,6 +47,7 @@ struct Inner {
     latency: LatencyHistogram,
     freezes: Freezes,
     loudness: Option<f64>,
+    playout: Option<PlayoutStats>,
     /// Start of the current window and what there was then.
     window: Window,
 }
@@ -91,6 +92,7 @@ impl StreamStats {
             latency: LatencyHistogram::default(),
             freezes: Freezes::default(),
             loudness: None,
+            playout: None,
             window,
         };
         Self { mid, kind, inner: Mutex::new(inner) }
@@ -168,13 +170,17 @@ impl StreamStats {
         }
     }
 
-    pub(crate) fn on_sound(&self, now: Instant, samples: &[i16]) {
+    pub(crate) fn on_sound(&self, now: Instant, samples: &[i16], playout: &PlayoutStats) {
         let squares: f64 = samples.iter().map(|sample| f64::from(*sample).powi(2)).sum();
         let rms = (squares / samples.len().max(1) as f64).sqrt() / f64::from(i16::MAX);
         let mut inner = self.lock();
-        inner.frames_decoded += 1;
-        inner.first_decoded.get_or_insert(now);
-        inner.loudness = Some(if rms > 0.0 { (20.0 * rms.log10()).max(-127.0) } else { -127.0 });
+        inner.frames_decoded = playout.packets_decoded;
+        inner.decode_errors = playout.decode_errors + playout.packets_damaged;
+        inner.playout = Some(*playout);
+        if playout.packets_decoded > 0 {
+            inner.first_decoded.get_or_insert(now);
+            inner.loudness = Some(if rms > 0.0 { (20.0 * rms.log10()).max(-127.0) } else { -127.0 });
+        }
     }
 
     pub(crate) fn on_decode_error(&self) {
@@ -263,6 +269,7 @@ impl Inner {
             freezes: self.freezes.count,
             numbers: self.numbers,
             loudness_dbfs: self.loudness,
+            playout: self.playout,
         }
     }
 }

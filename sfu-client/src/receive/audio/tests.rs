@@ -3,7 +3,7 @@
 use super::*;
 use crate::capture::voice::{Voice, rms};
 use crate::capture::{AudioSource, WavReader};
-use crate::encode::{OpusConfig, OpusEncoder};
+use crate::encode::{FRAME_SAMPLES, OpusConfig, OpusEncoder};
 use crate::peer::MediaKind;
 use crate::record::RecordSettings;
 use bytes::Bytes;
@@ -24,35 +24,36 @@ fn coded(level: f64, config: &OpusConfig) -> Vec<Bytes> {
 }
 
 fn voice(bitrate: u32) -> Vec<Bytes> {
-    coded(SPEECH, &OpusConfig { bitrate, ..Default::default() })
+    coded(SPEECH, &OpusConfig { bitrate, fec: false, ..Default::default() })
 }
 
-/// What is played of `packets` when those that `lost` names do not come, by way of the jitter buffer and a recording.
+/// What is played of `packets` when those that `lost` names do not come, by way of the playout buffer and a recording.
 fn heard(name: &str, packets: &[Bytes], lost: impl Fn(usize) -> bool) -> Vec<i16> {
     let folder = std::env::temp_dir().join(format!("sfu-client-audio-{}", std::process::id()));
     let settings = RecordSettings { folder: folder.clone(), coded: false, frame_rate: 0.0 };
     settings.prepare().unwrap();
-    let mut recorder = AudioRecorder::new(&settings, name).unwrap();
-    let stats = StreamStats::new("0".to_owned(), MediaKind::Audio);
-    let mut buffer = JitterBuffer::new(JitterConfig::audio());
-    let mut decoder = OpusDecoder::new().unwrap();
+    let stats = Arc::new(StreamStats::new("0".to_owned(), MediaKind::Audio));
+    let mut receiver = Receiver::new(stats, Some(AudioRecorder::new(&settings, name).unwrap())).unwrap();
     let start = Instant::now();
-    for (number, payload) in packets.iter().enumerate().filter(|(number, _)| !lost(*number)) {
+    // The first packet waits for the time of one.
+    for number in 0..packets.len() + 1 {
         let now = start + Duration::from_millis(20) * number as u32;
-        let timestamp = (number * FRAME_SAMPLES) as u32;
-        let header = rtp::Header { sequence_number: number as u16, timestamp, ..Default::default() };
-        buffer.push(now, rtp::Packet { header, payload: payload.clone() });
-        // Late enough that what is missing is given up.
-        while let Some(frame) = buffer.pop(now + Duration::from_secs(1)) {
-            play(&frame, &mut decoder, &stats, Some(&mut recorder)).unwrap();
+        if let Some(payload) = packets.get(number).filter(|_| !lost(number)) {
+            let timestamp = (number * FRAME_SAMPLES) as u32;
+            let header = rtp::Header { sequence_number: number as u16, timestamp, ..Default::default() };
+            let packet = rtp::Packet { header, payload: payload.clone() };
+            receiver.on_packet(now, packet, Some(TrackFormat::Opus));
         }
+        receiver.play(now).unwrap();
+        receiver.play(now + STEP).unwrap();
     }
-    recorder.finish().unwrap();
-    let mut samples = vec![0; packets.len() * FRAME_SAMPLES];
+    receiver.recorder.unwrap().finish().unwrap();
+    let mut samples = vec![0; (packets.len() + 1) * FRAME_SAMPLES];
     let file = folder.join(format!("{name}.wav"));
     WavReader::open(&file).unwrap().fill(&mut samples).unwrap();
     std::fs::remove_file(file).unwrap();
-    samples
+    assert_eq!(samples[..FRAME_SAMPLES], [0; FRAME_SAMPLES]);
+    samples.split_off(FRAME_SAMPLES)
 }
 
 fn packet(samples: &[i16], number: usize) -> &[i16] {
@@ -107,7 +108,7 @@ fn a_burst_of_lost_packets_is_no_louder_than_its_neighbours() {
 
 #[test]
 fn losses_in_a_quiet_voice_are_quiet() {
-    let packets = coded(179.0, &OpusConfig { bitrate: 24_000, ..Default::default() });
+    let packets = coded(179.0, &OpusConfig { bitrate: 24_000, fec: false, ..Default::default() });
     assert_concealed("quiet", &packets, 1);
 }
 
