@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use sfu_client::capture::{AudioSource, Scene, Tone, VideoSource, Voice, WavReader, Y4mReader};
 use sfu_client::encode::OpusConfig;
+use sfu_client::lab::voice::VoiceOptions;
 use sfu_client::record::RecordSettings;
 use sfu_client::send::{AudioSettings, MAX_GENERATIONS, RedConfig, VideoSettings};
 use sfu_client::signal::{JoinOptions, Target};
@@ -35,6 +36,59 @@ pub(crate) enum Command {
     Subscribe(SubscribeArgs),
     /// Measures the time from the start of a join to the first decoded picture, over many joins into a running call.
     JoinTime(JoinTimeArgs),
+    /// Measures parts of the engine without a network.
+    #[command(subcommand)]
+    Lab(LabCommand),
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum LabCommand {
+    /// Voice over bad networks, with and without in-band FEC and redundancy: quality, concealment, delay.
+    Voice(LabVoiceArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LabVoiceArgs {
+    /// Say this WAV file (16-bit PCM), over and over, instead of the generated voice.
+    #[arg(long, value_name = "FILE")]
+    wav: Option<PathBuf>,
+    /// Seconds of sound for each line, at least 8. Marks are of whole 8 s after the first 7.
+    #[arg(long, default_value_t = 40)]
+    seconds: usize,
+    /// Seed of loss and jitter.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Bitrate of Opus in kbit/s, without redundancy.
+    #[arg(long, value_name = "KBPS", default_value_t = 24)]
+    audio_bitrate: u32,
+    /// Write what was said, and what was heard of it each time, as WAV into this folder.
+    #[arg(long, value_name = "FOLDER")]
+    save: Option<PathBuf>,
+    /// Only networks whose name contains this.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    network: String,
+    /// Only protections whose name contains this.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    protection: String,
+    /// Write one JSON object per line instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl LabVoiceArgs {
+    pub(crate) fn options(&self) -> Result<VoiceOptions> {
+        ensure!((6..=510).contains(&self.audio_bitrate), "--audio-bitrate must be 6 to 510 kbit/s");
+        Ok(VoiceOptions {
+            wav: self.wav.clone(),
+            seconds: self.seconds,
+            seed: self.seed,
+            bitrate: self.audio_bitrate * 1000,
+            network: self.network.clone(),
+            protection: self.protection.clone(),
+            save: self.save.clone(),
+            ..Default::default()
+        })
+    }
 }
 
 #[derive(Args, Debug)]

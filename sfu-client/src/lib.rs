@@ -17,6 +17,8 @@ pub mod frame;
 #[cfg(feature = "media")]
 pub mod join_time;
 #[cfg(feature = "media")]
+pub mod lab;
+#[cfg(feature = "media")]
 pub mod overlay;
 #[cfg(feature = "media")]
 pub mod peer;

@@ -4,8 +4,9 @@ mod cli;
 
 use anyhow::Result;
 use clap::Parser;
-use cli::{Cli, Command, JoinTimeArgs, OutputArgs, PublishArgs, SubscribeArgs};
+use cli::{Cli, Command, JoinTimeArgs, LabCommand, LabVoiceArgs, OutputArgs, PublishArgs, SubscribeArgs};
 use sfu_client::join_time;
+use sfu_client::lab::voice;
 use sfu_client::publish::{PublishReport, publish};
 use sfu_client::stats::{Report, table};
 use sfu_client::subscribe::{SubscribeSummary, subscribe};
@@ -29,6 +30,7 @@ async fn main() -> ExitCode {
         Command::Publish(args) => run_publish(args).await,
         Command::Subscribe(args) => run_subscribe(args).await,
         Command::JoinTime(args) => run_join_time(args).await,
+        Command::Lab(LabCommand::Voice(args)) => run_lab_voice(args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -162,6 +164,18 @@ async fn run_join_time(args: &JoinTimeArgs) -> Result<ExitCode> {
         }
         _ => Ok(ExitCode::SUCCESS),
     }
+}
+
+fn run_lab_voice(args: &LabVoiceArgs) -> Result<ExitCode> {
+    let results = voice::measure(&args.options()?, |result| {
+        if args.json {
+            print_line(&result.to_json().to_string());
+        }
+    })?;
+    if !args.json {
+        print_line(&voice::table(&results));
+    }
+    Ok(if results.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Completes at Ctrl-C or SIGTERM, or after `--duration`.
