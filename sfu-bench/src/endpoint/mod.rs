@@ -68,7 +68,7 @@ impl Endpoint {
 
     /// Whether media may flow.
     pub fn is_connected(&self) -> bool {
-        self.keys.is_some()
+        self.keys.is_some() && self.ice.is_nominated()
     }
 
     /// Whether the connection is over, or never came about.
@@ -118,7 +118,10 @@ impl Endpoint {
         if let Some(check) = self.ice.poll(now) {
             push(batch, self.path, &check);
         }
-        if !self.ice.is_nominated() {
+        // A ClientHello may be here before the answer to our check, and is answered at once: the server, which knows that
+        // we are there, would send it again and again, at times of its own.
+        let asked = self.dtls_pending && self.dtls.role() == DtlsRole::Server;
+        if !self.ice.is_nominated() && !self.dtls_started && !asked {
             return;
         }
         let due = !self.dtls_started || self.dtls.poll_timeout().is_some_and(|at| at <= now);

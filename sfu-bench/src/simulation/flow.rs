@@ -167,7 +167,9 @@ impl Flow {
         self.publisher.poll_transmit(now, up);
         self.subscriber.poll_transmit(now, down);
         if !self.flows {
-            self.flows = self.publisher.is_connected() && self.subscriber.is_connected();
+            // Before its check is answered the server sends some times the bytes that came, and handshakes differ in length.
+            let connected = self.publisher.is_connected() && self.subscriber.is_connected();
+            self.flows = connected && server.is_answered(now, [self.publisher_transport, self.subscriber_transport]);
             self.source.skip_to(now);
         }
         if !self.flows {

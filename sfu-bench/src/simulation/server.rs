@@ -184,6 +184,13 @@ impl Server {
         }
     }
 
+    /// Whether these peers have answered its checks.
+    pub(super) fn is_answered(&self, now: Instant, transports: [TransportId; 2]) -> bool {
+        let stats = self.stats(now);
+        let answered = |id| stats.iter().any(|stats| stats.transport == id && stats.rtt.is_some());
+        transports.into_iter().all(answered)
+    }
+
     /// The figures of each transport.
     pub(super) fn stats(&self, now: Instant) -> Vec<TransportStats> {
         self.worker.stats(now).transports

@@ -30,6 +30,19 @@ fn a_seed_decides_everything() {
     assert!(first.lost > 0 && first.flows[0].sent[Kind::Rtx as usize] > 0, "losses are repaired");
 }
 
+/// Those who are far, or behind a full queue, have the server's ClientHello long before the answer to their own check. The
+/// keys, signatures and retransmission times of a handshake differ from run to run.
+#[test]
+fn a_handshake_that_waits_changes_nothing() {
+    let setup = setup("dispersion", VideoMode::Adaptive);
+    for scenario in [scenario("five-delays", 60), scenario("long-tcp", 30)] {
+        for seed in 1..=6 {
+            let first = play(&scenario, &setup, seed).unwrap();
+            assert!(first == play(&scenario, &setup, seed).unwrap(), "{}, seed {seed}", scenario.name);
+        }
+    }
+}
+
 #[test]
 fn a_wide_path_carries_all_without_a_freeze() {
     let scenario = scenario("elevator", 10);
@@ -65,9 +78,12 @@ fn samples_of_late_flows_begin_with_the_scenario_as_well() {
 
 #[test]
 fn a_flow_that_sends_less_than_it_may_leaves_others_their_share() {
-    let scenario = scenario("five-delays", 100);
-    let found = metrics(&scenario, &play(&scenario, &setup("dispersion", VideoMode::Adaptive), 1).unwrap());
-    assert!(found[&Metric::Jain] > 0.95, "{found:?}");
+    let (scenario, setup) = (scenario("five-delays", 100), setup("dispersion", VideoMode::Adaptive));
+    let seeds = 1..=8;
+    let jain = |seed| metrics(&scenario, &play(&scenario, &setup, seed).unwrap())[&Metric::Jain];
+    let found: Vec<f64> = seeds.map(jain).collect();
+    let mean = found.iter().sum::<f64>() / found.len() as f64;
+    assert!(mean > 0.95, "{mean}: {found:?}");
 }
 
 #[test]
