@@ -1,3 +1,5 @@
+//! Streams with losses, and parity of every kind, through the interceptor.
+
 use super::*;
 use interceptor::RTPHeaderExtension;
 use rtc::shared::TransportContext;
