@@ -28,7 +28,7 @@ impl Worker {
         for (_, peer) in self.peers.iter() {
             let figures = self.transport_stats(now, peer);
             stats.totals.add(&figures.traffic);
-            stats.drops.merge(&peer.transport.figures().drops);
+            stats.drops.merge(peer.transport.drops());
             if !peer.closing {
                 stats.transports.push(figures);
             }
@@ -39,7 +39,7 @@ impl Worker {
     /// Keeps in the totals what a peer that goes has counted.
     pub(super) fn remember_traffic(&mut self, peer: &Peer) {
         self.past_traffic.add(&traffic(peer));
-        self.drops.merge(&peer.transport.figures().drops);
+        self.drops.merge(peer.transport.drops());
     }
 
     fn transport_stats(&self, now: Instant, peer: &Peer) -> TransportStats {

@@ -181,12 +181,6 @@ pub struct TransportFigures {
     pub estimate: Option<Bitrate>,
     /// The way from the peer.
     pub uplink: UplinkFigures,
-    /// Bytes waiting in the pacer.
-    pub queued: u64,
-    /// Counters.
-    pub counters: TransportCounters,
-    /// Packets that died inside the transport after they were taken: sealing failed, or its section went.
-    pub drops: DropCounts,
 }
 
 impl Transport {
@@ -404,10 +398,12 @@ impl Transport {
             loss: self.path_state.loss(),
             estimate: self.estimate(),
             uplink: self.uplink.figures(),
-            queued: self.pacer.queued().as_bytes(),
-            counters: self.counters(),
-            drops: self.drops.clone(),
         }
+    }
+
+    /// Packets that died inside the transport after they were taken: sealing failed, or its section went.
+    pub fn drops(&self) -> &DropCounts {
+        &self.drops
     }
 
     /// Lets what is due happen.

@@ -74,6 +74,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<()> {
     tokio::spawn(Arc::clone(&control).handle_reports(from_workers));
     tokio::spawn(Arc::clone(&control).sweep());
     tokio::spawn(Arc::clone(&control).tell_news());
+    tokio::spawn(Arc::clone(&control).watch_load());
     tokio::spawn(Arc::clone(&control).watch_quality());
     tokio::spawn(Arc::clone(&control).plan_encoders());
     let connections = ConnectionTables {

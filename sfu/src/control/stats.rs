@@ -1,4 +1,4 @@
-//! The workers' figures: asked for every two seconds, and whenever somebody wants them now.
+//! The workers' figures: asked for every few seconds, and whenever somebody wants them now.
 
 use super::Control;
 use crate::lock::lock;
@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
-/// How often figures are taken for connection quality and placement.
-const INTERVAL: Duration = Duration::from_secs(2);
+/// How often the load of workers is measured, for placement.
+const LOAD_INTERVAL: Duration = Duration::from_secs(2);
+/// How often connection quality is measured: a worker looks at each of its peers for that, idle ones too.
+const QUALITY_INTERVAL: Duration = Duration::from_secs(4);
 /// A worker that does not answer within this time is left out.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// So many may ask in this time without giving the workers more to do: /healthz and /metrics are open to everybody.
@@ -135,15 +137,23 @@ impl Control {
         all
     }
 
-    /// Takes figures every two seconds and tells rooms of their participants' connection quality.
-    pub(crate) async fn watch_quality(self: Arc<Self>) {
-        let mut interval = tokio::time::interval(INTERVAL);
-        let mut meter = super::quality::Meter::default();
+    /// Measures the load of all workers, for as long as the server runs.
+    pub(crate) async fn watch_load(self: Arc<Self>) {
+        let mut interval = tokio::time::interval(LOAD_INTERVAL);
         loop {
             interval.tick().await;
             for worker in self.workers.iter() {
                 self.stats.record_busy(worker.index(), self.clock.now(), worker.thread_stats().busy_micros.get());
             }
+        }
+    }
+
+    /// Tells rooms of their participants' connection quality, for as long as the server runs.
+    pub(crate) async fn watch_quality(self: Arc<Self>) {
+        let mut interval = tokio::time::interval(QUALITY_INTERVAL);
+        let mut meter = super::quality::Meter::default();
+        loop {
+            interval.tick().await;
             let stats = self.ask().await;
             self.tell_quality(&mut meter, stats.iter().flatten());
         }

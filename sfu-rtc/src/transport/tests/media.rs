@@ -173,7 +173,7 @@ fn a_slot_that_went_sends_nothing() {
     pair.queue(out).unwrap();
     pair.server.update_sections(vec![section("0", Direction::Receive), section("1", Direction::Inactive)]);
     assert!(pair.drain().rtp.is_empty());
-    assert_eq!(pair.server.figures().drops.of(DropReason::UnknownStream), 1);
+    assert_eq!(pair.server.drops().of(DropReason::UnknownStream), 1);
 }
 
 #[test]

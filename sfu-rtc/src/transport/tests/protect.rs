@@ -153,5 +153,5 @@ fn numbers_of_parity_go_on_after_a_negotiation_and_a_new_source_begins_anew() {
     pair.server.update_sections(vec![section("0", Direction::Receive), MediaSection { local_fec: None, ..without }]);
     protect(&mut pair, [1; PROTECTION_GROUPS], 1);
     assert_eq!(send_frame(&mut pair, 0, 106, 2).len(), 2);
-    assert_eq!(pair.server.figures().drops, DropCounts::default());
+    assert_eq!(*pair.server.drops(), DropCounts::default());
 }
