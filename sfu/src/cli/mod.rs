@@ -95,8 +95,6 @@ fn print(line: impl AsRef<str>) {
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    // Where it cannot be, the process only takes more memory.
-    let _ = sfu_net::memory::disable_huge_pages();
     let result = match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(args)) => serve::run(&args),
