@@ -68,7 +68,7 @@ impl StartRates {
     }
 
     /// The path to `address` carries `rate` now.
-    pub(crate) fn note(&mut self, now: Instant, address: IpAddr, room: RoomId, rate: Bitrate) {
+    pub(crate) fn record(&mut self, now: Instant, address: IpAddr, room: RoomId, rate: Bitrate) {
         self.insert(now, Origin::of(address), rate);
         let room = Origin::Room(room);
         let mean = self.look_up(now, room).map_or(rate, |(mean, _)| mean * (1.0 - ROOM_WEIGHT) + rate * ROOM_WEIGHT);
@@ -130,8 +130,8 @@ mod tests {
         let mut rates = rates(StartRateConfig::default());
         let at = Instant::from_millis;
         assert_eq!(start(&rates, 0, "192.0.2.1", ROOM), 600);
-        rates.note(at(1_000), ip("192.0.2.1"), ROOM, Bitrate::from_kbps(5_000));
-        rates.note(at(2_000), ip("2001:db8:0:1::5"), RoomId(2), Bitrate::from_kbps(200));
+        rates.record(at(1_000), ip("192.0.2.1"), ROOM, Bitrate::from_kbps(5_000));
+        rates.record(at(2_000), ip("2001:db8:0:1::5"), RoomId(2), Bitrate::from_kbps(200));
         let elsewhere = RoomId(9);
         assert_eq!(start(&rates, 3, "192.0.2.1", elsewhere), 2_000, "another is there");
         assert_eq!(start(&rates, 5, "192.0.2.1", elsewhere), 4_000);
@@ -146,9 +146,9 @@ mod tests {
     fn a_room_says_less_than_an_address() {
         let mut rates = rates(StartRateConfig::default());
         let now = Instant::from_millis(1_000);
-        (0..60).for_each(|_| rates.note(now, ip("192.0.2.1"), ROOM, Bitrate::from_kbps(5_000)));
+        (0..60).for_each(|_| rates.record(now, ip("192.0.2.1"), ROOM, Bitrate::from_kbps(5_000)));
         assert_eq!(start(&rates, 2, "198.51.100.1", ROOM), 1_200, "lifted, but not far");
-        (0..60).for_each(|_| rates.note(now, ip("192.0.2.2"), ROOM, Bitrate::from_kbps(250)));
+        (0..60).for_each(|_| rates.record(now, ip("192.0.2.2"), ROOM, Bitrate::from_kbps(250)));
         assert!((200..220).contains(&start(&rates, 2, "198.51.100.1", ROOM)));
         assert_eq!(start(&rates, 9, "192.0.2.1", ROOM), 4_000);
     }
@@ -158,13 +158,13 @@ mod tests {
         let mut rates = rates(StartRateConfig { max_entries: 100, ..StartRateConfig::default() });
         for n in 0..1_000_u64 {
             let now = Instant::from_millis(n);
-            rates.note(now, ip("192.0.2.1"), ROOM, Bitrate::from_kbps(5_000));
-            rates.note(now, IpAddr::from((n as u32).to_be_bytes()), RoomId(n), USUAL);
+            rates.record(now, ip("192.0.2.1"), ROOM, Bitrate::from_kbps(5_000));
+            rates.record(now, IpAddr::from((n as u32).to_be_bytes()), RoomId(n), USUAL);
         }
         assert_eq!(start(&rates, 9, "192.0.2.1", RoomId(100_000)), 4_000);
         assert_eq!(start(&rates, 1, "0.0.0.5", RoomId(100_000)), 600, "forgotten");
         let mut none = super::tests::rates(StartRateConfig { max_entries: 0, ..StartRateConfig::default() });
-        none.note(Instant::ZERO, ip("192.0.2.1"), ROOM, Bitrate::from_kbps(5_000));
+        none.record(Instant::ZERO, ip("192.0.2.1"), ROOM, Bitrate::from_kbps(5_000));
         assert_eq!(start(&none, 0, "192.0.2.1", ROOM), 600);
     }
 
@@ -174,7 +174,7 @@ mod tests {
             let mut rates = rates(StartRateConfig { max_entries: most, ..StartRateConfig::default() });
             for (address, room, rate) in notes {
                 let address = IpAddr::from(address.to_be_bytes());
-                rates.note(Instant::ZERO, address, RoomId(room), Bitrate::from_bps(rate));
+                rates.record(Instant::ZERO, address, RoomId(room), Bitrate::from_bps(rate));
                 prop_assert!(rates.younger.len() + rates.older.len() <= most);
                 let _ = rates.start(Instant::ZERO, address, RoomId(room), USUAL);
             }

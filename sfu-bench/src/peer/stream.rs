@@ -94,7 +94,7 @@ impl Stream {
     }
 
     /// Notes a sequence number; whether it is new.
-    pub(crate) fn note(&mut self, now: Instant, seq: SeqNo, out: &mut Measured) -> bool {
+    pub(crate) fn record(&mut self, now: Instant, seq: SeqNo, out: &mut Measured) -> bool {
         if let Some(nack) = &mut self.nack {
             nack.on_packet(now, seq);
         }
@@ -202,7 +202,7 @@ mod tests {
         let lost_by = |stream: &mut Stream, seqs: &[u64]| {
             let mut out = Measured::default();
             seqs.iter().for_each(|seq| {
-                stream.note(Instant::ZERO, SeqNo(*seq), &mut out);
+                stream.record(Instant::ZERO, SeqNo(*seq), &mut out);
             });
             stream.cut(&mut out);
             (out.lost, out.audio_lost)

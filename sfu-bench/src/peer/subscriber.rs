@@ -130,7 +130,7 @@ impl Subscriber {
     ) {
         let place = self.stream(ssrc, view.payload_type().0 == OPUS, seq, now);
         let stream = &mut self.streams[place];
-        if !stream.note(now, seq, out) {
+        if !stream.record(now, seq, out) {
             return;
         }
         if let Some(due) = stream.nack.as_ref().and_then(NackGenerator::poll_timeout) {

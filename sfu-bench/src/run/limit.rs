@@ -98,7 +98,7 @@ pub(super) async fn search(
             let Some(again) = again else { break };
             (step, generator) = again;
         }
-        search.note(number, step.exceeded.is_none());
+        search.record(number, step.exceeded.is_none());
         // Above this the generator only gets worse.
         limit.at_least |= generator && step.exceeded.is_some();
         limit.steps.push(step);

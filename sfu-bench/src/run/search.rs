@@ -38,7 +38,7 @@ impl Search {
     }
 
     /// `number` was within the bounds, or not.
-    pub(super) fn note(&mut self, number: usize, within: bool) {
+    pub(super) fn record(&mut self, number: usize, within: bool) {
         if within {
             self.good = self.good.max(number);
         } else {
@@ -56,7 +56,7 @@ mod tests {
         let mut steps = 0;
         while let Some(number) = search.next() {
             assert!((1..=most).contains(&number));
-            search.note(number, number <= limit);
+            search.record(number, number <= limit);
             steps += 1;
         }
         (search.good(), steps)

@@ -141,7 +141,7 @@ impl Receiver {
             self.streams.push((ssrc, Stream::new(!is_video, seq, now, repairs)));
         }
         let Some((_, stream)) = self.streams.iter_mut().find(|(known, _)| *known == ssrc) else { return };
-        let is_new = stream.note(now, seq, &mut self.counts);
+        let is_new = stream.record(now, seq, &mut self.counts);
         let Some(stamp) = Stamp::find(payload).filter(|_| is_new) else { return };
         stream.record_jitter(now, view.timestamp());
         let captured = Instant::ZERO + stamp.sent;

@@ -34,6 +34,6 @@ impl Worker {
         }
         peer.began = None;
         let shown = estimate.min((peer.share.allocation.granted * SHOWN).max(usual));
-        self.start_rates.note(now, path.remote.ip(), peer.room, shown);
+        self.start_rates.record(now, path.remote.ip(), peer.room, shown);
     }
 }

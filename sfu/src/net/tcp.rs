@@ -131,7 +131,7 @@ impl TcpPool {
     }
 
     /// The kernel says that something can be read or written.
-    pub(crate) fn note(&mut self, token: Token, readable: bool, writable: bool) {
+    pub(crate) fn on_ready(&mut self, token: Token, readable: bool, writable: bool) {
         let Some(id) = token.0.checked_sub(self.first_token).and_then(|id| u32::try_from(id).ok()) else { return };
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if writable && connection.flush().is_err() {
@@ -412,7 +412,7 @@ mod tests {
         let mut events = Events::with_capacity(8);
         while got.len() < until && !pool.is_empty() {
             poll.poll(&mut events, Some(std::time::Duration::from_millis(200))).unwrap();
-            events.iter().for_each(|event| pool.note(event.token(), event.is_readable(), event.is_writable()));
+            events.iter().for_each(|event| pool.on_ready(event.token(), event.is_readable(), event.is_writable()));
             pool.receive(Instant::from_millis(1), |_, datagram| {
                 got.push(datagram.to_vec());
                 true

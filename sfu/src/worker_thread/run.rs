@@ -151,7 +151,7 @@ impl<'a> WorkerThread<'a> {
             match event.token() {
                 WAKER => (self.woken, self.connections_wait) = (true, true),
                 UDP => self.udp_readable |= event.is_readable(),
-                token => self.tcp.note(token, event.is_readable(), event.is_writable()),
+                token => self.tcp.on_ready(token, event.is_readable(), event.is_writable()),
             }
         }
     }

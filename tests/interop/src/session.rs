@@ -103,14 +103,14 @@ impl Session {
                     break;
                 }
                 Ok(Output::Transmit(transmit)) => datagrams.push((transmit.destination, transmit.contents.into())),
-                Ok(Output::Event(event)) => happenings.extend(self.note(event)),
+                Ok(Output::Event(event)) => happenings.extend(self.on_event(event)),
                 Err(_) => self.rtc.disconnect(),
             }
         }
         (happenings, datagrams)
     }
 
-    fn note(&mut self, event: Event) -> Option<Happening> {
+    fn on_event(&mut self, event: Event) -> Option<Happening> {
         match event {
             Event::MediaAdded(added) if self.role == Role::Player => {
                 let (mid, kind) = (added.mid, added.kind);
