@@ -29,6 +29,8 @@ const NOISE: f64 = 2.0;
 /// The rate of arrivals is measured over so much time, and so many packets.
 const WINDOW: Duration = Duration::from_millis(150);
 const MIN_PACKETS: u32 = 8;
+/// Who sends nothing for so long is idle: a frame of audio takes 20 to 120 ms.
+const IDLE: Duration = Duration::from_millis(250);
 const LOSS_WINDOW: Duration = Duration::from_millis(1_000);
 const REPORTS: usize = 64;
 
@@ -97,6 +99,9 @@ pub(super) struct Arrivals {
     reports: VecDeque<Report>,
     train: Train,
     trains: VecDeque<Past>,
+    /// When something last left, and the first after being idle.
+    left: Instant,
+    resumed: Instant,
 }
 
 /// The newest reports together.
@@ -112,7 +117,17 @@ impl Arrivals {
             reports: VecDeque::with_capacity(REPORTS),
             train: Train::default(),
             trains: VecDeque::with_capacity(KEPT),
+            left: Instant::ZERO,
+            resumed: Instant::ZERO,
         }
+    }
+
+    /// A packet leaves.
+    pub(super) fn on_sent(&mut self, now: Instant) {
+        if now.saturating_since(self.left) > IDLE {
+            self.resumed = now;
+        }
+        self.left = now;
     }
 
     /// With each report; packets are paced at some times `estimate`.
@@ -131,7 +146,7 @@ impl Arrivals {
                     || received > last_received + Duration::from_secs(60))
         });
         if leapt {
-            *self = Self::new();
+            *self = Self { left: self.left, resumed: self.resumed, ..Self::new() };
             last_received = Instant::ZERO;
         }
         let (mut sent, mut received, mut count, mut lost) = (0_u64, 0_u64, 0_u32, 0);
@@ -191,13 +206,17 @@ impl Arrivals {
         Some(Capacity::AtLeast(bitrate((sums.received - chance).max(sums.sent))))
     }
 
-    /// The rates of the last moment.
+    /// The rates of the last moment; `None` where nothing was sent for a part of it: then the bottleneck was idle too, and
+    /// what arrived is not what it carries.
     pub(super) fn rates(&self) -> Option<Rates> {
         let newest = self.reports.back()?;
         let (mut sent, mut received, mut packets) = (0_u64, 0_u64, 0_u32);
         for pair in 1..self.reports.len() {
             let at = self.reports.len() - pair;
             let (report, before) = (self.reports[at], self.reports[at - 1]);
+            if before.last_sent < self.resumed {
+                return None;
+            }
             sent = report.sent.saturating_add(sent);
             received = report.received.saturating_add(received);
             packets += report.packets;

@@ -454,6 +454,7 @@ impl BandwidthEstimator for Dispersion {
     }
 
     fn on_sent(&mut self, now: Instant, _size: DataSize) {
+        self.arrivals.on_sent(now);
         self.unanswered_since.get_or_insert(now);
         if self.silent_at.is_none() {
             self.silent_at = Some(now + SILENCE + Duration::from_secs_f64(2.0 * self.response));

@@ -127,6 +127,26 @@ fn loss_that_goes_on_after_an_outage_counts() {
     }
 }
 
+/// While a publisher pauses, only probes are sent: what arrives of them, over all the time between two, is no capacity.
+#[test]
+fn who_is_idle_keeps_the_rate_though_others_queue() {
+    let start = Instant::from_millis(1_000);
+    let mut estimator = EstimatorConfig::Dispersion(DispersionConfig::default()).build(start);
+    let mut send = |at: u64, packets: u64, delay: u64| {
+        let result = |n: u64| {
+            let (sent, size) = (start + Duration::from_millis(at + 2 * n), DataSize::from_bytes(1_200));
+            estimator.on_sent(sent, size);
+            PacketResult { sent, received: Some(sent + Duration::from_millis(delay)), size, probe: None }
+        };
+        let results: Vec<_> = (0..packets).map(result).collect();
+        estimator.on_feedback(start + Duration::from_millis(at + 100), &results);
+        estimator.estimate().unwrap().as_bps() as f64
+    };
+    let before = (0..100).map(|round| send(100 * round, 10, 50)).last().unwrap();
+    let idle: Vec<_> = (1..6).map(|probe| send(10_000 + 3_000 * probe, 6, 80)).collect();
+    assert!(idle.iter().all(|rate| *rate >= before), "{before:.0}, then {idle:.0?}");
+}
+
 /// Shares of us and of a flow that fills the queue, which we join after so many milliseconds: each at least this.
 fn assert_shares_with_a_filler(joins: u64, (ours_least, theirs_least): (f64, f64)) {
     for seed in SEEDS {
