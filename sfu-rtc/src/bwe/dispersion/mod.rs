@@ -11,7 +11,7 @@
 //! | a queue that stays however little is sent | somebody keeps it full: compete by loss, as Copa does (NSDI'18) |
 //! | loss without a queue | nothing, as long as what is sent arrives but for the path's own loss |
 //! | loss around a silence of feedback | nothing: the path was gone, and carries afterwards what it did |
-//! | the queue is gone after a drop | probe for the rate before |
+//! | the queue is gone after a drop | probe for the rate before, unless bursts show that the path carries no more |
 
 mod arrivals;
 mod delay;
@@ -24,7 +24,7 @@ use crate::units::{Bitrate, DataSize};
 use arrivals::{Arrivals, Capacity, Rates};
 use delay::QueueDelay;
 use loss::InherentLoss;
-use probing::Prober;
+use probing::{Known, Prober};
 
 /// Limits of [`EstimatorConfig::Dispersion`](super::EstimatorConfig::Dispersion).
 #[derive(Clone, PartialEq, Debug)]
@@ -276,6 +276,15 @@ impl Dispersion {
         }
     }
 
+    /// How much of the capacity what is sent shows.
+    fn known(&self, now: Instant) -> Known {
+        match self.arrivals.capacity(now, self.delay.noise()) {
+            _ if self.limited => Known::Little,
+            Some(Capacity::Is(_)) => Known::Exactly,
+            _ => Known::AtLeast,
+        }
+    }
+
     /// A queue that is gone before our answer can have worked was none of ours: the answer is taken back.
     fn take_back(&mut self, now: Instant) {
         let Some(standing) = self.standing.take() else { return };
@@ -463,7 +472,7 @@ impl BandwidthEstimator for Dispersion {
 
     fn poll_probe(&mut self, now: Instant) -> Option<ProbeCluster> {
         let estimate = self.estimate()?;
-        if self.may_probe { self.prober.poll(now, estimate, self.limited) } else { None }
+        if self.may_probe { self.prober.poll(now, estimate, self.known(now)) } else { None }
     }
 
     fn set_demand(&mut self, demand: Option<Bitrate>) {

@@ -18,6 +18,17 @@ const GENTLE: f64 = 1.6;
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
 const LIMITED_INTERVAL: Duration = Duration::from_secs(3);
 
+/// How much of the path's capacity is known without a probe.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Known {
+    /// Too little is sent to show it.
+    Little,
+    /// It is what is sent, or more.
+    AtLeast,
+    /// Bursts arrive more slowly than they leave: a probe could tell nothing new, and would stand as a queue.
+    Exactly,
+}
+
 /// Decides what to probe for.
 #[derive(Clone, Debug)]
 pub(super) struct Prober {
@@ -56,8 +67,8 @@ impl Prober {
         Some(result)
     }
 
-    /// What to send now. `limited` says that what is sent does not show what the path carries.
-    pub(super) fn poll(&mut self, now: Instant, estimate: Bitrate, limited: bool) -> Option<ProbeCluster> {
+    /// What to send now.
+    pub(super) fn poll(&mut self, now: Instant, estimate: Bitrate, known: Known) -> Option<ProbeCluster> {
         self.attempts.update(now, estimate);
         if self.attempts.is_under_way() {
             return None;
@@ -67,10 +78,11 @@ impl Prober {
         }
         let wish = match (self.next.take(), self.attempts.recovery()) {
             (Some(next), _) => next,
+            (None, Some(_)) if known == Known::Exactly => return None,
             (None, Some(lost)) if self.attempts.waited_at_most(now, RECOVERY_INTERVAL, LONGEST_WAIT) => {
                 lost.min(estimate * GENTLE)
             }
-            (None, None) if limited && self.attempts.waited(now, LIMITED_INTERVAL) => estimate * STEP,
+            (None, None) if known == Known::Little && self.attempts.waited(now, LIMITED_INTERVAL) => estimate * STEP,
             _ => return None,
         };
         let bitrate = wish.min(self.attempts.most(1.5));
@@ -78,5 +90,25 @@ impl Prober {
             return None;
         }
         Some(self.attempts.begin(now, bitrate, DURATION))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Probes within 20 s after a drop from 2,500 to 600 kbit/s.
+    fn after_a_drop(known: Known) -> usize {
+        let mut prober = Prober::new(Bitrate::from_kbps(50_000), Instant::ZERO);
+        let poll = |prober: &mut Prober, ms| prober.poll(Instant::from_millis(ms), Bitrate::from_kbps(600), known);
+        assert!(poll(&mut prober, 0).is_some(), "the first is due at once");
+        prober.on_drop(Instant::from_millis(5_000), Bitrate::from_kbps(2_500));
+        (5_000..25_000).step_by(50).filter(|ms| poll(&mut prober, *ms).is_some()).count()
+    }
+
+    #[test]
+    fn after_a_drop_it_asks_until_bursts_tell() {
+        assert_eq!(after_a_drop(Known::Exactly), 0);
+        assert!(after_a_drop(Known::AtLeast) >= 5 && after_a_drop(Known::Little) >= 5);
     }
 }
