@@ -97,10 +97,13 @@ impl Prober {
             self.wish_again(now, estimate);
         }
         // The first two leave one after the other; else one is under way at a time.
-        let bitrate = self.wishes.pop_at(0)?;
+        self.wishes.retain(|wish| *wish > estimate);
+        let bitrate = self.wishes.first().copied()?.min(self.attempts.most(FURTHER));
+        // Of a stream that begins, nobody knows yet what it takes: the wish waits until that is more than this.
         if bitrate <= estimate {
             return None;
         }
+        self.wishes.remove(0);
         Some(self.attempts.begin(now, bitrate, DURATION))
     }
 
@@ -114,7 +117,7 @@ impl Prober {
     }
 
     fn wish(&mut self, bitrate: Bitrate) {
-        let _ = self.wishes.try_push(bitrate.min(self.attempts.most(FURTHER))); // two are enough
+        let _ = self.wishes.try_push(bitrate); // two are enough
     }
 
     /// The increase was held by what is sent, or no longer is.
@@ -153,5 +156,23 @@ impl Limited {
         } else if left < LIMITED_UNTIL {
             self.since = None;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_probes_wait_until_something_could_be_sent() {
+        let kbps = Bitrate::from_kbps;
+        let mut prober = Prober::new(kbps(50_000), Instant::from_millis(1_000));
+        let mut poll = |demand, at| {
+            prober.set_demand(Some(kbps(demand)));
+            prober.poll(Instant::from_millis(at), kbps(300), true).map(|cluster| cluster.bitrate.as_kbps())
+        };
+        assert_eq!(poll(50, 1_010), None, "sound alone: the picture's rate is not known yet");
+        assert_eq!([poll(1_500, 1_100), poll(1_500, 1_101)], [Some(900), Some(1_800)]);
+        assert_eq!(poll(1_500, 1_102), None);
     }
 }
