@@ -51,6 +51,11 @@ impl RateMeter {
         DataSize::from_bytes(self.per_second(now) as u64).per(Duration::from_secs(1))
     }
 
+    /// What was counted so far is taken to have been so many times as much.
+    pub(crate) fn scale(&mut self, factor: f64) {
+        self.buckets.iter_mut().for_each(|bucket| *bucket = (f64::from(*bucket) * factor) as u32);
+    }
+
     fn advance(&mut self, bucket: u64) {
         if bucket < self.newest {
             return;

@@ -87,7 +87,11 @@ impl LayerRates {
             _ if usual > 0.0 => (target.as_bps() as f64 * WITH_HEADERS / usual).min(1.0),
             _ => 1.0,
         };
-        self.layers.iter_mut().for_each(|layer| layer.usual *= factor);
+        for layer in &mut self.layers {
+            layer.usual *= factor;
+            // Else what was sent before would be held against the new target for a second, and smoothed for longer.
+            layer.bytes.scale(factor.min(1.0));
+        }
         factor
     }
 
@@ -163,6 +167,22 @@ mod tests {
             });
         }
         assert!(kbps(&unasked) > 125.0, "it did not do as it was asked");
+    }
+
+    #[test]
+    fn what_was_sent_before_a_target_fell_is_not_held_against_it() {
+        for begun in [12, 100] {
+            let mut rates = watch(begun, |_| 10);
+            rates.set_target(Bitrate::from_kbps(126));
+            rates.set_target(Bitrate::from_kbps(126 / 4));
+            for n in begun..begun + 40 {
+                (0..2 + n % 2).for_each(|_| {
+                    rates.on_packet(&packet(n, 0, |data| data.arrival = Instant::from_millis(1_000 + n * 40)))
+                });
+                let kbps = rates.up_to(u8::MAX, u8::MAX).as_bps() as f64 / 1e3;
+                assert!((26.0..40.0).contains(&kbps), "{kbps} after {n} frames");
+            }
+        }
     }
 
     #[test]
