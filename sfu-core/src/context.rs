@@ -37,6 +37,9 @@ impl Context<'_> {
         let Some(peer) = self.peers.get_mut(subscriber) else { return };
         let urgent = out.class == PacketClass::Audio;
         let planned = out.group.is_some();
+        if planned {
+            peer.begin_playout(self.now, &self.config.repair);
+        }
         let handed = match self.batch.as_deref_mut() {
             Some(batch) => peer.transport.send_rtp(self.now, packet, out, batch),
             None => peer.transport.queue_rtp(self.now, packet, out),

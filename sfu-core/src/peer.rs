@@ -5,7 +5,7 @@ use crate::command::VideoCaps;
 use crate::forwarder::Forwarder;
 use crate::ids::{RoomId, TransportId};
 use crate::qos::{Allocation, AllocationHistory};
-use crate::repair::{Copies, PlayoutHold};
+use crate::repair::{Copies, PlayoutHold, RepairConfig, first_slack};
 use crate::schedule::DirtyList;
 use crate::slab::Key;
 use sfu_rtc::ids::{Mid, Ssrc};
@@ -59,6 +59,15 @@ impl Peer {
     /// What may be sent to it: what its path is estimated to carry, and what it may get. `None` where neither bounds it.
     pub(crate) fn estimate(&self) -> Option<Bitrate> {
         self.transport.estimate().into_iter().chain(self.caps.bitrate).min()
+    }
+
+    /// Video is sent whose repair is planned: the first of it asks for time for repair, where the path is a long one. Only
+    /// what a receiver is asked before it shows anything costs it no change of speed.
+    pub(crate) fn begin_playout(&mut self, now: Instant, config: &RepairConfig) {
+        let Some(rtt) = self.transport.rtt() else { return };
+        if let Some(delay) = self.playout_delay.begin(now, first_slack(rtt, config.slack, config.max_playout_delay)) {
+            self.transport.set_playout_delay(delay);
+        }
     }
 
     /// It has something to do or to send.

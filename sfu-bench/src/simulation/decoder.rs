@@ -146,9 +146,7 @@ impl Decoder {
     }
 
     fn note_lateness(&mut self, lateness: Duration) {
-        if self.lateness.is_empty() {
-            self.delay = lateness;
-        }
+        let is_first = self.lateness.is_empty();
         if self.lateness.len() == LATENESS_WINDOW {
             self.lateness.pop_front();
         }
@@ -158,6 +156,10 @@ impl Decoder {
         let (earlier, in_time, _) = sorted.select_nth_unstable(index);
         let least = earlier.iter().copied().min().unwrap_or(*in_time);
         self.wanted_delay = (*in_time).max(least + self.min_delay);
+        // Before anything is shown the delay is what it is to be at once.
+        if is_first {
+            self.delay = self.wanted_delay;
+        }
     }
 
     /// The first frame that can be shown next, and when.

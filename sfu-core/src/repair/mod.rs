@@ -13,6 +13,7 @@ mod playout;
 pub use block::Code;
 pub(crate) use copies::{Copies, PendingCopy};
 pub(crate) use load::LoadMeter;
+pub(crate) use planner::first_slack;
 pub use planner::{ClassLoad, Plan, Snapshot, plan};
 pub(crate) use playout::PlayoutHold;
 

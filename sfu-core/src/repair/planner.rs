@@ -91,6 +91,14 @@ pub struct Plan {
     pub rate: Bitrate,
 }
 
+/// The slack that a receiver is asked for while nothing is known of its path but the round trip: what one round of
+/// retransmission takes, as far as `most` allows it. Zero where the round trip is shorter than what it keeps by itself
+/// (`kept`), or too long.
+pub(crate) fn first_slack(rtt: Duration, kept: Duration, most: Duration) -> Duration {
+    let slack = rtt + REPAIR_MARGIN;
+    if rtt > kept && slack <= most { slack } else { Duration::ZERO }
+}
+
 /// What serves the subscriber best within its budget.
 pub fn plan(snapshot: &Snapshot) -> Plan {
     let soon = plan_within(snapshot, snapshot.slack);
@@ -312,6 +320,13 @@ mod tests {
         assert!(far.slack == Duration::ZERO && far.parity[1] > 0, "longer than is allowed: {far:?}");
         let whole = super::plan(&Snapshot { loss: GilbertLoss { share: 0.0, burst: 1.0 }, ..near });
         assert_eq!(whole.slack, Duration::ZERO);
+    }
+
+    #[test]
+    fn of_a_path_that_is_not_known_the_round_trip_decides() {
+        let ms = Duration::from_millis;
+        let first = [20, 100, 101, 250, 335, 336].map(|rtt| first_slack(ms(rtt), ms(100), ms(400)));
+        assert_eq!(first, [0, 0, 166, 315, 400, 0].map(ms));
     }
 
     #[test]
