@@ -172,6 +172,11 @@ impl Network {
         &self.links[self.sites[site.0].down].link
     }
 
+    /// A site's uplink.
+    pub fn site_up(&self, site: SiteId) -> &Link<Datagram> {
+        &self.links[self.sites[site.0].up].link
+    }
+
     /// How many datagrams came from or went to an address that no host has.
     pub fn unroutable(&self) -> u64 {
         self.unroutable

@@ -21,9 +21,9 @@ pub(crate) struct ScenariosArgs {
     /// What publishers send.
     #[arg(long, value_enum, value_name = "MODE", default_value_t)]
     video: VideoMode,
-    /// How the server repairs what subscribers lose.
-    #[arg(long, value_enum, value_name = "MODE", default_value_t)]
-    repair: Repair,
+    /// How the server repairs what subscribers lose; of several, each is played.
+    #[arg(long, value_enum, value_name = "MODE", num_args = 1.., default_values_t = [Repair::default()])]
+    repair: Vec<Repair>,
     /// A recorded network in Mahimahi's format, in the place of every recording: one file for each direction, or that
     /// to the subscriber alone.
     #[arg(long, value_name = "UP,DOWN")]
@@ -59,7 +59,7 @@ impl ScenariosArgs {
             eprintln!("sfu-bench: {name} is skipped: {reason}");
         }
         let results =
-            simulation::run(selection.scenarios, &estimators, (self.video, self.repair, self.seeds), progress)?;
+            simulation::run(selection.scenarios, &estimators, &self.repair, (self.video, self.seeds), progress)?;
         super::clear_progress();
         print!("{results}");
         self.write(&results)

@@ -31,7 +31,7 @@ fn table(outcomes: &[Outcome]) -> String {
     let mut metrics: Vec<Metric> = summaries.iter().flat_map(|found| found.keys().copied()).collect();
     metrics.sort_unstable();
     metrics.dedup();
-    let head: String = outcomes.iter().map(|outcome| format!("<th>{}</th>", escape(outcome.estimator))).collect();
+    let head: String = outcomes.iter().map(|outcome| format!("<th>{}</th>", escape(&outcome.column))).collect();
     let mut rows = format!("<tr><th></th><th>target</th>{head}</tr>");
     for metric in metrics {
         let (name, unit) = metric.label();
@@ -97,7 +97,7 @@ fn rates(outcome: &Outcome, number: usize, flow: &FlowRecord) -> String {
     lines.iter().for_each(|line| plot.line(line));
     let mut entries: Vec<_> = lines.iter().map(|line| (line.name, line.colour)).collect();
     entries.push(("frozen", "#fecaca"));
-    let title = format!("{}, {}: flow {}, Mbit/s", outcome.scenario.name, outcome.estimator, number + 1);
+    let title = format!("{}, {}: flow {}, Mbit/s", outcome.scenario.name, outcome.column, number + 1);
     section(&title, "", &(legend(&entries) + &plot.finish(&title)))
 }
 

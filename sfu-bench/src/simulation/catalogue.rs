@@ -1,5 +1,6 @@
 //! The scenarios: RFC 8867's, recorded networks, and cases of our own, with what is to be reached in each.
 
+use super::loss_cases::loss_cases;
 use super::metrics::{Bound, Metric, Target};
 use super::traces::{Recording, Traces};
 use anyhow::{Result, bail};
@@ -41,10 +42,28 @@ pub struct FlowPlan {
     pub start: Duration,
     /// When the publisher pauses, and until when.
     pub pause: Option<(Duration, Duration)>,
-    /// One-way delay of the one who is behind the bottleneck, beside the queue.
+    /// One-way delay of each who is behind the bottleneck, beside the queue.
     pub delay: Duration,
-    /// Whether it is the publisher who is behind the bottleneck, and the subscriber is not.
-    pub back: bool,
+    /// Who is behind the bottleneck.
+    pub behind: Behind,
+}
+
+/// Who of a flow is behind the bottleneck.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Behind {
+    /// Media comes through it to the subscriber.
+    Subscriber,
+    /// Media goes through it from the publisher. Such flows are measured where there are no others.
+    Publisher,
+    /// Media passes it both ways.
+    Both,
+}
+
+impl Behind {
+    /// Whether the publisher is, or else the subscriber.
+    pub(super) fn includes(self, publisher: bool) -> bool {
+        self == Self::Both || (self == Self::Publisher) == publisher
+    }
 }
 
 /// One TCP-like sender.
@@ -63,17 +82,17 @@ const DEMAND: u64 = 1_500_000;
 /// The cap of the scenarios with recorded networks, and their queue.
 const TRACE_DEMAND: u64 = 2_500_000;
 const TRACE_QUEUE: QueueLimit = QueueLimit::Bytes(250_000);
-const QUEUE: Duration = Duration::from_millis(300);
+pub(super) const QUEUE: Duration = Duration::from_millis(300);
 
-fn secs(secs: u64) -> Duration {
+pub(super) fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-fn ms(millis: u64) -> Duration {
+pub(super) fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-fn link(kbps: u64, queue: Duration) -> LinkConfig {
+pub(super) fn link(kbps: u64, queue: Duration) -> LinkConfig {
     LinkConfig { rate: Some(Rate::from_kbps(kbps)), queue: QueueLimit::Time(queue), ..LinkConfig::default() }
 }
 
@@ -82,20 +101,20 @@ fn steps(steps: &[(u64, u64)]) -> Vec<(Duration, LinkConfig)> {
     steps.iter().map(|(at, kbps)| (secs(*at), link(*kbps, QUEUE))).collect()
 }
 
-fn flow(start: u64) -> FlowPlan {
-    FlowPlan { start: secs(start), pause: None, delay: ms(50), back: false }
+pub(super) fn flow(start: u64) -> FlowPlan {
+    FlowPlan { start: secs(start), pause: None, delay: ms(50), behind: Behind::Subscriber }
 }
 
 fn at_least(metric: Metric, value: f64) -> Target {
     Target { metric, bound: Bound::AtLeast(value) }
 }
 
-fn at_most(metric: Metric, value: f64) -> Target {
+pub(super) fn at_most(metric: Metric, value: f64) -> Target {
     Target { metric, bound: Bound::AtMost(value) }
 }
 
 impl Scenario {
-    fn new(number: u8, name: &'static str, about: &'static str, length: u64) -> Self {
+    pub(super) fn new(number: u8, name: &'static str, about: &'static str, length: u64) -> Self {
         Self {
             number,
             name,
@@ -127,7 +146,7 @@ impl Scenario {
     }
 
     /// From one time to another the bottleneck is another, as `change` makes it.
-    fn during(mut self, from: Duration, to: Duration, change: impl Fn(&mut LinkConfig)) -> Self {
+    pub(super) fn during(mut self, from: Duration, to: Duration, change: impl Fn(&mut LinkConfig)) -> Self {
         let at = |time: Duration| self.down.iter().rev().find(|(at, _)| *at <= time).map(|(_, link)| link.clone());
         let (mut changed, after) = (at(from).unwrap_or_default(), at(to).unwrap_or_default());
         change(&mut changed);
@@ -171,7 +190,7 @@ fn rfc_8867() -> Vec<Scenario> {
         Scenario {
             down: steps(&[(0, 2_000), (20, 1_000), (40, 500), (60, 2_000)]),
             up: steps(&[(0, 2_000), (35, 800), (70, 2_000)]),
-            flows: vec![flow(0), FlowPlan { back: true, ..flow(0) }],
+            flows: vec![flow(0), FlowPlan { behind: Behind::Publisher, ..flow(0) }],
             targets: vec![at_least(OfOneWay, 90.0)],
             ..Scenario::new(3, "both-ways", "RFC 8867 5.3: media both ways, feedback behind media", 100)
         },
@@ -262,7 +281,7 @@ const RECORDED: [Recorded; 7] = [
         vec![at_most(Metric::FreezeShare, 0.1)]
     }),
     Recorded(10, "lossy-far", "lossy Wi-Fi, RTT 240 ms", 120, "spark-hairpin-wifi-trace14", || {
-        vec![at_most(Metric::FreezeShare, 3.5)]
+        vec![at_most(Metric::FreezeShare, 0.6)]
     }),
 ];
 
@@ -288,8 +307,11 @@ pub struct Selection {
 
 /// Number and name of each scenario.
 pub fn names() -> Vec<(u8, &'static str)> {
-    let mut names: Vec<_> =
-        [rfc_8867(), beside_tcp(), synthetic()].into_iter().flatten().map(|s| (s.number, s.name)).collect();
+    let mut names: Vec<_> = [rfc_8867(), beside_tcp(), synthetic(), loss_cases()]
+        .into_iter()
+        .flatten()
+        .map(|s| (s.number, s.name))
+        .collect();
     names.extend(RECORDED.iter().map(|recorded| (recorded.0, recorded.1)));
     names.sort_by_key(|(number, _)| *number);
     names.push((0, ANY));
@@ -310,7 +332,7 @@ pub fn select(wanted: &[String], traces: &Traces) -> Result<Selection> {
     }
     let is_wanted = |number, name| wanted.is_empty() || wanted.iter().any(|wanted| is_named(wanted, number, name));
     let mut selection = Selection::default();
-    let plain = [rfc_8867(), beside_tcp(), synthetic()].into_iter().flatten();
+    let plain = [rfc_8867(), beside_tcp(), synthetic(), loss_cases()].into_iter().flatten();
     selection.scenarios.extend(plain.filter(|scenario| is_wanted(scenario.number, scenario.name)));
     for Recorded(number, name, about, delay, file, targets) in RECORDED {
         if !is_wanted(number, name) {

@@ -4,7 +4,7 @@ use super::catalogue::FlowPlan;
 use super::receiver::Receiver;
 use super::record::{FlowRecord, Kind};
 use super::server::{self, Server};
-use super::{START, VideoMode};
+use super::{Repair, START, VideoMode};
 use crate::endpoint::{Endpoint, Incoming};
 use crate::media::{VideoCodec, VideoSource};
 use crate::peer::description::{FEC, OPUS, OfferPlan, RIDS, VIDEO, VIDEO_RTX};
@@ -71,7 +71,7 @@ impl Flow {
     pub(super) fn join(
         server: &mut Server,
         (plan, number): (FlowPlan, usize),
-        (mode, demand): (VideoMode, u64),
+        (mode, demand, repair): (VideoMode, u64, Repair),
         certificate: &DtlsCertificate,
         [publishes_from, subscribes_from]: [IpAddr; 2],
         (now, random): (Instant, &mut Random),
@@ -109,7 +109,7 @@ impl Flow {
             publisher: publisher.endpoint,
             subscriber: subscriber.endpoint,
             source,
-            receiver: Receiver::new(&subscriber.answer, plan.delay, now),
+            receiver: Receiver::new(&subscriber.answer, repair != Repair::None, plan.delay, now),
             flows: false,
             paused: false,
             publisher_transport: publisher.transport,

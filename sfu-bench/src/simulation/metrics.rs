@@ -24,6 +24,8 @@ pub enum Metric {
     FreezeShare,
     /// Freezes as in webrtc-stats, of the flow that has most.
     Freezes,
+    /// Of these, such as are longer than 0.36 s: a single one costs the quality that is called good.
+    LongFreezes,
     /// Longest freeze, in ms.
     LongestFreeze,
     /// Time without a picture after the longest outage, in ms.
@@ -54,6 +56,8 @@ pub enum Metric {
     ControlShare,
     /// Packets that the bottleneck dropped or lost, of all flows.
     PacketsLost,
+    /// Packets of video that came neither again nor by parity, in %, of the flow that has most.
+    ResidualLoss,
     /// Keyframes that a subscriber asked for, per minute.
     KeyframeRequests,
 }
@@ -70,6 +74,7 @@ impl Metric {
             Self::RiseTime => ("90 % after a rise", "s"),
             Self::FreezeShare => ("frozen", "%"),
             Self::Freezes => ("freezes", ""),
+            Self::LongFreezes => ("freezes > 0.36 s", ""),
             Self::LongestFreeze => ("longest freeze", "ms"),
             Self::Recovery => ("picture after an outage", "ms"),
             Self::HarmonicFps => ("harmonic frame rate", "fps"),
@@ -85,6 +90,7 @@ impl Metric {
             Self::FecShare => ("parity", "%"),
             Self::ControlShare => ("RTCP and ICE", "%"),
             Self::PacketsLost => ("packets lost", ""),
+            Self::ResidualLoss => ("video lost after repair", "%"),
             Self::KeyframeRequests => ("keyframe requests", "/min"),
         }
     }
@@ -129,6 +135,8 @@ const REACHED: f64 = 0.9;
 const SMOOTH: usize = 5;
 /// A picture may take so long to come back after an outage, which [`Metric::Recovery`] tells.
 const RETURN: Duration = Duration::from_secs(1);
+/// A freeze that is remembered.
+const LONG_FREEZE: Duration = Duration::from_millis(360);
 /// What is left of a freeze counts from here on.
 const SHORTEST_FREEZE: Duration = Duration::from_millis(150);
 /// Samples over which capacity and demand are compared: what waits for a moment can pass in the next.
@@ -150,10 +158,17 @@ pub fn metrics(scenario: &Scenario, record: &Record) -> Metrics {
     let worst = |value: &dyn Fn(&FlowRecord) -> f64| record.flows.iter().map(value).fold(0.0, f64::max);
     found.insert(FreezeShare, worst(&|flow| 100.0 * frozen(scenario, record, flow)));
     found.insert(Freezes, worst(&|flow| counted_freezes(scenario, flow).count() as f64));
+    let long = |flow: &FlowRecord| counted_freezes(scenario, flow).filter(|(_, time)| *time > LONG_FREEZE).count();
+    found.insert(LongFreezes, worst(&|flow| long(flow) as f64));
     let longest = |flow: &FlowRecord| counted_freezes(scenario, flow).map(|(_, time)| time).max().unwrap_or_default();
     found.insert(LongestFreeze, worst(&|flow| millis(longest(flow))));
     found.insert(HarmonicFps, record.flows.iter().map(|f| harmonic_fps(record, f)).fold(f64::INFINITY, f64::min));
     found.insert(AudioMos, record.flows.iter().map(audio_mos).fold(f64::INFINITY, f64::min));
+    let residual = |flow: &FlowRecord| {
+        let lost = flow.video_lost as f64;
+        100.0 * lost / (lost + flow.video_delays.len() as f64).max(1.0)
+    };
+    found.insert(ResidualLoss, worst(&residual));
     let minutes = |flow: &FlowRecord| (record.length - flow.began).as_secs_f64() / 60.0;
     found.insert(KeyframeRequests, worst(&|flow| flow.keyframe_requests as f64 / minutes(flow)));
     let sent = |kinds: &[Kind]| -> u64 {

@@ -4,6 +4,7 @@
 //!
 //! | part | what it is |
 //! |---|---|
+//! | `loss_cases` | scenarios that lose packets by one law |
 //! | `world` | one run: time, network, everybody |
 //! | `server` | the worker, and joining |
 //! | `flow` | a publisher and a subscriber |
@@ -15,6 +16,7 @@ pub mod catalogue;
 mod decoder;
 pub mod estimators;
 mod flow;
+mod loss_cases;
 pub mod metrics;
 mod receiver;
 pub mod record;
@@ -26,13 +28,16 @@ pub mod traces;
 mod world;
 
 use anyhow::{Context, Result, bail};
-use catalogue::Scenario;
+use catalogue::{Behind, Scenario};
+use clap::ValueEnum;
 use estimators::Named;
 use metrics::{Metric, Metrics};
 use record::Record;
 use results::{Outcome, Results};
+use sfu_core::config::RepairConfig;
+use sfu_core::repair::FixedParity;
 use sfu_rtc::bwe::EstimatorConfig;
-use sfu_rtc::time::Instant;
+use sfu_rtc::time::{Duration, Instant};
 use std::ops::RangeInclusive;
 
 /// When a scenario begins.
@@ -53,11 +58,50 @@ pub enum VideoMode {
 /// How the server repairs what subscribers lose.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
 pub enum Repair {
+    /// Not at all: they ask for nothing but keyframes.
+    None,
     /// It answers their requests.
     #[default]
     Arq,
+    /// Beside that, parity of 60 % for keyframes alone.
+    KeyOnly,
+    /// Beside that, parity of 60 % for every frame.
+    XorEqual,
+    /// Beside that, parity of 15 % for every frame, as LiveKit's proposed FlexFEC has it.
+    #[value(name = "livekit-15")]
+    Livekit15,
+    /// The same with 25 %.
+    #[value(name = "livekit-25")]
+    Livekit25,
+    /// The same with 35 %.
+    #[value(name = "livekit-35")]
+    Livekit35,
     /// It plans, with parity for who takes it.
     Planner,
+}
+
+impl Repair {
+    /// As on the command line.
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// How the server is configured for it.
+    fn config(self) -> RepairConfig {
+        let every_frame = |percent| Some(FixedParity { percent, keyframes_only: false });
+        let fixed = match self {
+            Self::None | Self::Arq | Self::Planner => None,
+            Self::KeyOnly => Some(FixedParity { percent: 60, keyframes_only: true }),
+            Self::XorEqual => every_frame(60),
+            Self::Livekit15 => every_frame(15),
+            Self::Livekit25 => every_frame(25),
+            Self::Livekit35 => every_frame(35),
+        };
+        let plans = self == Self::Planner;
+        let usual = RepairConfig::default();
+        let max_playout_delay = if plans { usual.max_playout_delay } else { Duration::ZERO };
+        RepairConfig { planner: plans || fixed.is_some(), fixed, max_playout_delay, ..usual }
+    }
 }
 
 /// What one run is with.
@@ -79,7 +123,7 @@ pub fn play(scenario: &Scenario, setup: &Setup, seed: u64) -> Result<Record> {
     world::World::new(scenario, setup, seed).play()
 }
 
-/// Plays each scenario with each estimator and each seed from 1 on, as many at once as there are processors; says in
+/// Plays each scenario with each estimator, each way of repair and each seed from 1 on, as many at once as there are processors; says in
 /// `progress` which.
 ///
 /// # Errors
@@ -87,17 +131,24 @@ pub fn play(scenario: &Scenario, setup: &Setup, seed: u64) -> Result<Record> {
 pub fn run(
     scenarios: Vec<Scenario>,
     estimators: &[Named],
-    (video, repair, seeds): (VideoMode, Repair, u64),
+    repairs: &[Repair],
+    (video, seeds): (VideoMode, u64),
     progress: &mut dyn FnMut(&str),
 ) -> Result<Results> {
     let at_once = std::thread::available_parallelism().map_or(1, usize::from);
     let mut results = Results { video, seeds, outcomes: Vec::new() };
     for scenario in scenarios {
-        for (name, estimator) in estimators {
+        for ((name, estimator), repair) in estimators.iter().flat_map(|named| repairs.iter().map(move |r| (named, *r)))
+        {
             let setup = Setup { estimator: estimator(), video, repair };
-            let mut outcome = Outcome::new(scenario.clone(), name);
+            let column = match (estimators.len(), repairs.len()) {
+                (_, 0 | 1) => (*name).to_owned(),
+                (0 | 1, _) => repair.name(),
+                _ => format!("{name} {}", repair.name()),
+            };
+            let mut outcome = Outcome::new(scenario.clone(), name, repair, column);
             for first in (1..=seeds).step_by(at_once) {
-                progress(&format!("{}, {name}, seed {first} of {seeds}", scenario.name));
+                progress(&format!("{}, {}, seed {first} of {seeds}", scenario.name, outcome.column));
                 let last = seeds.min(first + at_once as u64 - 1);
                 for measured in measure_all(&scenario, &setup, first..=last) {
                     let (record, metrics) = measured.with_context(|| format!("{} with {name}", scenario.name))?;
@@ -122,8 +173,8 @@ fn measure_all(scenario: &Scenario, setup: &Setup, seeds: RangeInclusive<u64>) -
 fn measure(scenario: &Scenario, setup: &Setup, seed: u64) -> Result<(Record, Metrics)> {
     let record = play(scenario, setup, seed)?;
     let mut found = metrics::metrics(scenario, &record);
-    if scenario.flows.iter().any(|flow| flow.back) {
-        let flows = scenario.flows.iter().copied().filter(|flow| !flow.back).collect();
+    let flows: Vec<_> = scenario.flows.iter().copied().filter(|flow| flow.behind != Behind::Publisher).collect();
+    if !flows.is_empty() && flows.len() < scenario.flows.len() {
         let one_way = Scenario { flows, ..scenario.clone() };
         let alone = metrics::metrics(&one_way, &play(&one_way, setup, seed)?);
         let ratio = found[&Metric::Utilisation] / alone[&Metric::Utilisation].max(1e-9);

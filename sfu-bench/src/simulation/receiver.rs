@@ -36,6 +36,8 @@ pub(super) struct Receiver {
     playout_delay: Option<u8>,
     /// Sources of retransmissions, each with the source that it repairs.
     repairs: Vec<(Ssrc, Ssrc)>,
+    /// Whether it asks for lost packets.
+    asks: bool,
     fec: FecReceiver,
     arrivals: ArrivalRecorder,
     feedback_count: u8,
@@ -54,8 +56,8 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    /// One that joins at `now`, its packets to the server taking `way_back`.
-    pub(super) fn new(answer: &ServerAnswer, way_back: Duration, now: Instant) -> Self {
+    /// One that joins at `now`, its packets to the server taking `way_back`; whether it asks for lost packets.
+    pub(super) fn new(answer: &ServerAnswer, asks: bool, way_back: Duration, now: Instant) -> Self {
         let transport_cc = answer.transport_cc;
         let mut fec = FecReceiver::default();
         for (parity, media) in &answer.parity {
@@ -70,6 +72,7 @@ impl Receiver {
             transport_cc,
             playout_delay: answer.playout_delay,
             repairs: answer.repairs.clone(),
+            asks,
             fec,
             arrivals: ArrivalRecorder::new(arrivals),
             feedback_count: 0,
@@ -137,7 +140,7 @@ impl Receiver {
     ) {
         let is_video = view.payload_type().0 != OPUS;
         if self.streams.iter().all(|(known, _)| *known != ssrc) {
-            let repairs = self.repairs.iter().any(|(_, media)| *media == ssrc);
+            let repairs = self.asks && self.repairs.iter().any(|(_, media)| *media == ssrc);
             self.streams.push((ssrc, Stream::new(!is_video, seq, now, repairs)));
         }
         let Some((_, stream)) = self.streams.iter_mut().find(|(known, _)| *known == ssrc) else { return };
@@ -236,6 +239,7 @@ impl Receiver {
     pub(super) fn finish(&mut self, now: Instant, record: &mut FlowRecord) -> Picture {
         self.streams.iter_mut().for_each(|(_, stream)| stream.cut(&mut self.counts));
         record.audio_lost = u64::try_from(self.counts.audio_lost).unwrap_or(0);
+        record.video_lost = u64::try_from(self.counts.lost - self.counts.audio_lost).unwrap_or(0);
         record.keyframe_requests = self.keyframe_requests;
         self.decoder.finish(now);
         std::mem::take(&mut self.decoder.picture)

@@ -57,6 +57,8 @@ pub struct FlowRecord {
     pub audio_delays: Vec<Duration>,
     /// Packets of audio that never came.
     pub audio_lost: u64,
+    /// Packets of video that never came, nor were recovered.
+    pub video_lost: u64,
     /// Bytes that the server sent, by kind.
     pub sent: [u64; KINDS.len()],
     /// Freezes: from when, and how long.

@@ -1,9 +1,9 @@
 //! What runs come to: means over seeds, beside their targets, as a table and as JSON.
 
-use super::VideoMode;
 use super::catalogue::Scenario;
 use super::metrics::{Bound, Metric, Metrics, Target};
 use super::record::{FlowRecord, FlowSample, KINDS, QUEUE_SAMPLE, Record, SAMPLE};
+use super::{Repair, VideoMode};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,6 +27,10 @@ pub struct Outcome {
     pub scenario: Scenario,
     /// Which.
     pub estimator: &'static str,
+    /// How losses were repaired.
+    pub repair: Repair,
+    /// What tells it from the others of its scenario: its estimator, its way of repair, or both.
+    pub column: String,
     /// One for each seed.
     pub metrics: Vec<Metrics>,
     /// Of the first seed.
@@ -45,8 +49,8 @@ pub struct Summary {
 }
 
 impl Outcome {
-    pub(super) fn new(scenario: Scenario, estimator: &'static str) -> Self {
-        Self { scenario, estimator, metrics: Vec::new(), record: Record::default() }
+    pub(super) fn new(scenario: Scenario, estimator: &'static str, repair: Repair, column: String) -> Self {
+        Self { scenario, estimator, repair, column, metrics: Vec::new(), record: Record::default() }
     }
 
     pub(super) fn add(&mut self, record: Record, metrics: Metrics) {
@@ -105,6 +109,7 @@ impl Results {
                 "number": outcome.scenario.number,
                 "scenario": outcome.scenario.name,
                 "estimator": outcome.estimator,
+                "repair": outcome.repair.name(),
                 "metrics": metrics,
                 "first_seed": series(&outcome.record),
             })
@@ -160,7 +165,8 @@ pub fn short(value: f64) -> String {
 impl fmt::Display for Results {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const NAME: usize = 28;
-        const COLUMN: usize = 14;
+        let longest = self.outcomes.iter().map(|outcome| outcome.column.len()).max().unwrap_or(0);
+        let column = (longest + 2).max(14);
         let seeds = if self.seeds == 1 { "one seed".to_owned() } else { format!("mean of {} seeds", self.seeds) };
         writeln!(f, "{seeds}; + target met, ! missed")?;
         let (mut met, mut all) = (BTreeMap::new(), 0);
@@ -168,8 +174,8 @@ impl fmt::Display for Results {
             let scenario = &outcomes[0].scenario;
             all += scenario.targets.len();
             writeln!(f, "\n{} {}: {}", scenario.number, scenario.name, scenario.about)?;
-            write!(f, "  {:NAME$}{:>COLUMN$}", "", "target")?;
-            outcomes.iter().try_for_each(|outcome| write!(f, "{:>COLUMN$}", outcome.estimator))?;
+            write!(f, "  {:NAME$}{:>column$}", "", "target")?;
+            outcomes.iter().try_for_each(|outcome| write!(f, "{:>column$}", outcome.column))?;
             writeln!(f)?;
             let summaries: Vec<_> = outcomes.iter().map(Outcome::summaries).collect();
             let mut metrics: Vec<Metric> = summaries.iter().flat_map(|found| found.keys().copied()).collect();
@@ -179,7 +185,7 @@ impl fmt::Display for Results {
                 let (name, unit) = metric.label();
                 let target = outcomes[0].target(metric);
                 let bound = target.map(|target| target.to_string()).unwrap_or_default();
-                write!(f, "  {:NAME$}{bound:>COLUMN$}", format!("{name} {unit}"))?;
+                write!(f, "  {:NAME$}{bound:>column$}", format!("{name} {unit}"))?;
                 for (outcome, summaries) in outcomes.iter().zip(&summaries) {
                     let value = summaries.get(&metric).map(|summary| summary.mean);
                     let mark = match value.zip(target).map(|(value, target)| target.is_met(value)) {
@@ -187,13 +193,13 @@ impl fmt::Display for Results {
                         Some(false) => "!",
                         None => " ",
                     };
-                    *met.entry(outcome.estimator).or_insert(0) += usize::from(mark == "+");
-                    write!(f, "{:>width$} {mark}", value.map_or("-".to_owned(), short), width = COLUMN - 2)?;
+                    *met.entry(&outcome.column).or_insert(0) += usize::from(mark == "+");
+                    write!(f, "{:>width$} {mark}", value.map_or("-".to_owned(), short), width = column - 2)?;
                 }
                 writeln!(f)?;
             }
         }
         writeln!(f)?;
-        met.iter().try_for_each(|(estimator, met)| writeln!(f, "{estimator}: {met} of {all} targets met"))
+        met.iter().try_for_each(|(column, met)| writeln!(f, "{column}: {met} of {all} targets met"))
     }
 }

@@ -1,12 +1,12 @@
 //! The server: a real worker, and of the control plane as much as it takes to join.
 
-use super::{Repair, Setup};
+use super::Setup;
 use crate::endpoint::Endpoint;
 use crate::peer::description::{OfferPlan, ServerAnswer, read_answer};
 use anyhow::{Context, Result};
 use netsim::Random;
 use sfu_core::command::{Command, EncoderTarget, LayerPreference, TransportParams};
-use sfu_core::config::{RepairConfig, WorkerConfig};
+use sfu_core::config::WorkerConfig;
 use sfu_core::event::TransportStats;
 use sfu_core::ids::{PublicationId, RoomId, TransportId};
 use sfu_core::worker::Worker;
@@ -54,10 +54,10 @@ impl Server {
     pub(super) fn new(Setup { estimator, repair, .. }: &Setup, seed: u64) -> Self {
         let certificate = Arc::new(DtlsCertificate::generate());
         let clock = WallClock::new(Instant::ZERO, UNIX_START);
-        let planner = *repair == Repair::Planner;
+        let repair = repair.config();
+        let planner = repair.planner;
         let transport =
             TransportConfig { estimator: estimator.clone(), measure_path: planner, ..TransportConfig::default() };
-        let repair = RepairConfig { planner, ..RepairConfig::default() };
         let config = WorkerConfig { transport, repair, ..WorkerConfig::default() };
         let slot_feedback = estimator.wants_feedback() || planner;
         let policy = MediaPolicy { slot_feedback, flexfec: planner, ..MediaPolicy::default() };

@@ -92,7 +92,7 @@ fn a_run_has_a_table_a_report_and_json() {
     let mut said = Vec::new();
     let both_ways = scenario("both-ways", 4);
     let results =
-        run(vec![both_ways], &named, (VideoMode::Adaptive, Repair::Arq, 1), &mut |what| said.push(what.to_owned()));
+        run(vec![both_ways], &named, &[Repair::Arq], (VideoMode::Adaptive, 1), &mut |what| said.push(what.to_owned()));
     let results = results.unwrap();
     assert_eq!(said, ["both-ways, fixed, seed 1 of 1"]);
     let text = results.to_string();
@@ -137,6 +137,13 @@ fn a_far_subscriber_waits_for_retransmissions() {
     assert!(parity / 6.0 < 10.0, "{parity} %");
 }
 
+/// With a delay that rises while pictures are shown there is a freeze at each of the first losses.
+#[test]
+fn a_far_subscriber_waits_from_the_first_frame_on() {
+    let [planned, ..] = repaired(&lossy(8, 0.05), Repair::Planner, 1..=12);
+    assert!(planned / 12.0 < 1.0, "{planned}");
+}
+
 /// A round trip more is longer than anybody is asked to wait.
 #[test]
 fn planned_parity_shortens_the_freezes_of_a_very_far_subscriber() {
@@ -152,4 +159,40 @@ fn planned_parity_shortens_the_freezes_of_a_very_far_subscriber() {
 fn where_nothing_is_lost_no_parity_is_sent() {
     let [freeze, recovered, parity] = repaired(&lossy(20, 0.0), Repair::Planner, 1..=2);
     assert_eq!((freeze, recovered, parity), (0.0, 0.0, 0.0));
+}
+
+/// Each baseline does what its name says, and one table has them all.
+#[test]
+fn ways_of_repair_stand_beside_each_other() {
+    let named = estimators::by_names(&["fixed".to_owned()]).unwrap();
+    let repairs = Repair::value_variants();
+    let case = Scenario { length: Duration::from_secs(20), ..scenario("gilbert-250", 20) };
+    let results = run(vec![case], &named, repairs, (VideoMode::Single, 2), &mut |_| ()).unwrap();
+    let found: std::collections::BTreeMap<_, _> =
+        results.outcomes.iter().map(|outcome| (outcome.column.as_str(), outcome.summaries())).collect();
+    let mean = |repair: &str, metric| found[repair][&metric].mean;
+    assert_eq!(
+        (mean("none", Metric::RtxShare), mean("none", Metric::FecShare), mean("arq", Metric::FecShare)),
+        (0.0, 0.0, 0.0)
+    );
+    assert!(mean("arq", Metric::RtxShare) > 3.0);
+    let parity = ["key-only", "livekit-15", "livekit-35", "xor-equal"].map(|repair| mean(repair, Metric::FecShare));
+    assert!(parity[0] < 5.0 && parity.is_sorted() && parity[3] > 30.0, "{parity:?}");
+    let lost = ["planner", "arq", "none"].map(|repair| mean(repair, Metric::FreezeShare));
+    assert!(lost.is_sorted(), "{lost:?}");
+    assert!(mean("none", Metric::ResidualLoss) > 3.0 && mean("arq", Metric::ResidualLoss) < 1.0);
+    let text = results.to_string();
+    assert!(text.contains("livekit-25") && text.contains("freezes > 0.36 s"), "{text}");
+    assert_eq!(results.to_json()["outcomes"][0]["repair"], "none");
+}
+
+#[test]
+fn what_is_lost_on_the_way_up_is_repaired_as_well() {
+    for name in ["lossy-up", "lossy-both"] {
+        let scenario = scenario(name, 15);
+        let record = play(&scenario, &setup("fixed", VideoMode::Single), 1).unwrap();
+        let found = metrics(&scenario, &record);
+        assert!(record.lost > 100 && record.flows.len() == 1, "{name}: {found:?}");
+        assert!(found[&Metric::ResidualLoss] < 1.0, "{name}: {found:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! A scenario under way: the server, those who use it, and the network between them, under simulated time.
 
-use super::catalogue::{Scenario, TCP_IDLE, TcpPlan};
+use super::catalogue::{Behind, Scenario, TCP_IDLE, TcpPlan};
 use super::flow::Flow;
 use super::record::{QUEUE_SAMPLE, Record, SAMPLE};
 use super::server::{self, Server};
@@ -72,7 +72,7 @@ impl<'a> World<'a> {
         network.add_host(server::ADDRESS.0.into(), LinkConfig::default(), LinkConfig::default());
         for (number, flow) in scenario.flows.iter().enumerate() {
             for who in [PUBLISHER, SUBSCRIBER] {
-                let is_behind = (who == PUBLISHER) == flow.back;
+                let is_behind = flow.behind.includes(who == PUBLISHER);
                 let link = || if is_behind { LinkConfig::delayed(flow.delay) } else { near() };
                 let host = network.add_host(address(who, number).ip(), link(), link());
                 if is_behind {
@@ -123,9 +123,14 @@ impl<'a> World<'a> {
             }
             self.now = self.now.max(next);
         }
-        let stats = self.network.site_down(self.site).stats();
-        (self.record.dropped, self.record.lost) = (stats.dropped, stats.lost);
-        let flows = self.flows.into_iter().filter(|flow| !flow.plan.back);
+        let down = self.network.site_down(self.site).stats();
+        (self.record.dropped, self.record.lost) = (down.dropped, down.lost);
+        let only_back = self.scenario.flows.iter().all(|flow| flow.behind == Behind::Publisher);
+        if self.scenario.flows.iter().any(|flow| flow.behind == Behind::Both) || only_back {
+            let up = self.network.site_up(self.site).stats();
+            (self.record.dropped, self.record.lost) = (down.dropped + up.dropped, down.lost + up.lost);
+        }
+        let flows = self.flows.into_iter().filter(|flow| only_back || flow.plan.behind != Behind::Publisher);
         self.record.flows = flows.map(|flow| flow.finish(end)).collect();
         Ok(self.record)
     }
@@ -160,7 +165,7 @@ impl<'a> World<'a> {
         self.change_links();
         while let Some(plan) = self.scenario.flows.get(self.flows.len()).filter(|f| START + f.start <= self.now) {
             let (setup, number) = (self.setup, self.flows.len());
-            let video = (setup.video, self.scenario.demand);
+            let video = (setup.video, self.scenario.demand, setup.repair);
             let addresses = [PUBLISHER, SUBSCRIBER].map(|who| address(who, number).ip());
             let chance = (self.now, &mut self.random);
             self.flows.push(Flow::join(
@@ -296,7 +301,7 @@ impl<'a> World<'a> {
         let up = self.scenario.up.iter().rev().find(|(at, _)| *at <= elapsed);
         let back = up.and_then(|(_, link)| link.rate).map(|rate| BACK_SHARE * rate.as_bps() as f64);
         for flow in &mut self.flows {
-            let oracle = back.filter(|_| flow.plan.back);
+            let oracle = back.filter(|_| flow.plan.behind == Behind::Publisher);
             if let Some((publication, target)) = flow.sample(&stats, oracle) {
                 self.server.set_encoder_target(self.now, publication, target);
             }

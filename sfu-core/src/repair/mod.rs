@@ -6,12 +6,14 @@
 
 mod block;
 mod copies;
+mod fixed;
 mod load;
 mod planner;
 mod playout;
 
 pub use block::Code;
 pub(crate) use copies::{Copies, PendingCopy};
+pub use fixed::FixedParity;
 pub(crate) use load::LoadMeter;
 pub(crate) use planner::first_slack;
 pub use planner::{ClassLoad, Plan, Snapshot, plan};
@@ -25,6 +27,8 @@ pub struct RepairConfig {
     /// Whether repair is planned for each subscriber. Without, lost packets are sent again when asked for, and that is all.
     /// Transports have to measure their path for it.
     pub planner: bool,
+    /// Parity in the place of the plan's, to compare it with. Nothing else is planned then.
+    pub fixed: Option<FixedParity>,
     /// Most bits of repair per bit of video.
     pub max_overhead: f64,
     /// From plan to plan: some feedback is between them, and a path that begins to lose is answered within a few frames.
@@ -46,6 +50,7 @@ impl Default for RepairConfig {
     fn default() -> Self {
         Self {
             planner: false,
+            fixed: None,
             max_overhead: 0.33,
             interval: Duration::from_millis(200),
             slack: Duration::from_millis(100),

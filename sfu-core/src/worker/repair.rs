@@ -62,6 +62,14 @@ impl Worker {
             let Some(forwarder) = publication.and_then(|publication| publication.forwarder_mut(index)) else {
                 continue;
             };
+            if let Some(fixed) = config.repair.fixed {
+                let Some(load) = forwarder.load.as_mut().and_then(|load| load.load(now, Duration::ZERO)) else {
+                    continue;
+                };
+                peer.repair_due = now + config.repair.interval;
+                transport.protect(section, &fixed.protection(&load.classes));
+                continue;
+            }
             let Some(negotiated) = transport.sections().get(section) else { continue };
             let Some(snapshot) = snapshot(now, forwarder, path.as_ref(), negotiated, config) else { continue };
             peer.repair_due = now + config.repair.interval;
