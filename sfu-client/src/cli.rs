@@ -2,9 +2,12 @@
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use sfu_client::capture::{AudioSource, Scene, Tone, VideoSource, Voice, WavReader, Y4mReader};
-use sfu_client::encode::OpusConfig;
+use sfu_client::capture::{AudioSource, MediaFile, Scene, SceneKind, Tone, VideoSource, Voice, WavReader, Y4mReader};
+use sfu_client::encode::{Effort, EffortMode, OpusConfig, RateControlConfig, RateMode};
+use sfu_client::lab::light::LightOptions;
+use sfu_client::lab::rate::RateOptions;
 use sfu_client::lab::voice::VoiceOptions;
+use sfu_client::preprocess::PreprocessConfig;
 use sfu_client::record::RecordSettings;
 use sfu_client::send::{AudioSettings, MAX_GENERATIONS, RedConfig, VideoSettings};
 use sfu_client::signal::{JoinOptions, Target};
@@ -45,6 +48,124 @@ pub(crate) enum Command {
 pub(crate) enum LabCommand {
     /// Voice over bad networks, with and without in-band FEC and redundancy: quality, concealment, delay.
     Voice(LabVoiceArgs),
+    /// Rate control around the video encoder, ours and the codec's own: bits per second and half second, the largest
+    /// pictures, quality, speed.
+    Rate(LabRateArgs),
+    /// What is done to pictures before they are coded: light, contrast, flicker, noise, colour, time.
+    Light(LabLightArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LabLightArgs {
+    /// Treat these files instead of the generated scenes: Y4M in their own size and rate, others through ffmpeg.
+    #[arg(long = "file", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Only scenes whose name contains this: moving, talking, rush, cuts, dark.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    scene: String,
+    /// Only stages whose name contains this: low-light, denoise, both.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    stage: String,
+    /// Leave this share of the light of every clip.
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
+    dim: f64,
+    /// Width of the pictures.
+    #[arg(long, default_value_t = 1280)]
+    width: usize,
+    /// Height of the pictures.
+    #[arg(long, default_value_t = 720)]
+    height: usize,
+    /// Pictures per second.
+    #[arg(long, default_value_t = 30.0)]
+    fps: f64,
+    /// Seconds of each clip; shorter files are repeated.
+    #[arg(long, default_value_t = 4)]
+    seconds: u32,
+    /// Treat everything so many times: of each picture's times the least counts.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    passes: u32,
+    /// Write the middle picture of each clip, before and after side by side, as PNG into this folder.
+    #[arg(long, value_name = "FOLDER")]
+    save: Option<PathBuf>,
+    /// Write one JSON object per line instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl LabLightArgs {
+    pub(crate) fn options(&self) -> LightOptions {
+        LightOptions {
+            files: self.files.clone(),
+            scene: self.scene.clone(),
+            stage: self.stage.clone(),
+            dim: self.dim,
+            width: self.width,
+            height: self.height,
+            frame_rate: self.fps,
+            seconds: self.seconds,
+            passes: self.passes,
+            save: self.save.clone(),
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LabRateArgs {
+    /// Encode these files instead of the generated scenes: Y4M in their own size and rate, others through ffmpeg.
+    #[arg(long = "file", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Only scenes whose name contains this: moving, talking, rush, cuts, dark.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    scene: String,
+    /// Only this control: own, own-whole (keyframes not spread), own-skip, codec, codec-skip.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    control: String,
+    /// Width of the pictures.
+    #[arg(long, default_value_t = 640)]
+    width: usize,
+    /// Height of the pictures.
+    #[arg(long, default_value_t = 360)]
+    height: usize,
+    /// Pictures per second.
+    #[arg(long, default_value_t = 30.0)]
+    fps: f64,
+    /// Bitrate to keep, in kbit/s.
+    #[arg(long, value_name = "KBPS", default_value_t = 360)]
+    bitrate: u64,
+    /// How much the encoder tries: low, medium or high.
+    #[arg(long, value_name = "LEVEL", default_value = "low", value_parser = ["low", "medium", "high"])]
+    effort: String,
+    /// Seconds of each clip, at least 2; shorter files are repeated.
+    #[arg(long, default_value_t = 10)]
+    seconds: u32,
+    /// Seconds from one keyframe to the next; 0: only the first.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    keyframes: u32,
+    /// Encode everything so many times: of each picture's times the least counts.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    passes: u32,
+    /// Write one JSON object per line instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl LabRateArgs {
+    pub(crate) fn options(&self) -> Result<RateOptions> {
+        ensure!((10..=100_000).contains(&self.bitrate), "--bitrate must be 10 to 100000 kbit/s");
+        Ok(RateOptions {
+            files: self.files.clone(),
+            scene: self.scene.clone(),
+            control: self.control.clone(),
+            width: self.width,
+            height: self.height,
+            frame_rate: self.fps,
+            bitrate: Bitrate::from_kbps(self.bitrate),
+            effort: effort(&self.effort).unwrap_or(Effort::Low),
+            seconds: self.seconds,
+            keyframe_seconds: self.keyframes,
+            passes: self.passes,
+        })
+    }
 }
 
 #[derive(Args, Debug)]
@@ -147,9 +268,25 @@ pub(crate) struct MediaArgs {
     /// Video bitrate in kbit/s.
     #[arg(long, value_name = "KBPS", default_value_t = 1000)]
     bitrate: u64,
+    /// What the generated scene shows: moving, talking (a webcam), rush (hard motion), cuts, dark.
+    #[arg(long, value_name = "NAME", default_value = "moving")]
+    scene: SceneKind,
     /// Play this Y4M file (8-bit 4:2:0) in a loop instead of the scene.
     #[arg(long, value_name = "FILE")]
     y4m: Option<PathBuf>,
+    /// Play any file that ffmpeg reads in a loop instead of the scene, in the scene's size and rate.
+    #[arg(long, value_name = "FILE", conflicts_with = "y4m")]
+    file: Option<PathBuf>,
+    /// Who keeps the bitrate: own (every picture has a budget) or codec.
+    #[arg(long, value_name = "WHO", default_value = "own", value_parser = ["own", "codec"])]
+    rate_control: String,
+    /// Let keyframes be as large as their quality asks for, instead of 2.5 mean pictures at most.
+    #[arg(long)]
+    whole_keyframes: bool,
+    /// Coarsest quantiser of H.264, 1 to 51. Where it is too fine for the bitrate, pictures are left out if
+    /// --skip-frames says so; otherwise the bitrate is exceeded. Only with --rate-control own.
+    #[arg(long, value_name = "QP", default_value_t = 51, value_parser = clap::value_parser!(u8).range(1..=51))]
+    max_qp: u8,
     /// Play this WAV file (16-bit PCM) in a loop instead of the tone.
     #[arg(long, value_name = "FILE")]
     wav: Option<PathBuf>,
@@ -174,8 +311,17 @@ pub(crate) struct MediaArgs {
     /// Packets between two copies: against bursts of loss, at the price of delay.
     #[arg(long, value_name = "N", default_value_t = 1)]
     red_spacing: usize,
+    /// How much the encoder tries: auto (as much as the slowest picture allows), low, medium or high.
+    #[arg(long, value_name = "LEVEL", default_value = "auto", value_parser = ["auto", "low", "medium", "high"])]
+    effort: String,
+    /// Take no noise out of pictures. It is done only where still parts of the picture show some.
+    #[arg(long)]
+    no_denoise: bool,
+    /// Brighten no dark rooms. It is done only where the picture is dark.
+    #[arg(long)]
+    no_low_light: bool,
     /// Send no picture.
-    #[arg(long, conflicts_with_all = ["y4m", "no_audio"])]
+    #[arg(long, conflicts_with_all = ["y4m", "file", "no_audio"])]
     no_video: bool,
     /// Send no sound.
     #[arg(long, conflicts_with = "wav")]
@@ -183,7 +329,7 @@ pub(crate) struct MediaArgs {
     /// Leave frame number and clock out of the picture.
     #[arg(long)]
     no_overlay: bool,
-    /// Let the encoder leave pictures out to keep the bitrate; the subscriber will see gaps in the frame numbers.
+    /// Leave pictures out where the bitrate cannot be kept otherwise; the subscriber will see gaps in the frame numbers.
     #[arg(long)]
     skip_frames: bool,
 }
@@ -272,11 +418,26 @@ impl MediaArgs {
             bitrate: Bitrate::from_kbps(self.bitrate),
             overlay: !self.no_overlay,
             skip_frames: self.skip_frames,
+            rate: self.rate_mode(),
+            effort: effort(&self.effort).map_or_else(EffortMode::default, EffortMode::Fixed),
+            preprocess: PreprocessConfig { denoise: !self.no_denoise, low_light: !self.no_low_light },
             frames,
         };
         let video = if self.no_video { None } else { Some((self.video_source()?, settings)) };
         let audio = if self.no_audio { None } else { Some((self.audio_source()?, self.audio_settings()?)) };
         Ok(sfu_client::publish::PublishOptions { target, video, audio })
+    }
+
+    fn rate_mode(&self) -> RateMode {
+        match self.rate_control.as_str() {
+            "codec" => RateMode::Codec,
+            _ => RateMode::Own(RateControlConfig {
+                max_quantizer: self.max_qp,
+                spread_keyframes: !self.whole_keyframes,
+                skip: self.skip_frames,
+                ..Default::default()
+            }),
+        }
     }
 
     fn audio_settings(&self) -> Result<AudioSettings> {
@@ -293,9 +454,10 @@ impl MediaArgs {
     }
 
     fn video_source(&self) -> Result<Box<dyn VideoSource>> {
-        Ok(match &self.y4m {
-            Some(path) => Box::new(Y4mReader::open(path)?),
-            None => Box::new(Scene::new(self.width, self.height, self.fps)?),
+        Ok(match (&self.y4m, &self.file) {
+            (Some(path), _) => Box::new(Y4mReader::open(path)?),
+            (None, Some(path)) => Box::new(MediaFile::open(path, self.width, self.height, self.fps)?),
+            (None, None) => Box::new(Scene::of(self.scene, self.width, self.height, self.fps)?),
         })
     }
 
@@ -359,6 +521,16 @@ impl MediaArgs {
             media: MediaArgs,
         }
         Defaults::parse_from(["sfu-client"]).media
+    }
+}
+
+/// `None`: by itself.
+fn effort(name: &str) -> Option<Effort> {
+    match name {
+        "low" => Some(Effort::Low),
+        "medium" => Some(Effort::Medium),
+        "high" => Some(Effort::High),
+        _ => None,
     }
 }
 

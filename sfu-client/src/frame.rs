@@ -103,8 +103,7 @@ impl VideoFrame {
     }
 
     /// Peak signal-to-noise ratio of the luma planes in dB; infinite for equal ones, `None` for other sizes.
-    #[cfg(test)]
-    pub(crate) fn luma_psnr(&self, other: &Self) -> Option<f64> {
+    pub fn luma_psnr(&self, other: &Self) -> Option<f64> {
         if (self.width, self.height) != (other.width, other.height) {
             return None;
         }

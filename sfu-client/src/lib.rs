@@ -1,6 +1,6 @@
 //! The reference publisher and subscriber: what a good endpoint of this SFU does, as a library and a program.
 //!
-//! Media flows `capture -> encode -> send` and `receive -> decode -> record`; `signal` brings both to a server, by the
+//! Media flows `capture -> preprocess -> encode -> send` and `receive -> decode -> record`; `signal` brings both to a server, by the
 //! native signalling or by WHIP and WHEP. A burned-in [`overlay`] (frame number and clock) makes loss, order and
 //! glass-to-glass latency measurable at the far end.
 
@@ -22,6 +22,8 @@ pub mod lab;
 pub mod overlay;
 #[cfg(feature = "media")]
 pub mod peer;
+#[cfg(feature = "media")]
+pub mod preprocess;
 #[cfg(feature = "media")]
 pub mod publish;
 #[cfg(feature = "media")]

@@ -4,9 +4,12 @@ mod cli;
 
 use anyhow::Result;
 use clap::Parser;
-use cli::{Cli, Command, JoinTimeArgs, LabCommand, LabVoiceArgs, OutputArgs, PublishArgs, SubscribeArgs};
+use cli::{
+    Cli, Command, JoinTimeArgs, LabCommand, LabLightArgs, LabRateArgs, LabVoiceArgs, OutputArgs, PublishArgs,
+    SubscribeArgs,
+};
 use sfu_client::join_time;
-use sfu_client::lab::voice;
+use sfu_client::lab::{light, rate, voice};
 use sfu_client::publish::{PublishReport, publish};
 use sfu_client::stats::{Report, table};
 use sfu_client::subscribe::{SubscribeSummary, subscribe};
@@ -31,6 +34,8 @@ async fn main() -> ExitCode {
         Command::Subscribe(args) => run_subscribe(args).await,
         Command::JoinTime(args) => run_join_time(args).await,
         Command::Lab(LabCommand::Voice(args)) => run_lab_voice(args),
+        Command::Lab(LabCommand::Rate(args)) => run_lab_rate(args),
+        Command::Lab(LabCommand::Light(args)) => run_lab_light(args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -174,6 +179,30 @@ fn run_lab_voice(args: &LabVoiceArgs) -> Result<ExitCode> {
     })?;
     if !args.json {
         print_line(&voice::table(&results));
+    }
+    Ok(if results.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn run_lab_rate(args: &LabRateArgs) -> Result<ExitCode> {
+    let results = rate::measure(&args.options()?, |result| {
+        if args.json {
+            print_line(&result.to_json().to_string());
+        }
+    })?;
+    if !args.json {
+        print_line(&rate::table(&results));
+    }
+    Ok(if results.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn run_lab_light(args: &LabLightArgs) -> Result<ExitCode> {
+    let results = light::measure(&args.options(), |result| {
+        if args.json {
+            print_line(&result.to_json().to_string());
+        }
+    })?;
+    if !args.json {
+        print_line(&light::table(&results));
     }
     Ok(if results.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -2,7 +2,7 @@
 
 use crate::capture::{AudioSource, VideoSource};
 use crate::peer::{ConnectionState, MediaKind, Peer, RtpSink};
-use crate::send::{AudioSender, AudioSettings, Sent, VideoControl, VideoSender, VideoSettings};
+use crate::send::{AudioSender, AudioSettings, Sent, VideoControl, VideoSender, VideoSettings, VideoStats};
 use crate::signal::{Session, SignalEvent, Target};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
@@ -49,6 +49,8 @@ pub struct PublishReport {
     pub audio: Sent,
     /// Keyframes that the far side asked for.
     pub keyframe_requests: u64,
+    /// What was done to pictures.
+    pub pipeline: VideoStats,
 }
 
 impl PublishReport {
@@ -66,6 +68,19 @@ impl PublishReport {
             "video": sent(self.video),
             "audio": sent(self.audio),
             "keyframe_requests": self.keyframe_requests,
+            "pipeline": {
+                "frame_width": self.pipeline.size.0,
+                "frame_height": self.pipeline.size.1,
+                "pictures": self.pipeline.preprocess.pictures,
+                "denoised": self.pipeline.preprocess.denoised,
+                "brightened": self.pipeline.preprocess.brightened,
+                "skipped": self.pipeline.encoder.skipped,
+                "coded_again": self.pipeline.encoder.coded_again,
+                "quantizer_sum": self.pipeline.encoder.quantizer_sum,
+                "encode_time_s": self.pipeline.encoder.encode_time.as_secs_f64(),
+                "slowest_encode_ms": self.pipeline.encoder.slowest.as_secs_f64() * 1000.0,
+                "effort_changes": self.pipeline.encoder.effort_changes,
+            },
         })
     }
 }
@@ -196,6 +211,7 @@ impl Running {
             video: self.video.as_ref().map(|video| video.counters().read()).unwrap_or_default(),
             audio: self.audio.as_ref().map(|audio| audio.counters().read()).unwrap_or_default(),
             keyframe_requests: self.keyframe_requests.as_ref().map_or(0, |count| count.load(Ordering::Relaxed)),
+            pipeline: self.video.as_ref().map(VideoSender::stats).unwrap_or_default(),
         }
     }
 
@@ -308,6 +324,7 @@ async fn lapsed(at: Option<tokio::time::Instant>) {
 fn carry_out(encoding: &EncodingDirective, control: &VideoControl, base: Bitrate) {
     control.set_active(encoding.active);
     control.set_bitrate(bitrate(encoding, base));
+    control.set_scale(encoding.scale_resolution_down_by);
     control.set_max_frame_rate(Some(encoding.max_framerate).filter(|rate| *rate > 0.0));
 }
 
@@ -324,6 +341,7 @@ fn applied(directive: &EncoderDirective, base: Bitrate) -> Vec<EncodingDirective
         active: encoding.active,
         max_bitrate_bps: bitrate(encoding, base).as_bps(),
         max_framerate: encoding.max_framerate,
+        scale_resolution_down_by: encoding.scale_resolution_down_by,
         ..Default::default()
     };
     directive.encodings.iter().map(holds).collect()
@@ -365,7 +383,7 @@ fn audio_settings(
     (settings, clamped)
 }
 
-/// Carries a directive out as far as one encoding can: active, bitrate (never above the user's), frame rate.
+/// Carries a directive out as far as one encoding can: active, bitrate (never above the user's), frame rate, size.
 fn apply(directive: &EncoderDirective, control: &VideoControl, base: Bitrate) -> (DirectiveOutcome, &'static str) {
     let [encoding] = directive.encodings.as_slice() else {
         return (DirectiveOutcome::Unsupported, "this client sends one encoding");
@@ -374,8 +392,8 @@ fn apply(directive: &EncoderDirective, control: &VideoControl, base: Bitrate) ->
     if Bitrate::from_bps(encoding.max_bitrate_bps) > base {
         return (DirectiveOutcome::Clamped, "the bitrate stays at the user's bound");
     }
-    if encoding.scale_resolution_down_by > 1.0 || !encoding.scalability_mode.is_empty() || !directive.codec.is_empty() {
-        return (DirectiveOutcome::Clamped, "size, layers and codec stay as they are");
+    if !encoding.scalability_mode.is_empty() || !directive.codec.is_empty() {
+        return (DirectiveOutcome::Clamped, "layers and codec stay as they are");
     }
     (DirectiveOutcome::Applied, "")
 }

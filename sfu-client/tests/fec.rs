@@ -79,7 +79,7 @@ async fn watch(server: &Server, fec: bool) -> StreamReport {
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_that_would_be_lost_are_recovered_from_parity() {
     let server = Server::start_with("fec", 1, &[("SFU_REPAIR__MODE", "planner"), ("SFU_MEDIA__NODE_IPS", "127.0.0.1")]);
-    let settings = VideoSettings { bitrate: Bitrate::from_kbps(600), overlay: true, skip_frames: false, frames: None };
+    let settings = VideoSettings { bitrate: Bitrate::from_kbps(600), ..Default::default() };
     let video = Some((Box::new(Scene::new(320, 180, 30.0).unwrap()) as _, settings));
     let options = PublishOptions { target: Target::Native(join(&server, "publisher")), video, audio: None };
     let (stop, stopped) = oneshot::channel::<()>();

@@ -30,8 +30,7 @@ async fn sound_and_picture_arrive_whole() {
     publisher.accept_answer(answer).await.unwrap();
     publisher.connected(LIMIT).await.unwrap();
 
-    let settings =
-        VideoSettings { bitrate: Bitrate::from_kbps(600), overlay: true, skip_frames: false, frames: Some(90) };
+    let settings = VideoSettings { bitrate: Bitrate::from_kbps(600), frames: Some(90), ..Default::default() };
     let scene = Scene::new(320, 180, 30.0).unwrap();
     let mut video = VideoSender::start(video, Box::new(scene), settings).await.unwrap();
     let audio = AudioSender::start(audio, Box::new(Tone::new(440.0)), AudioSettings::default()).await.unwrap();

@@ -76,8 +76,7 @@ async fn call(loses: impl FnMut(&[u8]) -> bool + Send + Clone + 'static) -> Stre
     relay.start(first, second, loses);
     publisher.accept_answer(answer).await.unwrap();
     publisher.connected(LIMIT).await.unwrap();
-    let settings =
-        VideoSettings { bitrate: Bitrate::from_kbps(1200), overlay: true, skip_frames: false, frames: Some(FRAMES) };
+    let settings = VideoSettings { bitrate: Bitrate::from_kbps(1200), frames: Some(FRAMES), ..Default::default() };
     let scene = Box::new(Scene::new(320, 180, 30.0).unwrap());
     let mut sender = VideoSender::start(sink, scene, settings).await.unwrap();
     let track = tokio::time::timeout(LIMIT, subscriber.next_track()).await.unwrap().unwrap();

@@ -25,6 +25,12 @@ fn help_names_every_command_and_option() {
     for option in ["--server", "--room", "--token", "--whip", "--width", "--fps", "--bitrate", "--y4m", "--frames"] {
         assert!(text.contains(option), "{text}");
     }
+    for option in ["--scene", "--rate-control", "--max-qp", "--effort", "--no-denoise", "--no-low-light"] {
+        assert!(text.contains(option), "{text}");
+    }
+    for lab in ["voice", "rate", "light"] {
+        assert!(help(&["lab", lab, "--help"]).contains("--json"));
+    }
     let text = help(&["subscribe", "--help"]);
     for option in ["--server", "--whep", "--record", "--frames", "--json", "--duration"] {
         assert!(text.contains(option), "{text}");

@@ -44,8 +44,7 @@ struct Publisher {
 impl Publisher {
     /// Returns once media flows.
     async fn start(target: Target) -> Self {
-        let settings =
-            VideoSettings { bitrate: Bitrate::from_kbps(500), overlay: true, skip_frames: false, frames: None };
+        let settings = VideoSettings { bitrate: Bitrate::from_kbps(500), ..Default::default() };
         let options = PublishOptions {
             target,
             video: Some((Box::new(Scene::new(WIDTH, HEIGHT, 30.0).unwrap()), settings)),

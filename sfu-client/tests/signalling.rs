@@ -25,8 +25,7 @@ fn http(fake: &Fake) -> Target {
 }
 
 fn publish_options(target: Target) -> PublishOptions {
-    let settings =
-        VideoSettings { bitrate: Bitrate::from_kbps(400), overlay: true, skip_frames: false, frames: Some(20) };
+    let settings = VideoSettings { bitrate: Bitrate::from_kbps(400), frames: Some(20), ..Default::default() };
     let scene = Scene::new(320, 180, 30.0).unwrap();
     PublishOptions {
         target,

@@ -1,12 +1,14 @@
 //! Where pictures and sound come from.
 
+mod media_file;
 mod scene;
 mod tone;
 pub(crate) mod voice;
 mod wav;
 mod y4m;
 
-pub use scene::Scene;
+pub use media_file::MediaFile;
+pub use scene::{Scene, SceneKind};
 pub use tone::Tone;
 pub use voice::Voice;
 pub use wav::WavReader;

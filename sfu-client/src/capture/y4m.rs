@@ -37,7 +37,16 @@ impl<R: BufRead + Seek> Y4mReader<R> {
     ///
     /// # Errors
     /// Where the input is not 8-bit 4:2:0 YUV4MPEG2.
-    pub fn new(mut input: R) -> Result<Self> {
+    pub fn new(input: R) -> Result<Self> {
+        let mut reader = Self::stream(input)?;
+        reader.start = reader.input.stream_position()?;
+        Ok(reader)
+    }
+}
+
+impl<R: BufRead> Y4mReader<R> {
+    /// Reads the header of what can be read once only.
+    pub(super) fn stream(mut input: R) -> Result<Self> {
         let line = read_line(&mut input)?.context("the file is empty")?;
         let mut words = line.split(' ');
         ensure!(words.next() == Some("YUV4MPEG2"), "this is not a YUV4MPEG2 file");
@@ -56,11 +65,11 @@ impl<R: BufRead + Seek> Y4mReader<R> {
             }
         }
         VideoFrame::new(width, height)?;
-        let start = input.stream_position()?;
-        Ok(Self { input, width, height, frame_rate, start })
+        Ok(Self { input, width, height, frame_rate, start: 0 })
     }
 
-    fn read_picture(&mut self, picture: &mut VideoFrame) -> Result<bool> {
+    /// The next picture; false at the end.
+    pub(super) fn read_picture(&mut self, picture: &mut VideoFrame) -> Result<bool> {
         let Some(line) = read_line(&mut self.input)? else { return Ok(false) };
         ensure!(line.split(' ').next() == Some("FRAME"), "a frame does not begin with FRAME");
         self.input.read_exact(picture.data_mut()).context("the last frame is cut off")?;

@@ -2,6 +2,11 @@
 //!
 //! The safe wrapper cannot change bitrate, frame rate or temporal layers of a running encoder, which is what a
 //! publisher needs most; hence the vtable here. All unsafe code of the encoder is in this file.
+//!
+//! Quantisers picture by picture: with its rate control off, openh264 codes every macroblock of a picture at the
+//! quantiser of the spatial layer (`iDLayerQp`), less an offset of its own for the lower temporal layers
+//! (`RcCalculateCascadingQp`). `SetOption` with all parameters changes it between two pictures; as nothing else differs
+//! (`WelsEncoderParamAdjust`), the encoder goes on without a keyframe.
 #![allow(unsafe_code, reason = "openh264's encoder is a C++ vtable; the safe wrapper hides what we need")]
 
 use super::EncodedFrame;
@@ -10,10 +15,11 @@ use anyhow::{Result, ensure};
 use bytes::Bytes;
 use openh264_sys2::source::APILoader;
 use openh264_sys2::{
-    API, ENCODER_OPTION, ENCODER_OPTION_BITRATE, ENCODER_OPTION_DATAFORMAT, ENCODER_OPTION_MAX_BITRATE,
-    ENCODER_OPTION_TRACE_LEVEL, ISVCEncoder, ISVCEncoderVtbl, LOW_COMPLEXITY, PRO_BASELINE, RC_BITRATE_MODE,
-    SBitrateInfo, SEncParamExt, SFrameBSInfo, SM_SINGLE_SLICE, SPATIAL_LAYER_ALL, SSourcePicture, WELS_LOG_QUIET,
-    videoFormatI420, videoFrameTypeIDR, videoFrameTypeSkip,
+    API, ECOMPLEXITY_MODE, ENCODER_OPTION, ENCODER_OPTION_BITRATE, ENCODER_OPTION_COMPLEXITY,
+    ENCODER_OPTION_DATAFORMAT, ENCODER_OPTION_MAX_BITRATE, ENCODER_OPTION_SVC_ENCODE_PARAM_EXT,
+    ENCODER_OPTION_TRACE_LEVEL, HIGH_COMPLEXITY, ISVCEncoder, ISVCEncoderVtbl, LOW_COMPLEXITY, MEDIUM_COMPLEXITY,
+    PRO_BASELINE, RC_BITRATE_MODE, RC_OFF_MODE, SBitrateInfo, SEncParamExt, SFrameBSInfo, SM_SINGLE_SLICE,
+    SPATIAL_LAYER_ALL, SSourcePicture, WELS_LOG_QUIET, videoFormatI420, videoFrameTypeIDR, videoFrameTypeSkip,
 };
 use sfu_rtc::units::Bitrate;
 use std::ffi::{c_int, c_void};
@@ -38,6 +44,30 @@ pub struct H264Config {
     pub temporal_layers: u8,
     /// Frames from one keyframe to the next; 0: only when asked for.
     pub keyframe_interval: u32,
+    /// Who chooses quantisers.
+    pub quantizer: Quantizer,
+    /// How much the encoder tries.
+    pub effort: Effort,
+}
+
+/// Who chooses quantisers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Quantizer {
+    /// openh264, so as to keep the bitrate.
+    Codec,
+    /// The caller, picture by picture: [`H264Encoder::set_quantizer`]. Bitrate and skipping are the caller's too.
+    Caller,
+}
+
+/// How much an encoder tries: more modes and motion vectors, for a better picture and more time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Effort {
+    /// The fastest.
+    Low,
+    /// Between them.
+    Medium,
+    /// The best picture.
+    High,
 }
 
 impl Default for H264Config {
@@ -50,6 +80,8 @@ impl Default for H264Config {
             skip_frames: false,
             temporal_layers: 1,
             keyframe_interval: 0,
+            quantizer: Quantizer::Codec,
+            effort: Effort::Low,
         }
     }
 }
@@ -59,6 +91,8 @@ pub struct H264Encoder {
     config: H264Config,
     /// Made by `WelsCreateSVCEncoder`, destroyed once, on drop.
     raw: NonNull<ISVCEncoder>,
+    /// As openh264 was given them last.
+    parameters: Box<SEncParamExt>,
     /// Output descriptors; boxed, they take 7 KiB.
     output: Box<SFrameBSInfo>,
 }
@@ -80,7 +114,7 @@ impl H264Encoder {
         let code = unsafe { APILoader::new().WelsCreateSVCEncoder(&raw mut raw) };
         let raw = NonNull::new(raw).filter(|_| code == 0);
         let Some(raw) = raw else { anyhow::bail!("openh264 could not make an encoder (code {code})") };
-        let mut encoder = Self { config, raw, output: Box::default() };
+        let mut encoder = Self { config, raw, parameters: Box::default(), output: Box::default() };
         encoder.initialize()?;
         Ok(encoder)
     }
@@ -143,6 +177,10 @@ impl H264Encoder {
     /// Where openh264 refuses it.
     pub fn set_bitrate(&mut self, bitrate: Bitrate) -> Result<()> {
         let mut info = SBitrateInfo { iLayer: SPATIAL_LAYER_ALL, iBitrate: bits(bitrate) };
+        if self.config.quantizer == Quantizer::Caller {
+            self.config.bitrate = bitrate;
+            return Ok(());
+        }
         // The maximum bounds the target, so it goes first on the way up and is harmless on the way down.
         self.set_option(ENCODER_OPTION_MAX_BITRATE, &mut info)?;
         self.set_option(ENCODER_OPTION_BITRATE, &mut info)?;
@@ -150,19 +188,46 @@ impl H264Encoder {
         Ok(())
     }
 
+    /// Codes the next pictures at this quantiser, 0 (finest) to 51, where the caller chooses them. Quantisers of lower
+    /// temporal layers are finer by up to 5.
+    ///
+    /// # Errors
+    /// Where openh264 refuses it.
+    pub fn set_quantizer(&mut self, quantizer: u8) -> Result<()> {
+        ensure!(quantizer <= 51, "quantisers are 0 to 51");
+        let mut parameters = self.parameters.clone();
+        parameters.sSpatialLayers[0].iDLayerQp = c_int::from(quantizer);
+        self.set_option(ENCODER_OPTION_SVC_ENCODE_PARAM_EXT, &mut *parameters)?;
+        self.parameters = parameters;
+        Ok(())
+    }
+
+    /// Lets the next pictures be coded with this effort.
+    ///
+    /// # Errors
+    /// Where openh264 refuses it.
+    pub fn set_effort(&mut self, effort: Effort) -> Result<()> {
+        self.set_option(ENCODER_OPTION_COMPLEXITY, &mut { complexity(effort) })?;
+        // Else the next quantiser would bring the former effort back.
+        self.parameters.iComplexityMode = complexity(effort);
+        self.config.effort = effort;
+        Ok(())
+    }
+
     fn initialize(&mut self) -> Result<()> {
         // Before anything else: initialisation writes warnings to the standard error otherwise.
         self.set_option(ENCODER_OPTION_TRACE_LEVEL, &mut { WELS_LOG_QUIET })?;
-        let mut parameters = SEncParamExt::default();
+        let mut parameters = Box::<SEncParamExt>::default();
         let defaults = self.vtable().GetDefaultParams;
         // SAFETY: the structure is ours and fully written by the call.
-        let code = unsafe { call(defaults)?(self.raw.as_ptr(), &raw mut parameters) };
+        let code = unsafe { call(defaults)?(self.raw.as_ptr(), &raw mut *parameters) };
         ensure!(code == 0, "openh264 has no default parameters (code {code})");
         self.fill_parameters(&mut parameters)?;
         let initialize = self.vtable().InitializeExt;
         // SAFETY: the structure is initialised and is copied by the call.
-        let code = unsafe { call(initialize)?(self.raw.as_ptr(), &raw const parameters) };
+        let code = unsafe { call(initialize)?(self.raw.as_ptr(), &raw const *parameters) };
         ensure!(code == 0, "openh264 refuses {:?} (code {code})", self.config);
+        self.parameters = parameters;
         self.set_option(ENCODER_OPTION_DATAFORMAT, &mut { videoFormatI420 })
     }
 
@@ -171,7 +236,10 @@ impl H264Encoder {
         let bitrate = bits(self.config.bitrate);
         parameters.iPicWidth = width;
         parameters.iPicHeight = height;
-        parameters.iRCMode = RC_BITRATE_MODE;
+        parameters.iRCMode = match self.config.quantizer {
+            Quantizer::Codec => RC_BITRATE_MODE,
+            Quantizer::Caller => RC_OFF_MODE,
+        };
         parameters.iTargetBitrate = bitrate;
         parameters.iMaxBitrate = bitrate;
         parameters.fMaxFrameRate = self.config.frame_rate as f32;
@@ -179,11 +247,14 @@ impl H264Encoder {
         parameters.iTemporalLayerNum = c_int::from(self.config.temporal_layers);
         parameters.iSpatialLayerNum = 1;
         parameters.uiIntraPeriod = self.config.keyframe_interval;
-        parameters.iComplexityMode = LOW_COMPLEXITY;
+        parameters.iComplexityMode = complexity(self.config.effort);
         // One thread: a call has several streams per machine, and slices per thread cost bits.
         parameters.iMultipleThreadIdc = 1;
         // Scene changes become large intra pictures, bursts that a call does not want; a keyframe comes when asked for.
         parameters.bEnableSceneChangeDetect = false;
+        // openh264 skips what it takes for background unless the quantiser falls by 3 or more from one picture to the
+        // next. The caller lets it fall step by step, and a still background would stay as coarse as its keyframe.
+        parameters.bEnableBackgroundDetection = self.config.quantizer == Quantizer::Codec;
         let layer = &mut parameters.sSpatialLayers[0];
         layer.iVideoWidth = width;
         layer.iVideoHeight = height;
@@ -245,6 +316,14 @@ fn call<F>(entry: Option<F>) -> Result<F> {
     entry.ok_or_else(|| anyhow::anyhow!("openh264's vtable has a gap"))
 }
 
+const fn complexity(effort: Effort) -> ECOMPLEXITY_MODE {
+    match effort {
+        Effort::Low => LOW_COMPLEXITY,
+        Effort::Medium => MEDIUM_COMPLEXITY,
+        Effort::High => HIGH_COMPLEXITY,
+    }
+}
+
 fn bits(bitrate: Bitrate) -> c_int {
     c_int::try_from(bitrate.as_bps()).unwrap_or(c_int::MAX)
 }
@@ -291,6 +370,28 @@ mod tests {
         // Two seconds at 200 kbit/s are 50,000 bytes.
         assert!((35_000..65_000).contains(&low), "{low} bytes after");
         assert!(high > 75_000, "{high} bytes before");
+    }
+
+    #[test]
+    fn the_caller_chooses_quantisers_and_effort_without_new_keyframes() {
+        let mut encoder = H264Encoder::new(H264Config { quantizer: Quantizer::Caller, ..config(300) }).unwrap();
+        encode_seconds(&mut encoder, 0, 30);
+        let mut sizes = Vec::new();
+        for (pass, quantizer) in [16, 22, 28, 34].into_iter().enumerate() {
+            encoder.set_quantizer(quantizer).unwrap();
+            let (bytes, keyframes) = encode_seconds(&mut encoder, 30 + 30 * pass as u32, 30);
+            assert_eq!(keyframes, 0);
+            sizes.push(bytes);
+        }
+        assert!(sizes.is_sorted_by(|finer, coarser| finer > coarser) && sizes[0] > 3 * sizes[2], "{sizes:?}");
+        for effort in [Effort::High, Effort::Medium, Effort::Low] {
+            encoder.set_effort(effort).unwrap();
+            encoder.set_quantizer(36).unwrap();
+            let (bytes, keyframes) = encode_seconds(&mut encoder, 150, 30);
+            assert_eq!(keyframes, 0);
+            assert!(bytes < sizes[1], "{bytes} of {sizes:?}");
+        }
+        assert!(encoder.set_quantizer(52).is_err());
     }
 
     #[test]

@@ -1,10 +1,18 @@
 //! Encoders: pictures to H.264, sound to Opus.
 
+mod complexity;
+mod effort;
 mod h264;
 mod opus;
+mod rate_control;
+mod video;
 
-pub use h264::{H264Config, H264Encoder};
+pub use complexity::{Complexity, ComplexityMeter};
+pub use effort::EffortControl;
+pub use h264::{Effort, H264Config, H264Encoder, Quantizer};
 pub use opus::{FRAME_SAMPLES, OpusConfig, OpusEncoder};
+pub use rate_control::{Plan, RateControl, RateControlConfig};
+pub use video::{EffortMode, EncoderStats, RateMode, VideoEncoder};
 
 use bytes::Bytes;
 

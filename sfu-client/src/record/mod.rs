@@ -2,6 +2,7 @@
 
 mod ivf;
 mod ogg;
+mod png;
 mod wav;
 mod y4m;
 
@@ -11,6 +12,7 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use ivf::IvfWriter;
 use ogg::OggWriter;
+pub use png::write_png;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ mod video;
 pub use audio::{AudioControl, AudioSender, AudioSettings};
 pub use packetizer::Packetizer;
 pub use redundancy::{MAX_GENERATIONS, RedConfig, Redundancy};
-pub use video::{VideoControl, VideoSender, VideoSettings};
+pub use video::{VideoControl, VideoSender, VideoSettings, VideoStats};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -82,8 +82,7 @@ async fn answer(offer: String, sends: bool) -> (Peer, String) {
         tokio::spawn(async move {
             let connected = sfu_client::peer::ConnectionState::Connected;
             state.wait_for(|state| *state == connected).await.unwrap();
-            let settings =
-                VideoSettings { bitrate: Bitrate::from_kbps(500), overlay: true, skip_frames: false, frames: None };
+            let settings = VideoSettings { bitrate: Bitrate::from_kbps(500), ..Default::default() };
             let scene = Box::new(Scene::new(320, 180, 30.0).unwrap());
             let _ = VideoSender::start(sink, scene, settings).await.unwrap().finished().await;
         });

@@ -1,49 +1,12 @@
-//! A generated moving scene: a drifting gradient, a textured floor and a ball that bounces.
-//!
-//! Every picture follows from its number alone, so a receiver that reads the number can draw the original again and
-//! measure what the way has cost.
+//! A drifting gradient, a textured floor and a ball that bounces.
 
-use super::VideoSource;
 use crate::frame::VideoFrame;
-use anyhow::{Result, ensure};
 
-/// The generated scene.
-#[derive(Clone, Debug)]
-pub struct Scene {
-    width: usize,
-    height: usize,
-    frame_rate: f64,
-}
-
-impl Scene {
-    /// A scene of this size and rate.
-    ///
-    /// # Errors
-    /// Where the size is none that [`VideoFrame`] takes, or the rate is outside 1 to 240.
-    pub fn new(width: usize, height: usize, frame_rate: f64) -> Result<Self> {
-        VideoFrame::new(width, height)?;
-        ensure!((1.0..=240.0).contains(&frame_rate), "the frame rate must be 1 to 240, not {frame_rate}");
-        Ok(Self { width, height, frame_rate })
-    }
-}
-
-impl VideoSource for Scene {
-    fn size(&self) -> (usize, usize) {
-        (self.width, self.height)
-    }
-
-    fn frame_rate(&self) -> f64 {
-        self.frame_rate
-    }
-
-    fn draw(&mut self, frame: u32, picture: &mut VideoFrame) -> Result<bool> {
-        ensure!((picture.width(), picture.height()) == self.size(), "the picture is not of the scene's size");
-        let step = usize::try_from(frame)?;
-        sky(picture, step);
-        floor(picture, step);
-        ball(picture, step);
-        Ok(true)
-    }
+/// Draws picture number `step`.
+pub(super) fn draw(picture: &mut VideoFrame, step: usize) {
+    sky(picture, step);
+    floor(picture, step);
+    ball(picture, step);
 }
 
 /// A gradient over the whole picture that drifts a sample per frame.
@@ -100,33 +63,4 @@ const fn triangle(step: usize, peak: usize) -> usize {
 
 fn to_u8(value: usize) -> u8 {
     u8::try_from(value).unwrap_or(u8::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pictures_follow_from_their_number_and_move() {
-        let mut scene = Scene::new(320, 180, 30.0).unwrap();
-        let mut draw = |frame| {
-            let mut picture = VideoFrame::new(320, 180).unwrap();
-            assert!(scene.draw(frame, &mut picture).unwrap());
-            picture
-        };
-        assert_eq!(draw(7), draw(7));
-        assert_ne!(draw(7), draw(8));
-        draw(u32::MAX);
-    }
-
-    #[test]
-    fn small_and_narrow_scenes_draw() {
-        for (width, height) in [(16, 16), (2, 2), (640, 10), (10, 640)] {
-            let mut scene = Scene::new(width, height, 30.0).unwrap();
-            let mut picture = VideoFrame::new(width, height).unwrap();
-            for frame in 0..200 {
-                scene.draw(frame, &mut picture).unwrap();
-            }
-        }
-    }
 }
