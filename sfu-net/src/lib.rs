@@ -1,4 +1,4 @@
-//! What is asked of the system: UDP in batches with segmentation offload, CPU affinity, interfaces and limits.
+//! What is asked of the system: UDP in batches with segmentation offload, CPU affinity, interfaces, limits and memory.
 //!
 //! The server and the load tester share this crate, so that both pay the same for a packet. Linux only; where the
 //! kernel lacks UDP_GRO or UDP_SEGMENT, packets go one by one.
@@ -10,6 +10,7 @@ mod call;
 mod cmsg;
 pub mod cpu_time;
 pub mod interfaces;
+pub mod memory;
 mod open_files;
 mod plan;
 pub mod priority;

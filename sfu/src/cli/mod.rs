@@ -95,6 +95,8 @@ fn print(line: impl AsRef<str>) {
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Until the configuration says otherwise. Where it cannot be, the process only takes more memory.
+    let _ = sfu_net::memory::allow_huge_pages(false);
     let result = match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(args)) => serve::run(&args),

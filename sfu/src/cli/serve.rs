@@ -43,6 +43,9 @@ pub(super) fn run(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     crate::log::start(&config.log)?;
     doubts(&config).iter().for_each(|doubt| tracing::warn!("{doubt}"));
     fit_to_open_files(&mut config);
+    if let Err(error) = sfu_net::memory::allow_huge_pages(config.media.huge_pages) {
+        tracing::warn!(%error, "media.huge_pages");
+    }
     let niceness = config.http.niceness;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
