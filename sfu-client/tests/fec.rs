@@ -18,7 +18,7 @@ use sfu_rtc::units::Bitrate;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{Barrier, oneshot};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// How long a subscriber watches: loss has to be seen before it is planned for.
@@ -49,8 +49,9 @@ fn through_a_relay(answer: &str, seed: u64) -> (Relay, String) {
     )
 }
 
-/// Watches the room's only publisher.
-async fn watch(server: &Server, fec: bool) -> StreamReport {
+/// Watches the room's only publisher, who begins once all are `ready`: a delay that came later than the first media would
+/// look like a queue, against which parity is no help.
+async fn watch(server: &Server, fec: bool, ready: &Barrier) -> StreamReport {
     let bind = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
     let mut peer = Peer::new(PeerConfig { bind, fec }).await.unwrap();
     peer.add_receiver(MediaKind::Video).await.unwrap();
@@ -62,6 +63,7 @@ async fn watch(server: &Server, fec: bool) -> StreamReport {
     peer.connected(LIMIT).await.unwrap();
     let up = LinkConfig::delayed(ONE_WAY);
     relay.set_links(up.clone(), LinkConfig { loss: Loss::Random(0.04), ..up });
+    ready.wait().await;
     let track = tokio::time::timeout(LIMIT, peer.next_track()).await.unwrap().unwrap();
     let stats = Arc::new(StreamStats::new(track.mid.clone(), track.kind));
     let receiving = tokio::spawn(receive_video(track, Arc::clone(&stats), None));
@@ -83,8 +85,13 @@ async fn frames_that_would_be_lost_are_recovered_from_parity() {
     let video = Some((Box::new(Scene::new(320, 180, 30.0).unwrap()) as _, settings));
     let options = PublishOptions { target: Target::Native(join(&server, "publisher")), video, audio: None };
     let (stop, stopped) = oneshot::channel::<()>();
-    let publisher = tokio::spawn(publish(options, async { drop(stopped.await) }, |_| {}));
-    let (with, without) = tokio::join!(watch(&server, true), watch(&server, false));
+    let ready = Arc::new(Barrier::new(3));
+    let all = Arc::clone(&ready);
+    let publisher = tokio::spawn(async move {
+        all.wait().await;
+        publish(options, async { drop(stopped.await) }, |_| {}).await
+    });
+    let (with, without) = tokio::join!(watch(&server, true, &ready), watch(&server, false, &ready));
     drop(stop);
     tokio::time::timeout(LIMIT, publisher).await.unwrap().unwrap().unwrap();
     assert_eq!(without.fec, Default::default());
