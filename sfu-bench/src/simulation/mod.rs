@@ -123,8 +123,8 @@ pub fn play(scenario: &Scenario, setup: &Setup, seed: u64) -> Result<Record> {
     world::World::new(scenario, setup, seed).play()
 }
 
-/// Plays each scenario with each estimator, each way of repair and each seed from 1 on, as many at once as there are processors; says in
-/// `progress` which.
+/// Plays each scenario with each estimator, each way of repair and each seed from 1 on, as many at once as there are
+/// processors; says in `progress` which.
 ///
 /// # Errors
 /// Where a scenario cannot be played.
