@@ -49,7 +49,7 @@ impl Sockets {
         let len = u16::from_ne_bytes(*len);
         self.batch.take(len, name, control);
         self.batch.age();
-        let paths: Vec<NetworkPath> = self.batch.paths().copied().collect();
+        let paths: Vec<NetworkPath> = self.batch.firsts().map(|(path, _)| *path).collect();
         let (mut total, mut longest) = (0, usize::MAX);
         for (path, datagram) in self.batch.iter_mut() {
             assert_eq!(paths, [*path]);

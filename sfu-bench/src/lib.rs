@@ -13,6 +13,7 @@ pub mod measure;
 pub mod media;
 pub mod peer;
 pub mod quick;
+pub mod repair_cost;
 pub mod report;
 pub mod result;
 pub mod run;

@@ -1,17 +1,22 @@
 //! `sfu-bench`: load tester for selective forwarding units.
 
+mod joins_args;
 mod load_args;
 mod output;
+#[cfg(feature = "media")]
+mod resilience_args;
 mod run_args;
 mod scenarios_args;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use joins_args::JoinsArgs;
 use output::OutputArgs;
 use run_args::RunArgs;
 use scenarios_args::ScenariosArgs;
 use sfu_bench::compare::{self, CompareOptions};
 use sfu_bench::quick::{self, QuickOptions};
+use sfu_bench::repair_cost::{self, RepairCostOptions};
 use sfu_bench::result::RunResult;
 use sfu_bench::{floor, run};
 use std::io::{IsTerminal, Write};
@@ -47,6 +52,21 @@ enum Command {
     /// Plays network scenarios under simulated time and measures what subscribers get: a bottleneck that changes, a
     /// recorded network, several flows, TCP beside media.
     Scenarios(ScenariosArgs),
+    /// Lets many join one stream within a short time, over paths that lose packets, under simulated time: what it costs
+    /// the publisher, and when each has a picture.
+    Joins(JoinsArgs),
+    /// Measures what repair costs the server: its CPU per packet without and with loss, in turn, each with a fresh server.
+    RepairCost {
+        #[command(flatten)]
+        options: RepairCostOptions,
+        /// Print JSON in the place of a table.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Loses frames of real pictures under simulated time, with nothing to repair them, and sets keyframes beside
+    /// acknowledged references.
+    #[cfg(feature = "media")]
+    Resilience(resilience_args::ResilienceArgs),
     /// Compares results of `run`: ratios with their spread.
     Compare(CompareOptions),
 }
@@ -85,6 +105,25 @@ fn execute(command: Command) -> Result<ExitCode> {
             output.write(&answer.0, &answer)
         }
         Command::Scenarios(args) => {
+            args.execute(&mut progress)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Joins(args) => {
+            args.execute(&mut progress)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::RepairCost { options, json } => {
+            let cost = runtime()?.block_on(repair_cost::repair_cost(&options, &mut progress))?;
+            clear_progress();
+            if json {
+                println!("{}", serde_json::to_string_pretty(&cost)?);
+            } else {
+                print!("{cost}");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        #[cfg(feature = "media")]
+        Command::Resilience(args) => {
             args.execute(&mut progress)?;
             Ok(ExitCode::SUCCESS)
         }

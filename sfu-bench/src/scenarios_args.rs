@@ -3,8 +3,11 @@
 use anyhow::{Context, Result};
 use clap::Args;
 use sfu_bench::report;
-use sfu_bench::simulation::{self, Repair, VideoMode, catalogue, estimators, results::Results, traces::Traces};
+use sfu_bench::simulation::{
+    self, Conditions, Repair, VideoMode, catalogue, estimators, results::Results, traces::Traces,
+};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What is played, and where results go.
 #[derive(Args)]
@@ -24,6 +27,10 @@ pub(crate) struct ScenariosArgs {
     /// How the server repairs what subscribers lose; of several, each is played.
     #[arg(long, value_enum, value_name = "MODE", num_args = 1.., default_values_t = [Repair::default()])]
     repair: Vec<Repair>,
+    /// How many ms receivers keep a frame of the least delay, at least, whatever the way of repair: then ways are
+    /// compared at the same delay. If not given, only the planner asks for one, as long as it thinks good.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    playout_delay: Option<u64>,
     /// A recorded network in Mahimahi's format, in the place of every recording: one file for each direction, or that
     /// to the subscriber alone.
     #[arg(long, value_name = "UP,DOWN")]
@@ -58,8 +65,12 @@ impl ScenariosArgs {
         for (name, reason) in &selection.skipped {
             eprintln!("sfu-bench: {name} is skipped: {reason}");
         }
-        let results =
-            simulation::run(selection.scenarios, &estimators, &self.repair, (self.video, self.seeds), progress)?;
+        let conditions = Conditions {
+            video: self.video,
+            playout_delay: self.playout_delay.map(Duration::from_millis),
+            seeds: self.seeds,
+        };
+        let results = simulation::run(selection.scenarios, &estimators, &self.repair, conditions, progress)?;
         super::clear_progress();
         print!("{results}");
         self.write(&results)

@@ -1,20 +1,28 @@
 //! The program's arguments.
 
+mod duration;
+mod lab_sound;
+mod speed;
+mod subscribe;
+
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
+use duration::parse_duration;
+pub(crate) use lab_sound::{LabEchoArgs, LabVoiceArgs};
 use sfu_client::capture::{AudioSource, MediaFile, Scene, SceneKind, Tone, VideoSource, Voice, WavReader, Y4mReader};
-use sfu_client::encode::{Effort, EffortMode, OpusConfig, RateControlConfig, RateMode};
+use sfu_client::encode::{Effort, EffortMode, OpusConfig, PacketTime, RateControlConfig, RateMode};
 use sfu_client::lab::light::LightOptions;
 use sfu_client::lab::rate::RateOptions;
-use sfu_client::lab::voice::VoiceOptions;
+use sfu_client::peer::VideoCodec;
 use sfu_client::preprocess::PreprocessConfig;
-use sfu_client::record::RecordSettings;
 use sfu_client::send::{AudioSettings, MAX_GENERATIONS, RedConfig, VideoSettings};
 use sfu_client::signal::{JoinOptions, Target};
-use sfu_client::subscribe::SubscribeOptions;
+use sfu_client::voice::{NearLoudspeaker, VoiceConfig};
 use sfu_rtc::units::Bitrate;
+pub(crate) use speed::LabSpeedArgs;
 use std::path::PathBuf;
 use std::time::Duration;
+pub(crate) use subscribe::{DoctorArgs, JoinTimeArgs, SubscribeArgs};
 
 /// RMS of the generated voice: 24 dB below overload.
 const VOICE_LEVEL: f64 = 2_000.0;
@@ -33,12 +41,15 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// Sends picture (H.264) and sound (Opus) until Ctrl-C, `--duration` or `--frames`.
+    /// Sends picture (H.264, VP8, VP9) and sound (Opus) until Ctrl-C, `--duration` or `--frames`.
     Publish(PublishArgs),
     /// Receives what others send, decodes and measures it. Fails (exit code 1) when nothing came.
     Subscribe(SubscribeArgs),
     /// Measures the time from the start of a join to the first decoded picture, over many joins into a running call.
     JoinTime(JoinTimeArgs),
+    /// Says what of this client, this machine and the way to a server works, what does not, and how to mend it. Joins the
+    /// room for a moment. Fails (exit code 1) where something is wrong.
+    Doctor(DoctorArgs),
     /// Measures parts of the engine without a network.
     #[command(subcommand)]
     Lab(LabCommand),
@@ -53,6 +64,11 @@ pub(crate) enum LabCommand {
     Rate(LabRateArgs),
     /// What is done to pictures before they are coded: light, contrast, flicker, noise, colour, time.
     Light(LabLightArgs),
+    /// What publishing takes of a core: each stage before the encoder, and the encoder.
+    Speed(LabSpeedArgs),
+    /// Echo of a loudspeaker in a room that is made up, and what is left of it: echo return loss enhancement, what becomes
+    /// of a voice meanwhile, time.
+    Echo(LabEchoArgs),
 }
 
 #[derive(Args, Debug)]
@@ -60,7 +76,7 @@ pub(crate) struct LabLightArgs {
     /// Treat these files instead of the generated scenes: Y4M in their own size and rate, others through ffmpeg.
     #[arg(long = "file", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Only scenes whose name contains this: moving, talking, rush, cuts, dark.
+    /// Only scenes whose name contains this: moving, talking, rush, cuts, dark, pages.
     #[arg(long, value_name = "NAME", default_value = "")]
     scene: String,
     /// Only stages whose name contains this: low-light, denoise, both.
@@ -114,7 +130,13 @@ pub(crate) struct LabRateArgs {
     /// Encode these files instead of the generated scenes: Y4M in their own size and rate, others through ffmpeg.
     #[arg(long = "file", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Only scenes whose name contains this: moving, talking, rush, cuts, dark.
+    /// Codec: h264, and vp8 or vp9 where built with the feature `vpx`.
+    #[arg(long, value_name = "CODEC", default_value = "h264", value_parser = parse_codec)]
+    codec: VideoCodec,
+    /// Temporal layers, 1 to 3.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
+    temporal_layers: u8,
+    /// Only scenes whose name contains this: moving, talking, rush, cuts, dark, pages.
     #[arg(long, value_name = "NAME", default_value = "")]
     scene: String,
     /// Only this control: own, own-whole (keyframes not spread), own-skip, codec, codec-skip.
@@ -144,6 +166,9 @@ pub(crate) struct LabRateArgs {
     /// Encode everything so many times: of each picture's times the least counts.
     #[arg(long, value_name = "N", default_value_t = 1)]
     passes: u32,
+    /// Draw each result into this folder, as codec-clip-control.svg.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) plot: Option<PathBuf>,
     /// Write one JSON object per line instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
@@ -153,6 +178,8 @@ impl LabRateArgs {
     pub(crate) fn options(&self) -> Result<RateOptions> {
         ensure!((10..=100_000).contains(&self.bitrate), "--bitrate must be 10 to 100000 kbit/s");
         Ok(RateOptions {
+            codec: self.codec,
+            temporal_layers: self.temporal_layers,
             files: self.files.clone(),
             scene: self.scene.clone(),
             control: self.control.clone(),
@@ -164,50 +191,6 @@ impl LabRateArgs {
             seconds: self.seconds,
             keyframe_seconds: self.keyframes,
             passes: self.passes,
-        })
-    }
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct LabVoiceArgs {
-    /// Say this WAV file (16-bit PCM), over and over, instead of the generated voice.
-    #[arg(long, value_name = "FILE")]
-    wav: Option<PathBuf>,
-    /// Seconds of sound for each line, at least 8. Marks are of whole 8 s after the first 7.
-    #[arg(long, default_value_t = 40)]
-    seconds: usize,
-    /// Seed of loss and jitter.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Bitrate of Opus in kbit/s, without redundancy.
-    #[arg(long, value_name = "KBPS", default_value_t = 24)]
-    audio_bitrate: u32,
-    /// Write what was said, and what was heard of it each time, as WAV into this folder.
-    #[arg(long, value_name = "FOLDER")]
-    save: Option<PathBuf>,
-    /// Only networks whose name contains this.
-    #[arg(long, value_name = "NAME", default_value = "")]
-    network: String,
-    /// Only protections whose name contains this.
-    #[arg(long, value_name = "NAME", default_value = "")]
-    protection: String,
-    /// Write one JSON object per line instead of a table.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-impl LabVoiceArgs {
-    pub(crate) fn options(&self) -> Result<VoiceOptions> {
-        ensure!((6..=510).contains(&self.audio_bitrate), "--audio-bitrate must be 6 to 510 kbit/s");
-        Ok(VoiceOptions {
-            wav: self.wav.clone(),
-            seconds: self.seconds,
-            seed: self.seed,
-            bitrate: self.audio_bitrate * 1000,
-            network: self.network.clone(),
-            protection: self.protection.clone(),
-            save: self.save.clone(),
-            ..Default::default()
         })
     }
 }
@@ -236,6 +219,9 @@ pub(crate) struct OutputArgs {
     /// Write one JSON object per line instead of text.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Write text on a terminal too, instead of the dashboard with its graphs.
+    #[arg(long)]
+    pub(crate) text: bool,
 }
 
 #[derive(Args, Debug)]
@@ -265,12 +251,21 @@ pub(crate) struct MediaArgs {
     /// Pictures per second of the generated scene.
     #[arg(long, default_value_t = 30.0)]
     fps: f64,
+    /// Video codec: h264, and vp8 or vp9 where built with the feature `vpx`.
+    #[arg(long, value_name = "CODEC", default_value = "h264", value_parser = parse_codec)]
+    codec: VideoCodec,
+    /// Temporal layers, 1 to 3: the upper ones can be left out on the way.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
+    temporal_layers: u8,
     /// Video bitrate in kbit/s.
     #[arg(long, value_name = "KBPS", default_value_t = 1000)]
     bitrate: u64,
-    /// What the generated scene shows: moving, talking (a webcam), rush (hard motion), cuts, dark.
+    /// What the generated scene shows: moving, talking (a webcam), rush (hard motion), cuts, dark, pages (of text).
     #[arg(long, value_name = "NAME", default_value = "moving")]
     scene: SceneKind,
+    /// Publish the pictures as those of a screen: each is sharp, and what follows is left out until it has been sent.
+    #[arg(long)]
+    screen: bool,
     /// Play this Y4M file (8-bit 4:2:0) in a loop instead of the scene.
     #[arg(long, value_name = "FILE")]
     y4m: Option<PathBuf>,
@@ -283,7 +278,7 @@ pub(crate) struct MediaArgs {
     /// Let keyframes be as large as their quality asks for, instead of 2.5 mean pictures at most.
     #[arg(long)]
     whole_keyframes: bool,
-    /// Coarsest quantiser of H.264, 1 to 51. Where it is too fine for the bitrate, pictures are left out if
+    /// Coarsest quantiser, 1 to 51 on the scale of H.264. Where it is too fine for the bitrate, pictures are left out if
     /// --skip-frames says so; otherwise the bitrate is exceeded. Only with --rate-control own.
     #[arg(long, value_name = "QP", default_value_t = 51, value_parser = clap::value_parser!(u8).range(1..=51))]
     max_qp: u8,
@@ -305,12 +300,24 @@ pub(crate) struct MediaArgs {
     /// Send next to nothing while there is silence.
     #[arg(long)]
     dtx: bool,
+    /// Sound in one packet, in milliseconds: the longer, the fewer bits are headers.
+    #[arg(long, value_name = "MS", default_value = "20", value_parser = parse_packet_time)]
+    packet_time: PacketTime,
     /// Copies of each packet of sound that go along with later ones (RFC 2198), 0 to 2.
     #[arg(long, value_name = "N", default_value_t = 0)]
     red: usize,
     /// Packets between two copies: against bursts of loss, at the price of delay.
     #[arg(long, value_name = "N", default_value_t = 1)]
     red_spacing: usize,
+    /// Take out of the sound the echo of this WAV file, which a loudspeaker plays beside it, in a loop.
+    #[arg(long, value_name = "FILE")]
+    echo_reference: Option<PathBuf>,
+    /// Take noise out of the sound. A tone is one.
+    #[arg(long)]
+    noise_suppression: bool,
+    /// Bring the sound to an even level.
+    #[arg(long)]
+    gain_control: bool,
     /// How much the encoder tries: auto (as much as the slowest picture allows), low, medium or high.
     #[arg(long, value_name = "LEVEL", default_value = "auto", value_parser = ["auto", "low", "medium", "high"])]
     effort: String,
@@ -320,6 +327,10 @@ pub(crate) struct MediaArgs {
     /// Brighten no dark rooms. It is done only where the picture is dark.
     #[arg(long)]
     no_low_light: bool,
+    /// Keep long-term references (H.264, one temporal layer): losses are followed by pictures that refer to what the
+    /// viewers have, in the place of keyframes.
+    #[arg(long)]
+    long_term: bool,
     /// Send no picture.
     #[arg(long, conflicts_with_all = ["y4m", "file", "no_audio"])]
     no_video: bool,
@@ -334,72 +345,20 @@ pub(crate) struct MediaArgs {
     skip_frames: bool,
 }
 
-#[derive(Args, Debug)]
-pub(crate) struct SubscribeArgs {
-    #[command(flatten)]
-    native: NativeArgs,
-    /// Play by WHEP from this URL instead of joining a room.
-    #[arg(long, value_name = "URL")]
-    whep: Option<String>,
-    /// Video streams to receive at once.
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    video_slots: usize,
-    /// Audio streams to receive at once.
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    audio_slots: usize,
-    /// Take no parity (FlexFEC-03): what is lost is asked for, and that is all.
-    #[arg(long)]
-    no_fec: bool,
-    /// Record every stream into this folder: H.264 as Y4M, sound as WAV, VP8, VP9 and AV1 as IVF.
-    #[arg(long, value_name = "FOLDER")]
-    record: Option<PathBuf>,
-    /// Record as received, not decoded: H.264 as .h264 (annex B), sound as Ogg.
-    #[arg(long, requires = "record")]
-    record_coded: bool,
-    /// Frames per second that recorded Y4M files state.
-    #[arg(long, value_name = "FPS", default_value_t = 30.0, requires = "record")]
-    record_fps: f64,
-    /// End after so many decoded pictures (of all streams).
-    #[arg(long)]
-    frames: Option<u64>,
-    /// Time between two updates of the table, such as 500ms.
-    #[arg(long, default_value = "1s", value_parser = parse_duration)]
-    interval: Duration,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct JoinTimeArgs {
-    #[command(flatten)]
-    native: NativeArgs,
-    /// Measure at this WHEP URL instead of by native signalling.
-    #[arg(long, value_name = "URL", conflicts_with = "publish")]
-    whep: Option<String>,
-    /// How many joins.
-    #[arg(long, default_value_t = 20)]
-    pub(crate) joins: usize,
-    /// Publish the scene into the room meanwhile, so that there is something to join.
-    #[arg(long)]
-    pub(crate) publish: bool,
-    /// Fail (exit code 1) when the median exceeds this time.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    pub(crate) limit: Option<Duration>,
-    /// Write one JSON object per line instead of text.
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 impl NativeArgs {
     fn target(&self, http: Option<&String>) -> Target {
         match http {
             Some(url) => Target::Http { url: url.clone(), token: self.token.clone() },
-            None => Target::Native(JoinOptions {
-                server: self.server.clone(),
-                room: self.room.clone(),
-                name: self.name.clone(),
-                token: self.token.clone().unwrap_or_default(),
-            }),
+            None => Target::Native(self.join_options()),
+        }
+    }
+
+    fn join_options(&self) -> JoinOptions {
+        JoinOptions {
+            server: self.server.clone(),
+            room: self.room.clone(),
+            name: self.name.clone(),
+            token: self.token.clone().unwrap_or_default(),
         }
     }
 }
@@ -415,22 +374,27 @@ impl MediaArgs {
         ensure!((10..=100_000).contains(&self.bitrate), "--bitrate must be 10 to 100000 kbit/s");
         ensure!((6..=510).contains(&self.audio_bitrate), "--audio-bitrate must be 6 to 510 kbit/s");
         let settings = VideoSettings {
+            codec: self.codec,
+            temporal_layers: self.temporal_layers,
             bitrate: Bitrate::from_kbps(self.bitrate),
             overlay: !self.no_overlay,
             skip_frames: self.skip_frames,
             rate: self.rate_mode(),
             effort: effort(&self.effort).map_or_else(EffortMode::default, EffortMode::Fixed),
             preprocess: PreprocessConfig { denoise: !self.no_denoise, low_light: !self.no_low_light },
+            // Their news come by the native signalling.
+            long_term: self.long_term && matches!(target, Target::Native(_)),
             frames,
         };
         let video = if self.no_video { None } else { Some((self.video_source()?, settings)) };
         let audio = if self.no_audio { None } else { Some((self.audio_source()?, self.audio_settings()?)) };
-        Ok(sfu_client::publish::PublishOptions { target, video, audio })
+        Ok(sfu_client::publish::PublishOptions { target, video, audio, is_screen: self.screen })
     }
 
     fn rate_mode(&self) -> RateMode {
         match self.rate_control.as_str() {
             "codec" => RateMode::Codec,
+            _ if self.screen => RateMode::Own(RateControlConfig::screen()),
             _ => RateMode::Own(RateControlConfig {
                 max_quantizer: self.max_qp,
                 spread_keyframes: !self.whole_keyframes,
@@ -449,8 +413,15 @@ impl MediaArgs {
             fec: self.audio_loss > 0,
             expected_loss: self.audio_loss,
             dtx: self.dtx,
+            packet_time: self.packet_time,
         };
-        Ok(AudioSettings { opus, red: RedConfig { generations: self.red, spacing: self.red_spacing } })
+        let red = RedConfig { generations: self.red, spacing: self.red_spacing };
+        let echo = self.echo_reference.is_some();
+        Ok(AudioSettings {
+            opus,
+            red,
+            voice: VoiceConfig { echo, noise: self.noise_suppression, gain: self.gain_control },
+        })
     }
 
     fn video_source(&self) -> Result<Box<dyn VideoSource>> {
@@ -462,53 +433,15 @@ impl MediaArgs {
     }
 
     fn audio_source(&self) -> Result<Box<dyn AudioSource>> {
-        Ok(match &self.wav {
+        let source: Box<dyn AudioSource> = match &self.wav {
             Some(path) => Box::new(WavReader::open(path)?),
             None if self.voice => Box::new(Voice::new(VOICE_LEVEL)),
             None => Box::new(Tone::new(self.tone)),
+        };
+        Ok(match &self.echo_reference {
+            Some(path) => Box::new(NearLoudspeaker::new(source, Box::new(WavReader::open(path)?))),
+            None => source,
         })
-    }
-}
-
-impl SubscribeArgs {
-    pub(crate) fn options(&self) -> Result<SubscribeOptions> {
-        ensure!(self.video_slots + self.audio_slots > 0, "there is nothing to receive without slots");
-        ensure!(self.video_slots <= 64 && self.audio_slots <= 64, "at most 64 slots of each kind are possible");
-        ensure!(self.interval >= Duration::from_millis(50), "--interval must be at least 50ms");
-        let record = self.record.as_ref().map(|folder| RecordSettings {
-            folder: folder.clone(),
-            coded: self.record_coded,
-            frame_rate: self.record_fps,
-        });
-        if let Some(record) = &record {
-            record.prepare()?;
-        }
-        // One WHEP session plays one stream.
-        let slots = |slots: usize| if self.whep.is_some() { slots.min(1) } else { slots };
-        Ok(SubscribeOptions {
-            target: self.native.target(self.whep.as_ref()),
-            video_slots: slots(self.video_slots),
-            audio_slots: slots(self.audio_slots),
-            fec: !self.no_fec,
-            record,
-            frames: self.frames,
-            interval: self.interval,
-        })
-    }
-}
-
-impl JoinTimeArgs {
-    pub(crate) fn target(&self) -> Target {
-        self.native.target(self.whep.as_ref())
-    }
-
-    /// The scene, as another participant of the same room.
-    pub(crate) fn publisher(&self) -> Result<sfu_client::publish::PublishOptions> {
-        let mut target = self.native.target(None);
-        if let Target::Native(options) = &mut target {
-            options.name += "-publisher";
-        }
-        MediaArgs::parse_from_defaults().options(target, None)
     }
 }
 
@@ -524,6 +457,17 @@ impl MediaArgs {
     }
 }
 
+fn parse_packet_time(text: &str) -> Result<PacketTime, String> {
+    let time = text.parse().map(PacketTime::up_to_millis).ok().filter(|time| time.millis().to_string() == text);
+    time.ok_or_else(|| "packets are of 20, 40 or 60 ms".to_owned())
+}
+
+/// One that was built in.
+fn parse_codec(name: &str) -> Result<VideoCodec> {
+    let codec = VideoCodec::from_name(name).with_context(|| format!("{name:?} is no codec: h264, vp8 or vp9"))?;
+    codec.require().map(|()| codec)
+}
+
 /// `None`: by itself.
 fn effort(name: &str) -> Option<Effort> {
     match name {
@@ -532,21 +476,6 @@ fn effort(name: &str) -> Option<Effort> {
         "high" => Some(Effort::High),
         _ => None,
     }
-}
-
-/// A time such as `250ms`, `30s`, `5m`, `1h`, or a number of seconds.
-fn parse_duration(text: &str) -> Result<Duration> {
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: f64 = number.parse().with_context(|| format!("{text:?} is no time; write 30s, 500ms or 5m"))?;
-    let seconds = match unit {
-        "ms" => number / 1000.0,
-        "" | "s" => number,
-        "m" => number * 60.0,
-        "h" => number * 3600.0,
-        _ => anyhow::bail!("{unit:?} is no unit of time; use ms, s, m or h"),
-    };
-    Duration::try_from_secs_f64(seconds).with_context(|| format!("{text:?} is out of range"))
 }
 
 #[cfg(test)]
@@ -558,15 +487,5 @@ mod tests {
     fn arguments_are_consistent() {
         Cli::command().debug_assert();
         MediaArgs::parse_from_defaults();
-    }
-
-    #[test]
-    fn durations() {
-        assert_eq!(parse_duration("30").unwrap(), Duration::from_secs(30));
-        assert_eq!(parse_duration("250ms").unwrap(), Duration::from_millis(250));
-        assert_eq!(parse_duration("1.5m").unwrap(), Duration::from_secs(90));
-        for bad in ["", "x", "5 parsecs", "-1s", "1e99h", "NaNs"] {
-            assert!(parse_duration(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -100,13 +100,11 @@ pub async fn measure(target: &Target, joins: usize, mut progress: impl FnMut(usi
 
 async fn join_once(target: &Target) -> Result<SubscribeSummary> {
     let options = SubscribeOptions {
-        target: target.clone(),
         video_slots: 1,
         audio_slots: 1,
-        fec: true,
-        record: None,
         frames: Some(1),
         interval: JOIN_TIMEOUT,
+        ..SubscribeOptions::new(target.clone())
     };
     subscribe(options, sleep(JOIN_TIMEOUT), |_| {}).await
 }

@@ -1,8 +1,11 @@
 //! The reference publisher and subscriber: what a good endpoint of this SFU does, as a library and a program.
 //!
-//! Media flows `capture -> preprocess -> encode -> send` and `receive -> decode -> record`; `signal` brings both to a server, by the
+//! Media flows `capture -> preprocess (voice) -> encode -> send` and `receive -> decode -> record`; `signal` brings both to a server, by the
 //! native signalling or by WHIP and WHEP. A burned-in [`overlay`] (frame number and clock) makes loss, order and
 //! glass-to-glass latency measurable at the far end.
+//!
+//! A program that embeds the client needs little of it: [`publisher::Publisher`] sends, [`subscriber::Subscriber`] hands
+//! out decoded pictures and sound. The folder `examples` has three such programs.
 
 #[cfg(feature = "media")]
 pub mod capture;
@@ -10,6 +13,8 @@ pub mod capture;
 pub mod clock;
 #[cfg(feature = "media")]
 pub mod decode;
+#[cfg(feature = "media")]
+pub mod doctor;
 #[cfg(feature = "media")]
 pub mod encode;
 #[cfg(feature = "media")]
@@ -27,6 +32,8 @@ pub mod preprocess;
 #[cfg(feature = "media")]
 pub mod publish;
 #[cfg(feature = "media")]
+pub mod publisher;
+#[cfg(feature = "media")]
 pub mod receive;
 #[cfg(feature = "media")]
 pub mod record;
@@ -37,3 +44,7 @@ pub mod signal;
 pub mod stats;
 #[cfg(feature = "media")]
 pub mod subscribe;
+#[cfg(feature = "media")]
+pub mod subscriber;
+#[cfg(feature = "media")]
+pub mod voice;

@@ -1,41 +1,54 @@
 //! The `sfu-client` program.
 
 mod cli;
+mod dashboard;
+mod log;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Parser;
 use cli::{
-    Cli, Command, JoinTimeArgs, LabCommand, LabLightArgs, LabRateArgs, LabVoiceArgs, OutputArgs, PublishArgs,
-    SubscribeArgs,
+    Cli, Command, DoctorArgs, JoinTimeArgs, LabCommand, LabEchoArgs, LabLightArgs, LabRateArgs, LabSpeedArgs,
+    LabVoiceArgs, OutputArgs, PublishArgs, SubscribeArgs,
 };
-use sfu_client::join_time;
-use sfu_client::lab::{light, rate, voice};
+use dashboard::{PublishView, Screen, SubscribeView};
+use sfu_client::lab::{echo, light, rate, speed, voice};
 use sfu_client::publish::{PublishReport, publish};
 use sfu_client::stats::{Report, table};
 use sfu_client::subscribe::{SubscribeSummary, subscribe};
+use sfu_client::subscriber::{Media, Received};
+use sfu_client::{doctor, join_time};
 use std::future::pending;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::Duration;
-use tokio::sync::oneshot;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
 use tracing_subscriber::EnvFilter;
 
 /// What is written to the log unless `RUST_LOG` says otherwise: the media stack is chatty about packets that come
 /// before a track or after its end.
 const DEFAULT_LOG: &str = "warn,rtc=off,webrtc=off,rtc_ice=off,rtc_dtls=off,rtc_srtp=off";
 
+/// Time between two pictures on the terminal, which are many bytes.
+const PICTURE_INTERVAL: Duration = Duration::from_millis(100);
+/// Pictures and sound that may wait to be drawn, or passed over.
+const PICTURE_QUEUE: usize = 64;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(log::LogWriter).init();
     let result = match &cli.command {
         Command::Publish(args) => run_publish(args).await,
         Command::Subscribe(args) => run_subscribe(args).await,
         Command::JoinTime(args) => run_join_time(args).await,
+        Command::Doctor(args) => Ok(run_doctor(args).await),
         Command::Lab(LabCommand::Voice(args)) => run_lab_voice(args),
         Command::Lab(LabCommand::Rate(args)) => run_lab_rate(args),
         Command::Lab(LabCommand::Light(args)) => run_lab_light(args),
+        Command::Lab(LabCommand::Speed(args)) => run_lab_speed(args),
+        Command::Lab(LabCommand::Echo(args)) => run_lab_echo(args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -46,9 +59,12 @@ async fn main() -> ExitCode {
 async fn run_publish(args: &PublishArgs) -> Result<ExitCode> {
     let json = args.output.json;
     let mut before = PublishReport::default();
-    let progress = |report: &PublishReport| {
+    let (mut screen, mut view) = (Show::new(&args.output), PublishView::default());
+    let progress = move |report: &PublishReport| {
         if json {
             print_line(&report.to_json("progress").to_string());
+        } else if let Some(screen) = screen.get() {
+            screen.show(view.update(report));
         } else {
             print_line(&publish_line(report, &before));
         }
@@ -71,6 +87,61 @@ async fn run_publish(args: &PublishArgs) -> Result<ExitCode> {
     Ok(if sent > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The dashboard of what is received: both reports and pictures draw on it.
+struct Live {
+    show: Show,
+    view: SubscribeView,
+}
+
+impl Live {
+    fn new(output: &OutputArgs) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self { show: Show::new(output), view: SubscribeView::default() }))
+    }
+}
+
+/// Draws the pictures of the first stream that has some.
+async fn show_pictures(live: Arc<Mutex<Live>>, mut media: mpsc::Receiver<Received>) {
+    let (mut stream, mut drawn) = (None, None);
+    while let Some(Received { mid, media, .. }) = media.recv().await {
+        let Media::Picture(picture) = media else { continue };
+        let is_due = drawn.is_none_or(|drawn: Instant| drawn.elapsed() >= PICTURE_INTERVAL);
+        if *stream.get_or_insert_with(|| mid.clone()) != mid || !is_due {
+            continue;
+        }
+        drawn = Some(Instant::now());
+        let mut live = live.lock().unwrap_or_else(PoisonError::into_inner);
+        let Live { show, view } = &mut *live;
+        if let Show::Now(screen) = show {
+            screen.show(view.show_picture(picture));
+        }
+    }
+}
+
+/// Whether the dashboard is shown, and the terminal once it is: from the first report on, so that a join that fails is
+/// read where it was begun.
+enum Show {
+    Never,
+    Yet,
+    Now(Box<Screen>),
+}
+
+impl Show {
+    fn new(output: &OutputArgs) -> Self {
+        let shown = !output.json && !output.text && io::stdout().is_terminal();
+        if shown { Self::Yet } else { Self::Never }
+    }
+
+    fn get(&mut self) -> Option<&mut Screen> {
+        if matches!(self, Self::Yet) {
+            *self = Screen::enter().map_or(Self::Never, |screen| Self::Now(Box::new(screen)));
+        }
+        match self {
+            Self::Now(screen) => Some(screen),
+            _ => None,
+        }
+    }
+}
+
 fn publish_line(report: &PublishReport, before: &PublishReport) -> String {
     let seconds = (report.elapsed - before.elapsed).as_secs_f64().max(0.001);
     let kbps = |bytes: u64| bytes as f64 * 8.0 / seconds / 1000.0;
@@ -88,22 +159,28 @@ fn publish_line(report: &PublishReport, before: &PublishReport) -> String {
 
 async fn run_subscribe(args: &SubscribeArgs) -> Result<ExitCode> {
     let json = args.output.json;
-    let redraw = !json && io::stdout().is_terminal();
-    let mut lines = 0;
+    let mut options = args.options()?;
+    let live = Live::new(&args.output);
+    if args.picture {
+        let (tap, media) = mpsc::channel(PICTURE_QUEUE);
+        options.tap = Some(tap);
+        tokio::spawn(show_pictures(Arc::clone(&live), media));
+    }
     let progress = |report: &Report| {
+        let mut live = live.lock().unwrap_or_else(PoisonError::into_inner);
+        let Live { show, view } = &mut *live;
         if json {
             print_line(&report.to_json("progress").to_string());
-            return;
+        } else if let Some(screen) = show.get() {
+            screen.show(view.update(report));
+        } else {
+            print_line(&format!("{:.0} s\n{}", report.elapsed.as_secs_f64(), table(report)));
         }
-        let text = format!("{:.0} s\n{}", report.elapsed.as_secs_f64(), table(report));
-        if redraw && lines > 0 {
-            // Up over the last table, and clear from there.
-            print!("\x1b[{lines}A\x1b[J");
-        }
-        lines = text.lines().count() + 1;
-        print_line(&text);
     };
-    let summary = subscribe(args.options()?, stop(&args.output), progress).await?;
+    let summary = subscribe(options, stop(&args.output), progress).await;
+    // The terminal is given back before anything is said on it.
+    live.lock().unwrap_or_else(PoisonError::into_inner).show = Show::Never;
+    let summary = summary?;
     show_summary(&summary, json);
     Ok(if summary.received_anything() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -171,6 +248,12 @@ async fn run_join_time(args: &JoinTimeArgs) -> Result<ExitCode> {
     }
 }
 
+async fn run_doctor(args: &DoctorArgs) -> ExitCode {
+    let diagnosis = doctor::examine(&args.options()).await;
+    print_line(if args.json { diagnosis.to_json().to_string() } else { diagnosis.to_text() }.trim_end());
+    if diagnosis.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 fn run_lab_voice(args: &LabVoiceArgs) -> Result<ExitCode> {
     let results = voice::measure(&args.options()?, |result| {
         if args.json {
@@ -189,6 +272,13 @@ fn run_lab_rate(args: &LabRateArgs) -> Result<ExitCode> {
             print_line(&result.to_json().to_string());
         }
     })?;
+    if let Some(folder) = &args.plot {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        for result in &results {
+            let path = folder.join(format!("{}-{}-{}.svg", result.codec.name(), result.clip, result.control));
+            std::fs::write(&path, rate::plot(result)).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
     if !args.json {
         print_line(&rate::table(&results));
     }
@@ -203,6 +293,30 @@ fn run_lab_light(args: &LabLightArgs) -> Result<ExitCode> {
     })?;
     if !args.json {
         print_line(&light::table(&results));
+    }
+    Ok(if results.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn run_lab_speed(args: &LabSpeedArgs) -> Result<ExitCode> {
+    let results = speed::measure(&args.options(), |result| {
+        if args.json {
+            print_line(&result.to_json().to_string());
+        }
+    })?;
+    if !args.json {
+        print_line(&speed::table(&results));
+    }
+    Ok(if results.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn run_lab_echo(args: &LabEchoArgs) -> Result<ExitCode> {
+    let results = echo::measure(&args.options(), |result| {
+        if args.json {
+            print_line(&result.to_json().to_string());
+        }
+    })?;
+    if !args.json {
+        print_line(&echo::table(&results));
     }
     Ok(if results.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -1,15 +1,23 @@
 //! A whole publishing session: join, send until told to stop, leave.
 
+mod parity;
+mod references;
+
 use crate::capture::{AudioSource, VideoSource};
-use crate::peer::{ConnectionState, MediaKind, Peer, RtpSink};
+use crate::encode::PacketTime;
+use crate::peer::{ConnectionState, FarReception, MediaKind, ParityControl, Peer, PeerConfig, RtpSink, VideoCodec};
 use crate::send::{AudioSender, AudioSettings, Sent, VideoControl, VideoSender, VideoSettings, VideoStats};
 use crate::signal::{Session, SignalEvent, Target};
 use anyhow::{Context, Result, bail, ensure};
+pub use parity::protect;
+use references::KeptReferences;
 use serde_json::{Value, json};
 use sfu_proto::v1::{
-    AudioDirective, DirectiveOutcome, EncoderDirective, EncoderDirectiveAck, EncodingDirective, Publish, Source,
+    AudioDirective, DirectiveOutcome, EncoderDirective, EncoderDirectiveAck, EncodingDirective, ParityDirective,
+    Publish, ReferenceStructure, Source,
 };
 use sfu_rtc::units::Bitrate;
+use std::fmt;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -34,6 +42,25 @@ pub struct PublishOptions {
     pub video: Option<(Box<dyn VideoSource>, VideoSettings)>,
     /// Sound, if any.
     pub audio: Option<(Box<dyn AudioSource>, AudioSettings)>,
+    /// The pictures are those of a screen, not of a camera.
+    pub is_screen: bool,
+}
+
+impl PublishOptions {
+    /// Nothing yet, to `target`.
+    pub fn new(target: Target) -> Self {
+        Self { target, video: None, audio: None, is_screen: false }
+    }
+
+    /// Publishes these pictures.
+    pub fn video(self, source: Box<dyn VideoSource>, settings: VideoSettings) -> Self {
+        Self { video: Some((source, settings)), ..self }
+    }
+
+    /// Publishes this sound.
+    pub fn audio(self, source: Box<dyn AudioSource>, settings: AudioSettings) -> Self {
+        Self { audio: Some((source, settings)), ..self }
+    }
 }
 
 /// What has been published so far.
@@ -49,8 +76,59 @@ pub struct PublishReport {
     pub audio: Sent,
     /// Keyframes that the far side asked for.
     pub keyframe_requests: u64,
+    /// Parity packets sent beside the pictures.
+    pub parity: u64,
     /// What was done to pictures.
     pub pipeline: VideoStats,
+    /// How pictures arrive, by the far side's last report.
+    pub video_reception: Option<FarReception>,
+    /// The same of sound.
+    pub audio_reception: Option<FarReception>,
+    /// What the server asks for of pictures, while it does.
+    pub asked: Option<Asked>,
+}
+
+/// What a directive asks for of the one encoding.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Asked {
+    /// False: nobody watches.
+    pub active: bool,
+    /// Most bits per second; zero: as the user has it.
+    pub bitrate: Bitrate,
+    /// Most pictures per second; zero: as the user has it.
+    pub frame_rate: f32,
+    /// How much smaller each side is to be; one or less: not at all.
+    pub scale: f32,
+}
+
+impl Asked {
+    fn of(encoding: &EncodingDirective) -> Self {
+        Self {
+            active: encoding.active,
+            bitrate: Bitrate::from_bps(encoding.max_bitrate_bps),
+            frame_rate: encoding.max_framerate,
+            scale: encoding.scale_resolution_down_by,
+        }
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.active {
+            return f.write_str("send nothing, nobody watches");
+        }
+        let mut parts = Vec::new();
+        if self.bitrate > Bitrate::ZERO {
+            parts.push(format!("{} kbit/s", self.bitrate.as_bps() / 1_000));
+        }
+        if self.frame_rate > 0.0 {
+            parts.push(format!("{} fps", self.frame_rate));
+        }
+        if self.scale > 1.0 {
+            parts.push(format!("1/{:.1} of the size", self.scale));
+        }
+        f.write_str(&if parts.is_empty() { "as it is".to_owned() } else { format!("at most {}", parts.join(", ")) })
+    }
 }
 
 impl PublishReport {
@@ -68,6 +146,10 @@ impl PublishReport {
             "video": sent(self.video),
             "audio": sent(self.audio),
             "keyframe_requests": self.keyframe_requests,
+            "remote_video": self.video_reception.map(|reception| reception.to_json(90_000)),
+            "remote_audio": self.audio_reception.map(|reception| reception.to_json(48_000)),
+            "asked": self.asked.map(|asked| asked.to_string()),
+            "parity_packets": self.parity,
             "pipeline": {
                 "frame_width": self.pipeline.size.0,
                 "frame_height": self.pipeline.size.1,
@@ -80,6 +162,7 @@ impl PublishReport {
                 "encode_time_s": self.pipeline.encoder.encode_time.as_secs_f64(),
                 "slowest_encode_ms": self.pipeline.encoder.slowest.as_secs_f64() * 1000.0,
                 "effort_changes": self.pipeline.encoder.effort_changes,
+                "recovered": self.pipeline.encoder.recovered,
             },
         })
     }
@@ -92,31 +175,45 @@ impl PublishReport {
 pub async fn publish(
     options: PublishOptions,
     stop: impl Future<Output = ()>,
-    mut progress: impl FnMut(&PublishReport),
+    progress: impl FnMut(&PublishReport),
 ) -> Result<PublishReport> {
-    ensure!(options.video.is_some() || options.audio.is_some(), "there is nothing to publish");
-    let begun = Instant::now();
     let mut stop = pin!(stop);
-    let mut running = tokio::select! {
-        running = Running::start(options, begun) => running?,
+    let running = tokio::select! {
+        running = Running::start(options) => running?,
         () = &mut stop => return Ok(PublishReport::default()),
     };
-    let result = running.serve(stop, &mut progress).await;
-    let report = running.report();
-    if result.is_ok() {
-        sleep(DRAIN).await;
-    }
-    running.end().await;
-    result.map(|()| report)
+    running.run(stop, progress).await
 }
 
-struct Running {
+/// What the user asked for: what holds without a directive, and where one says nothing.
+#[derive(Clone, Copy)]
+struct VideoBase {
+    bitrate: Bitrate,
+    codec: VideoCodec,
+    temporal_layers: u8,
+    long_term: bool,
+}
+
+impl VideoBase {
+    fn new(settings: &VideoSettings) -> Self {
+        let VideoSettings { bitrate, codec, temporal_layers, long_term, .. } = *settings;
+        Self { bitrate, codec, temporal_layers, long_term }
+    }
+}
+
+/// A session whose media flows.
+pub(crate) struct Running {
     peer: Peer,
     session: Session,
     video: Option<VideoSender>,
     audio: Option<AudioSender>,
     keyframe_requests: Option<Arc<AtomicU64>>,
-    base_bitrate: Bitrate,
+    base: VideoBase,
+    /// SSRCs of pictures and sound.
+    ssrcs: [Option<u32>; 2],
+    asked: Option<Asked>,
+    references: KeptReferences,
+    parity: Arc<ParityControl>,
     base_audio: AudioSettings,
     /// When the last directive for video lapses.
     lapse: Option<tokio::time::Instant>,
@@ -127,11 +224,18 @@ struct Running {
 }
 
 impl Running {
-    async fn start(options: PublishOptions, begun: Instant) -> Result<Self> {
-        let peer = Peer::new(options.target.peer_config()?).await?;
+    pub(crate) async fn start(options: PublishOptions) -> Result<Self> {
+        ensure!(options.video.is_some() || options.audio.is_some(), "there is nothing to publish");
+        let begun = Instant::now();
+        // Only the native signalling says how much parity is wanted.
+        let fec = matches!(options.target, Target::Native(_));
+        let peer = Peer::new(PeerConfig { fec, ..options.target.peer_config()? }).await?;
         let stream = "sfu-client";
         let video_sink = match &options.video {
-            Some(_) => Some(peer.add_sink(MediaKind::Video, stream).await?),
+            Some((_, settings)) => {
+                settings.codec.require()?;
+                Some(peer.add_video_sink(&settings.codecs(), stream).await?)
+            }
             None => None,
         };
         let audio_sink = match &options.audio {
@@ -139,17 +243,21 @@ impl Running {
             None => None,
         };
         let offer = peer.offer().await?;
-        let sinks = [(&video_sink, Source::Camera), (&audio_sink, Source::Microphone)];
+        let source = if options.is_screen { Source::Screen } else { Source::Camera };
+        let sinks = [(&video_sink, source), (&audio_sink, Source::Microphone)];
         let session = options.target.start(&peer, offer, announcements(sinks).await?).await?;
         if let Err(error) = peer.connected(CONNECT_TIMEOUT).await {
             session.stop().await;
             return Err(error);
         }
         let connected = Instant::now();
-        let base_bitrate = options.video.as_ref().map_or(Bitrate::ZERO, |(_, settings)| settings.bitrate);
+        let base = options.video.as_ref().map(|(_, settings)| VideoBase::new(settings));
+        let base = base.unwrap_or_else(|| VideoBase::new(&VideoSettings::default()));
         let base_audio = options.audio.as_ref().map(|(_, settings)| settings.clone()).unwrap_or_default();
         let keyframe_requests = video_sink.as_ref().map(RtpSink::keyframe_requests);
-        let video = match (video_sink, options.video) {
+        let ssrcs = [&video_sink, &audio_sink].map(|sink| sink.as_ref().map(RtpSink::ssrc));
+        let parity = video_sink.as_ref().map(RtpSink::parity).unwrap_or_default();
+        let mut video = match (video_sink, options.video) {
             (Some(sink), Some((source, settings))) => Some(VideoSender::start(sink, source, settings).await?),
             _ => None,
         };
@@ -158,19 +266,39 @@ impl Running {
             _ => None,
         };
         let join = connected - begun;
+        let references = KeptReferences::new(&session, video.as_mut());
         Ok(Self {
             peer,
             session,
             video,
             audio,
             keyframe_requests,
-            base_bitrate,
+            base,
+            ssrcs,
+            asked: None,
+            references,
+            parity,
             base_audio,
             lapse: None,
             audio_lapse: None,
             connected,
             join,
         })
+    }
+
+    /// Sends until `stop` completes or the sources end; leaves.
+    pub(crate) async fn run(
+        mut self,
+        stop: impl Future<Output = ()>,
+        mut progress: impl FnMut(&PublishReport),
+    ) -> Result<PublishReport> {
+        let result = self.serve(pin!(stop), &mut progress).await;
+        let report = self.report();
+        if result.is_ok() {
+            sleep(DRAIN).await;
+        }
+        self.end().await;
+        result.map(|()| report)
     }
 
     async fn serve(
@@ -189,8 +317,12 @@ impl Running {
                 () = lapsed(self.lapse) => self.lapse(),
                 () = lapsed(self.audio_lapse) => self.lapse_audio(),
                 result = finished(&mut self.video, &mut self.audio) => return result,
+                kept = self.references.next() => self.references.announce(&self.session, kept).await,
                 event = self.session.next_event() => match event {
                     Some(SignalEvent::Directive(directive)) => self.obey(directive).await,
+                    Some(SignalEvent::References(directive)) => {
+                        self.references.obey(&self.session, self.video.as_ref(), directive).await;
+                    }
                     Some(SignalEvent::Ended(reason)) => bail!("the session is over: {reason}"),
                     Some(_) => {}
                     None => bail!("the session is over"),
@@ -204,14 +336,20 @@ impl Running {
         }
     }
 
-    fn report(&self) -> PublishReport {
+    pub(crate) fn report(&self) -> PublishReport {
+        let reports = self.peer.reports();
+        let [video_reception, audio_reception] = self.ssrcs.map(|ssrc| reports.reception(ssrc?));
         PublishReport {
             elapsed: self.connected.elapsed(),
             join: self.join,
             video: self.video.as_ref().map(|video| video.counters().read()).unwrap_or_default(),
             audio: self.audio.as_ref().map(|audio| audio.counters().read()).unwrap_or_default(),
             keyframe_requests: self.keyframe_requests.as_ref().map_or(0, |count| count.load(Ordering::Relaxed)),
+            parity: self.parity.sent(),
             pipeline: self.video.as_ref().map(VideoSender::stats).unwrap_or_default(),
+            video_reception,
+            audio_reception,
+            asked: self.asked,
         }
     }
 
@@ -219,22 +357,34 @@ impl Running {
         if let Some(audio) = directive.audio {
             return self.obey_audio(directive, audio).await;
         }
-        let (outcome, detail) = match &self.video {
-            Some(video) => apply(&directive, &video.control(), self.base_bitrate),
+        let (mut outcome, mut detail) = match &self.video {
+            Some(video) => apply(&directive, &video.control(), self.base),
             None => (DirectiveOutcome::Unsupported, "there is no video"),
         };
         let is_obeyed = outcome != DirectiveOutcome::Unsupported;
+        let mut applied_parity = Vec::new();
+        if is_obeyed {
+            let (applied, clamped) = protect(&self.parity, &directive.parity);
+            if let Some(why) = clamped {
+                (outcome, detail) = (DirectiveOutcome::Clamped, why);
+            }
+            applied_parity = applied;
+        }
         if is_obeyed {
             self.lapse = lapse_of(&directive);
+            self.asked = directive.encodings.first().map(Asked::of);
         }
-        let applied = if is_obeyed { applied(&directive, self.base_bitrate) } else { Vec::new() };
-        self.acknowledge(directive, outcome, detail, applied).await;
+        let applied = match &self.video {
+            Some(video) if is_obeyed => applied(&directive, &video.control(), self.base.bitrate),
+            _ => Vec::new(),
+        };
+        self.acknowledge(directive, outcome, detail, (applied, applied_parity)).await;
     }
 
     async fn obey_audio(&mut self, directive: EncoderDirective, wanted: AudioDirective) {
         let Some(audio) = &self.audio else {
             let outcome = DirectiveOutcome::Unsupported;
-            return self.acknowledge(directive, outcome, "there is no sound", Vec::new()).await;
+            return self.acknowledge(directive, outcome, "there is no sound", Default::default()).await;
         };
         let control = audio.control();
         let (settings, clamped) = audio_settings(&wanted, directive.fec_ratio, &self.base_audio, control.takes_red());
@@ -243,7 +393,7 @@ impl Running {
         self.audio_lapse = lapse_of(&directive);
         let applied = vec![EncodingDirective { active: true, max_bitrate_bps, ..Default::default() }];
         let outcome = if clamped.is_some() { DirectiveOutcome::Clamped } else { DirectiveOutcome::Applied };
-        self.acknowledge(directive, outcome, clamped.unwrap_or_default(), applied).await;
+        self.acknowledge(directive, outcome, clamped.unwrap_or_default(), (applied, Vec::new())).await;
     }
 
     async fn acknowledge(
@@ -251,7 +401,7 @@ impl Running {
         directive: EncoderDirective,
         outcome: DirectiveOutcome,
         detail: &str,
-        applied: Vec<EncodingDirective>,
+        (applied, applied_parity): (Vec<EncodingDirective>, Vec<ParityDirective>),
     ) {
         let ack = EncoderDirectiveAck {
             publication_id: directive.publication_id,
@@ -259,6 +409,7 @@ impl Running {
             outcome: outcome.into(),
             detail: detail.to_owned(),
             applied,
+            applied_parity,
         };
         self.session.acknowledge(ack).await;
     }
@@ -266,9 +417,12 @@ impl Running {
     /// The last directive was not renewed: back to what the user asked for.
     fn lapse(&mut self) {
         self.lapse = None;
+        self.asked = None;
+        self.parity.protect(Default::default());
         if let Some(video) = &self.video {
             let own = EncodingDirective { active: true, ..Default::default() };
-            carry_out(&own, &video.control(), self.base_bitrate);
+            carry_out(&own, &video.control(), self.base);
+            video.control().set_codec(self.base.codec);
         }
     }
 
@@ -320,12 +474,30 @@ async fn lapsed(at: Option<tokio::time::Instant>) {
     }
 }
 
-/// Lets the encoder run as `encoding` says, and as the user asked for where it says nothing.
-fn carry_out(encoding: &EncodingDirective, control: &VideoControl, base: Bitrate) {
+/// Lets the encoder run as `encoding` says, and as the user asked for where it says nothing; false where it cannot make
+/// the layers.
+fn carry_out(encoding: &EncodingDirective, control: &VideoControl, base: VideoBase) -> bool {
     control.set_active(encoding.active);
-    control.set_bitrate(bitrate(encoding, base));
+    control.set_long_term(match encoding.references() {
+        ReferenceStructure::Unspecified => base.long_term,
+        ReferenceStructure::Previous => false,
+        ReferenceStructure::LongTerm => true,
+    });
+    control.set_bitrate(bitrate(encoding, base.bitrate));
     control.set_scale(encoding.scale_resolution_down_by);
     control.set_max_frame_rate(Some(encoding.max_framerate).filter(|rate| *rate > 0.0));
+    let has_layers = match temporal_layers(&encoding.scalability_mode) {
+        _ if encoding.scalability_mode.is_empty() => control.set_temporal_layers(base.temporal_layers),
+        Some(layers) => control.set_temporal_layers(layers),
+        None => false,
+    };
+    // With layers, or another codec, there are no references to keep.
+    has_layers && (encoding.references() != ReferenceStructure::LongTerm || control.keeps_references())
+}
+
+/// Of a mode without spatial layers, such as L1T3.
+fn temporal_layers(scalability_mode: &str) -> Option<u8> {
+    scalability_mode.strip_prefix("L1T")?.parse().ok()
 }
 
 /// Never above the user's.
@@ -335,14 +507,18 @@ fn bitrate(encoding: &EncodingDirective, base: Bitrate) -> Bitrate {
 }
 
 /// What holds of a directive that was obeyed.
-fn applied(directive: &EncoderDirective, base: Bitrate) -> Vec<EncodingDirective> {
+fn applied(directive: &EncoderDirective, control: &VideoControl, base: Bitrate) -> Vec<EncodingDirective> {
     let holds = |encoding: &EncodingDirective| EncodingDirective {
         rid: encoding.rid.clone(),
         active: encoding.active,
         max_bitrate_bps: bitrate(encoding, base).as_bps(),
         max_framerate: encoding.max_framerate,
         scale_resolution_down_by: encoding.scale_resolution_down_by,
-        ..Default::default()
+        scalability_mode: format!("L1T{}", control.temporal_layers()),
+        references: match control.keeps_references() {
+            true => ReferenceStructure::LongTerm.into(),
+            false => ReferenceStructure::Previous.into(),
+        },
     };
     directive.encodings.iter().map(holds).collect()
 }
@@ -367,33 +543,35 @@ fn audio_settings(
     }
     settings.opus.fec = wanted.fec;
     settings.opus.dtx = wanted.dtx;
-    settings.red.generations = if fec_ratio > 0.5 {
-        2
-    } else if fec_ratio > 0.0 {
-        1
-    } else {
-        0
-    };
+    settings.red.generations = usize::from(fec_ratio > 0.0) + usize::from(fec_ratio > 0.5);
     if settings.red.generations > 0 && !takes_red {
         clamped = Some("the server takes no redundant sound");
     }
-    if !matches!(wanted.packet_time_ms, 0 | 20) {
-        clamped = Some("the packet time stays at 20 ms");
+    if wanted.packet_time_ms > 0 {
+        settings.opus.packet_time = PacketTime::up_to_millis(wanted.packet_time_ms);
+        if settings.opus.packet_time.millis() != wanted.packet_time_ms {
+            clamped = Some("packets are of 20, 40 or 60 ms");
+        }
     }
     (settings, clamped)
 }
 
-/// Carries a directive out as far as one encoding can: active, bitrate (never above the user's), frame rate, size.
-fn apply(directive: &EncoderDirective, control: &VideoControl, base: Bitrate) -> (DirectiveOutcome, &'static str) {
+/// Carries a directive out as far as one encoding can: active, bitrate (never above the user's), frame rate, size,
+/// temporal layers, and a codec that both sides have.
+fn apply(directive: &EncoderDirective, control: &VideoControl, base: VideoBase) -> (DirectiveOutcome, &'static str) {
     let [encoding] = directive.encodings.as_slice() else {
         return (DirectiveOutcome::Unsupported, "this client sends one encoding");
     };
-    carry_out(encoding, control, base);
-    if Bitrate::from_bps(encoding.max_bitrate_bps) > base {
-        return (DirectiveOutcome::Clamped, "the bitrate stays at the user's bound");
+    let has_layers = carry_out(encoding, control, base);
+    let codec = VideoCodec::from_name(&directive.codec);
+    if !directive.codec.is_empty() && !codec.is_some_and(|codec| control.set_codec(codec)) {
+        return (DirectiveOutcome::Clamped, "the codec stays as it is");
     }
-    if !encoding.scalability_mode.is_empty() || !directive.codec.is_empty() {
-        return (DirectiveOutcome::Clamped, "layers and codec stay as they are");
+    if !has_layers {
+        return (DirectiveOutcome::Clamped, "the layers or references stay as they are");
+    }
+    if Bitrate::from_bps(encoding.max_bitrate_bps) > base.bitrate {
+        return (DirectiveOutcome::Clamped, "the bitrate stays at the user's bound");
     }
     (DirectiveOutcome::Applied, "")
 }
@@ -405,19 +583,27 @@ mod tests {
     use crate::send::RedConfig;
 
     fn base() -> AudioSettings {
-        let opus = OpusConfig { bitrate: 32_000, fec: true, expected_loss: 10, dtx: false };
-        AudioSettings { opus, red: RedConfig { generations: 0, spacing: 3 } }
+        let opus = OpusConfig { bitrate: 32_000, fec: true, expected_loss: 10, ..Default::default() };
+        AudioSettings { opus, red: RedConfig { generations: 0, spacing: 3 }, ..Default::default() }
     }
 
     #[test]
     fn a_directive_for_sound_is_carried_out() {
-        let wanted = AudioDirective { bitrate_bps: 16_000, fec: false, dtx: true, packet_time_ms: 20 };
+        let wanted = AudioDirective { bitrate_bps: 16_000, fec: false, dtx: true, packet_time_ms: 60 };
         for (fec_ratio, generations) in [(0.0, 0), (0.5, 1), (1.0, 2), (f32::NAN, 0)] {
             let (settings, clamped) = audio_settings(&wanted, fec_ratio, &base(), true);
-            let opus = OpusConfig { bitrate: 16_000, fec: false, expected_loss: 10, dtx: true };
-            assert_eq!(settings, AudioSettings { opus, red: RedConfig { generations, spacing: 3 } });
+            let packet_time = PacketTime::Ms60;
+            let opus = OpusConfig { bitrate: 16_000, fec: false, expected_loss: 10, dtx: true, packet_time };
+            let red = RedConfig { generations, spacing: 3 };
+            assert_eq!(settings, AudioSettings { opus, red, ..Default::default() });
             assert_eq!(clamped, None);
         }
+    }
+
+    #[test]
+    fn layers_are_read_from_modes() {
+        let modes = ["L1T1", "L1T3", "L1T9", "L3T3", "S2T1", "L1T", ""];
+        assert_eq!(modes.map(temporal_layers), [Some(1), Some(3), Some(9), None, None, None, None]);
     }
 
     #[test]
@@ -427,8 +613,11 @@ mod tests {
             let (settings, clamped) = audio_settings(&wanted, 0.0, &base(), true);
             assert_eq!((settings.opus.bitrate, clamped.is_some()), (bitrate, bitrate_bps != 0));
         }
-        let wanted = AudioDirective { packet_time_ms: 60, ..Default::default() };
-        assert!(audio_settings(&wanted, 0.0, &base(), true).1.is_some());
+        for (packet_time_ms, applied) in [(10, 20), (30, 20), (50, 40), (120, 60)] {
+            let wanted = AudioDirective { packet_time_ms, ..Default::default() };
+            let (settings, clamped) = audio_settings(&wanted, 0.0, &base(), true);
+            assert_eq!((settings.opus.packet_time.millis(), clamped.is_some()), (applied, true));
+        }
         assert!(audio_settings(&AudioDirective::default(), 1.0, &base(), false).1.is_some());
     }
 }

@@ -1,18 +1,22 @@
 //! A whole subscribing session: join, receive until told to stop, leave.
 
+use crate::capture::SceneKind;
 use crate::peer::{ConnectionState, MediaKind, Peer, PeerConfig, RemoteTrack};
 use crate::publish::CONNECT_TIMEOUT;
 use crate::receive::{receive_audio, receive_video};
-use crate::record::{AudioRecorder, RecordSettings, VideoRecorder};
+use crate::record::{AudioRecorder, CallRecording, Outlets, RecordSettings, VideoRecorder};
 use crate::signal::{Session, SignalEvent, Target};
 use crate::stats::{Report, StreamStats};
+use crate::subscriber::{Received, Tap};
 use anyhow::{Context, Result, bail};
-use sfu_proto::v1::{ParticipantInfo, SlotAssignment};
+use sfu_proto::v1::{LayerLimit, ParticipantInfo, PauseReason, SlotAssignment};
 use std::collections::HashMap;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -30,12 +34,36 @@ pub struct SubscribeOptions {
     pub audio_slots: usize,
     /// Take parity for video (FlexFEC-03), where the server sends it.
     pub fec: bool,
+    /// Compare pictures with this scene, in this frame rate.
+    pub original: Option<(SceneKind, f64)>,
     /// Where to record, if anywhere.
     pub record: Option<RecordSettings>,
+    /// Where to record the whole call as received, if anywhere: one Matroska file.
+    pub record_call: Option<PathBuf>,
     /// End after so many pictures.
     pub frames: Option<u64>,
     /// Time between two progress reports.
     pub interval: Duration,
+    /// Where everything decoded goes, if anywhere; what it has no room for is left out.
+    pub tap: Option<mpsc::Sender<Received>>,
+}
+
+impl SubscribeOptions {
+    /// Up to four streams of each kind, of `target`, until stopped.
+    pub fn new(target: Target) -> Self {
+        Self {
+            target,
+            video_slots: 4,
+            audio_slots: 4,
+            fec: true,
+            original: None,
+            record: None,
+            record_call: None,
+            frames: None,
+            interval: Duration::from_secs(1),
+            tap: None,
+        }
+    }
 }
 
 /// What a session came to.
@@ -78,18 +106,18 @@ pub struct JoinTimings {
 pub async fn subscribe(
     options: SubscribeOptions,
     stop: impl Future<Output = ()>,
-    mut progress: impl FnMut(&Report),
+    progress: impl FnMut(&Report),
 ) -> Result<SubscribeSummary> {
     let mut stop = pin!(stop);
-    let mut running = tokio::select! {
+    let running = tokio::select! {
         running = Running::start(&options) => running?,
         () = &mut stop => bail!("stopped before the join was complete"),
     };
-    let ended = running.serve(&options, stop, &mut progress).await;
-    running.end(ended).await
+    running.run(&options, stop, progress).await
 }
 
-struct Running {
+/// A session whose media can flow.
+pub(crate) struct Running {
     peer: Peer,
     session: Session,
     begun: Instant,
@@ -97,12 +125,15 @@ struct Running {
     streams: Vec<Arc<StreamStats>>,
     receivers: JoinSet<Result<()>>,
     labels: Labels,
+    call: Option<CallRecording>,
+    round_trip: Option<Duration>,
 }
 
 impl Running {
-    async fn start(options: &SubscribeOptions) -> Result<Self> {
+    pub(crate) async fn start(options: &SubscribeOptions) -> Result<Self> {
         let begun = Instant::now();
         let peer = Peer::new(PeerConfig { fec: options.fec, ..options.target.peer_config()? }).await?;
+        let call = options.record_call.as_ref().map(|path| CallRecording::create(path, peer.reports())).transpose()?;
         for _ in 0..options.video_slots {
             peer.add_receiver(MediaKind::Video).await?;
         }
@@ -123,7 +154,18 @@ impl Running {
         labels.on_participants(&participants, &[]);
         labels.on_slots(slots);
         let receivers = JoinSet::new();
-        Ok(Self { peer, session, begun, timings, streams: Vec::new(), receivers, labels })
+        Ok(Self { peer, session, begun, timings, streams: Vec::new(), receivers, labels, call, round_trip: None })
+    }
+
+    /// Receives until `stop` completes, the wanted number of pictures has come, or the server ends the session; leaves.
+    pub(crate) async fn run(
+        mut self,
+        options: &SubscribeOptions,
+        stop: impl Future<Output = ()>,
+        mut progress: impl FnMut(&Report),
+    ) -> Result<SubscribeSummary> {
+        let ended = self.serve(options, pin!(stop), &mut progress).await;
+        self.end(ended).await
     }
 
     /// Receives; the result is why the server ended the session, if it did.
@@ -143,6 +185,7 @@ impl Running {
             tokio::select! {
                 () = &mut stop => return Ok(None),
                 _ = ticks.tick() => {
+                    self.round_trip = self.peer.path().await.round_trip;
                     progress(&self.report(StreamStats::report));
                     self.streams.iter().for_each(|stream| stream.next_window());
                 }
@@ -172,17 +215,25 @@ impl Running {
 
     fn receive(&mut self, track: RemoteTrack, options: &SubscribeOptions) -> Result<()> {
         let stats = Arc::new(StreamStats::new(track.mid.clone(), track.kind));
+        if let Some((kind, frame_rate)) = options.original {
+            stats.compare_with(kind, frame_rate);
+        }
         self.streams.push(Arc::clone(&stats));
         self.streams.sort_by_key(|stream| stream.mid().parse::<u32>().unwrap_or(u32::MAX));
         self.labels.apply(&self.streams);
         let name = format!("mid{}", track.mid);
+        let outlets = Outlets {
+            call: self.call.as_ref().map(|call| call.track(Arc::clone(&stats))),
+            tap: options.tap.clone().map(|out| Tap::new(out, Arc::clone(&stats))),
+        };
+        let is_taken = options.record.is_some() || outlets.call.is_some() || outlets.tap.is_some();
         match track.kind {
             MediaKind::Video => {
-                let recorder = options.record.clone().map(|settings| VideoRecorder::new(settings, &name));
+                let recorder = is_taken.then(|| VideoRecorder::new(options.record.clone(), &name, outlets));
                 self.receivers.spawn(receive_video(track, stats, recorder));
             }
             MediaKind::Audio => {
-                let recorder = options.record.as_ref().map(|settings| AudioRecorder::new(settings, &name));
+                let recorder = is_taken.then(|| AudioRecorder::new(options.record.as_ref(), &name, outlets));
                 self.receivers.spawn(receive_audio(track, stats, recorder.transpose()?));
             }
         }
@@ -193,7 +244,9 @@ impl Running {
         match event {
             SignalEvent::Roster(roster) => self.labels.on_participants(&roster.participants, &roster.left),
             SignalEvent::Slots(slots) => self.labels.on_slots(slots),
-            SignalEvent::Resumed | SignalEvent::Directive(_) | SignalEvent::Ended(_) => return,
+            SignalEvent::Resumed | SignalEvent::Directive(_) | SignalEvent::References(_) | SignalEvent::Ended(_) => {
+                return;
+            }
         }
         self.labels.apply(&self.streams);
     }
@@ -207,6 +260,7 @@ impl Running {
         Report {
             elapsed: self.begun.elapsed(),
             join_to_first_frame: self.first(StreamStats::first_decoded),
+            round_trip: self.round_trip,
             streams: self.streams.iter().map(|stream| read(stream)).collect(),
         }
     }
@@ -228,6 +282,9 @@ impl Running {
         // The tracks end with the connection; the receivers complete their files.
         while let Some(receiver) = self.receivers.join_next().await {
             receiver.context("a receiver broke down")??;
+        }
+        if let Some(call) = &self.call {
+            call.finish()?;
         }
         Ok(SubscribeSummary { report, timings: self.timings, ended: ended? })
     }
@@ -260,6 +317,25 @@ impl Labels {
             let slot = self.slots.iter().find(|slot| slot.mid == stream.mid());
             let name = slot.and_then(|slot| self.names.get(&slot.participant_id));
             stream.set_label(name.map_or("", String::as_str));
+            stream.set_limit(slot.map_or("", limit));
         }
+    }
+}
+
+/// Why the server sends no more in a slot.
+fn limit(slot: &SlotAssignment) -> &'static str {
+    match slot.pause_reason() {
+        PauseReason::Codec => "nothing comes: its codec is none of this section's",
+        PauseReason::NotVisible => "nothing comes: it is not shown here",
+        PauseReason::Bandwidth => "nothing comes: no room on this connection",
+        PauseReason::NoLayer => "nothing comes: its publisher sends nothing",
+        PauseReason::Unspecified => match slot.layer_limit() {
+            LayerLimit::Unspecified => "",
+            LayerLimit::Wanted => "no better layer: none is wanted",
+            LayerLimit::Bandwidth => "no better layer: no room on this connection",
+            LayerLimit::Sender => "no better layer: its publisher sends none now",
+            LayerLimit::Cap => "no better layer: not allowed",
+            LayerLimit::Overload => "no better layer: the server has no time",
+        },
     }
 }

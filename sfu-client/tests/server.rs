@@ -49,6 +49,7 @@ impl Publisher {
             target,
             video: Some((Box::new(Scene::new(WIDTH, HEIGHT, 30.0).unwrap()), settings)),
             audio: Some((Box::new(Tone::new(440.0)), AudioSettings::default())),
+            is_screen: false,
         };
         let (stop, stopped) = oneshot::channel();
         let (report, mut reports) = watch::channel(PublishReport::default());
@@ -85,7 +86,10 @@ async fn watch(target: Target, frames: u64, slots: usize, record: Option<RecordS
         video_slots: slots,
         audio_slots: slots,
         fec: true,
+        original: None,
         record,
+        record_call: None,
+        tap: None,
         frames: Some(frames),
         interval: Duration::from_secs(5),
     };

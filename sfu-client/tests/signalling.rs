@@ -31,12 +31,24 @@ fn publish_options(target: Target) -> PublishOptions {
         target,
         video: Some((Box::new(scene), settings)),
         audio: Some((Box::new(Tone::new(440.0)), AudioSettings::default())),
+        is_screen: false,
     }
 }
 
 fn subscribe_options(target: Target, frames: u64) -> SubscribeOptions {
     let interval = Duration::from_secs(1);
-    SubscribeOptions { target, video_slots: 1, audio_slots: 0, fec: true, record: None, frames: Some(frames), interval }
+    SubscribeOptions {
+        target,
+        video_slots: 1,
+        audio_slots: 0,
+        fec: true,
+        original: None,
+        record: None,
+        record_call: None,
+        tap: None,
+        frames: Some(frames),
+        interval,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -126,6 +126,16 @@ pub enum Command {
         /// Which.
         publication: PublicationId,
     },
+    /// Its sender keeps a frame as a long-term reference; from the first such command on it is told which of these all
+    /// hold (`Event::References`). Frames are named by their numbers in the dependency descriptor.
+    MarkReference {
+        /// Which.
+        publication: PublicationId,
+        /// The frame.
+        frame: u16,
+        /// With which frame it became one: the same, or a later one.
+        by: u16,
+    },
     /// Relays a publication that a peer of this worker sends to another worker, which is ordered to open the relay.
     RelayTo {
         /// Which.

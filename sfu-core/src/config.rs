@@ -32,6 +32,9 @@ pub struct WorkerConfig {
     /// How long packets are kept for sending again. A receiver with a negotiated `rtx-time` waits up to three times as
     /// long before it gives up; with 200 ms announced, and a round trip on top, this serves the last of its requests.
     pub history: Duration,
+    /// The same, at most, while a subscriber's round trip is so long that its first request comes later than that: behind
+    /// a bottleneck with a queue of a second and more.
+    pub longest_history: Duration,
     /// Most packets that one received layer keeps: one second of 9 Mbit/s.
     pub max_history: usize,
     /// Most events waiting for the control plane. It drains after every batch; when it does not, the oldest speak of
@@ -86,6 +89,7 @@ impl Default for WorkerConfig {
             max_paths: 8,
             max_packets: 128 * 1024,
             history: Duration::from_millis(1_000),
+            longest_history: Duration::from_millis(4_000),
             max_history: 1_024,
             max_events: 65_536,
             max_relay_queue: 8_192,

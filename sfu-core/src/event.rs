@@ -1,14 +1,16 @@
 //! What a worker reports to the control plane.
 
+use crate::frame_class::CLASSES;
 use crate::ids::{PublicationId, RoomId, TransportId};
 use crate::overload::Stage;
 use crate::qos::Allocation;
+pub use crate::references::ReferenceNews;
 use sfu_rtc::drop_reason::DropCounts;
 use sfu_rtc::ids::{Mid, Rid};
 use sfu_rtc::media::Codec;
 use sfu_rtc::net::NetworkPath;
 use sfu_rtc::time::Duration;
-use sfu_rtc::transport::UplinkFigures;
+use sfu_rtc::transport::{Protection, UplinkFigures};
 use sfu_rtc::units::Bitrate;
 
 /// One thing that happened.
@@ -80,6 +82,27 @@ pub enum Event {
         /// Why nothing is sent; `None` where something is.
         reason: Option<PauseReason>,
     },
+    /// Why a slot carries no better layer of its publication; [`LayerLimit::Best`] is assumed until this is reported.
+    /// Once a second at most for each slot.
+    SlotLimited {
+        /// Subscriber.
+        transport: TransportId,
+        /// Its slot.
+        mid: Mid,
+        /// What it carries.
+        publication: PublicationId,
+        /// Why.
+        limit: LayerLimit,
+    },
+    /// What the sender of a publication is to know of its long-term references, and whether it is to recover.
+    References {
+        /// Its publisher's.
+        transport: TransportId,
+        /// Which.
+        publication: PublicationId,
+        /// The news.
+        news: ReferenceNews,
+    },
     /// The worker is past its limit and leaves something out, or more than before, or nothing any longer.
     Shedding {
         /// What.
@@ -117,6 +140,24 @@ pub enum PauseReason {
     Bandwidth,
     /// Its publisher sends no layer of it, or none that the subscriber may get.
     NoLayer,
+}
+
+/// Why no better layer of a publication is sent in a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum LayerLimit {
+    /// There is no better one.
+    #[default]
+    Best,
+    /// The subscriber shows it no larger, or wants no better.
+    Wanted,
+    /// The subscriber's path has no room for it beside what is more important.
+    Bandwidth,
+    /// The publisher does not send it now.
+    Sender,
+    /// The publisher may not send it, or the subscriber may not get it.
+    Cap,
+    /// The worker has no time for it.
+    Overload,
 }
 
 /// A worker's figures: counters since its start, gauges as they are.
@@ -165,6 +206,12 @@ pub struct TrafficStats {
     pub rtx_in: u64,
     /// Retransmissions sent.
     pub rtx_out: u64,
+    /// Packets of parity received (forward error correction).
+    pub fec_in: u64,
+    /// Packets of media that came back from parity.
+    pub fec_recovered: u64,
+    /// Parity, or what came out of it, that could not be right. None was forwarded.
+    pub fec_refused: u64,
     /// Packets of parity sent (forward error correction).
     pub fec_out: u64,
     /// Bytes of their payloads.
@@ -188,6 +235,8 @@ pub struct TransportStats {
     pub downlink_loss: f32,
     /// Estimated bandwidth from us to the peer.
     pub downlink_estimate: Option<Bitrate>,
+    /// What of that stays when a queue that is being drained is gone.
+    pub downlink_sustained: Option<Bitrate>,
     /// How that is shared out.
     pub allocation: Allocation,
     /// The way from the peer to us.
@@ -219,6 +268,8 @@ pub struct ReceiveStreamStats {
     pub fps: f32,
     /// Width and height, as the last keyframe said.
     pub resolution: Option<(u16, u16)>,
+    /// Parity that its sender is to send beside it, by class of frame, where it can.
+    pub parity: Option<[Protection; CLASSES]>,
 }
 
 /// Figures of one slot.
@@ -232,6 +283,8 @@ pub struct SlotStats {
     pub rid: Option<Rid>,
     /// Why nothing of it is sent.
     pub paused: Option<PauseReason>,
+    /// Why no better layer of it is sent.
+    pub limit: LayerLimit,
     /// Packets sent.
     pub packets: u64,
     /// Bitrate over the last second.
@@ -252,6 +305,9 @@ impl TrafficStats {
         self.keyframe_requests_received += other.keyframe_requests_received;
         self.rtx_in += other.rtx_in;
         self.rtx_out += other.rtx_out;
+        self.fec_in += other.fec_in;
+        self.fec_recovered += other.fec_recovered;
+        self.fec_refused += other.fec_refused;
         self.fec_out += other.fec_out;
         self.fec_bytes_out += other.fec_bytes_out;
     }

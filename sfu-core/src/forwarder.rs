@@ -9,7 +9,8 @@ mod sent_history;
 
 use crate::command::{LayerPreference, VideoCaps};
 use crate::config::WorkerConfig;
-use crate::event::PauseReason;
+use crate::event::{LayerLimit, PauseReason};
+use crate::frame_class::CLASSES;
 use crate::keyframes::{KeyframeConfig, ReceiverBudget};
 use crate::layer_order::{LayerIndex, MAX_LAYERS};
 use crate::overload::Shed;
@@ -17,27 +18,34 @@ use crate::payload_map::PayloadMap;
 use crate::qos::LayerId;
 use crate::rate::RateMeter;
 use crate::receive_stream::ReceiveStream;
+use crate::references::Holding;
 use crate::repair::LoadMeter;
 use crate::slab::Key;
 use arrayvec::ArrayVec;
 use layer_selector::{LayerSelector, LayerTarget, SimulcastSelector, SingleSelector, SvcSelector, Verdict};
 use rewriter::{Rewriter, Rewritten, Timing};
 use sent_history::SentHistory;
-use sfu_rtc::codec::{vp8, vp9};
 use sfu_rtc::drop_reason::DropReason;
-use sfu_rtc::ids::{PayloadType, SeqNo};
+use sfu_rtc::ids::{PayloadType, SeqNo, Ssrc};
 use sfu_rtc::media::{Codec, MediaKind, SsrcPair};
 use sfu_rtc::packet::Packet;
+use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::{Duration, Instant};
-use sfu_rtc::transport::{PacketClass, PayloadEdit, Repeat, RtpOut};
+use sfu_rtc::transport::{PacketClass, Repeat, RtpOut};
 
 /// The least that timestamps advance at a switch. Two frames must not share one; of audio, a frame of the usual
 /// length was sent last.
 const LEAST_STEP_VIDEO: Duration = Duration::from_millis(1);
 const LEAST_STEP_AUDIO: Duration = Duration::from_millis(20);
 
-/// A stream begins with nothing older: half of what histories hold, so that all that follows is there.
+/// With what has just come, a stream begins no later: half of what histories hold, so that all that follows is there.
 const MAX_START_AGE: Duration = Duration::from_millis(500);
+
+/// Why no better layer is sent is reported no more often: an estimate may go up and down many times in a second.
+const LIMIT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// So many of its subscriber's round trips are kept, one of each report.
+const ROUND_TRIPS: usize = 4;
 
 /// Bytes per second that may be sent again in any case: a keyframe's worth just after the stream began.
 const MIN_REPAIR_RATE: f64 = 64.0 * 1024.0;
@@ -67,13 +75,15 @@ pub(crate) struct Forwarder {
     pub(crate) formats: PayloadMap,
     rewriter: Rewriter,
     history: SentHistory,
+    /// The subscriber's newest round trips.
+    round_trips: [Duration; ROUND_TRIPS],
     packets: u64,
     bytes: RateMeter,
     resent_bytes: RateMeter,
     /// What it sends, by class of frame, where repair is planned.
     pub(crate) load: Option<Box<LoadMeter>>,
-    /// How often a packet is sent again when it is asked for.
-    pub(crate) copies: u8,
+    /// How often a packet is sent again when it is asked for, by class of frame.
+    pub(crate) copies: [u8; CLASSES],
     /// What the subscriber wants.
     pub(crate) preference: LayerPreference,
     /// The most that the subscriber may get.
@@ -88,11 +98,26 @@ pub(crate) struct Forwarder {
     pub(crate) silent: bool,
     /// Why nothing is sent, as it was reported last.
     reported: Option<PauseReason>,
+    /// Why no better layer is sent, and as it was reported last.
+    pub(crate) limit: LayerLimit,
+    reported_limit: LayerLimit,
+    /// It is reported again no sooner.
+    limit_due: Instant,
     /// The newest keyframe: its timestamp, and when its newest packet went out.
     keyframe: Option<(u32, Instant)>,
+    /// When the subscriber's stream began, and with which packet ...
+    begun: Option<(Instant, SeqNo)>,
+    /// ... and when something was last sent again to it.
+    resent: Option<Instant>,
+    /// Which keyframe it asked for last: of which layer, after how many.
+    asked: Option<(LayerIndex, u32)>,
     keyframe_budget: ReceiverBudget,
     /// What is left out, since the worker has no time for it.
     pub(crate) shed: Shed,
+    /// What it has of its publication's frames, where the sender keeps some for long.
+    pub(crate) holding: Option<Box<Holding>>,
+    /// It has asked for lost packets: what is lost may come yet.
+    pub(crate) has_asked: bool,
 }
 
 /// What the bandwidth allows of a publication.
@@ -140,11 +165,12 @@ impl Forwarder {
             formats: PayloadMap::default(),
             rewriter: Rewriter::new(first),
             history: SentHistory::new(config.history, config.max_history),
+            round_trips: [Duration::ZERO; ROUND_TRIPS],
             packets: 0,
             bytes: RateMeter::default(),
             resent_bytes: RateMeter::default(),
             load: (config.repair.planner && kind == MediaKind::Video).then(Box::default),
-            copies: 1,
+            copies: [1; CLASSES],
             preference: LayerPreference::default(),
             caps: VideoCaps::default(),
             barred: false,
@@ -152,9 +178,17 @@ impl Forwarder {
             silent_since: None,
             silent: false,
             reported: None,
+            limit: LayerLimit::Best,
+            reported_limit: LayerLimit::Best,
+            limit_due: Instant::ZERO,
             keyframe: None,
+            begun: None,
+            resent: None,
+            asked: None,
             keyframe_budget: ReceiverBudget::default(),
             shed: Shed::Nothing,
+            holding: None,
+            has_asked: false,
         }
     }
 
@@ -166,7 +200,9 @@ impl Forwarder {
         self.carried = None;
         self.sent_until = [SeqNo(0); MAX_LAYERS];
         (self.silent_since, self.silent, self.reported) = (None, false, None);
+        (self.limit, self.reported_limit, self.limit_due) = (LayerLimit::Best, LayerLimit::Best, Instant::ZERO);
         self.shed = Shed::Nothing;
+        self.holding = None;
         self.history.clear();
         self.rewriter.stop();
         self.select_by(layers, codec);
@@ -243,6 +279,18 @@ impl Forwarder {
         (std::mem::replace(&mut self.reported, reason) != reason).then_some(reason)
     }
 
+    /// Why no better layer is sent, where that is another reason than was reported last; or when it may be reported.
+    pub(crate) fn news_of_limit(&mut self, now: Instant) -> Result<LayerLimit, Option<Instant>> {
+        if self.limit == self.reported_limit {
+            return Err(None);
+        }
+        if now < self.limit_due {
+            return Err(Some(self.limit_due));
+        }
+        (self.reported_limit, self.limit_due) = (self.limit, now + LIMIT_INTERVAL);
+        Ok(self.limit)
+    }
+
     /// Why nothing is sent. What is muted or shed does not count.
     pub(crate) fn pause_reason(&self) -> Option<PauseReason> {
         if !self.playable {
@@ -273,13 +321,37 @@ impl Forwarder {
         packet: &Packet,
         streams: &[ReceiveStream],
     ) -> Result<Forwarded, DropReason> {
+        let begins = self.selector.current() != Some(layer);
+        if begins && is_stale(layer, packet, streams) && self.formats.get(packet.payload_type).is_some() {
+            return Err(DropReason::OutOfWindow);
+        }
+        self.pass(now, layer, packet, streams, false)
+    }
+
+    /// Like [`Self::forward`], where all that followed the packet is held: however old it is, the stream can begin there.
+    pub(crate) fn forward_held(
+        &mut self,
+        now: Instant,
+        layer: LayerIndex,
+        packet: &Packet,
+        streams: &[ReceiveStream],
+    ) -> Result<Forwarded, DropReason> {
+        self.pass(now, layer, packet, streams, true)
+    }
+
+    fn pass(
+        &mut self,
+        now: Instant,
+        layer: LayerIndex,
+        packet: &Packet,
+        streams: &[ReceiveStream],
+        is_held: bool,
+    ) -> Result<Forwarded, DropReason> {
         let Some(format) = self.formats.get(packet.payload_type) else {
             self.skip(layer, packet.seq, vp8_picture(packet));
             return Err(DropReason::CodecNotNegotiated);
         };
-        if self.selector.current() != Some(layer)
-            && (self.is_past(layer, packet.seq) || is_stale(layer, packet, streams))
-        {
+        if self.selector.current() != Some(layer) && self.is_past(layer, packet.seq) {
             return Err(DropReason::OutOfWindow);
         }
         let (switch, marker) = match self.selector.select(layer, packet) {
@@ -290,9 +362,12 @@ impl Forwarder {
             }
         };
         if switch {
-            self.switch(layer, packet, streams);
+            self.switch(layer, packet, streams, is_held);
         }
         let sent = self.rewriter.forward(packet)?;
+        if switch && self.announce {
+            self.begun = Some((now, sent.seq));
+        }
         self.record(now, layer, packet, marker, &sent);
         let announce = switch && std::mem::take(&mut self.announce);
         let class = if self.kind == MediaKind::Audio { PacketClass::Audio } else { PacketClass::Video };
@@ -307,9 +382,17 @@ impl Forwarder {
         Ok(Forwarded { out, switch, announce })
     }
 
+    /// The source that its media is sent with.
+    pub(crate) fn source(&self) -> Ssrc {
+        self.ssrcs.media
+    }
+
     /// Fetches what is behind its pointers.
     pub(crate) fn prefetch(&self) {
         self.history.prefetch(self.rewriter.next_seq());
+        if let Some(load) = &self.load {
+            prefetch(&**load);
+        }
     }
 
     /// A packet of stream `layer` is not forwarded, such as padding: the next takes its number.
@@ -319,15 +402,28 @@ impl Forwarder {
         }
     }
 
+    /// Takes its subscriber's round trip, with each report; the least of the last few. A stall of the path makes it longer
+    /// for a moment, and what was lost then is not wanted any more.
+    pub(crate) fn steady_rtt(&mut self, rtt: Duration) -> Duration {
+        self.round_trips.rotate_right(1);
+        self.round_trips[0] = rtt;
+        self.round_trips.iter().copied().min().unwrap_or(rtt)
+    }
+
+    /// Remembers what it sent over `window`, to send it again.
+    pub(crate) fn set_history(&mut self, window: Duration) {
+        self.history.set_window(window);
+    }
+
     /// The packet that was sent as `seq`, to be sent again: as a retransmission (RFC 4588), or itself where the
-    /// subscriber takes none. Not twice within `interval`.
+    /// subscriber takes none; and how often this is planned for its class of frame. Not twice within `interval`.
     pub(crate) fn resend<'s>(
         &mut self,
         now: Instant,
         seq: u16,
         interval: Duration,
         streams: &'s [ReceiveStream],
-    ) -> Result<(&'s Packet, RtpOut), DropReason> {
+    ) -> Result<(&'s Packet, RtpOut, u8), DropReason> {
         if self.shed != Shed::Nothing {
             return Err(DropReason::Overload);
         }
@@ -337,10 +433,13 @@ impl Forwarder {
         let packet = stream.history.get(record.in_seq(stream.highest())).ok_or(DropReason::NotInHistory)?;
         let format = self.formats.get(packet.payload_type).ok_or(DropReason::CodecNotNegotiated)?;
         self.charge_repair(now, packet.payload().len())?;
+        self.resent = Some(now);
+        let class = self.load.as_ref().map(|load| load.class_of(&packet.frame, record.timestamp).index());
+        let copies = class.map_or(1, |class| self.copies[class]);
         let sent = record.rewritten(seq);
         let Some((rtx_ssrc, payload_type)) = self.ssrcs.rtx.zip(format.rtx) else {
             let itself = self.packet_out(packet, format.media, record.marker(), &sent, PacketClass::Rtx);
-            return Ok((packet, RtpOut { repeat: Repeat::Again, ..itself }));
+            return Ok((packet, RtpOut { repeat: Repeat::Again, ..itself }, copies));
         };
         let mut out = self.packet_out(packet, payload_type, record.marker(), &sent, PacketClass::Rtx);
         // RFC 4588 section 4: the original sequence number, then the payload as it was.
@@ -348,7 +447,7 @@ impl Forwarder {
         prefix.try_extend_from_slice(&out.edit.prefix).map_err(|_| DropReason::PayloadMalformed)?;
         out.edit.prefix = prefix;
         out.ssrc = rtx_ssrc;
-        Ok((packet, out))
+        Ok((packet, out, copies))
     }
 
     /// When the subscriber's request for a keyframe counts; `None` where it has just been sent one.
@@ -359,7 +458,25 @@ impl Forwarder {
         config: &KeyframeConfig,
     ) -> Option<Instant> {
         let answered = self.keyframe.is_some_and(|(_, at)| now - at < config.answer_window(rtt));
-        (!answered && self.is_active()).then(|| self.keyframe_budget.next(now, config))
+        // What a newcomer lost of the keyframe with which it began comes again sooner than another one would.
+        let begun = self.begun.filter(|(begun, _)| now - *begun < config.newcomer_repair);
+        let is_repaired = begun.is_some_and(|(begun, _)| self.resent.is_some_and(|resent| resent >= begun));
+        (!answered && !is_repaired && self.is_active()).then(|| self.keyframe_budget.next(now, config))
+    }
+
+    /// The packet with which the stream of a newcomer began: of what it lost, all else is known to it to be missing.
+    pub(crate) fn newcomers_first(&self, now: Instant, config: &KeyframeConfig) -> Option<SeqNo> {
+        self.begun.filter(|(begun, _)| now - *begun < config.newcomer_repair).map(|(_, first)| first)
+    }
+
+    /// The subscriber asked for the keyframe of a stream that comes after so many.
+    pub(crate) fn asked(&mut self, layer: LayerIndex, epoch: u32) {
+        self.asked = Some((layer, epoch));
+    }
+
+    /// Whether it cannot go on with a stream before a keyframe, of which there were so many.
+    pub(crate) fn lacks_keyframe(&self, layer: LayerIndex, epoch: u32) -> bool {
+        self.awaits_keyframe() == Some(layer) || self.asked == Some((layer, epoch))
     }
 
     /// A publisher is asked at `at` because of the subscriber.
@@ -392,24 +509,28 @@ impl Forwarder {
         seq < self.sent_until[usize::from(layer)]
     }
 
-    fn switch(&mut self, layer: LayerIndex, packet: &Packet, streams: &[ReceiveStream]) {
+    fn switch(&mut self, layer: LayerIndex, packet: &Packet, streams: &[ReceiveStream], is_held: bool) {
         let newest = streams.get(usize::from(layer)).and_then(ReceiveStream::newest);
         let clock_rate = newest.map_or(90_000, |newest| newest.clock_rate);
         let least_step = if self.kind == MediaKind::Audio { LEAST_STEP_AUDIO } else { LEAST_STEP_VIDEO };
-        let aligned = self.aligned_timestamp(layer, packet, streams);
-        self.rewriter.switch(packet, aligned, Timing { clock_rate, least_step });
+        let timing = Timing { clock_rate, least_step };
+        let aligned = |timestamp| self.aligned_timestamp(layer, timestamp, streams);
+        match newest.filter(|_| is_held).map(|newest| (newest.timestamp, newest.arrival)) {
+            Some(newest) => self.rewriter.switch_to_past(packet, newest, aligned(newest.0), timing),
+            None => self.rewriter.switch(packet, aligned(packet.timestamp), timing),
+        }
         self.carried = Some(layer);
     }
 
-    /// The packet's timestamp on the slot, by the clocks of the layers of one source.
-    fn aligned_timestamp(&self, layer: LayerIndex, packet: &Packet, streams: &[ReceiveStream]) -> Option<u32> {
+    /// What a timestamp is on the slot, by the clocks of the layers of one source.
+    fn aligned_timestamp(&self, layer: LayerIndex, timestamp: u32, streams: &[ReceiveStream]) -> Option<u32> {
         let (carried, offset) = self.timestamp_offset()?;
         if carried == layer {
-            return Some(packet.timestamp.wrapping_add(offset));
+            return Some(timestamp.wrapping_add(offset));
         }
         let from = streams.get(usize::from(layer))?.clock.as_ref()?;
         let to = streams.get(usize::from(carried))?.clock.as_ref()?;
-        Some(to.translate(from, packet.timestamp).wrapping_add(offset))
+        Some(to.translate(from, timestamp).wrapping_add(offset))
     }
 
     fn record(&mut self, now: Instant, layer: LayerIndex, packet: &Packet, marker: bool, sent: &Rewritten) {
@@ -441,7 +562,7 @@ impl Forwarder {
             seq: sent.seq,
             timestamp: sent.timestamp,
             marker,
-            edit: edit(packet, sent),
+            edit: sent.edit(packet),
             frame_number: sent.frame_number.filter(|number| packet.frame.frame_number != Some(*number)),
             padding: 0,
             class,
@@ -462,18 +583,4 @@ fn is_stale(layer: LayerIndex, packet: &Packet, streams: &[ReceiveStream]) -> bo
 /// VP8 picture id of a packet.
 pub(crate) fn vp8_picture(packet: &Packet) -> Option<u16> {
     packet.frame.picture_id.filter(|_| packet.codec == Codec::Vp8)
-}
-
-/// The payload descriptor with the numbers that it has on the slot.
-fn edit(packet: &Packet, sent: &Rewritten) -> PayloadEdit {
-    let same = sent.picture_id == packet.frame.picture_id && sent.tl0_pic_idx == packet.frame.tl0_pic_idx;
-    let mut prefix = ArrayVec::new();
-    let Some(picture_id) = sent.picture_id.filter(|_| !same) else { return PayloadEdit::default() };
-    let tl0_pic_idx = sent.tl0_pic_idx.unwrap_or(0);
-    let skip = match packet.codec {
-        Codec::Vp8 => vp8::patch(packet.payload(), picture_id, tl0_pic_idx, &mut prefix),
-        Codec::Vp9 => vp9::patch(packet.payload(), picture_id, tl0_pic_idx, &mut prefix),
-        _ => 0,
-    };
-    PayloadEdit { prefix, skip }
 }

@@ -37,6 +37,7 @@ pub mod ids;
 pub mod keyframes;
 pub mod overload;
 pub mod qos;
+pub mod references;
 pub mod relay;
 pub mod repair;
 pub mod speaker;

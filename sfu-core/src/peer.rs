@@ -64,6 +64,9 @@ impl Peer {
     /// Video is sent whose repair is planned: the first of it asks for time for repair, where the path is a long one. Only
     /// what a receiver is asked before it shows anything costs it no change of speed.
     pub(crate) fn begin_playout(&mut self, now: Instant, config: &RepairConfig) {
+        if self.playout_delay.has_begun() {
+            return;
+        }
         let Some(rtt) = self.transport.rtt() else { return };
         if let Some(delay) = self.playout_delay.begin(now, first_slack(rtt, config.slack, config.max_playout_delay)) {
             self.transport.set_playout_delay(delay);

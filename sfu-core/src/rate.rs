@@ -8,6 +8,9 @@ const BUCKET_MILLIS: u64 = 100;
 const BUCKET: Duration = Duration::from_millis(BUCKET_MILLIS);
 /// Buckets that make a second.
 const BUCKETS: usize = 10;
+/// After a second of silence counting begins anew; what comes then is taken to be of so many buckets more, as it may be all
+/// at once: the next page of a screen.
+const AFTER_SILENCE: u64 = 4;
 
 /// Counts something over the last second, in steps of 100 ms, without being called when nothing happens.
 #[derive(Clone, Copy, Default, Debug)]
@@ -64,8 +67,8 @@ impl RateMeter {
         for step in 0..steps {
             self.buckets[((bucket - step) % BUCKETS as u64) as usize] = 0;
         }
-        if steps == BUCKETS as u64 {
-            self.first = None;
+        if steps == BUCKETS as u64 && self.first.is_some() {
+            self.first = Some(bucket.saturating_sub(AFTER_SILENCE));
         }
         self.newest = bucket;
     }

@@ -9,7 +9,7 @@ mod stream_tracker;
 use crate::config::WorkerConfig;
 use crate::event::ReceiveStreamStats;
 use crate::ids::PublicationId;
-use crate::keyframes::KeyframeRequester;
+use crate::keyframes::{KeyframeConfig, KeyframeDebt, KeyframeRequester};
 use crate::publisher_clock::{NewestTimestamp, StreamClock};
 use crate::relay::RelayedPacket;
 use arrayvec::ArrayVec;
@@ -52,6 +52,8 @@ pub(crate) struct ReceiveStream {
     /// What the layers inside it usually take.
     pub(crate) rates: LayerRates,
     pub(crate) keyframes: KeyframeRequester,
+    /// What keyframes took of it beyond their share.
+    debt: KeyframeDebt,
     /// Where its timestamps stand on its publisher's clock.
     pub(crate) clock: Option<StreamClock>,
     /// What that came from: the newest sender report, as time and timestamp.
@@ -82,12 +84,20 @@ struct Source {
     newest: NewestTimestamp,
     /// When its last packet arrived.
     heard: Instant,
-    /// First packet of the newest keyframe.
-    keyframe: Option<SeqNo>,
+    keyframe: Option<HeldKeyframe>,
     /// What is older belongs to a time in which the publication was muted.
     open_from: SeqNo,
     /// From its numbers to those of the packets that we make of it: what it lacks comes in between.
     numbering: Numbering,
+}
+
+/// The newest keyframe of a source.
+#[derive(Clone, Copy, Debug)]
+struct HeldKeyframe {
+    first: SeqNo,
+    timestamp: u32,
+    /// Somebody asked for it, as far as known.
+    asked: bool,
 }
 
 /// Packets that a stream lacks.
@@ -111,6 +121,7 @@ impl ReceiveStream {
             tracker: StreamTracker::default(),
             rates: LayerRates::default(),
             keyframes: KeyframeRequester::default(),
+            debt: KeyframeDebt::default(),
             clock: None,
             report: None,
             epoch: 0,
@@ -145,7 +156,7 @@ impl ReceiveStream {
         if self.repairs {
             source.nack.on_packet(received.arrival, received.seq);
         }
-        if received.rtx.is_none() {
+        if !received.is_repaired() {
             source.reception.on_timing(received.arrival, received.timestamp, received.clock_rate);
         }
         let facts = source.facts(received)?;
@@ -159,7 +170,7 @@ impl ReceiveStream {
         let packet = pool.take(fill).ok_or(DropReason::LimitReached)?;
         for packet in inserted.iter().chain([&packet]) {
             self.tracker.on_packet(packet);
-            self.record(packet, received.clock_rate);
+            self.record(packet, received.clock_rate, config);
         }
         Ok(Taken { inserted, packet, restarted })
     }
@@ -227,7 +238,7 @@ impl ReceiveStream {
         let begin = || Source::new((packet.ssrc, packet.codec, packet.seq), newest, config);
         let source = self.source.get_or_insert_with(begin);
         source.reception.admit(packet.seq)?;
-        self.record(packet, clock_rate);
+        self.record(packet, clock_rate, config);
         Ok(())
     }
 
@@ -289,6 +300,13 @@ impl ReceiveStream {
         self.report = Some((ntp, rtp));
     }
 
+    /// Parity of this stream came, which may have been the last of its block.
+    pub(crate) fn on_parity(&mut self, now: Instant, completes: bool) {
+        if let Some(source) = &mut self.source {
+            source.nack.on_parity(now, completes);
+        }
+    }
+
     /// Appends to `missing` what is to be asked for now; counts it as asked for.
     pub(crate) fn take_missing(&mut self, now: Instant, rtt: Duration, missing: &mut Vec<u16>) {
         if let Some(source) = &mut self.source {
@@ -305,10 +323,25 @@ impl ReceiveStream {
 
     /// Asks the publisher for a keyframe, if one is due.
     pub(crate) fn request_keyframe(&mut self, now: Instant, rtt: Duration, config: &WorkerConfig, out: &mut RtcpQueue) {
+        self.keyframes.put_off(now, self.keyframe_wait(now, &config.keyframes));
         if let Some(source) = &self.source
             && self.keyframes.take_due(now, rtt, &config.keyframes)
         {
             out.pli(source.ssrc);
+        }
+    }
+
+    /// How long it will be until keyframes have taken no more than their share.
+    pub(crate) fn keyframe_wait(&self, now: Instant, config: &KeyframeConfig) -> Duration {
+        self.debt.wait(self.tracker.bitrate(now), config)
+    }
+
+    /// People join: where keyframes cost too much now, the next may begin with the newest, and then ask for what they lost.
+    pub(crate) fn hold_keyframe(&mut self, now: Instant, config: &WorkerConfig) {
+        let keyframe = self.source.as_ref().and_then(|source| source.keyframe);
+        if keyframe.is_some_and(|keyframe| keyframe.asked) {
+            let window = config.history + config.keyframes.longest_wait;
+            self.history.keep_longer(now, window, now + window);
         }
     }
 
@@ -347,6 +380,11 @@ impl ReceiveStream {
         self.source.as_ref().is_some_and(|source| seq < source.open_from)
     }
 
+    /// The source that sends the stream now.
+    pub(crate) fn ssrc(&self) -> Option<Ssrc> {
+        self.source.as_ref().map(|source| source.ssrc)
+    }
+
     /// Where timestamps stand.
     pub(crate) fn newest(&self) -> Option<NewestTimestamp> {
         self.source.as_ref().map(|source| source.newest)
@@ -355,7 +393,7 @@ impl ReceiveStream {
     /// First packet of the newest keyframe, if all that followed is still held and it is no older than `age`.
     pub(crate) fn recent_keyframe(&self, now: Instant, age: Duration) -> Option<SeqNo> {
         let source = self.source.as_ref()?;
-        let first = source.keyframe?;
+        let first = source.keyframe?.first;
         let recent = self.history.get(first).is_some_and(|packet| now - packet.arrival <= age);
         let complete = || (first.0..=source.highest().0).all(|n| self.history.get(SeqNo(n)).is_some());
         (recent && complete()).then_some(first)
@@ -373,6 +411,7 @@ impl ReceiveStream {
             bitrate: self.tracker.bitrate(now),
             fps: self.tracker.fps(now),
             resolution: self.tracker.resolution(),
+            parity: None,
         })
     }
 
@@ -384,7 +423,7 @@ impl ReceiveStream {
         {
             return Ok(false);
         }
-        if received.rtx.is_some() {
+        if received.is_repaired() {
             // What is sent again never begins a stream.
             return Err(DropReason::OutOfWindow);
         }
@@ -421,9 +460,14 @@ impl ReceiveStream {
         Ok(())
     }
 
-    fn record(&mut self, packet: &Packet, clock_rate: u32) {
+    fn record(&mut self, packet: &Packet, clock_rate: u32, config: &WorkerConfig) {
         if let Some(source) = &mut self.source {
-            source.record(packet, clock_rate);
+            // Of one that another worker asked for nothing is known here.
+            let asked = self.keyframes.is_out() || self.origin.is_some();
+            source.record(packet, clock_rate, asked);
+            let keyframe = source.keyframe.filter(|keyframe| keyframe.asked);
+            let is_cost = keyframe.is_some_and(|keyframe| keyframe.timestamp == packet.timestamp);
+            self.debt.on_packet(is_cost, packet.payload().len(), &config.keyframes);
         }
         self.rates.on_packet(packet);
         self.history.insert(packet);
@@ -460,15 +504,15 @@ impl Source {
         codec::frame_facts(received.codec, received.payload(), received.marker, descriptor.as_ref())
     }
 
-    fn record(&mut self, packet: &Packet, clock_rate: u32) {
+    fn record(&mut self, packet: &Packet, clock_rate: u32, asked: bool) {
         self.codec = packet.codec;
         self.heard = packet.arrival;
         if packet.timestamp.wrapping_sub(self.newest.timestamp) as i32 > 0 {
             self.newest = NewestTimestamp { timestamp: packet.timestamp, arrival: packet.arrival, clock_rate };
         }
         let begins = packet.frame.keyframe && packet.frame.start_of_frame && packet.frame.spatial == 0;
-        if begins && self.keyframe.is_none_or(|before| packet.seq > before) {
-            self.keyframe = Some(packet.seq);
+        if begins && self.keyframe.is_none_or(|before| packet.seq > before.first) {
+            self.keyframe = Some(HeldKeyframe { first: packet.seq, timestamp: packet.timestamp, asked });
         }
     }
 }

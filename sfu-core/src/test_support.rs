@@ -39,6 +39,7 @@ pub(crate) fn section(mid: &str, kind: MediaKind, direction: Direction) -> Media
         remote_ssrcs: Vec::new(),
         local_ssrcs: None,
         local_fec: None,
+        remote_fec: None,
         reduced_rtcp: true,
         remb: true,
         rtx_time: Duration::from_millis(200),

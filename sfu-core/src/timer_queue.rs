@@ -38,6 +38,17 @@ impl TimerQueue {
         }
     }
 
+    /// Sets the deadline of `key`, unless an earlier one is set.
+    pub(crate) fn bring_forward(&mut self, key: Key, deadline: Instant) {
+        if deadline == Instant::NEVER {
+            return;
+        }
+        let place = self.places.get(key.index()).copied().filter(|place| *place != ABSENT);
+        if place.is_none_or(|place| deadline < self.heap[place as usize].0) {
+            self.set(key, Some(deadline));
+        }
+    }
+
     /// Deadline of `key`.
     #[cfg(test)]
     pub(crate) fn deadline(&self, key: Key) -> Option<Instant> {
@@ -121,14 +132,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn deadlines_come_in_order_and_once(changes in prop::collection::vec((0_usize..20, prop::option::of(1_u64..1_000)), 0..300)) {
+        fn deadlines_come_in_order_and_once(
+            changes in prop::collection::vec((0_usize..20, prop::option::of(1_u64..1_000), any::<bool>()), 0..300),
+        ) {
             let mut slab = Slab::default();
             let keys: Vec<_> = (0..20).map(|i| slab.insert(i)).collect();
             let mut queue = TimerQueue::default();
             let mut model = vec![None; keys.len()];
-            for (owner, at) in changes {
-                model[owner] = at.map(Instant::from_millis);
-                queue.set(keys[owner], model[owner]);
+            for (owner, at, forward) in changes {
+                let at = at.map(Instant::from_millis);
+                if forward {
+                    model[owner] = model[owner].into_iter().chain(at).min();
+                    queue.bring_forward(keys[owner], at.unwrap_or(Instant::NEVER));
+                } else {
+                    model[owner] = at;
+                    queue.set(keys[owner], at);
+                }
                 prop_assert_eq!(queue.deadline(keys[owner]), model[owner]);
                 prop_assert_eq!(queue.next(), model.iter().flatten().min().copied());
             }

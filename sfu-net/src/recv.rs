@@ -53,9 +53,10 @@ impl RecvBatch {
         })
     }
 
-    /// The ways that the messages came.
-    pub fn paths(&self) -> impl Iterator<Item = &NetworkPath> {
-        self.received.iter().map(|message| &message.path)
+    /// The first datagram of each message with the way it came.
+    pub fn firsts(&self) -> impl Iterator<Item = (&NetworkPath, &[u8])> {
+        let messages = self.received.iter().zip(self.buffer.chunks(STRIDE));
+        messages.map(|(message, bytes)| (&message.path, &bytes[..message.len.min(message.segment_size)]))
     }
 
     /// How long the first datagram had waited in the socket; zero where the kernel does not tell.

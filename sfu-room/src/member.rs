@@ -3,7 +3,7 @@
 use crate::Order;
 use crate::slots::{self, Candidates, SlotView, Subscription};
 use sfu_core::command::{Command, LayerPreference, Role};
-use sfu_core::event::PauseReason;
+use sfu_core::event::{LayerLimit, PauseReason};
 use sfu_core::ids::{PublicationId, TransportId};
 use sfu_rtc::ids::{Mid, Rid};
 use sfu_rtc::media::{Codec, Direction, MediaKind, MediaSection};
@@ -72,6 +72,8 @@ pub struct Slot {
     pub current: Option<PublicationId>,
     /// Why nothing of it is sent, as its worker says.
     pub pause: Option<PauseReason>,
+    /// Why no better layer of it is sent, as its worker says.
+    pub limit: LayerLimit,
 }
 
 impl Slot {
@@ -157,7 +159,7 @@ impl Member {
                 continue;
             }
             changed = true;
-            (slot.current, slot.pause) = (source, None);
+            (slot.current, slot.pause, slot.limit) = (source, None, LayerLimit::Best);
             let (mid, preference) = (slot.mid, slot.preference(&self.candidates));
             orders.push((self.worker, Command::AssignSlot { transport, mid, source, preference }));
         }
@@ -180,6 +182,7 @@ impl Member {
                     requested: LayerPreference::default(),
                     current: None,
                     pause: None,
+                    limit: LayerLimit::Best,
                 },
             };
             slots.push(slot);

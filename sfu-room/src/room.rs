@@ -3,9 +3,9 @@
 use crate::slots::{Candidate, Candidates, Rank, Subscription};
 use crate::speakers::Speakers;
 use crate::spread::Spread;
-use crate::{Member, ParticipantId, Publication, Source};
+use crate::{Member, ParticipantId, Publication, Slot, Source};
 use sfu_core::command::{Command, LayerPreference};
-use sfu_core::event::PauseReason;
+use sfu_core::event::{LayerLimit, PauseReason};
 use sfu_core::ids::{PublicationId, RoomId, TransportId, WorkerId};
 use sfu_rtc::ids::Mid;
 use sfu_rtc::media::{Codec, MediaSection};
@@ -251,9 +251,17 @@ impl Room {
         publication: PublicationId,
         reason: Option<PauseReason>,
     ) -> bool {
+        self.slot_carrying(id, mid, publication).map(|slot| slot.pause = reason).is_some()
+    }
+
+    /// A worker tells why no better layer is sent of what a slot carries. False where the slot carries something else.
+    pub fn set_limit(&mut self, id: ParticipantId, mid: &Mid, publication: PublicationId, limit: LayerLimit) -> bool {
+        self.slot_carrying(id, mid, publication).map(|slot| slot.limit = limit).is_some()
+    }
+
+    fn slot_carrying(&mut self, id: ParticipantId, mid: &Mid, publication: PublicationId) -> Option<&mut Slot> {
         let slots = self.members.get_mut(&id).into_iter().flat_map(|member| &mut member.slots);
-        let slot = slots.into_iter().find(|slot| slot.mid == *mid && slot.current == Some(publication));
-        slot.map(|slot| slot.pause = reason).is_some()
+        slots.into_iter().find(|slot| slot.mid == *mid && slot.current == Some(publication))
     }
 
     /// A participant wants something in one of its slots. Whether what its slots carry has changed.

@@ -91,6 +91,8 @@ drop_reasons! {
     NotConnected = "not_connected",
     /// The subscriber's queue is full.
     QueueFull = "queue_full",
+    /// Older than a keyframe of its stream: who gets that needs it no more.
+    Superseded = "superseded",
     /// The queue to another worker is full.
     RelayFull = "relay_full",
     /// Asked for again, but no longer in the history.

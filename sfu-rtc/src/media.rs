@@ -1,5 +1,6 @@
 //! Media as it was negotiated: what `sdp` hands to `transport`.
 
+use crate::fec::Scheme;
 use crate::ids::{Mid, PayloadType, Rid, Ssrc};
 use crate::rtp::extension::ExtensionMap;
 use crate::time::Duration;
@@ -91,13 +92,15 @@ pub struct SsrcPair {
     pub rtx: Option<Ssrc>,
 }
 
-/// Parity that we send beside a section's media, on a source of its own: FlexFEC-03 (see [`crate::fec`]).
+/// Parity beside a section's media, on a source of its own (see [`crate::fec`]).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct FecStream {
     /// Its source.
     pub ssrc: Ssrc,
     /// Its payload type.
     pub payload_type: PayloadType,
+    /// Its code: Reed-Solomon or FlexFEC-03.
+    pub scheme: Scheme,
 }
 
 /// A source that the peer announced.
@@ -133,6 +136,8 @@ pub struct MediaSection {
     pub local_ssrcs: Option<SsrcPair>,
     /// Our parity beside it; `None` where the peer takes none.
     pub local_fec: Option<FecStream>,
+    /// The peer's parity beside what it sends on [`Direction::Receive`]: Reed-Solomon.
+    pub remote_fec: Option<FecStream>,
     /// How long the sender of retransmissions keeps packets (`rtx-time`).
     pub rtx_time: Duration,
     /// Whether the peer takes NACK and retransmissions on this section.

@@ -6,11 +6,17 @@ use crate::time::{Duration, Instant};
 /// Most packets of a stream that are asked for at once. A longer gap is an interruption, not loss.
 pub const MAX_MISSING: usize = 512;
 
+/// A sender that sent parity is expected to send more for so long.
+const PARITY_LAPSE: Duration = Duration::from_secs(1);
+
 /// Limits of a [`NackGenerator`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NackConfig {
     /// How long a gap may be mere reordering before it is asked for.
     pub reorder_tolerance: Duration,
+    /// Where the sender adds parity, how long a gap may wait for it: two frames at 30 per second, and the way. The last parity
+    /// of a block ends the wait.
+    pub parity_wait: Duration,
     /// A packet is asked for so often; at a loss of 30 % ten losses in a row are one in 170,000.
     pub max_retries: u8,
     /// A packet is given up after so long: by then the receivers have frozen and asked for a keyframe.
@@ -25,6 +31,7 @@ impl Default for NackConfig {
     fn default() -> Self {
         Self {
             reorder_tolerance: Duration::from_millis(10),
+            parity_wait: Duration::from_millis(80),
             max_retries: 10,
             max_age: Duration::from_millis(1_500),
             max_missing: MAX_MISSING,
@@ -52,6 +59,8 @@ pub struct NackGenerator {
     missing: Vec<Missing>,
     /// Nothing is due before; [`Instant::NEVER`] where nothing is missing.
     next_due: Instant,
+    /// Until then parity is expected.
+    parity_until: Instant,
 }
 
 /// What a packet did to its stream.
@@ -72,7 +81,7 @@ pub enum Arrival {
 impl NackGenerator {
     /// Nothing received, nothing missing.
     pub fn new(config: NackConfig) -> Self {
-        Self { config, highest: None, missing: Vec::new(), next_due: Instant::NEVER }
+        Self { config, highest: None, missing: Vec::new(), next_due: Instant::NEVER, parity_until: Instant::ZERO }
     }
 
     /// Records the arrival of `seq`, sent for the first time or again.
@@ -94,10 +103,21 @@ impl NackGenerator {
             self.next_due = Instant::NEVER;
             return Arrival::Jump;
         }
-        let due = now + self.config.reorder_tolerance;
+        let NackConfig { reorder_tolerance, parity_wait, .. } = self.config;
+        let due = now + if now < self.parity_until { parity_wait } else { reorder_tolerance };
         self.missing.extend((highest.0 + 1..seq.0).map(|n| Missing { seq: SeqNo(n), since: now, due, retries: 0 }));
         self.next_due = self.next_due.min(due);
         Arrival::Gap(gap)
+    }
+
+    /// Parity came, and what it gave has been told as arrived. If it `completes` its block, what is still missing does not
+    /// come back by it, and is due.
+    pub fn on_parity(&mut self, now: Instant, completes: bool) {
+        self.parity_until = now + PARITY_LAPSE;
+        if completes && !self.missing.is_empty() {
+            self.missing.iter_mut().filter(|missing| missing.retries == 0).for_each(|missing| missing.due = now);
+            self.next_due = self.missing.iter().map(|m| m.due).min().unwrap_or(Instant::NEVER);
+        }
     }
 
     /// Appends to `out`, in ascending order, what is to be asked for now; counts it as asked for.
@@ -184,6 +204,24 @@ mod tests {
         }
         assert!(due(&mut nack, 100).is_empty());
         assert_eq!((nack.poll_timeout(), nack.missing()), (None, 0));
+    }
+
+    #[test]
+    fn a_gap_waits_for_parity_and_no_longer_than_that() {
+        let mut nack = generator();
+        nack.on_packet(ms(0), SeqNo(1));
+        nack.on_parity(ms(0), true);
+        nack.on_packet(ms(10), SeqNo(4));
+        assert!(due(&mut nack, 30).is_empty());
+        nack.on_packet(ms(30), SeqNo(2));
+        nack.on_parity(ms(30), false);
+        assert!(due(&mut nack, 30).is_empty());
+        nack.on_parity(ms(31), true);
+        assert_eq!(due(&mut nack, 31), [3], "the block is over");
+        nack.on_packet(ms(40), SeqNo(6));
+        assert_eq!((due(&mut nack, 60), due(&mut nack, 120)), (vec![], vec![3, 5]), "parity that was lost ends it too");
+        nack.on_packet(ms(2_000), SeqNo(8));
+        assert_eq!(due(&mut nack, 2_010), [7], "no parity comes any more");
     }
 
     #[test]

@@ -35,6 +35,11 @@ impl DatagramKind {
         }
     }
 
+    /// Whether `datagram` is RTP.
+    pub fn is_rtp(datagram: &[u8]) -> bool {
+        Self::of(datagram) == Some(Self::Rtp)
+    }
+
     /// Whether it is RTP or RTCP.
     pub fn is_media(self) -> bool {
         matches!(self, Self::Rtp | Self::Rtcp)

@@ -34,6 +34,9 @@ pub struct PacerConfig {
     /// Pacing rate over the estimate. At 1.5 a frame leaves within two thirds of its time, and the estimator still sees
     /// its bursts spread. libwebrtc's 2.5 queues at the bottleneck what need not leave yet, and more so after a fall.
     pub factor: f64,
+    /// The same while a queue stands at the bottleneck, and the estimate is less than the path carries so that it drains:
+    /// at the usual factor, what waits here would keep it as it is; at 1, what waits would come late.
+    pub queued_factor: f64,
     /// Longest burst. At 5 ms a timer per subscriber costs little and a queue of 5 ms harms nobody.
     pub grain: Duration,
     /// Most packets waiting, audio apart: 2 s of 10 Mbit/s. More would be too old to be of use.
@@ -44,7 +47,13 @@ pub struct PacerConfig {
 
 impl Default for PacerConfig {
     fn default() -> Self {
-        Self { factor: 1.5, grain: Duration::from_millis(5), max_packets: 2_048, max_audio_packets: 512 }
+        Self {
+            factor: 1.5,
+            queued_factor: 1.2,
+            grain: Duration::from_millis(5),
+            max_packets: 2_048,
+            max_audio_packets: 512,
+        }
     }
 }
 
@@ -85,9 +94,10 @@ impl<T> Pacer<T> {
         }
     }
 
-    /// Paces by a new estimate; `None` lets everything leave at once.
-    pub fn set_estimate(&mut self, now: Instant, estimate: Option<Bitrate>) {
-        self.set_rate(now, estimate.map(|rate| rate * self.config.factor));
+    /// Paces by a new estimate, and whether a queue stands at the bottleneck; `None` lets everything leave at once.
+    pub fn set_estimate(&mut self, now: Instant, estimate: Option<Bitrate>, is_queued: bool) {
+        let factor = if is_queued { self.config.queued_factor.min(self.config.factor) } else { self.config.factor };
+        self.set_rate(now, estimate.map(|rate| rate * factor));
     }
 
     /// Paces at exactly `rate`, as a probe wants it; `None` lets everything leave at once.
@@ -198,6 +208,26 @@ impl<T> Pacer<T> {
         self.queued
     }
 
+    /// Drops what waits in `class` and is not to be kept; how many packets.
+    pub(crate) fn retain(&mut self, class: PacketClass, mut keep: impl FnMut(&T) -> bool) -> usize {
+        let queue = &mut self.queues[class as usize];
+        let (before, mut dropped) = (queue.len(), DataSize::ZERO);
+        queue.retain(|waiting| {
+            let kept = keep(&waiting.item);
+            dropped += if kept { DataSize::ZERO } else { waiting.size };
+            kept
+        });
+        let count = before - queue.len();
+        self.waiting -= count;
+        self.queued = self.queued - dropped;
+        count
+    }
+
+    /// How long what waits takes to leave; nothing where nothing is held back.
+    pub(crate) fn drain_time(&self) -> Duration {
+        self.rate.map_or(Duration::ZERO, |rate| rate.time_for(self.queued))
+    }
+
     /// Drops all that waits.
     pub fn clear(&mut self) {
         self.queues.iter_mut().for_each(VecDeque::clear);
@@ -262,7 +292,7 @@ mod tests {
 
     fn pacer(kbps: u64) -> Pacer<u32> {
         let mut pacer = Pacer::new(PacerConfig { factor: 1.0, ..PacerConfig::default() });
-        pacer.set_estimate(Instant::ZERO, Some(Bitrate::from_kbps(kbps)));
+        pacer.set_estimate(Instant::ZERO, Some(Bitrate::from_kbps(kbps)), false);
         pacer
     }
 
@@ -350,7 +380,7 @@ mod tests {
         let now = Instant::from_millis(500);
         // A burst of 500 bytes: one packet overdraws it by as much again, which 8 kbit/s take half a second to repay.
         assert_eq!(drain(&mut pacer, now), [0]);
-        pacer.set_estimate(now, Some(Bitrate::from_kbps(8)));
+        pacer.set_estimate(now, Some(Bitrate::from_kbps(8)), false);
         let due = pacer.poll_timeout().unwrap();
         assert!(due > now && drain(&mut pacer, due).is_empty());
         assert!(pacer.poll_timeout().unwrap() > due, "never due without a packet to give");
@@ -364,10 +394,23 @@ mod tests {
         // At 8 kbit/s the debt of one packet takes a second, at 8 Mbit/s a millisecond.
         assert_eq!(drain(&mut pacer, now), [0]);
         assert!(pacer.poll_timeout().unwrap() > now + Duration::from_millis(500));
-        pacer.set_estimate(now, Some(Bitrate::from_kbps(8_000)));
+        pacer.set_estimate(now, Some(Bitrate::from_kbps(8_000)), false);
         let due = pacer.poll_timeout().unwrap();
         assert!(due > now && due <= now + Duration::from_millis(5), "{due:?}");
         assert!(!drain(&mut pacer, due).is_empty());
+    }
+
+    #[test]
+    fn what_is_not_to_be_kept_goes() {
+        let mut pacer = pacer(80);
+        (0..10).for_each(|i| pacer.push(PacketClass::Video, PACKET, i).unwrap());
+        pacer.push(PacketClass::Rtx, PACKET, 77).unwrap();
+        assert_eq!(pacer.drain_time(), Duration::from_millis(1_100));
+        assert_eq!(pacer.retain(PacketClass::Video, |i| *i >= 7), 7);
+        assert_eq!((pacer.len(), pacer.drain_time()), (4, Duration::from_millis(400)));
+        pacer.set_estimate(Instant::ZERO, None, false);
+        assert_eq!(drain(&mut pacer, Instant::ZERO), [77, 7, 8, 9]);
+        assert_eq!(pacer.drain_time(), Duration::ZERO);
     }
 
     #[test]
@@ -376,7 +419,7 @@ mod tests {
         (0..10).for_each(|i| pacer.push(PacketClass::Video, PACKET, i).unwrap());
         let now = Instant::from_millis(500);
         drain(&mut pacer, now);
-        pacer.set_estimate(now, None);
+        pacer.set_estimate(now, None, false);
         assert_eq!(drain(&mut pacer, now).len(), 9);
     }
 }

@@ -6,7 +6,8 @@ use sfu_rtc::dtls::{DtlsCertificate, DtlsEndpoint, DtlsRole};
 use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunWriter, answer_to};
 use sfu_rtc::ice::{IceCredentials, is_answer};
 use sfu_rtc::ids::{Mid, PayloadType, Rid, SeqNo, Ssrc};
-use sfu_rtc::media::{Codec, Direction, MediaKind, MediaSection, PayloadFormat, SsrcPair};
+use sfu_rtc::fec::Scheme;
+use sfu_rtc::media::{Codec, Direction, FecStream, MediaKind, MediaSection, PayloadFormat, SsrcPair};
 use sfu_rtc::net::{NetworkPath, Protocol};
 use sfu_rtc::rtp::extension::{ExtensionKind, ExtensionMap};
 use sfu_rtc::srtp::SrtpSender;
@@ -82,6 +83,11 @@ fn section(mid: &str, kind: MediaKind, direction: Direction, ssrc: u32) -> Media
         remote_ssrcs: Vec::new(),
         local_ssrcs: (direction == Direction::Send).then_some(pair),
         local_fec: None,
+        remote_fec: (kind == MediaKind::Video && direction == Direction::Receive).then_some(FecStream {
+            ssrc: Ssrc(ssrc + 2),
+            payload_type: PayloadType(120),
+            scheme: Scheme::ReedSolomon,
+        }),
         reduced_rtcp: true,
         remb: true,
         rtx_time: Duration::from_millis(200),

@@ -17,8 +17,8 @@ pub enum VideoCodec {
 
 /// Largest payload, so that packets stay below 1,200 bytes with all headers.
 const MAX_PAYLOAD: usize = 1_110;
-/// A keyframe's size in units of the mean frame; encoders with even rate control keep below this.
-const KEYFRAME_FACTOR: usize = 4;
+/// A keyframe's size in units of the mean frame, unless it is set; encoders with even rate control keep below this.
+const KEYFRAME_FACTOR: f64 = 4.0;
 /// Frames deviate from the mean size by up to this share of it, as those of an encoder with even rate control do.
 const VARIATION: f64 = 0.2;
 /// Temporal layers of the frames of a group of four in libwebrtc's L1T3, with their sizes in units of the mean frame
@@ -53,6 +53,8 @@ pub struct VideoSource {
     picture_id: u16,
     tl0_pic_idx: u8,
     keyframe_wanted: bool,
+    /// Its size in units of the mean frame.
+    keyframe_size: f64,
     /// Place of the next frame in its group, where there are temporal layers.
     in_group: Option<usize>,
     under_way: Option<Frame>,
@@ -93,6 +95,8 @@ pub struct PacketInfo {
     pub timestamp: u32,
     /// Last of its frame.
     pub marker: bool,
+    /// Of a keyframe.
+    pub keyframe: bool,
 }
 
 impl VideoSource {
@@ -110,6 +114,7 @@ impl VideoSource {
             picture_id: 0,
             tl0_pic_idx: 0,
             keyframe_wanted: true,
+            keyframe_size: KEYFRAME_FACTOR,
             in_group: None,
             under_way: None,
             variation: Some(Rng::with_seed(source.into())),
@@ -125,6 +130,12 @@ impl VideoSource {
     /// Makes the frames those of three temporal layers; of VP8 only.
     pub fn with_temporal_layers(mut self) -> Self {
         self.in_group = Some(0);
+        self
+    }
+
+    /// Makes keyframes so many times the mean frame.
+    pub fn with_keyframes_of(mut self, size: f64) -> Self {
+        self.keyframe_size = size;
         self
     }
 
@@ -152,7 +163,7 @@ impl VideoSource {
     pub fn begin_frame(&mut self) -> usize {
         let key = std::mem::take(&mut self.keyframe_wanted);
         let temporal = self.next_temporal(key);
-        let mean = if key { KEYFRAME_FACTOR as f64 } else { temporal.size } * self.frame_size as f64;
+        let mean = if key { self.keyframe_size } else { temporal.size } * self.frame_size as f64;
         let factor = self.variation.as_mut().map_or(1.0, |rng| 1.0 + VARIATION * (2.0 * rng.f64() - 1.0));
         let size = (mean * factor) as usize;
         let packets = size.div_ceil(MAX_PAYLOAD).max(1);
@@ -186,7 +197,7 @@ impl VideoSource {
         let timestamp = frame.timestamp;
         if std::mem::take(&mut frame.parameter_sets) {
             h264_parameter_sets(self.next_stamp(now), payload);
-            return Some(PacketInfo { timestamp, marker: false });
+            return Some(PacketInfo { timestamp, marker: false, keyframe: true });
         }
         let (key, temporal) = (frame.key, frame.temporal);
         let (first, last) = (frame.index == 0, frame.index + 1 == frame.packets);
@@ -203,7 +214,7 @@ impl VideoSource {
             self.frame = self.frame.wrapping_add(1);
             self.picture_id = (self.picture_id + 1) & 0x7fff;
         }
-        Some(PacketInfo { timestamp, marker: last })
+        Some(PacketInfo { timestamp, marker: last, keyframe: key })
     }
 
     fn next_stamp(&mut self, now: Duration) -> Stamp {

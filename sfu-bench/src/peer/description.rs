@@ -20,19 +20,27 @@ pub const VIDEO: u8 = 96;
 pub const VIDEO_RTX: u8 = 97;
 /// Payload type of parity (FlexFEC-03).
 pub const FEC: u8 = 49;
+/// Payload type of our own parity, beside video that it sends.
+pub const RS_FEC: u8 = 50;
 /// Ids of the header extensions that the peer offers.
-pub const EXTENSIONS: [(ExtensionKind, u8); 6] = [
+pub const EXTENSIONS: [(ExtensionKind, u8); 7] = [
     (ExtensionKind::Mid, 1),
     (ExtensionKind::TransportCc, 2),
     (ExtensionKind::AudioLevel, 3),
     (ExtensionKind::Rid, 4),
     (ExtensionKind::RepairedRid, 5),
     (ExtensionKind::PlayoutDelay, 6),
+    (ExtensionKind::DependencyDescriptor, 7),
 ];
 
 /// Source of the retransmissions of `media`. Media sources are counted from 1 on, and never come near.
 pub fn rtx_of(media: Ssrc) -> Ssrc {
     Ssrc(media.0 | 1 << 31)
+}
+
+/// Source of the parity of `media`.
+pub fn parity_of(media: Ssrc) -> Ssrc {
+    Ssrc(media.0 | 1 << 30)
 }
 
 /// What a peer offers.
@@ -52,7 +60,8 @@ pub struct OfferPlan {
     pub audio_slots: usize,
     /// Slots for video.
     pub video_slots: usize,
-    /// Whether it takes parity for what it receives, as Chromium does.
+    /// Whether it takes parity for what it receives, as Chromium does, and can send parity beside video in one layer, as our
+    /// own client does.
     pub flexfec: bool,
 }
 
@@ -100,9 +109,15 @@ impl OfferPlan {
     fn video_sources(&self) -> String {
         if let [ssrc] = self.video[..] {
             let (media, rtx) = (ssrc.0, rtx_of(ssrc).0);
-            return format!(
-                "a=ssrc-group:FID {media} {rtx}\r\na=ssrc:{media} cname:bench\r\na=ssrc:{rtx} cname:bench\r\n"
-            );
+            let parity = parity_of(ssrc).0;
+            let parity = match self.flexfec {
+                true => format!("a=ssrc-group:FEC-FR {media} {parity}\r\na=ssrc:{parity} cname:bench\r\n"),
+                false => String::new(),
+            };
+            return parity
+                + &format!(
+                    "a=ssrc-group:FID {media} {rtx}\r\na=ssrc:{media} cname:bench\r\na=ssrc:{rtx} cname:bench\r\n"
+                );
         }
         let rids = &RIDS[..self.video.len().min(RIDS.len())];
         let lines: String = rids.iter().map(|rid| format!("a=rid:{rid} send\r\n")).collect();
@@ -110,13 +125,12 @@ impl OfferPlan {
     }
 
     fn section(&self, sdp: &mut String, mid: &str, is_audio: bool, direction: &str, own: &str) {
-        let fec = self.flexfec && !is_audio && direction == "recvonly";
-        let (kind, formats) = match (is_audio, fec) {
-            (true, _) => ("audio", "111"),
-            (false, false) => ("video", "96 97"),
-            (false, true) => ("video", "96 97 49"),
+        let (kind, formats, fec) = match (is_audio, self.flexfec, direction) {
+            (true, ..) => ("audio", "111", ""),
+            (false, true, "recvonly") => ("video", "96 97 49", FEC_LINES),
+            (false, true, _) if self.video.len() == 1 => ("video", "96 97 50", RS_FEC_LINES),
+            (false, ..) => ("video", "96 97", ""),
         };
-        let fec = if fec { FEC_LINES } else { "" };
         let codec = match (is_audio, self.codec) {
             (true, _) => "a=rtpmap:111 opus/48000/2\r\na=rtcp-fb:111 transport-cc\r\n".to_owned(),
             (false, VideoCodec::Vp8) => video_lines("VP8", ""),
@@ -141,6 +155,8 @@ impl OfferPlan {
 const FEC_LINES: &str =
     "a=rtpmap:49 flexfec-03/90000\r\na=rtcp-fb:49 transport-cc\r\na=fmtp:49 repair-window=10000000\r\n";
 
+const RS_FEC_LINES: &str = "a=rtpmap:50 rs-fec/90000\r\na=rtcp-fb:50 transport-cc\r\n";
+
 fn video_lines(name: &str, fmtp: &str) -> String {
     format!(
         "a=rtpmap:96 {name}/90000\r\n{fmtp}a=rtcp-fb:96 nack\r\na=rtcp-fb:96 nack pli\r\na=rtcp-fb:96 ccm fir\r\n\
@@ -155,6 +171,8 @@ pub struct ServerAnswer {
     pub params: EndpointParams,
     /// Sources of retransmissions that the server announced, each with the source that it repairs.
     pub repairs: Vec<(Ssrc, Ssrc)>,
+    /// Whether the server takes parity beside what is sent.
+    pub takes_parity: bool,
     /// Sources of parity, each with the source that it protects.
     pub parity: Vec<(Ssrc, Ssrc)>,
     /// Id of the transport-wide sequence number that the server agreed to.
@@ -185,13 +203,14 @@ pub fn read_answer(sdp: &str, local_ice: IceCredentials) -> Result<ServerAnswer>
         Some((Ssrc(fec.parse().ok()?), Ssrc(media.parse().ok()?)))
     });
     let parity = parity.collect();
+    let takes_parity = sdp.contains(" rs-fec/90000");
     let extensions = answer.media.iter().flat_map(|media| &media.extensions);
     let id = |kind| extensions.clone().find(|extension| extension.kind == kind).map(|extension| extension.id);
     let (transport_cc, playout_delay) = (id(ExtensionKind::TransportCc), id(ExtensionKind::PlayoutDelay));
     let dtls_role = if answer.setup == Setup::Active { DtlsRole::Server } else { DtlsRole::Client };
     let (remote_ice, fingerprints) = (answer.ice, answer.fingerprints);
     let params = EndpointParams { local_ice, remote_ice, fingerprints, dtls_role, path };
-    Ok(ServerAnswer { params, repairs, parity, transport_cc, playout_delay })
+    Ok(ServerAnswer { params, repairs, takes_parity, parity, transport_cc, playout_delay })
 }
 
 /// Loopback first: load goes to servers on this machine or in namespaces of ours.

@@ -4,6 +4,7 @@ pub mod description;
 mod frames;
 pub mod measured;
 mod outgoing;
+mod parity;
 pub mod publisher;
 pub(crate) mod stream;
 pub mod subscriber;
@@ -12,6 +13,6 @@ use description::EXTENSIONS;
 use sfu_rtc::rtp::extension::ExtensionKind;
 
 /// Id of an extension that we offer.
-fn extension_id(kind: ExtensionKind) -> u8 {
+pub(crate) fn extension_id(kind: ExtensionKind) -> u8 {
     EXTENSIONS.iter().find(|(offered, _)| *offered == kind).map_or(0, |(_, id)| *id)
 }

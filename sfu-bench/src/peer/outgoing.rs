@@ -2,6 +2,7 @@
 
 use super::description::{OPUS, VIDEO_RTX, rtx_of};
 use super::extension_id;
+use super::parity::ParityOut;
 use crate::endpoint::Endpoint;
 use sfu_rtc::ids::{PayloadType, SeqNo, Ssrc};
 use sfu_rtc::net::TransmitBatch;
@@ -33,6 +34,10 @@ impl TransportSeq {
         Self { id, next: 0 }
     }
 
+    pub(super) fn id(self) -> Option<u8> {
+        self.id
+    }
+
     fn take(&mut self) -> [u8; 2] {
         self.next = self.next.wrapping_add(1);
         self.next.to_be_bytes()
@@ -62,6 +67,7 @@ pub(super) struct Outgoing {
     /// Timestamp of the last packet, and when it was sent.
     last: Option<(u32, Instant)>,
     history: Option<History>,
+    pub(super) parity: Option<ParityOut>,
 }
 
 impl Outgoing {
@@ -76,6 +82,7 @@ impl Outgoing {
             octets: 0,
             last: None,
             history: None,
+            parity: None,
         }
     }
 
@@ -141,7 +148,7 @@ impl Outgoing {
 
     #[expect(clippy::too_many_arguments, reason = "the parts of a packet, and where it goes")]
     fn write(
-        &self,
+        &mut self,
         seq: SeqNo,
         again: bool,
         facts: PacketFacts,
@@ -175,6 +182,15 @@ impl Outgoing {
             None => {}
         }
         endpoint.send_rtp(header, seq, &extensions[..count], payload, batch);
+        let Some(parity) = self.parity.as_mut().filter(|_| !again) else { return };
+        parity.on_media(header, &extensions[..count], payload);
+        while let Some((header, seq, payload)) = parity.next(facts.timestamp) {
+            let wide = transport_seq.take();
+            let mid = (extension_id(ExtensionKind::Mid), self.mid.as_bytes());
+            let extensions = [mid, (transport_seq.id.unwrap_or_default(), &wide[..])];
+            let count = 1 + usize::from(transport_seq.id.is_some());
+            endpoint.send_rtp(header, seq, &extensions[..count], payload, batch);
+        }
     }
 
     /// Appends a sender report (RFC 3550 section 6.4.1), if anything was sent.

@@ -3,8 +3,10 @@
 
 use super::description::{OPUS, RIDS, VIDEO};
 use super::outgoing::{Outgoing, PacketFacts, TransportSeq};
+use super::parity::ParityOut;
 use crate::endpoint::Endpoint;
 use crate::media::{self, PacketInfo, Stamp, VideoSource};
+use sfu_rtc::fec::{PROTECTION_GROUPS, Protection};
 use sfu_rtc::ids::Ssrc;
 use sfu_rtc::net::TransmitBatch;
 use sfu_rtc::rtcp::{self, RtcpView};
@@ -73,7 +75,17 @@ pub struct Publisher {
     pulse: Option<Pulse>,
     transport_seq: TransportSeq,
     next_report: Instant,
+    sent: SentVideo,
     scratch: Vec<u8>,
+}
+
+/// Bytes of video that a peer sent for the first time, headers apart.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct SentVideo {
+    /// All.
+    pub bytes: u64,
+    /// Of keyframes.
+    pub keyframes: u64,
 }
 
 struct VideoOut {
@@ -128,6 +140,7 @@ impl Publisher {
             pulse: None,
             transport_seq: TransportSeq::new(transport_cc),
             next_report: first + REPORT_INTERVAL,
+            sent: SentVideo::default(),
             scratch: Vec::new(),
         }
     }
@@ -165,6 +178,18 @@ impl Publisher {
         self.video.iter_mut().for_each(|video| video.stream.keep_history());
     }
 
+    /// Sends parity beside the video, which has one layer, as far as [`Self::protect`] says.
+    pub fn send_parity(&mut self) {
+        let id = self.transport_seq.id();
+        self.video.iter_mut().for_each(|video| video.stream.parity = Some(ParityOut::new(video.stream.ssrc, id)));
+    }
+
+    /// Protects what it sends by class of frame, where it can.
+    pub fn protect(&mut self, classes: &[Protection; PROTECTION_GROUPS]) {
+        let parity = self.video.iter_mut().filter_map(|video| video.stream.parity.as_mut());
+        parity.for_each(|parity| parity.protect(classes));
+    }
+
     /// When media is due.
     pub fn poll_timeout(&self) -> Instant {
         if self.video.iter().any(|video| video.stream.has_wanted()) {
@@ -189,7 +214,7 @@ impl Publisher {
         self.skip_between_pulses();
         let clock = now - Instant::ZERO;
         let begins = !self.video.is_empty() && self.next_frame <= now;
-        let Self { audio, video, next_frame, interval, spread, transport_seq, scratch, .. } = self;
+        let Self { audio, video, next_frame, interval, spread, transport_seq, sent, scratch, .. } = self;
         let mut packets = 0;
         for video in video.iter_mut().filter(|video| video.stream.has_wanted()) {
             video.stream.resend(transport_seq, endpoint, batch);
@@ -209,6 +234,8 @@ impl Publisher {
             while let Some(info) = video.next_packet(until, clock, scratch) {
                 let facts = PacketFacts { timestamp: info.timestamp, marker: info.marker, level: 0 };
                 video.stream.send(now, facts, scratch, transport_seq, endpoint, batch);
+                sent.bytes += scratch.len() as u64;
+                sent.keyframes += if info.keyframe { scratch.len() as u64 } else { 0 };
                 packets += 1;
             }
         };
@@ -224,6 +251,11 @@ impl Publisher {
             *next_frame += *interval;
         }
         (packets, late)
+    }
+
+    /// What it sent so far.
+    pub fn sent_video(&self) -> SentVideo {
+        self.sent
     }
 
     /// Leaves out what was due before `now`; the media clocks go on as if it had been sent.

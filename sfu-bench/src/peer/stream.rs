@@ -93,7 +93,7 @@ impl Stream {
         self.reception.highest().extend(wire)
     }
 
-    /// Notes a sequence number; whether it is new.
+    /// Records a sequence number; whether it is new.
     pub(crate) fn record(&mut self, now: Instant, seq: SeqNo, out: &mut Measured) -> bool {
         if let Some(nack) = &mut self.nack {
             nack.on_packet(now, seq);
@@ -105,7 +105,7 @@ impl Stream {
         is_new
     }
 
-    /// Notes a stamp: how many packets of its source were skipped since the last one. One that comes late takes back
+    /// Records a stamp: how many packets of its source were skipped since the last one. One that comes late takes back
     /// that it was skipped. Another source (another layer, another speaker) begins anew.
     pub(super) fn record_stamp(&mut self, now: Instant, stamp: &Stamp) -> i64 {
         let before = std::mem::replace(&mut self.last_packet, now);

@@ -15,7 +15,9 @@ const QUEUE_SAMPLES: usize = 10;
 
 /// The report on `results`.
 pub fn scenarios(results: &Results) -> String {
-    let lead = format!("Means over {} seeds, plots of the first; publishers: {:?}.", results.seeds, results.video);
+    let conditions = results.conditions;
+    let lead =
+        format!("Means over {} seeds, plots of the first; publishers: {:?}.", conditions.seeds, conditions.video);
     let mut body = format!("<h1>Network scenarios</h1><p class='soft'>{}</p>", escape(&lead));
     for outcomes in results.by_scenario() {
         let scenario = &outcomes[0].scenario;

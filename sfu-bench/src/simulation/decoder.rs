@@ -123,7 +123,7 @@ impl Decoder {
         }
         self.parts.insert(seq.0, Part { facts, captured, timestamp });
         if let Some((first_seq, frame)) = self.whole_frame(now, seq.0, timestamp) {
-            self.note_lateness(now - frame.captured);
+            self.record_lateness(now - frame.captured);
             self.whole.insert(first_seq, frame);
         }
         self.show(now);
@@ -145,7 +145,7 @@ impl Decoder {
         Some((first, Frame { last_seq: last, facts, sync, captured: start.captured, whole_at: now }))
     }
 
-    fn note_lateness(&mut self, lateness: Duration) {
+    fn record_lateness(&mut self, lateness: Duration) {
         let is_first = self.lateness.is_empty();
         if self.lateness.len() == LATENESS_WINDOW {
             self.lateness.pop_front();
@@ -186,14 +186,14 @@ impl Decoder {
             let Some(frame) = self.whole.get(&seq).copied() else { return };
             self.whole = self.whole.split_off(&(seq + 1));
             self.parts = self.parts.split_off(&(frame.last_seq + 1));
-            self.note_shown(at, &frame);
+            self.record_shown(at, &frame);
         }
     }
 
-    fn note_shown(&mut self, at: Instant, frame: &Frame) {
+    fn record_shown(&mut self, at: Instant, frame: &Frame) {
         match self.last {
             Some(last) => {
-                self.note_gap(last.at, at - last.at);
+                self.record_gap(last.at, at - last.at);
                 let change = Duration::from_secs_f64((frame.captured - last.captured).as_secs_f64() * DELAY_CHANGE);
                 let (low, high) = (self.delay.saturating_sub(change), self.delay + change);
                 self.delay = self.wanted_delay.clamp(low, high);
@@ -215,7 +215,7 @@ impl Decoder {
     }
 
     /// Freeze as in webrtc-stats: a gap of at least max(3 d, d + 150 ms), d being the mean of the last 30.
-    fn note_gap(&mut self, from: Instant, gap: Duration) {
+    fn record_gap(&mut self, from: Instant, gap: Duration) {
         if !self.gaps.is_empty() {
             let mean = self.gaps.iter().sum::<Duration>() / self.gaps.len() as u32;
             if gap >= (mean * 3).max(mean + Duration::from_millis(150)) {
@@ -243,7 +243,7 @@ impl Decoder {
     /// Ends at `now`: a picture that stands still counts.
     pub(super) fn finish(&mut self, now: Instant) {
         match self.last {
-            Some(last) if now > last.at => self.note_gap(last.at, now - last.at),
+            Some(last) if now > last.at => self.record_gap(last.at, now - last.at),
             None if now - self.began > FIRST_FRAME => self.freeze(self.began, now - self.began),
             _ => {}
         }

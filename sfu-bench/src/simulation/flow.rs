@@ -4,7 +4,7 @@ use super::catalogue::FlowPlan;
 use super::receiver::Receiver;
 use super::record::{FlowRecord, Kind};
 use super::server::{self, Server};
-use super::{Repair, START, VideoMode};
+use super::{Repair, START, Setup, VideoMode};
 use crate::endpoint::{Endpoint, Incoming};
 use crate::media::{VideoCodec, VideoSource};
 use crate::peer::description::{FEC, OPUS, OfferPlan, RIDS, VIDEO, VIDEO_RTX};
@@ -58,6 +58,18 @@ pub(super) struct Flow {
     pub(super) record: FlowRecord,
 }
 
+/// What a datagram from the server to a subscriber is.
+pub(super) fn kind(datagram: &[u8]) -> Kind {
+    match (DatagramKind::of(datagram), datagram.get(1).map(|byte| byte & 0x7f)) {
+        (Some(DatagramKind::Rtp), Some(OPUS)) => Kind::Audio,
+        (Some(DatagramKind::Rtp), Some(VIDEO)) => Kind::Video,
+        (Some(DatagramKind::Rtp), Some(VIDEO_RTX)) => Kind::Rtx,
+        (Some(DatagramKind::Rtp), Some(FEC)) => Kind::Fec,
+        (Some(DatagramKind::Rtcp), _) => Kind::Rtcp,
+        _ => Kind::Other,
+    }
+}
+
 /// Bits per second of video that fit into so many on the wire, beside audio.
 fn video_within(wire: f64) -> f64 {
     ((wire - AUDIO_ON_WIRE) / VIDEO_ON_WIRE).max(MIN_VIDEO)
@@ -71,11 +83,12 @@ impl Flow {
     pub(super) fn join(
         server: &mut Server,
         (plan, number): (FlowPlan, usize),
-        (mode, demand, repair): (VideoMode, u64, Repair),
+        (setup, demand): (&Setup, u64),
         certificate: &DtlsCertificate,
         [publishes_from, subscribes_from]: [IpAddr; 2],
         (now, random): (Instant, &mut Random),
     ) -> Result<Self> {
+        let Setup { video: mode, repair, playout_delay, .. } = *setup;
         let room = RoomId(number as u64 + 1);
         server.open_room(now, room);
         let ssrc = |n: u32| Ssrc(1 + 16 * number as u32 + n);
@@ -92,7 +105,10 @@ impl Flow {
         };
         let publisher = server.join(now, room, &offer, (certificate, publishes_from))?;
         let top = video_within(demand as f64);
-        let source = camera(&offer, publisher.answer.transport_cc, top as u64, (now, random));
+        let mut source = camera(&offer, publisher.answer.transport_cc, top as u64, (now, random));
+        if publisher.answer.takes_parity {
+            source.send_parity();
+        }
         let offer = OfferPlan {
             ice: server.credentials('c'),
             audio: None,
@@ -103,13 +119,17 @@ impl Flow {
         };
         let subscriber = server.join(now, room, &offer, (certificate, subscribes_from))?;
         server.connect(now, publisher.transport, subscriber.transport);
+        let mut receiver = Receiver::new(&subscriber.answer, repair != Repair::None, plan.delay, now);
+        if let Some(delay) = playout_delay {
+            receiver.keep_for(delay);
+        }
         let lower: u64 = LOWER_LAYERS.iter().take(layers - 1).map(|(bitrate, _)| bitrate).sum();
         Ok(Self {
             plan,
             publisher: publisher.endpoint,
             subscriber: subscriber.endpoint,
             source,
-            receiver: Receiver::new(&subscriber.answer, repair != Repair::None, plan.delay, now),
+            receiver,
             flows: false,
             paused: false,
             publisher_transport: publisher.transport,
@@ -123,15 +143,7 @@ impl Flow {
 
     /// The server sends a datagram to the subscriber.
     pub(super) fn on_sent(&mut self, datagram: &[u8]) {
-        let kind = match (DatagramKind::of(datagram), datagram.get(1).map(|byte| byte & 0x7f)) {
-            (Some(DatagramKind::Rtp), Some(OPUS)) => Kind::Audio,
-            (Some(DatagramKind::Rtp), Some(VIDEO)) => Kind::Video,
-            (Some(DatagramKind::Rtp), Some(VIDEO_RTX)) => Kind::Rtx,
-            (Some(DatagramKind::Rtp), Some(FEC)) => Kind::Fec,
-            (Some(DatagramKind::Rtcp), _) => Kind::Rtcp,
-            _ => Kind::Other,
-        };
-        self.record.on_sent(kind, datagram.len());
+        self.record.on_sent(kind(datagram), datagram.len());
     }
 
     pub(super) fn handle_for_publisher(&mut self, now: Instant, datagram: &mut [u8]) {
@@ -169,13 +181,13 @@ impl Flow {
         if !self.flows {
             // Before its check is answered the server sends some times the bytes that came, and handshakes differ in length.
             let connected = self.publisher.is_connected() && self.subscriber.is_connected();
-            self.flows = connected && server.is_answered(now, [self.publisher_transport, self.subscriber_transport]);
+            self.flows = connected && server.is_answered(now, &[self.publisher_transport, self.subscriber_transport]);
             self.source.skip_to(now);
         }
         if !self.flows {
             return;
         }
-        self.follow_pause(now);
+        self.update_pause(now);
         if !self.paused {
             self.source.poll(now, &mut self.publisher, up);
             let (publisher, ntp) = (&mut self.publisher, server.clock().ntp(now));
@@ -185,7 +197,7 @@ impl Flow {
         self.receiver.report(now, &mut |compound| subscriber.send_rtcp(compound, down));
     }
 
-    fn follow_pause(&mut self, now: Instant) {
+    fn update_pause(&mut self, now: Instant) {
         let Some((from, until)) = self.plan.pause else { return };
         let paused = (START + from..START + until).contains(&now);
         if self.paused && !paused {
@@ -202,6 +214,9 @@ impl Flow {
         stats: &[TransportStats],
         oracle: Option<f64>,
     ) -> Option<(PublicationId, EncoderTarget)> {
+        let publisher = stats.iter().find(|stats| stats.transport == self.publisher_transport);
+        let parity = publisher.and_then(|stats| stats.received.iter().find_map(|stream| stream.parity));
+        parity.iter().for_each(|parity| self.source.protect(parity));
         let stats = stats.iter().find(|stats| stats.transport == self.subscriber_transport);
         let estimate = stats.and_then(|stats| stats.downlink_estimate).map(|estimate| estimate.as_bps() as f64);
         let slot = stats.and_then(|stats| stats.slots.iter().find(|slot| slot.mid.as_str() == "1"));

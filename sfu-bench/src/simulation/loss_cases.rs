@@ -21,7 +21,11 @@ pub(super) fn loss_cases() -> Vec<Scenario> {
     };
     let gilbert = || Loss::bursts(0.05, 3.0);
     let frozen = |percent| vec![at_most(Metric::FreezeShare, percent)];
+    // What retransmissions take at least, and 2 %.
+    let arq_alone =
+        vec![at_most(Metric::FreezeShare, 0.0), at_most(Metric::FecShare, 2.0), at_most(Metric::RtxShare, 7.3)];
     let mut cases = vec![
+        lossy(15, "loss-5-near", "5 % of all packets are lost, RTT 20 ms", 10, Loss::Random(0.05), arq_alone),
         lossy(15, "loss-5", "5 % of all packets are lost, RTT 100 ms", 50, Loss::Random(0.05), frozen(0.0)),
         lossy(15, "loss-15", "15 % of all packets are lost, RTT 200 ms", 100, Loss::Random(0.15), frozen(2.5)),
         lossy(16, "gilbert-40", "5 % are lost in bursts of three, RTT 40 ms", 20, gilbert(), vec![]),

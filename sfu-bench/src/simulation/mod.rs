@@ -11,16 +11,23 @@
 //! | `receiver`, `decoder`, `remb` | the model of a browser that receives |
 //! | `tcp` | what else is on the link |
 //! | [`record`], [`results`] | what a run leaves, and what runs come to |
+//! | `resilience` | losses with real pictures: keyframes beside acknowledged references (feature `media`) |
+//! | `comparison` | the planner beside parity of a fixed share |
+//! | [`joins`] | many who join one stream |
 
 pub mod catalogue;
+mod comparison;
 mod decoder;
 pub mod estimators;
 mod flow;
+pub mod joins;
 mod loss_cases;
 pub mod metrics;
 mod receiver;
 pub mod record;
 mod remb;
+#[cfg(feature = "media")]
+pub mod resilience;
 pub mod results;
 mod server;
 mod tcp;
@@ -76,8 +83,17 @@ pub enum Repair {
     /// The same with 35 %.
     #[value(name = "livekit-35")]
     Livekit35,
-    /// It plans, with parity for who takes it.
+    /// It plans, with parity for who takes it, within what a server spends by default.
     Planner,
+    /// The same within 5 % of the video.
+    #[value(name = "planner-5")]
+    Planner5,
+    /// The same within 10 %.
+    #[value(name = "planner-10")]
+    Planner10,
+    /// The same within 20 %.
+    #[value(name = "planner-20")]
+    Planner20,
 }
 
 impl Repair {
@@ -86,21 +102,39 @@ impl Repair {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// How the server is configured for it.
-    fn config(self) -> RepairConfig {
+    /// Whether the server plans it.
+    pub fn plans(self) -> bool {
+        matches!(self, Self::Planner | Self::Planner5 | Self::Planner10 | Self::Planner20)
+    }
+
+    /// How the server is configured for it, where receivers keep video for `playout_delay` by themselves; `None` where
+    /// that is left to them and the server's plan.
+    fn config(self, playout_delay: Option<Duration>) -> RepairConfig {
         let every_frame = |percent| Some(FixedParity { percent, keyframes_only: false });
         let fixed = match self {
-            Self::None | Self::Arq | Self::Planner => None,
+            Self::None | Self::Arq | Self::Planner | Self::Planner5 | Self::Planner10 | Self::Planner20 => None,
             Self::KeyOnly => Some(FixedParity { percent: 60, keyframes_only: true }),
             Self::XorEqual => every_frame(60),
             Self::Livekit15 => every_frame(15),
             Self::Livekit25 => every_frame(25),
             Self::Livekit35 => every_frame(35),
         };
-        let plans = self == Self::Planner;
         let usual = RepairConfig::default();
-        let max_playout_delay = if plans { usual.max_playout_delay } else { Duration::ZERO };
-        RepairConfig { planner: plans || fixed.is_some(), fixed, max_playout_delay, ..usual }
+        let max_overhead = match self {
+            Self::Planner5 => 0.05,
+            Self::Planner10 => 0.1,
+            Self::Planner20 => 0.2,
+            _ => usual.max_overhead,
+        };
+        let asks = self.plans() && playout_delay.is_none();
+        RepairConfig {
+            planner: self.plans() || fixed.is_some(),
+            fixed,
+            max_overhead,
+            max_playout_delay: if asks { usual.max_playout_delay } else { Duration::ZERO },
+            slack: playout_delay.map_or(usual.slack, |delay| delay.max(usual.slack)),
+            ..usual
+        }
     }
 }
 
@@ -113,6 +147,20 @@ pub struct Setup {
     pub video: VideoMode,
     /// How losses are repaired.
     pub repair: Repair,
+    /// How long receivers keep a frame of the least delay, at least, whatever the way of repair; `None` where only the
+    /// planner asks for such a delay.
+    pub playout_delay: Option<Duration>,
+}
+
+/// What all runs have in common.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Conditions {
+    /// What publishers send.
+    pub video: VideoMode,
+    /// See [`Setup::playout_delay`].
+    pub playout_delay: Option<Duration>,
+    /// How many seeds each is played with.
+    pub seeds: u64,
 }
 
 /// Plays a scenario once; the same seed gives the same record.
@@ -132,15 +180,16 @@ pub fn run(
     scenarios: Vec<Scenario>,
     estimators: &[Named],
     repairs: &[Repair],
-    (video, seeds): (VideoMode, u64),
+    conditions: Conditions,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Results> {
     let at_once = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut results = Results { video, seeds, outcomes: Vec::new() };
+    let Conditions { video, playout_delay, seeds } = conditions;
+    let mut results = Results { conditions, outcomes: Vec::new() };
     for scenario in scenarios {
         for ((name, estimator), repair) in estimators.iter().flat_map(|named| repairs.iter().map(move |r| (named, *r)))
         {
-            let setup = Setup { estimator: estimator(), video, repair };
+            let setup = Setup { estimator: estimator(), video, repair, playout_delay };
             let column = match (estimators.len(), repairs.len()) {
                 (_, 0 | 1) => (*name).to_owned(),
                 (0 | 1, _) => repair.name(),

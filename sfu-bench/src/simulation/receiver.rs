@@ -8,7 +8,7 @@ use crate::peer::description::{OPUS, ServerAnswer, VIDEO, VIDEO_RTX};
 use crate::peer::measured::Measured;
 use crate::peer::stream::Stream;
 use sfu_rtc::codec::frame_facts;
-use sfu_rtc::fec::FecReceiver;
+use sfu_rtc::fec::{FecReceiver, Scheme};
 use sfu_rtc::ids::{SeqNo, Ssrc};
 use sfu_rtc::media::Codec;
 use sfu_rtc::rtcp::{
@@ -25,6 +25,8 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const FEEDBACK_INTERVAL: Duration = Duration::from_millis(50);
 /// Round trip that is assumed until one is known, as libwebrtc does.
 const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
+/// RTP clock of video, in Hz.
+const VIDEO_CLOCK: f64 = 90_000.0;
 /// Our own source in reports.
 const OWN: Ssrc = Ssrc(1);
 
@@ -50,6 +52,8 @@ pub(super) struct Receiver {
     way_back: Duration,
     /// Round trip after which a missing packet is asked for again. A browser that publishes too knows it.
     round_trip: Duration,
+    /// Where it may begin in the past: the first packet's timestamp and arrival, by which it knows when others were captured.
+    timeline: Option<Option<(u32, Instant)>>,
     next_report: Instant,
     /// Keyframes that it asked for.
     keyframe_requests: u64,
@@ -61,7 +65,7 @@ impl Receiver {
         let transport_cc = answer.transport_cc;
         let mut fec = FecReceiver::default();
         for (parity, media) in &answer.parity {
-            fec.add(*media, *parity, transport_cc.into_iter().collect());
+            fec.add(Scheme::FlexFec03, *media, *parity, transport_cc.into_iter().collect());
         }
         let arrivals = ArrivalConfig {
             max_interval: FEEDBACK_INTERVAL,
@@ -83,9 +87,21 @@ impl Receiver {
             counts: Measured::default(),
             way_back,
             round_trip: FIRST_ROUND_TRIP,
+            timeline: None,
             next_report: now + REPORT_INTERVAL,
             keyframe_requests: 0,
         }
+    }
+
+    /// Keeps video for so long, unless the sender asks otherwise.
+    pub(super) fn keep_for(&mut self, delay: Duration) {
+        self.decoder.set_min_delay(delay);
+    }
+
+    /// Its stream may begin with what came before it joined: it goes by timestamps alone, as browsers do, and does not know
+    /// its round trip.
+    pub(super) fn may_begin_in_the_past(&mut self) {
+        self.timeline = Some(None);
     }
 
     /// Takes one packet, which was `size` bytes on the wire.
@@ -147,9 +163,15 @@ impl Receiver {
         let is_new = stream.record(now, seq, &mut self.counts);
         let Some(stamp) = Stamp::find(payload).filter(|_| is_new) else { return };
         stream.record_jitter(now, view.timestamp());
-        let captured = Instant::ZERO + stamp.sent;
+        let mut captured = Instant::ZERO + stamp.sent;
         let delay = now - captured;
-        self.round_trip = (self.round_trip * 15 + delay + self.way_back) / 16;
+        if let Some(first) = self.timeline.as_mut().filter(|_| is_video) {
+            let (timestamp, arrival) = *first.get_or_insert((view.timestamp(), now));
+            let later = view.timestamp().wrapping_sub(timestamp) as i32;
+            captured = arrival + Duration::from_secs_f64(f64::from(later.max(0)) / VIDEO_CLOCK);
+        } else {
+            self.round_trip = (self.round_trip * 15 + delay + self.way_back) / 16;
+        }
         record.on_media(is_video, delay, size);
         if is_video && let Ok(facts) = frame_facts(Codec::Vp8, payload, view.marker(), None) {
             self.video = Some(ssrc);

@@ -1,9 +1,10 @@
 //! What runs come to: means over seeds, beside their targets, as a table and as JSON.
 
 use super::catalogue::Scenario;
+use super::comparison::Comparison;
 use super::metrics::{Bound, Metric, Metrics, Target};
 use super::record::{FlowRecord, FlowSample, KINDS, QUEUE_SAMPLE, Record, SAMPLE};
-use super::{Repair, VideoMode};
+use super::{Conditions, Repair};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,10 +13,8 @@ use std::time::Duration;
 /// All that was run.
 #[derive(Clone, Debug)]
 pub struct Results {
-    /// What publishers sent.
-    pub video: VideoMode,
-    /// How many seeds.
-    pub seeds: u64,
+    /// What all runs had in common.
+    pub conditions: Conditions,
     /// Scenario by scenario, and of each estimator by estimator.
     pub outcomes: Vec<Outcome>,
 }
@@ -114,8 +113,13 @@ impl Results {
                 "first_seed": series(&outcome.record),
             })
         };
-        let video = format!("{:?}", self.video).to_lowercase();
-        json!({ "seeds": self.seeds, "video": video, "outcomes": self.outcomes.iter().map(outcome).collect::<Vec<_>>() })
+        let Conditions { video, playout_delay, seeds } = self.conditions;
+        json!({
+            "seeds": seeds,
+            "video": format!("{video:?}").to_lowercase(),
+            "playout_delay": playout_delay.map(|delay| delay.as_secs_f64()),
+            "outcomes": self.outcomes.iter().map(outcome).collect::<Vec<_>>(),
+        })
     }
 }
 
@@ -167,8 +171,10 @@ impl fmt::Display for Results {
         const NAME: usize = 28;
         let longest = self.outcomes.iter().map(|outcome| outcome.column.len()).max().unwrap_or(0);
         let column = (longest + 2).max(14);
-        let seeds = if self.seeds == 1 { "one seed".to_owned() } else { format!("mean of {} seeds", self.seeds) };
-        writeln!(f, "{seeds}; + target met, ! missed")?;
+        let seeds = self.conditions.seeds;
+        let seeds = if seeds == 1 { "one seed".to_owned() } else { format!("mean of {seeds} seeds") };
+        let delay = self.conditions.playout_delay.map(|delay| format!("; playout delay {} ms", delay.as_millis()));
+        writeln!(f, "{seeds}{}; + target met, ! missed", delay.unwrap_or_default())?;
         let (mut met, mut all) = (BTreeMap::new(), 0);
         for outcomes in self.by_scenario() {
             let scenario = &outcomes[0].scenario;
@@ -198,6 +204,7 @@ impl fmt::Display for Results {
                 }
                 writeln!(f)?;
             }
+            Comparison::of(outcomes).iter().try_for_each(|comparison| write!(f, "{comparison}"))?;
         }
         writeln!(f)?;
         met.iter().try_for_each(|(column, met)| writeln!(f, "{column}: {met} of {all} targets met"))

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use netsim::Random;
 use sfu_core::command::{Command, EncoderTarget, LayerPreference, TransportParams};
 use sfu_core::config::WorkerConfig;
-use sfu_core::event::TransportStats;
+use sfu_core::event::{Event, ReferenceNews, TransportStats};
 use sfu_core::ids::{PublicationId, RoomId, TransportId};
 use sfu_core::worker::Worker;
 use sfu_rtc::dtls::DtlsCertificate;
@@ -41,6 +41,8 @@ pub(super) struct Server {
     random: Random,
     transports: u64,
     ssrcs: u32,
+    /// What senders are to be told of their references.
+    news: Vec<ReferenceNews>,
 }
 
 /// Somebody who has joined.
@@ -51,16 +53,16 @@ pub(super) struct Joined {
 }
 
 impl Server {
-    pub(super) fn new(Setup { estimator, repair, .. }: &Setup, seed: u64) -> Self {
+    pub(super) fn new(Setup { estimator, repair, playout_delay, .. }: &Setup, seed: u64) -> Self {
         let certificate = Arc::new(DtlsCertificate::generate());
         let clock = WallClock::new(Instant::ZERO, UNIX_START);
-        let repair = repair.config();
+        let repair = repair.config(*playout_delay);
         let planner = repair.planner;
         let transport =
             TransportConfig { estimator: estimator.clone(), measure_path: planner, ..TransportConfig::default() };
         let config = WorkerConfig { transport, repair, ..WorkerConfig::default() };
         let slot_feedback = estimator.wants_feedback() || planner;
-        let policy = MediaPolicy { slot_feedback, flexfec: planner, ..MediaPolicy::default() };
+        let policy = MediaPolicy { slot_feedback, parity: planner, ..MediaPolicy::default() };
         Self {
             worker: Worker::new(config, Arc::clone(&certificate), clock, seed),
             certificate,
@@ -70,6 +72,7 @@ impl Server {
             random: Random::new(seed),
             transports: 0,
             ssrcs: 0x1000_0000,
+            news: Vec::new(),
         }
     }
 
@@ -139,19 +142,44 @@ impl Server {
 
     /// Publishes sections 0 and 1 of one peer, and puts them into slots 0 and 1 of another.
     pub(super) fn connect(&mut self, now: Instant, publisher: TransportId, subscriber: TransportId) {
+        self.publish(now, publisher);
+        self.watch(now, publisher, subscriber);
+    }
+
+    /// Publishes sections 0 and 1 of a peer.
+    pub(super) fn publish(&mut self, now: Instant, publisher: TransportId) {
         for (index, mid) in ["0", "1"].into_iter().enumerate() {
             let Some(mid) = Mid::new(mid) else { continue };
             let publication = publication(publisher, index as u64);
             self.worker.handle_command(now, Command::Publish { publication, transport: publisher, mid });
+        }
+    }
+
+    /// Puts what one peer publishes into slots 0 and 1 of another.
+    pub(super) fn watch(&mut self, now: Instant, publisher: TransportId, subscriber: TransportId) {
+        for (index, mid) in ["0", "1"].into_iter().enumerate() {
+            let Some(mid) = Mid::new(mid) else { continue };
+            let source = Some(publication(publisher, index as u64));
             let preference = LayerPreference::default();
-            let (transport, source) = (subscriber, Some(publication));
-            self.worker.handle_command(now, Command::AssignSlot { transport, mid, source, preference });
+            self.worker.handle_command(now, Command::AssignSlot { transport: subscriber, mid, source, preference });
         }
     }
 
     /// A sender was asked to send something else.
     pub(super) fn set_encoder_target(&mut self, now: Instant, publication: PublicationId, target: EncoderTarget) {
         self.worker.handle_command(now, Command::SetEncoderTarget { publication, target: Box::new(target) });
+    }
+
+    /// A sender keeps a frame for long.
+    #[cfg(feature = "media")]
+    pub(super) fn mark_reference(&mut self, now: Instant, publication: PublicationId, (frame, by): (u16, u16)) {
+        self.worker.handle_command(now, Command::MarkReference { publication, frame, by });
+    }
+
+    /// What the sender is to be told of its references since this was asked last.
+    #[cfg(feature = "media")]
+    pub(super) fn take_news(&mut self) -> Vec<ReferenceNews> {
+        std::mem::take(&mut self.news)
     }
 
     pub(super) fn handle_datagram(&mut self, now: Instant, remote: SocketAddr, datagram: &mut [u8]) {
@@ -174,7 +202,11 @@ impl Server {
         loop {
             self.batch.clear();
             self.worker.poll_transmit(now, &mut self.batch);
-            while self.worker.poll_event().is_some() {}
+            while let Some(event) = self.worker.poll_event() {
+                if let Event::References { news, .. } = event {
+                    self.news.push(news);
+                }
+            }
             if self.batch.is_empty() {
                 return;
             }
@@ -185,10 +217,10 @@ impl Server {
     }
 
     /// Whether these peers have answered its checks.
-    pub(super) fn is_answered(&self, now: Instant, transports: [TransportId; 2]) -> bool {
+    pub(super) fn is_answered(&self, now: Instant, transports: &[TransportId]) -> bool {
         let stats = self.stats(now);
-        let answered = |id| stats.iter().any(|stats| stats.transport == id && stats.rtt.is_some());
-        transports.into_iter().all(answered)
+        let answered = |id: &TransportId| stats.iter().any(|stats| stats.transport == *id && stats.rtt.is_some());
+        transports.iter().all(answered)
     }
 
     /// The figures of each transport.

@@ -14,7 +14,7 @@ fn scenario(name: &str, length: u64) -> Scenario {
 
 fn setup(estimator: &str, video: VideoMode) -> Setup {
     let (_, estimator) = estimators::by_names(&[estimator.to_owned()]).unwrap()[0];
-    Setup { estimator: estimator(), video, repair: Repair::Arq }
+    Setup { estimator: estimator(), video, repair: Repair::Arq, playout_delay: None }
 }
 
 #[test]
@@ -64,6 +64,15 @@ fn flows_and_tcp_meet_at_the_bottleneck() {
     assert!(frames.len() == 2 && frames.iter().all(|frames| *frames > 90), "{frames:?}");
 }
 
+/// Behind the queue of who fills it, what is lost is asked for after more than a second.
+#[test]
+fn what_is_lost_behind_a_queue_of_a_second_is_sent_again() {
+    let scenario = scenario("long-tcp-deep", 60);
+    let record = play(&scenario, &setup("dispersion", VideoMode::Adaptive), 1).unwrap();
+    let found = metrics(&scenario, &record);
+    assert!(found[&Metric::RtxShare] > 1.5 && found[&Metric::ResidualLoss] < 2.0, "{found:?}");
+}
+
 #[test]
 fn samples_of_late_flows_begin_with_the_scenario_as_well() {
     let record = play(&scenario("three-flows", 45), &setup("fixed", VideoMode::Single), 1).unwrap();
@@ -91,8 +100,8 @@ fn a_run_has_a_table_a_report_and_json() {
     let named = estimators::by_names(&["fixed".to_owned()]).unwrap();
     let mut said = Vec::new();
     let both_ways = scenario("both-ways", 4);
-    let results =
-        run(vec![both_ways], &named, &[Repair::Arq], (VideoMode::Adaptive, 1), &mut |what| said.push(what.to_owned()));
+    let conditions = Conditions { video: VideoMode::Adaptive, playout_delay: None, seeds: 1 };
+    let results = run(vec![both_ways], &named, &[Repair::Arq], conditions, &mut |what| said.push(what.to_owned()));
     let results = results.unwrap();
     assert_eq!(said, ["both-ways, fixed, seed 1 of 1"]);
     let text = results.to_string();
@@ -148,7 +157,7 @@ fn a_far_subscriber_waits_from_the_first_frame_on() {
 #[test]
 fn planned_parity_shortens_the_freezes_of_a_very_far_subscriber() {
     let mut scenario = lossy(60, 0.05);
-    scenario.down.iter_mut().for_each(|(_, link)| link.delay = Duration::from_millis(400));
+    scenario.down.iter_mut().for_each(|(_, link)| link.delay = Duration::from_millis(900));
     let [arq, ..] = repaired(&scenario, Repair::Arq, 1..=6);
     let [planned, recovered, parity] = repaired(&scenario, Repair::Planner, 1..=6);
     assert!(planned < arq * 0.75, "{planned} instead of {arq}");
@@ -167,7 +176,8 @@ fn ways_of_repair_stand_beside_each_other() {
     let named = estimators::by_names(&["fixed".to_owned()]).unwrap();
     let repairs = Repair::value_variants();
     let case = Scenario { length: Duration::from_secs(20), ..scenario("gilbert-250", 20) };
-    let results = run(vec![case], &named, repairs, (VideoMode::Single, 2), &mut |_| ()).unwrap();
+    let conditions = Conditions { video: VideoMode::Single, playout_delay: None, seeds: 2 };
+    let results = run(vec![case], &named, repairs, conditions, &mut |_| ()).unwrap();
     let found: std::collections::BTreeMap<_, _> =
         results.outcomes.iter().map(|outcome| (outcome.column.as_str(), outcome.summaries())).collect();
     let mean = |repair: &str, metric| found[repair][&metric].mean;

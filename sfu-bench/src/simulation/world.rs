@@ -165,13 +165,12 @@ impl<'a> World<'a> {
         self.change_links();
         while let Some(plan) = self.scenario.flows.get(self.flows.len()).filter(|f| START + f.start <= self.now) {
             let (setup, number) = (self.setup, self.flows.len());
-            let video = (setup.video, self.scenario.demand, setup.repair);
             let addresses = [PUBLISHER, SUBSCRIBER].map(|who| address(who, number).ip());
             let chance = (self.now, &mut self.random);
             self.flows.push(Flow::join(
                 &mut self.server,
                 (*plan, number),
-                video,
+                (setup, self.scenario.demand),
                 &self.certificate,
                 addresses,
                 chance,

@@ -28,6 +28,11 @@ pub trait VideoSource: Send {
     /// Frames per second.
     fn frame_rate(&self) -> f64;
 
+    /// The first of the pictures up to this one that look the same, where that is known.
+    fn shown_since(&self, frame: u32) -> u32 {
+        frame
+    }
+
     /// Draws picture number `frame` into `picture`, which has [`Self::size`]. False: there are no more.
     ///
     /// # Errors
@@ -42,4 +47,12 @@ pub trait AudioSource: Send {
     /// # Errors
     /// Where the source cannot be read.
     fn fill(&mut self, samples: &mut [i16]) -> Result<bool>;
+
+    /// What a loudspeaker near it played during the samples last filled, of as many. False: there is none.
+    ///
+    /// # Errors
+    /// Where that cannot be read.
+    fn played(&mut self, _samples: &mut [i16]) -> Result<bool> {
+        Ok(false)
+    }
 }

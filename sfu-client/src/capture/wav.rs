@@ -16,6 +16,7 @@ const MAX_BYTES: u64 = 120 << 20;
 pub struct WavReader {
     samples: Vec<i16>,
     position: usize,
+    repeats: bool,
 }
 
 impl WavReader {
@@ -28,6 +29,11 @@ impl WavReader {
         let size = fs::metadata(path).with_context(show)?.len();
         ensure!(size <= MAX_BYTES, "{} is larger than {} MiB", path.display(), MAX_BYTES >> 20);
         Self::parse(&fs::read(path).with_context(show)?).with_context(show)
+    }
+
+    /// Ends at the file's end instead of beginning again.
+    pub fn once(self) -> Self {
+        Self { repeats: false, ..self }
     }
 
     /// Reads a file's bytes.
@@ -48,7 +54,7 @@ impl WavReader {
                     let size = if size == 0 { body.len() } else { size.min(body.len()) };
                     let samples = format.to_mono_48k(&body[..size]);
                     ensure!(!samples.is_empty(), "there are no samples");
-                    return Ok(Self { samples, position: 0 });
+                    return Ok(Self { samples, position: 0, repeats: true });
                 }
                 _ => {}
             }
@@ -60,9 +66,16 @@ impl WavReader {
 
 impl AudioSource for WavReader {
     fn fill(&mut self, samples: &mut [i16]) -> Result<bool> {
+        if !self.repeats && self.position == self.samples.len() {
+            return Ok(false);
+        }
         for sample in samples {
-            *sample = self.samples[self.position];
-            self.position = (self.position + 1) % self.samples.len();
+            if self.repeats {
+                self.position %= self.samples.len();
+            }
+            // Silence fills the last step of a file that is played once.
+            *sample = self.samples.get(self.position).copied().unwrap_or(0);
+            self.position = (self.position + 1).min(self.samples.len());
         }
         Ok(true)
     }
@@ -132,6 +145,15 @@ mod tests {
         let mut samples = [0; 6];
         assert!(reader.fill(&mut samples).unwrap());
         assert_eq!(samples, [200, 300, 400, 400, 200, 300]);
+    }
+
+    #[test]
+    fn a_file_that_is_played_once_ends() {
+        let mut reader = WavReader::parse(&wav(1, 48_000, &[1, 2, 3])).unwrap().once();
+        let mut samples = [0; 2];
+        assert!(reader.fill(&mut samples).unwrap() && samples == [1, 2]);
+        assert!(reader.fill(&mut samples).unwrap() && samples == [3, 0]);
+        assert!(!reader.fill(&mut samples).unwrap());
     }
 
     #[test]

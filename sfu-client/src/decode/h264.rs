@@ -1,14 +1,15 @@
 //! H.264 to pictures by openh264.
 
+use super::Decoder;
 use crate::frame::VideoFrame;
 use anyhow::{Context, Result};
 use openh264::OpenH264API;
-use openh264::decoder::{Decoder, DecoderConfig, Flush};
+use openh264::decoder::{Decoder as OpenH264Decoder, DecoderConfig, Flush};
 use openh264::formats::YUVSource;
 
 /// A running decoder.
 pub struct H264Decoder {
-    decoder: Decoder,
+    decoder: OpenH264Decoder,
 }
 
 impl H264Decoder {
@@ -19,16 +20,14 @@ impl H264Decoder {
     pub fn new() -> Result<Self> {
         // A flush after each picture would hand out half a picture; real-time streams have no reordering anyway.
         let config = DecoderConfig::new().flush_after_decode(Flush::NoFlush);
-        let decoder = Decoder::with_api_config(OpenH264API::from_source(), config)
+        let decoder = OpenH264Decoder::with_api_config(OpenH264API::from_source(), config)
             .context("openh264 could not make a decoder")?;
         Ok(Self { decoder })
     }
+}
 
-    /// Decodes one whole access unit in annex B form; `None` where it held no picture.
-    ///
-    /// # Errors
-    /// Where the access unit is damaged or refers to pictures that were lost; ask for a keyframe then.
-    pub fn decode(&mut self, access_unit: &[u8]) -> Result<Option<VideoFrame>> {
+impl Decoder for H264Decoder {
+    fn decode(&mut self, access_unit: &[u8]) -> Result<Option<VideoFrame>> {
         let Some(picture) = self.decoder.decode(access_unit).context("openh264 could not decode a picture")? else {
             return Ok(None);
         };
@@ -42,7 +41,7 @@ impl H264Decoder {
 mod tests {
     use super::*;
     use crate::capture::{Scene, VideoSource};
-    use crate::encode::{H264Config, H264Encoder};
+    use crate::encode::{Encoder, EncoderConfig, H264Encoder};
     use crate::overlay::Overlay;
     use sfu_rtc::units::Bitrate;
     use std::time::Duration;
@@ -50,7 +49,7 @@ mod tests {
     #[test]
     fn what_is_encoded_is_decoded_with_its_overlay() {
         let bitrate = Bitrate::from_kbps(400);
-        let config = H264Config { width: 320, height: 180, bitrate, ..Default::default() };
+        let config = EncoderConfig { width: 320, height: 180, bitrate, ..Default::default() };
         let mut encoder = H264Encoder::new(config).unwrap();
         let mut decoder = H264Decoder::new().unwrap();
         let mut scene = Scene::new(320, 180, 30.0).unwrap();
@@ -70,7 +69,7 @@ mod tests {
     #[test]
     fn a_low_bitrate_leaves_the_overlay_readable() {
         let bitrate = Bitrate::from_kbps(60);
-        let config = H264Config { width: 320, height: 180, bitrate, ..Default::default() };
+        let config = EncoderConfig { width: 320, height: 180, bitrate, ..Default::default() };
         let mut encoder = H264Encoder::new(config).unwrap();
         let mut decoder = H264Decoder::new().unwrap();
         let mut scene = Scene::new(320, 180, 30.0).unwrap();

@@ -27,6 +27,14 @@ pub struct Complexity {
     pub samples: f64,
 }
 
+impl Complexity {
+    /// Of a picture against the one before the last, where the last was left out: at most.
+    pub fn and(self, next: Self) -> Self {
+        let inter = (self.inter + next.inter).min(next.intra);
+        Self { inter, new_share: self.new_share.max(next.new_share), ..next }
+    }
+}
+
 /// Looks at one picture after another.
 #[derive(Debug, Default)]
 pub struct ComplexityMeter {

@@ -7,94 +7,77 @@
 //! quantiser of the spatial layer (`iDLayerQp`), less an offset of its own for the lower temporal layers
 //! (`RcCalculateCascadingQp`). `SetOption` with all parameters changes it between two pictures; as nothing else differs
 //! (`WelsEncoderParamAdjust`), the encoder goes on without a keyframe.
+//!
+//! Long-term references: openh264 keeps two, one that was acknowledged (`ENCODER_LTR_MARKING_FEEDBACK`) and one candidate,
+//! and makes no other candidate before it has been told what became of that. It makes one with the first picture after
+//! `ENCODER_LTR_MARKING_PERIOD`: after a keyframe that picture itself; from the second that was acknowledged on, the
+//! picture before it (`LTR_DELAY_MARK`). It does not say which: that is read from the slice header. An
+//! `ENCODER_LTR_RECOVERY_REQUEST` without the number of a lost frame makes the next picture refer to the acknowledged one
+//! and forgets no candidate.
 #![allow(unsafe_code, reason = "openh264's encoder is a C++ vtable; the safe wrapper hides what we need")]
 
 use super::EncodedFrame;
+use super::codec::{Effort, Encoder, EncoderConfig, Quantizer};
+use super::ladder::Ladder;
+use super::layers::Layering;
+use super::references::{LongTermReferences, References};
+use super::slice_header::{self, Reference, SequenceSet, SliceHeader};
 use crate::frame::VideoFrame;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use openh264_sys2::source::APILoader;
 use openh264_sys2::{
-    API, ECOMPLEXITY_MODE, ENCODER_OPTION, ENCODER_OPTION_BITRATE, ENCODER_OPTION_COMPLEXITY,
-    ENCODER_OPTION_DATAFORMAT, ENCODER_OPTION_MAX_BITRATE, ENCODER_OPTION_SVC_ENCODE_PARAM_EXT,
-    ENCODER_OPTION_TRACE_LEVEL, HIGH_COMPLEXITY, ISVCEncoder, ISVCEncoderVtbl, LOW_COMPLEXITY, MEDIUM_COMPLEXITY,
-    PRO_BASELINE, RC_BITRATE_MODE, RC_OFF_MODE, SBitrateInfo, SEncParamExt, SFrameBSInfo, SM_SINGLE_SLICE,
-    SPATIAL_LAYER_ALL, SSourcePicture, WELS_LOG_QUIET, videoFormatI420, videoFrameTypeIDR, videoFrameTypeSkip,
+    API, ECOMPLEXITY_MODE, ENCODER_LTR_MARKING_FEEDBACK, ENCODER_LTR_MARKING_PERIOD, ENCODER_LTR_RECOVERY_REQUEST,
+    ENCODER_OPTION, ENCODER_OPTION_BITRATE, ENCODER_OPTION_COMPLEXITY, ENCODER_OPTION_DATAFORMAT,
+    ENCODER_OPTION_MAX_BITRATE, ENCODER_OPTION_SVC_ENCODE_PARAM_EXT, ENCODER_OPTION_TRACE_LEVEL, HIGH_COMPLEXITY,
+    ISVCEncoder, ISVCEncoderVtbl, LOW_COMPLEXITY, LTR_MARKING_FAILED, LTR_MARKING_SUCCESS, LTR_RECOVERY_REQUEST,
+    MEDIUM_COMPLEXITY, PRO_BASELINE, RC_BITRATE_MODE, RC_OFF_MODE, SBitrateInfo, SEncParamExt, SFrameBSInfo,
+    SLTRMarkingFeedback, SLTRRecoverRequest, SM_SINGLE_SLICE, SPATIAL_LAYER_ALL, SSourcePicture, WELS_LOG_QUIET,
+    cmUnknownReason, videoFormatI420, videoFrameTypeIDR, videoFrameTypeSkip,
 };
 use sfu_rtc::units::Bitrate;
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_int, c_uint, c_void};
 use std::ptr::{NonNull, null_mut};
 use std::slice;
 
-/// How to encode.
-#[derive(Clone, Debug)]
-pub struct H264Config {
-    /// Width of every picture.
-    pub width: usize,
-    /// Height of every picture.
-    pub height: usize,
-    /// Frames per second that rate control reckons with.
-    pub frame_rate: f64,
-    /// Bitrate to keep.
-    pub bitrate: Bitrate,
-    /// Leave pictures out where the bitrate cannot be kept otherwise. Off by default, so that every frame number
-    /// arrives and a gap means loss.
-    pub skip_frames: bool,
-    /// Temporal layers, 1 to 4.
-    pub temporal_layers: u8,
-    /// Frames from one keyframe to the next; 0: only when asked for.
-    pub keyframe_interval: u32,
-    /// Who chooses quantisers.
-    pub quantizer: Quantizer,
-    /// How much the encoder tries.
-    pub effort: Effort,
-}
-
-/// Who chooses quantisers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Quantizer {
-    /// openh264, so as to keep the bitrate.
-    Codec,
-    /// The caller, picture by picture: [`H264Encoder::set_quantizer`]. Bitrate and skipping are the caller's too.
-    Caller,
-}
-
-/// How much an encoder tries: more modes and motion vectors, for a better picture and more time.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Effort {
-    /// The fastest.
-    Low,
-    /// Between them.
-    Medium,
-    /// The best picture.
-    High,
-}
-
-impl Default for H264Config {
-    fn default() -> Self {
-        Self {
-            width: 640,
-            height: 360,
-            frame_rate: 30.0,
-            bitrate: Bitrate::from_kbps(1_000),
-            skip_frames: false,
-            temporal_layers: 1,
-            keyframe_interval: 0,
-            quantizer: Quantizer::Codec,
-            effort: Effort::Low,
-        }
-    }
-}
-
 /// A running encoder, constrained baseline profile.
 pub struct H264Encoder {
-    config: H264Config,
+    config: EncoderConfig,
     /// Made by `WelsCreateSVCEncoder`, destroyed once, on drop.
     raw: NonNull<ISVCEncoder>,
     /// As openh264 was given them last.
     parameters: Box<SEncParamExt>,
     /// Output descriptors; boxed, they take 7 KiB.
     output: Box<SFrameBSInfo>,
+    /// Where the next picture stands after its keyframe.
+    position: u32,
+    long_term: Option<LongTerm>,
+}
+
+/// Pictures that openh264 keeps for long.
+const KEPT: usize = 2;
+/// A marking period that never ends.
+const NEVER: u32 = 1 << 30;
+
+/// What is known of the pictures that are kept for long. Pictures are counted from the encoder's first.
+#[derive(Debug, Default)]
+struct LongTerm {
+    sequence: Option<SequenceSet>,
+    /// The next picture.
+    next: u64,
+    /// Number of the last keyframe (`idr_pic_id`).
+    keyframe: u32,
+    /// What stands in each place.
+    kept: [u64; KEPT],
+    /// The last keyframe as it is counted.
+    begun: u64,
+    /// The acknowledged picture, and the candidate: as they are counted, and their frame numbers.
+    acknowledged: (u64, u32),
+    candidate: Option<(u64, u32)>,
+    /// What was acknowledged when the last picture was coded: what is told later holds for the one after the next.
+    referable: u64,
+    /// The next picture is to recover.
+    recovers: bool,
 }
 
 // SAFETY: the encoder has no thread affinity (openh264 keeps its state in the object alone), and `&mut self` on every
@@ -106,7 +89,7 @@ impl H264Encoder {
     ///
     /// # Errors
     /// Where openh264 refuses the configuration.
-    pub fn new(config: H264Config) -> Result<Self> {
+    pub fn new(config: EncoderConfig) -> Result<Self> {
         VideoFrame::new(config.width, config.height)?;
         ensure!((1..=4).contains(&config.temporal_layers), "temporal layers are 1 to 4");
         let mut raw: *mut ISVCEncoder = null_mut();
@@ -114,104 +97,17 @@ impl H264Encoder {
         let code = unsafe { APILoader::new().WelsCreateSVCEncoder(&raw mut raw) };
         let raw = NonNull::new(raw).filter(|_| code == 0);
         let Some(raw) = raw else { anyhow::bail!("openh264 could not make an encoder (code {code})") };
-        let mut encoder = Self { config, raw, parameters: Box::default(), output: Box::default() };
+        let mut encoder =
+            Self { config, raw, parameters: Box::default(), output: Box::default(), position: 0, long_term: None };
+        let keeps = encoder.config.long_term && encoder.config.temporal_layers == 1;
+        encoder.long_term = keeps.then(LongTerm::default);
         encoder.initialize()?;
         Ok(encoder)
     }
 
     /// What it does now.
-    pub const fn config(&self) -> &H264Config {
+    pub const fn config(&self) -> &EncoderConfig {
         &self.config
-    }
-
-    /// Encodes a picture captured at `millis`; `None` where rate control left it out.
-    ///
-    /// # Errors
-    /// Where the picture has another size than configured, or openh264 fails.
-    pub fn encode(&mut self, picture: &VideoFrame, millis: i64) -> Result<Option<EncodedFrame>> {
-        let (width, height) = (c_int::try_from(self.config.width)?, c_int::try_from(self.config.height)?);
-        ensure!(
-            (picture.width(), picture.height()) == (self.config.width, self.config.height),
-            "a picture of {}x{} came to an encoder of {width}x{height}",
-            picture.width(),
-            picture.height()
-        );
-        let (y, u, v) = picture.planes();
-        let source = SSourcePicture {
-            iColorFormat: videoFormatI420,
-            iStride: [width, width / 2, width / 2, 0],
-            pData: [y.as_ptr().cast_mut(), u.as_ptr().cast_mut(), v.as_ptr().cast_mut(), null_mut()],
-            iPicWidth: width,
-            iPicHeight: height,
-            uiTimeStamp: millis,
-            ..Default::default()
-        };
-        let encode = self.vtable().EncodeFrame;
-        // SAFETY: the planes outlive the call, have the strides and heights given, and the encoder only reads them (it
-        // copies them in its pre-processing); the output descriptor is ours.
-        let code = unsafe { call(encode)?(self.raw.as_ptr(), &raw const source, &raw mut *self.output) };
-        ensure!(code == 0, "openh264 failed to encode (code {code})");
-        if self.output.eFrameType == videoFrameTypeSkip {
-            return Ok(None);
-        }
-        let keyframe = self.output.eFrameType == videoFrameTypeIDR;
-        let data = self.bitstream()?;
-        Ok((!data.is_empty()).then_some(EncodedFrame { data, keyframe }))
-    }
-
-    /// Makes the next picture a keyframe.
-    ///
-    /// # Errors
-    /// Where openh264 fails.
-    pub fn force_keyframe(&mut self) -> Result<()> {
-        let force = self.vtable().ForceIntraFrame;
-        // SAFETY: the encoder is initialised.
-        let code = unsafe { call(force)?(self.raw.as_ptr(), true) };
-        ensure!(code == 0, "openh264 refused a keyframe (code {code})");
-        Ok(())
-    }
-
-    /// Changes the bitrate of the running encoder; it settles within 0.5 to 2 s.
-    ///
-    /// # Errors
-    /// Where openh264 refuses it.
-    pub fn set_bitrate(&mut self, bitrate: Bitrate) -> Result<()> {
-        let mut info = SBitrateInfo { iLayer: SPATIAL_LAYER_ALL, iBitrate: bits(bitrate) };
-        if self.config.quantizer == Quantizer::Caller {
-            self.config.bitrate = bitrate;
-            return Ok(());
-        }
-        // The maximum bounds the target, so it goes first on the way up and is harmless on the way down.
-        self.set_option(ENCODER_OPTION_MAX_BITRATE, &mut info)?;
-        self.set_option(ENCODER_OPTION_BITRATE, &mut info)?;
-        self.config.bitrate = bitrate;
-        Ok(())
-    }
-
-    /// Codes the next pictures at this quantiser, 0 (finest) to 51, where the caller chooses them. Quantisers of lower
-    /// temporal layers are finer by up to 5.
-    ///
-    /// # Errors
-    /// Where openh264 refuses it.
-    pub fn set_quantizer(&mut self, quantizer: u8) -> Result<()> {
-        ensure!(quantizer <= 51, "quantisers are 0 to 51");
-        let mut parameters = self.parameters.clone();
-        parameters.sSpatialLayers[0].iDLayerQp = c_int::from(quantizer);
-        self.set_option(ENCODER_OPTION_SVC_ENCODE_PARAM_EXT, &mut *parameters)?;
-        self.parameters = parameters;
-        Ok(())
-    }
-
-    /// Lets the next pictures be coded with this effort.
-    ///
-    /// # Errors
-    /// Where openh264 refuses it.
-    pub fn set_effort(&mut self, effort: Effort) -> Result<()> {
-        self.set_option(ENCODER_OPTION_COMPLEXITY, &mut { complexity(effort) })?;
-        // Else the next quantiser would bring the former effort back.
-        self.parameters.iComplexityMode = complexity(effort);
-        self.config.effort = effort;
-        Ok(())
     }
 
     fn initialize(&mut self) -> Result<()> {
@@ -255,6 +151,13 @@ impl H264Encoder {
         // openh264 skips what it takes for background unless the quantiser falls by 3 or more from one picture to the
         // next. The caller lets it fall step by step, and a still background would stay as coarse as its keyframe.
         parameters.bEnableBackgroundDetection = self.config.quantizer == Quantizer::Codec;
+        if self.long_term.is_some() {
+            parameters.bEnableLongTermReference = true;
+            parameters.iLTRRefNum = KEPT as c_int;
+            parameters.iLtrMarkPeriod = NEVER;
+            // And one for the picture before. Automatic would become 1 when parameters change.
+            parameters.iNumRefFrame = KEPT as c_int + 1;
+        }
         let layer = &mut parameters.sSpatialLayers[0];
         layer.iVideoWidth = width;
         layer.iVideoHeight = height;
@@ -272,6 +175,21 @@ impl H264Encoder {
         let code = unsafe { call(set)?(self.raw.as_ptr(), option, std::ptr::from_mut(value).cast::<c_void>()) };
         ensure!(code == 0, "openh264 refuses option {option} (code {code})");
         Ok(())
+    }
+
+    /// Codes a picture, whose planes are those of a [`VideoFrame`]; what came of it.
+    fn encode_source(&mut self, source: &SSourcePicture) -> Result<c_int> {
+        let encode = self.vtable().EncodeFrame;
+        // SAFETY: the planes outlive the call, have the strides and heights given, and the encoder only reads them (it
+        // copies them in its pre-processing); the output descriptor is ours.
+        Ok(unsafe { call(encode)?(self.raw.as_ptr(), &raw const *source, &raw mut *self.output) })
+    }
+
+    /// A candidate is made with the first picture of so many, where none waits to be told of.
+    fn set_mark_period(&mut self, pictures: u32) -> Result<()> {
+        // Else the next quantiser would bring the former period back.
+        self.parameters.iLtrMarkPeriod = pictures;
+        self.set_option(ENCODER_LTR_MARKING_PERIOD, &mut { pictures })
     }
 
     /// Copies the NAL units of the last picture together.
@@ -295,6 +213,180 @@ impl H264Encoder {
     fn vtable(&self) -> &ISVCEncoderVtbl {
         // SAFETY: the object was made by openh264 and begins, as a C++ object does, with its vtable's address.
         unsafe { &**self.raw.as_ptr() }
+    }
+}
+
+impl Encoder for H264Encoder {
+    fn encode(&mut self, picture: &VideoFrame, millis: i64) -> Result<Option<EncodedFrame>> {
+        let (width, height) = (c_int::try_from(self.config.width)?, c_int::try_from(self.config.height)?);
+        ensure!(
+            (picture.width(), picture.height()) == (self.config.width, self.config.height),
+            "a picture of {}x{} came to an encoder of {width}x{height}",
+            picture.width(),
+            picture.height()
+        );
+        let (y, u, v) = picture.planes();
+        let source = SSourcePicture {
+            iColorFormat: videoFormatI420,
+            iStride: [width, width / 2, width / 2, 0],
+            pData: [y.as_ptr().cast_mut(), u.as_ptr().cast_mut(), v.as_ptr().cast_mut(), null_mut()],
+            iPicWidth: width,
+            iPicHeight: height,
+            uiTimeStamp: millis,
+            ..Default::default()
+        };
+        let mut code = self.encode_source(&source)?;
+        if code == cmUnknownReason && self.long_term.is_some() {
+            // What it was to refer to is gone; it has prepared for a keyframe instead (`ENC_RETURN_CORRECTED`).
+            code = self.encode_source(&source)?;
+        }
+        ensure!(code == 0, "openh264 failed to encode (code {code})");
+        if self.output.eFrameType == videoFrameTypeSkip {
+            return Ok(None);
+        }
+        let keyframe = self.output.eFrameType == videoFrameTypeIDR;
+        let data = self.bitstream()?;
+        let position = if keyframe { 0 } else { self.position };
+        self.position = position.wrapping_add(1);
+        let layering = Layering::at(self.config.temporal_layers, position);
+        if data.is_empty() {
+            return Ok(None);
+        }
+        let mut references = References::of(layering);
+        if let Some(long_term) = &mut self.long_term {
+            references = long_term.read(&data)?;
+            if references.marks.is_some() {
+                self.set_mark_period(NEVER)?;
+            }
+        }
+        Ok(Some(EncodedFrame { data, keyframe, layering, references }))
+    }
+
+    fn force_keyframe(&mut self) -> Result<()> {
+        let force = self.vtable().ForceIntraFrame;
+        // SAFETY: the encoder is initialised.
+        let code = unsafe { call(force)?(self.raw.as_ptr(), true) };
+        ensure!(code == 0, "openh264 refused a keyframe (code {code})");
+        Ok(())
+    }
+
+    fn set_bitrate(&mut self, bitrate: Bitrate) -> Result<()> {
+        let mut info = SBitrateInfo { iLayer: SPATIAL_LAYER_ALL, iBitrate: bits(bitrate) };
+        if self.config.quantizer == Quantizer::Caller {
+            self.config.bitrate = bitrate;
+            return Ok(());
+        }
+        // The maximum bounds the target, so it goes first on the way up and is harmless on the way down.
+        self.set_option(ENCODER_OPTION_MAX_BITRATE, &mut info)?;
+        self.set_option(ENCODER_OPTION_BITRATE, &mut info)?;
+        self.config.bitrate = bitrate;
+        Ok(())
+    }
+
+    fn set_quantizer(&mut self, quantizer: u8) -> Result<()> {
+        ensure!(quantizer <= 51, "quantisers are 0 to 51");
+        let mut parameters = self.parameters.clone();
+        parameters.sSpatialLayers[0].iDLayerQp = c_int::from(quantizer);
+        self.set_option(ENCODER_OPTION_SVC_ENCODE_PARAM_EXT, &mut *parameters)?;
+        self.parameters = parameters;
+        Ok(())
+    }
+
+    fn set_effort(&mut self, effort: Effort) -> Result<()> {
+        self.set_option(ENCODER_OPTION_COMPLEXITY, &mut { complexity(effort) })?;
+        // Else the next quantiser would bring the former effort back.
+        self.parameters.iComplexityMode = complexity(effort);
+        self.config.effort = effort;
+        Ok(())
+    }
+
+    fn ladder(&self) -> Ladder {
+        Ladder::H264
+    }
+
+    fn long_term(&mut self) -> Option<&mut dyn LongTermReferences> {
+        self.long_term.is_some().then_some(self as &mut dyn LongTermReferences)
+    }
+
+    fn next_layer(&self) -> u8 {
+        Layering::at(self.config.temporal_layers, self.position).layer
+    }
+}
+
+impl LongTermReferences for H264Encoder {
+    fn mark(&mut self) -> Result<()> {
+        self.set_mark_period(0)
+    }
+
+    fn settle(&mut self, held: bool) -> Result<()> {
+        let Some(long_term) = &mut self.long_term else { return Ok(()) };
+        let Some(candidate) = long_term.candidate.take() else { return Ok(()) };
+        if held {
+            long_term.acknowledged = candidate;
+        }
+        let mut feedback = SLTRMarkingFeedback {
+            uiFeedbackType: (if held { LTR_MARKING_SUCCESS } else { LTR_MARKING_FAILED }) as c_uint,
+            uiIDRPicId: long_term.keyframe,
+            iLTRFrameNum: candidate.1 as c_int,
+            iLayerId: 0,
+        };
+        self.set_option(ENCODER_LTR_MARKING_FEEDBACK, &mut feedback)
+    }
+
+    fn recover(&mut self) -> Result<()> {
+        let Some(long_term) = &mut self.long_term else { return Ok(()) };
+        long_term.recovers = true;
+        if long_term.next <= long_term.begun + 1 {
+            // The picture after a keyframe refers to that; openh264 counts it among those kept for long only afterwards.
+            return Ok(());
+        }
+        let mut request = SLTRRecoverRequest {
+            uiFeedbackType: LTR_RECOVERY_REQUEST as c_uint,
+            uiIDRPicId: long_term.keyframe,
+            iLastCorrectFrameNum: long_term.acknowledged.1 as c_int,
+            // None that was lost is named: else candidates after it would go.
+            iCurrentFrameNum: -1,
+            iLayerId: 0,
+        };
+        self.set_option(ENCODER_LTR_RECOVERY_REQUEST, &mut request)
+    }
+}
+
+impl LongTerm {
+    /// What the next picture says of its references.
+    fn read(&mut self, picture: &[u8]) -> Result<References> {
+        let SliceHeader { frame_num, idr_pic_id, reference, marking } =
+            slice_header::read(picture, &mut self.sequence)?;
+        let number = self.next;
+        self.next += 1;
+        let recovers = std::mem::take(&mut self.recovers) && idr_pic_id.is_none();
+        // What is told of a candidate holds from the next picture on.
+        let acknowledged = std::mem::replace(&mut self.referable, self.acknowledged.0);
+        if let Some(keyframe) = idr_pic_id {
+            (self.keyframe, self.begun) = (keyframe, number);
+            (self.acknowledged, self.candidate) = ((number, frame_num), None);
+            self.referable = number;
+            self.kept = [number; KEPT];
+        }
+        let referred = match reference {
+            Reference::None => number,
+            Reference::Short(back) => number.saturating_sub(back.into()),
+            Reference::Long(place) => {
+                *self.kept.get(place as usize).context("openh264 refers to an unknown picture")?
+            }
+        };
+        let marks = match marking {
+            Some(marking) => {
+                let kept = self.kept.get_mut(marking.place as usize).context("openh264 keeps too many pictures")?;
+                *kept = number.saturating_sub(marking.back.into());
+                let mask = self.sequence.map_or(u32::MAX, |sequence| sequence.frame_num_mask());
+                self.candidate = Some((*kept, frame_num.wrapping_sub(marking.back) & mask));
+                Some(u16::try_from(marking.back)?)
+            }
+            None => None,
+        };
+        let refers = u16::try_from(number - referred).unwrap_or(u16::MAX);
+        Ok(References { refers, marks, recovers: recovers && referred == acknowledged })
     }
 }
 
@@ -347,8 +439,8 @@ mod tests {
         (bytes, keyframes)
     }
 
-    fn config(kbps: u64) -> H264Config {
-        H264Config { width: 320, height: 180, bitrate: Bitrate::from_kbps(kbps), ..Default::default() }
+    fn config(kbps: u64) -> EncoderConfig {
+        EncoderConfig { width: 320, height: 180, bitrate: Bitrate::from_kbps(kbps), ..Default::default() }
     }
 
     #[test]
@@ -374,7 +466,7 @@ mod tests {
 
     #[test]
     fn the_caller_chooses_quantisers_and_effort_without_new_keyframes() {
-        let mut encoder = H264Encoder::new(H264Config { quantizer: Quantizer::Caller, ..config(300) }).unwrap();
+        let mut encoder = H264Encoder::new(EncoderConfig { quantizer: Quantizer::Caller, ..config(300) }).unwrap();
         encode_seconds(&mut encoder, 0, 30);
         let mut sizes = Vec::new();
         for (pass, quantizer) in [16, 22, 28, 34].into_iter().enumerate() {
@@ -396,8 +488,8 @@ mod tests {
 
     #[test]
     fn other_sizes_and_settings_are_refused() {
-        assert!(H264Encoder::new(H264Config { width: 321, ..config(300) }).is_err());
-        assert!(H264Encoder::new(H264Config { temporal_layers: 9, ..config(300) }).is_err());
+        assert!(H264Encoder::new(EncoderConfig { width: 321, ..config(300) }).is_err());
+        assert!(H264Encoder::new(EncoderConfig { temporal_layers: 9, ..config(300) }).is_err());
         let mut encoder = H264Encoder::new(config(300)).unwrap();
         assert!(encoder.encode(&VideoFrame::new(64, 64).unwrap(), 0).is_err());
     }

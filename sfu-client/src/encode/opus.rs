@@ -15,8 +15,45 @@ use crate::capture::SAMPLE_RATE;
 /// Samples in one packet: 20 ms, what every endpoint uses by default (RFC 7587).
 pub const FRAME_SAMPLES: usize = SAMPLE_RATE as usize / 50;
 
-/// Largest packet of one Opus frame (RFC 6716 section 3.4: 1275 bytes) with its TOC byte.
-const MAX_PACKET: usize = 1276;
+/// Largest packet of one Opus frame (RFC 6716 section 3.4: 1275 bytes) with its TOC byte; a packet of 60 ms may hold three.
+const MAX_PACKET: usize = 3 * 1276;
+
+/// Sound in one packet: the longer, the fewer bits are headers, and the later it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum PacketTime {
+    /// 20 ms.
+    #[default]
+    Ms20,
+    /// 40 ms.
+    Ms40,
+    /// 60 ms, for paths where headers would take more than the voice.
+    Ms60,
+}
+
+impl PacketTime {
+    /// The longest that is no longer than this, and at least 20 ms.
+    pub const fn up_to_millis(millis: u32) -> Self {
+        match millis {
+            0..40 => Self::Ms20,
+            40..60 => Self::Ms40,
+            60.. => Self::Ms60,
+        }
+    }
+
+    /// In milliseconds.
+    pub const fn millis(self) -> u32 {
+        match self {
+            Self::Ms20 => 20,
+            Self::Ms40 => 40,
+            Self::Ms60 => 60,
+        }
+    }
+
+    /// In samples.
+    pub const fn samples(self) -> usize {
+        FRAME_SAMPLES * self.millis() as usize / 20
+    }
+}
 
 /// How to encode.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -30,11 +67,13 @@ pub struct OpusConfig {
     pub expected_loss: u8,
     /// Discontinuous transmission.
     pub dtx: bool,
+    /// Sound in one packet. What fills it decides, so that another one needs no other encoder.
+    pub packet_time: PacketTime,
 }
 
 impl Default for OpusConfig {
     fn default() -> Self {
-        Self { bitrate: 32_000, fec: true, expected_loss: 5, dtx: false }
+        Self { bitrate: 32_000, fec: true, expected_loss: 5, dtx: false, packet_time: PacketTime::Ms20 }
     }
 }
 
@@ -74,12 +113,13 @@ impl OpusEncoder {
         self.set(OPUS_SET_DTX_REQUEST, i32::from(config.dtx))
     }
 
-    /// Encodes [`FRAME_SAMPLES`] samples into one packet.
+    /// Encodes [`FRAME_SAMPLES`] samples, or two or three times as many, into one packet.
     ///
     /// # Errors
     /// Where the number of samples is another, or libopus fails.
     pub fn encode(&mut self, samples: &[i16]) -> Result<Bytes> {
-        ensure!(samples.len() == FRAME_SAMPLES, "an Opus packet takes {FRAME_SAMPLES} samples, not {}", samples.len());
+        let is_whole = [PacketTime::Ms20, PacketTime::Ms40, PacketTime::Ms60].map(PacketTime::samples);
+        ensure!(is_whole.contains(&samples.len()), "an Opus packet takes {is_whole:?} samples, not {}", samples.len());
         let mut packet = vec![0; MAX_PACKET];
         let (count, room) = (i32::try_from(samples.len())?, i32::try_from(packet.len())?);
         // SAFETY: both buffers have the lengths given and outlive the call.

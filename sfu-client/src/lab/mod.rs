@@ -3,9 +3,11 @@
 
 mod channel;
 mod clip;
+pub mod echo;
 pub mod light;
 #[cfg(feature = "pesq")]
-mod pesq;
+pub mod pesq;
 mod quality;
 pub mod rate;
+pub mod speed;
 pub mod voice;

@@ -1,4 +1,4 @@
-//! Marks of listening quality: PESQ for wide band (ITU-T P.862.2), by the crate `pesq`.
+//! Marks of listening quality: PESQ for wide band (ITU-T P.862.2) and for a telephone's (P.862.1), by the crate `pesq`.
 
 use crate::capture::SAMPLE_RATE;
 
@@ -13,9 +13,9 @@ const LONGEST: usize = RATE;
 /// Step in which the delay is looked for; PESQ aligns the rest.
 const ENVELOPE: usize = RATE / 250;
 
-/// The mean mark (MOS-LQO, 1 to 4.64) of what was `heard` of what was `said`, both at 48 kHz, from second `from` on.
+/// The mean marks (MOS-LQO, 1 to 4.64; for wide band, then for narrow band) of what was `heard` of what was `said`, both at 48 kHz, from second `from` on.
 /// `None` where there is too little speech.
-pub(super) fn mark(said: &[i16], heard: &[i16], from: usize) -> Option<f64> {
+pub fn mark(said: &[i16], heard: &[i16], from: usize) -> Option<(f64, f64)> {
     let (said, heard) = (decimate(said), decimate(heard));
     let said = said.get(from * RATE..)?;
     let heard = heard.get(from * RATE..)?;
@@ -23,9 +23,16 @@ pub(super) fn mark(said: &[i16], heard: &[i16], from: usize) -> Option<f64> {
     for (piece, start) in said.chunks_exact(PIECE).zip((0..).step_by(PIECE)) {
         let delay = delay(piece, heard.get(start..)?);
         let Some(heard) = heard.get(start + delay..start + delay + PIECE) else { break };
-        marks.push(f64::from(pesq::pesq_wb(piece, heard).ok()?));
+        marks.push((f64::from(pesq::pesq_wb(piece, heard).ok()?), narrow(piece, heard)?));
     }
-    (!marks.is_empty()).then(|| marks.iter().sum::<f64>() / marks.len() as f64)
+    let mean = |of: fn(&(f64, f64)) -> f64| marks.iter().map(of).sum::<f64>() / marks.len() as f64;
+    (!marks.is_empty()).then(|| (mean(|mark| mark.0), mean(|mark| mark.1)))
+}
+
+/// The mark for a telephone's band.
+fn narrow(said: &[i16], heard: &[i16]) -> Option<f64> {
+    let raw = pesq::pesq(said, heard).ok()?;
+    Some(f64::from(pesq::score::mos_lqo(f64::from(raw))))
 }
 
 /// Where in `heard` the envelope is most like that of `said`.

@@ -4,9 +4,9 @@ mod table;
 
 use super::channel::{Channel, Path};
 use crate::capture::{AudioSource, SAMPLE_RATE, Voice, WavReader};
-use crate::encode::{FRAME_SAMPLES, OpusConfig, OpusEncoder};
+use crate::encode::{OpusConfig, OpusEncoder, PacketTime};
 use crate::receive::{Playout, PlayoutConfig, PlayoutStats};
-use crate::record::{AudioRecorder, RecordSettings};
+use crate::record::{AudioRecorder, Outlets, RecordSettings};
 use crate::send::{RedConfig, Redundancy};
 use anyhow::{Result, ensure};
 use bytes::Bytes;
@@ -38,6 +38,8 @@ pub struct VoiceOptions {
     pub seed: u64,
     /// Bits per second of Opus, without redundancy.
     pub bitrate: u32,
+    /// Sound in one packet. Bursts of loss are as long in time, whatever it is.
+    pub packet_time: PacketTime,
     /// Only networks whose name contains this.
     pub network: String,
     /// Only protections whose name contains this.
@@ -55,6 +57,7 @@ impl Default for VoiceOptions {
             seconds: 40,
             seed: 1,
             bitrate: 24_000,
+            packet_time: PacketTime::default(),
             network: String::new(),
             protection: String::new(),
             playout: PlayoutConfig::default(),
@@ -64,8 +67,9 @@ impl Default for VoiceOptions {
 }
 
 /// Networks, by name.
-const NETWORKS: [(&str, Channel); 5] = [
+const NETWORKS: [(&str, Channel); 6] = [
     ("clean", Channel { loss: 0.0, burst: 1.0, jitter_ms: 0.0 }),
+    ("loss-2%", Channel { loss: 0.02, burst: 1.0, jitter_ms: 0.0 }),
     ("loss-10%", Channel { loss: 0.1, burst: 1.0, jitter_ms: 0.0 }),
     ("loss-20%", Channel { loss: 0.2, burst: 1.0, jitter_ms: 0.0 }),
     // Six packets of 20 ms.
@@ -92,6 +96,8 @@ pub struct VoiceResult {
     pub protection: &'static str,
     /// PESQ-WB (MOS-LQO); none without the feature `pesq`, or where it finds no speech.
     pub pesq: Option<f64>,
+    /// PESQ for a telephone's band (MOS-LQO), likewise.
+    pub pesq_narrow: Option<f64>,
     /// Bits per second of payload, redundancy with it.
     pub bitrate: f64,
     /// Time from when the network turned bad until the target delay was near the one that it ended with; none where it
@@ -113,7 +119,8 @@ pub fn measure(options: &VoiceOptions, mut progress: impl FnMut(&VoiceResult)) -
     for (network, channel) in NETWORKS.into_iter().filter(|(name, _)| name.contains(&options.network)) {
         for (protection, fec, red) in PROTECTIONS.into_iter().filter(|(name, ..)| name.contains(&options.protection)) {
             let expected_loss = (channel.loss * 100.0) as u8;
-            let opus = OpusConfig { bitrate: options.bitrate, fec, expected_loss, ..Default::default() };
+            let (bitrate, packet_time) = (options.bitrate, options.packet_time);
+            let opus = OpusConfig { bitrate, fec, expected_loss, packet_time, ..Default::default() };
             let packets = packets(&said, &opus, red)?;
             let (result, heard) = play(&said, &packets, red, channel, options)?;
             let result = VoiceResult { network, protection, ..result };
@@ -147,7 +154,8 @@ fn said(options: &VoiceOptions) -> Result<Vec<i16>> {
 
 fn packets(said: &[i16], opus: &OpusConfig, red: RedConfig) -> Result<Vec<Bytes>> {
     let (mut encoder, mut redundancy) = (OpusEncoder::new(opus)?, Redundancy::new(OPUS));
-    let frames = said.chunks_exact(FRAME_SAMPLES).enumerate();
+    let timestamp = |number| timestamp(number, opus.packet_time);
+    let frames = said.chunks_exact(opus.packet_time.samples()).enumerate();
     frames
         .map(|(number, frame)| {
             let payload = encoder.encode(frame)?;
@@ -158,8 +166,8 @@ fn packets(said: &[i16], opus: &OpusConfig, red: RedConfig) -> Result<Vec<Bytes>
         .collect()
 }
 
-fn timestamp(number: usize) -> u32 {
-    (number * FRAME_SAMPLES) as u32
+fn timestamp(number: usize, packet_time: PacketTime) -> u32 {
+    (number * packet_time.samples()) as u32
 }
 
 /// Sends `packets` over `channel` to a player.
@@ -171,16 +179,20 @@ fn play(
     options: &VoiceOptions,
 ) -> Result<(VoiceResult, Vec<i16>)> {
     let start = Instant::now();
+    let (timestamp, millis) = (|number| timestamp(number, options.packet_time), options.packet_time.millis() as usize);
+    let good_packets = GOOD * 20 / millis;
     let good = Channel { loss: 0.0, burst: 1.0, jitter_ms: 0.0 };
+    let channel = Channel { burst: (channel.burst * 20.0 / millis as f64).max(1.0), ..channel };
     let (mut before, mut after) = (Path::new(good, options.seed), Path::new(channel, options.seed));
     // By arrival in microseconds, then number.
     let mut arrivals = BTreeMap::new();
     for number in 0..packets.len() {
-        let path = if number < GOOD { &mut before } else { &mut after };
+        let path = if number < good_packets { &mut before } else { &mut after };
         // Where packets are late by turns, the good network is as fast as the bad one in the mean.
-        let early = if number < GOOD { channel.jitter_ms } else { 0.0 };
+        let early = if number < good_packets { channel.jitter_ms } else { 0.0 };
         if let Some(late) = path.send() {
-            arrivals.insert((((number * 20) as f64 + late + early) * 1000.0) as u64 * 10_000 + number as u64, number);
+            arrivals
+                .insert((((number * millis) as f64 + late + early) * 1000.0) as u64 * 10_000 + number as u64, number);
         }
     }
     let mut playout = Playout::new(&options.playout)?;
@@ -201,11 +213,13 @@ fn play(
         targets.push(playout.target_delay());
     }
     let bytes: usize = packets.iter().map(Bytes::len).sum();
+    let marks = pesq(said, &heard);
     let result = VoiceResult {
         network: "",
         protection: "",
-        pesq: pesq(said, &heard),
-        bitrate: bytes as f64 * 8.0 * 50.0 / packets.len() as f64,
+        pesq: marks.map(|(wide, _)| wide),
+        pesq_narrow: marks.map(|(_, narrow)| narrow),
+        bitrate: bytes as f64 * 8.0 * 1_000.0 / (packets.len() * millis) as f64,
         followed: followed(&targets),
         stats: *playout.stats(),
     };
@@ -217,18 +231,18 @@ fn save(options: &VoiceOptions, name: &str, sound: &[i16]) -> Result<()> {
     let Some(folder) = options.save.clone() else { return Ok(()) };
     let settings = RecordSettings { folder, coded: false, frame_rate: 0.0 };
     settings.prepare()?;
-    let mut recorder = AudioRecorder::new(&settings, name)?;
+    let mut recorder = AudioRecorder::new(Some(&settings), name, Outlets::default())?;
     recorder.write_sound(sound)?;
     recorder.finish()
 }
 
 #[cfg(feature = "pesq")]
-fn pesq(said: &[i16], heard: &[i16]) -> Option<f64> {
+fn pesq(said: &[i16], heard: &[i16]) -> Option<(f64, f64)> {
     super::pesq::mark(said, heard, UNMARKED)
 }
 
 #[cfg(not(feature = "pesq"))]
-fn pesq(_: &[i16], _: &[i16]) -> Option<f64> {
+fn pesq(_: &[i16], _: &[i16]) -> Option<(f64, f64)> {
     None
 }
 

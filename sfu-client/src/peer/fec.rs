@@ -1,11 +1,12 @@
-//! Recovers lost packets of received video from parity (FlexFEC-03), before the rest of the client can miss them.
+//! Recovers lost packets of received video from parity (Reed-Solomon or FlexFEC-03), before the rest of the client can miss them.
 
+use super::media::RS_FEC_PAYLOAD_TYPE;
 use interceptor::{Attribute, AttributedPacket, Interceptor, Packet, Slot, StreamInfo, TaggedPacket};
 use rtc::sansio::Protocol;
 use rtc::shared::TransportContext;
 use rtc::shared::error::Error;
 use rtc::shared::marshal::{Marshal, Unmarshal};
-use sfu_rtc::fec::{DecoderStats, FecReceiver, MAX_MUTABLE, MutableExtensions};
+use sfu_rtc::fec::{DecoderStats, FecReceiver, MAX_MUTABLE, MutableExtensions, Scheme};
 use sfu_rtc::ids::Ssrc;
 use sfu_rtc::packet::MAX_PACKET;
 use sfu_rtc::rtp::extension::ExtensionKind;
@@ -16,7 +17,7 @@ use std::time::Instant;
 /// Behind whatever reports what the path delivered: parity was delivered, what it recovers was not.
 pub(super) const SLOT: Slot = Slot::Custom(13_500);
 /// What is written into packets as they leave, and so protected as zero.
-const MUTABLE: [ExtensionKind; 2] = [ExtensionKind::TransportCc, ExtensionKind::AbsSendTime];
+pub(super) const MUTABLE: [ExtensionKind; 2] = [ExtensionKind::TransportCc, ExtensionKind::AbsSendTime];
 
 /// What came of parity so far, by SSRC of the received media stream.
 #[derive(Clone, Default)]
@@ -126,11 +127,12 @@ impl Interceptor for FecInterceptor {
     fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
 
     fn bind_remote_stream(&mut self, info: &StreamInfo) {
-        let (Some(parity), Some(_)) = (info.ssrc_fec, info.payload_type_fec) else { return };
+        let (Some(parity), Some(payload_type)) = (info.ssrc_fec, info.payload_type_fec) else { return };
+        let scheme = if payload_type == RS_FEC_PAYLOAD_TYPE { Scheme::ReedSolomon } else { Scheme::FlexFec03 };
         let of_kind = |kind: ExtensionKind| info.rtp_header_extensions.iter().find(|known| known.uri == kind.uri());
         let ids = MUTABLE.into_iter().filter_map(of_kind).filter_map(|known| u8::try_from(known.id).ok());
         let mutable: MutableExtensions = ids.take(MAX_MUTABLE).collect();
-        if !self.receiver.add(Ssrc(info.ssrc), Ssrc(parity), mutable) {
+        if !self.receiver.add(scheme, Ssrc(info.ssrc), Ssrc(parity), mutable) {
             tracing::debug!(info.ssrc, parity, "parity is not used");
         }
     }

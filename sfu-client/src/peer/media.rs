@@ -1,5 +1,6 @@
 //! Codecs, header extensions and interceptors.
 
+use super::protect::WithParity;
 use anyhow::{Context, Result};
 use interceptor::{
     NackResponderBuilder, ReceiverReportBuilder, SenderReportBuilder, Slot, TwccReceiverBuilder, TwccSenderBuilder,
@@ -12,6 +13,9 @@ use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit}
 
 /// Loudness of a packet's sound (RFC 6464).
 pub const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+/// What a frame refers to (AV1 RTP payload specification, appendix A).
+pub const DEPENDENCY_DESCRIPTOR: &str =
+    "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
 /// Section that a packet belongs to (RFC 8843).
 const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 /// Number that congestion-control feedback refers to (draft-holmer-rmcat-transport-wide-cc-extensions-01).
@@ -35,7 +39,7 @@ impl From<MediaKind> for RtpCodecKind {
     }
 }
 
-/// Video codecs that can be received; H.264 is the one that is encoded and decoded too.
+/// Video codecs that can be received. H.264 is always encoded and decoded too, VP8 and VP9 with the feature `vpx`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum VideoCodec {
     /// H.264, constrained baseline.
@@ -55,6 +59,39 @@ impl VideoCodec {
     /// From a MIME type such as `video/VP8`.
     pub fn from_mime(mime: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|codec| codec.mime().eq_ignore_ascii_case(mime))
+    }
+
+    /// From a name such as `vp8`, in any case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
+    }
+
+    /// Whether it is encoded and decoded here, not only received.
+    pub const fn is_built_in(self) -> bool {
+        match self {
+            Self::H264 => true,
+            Self::Vp8 | Self::Vp9 => cfg!(feature = "vpx"),
+            Self::Av1 => false,
+        }
+    }
+
+    /// Whether it can be used here.
+    ///
+    /// # Errors
+    /// Where it was not built in, with what would do so.
+    pub fn require(self) -> Result<()> {
+        if self.is_built_in() { Ok(()) } else { Err(self.not_built_in()) }
+    }
+
+    /// Says what would build it in.
+    pub(crate) fn not_built_in(self) -> anyhow::Error {
+        let name = self.name();
+        match self {
+            Self::Vp8 | Self::Vp9 => {
+                anyhow::anyhow!("{name} was not built in: build with the feature `vpx` (needs libvpx-dev)")
+            }
+            Self::H264 | Self::Av1 => anyhow::anyhow!("{name} cannot be encoded or decoded"),
+        }
     }
 
     /// Its name as in SDP.
@@ -80,7 +117,7 @@ impl VideoCodec {
     }
 
     /// Payload type in our offers; the retransmission's is the next one.
-    const fn payload_type(self) -> u8 {
+    pub(super) const fn payload_type(self) -> u8 {
         match self {
             Self::H264 => 102,
             Self::Vp8 => 96,
@@ -100,6 +137,23 @@ pub(super) const RED_MIME: &str = "audio/red";
 /// Payload type of parity in our offers, as Chromium has it.
 const FLEXFEC_PAYLOAD_TYPE: u8 = 49;
 
+/// Payload type of our own parity in our offers.
+pub(super) const RS_FEC_PAYLOAD_TYPE: u8 = 50;
+/// What our own parity is called on the wire (`docs/fec-payload-format.md` section 7), and in the crate, which knows parity
+/// by this beginning of its name.
+const RS_FEC_NAMES: (&str, &str) = (" rs-fec/90000", " flexfec-rs/90000");
+const RS_FEC_MIME: &str = "video/flexfec-rs";
+
+/// A description of ours as it goes out.
+pub(super) fn to_wire(sdp: &str) -> String {
+    sdp.replace(RS_FEC_NAMES.1, RS_FEC_NAMES.0)
+}
+
+/// A description of the far side as the crate reads it.
+pub(super) fn from_wire(sdp: &str) -> String {
+    sdp.replace(RS_FEC_NAMES.0, RS_FEC_NAMES.1)
+}
+
 /// What can be negotiated, parity for video only where it is wanted.
 pub(super) fn engine(fec: bool) -> Result<MediaEngine> {
     let mut media = MediaEngine::default();
@@ -109,7 +163,9 @@ pub(super) fn engine(fec: bool) -> Result<MediaEngine> {
         }
     }
     if fec {
-        media.register_codec(flexfec_parameters(), RtpCodecKind::Video).context("cannot register FlexFEC")?;
+        for parameters in [rs_fec_parameters(), flexfec_parameters()] {
+            media.register_codec(parameters, RtpCodecKind::Video).context("cannot register parity")?;
+        }
     }
     for parameters in audio_parameters() {
         media.register_codec(parameters, RtpCodecKind::Audio).context("cannot register Opus")?;
@@ -120,6 +176,7 @@ pub(super) fn engine(fec: bool) -> Result<MediaEngine> {
         (TRANSPORT_CC, RtpCodecKind::Audio),
         (TRANSPORT_CC, RtpCodecKind::Video),
         (AUDIO_LEVEL, RtpCodecKind::Audio),
+        (DEPENDENCY_DESCRIPTOR, RtpCodecKind::Video),
     ];
     for (uri, kind) in extensions {
         media
@@ -137,7 +194,7 @@ pub(super) fn interceptors(registry: Registry, media: &mut MediaEngine) -> Resul
     }
     Ok(registry
         .with(Slot::NackResponder, NackResponderBuilder::new().build())
-        .with(Slot::TwccSender, TwccSenderBuilder::new().build())
+        .with(Slot::TwccSender, WithParity(TwccSenderBuilder::new().build()))
         .with(Slot::TwccReceiver, TwccReceiverBuilder::new().build())
         .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build())
         .with(Slot::SenderReport, SenderReportBuilder::new().build()))
@@ -175,6 +232,15 @@ fn flexfec_parameters() -> RTCRtpCodecParameters {
             rtcp_feedback: vec![feedback("transport-cc", "")],
         },
         payload_type: FLEXFEC_PAYLOAD_TYPE,
+    }
+}
+
+/// Our own parity.
+pub(super) fn rs_fec_parameters() -> RTCRtpCodecParameters {
+    let flexfec = flexfec_parameters();
+    RTCRtpCodecParameters {
+        rtp_codec: RTCRtpCodec { mime_type: RS_FEC_MIME.to_owned(), sdp_fmtp_line: String::new(), ..flexfec.rtp_codec },
+        payload_type: RS_FEC_PAYLOAD_TYPE,
     }
 }
 

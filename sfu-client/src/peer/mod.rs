@@ -6,11 +6,15 @@
 mod fec;
 mod keyframe_requests;
 mod media;
+mod protect;
+mod reports;
 mod runtime;
 mod sink;
 mod source;
 
-pub use media::{AUDIO_LEVEL, VideoCodec};
+pub use media::{AUDIO_LEVEL, DEPENDENCY_DESCRIPTOR, VideoCodec};
+pub use protect::ParityControl;
+pub use reports::{FarReception, ReportWatch, SenderClock};
 pub(crate) use sink::random_u32;
 pub use sink::{RtpSink, SinkFormat};
 pub use source::{RemoteTrack, TrackFormat};
@@ -18,6 +22,8 @@ pub use source::{RemoteTrack, TrackFormat};
 use anyhow::{Context, Result, bail};
 use fec::FecInterceptor;
 use keyframe_requests::KeyframeRequests;
+use protect::{ParityControls, ParitySender};
+use reports::ReportInterceptor;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,7 +51,8 @@ const MAX_CHECKS: u16 = 500;
 pub struct PeerConfig {
     /// Local addresses for media. A wildcard stands for every interface but loopback.
     pub bind: Vec<SocketAddr>,
-    /// Take parity for received video (FlexFEC-03), where the far side sends it.
+    /// Take parity for received video (Reed-Solomon or FlexFEC-03), where the far side sends it, and offer to send parity
+    /// (Reed-Solomon) beside ours.
     pub fec: bool,
 }
 
@@ -106,6 +113,9 @@ pub struct Peer {
     pending_track: Option<Arc<dyn TrackRemote>>,
     keyframe_requests: keyframe_requests::Watchers,
     fec: fec::FecWatch,
+    reports: ReportWatch,
+    /// Set where parity is offered.
+    parity: Option<ParityControls>,
 }
 
 impl Peer {
@@ -117,9 +127,13 @@ impl Peer {
         let mut media = media::engine(config.fec)?;
         let fec = fec::FecWatch::default();
         let keyframe_requests = keyframe_requests::Watchers::default();
+        let parity = ParityControls::default();
+        let reports = ReportWatch::default();
         let registry = media::interceptors(Registry::new(), &mut media)?
             .with(keyframe_requests::SLOT, KeyframeRequests::new(keyframe_requests.clone()))
-            .with(fec::SLOT, FecInterceptor::new(fec.clone()));
+            .with(reports::SLOT, ReportInterceptor::new(reports.clone()))
+            .with(fec::SLOT, FecInterceptor::new(fec.clone()))
+            .with(protect::SLOT, ParitySender::new(parity.clone()));
         let (state_out, state) = watch::channel(ConnectionState::Connecting);
         let (gathered_out, gathered) = watch::channel(false);
         let (tracks_out, tracks) = mpsc::unbounded_channel();
@@ -157,15 +171,30 @@ impl Peer {
             pending_track: None,
             keyframe_requests,
             fec,
+            reports,
+            parity: config.fec.then_some(parity),
         })
     }
 
-    /// Adds a section that sends one stream.
+    /// Adds a section that sends one stream, pictures as H.264.
     ///
     /// # Errors
     /// Where the crate refuses.
     pub async fn add_sink(&self, kind: MediaKind, stream: &str) -> Result<RtpSink> {
-        RtpSink::new(&*self.connection, kind, stream, &self.keyframe_requests).await
+        let video: Option<&[VideoCodec]> = (kind == MediaKind::Video).then_some(&[VideoCodec::H264]);
+        self.sink(video, stream).await
+    }
+
+    /// Adds a section that sends pictures in any of these codecs, the first one if the far side takes it.
+    ///
+    /// # Errors
+    /// Where there is no codec, or the crate refuses.
+    pub async fn add_video_sink(&self, codecs: &[VideoCodec], stream: &str) -> Result<RtpSink> {
+        self.sink(Some(codecs), stream).await
+    }
+
+    async fn sink(&self, video: Option<&[VideoCodec]>, stream: &str) -> Result<RtpSink> {
+        RtpSink::new(&*self.connection, video, stream, (&self.keyframe_requests, self.parity.as_ref())).await
     }
 
     /// Adds a section that receives.
@@ -191,7 +220,7 @@ impl Peer {
     /// # Errors
     /// Where it is not SDP, or does not answer the offer.
     pub async fn accept_answer(&self, sdp: String) -> Result<()> {
-        let answer = RTCSessionDescription::answer(sdp).context("the server's answer is not SDP")?;
+        let answer = RTCSessionDescription::answer(media::from_wire(&sdp)).context("the server's answer is not SDP")?;
         self.connection.set_remote_description(answer).await.context("the server's answer does not fit the offer")
     }
 
@@ -200,7 +229,7 @@ impl Peer {
     /// # Errors
     /// Where it is not SDP, or cannot be answered.
     pub async fn answer(&self, offer: String) -> Result<String> {
-        let offer = RTCSessionDescription::offer(offer).context("the offer is not SDP")?;
+        let offer = RTCSessionDescription::offer(media::from_wire(&offer)).context("the offer is not SDP")?;
         self.connection.set_remote_description(offer).await.context("the offer cannot be taken")?;
         let answer = self.connection.create_answer(None).await.context("cannot make an answer")?;
         self.connection.set_local_description(answer).await.context("cannot set the own answer")?;
@@ -211,7 +240,13 @@ impl Peer {
         let mut gathered = self.gathered.clone();
         let all = tokio::time::timeout(GATHERING_TIMEOUT, gathered.wait_for(|done| *done)).await;
         all.context("no candidates could be gathered")?.context("the peer connection has ended")?;
-        Ok(self.connection.local_description().await.context("there is no local description")?.sdp)
+        let description = self.connection.local_description().await.context("there is no local description")?;
+        Ok(media::to_wire(&description.sdp))
+    }
+
+    /// What the far side reports.
+    pub fn reports(&self) -> ReportWatch {
+        self.reports.clone()
     }
 
     /// Where the connection stands, to wait on.

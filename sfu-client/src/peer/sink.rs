@@ -1,10 +1,11 @@
 //! A stream that we send.
 
 use super::keyframe_requests::Watchers;
-use super::media::{MediaKind, RED_MIME, VideoCodec, audio_parameters, video_parameters};
+use super::media::{MediaKind, RED_MIME, VideoCodec, audio_parameters, rs_fec_parameters, video_parameters};
+use super::protect::{ParityControl, ParityControls};
 use anyhow::{Context, Result};
 use rtc::rtp_transceiver::rtp_sender::{
-    RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters,
+    RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpFecParameters, RTCRtpRtxParameters,
 };
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -21,6 +22,7 @@ pub struct RtpSink {
     sender: Arc<dyn RtpSender>,
     ssrc: u32,
     keyframe_requests: Arc<AtomicU64>,
+    parity: Arc<ParityControl>,
 }
 
 /// What was negotiated for a sink.
@@ -30,10 +32,17 @@ pub struct SinkFormat {
     pub payload_type: u8,
     /// Payload type for sound with redundancy (RFC 2198), where the far side takes that.
     pub red_payload_type: Option<u8>,
+    /// Video codecs that the far side takes, with their payload types, the preferred one first.
+    pub video: Vec<(VideoCodec, u8)>,
     extensions: Vec<(String, u8)>,
 }
 
 impl SinkFormat {
+    /// Video of `codec` with this payload type and these header extensions, each a URI and its id, as negotiated by others.
+    pub fn video(codec: VideoCodec, payload_type: u8, extensions: Vec<(String, u8)>) -> Self {
+        Self { payload_type, red_payload_type: None, video: vec![(codec, payload_type)], extensions }
+    }
+
     /// The id of the header extension `uri`, where it was negotiated.
     pub fn extension(&self, uri: &str) -> Option<u8> {
         self.extensions.iter().find(|(known, _)| known == uri).map(|(_, id)| *id)
@@ -43,19 +52,24 @@ impl SinkFormat {
 impl RtpSink {
     pub(super) async fn new(
         connection: &dyn PeerConnection,
-        kind: MediaKind,
+        video: Option<&[VideoCodec]>,
         stream: &str,
-        watchers: &Watchers,
+        (watchers, parity): (&Watchers, Option<&ParityControls>),
     ) -> Result<Self> {
-        let codecs: Vec<RTCRtpCodecParameters> = match kind {
-            MediaKind::Audio => audio_parameters().to_vec(),
-            MediaKind::Video => video_parameters(VideoCodec::H264).to_vec(),
+        let kind = if video.is_some() { MediaKind::Video } else { MediaKind::Audio };
+        let mut codecs: Vec<RTCRtpCodecParameters> = match video {
+            None => audio_parameters().to_vec(),
+            Some(codecs) => codecs.iter().flat_map(|codec| video_parameters(*codec)).collect(),
         };
+        let first = codecs.first().context("a sending section needs a codec")?.rtp_codec.clone();
         let ssrc = random_u32();
         let rtx = (kind == MediaKind::Video).then(|| RTCRtpRtxParameters { ssrc: random_u32() });
+        let parity = parity.filter(|_| kind == MediaKind::Video);
+        let fec = parity.map(|_| RTCRtpFecParameters { ssrc: random_u32() });
+        codecs.extend(parity.map(|_| rs_fec_parameters()));
         let encoding = RTCRtpEncodingParameters {
-            rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), rtx, ..Default::default() },
-            codec: codecs[0].rtp_codec.clone(),
+            rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), rtx, fec, ..Default::default() },
+            codec: first,
             ..Default::default()
         };
         let name = if kind == MediaKind::Audio { "audio" } else { "video" };
@@ -77,7 +91,8 @@ impl RtpSink {
             .context("cannot add a sending section")?;
         transceiver.set_codec_preferences(codecs).await.context("cannot choose a codec")?;
         let sender = transceiver.sender().await?.context("a sending section has no sender")?;
-        Ok(Self { track, transceiver, sender, ssrc, keyframe_requests: watchers.watch(ssrc) })
+        let parity = parity.map(|controls| controls.of(ssrc)).unwrap_or_default();
+        Ok(Self { track, transceiver, sender, ssrc, keyframe_requests: watchers.watch(ssrc), parity })
     }
 
     /// The section's mid; known once an offer was made.
@@ -102,6 +117,11 @@ impl RtpSink {
         let is_red = |codec: &&RTCRtpCodecParameters| codec.rtp_codec.mime_type.eq_ignore_ascii_case(RED_MIME);
         let red = parameters.codecs.iter().find(is_red);
         let codec = parameters.codecs.iter().find(|codec| !is_red(codec)).context("the server rejected the codec")?;
+        let video = parameters
+            .codecs
+            .iter()
+            .filter_map(|codec| Some((VideoCodec::from_mime(&codec.rtp_codec.mime_type)?, codec.payload_type)));
+        let video = video.collect();
         let extensions = parameters
             .header_extensions
             .iter()
@@ -110,6 +130,7 @@ impl RtpSink {
         Ok(SinkFormat {
             payload_type: codec.payload_type,
             red_payload_type: red.map(|red| red.payload_type),
+            video,
             extensions,
         })
     }
@@ -117,6 +138,11 @@ impl RtpSink {
     /// Counts how often the far side has asked for a keyframe.
     pub fn keyframe_requests(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.keyframe_requests)
+    }
+
+    /// How what it sends is protected, where the far side takes parity.
+    pub fn parity(&self) -> Arc<ParityControl> {
+        Arc::clone(&self.parity)
     }
 
     /// Sends a packet.

@@ -1,7 +1,7 @@
 //! A stream that we receive.
 
 use super::fec::FecWatch;
-use super::media::{MediaKind, RED_MIME, VideoCodec};
+use super::media::{DEPENDENCY_DESCRIPTOR, MediaKind, RED_MIME, VideoCodec};
 use anyhow::{Context, Result};
 use rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtcp::transport_feedbacks::transport_layer_nack::{TransportLayerNack, nack_pairs_from_sequence_numbers};
@@ -19,6 +19,8 @@ pub struct RemoteTrack {
     /// Audio or video.
     pub kind: MediaKind,
     formats: Vec<(u8, TrackFormat)>,
+    /// Id of the dependency descriptor, where it was negotiated.
+    descriptor: Option<u8>,
     fec: FecWatch,
 }
 
@@ -49,20 +51,25 @@ impl RemoteTrack {
             rtc::rtp_transceiver::rtp_sender::RtpCodecKind::Audio => MediaKind::Audio,
             _ => MediaKind::Video,
         };
-        let (mut mid, mut formats) = (String::new(), Vec::new());
+        let (mut mid, mut formats, mut descriptor) = (String::new(), Vec::new(), None);
         for transceiver in connection.get_transceivers().await {
             let Ok(Some(receiver)) = transceiver.receiver().await else { continue };
             if Arc::ptr_eq(receiver.track(), &track) {
                 mid = transceiver.mid().await.ok().flatten().unwrap_or_default();
-                formats = receiver_formats(&*receiver).await.unwrap_or_default();
+                (formats, descriptor) = receiver_formats(&*receiver).await.unwrap_or_default();
             }
         }
-        Self { track, mid, kind, formats, fec }
+        Self { track, mid, kind, formats, descriptor, fec }
     }
 
     /// What `payload_type` carries here.
     pub fn format(&self, payload_type: u8) -> Option<TrackFormat> {
         self.formats.iter().find(|(known, _)| *known == payload_type).map(|(_, format)| *format)
+    }
+
+    /// The packet's dependency descriptor, if it has one.
+    pub fn descriptor(&self, packet: &rtp::Packet) -> Option<bytes::Bytes> {
+        packet.header.get_extension(self.descriptor?)
     }
 
     /// The next packet, retransmissions undone and losses recovered; `None` once the track has ended.
@@ -101,21 +108,20 @@ impl RemoteTrack {
     }
 }
 
-async fn receiver_formats(receiver: &dyn RtpReceiver) -> Result<Vec<(u8, TrackFormat)>> {
+/// What its payload types carry, and the id of the dependency descriptor.
+async fn receiver_formats(receiver: &dyn RtpReceiver) -> Result<(Vec<(u8, TrackFormat)>, Option<u8>)> {
     let parameters = receiver.get_parameters().await?.rtp_parameters;
-    Ok(parameters
-        .codecs
-        .iter()
-        .filter_map(|codec| {
-            let mime = codec.rtp_codec.mime_type.as_str();
-            let format = if mime.eq_ignore_ascii_case("audio/opus") {
-                TrackFormat::Opus
-            } else if mime.eq_ignore_ascii_case(RED_MIME) {
-                TrackFormat::OpusRed
-            } else {
-                TrackFormat::Video(VideoCodec::from_mime(mime)?)
-            };
-            Some((codec.payload_type, format))
-        })
-        .collect())
+    let formats = parameters.codecs.iter().filter_map(|codec| {
+        let mime = codec.rtp_codec.mime_type.as_str();
+        let format = if mime.eq_ignore_ascii_case("audio/opus") {
+            TrackFormat::Opus
+        } else if mime.eq_ignore_ascii_case(RED_MIME) {
+            TrackFormat::OpusRed
+        } else {
+            TrackFormat::Video(VideoCodec::from_mime(mime)?)
+        };
+        Some((codec.payload_type, format))
+    });
+    let descriptor = parameters.header_extensions.iter().find(|extension| extension.uri == DEPENDENCY_DESCRIPTOR);
+    Ok((formats.collect(), descriptor.and_then(|extension| u8::try_from(extension.id).ok())))
 }

@@ -17,8 +17,8 @@ const FILTERED: f64 = 0.87;
 /// Noise (deviation of luma) from which on the stage works, and below which it rests again.
 const NOISY: f64 = 1.2;
 const CLEAN: f64 = 0.8;
-/// Noise beyond this is taken for this much: stronger filtering smears.
-const MOST: f64 = 8.0;
+/// Beyond this nothing lies still: what looks like noise is motion, and stays.
+const MOTION: f64 = 5.0;
 /// Weight of the new picture, of 64, where the difference is below the first number of deviations; it is all from the
 /// second on.
 const WEIGHT: i16 = 20;
@@ -54,10 +54,9 @@ impl Denoise {
             return false;
         }
         self.measure(picture);
-        self.active = self.noise > if self.active { CLEAN } else { NOISY };
+        self.active = self.noise > if self.active { CLEAN } else { NOISY } && self.noise < MOTION;
         if self.active {
-            let noise = self.noise.min(MOST);
-            filter(picture.data_mut(), &mut self.before, noise);
+            filter(picture.data_mut(), &mut self.before, self.noise);
         } else {
             self.before.copy_from_slice(picture.data());
         }
@@ -155,6 +154,20 @@ mod tests {
             assert!(after > before - harm, "frame {frame}: {after} of {before}");
         }
         assert!((stage.noise() - 4.0).abs() < 1.2, "{}", stage.noise());
+    }
+
+    #[test]
+    fn where_all_moves_nothing_is_taken_for_noise() {
+        let mut scene = Scene::of(SceneKind::Moving, 320, 180, 30.0).unwrap();
+        let mut stage = Denoise::new();
+        let mut picture = VideoFrame::new(320, 180).unwrap();
+        for frame in 0..60 {
+            // Far more strides per picture than the scene is meant to make.
+            scene.draw(frame * 40, &mut picture).unwrap();
+            let source = picture.clone();
+            let done = stage.process(&mut picture);
+            assert!(frame < 20 || !done && source == picture, "frame {frame}: {}", stage.noise());
+        }
     }
 
     #[test]

@@ -41,6 +41,11 @@ impl Histogram {
         sum as f64 / f64::from(self.total)
     }
 
+    /// Share of the picture that has this luma.
+    pub fn share(&self, luma: u8) -> f64 {
+        f64::from(self.counts[usize::from(luma)]) / f64::from(self.total)
+    }
+
     /// Standard deviation of luma.
     pub fn deviation(&self) -> f64 {
         let mean = self.mean();

@@ -12,9 +12,9 @@
 //! ```
 //!
 //! Then the mean is held to the source's own change, within a tenth of it, so that nothing flickers that did not
-//! flicker before; what is still missing to `v*` is made up slowly, and only where it is much. The curve is monotone and
-//! smooth, keeps black and white (a cubic in two pieces), and lands on the wanted mean exactly, by the histogram. It is
-//! applied to luma alone as a table of 256 values, so hues stay as they are.
+//! flicker before; what is missing to the solution without consistency is made up slowly, and only where it is much.
+//! The curve is monotone and smooth, keeps black and white (a cubic in two pieces), and lands on the wanted mean exactly,
+//! by the histogram. It is applied to luma alone as a table of 256 values, so hues stay as they are.
 
 use super::histogram::Histogram;
 use crate::frame::VideoFrame;
@@ -38,7 +38,7 @@ const TIME: f64 = 8.0;
 /// Pictures as unlike as this are a cut: nothing before it binds.
 const CUT: f64 = 0.5;
 /// The change of the mean may differ from the source's by this share of it.
-const FOLLOW: f64 = 0.08;
+const FOLLOW: f64 = 0.05;
 /// What is missing to the wanted mean is made up in these steps, from the first distance on until it is below the second.
 const DRIFT: f64 = 0.3;
 const DRIFT_FROM: f64 = 12.0;
@@ -118,31 +118,34 @@ impl LowLight {
             + (histogram.percentile(0.05) - BLACK).max(0.0) * (wanted.mean - BLACK).max(1.0)
                 / (source_mean - BLACK).max(1.0)
                 * 0.5;
-        let time = if before.is_some() { TIME } else { 0.0 };
         let (slope_before, mean_before) =
             before.map_or((0.0, 0.0), |before| (before.slope, before.mean + source_mean - before.source_mean));
         // The normal equations: [a11 a12; a12 a22] (a, v) = (b1, b2).
-        let a11 = spread + SHADOW * depth * depth + time * spread;
-        let a12 = -SHADOW * depth;
-        let a22 = 1.0 + SHADOW + time;
-        let b1 = spread * wanted.slope - SHADOW * depth * shadow + time * spread * slope_before;
-        let b2 = wanted.mean + SHADOW * shadow + time * mean_before;
-        let determinant = a11 * a22 - a12 * a12;
-        let solved = Goal { slope: (b1 * a22 - b2 * a12) / determinant, mean: (a11 * b2 - a12 * b1) / determinant };
+        let solve = |time: f64| {
+            let a11 = spread + SHADOW * depth * depth + time * spread;
+            let a12 = -SHADOW * depth;
+            let a22 = 1.0 + SHADOW + time;
+            let b1 = spread * wanted.slope - SHADOW * depth * shadow + time * spread * slope_before;
+            let b2 = wanted.mean + SHADOW * shadow + time * mean_before;
+            let determinant = a11 * a22 - a12 * a12;
+            Goal { slope: (b1 * a22 - b2 * a12) / determinant, mean: (a11 * b2 - a12 * b1) / determinant }
+        };
+        // Where a scene that begins here would begin: nothing is missing to that.
+        let free = if is_dark { solve(0.0) } else { wanted };
         match before {
-            None => solved,
-            Some(before) => self.follow(solved, wanted, before, source_mean),
+            None => free,
+            Some(before) => self.limit_change(solve(TIME), free, before, source_mean),
         }
     }
 
     /// Holds a solution to what the source does.
-    fn follow(&mut self, solved: Goal, wanted: Goal, before: &Before, source_mean: f64) -> Goal {
+    fn limit_change(&mut self, solved: Goal, free: Goal, before: &Before, source_mean: f64) -> Goal {
         let change = source_mean - before.source_mean;
-        let missing = (wanted.mean - before.mean).abs();
+        let missing = (free.mean - before.mean).abs();
         self.drifting = missing > if self.drifting { DRIFT_TO } else { DRIFT_FROM };
         let slack = FOLLOW * change.abs() + if self.drifting { DRIFT } else { 0.0 };
         let follows = before.mean + change;
-        let mean = if self.drifting { follows + (wanted.mean - follows).clamp(-slack, slack) } else { solved.mean };
+        let mean = if self.drifting { follows + (free.mean - follows).clamp(-slack, slack) } else { solved.mean };
         Goal {
             mean: mean.clamp(follows - slack, follows + slack),
             slope: solved.slope.clamp(before.slope - SLOPE_STEP, before.slope + SLOPE_STEP),
@@ -187,7 +190,28 @@ fn curve(histogram: &Histogram, goal: Goal) -> [u8; 256] {
             low = middle;
         }
     }
+    round_to(histogram, goal.mean, &mut best.1);
     best.1
+}
+
+/// Rounds a few values the other way, so that the mean comes out to a fraction of what one value makes: a still room's own
+/// flicker is no larger than that.
+fn round_to(histogram: &Histogram, mean: f64, table: &mut [u8; 256]) {
+    let mut missing = mean - histogram.mean_through(table);
+    for luma in BLACK as u8 + 1..WHITE as u8 {
+        let (share, at) = (histogram.share(luma), usize::from(luma));
+        if share == 0.0 || (missing.abs() - share).abs() >= missing.abs() {
+            continue;
+        }
+        // Where it stays monotone.
+        if missing > 0.0 && table[at] < table[at + 1] {
+            table[at] += 1;
+            missing -= share;
+        } else if missing < 0.0 && table[at] > table[at - 1] {
+            table[at] -= 1;
+            missing += share;
+        }
+    }
 }
 
 /// Through black, (`at`, the goal's mean) with the goal's slope, and white; monotone (Fritsch and Carlson, 1980: no

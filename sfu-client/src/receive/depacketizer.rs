@@ -5,7 +5,7 @@
 
 use crate::peer::VideoCodec;
 use bytes::Bytes;
-use sfu_rtc::codec;
+use sfu_rtc::codec::{self, vp8, vp9};
 use sfu_rtc::media::Codec;
 
 const STAP_A: u8 = 24;
@@ -55,6 +55,23 @@ fn append_units(mut units: &[u8], out: &mut Vec<u8>) -> Option<()> {
         units = rest;
     }
     units.is_empty().then_some(())
+}
+
+/// The VP8 or VP9 frame that these payloads carry, in order, without the descriptors before its pieces (RFC 7741 and RFC
+/// 9628, section 4.2 each). `None` where one is damaged, the beginning is missing, or the codec is another.
+pub fn without_descriptors(codec: VideoCodec, payloads: &[Bytes]) -> Option<Vec<u8>> {
+    let descriptor = |payload: &[u8]| match codec {
+        VideoCodec::Vp8 => vp8::Descriptor::parse(payload).map(|found| (found.len, found.start_of_frame)),
+        VideoCodec::Vp9 => vp9::Descriptor::parse(payload).map(|found| (found.len, found.begin)),
+        VideoCodec::H264 | VideoCodec::Av1 => None,
+    };
+    let (_, begins) = descriptor(payloads.first()?)?;
+    let mut out = Vec::with_capacity(payloads.iter().map(Bytes::len).sum());
+    for payload in payloads {
+        let (length, _) = descriptor(payload)?;
+        out.extend_from_slice(payload.get(length..)?);
+    }
+    begins.then_some(out)
 }
 
 /// Whether a decoder can begin at the frame that these payloads carry, as far as their headers tell; with H.264 it needs
@@ -109,6 +126,21 @@ mod tests {
         assert_eq!(annex_b(&payloads).unwrap(), picture);
         assert_eq!(annex_b(&payloads[..payloads.len() - 1]), None, "the end is missing");
         assert_eq!(annex_b(&payloads[2..]), None, "the start is missing");
+    }
+
+    #[test]
+    fn frames_come_back_without_their_descriptors() {
+        let vp8 = bytes(&[&[0x90, 0xe0, 0x81, 2, 3, 0x10, 7], &[0x80, 0xe0, 0x81, 2, 3, 0x10, 8, 9], &[0, 5]]);
+        assert_eq!(without_descriptors(VideoCodec::Vp8, &vp8).unwrap(), [7, 8, 9, 5]);
+        assert_eq!(without_descriptors(VideoCodec::Vp8, &vp8[1..]), None, "the start is missing");
+        assert_eq!(without_descriptors(VideoCodec::Vp8, &bytes(&[&[0x90, 0xe0, 0x81]])), None);
+        // References in every piece of a frame.
+        let vp9 =
+            bytes(&[&[0xd8, 0x80, 1, 2, 7], &[0xd0, 0x80, 1, 2, 8], &[0xd0, 0x80, 1, 2, 9], &[0xd4, 0x80, 1, 2, 5]]);
+        assert_eq!(without_descriptors(VideoCodec::Vp9, &vp9).unwrap(), [7, 8, 9, 5]);
+        assert_eq!(without_descriptors(VideoCodec::Vp9, &vp9[1..]), None, "the start is missing");
+        assert_eq!(without_descriptors(VideoCodec::Av1, &vp9), None);
+        assert_eq!(without_descriptors(VideoCodec::Vp9, &[]), None);
     }
 
     #[test]

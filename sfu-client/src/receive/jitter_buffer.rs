@@ -165,7 +165,7 @@ impl JitterBuffer {
         if self.missing.remove(&number).is_some() {
             self.counters.recovered += 1;
         }
-        self.note_gap(now, number);
+        self.record_gap(now, number);
         let stored = Stored {
             timestamp: packet.header.timestamp,
             marker: packet.header.marker,
@@ -192,6 +192,19 @@ impl JitterBuffer {
             }
             let end = self.frame_end(next)?;
             return Some(self.take_frame(next, end));
+        }
+    }
+
+    /// Whether the frame that begins with this packet is all there.
+    pub fn is_whole(&self, first: u16) -> bool {
+        self.frame_end(self.extend(first)).is_some()
+    }
+
+    /// Goes on with the frame that begins with this packet, if something is missing before it, which is then lost.
+    pub fn skip_to(&mut self, first: u16) {
+        let number = self.extend(first);
+        if self.next.is_some_and(|next| number > next) && self.packets.contains_key(&number) {
+            self.abandon_until(number);
         }
     }
 
@@ -246,7 +259,7 @@ impl JitterBuffer {
         if self.next.is_none() { 1 << 16 | u64::from(wire) } else { SeqNo(self.highest).extend(wire).0 }
     }
 
-    fn note_gap(&mut self, now: Instant, number: u64) {
+    fn record_gap(&mut self, now: Instant, number: u64) {
         if number > self.highest + MAX_MISSING as u64 {
             self.abandon_until(number);
             let lost = number - self.highest - 1;

@@ -2,13 +2,15 @@
 
 mod audio;
 mod depacketizer;
+mod dependencies;
 mod jitter_buffer;
 mod parameter_sets;
 mod playout;
 mod video;
 
 pub use audio::receive_audio;
-pub use depacketizer::{annex_b, is_keyframe};
+pub use depacketizer::{annex_b, is_keyframe, without_descriptors};
+pub use dependencies::Dependencies;
 pub use jitter_buffer::{JitterBuffer, JitterConfig, JitterCounters, ReceivedFrame};
 pub use playout::{Playout, PlayoutConfig, PlayoutStats};
 pub use video::receive_video;

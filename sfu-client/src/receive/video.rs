@@ -1,9 +1,10 @@
 //! A video track: packets to frames in a task, frames to pictures in a thread.
 
+use super::dependencies::Dependencies;
 use super::parameter_sets::ParameterSets;
-use super::{JitterBuffer, JitterConfig, ReceivedFrame, annex_b, is_keyframe};
+use super::{JitterBuffer, JitterConfig, ReceivedFrame, annex_b, is_keyframe, without_descriptors};
 use crate::clock::unix_now;
-use crate::decode::H264Decoder;
+use crate::decode::{Decoder, open_decoder};
 use crate::overlay::Overlay;
 use crate::peer::{RemoteTrack, TrackFormat, VideoCodec};
 use crate::record::VideoRecorder;
@@ -20,14 +21,14 @@ const DECODER_QUEUE: usize = 64;
 /// Longest sleep while nothing is due.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Receives `track` until it ends; decodes H.264 and counts (and records) the rest.
+/// Receives `track` until it ends; decodes what was built in and counts (and records) the rest.
 ///
 /// # Errors
 /// Where the decoder cannot be started, or the recording not be written.
 pub async fn receive_video(track: RemoteTrack, stats: Arc<StreamStats>, recorder: Option<VideoRecorder>) -> Result<()> {
     let (outcomes_out, mut outcomes) = mpsc::unbounded_channel();
     let (frames, queue) = mpsc::channel(DECODER_QUEUE);
-    let worker = DecoderThread::new(queue, outcomes_out, Arc::clone(&stats), recorder)?;
+    let worker = DecoderThread::new(queue, outcomes_out, Arc::clone(&stats), recorder);
     let thread = thread::Builder::new().name("decode".to_owned()).spawn(move || worker.run())?;
     let mut receiver = Receiver {
         buffer: JitterBuffer::new(JitterConfig::video()),
@@ -37,6 +38,7 @@ pub async fn receive_video(track: RemoteTrack, stats: Arc<StreamStats>, recorder
         ssrc: None,
         waits_for_keyframe: true,
         parameter_sets: ParameterSets::default(),
+        dependencies: Dependencies::default(),
     };
     loop {
         let deadline = receiver.buffer.deadline().unwrap_or_else(|| Instant::now() + IDLE);
@@ -45,7 +47,10 @@ pub async fn receive_video(track: RemoteTrack, stats: Arc<StreamStats>, recorder
                 Some(packet) => receiver.on_packet(packet),
                 None => break,
             },
-            Some(Outcome::Failed) = outcomes.recv() => receiver.lose_sync(),
+            Some(Outcome::Failed) = outcomes.recv() => {
+                receiver.dependencies.forget();
+                receiver.lose_sync();
+            }
             () = tokio::time::sleep_until(deadline.into()) => {}
         }
         receiver.hand_out()?;
@@ -67,6 +72,8 @@ struct Receiver {
     ssrc: Option<u32>,
     waits_for_keyframe: bool,
     parameter_sets: ParameterSets,
+    /// Of streams whose packets have dependency descriptors.
+    dependencies: Dependencies,
 }
 
 impl Receiver {
@@ -74,18 +81,35 @@ impl Receiver {
         let now = Instant::now();
         self.stats.on_packet(now, &packet, self.track.format(packet.header.payload_type));
         self.ssrc = Some(packet.header.ssrc);
+        // Of VP9 and AV1, layers may be left out; what their frames need is more than is looked at here.
+        let format = self.track.format(packet.header.payload_type);
+        let is_simple = matches!(format, Some(TrackFormat::Video(VideoCodec::H264 | VideoCodec::Vp8)));
+        if let Some(descriptor) = self.track.descriptor(&packet).filter(|_| is_simple) {
+            self.dependencies.on_packet(&descriptor, (packet.header.sequence_number, packet.header.timestamp));
+        }
         self.buffer.push(now, packet);
     }
 
     fn lose_sync(&mut self) {
         self.waits_for_keyframe = true;
+        self.dependencies.lose();
         self.buffer.decoder_needs_keyframe();
+    }
+
+    /// The next frame. One that needs nothing of what is missing before it does not wait for that.
+    fn next_frame(&mut self, now: Instant) -> Option<ReceivedFrame> {
+        if let Some(frame) = self.buffer.pop(now) {
+            return Some(frame);
+        }
+        let decodable: Option<u16> = self.dependencies.decodable().find(|first| self.buffer.is_whole(*first));
+        self.buffer.skip_to(decodable?);
+        self.buffer.pop(now)
     }
 
     /// Hands whole frames to the decoder.
     fn hand_out(&mut self) -> Result<()> {
         let lost = self.buffer.counters().lost;
-        while let Some(mut frame) = self.buffer.pop(Instant::now()) {
+        while let Some(mut frame) = self.next_frame(Instant::now()) {
             if self.buffer.counters().lost != lost || frame.lost_before > 0 {
                 self.lose_sync();
             }
@@ -93,9 +117,15 @@ impl Receiver {
             let has_sets = codec != VideoCodec::H264 || self.parameter_sets.complete(&mut frame);
             let keyframe = has_sets && is_keyframe(codec, &frame.payloads);
             self.stats.on_frame(self.buffer.counters(), keyframe);
-            if keyframe {
+            let can_decode = self.dependencies.take(frame.timestamp);
+            if keyframe || can_decode == Some(true) {
                 self.waits_for_keyframe = false;
                 self.buffer.decoder_has_keyframe();
+            } else if can_decode == Some(false) {
+                self.lose_sync();
+            }
+            if can_decode.is_none() && !self.waits_for_keyframe {
+                self.dependencies.follow(keyframe);
             }
             if self.waits_for_keyframe {
                 self.buffer.decoder_needs_keyframe();
@@ -118,6 +148,9 @@ impl Receiver {
     async fn send_feedback(&mut self) -> Result<()> {
         let Some(ssrc) = self.ssrc else { return Ok(()) };
         let now = Instant::now();
+        if self.stats.wishes_keyframe() {
+            self.buffer.decoder_needs_keyframe();
+        }
         let missing = self.buffer.nacks(now);
         if !missing.is_empty() {
             self.track.request_packets(ssrc, &missing).await?;
@@ -144,7 +177,8 @@ struct DecoderThread {
     outcomes: mpsc::UnboundedSender<Outcome>,
     stats: Arc<StreamStats>,
     recorder: Option<VideoRecorder>,
-    decoder: H264Decoder,
+    /// For the codec that came last, if it was built in.
+    decoder: Option<(VideoCodec, Box<dyn Decoder>)>,
 }
 
 impl DecoderThread {
@@ -153,37 +187,43 @@ impl DecoderThread {
         outcomes: mpsc::UnboundedSender<Outcome>,
         stats: Arc<StreamStats>,
         recorder: Option<VideoRecorder>,
-    ) -> Result<Self> {
-        Ok(Self { frames, outcomes, stats, recorder, decoder: H264Decoder::new()? })
+    ) -> Self {
+        Self { frames, outcomes, stats, recorder, decoder: None }
     }
 
     fn run(mut self) -> Result<()> {
         while let Some(coded) = self.frames.blocking_recv() {
             let unit = match coded.codec {
                 VideoCodec::H264 => annex_b(&coded.frame.payloads),
-                _ => None,
+                codec => without_descriptors(codec, &coded.frame.payloads),
             };
             if let Some(recorder) = &mut self.recorder {
                 recorder.write_coded(coded.codec, coded.frame.timestamp, &coded.frame.payloads, unit.as_deref())?;
             }
-            if coded.codec == VideoCodec::H264 {
-                self.decode(unit.as_deref(), coded.keyframe)?;
+            if coded.codec.is_built_in() {
+                self.decode(coded.codec, unit.as_deref(), coded.keyframe)?;
             }
         }
         self.recorder.map_or(Ok(()), VideoRecorder::finish)
     }
 
-    fn decode(&mut self, unit: Option<&[u8]>, keyframe: bool) -> Result<()> {
+    fn decode(&mut self, codec: VideoCodec, unit: Option<&[u8]>, keyframe: bool) -> Result<()> {
+        let decoder = match self.decoder.take() {
+            Some((before, decoder)) if before == codec => decoder,
+            _ => open_decoder(codec)?,
+        };
+        let (_, decoder) = self.decoder.insert((codec, decoder));
         let decoded = match unit {
-            Some(unit) => self.decoder.decode(unit),
+            Some(unit) => decoder.decode(unit),
             None => Err(anyhow::anyhow!("a picture's packets do not fit together")),
         };
         match decoded {
             Ok(Some(picture)) => {
                 let age = unix_now();
                 let overlay = Overlay::read(&picture).map(|overlay| (overlay, overlay.age(age)));
-                self.stats.on_picture(Instant::now(), (picture.width(), picture.height()), overlay);
-                if let Some(recorder) = &mut self.recorder {
+                self.stats.on_picture(Instant::now(), &picture, overlay);
+                // The others are recorded as they came.
+                if let Some(recorder) = self.recorder.as_mut().filter(|_| codec == VideoCodec::H264) {
                     recorder.write_picture(&picture)?;
                 }
             }

@@ -6,10 +6,9 @@
 //! ```
 
 use crate::peer::VideoCodec;
+use crate::receive::without_descriptors;
 use bytes::Bytes;
 use rtp::codec::av1::Av1Depacketizer;
-use rtp::codec::vp8::Vp8Packet;
-use rtp::codec::vp9::Vp9Packet;
 use rtp::packetizer::Depacketizer;
 use std::io::{Result, Seek, SeekFrom, Write};
 
@@ -63,13 +62,11 @@ impl<W: Write + Seek> IvfWriter<W> {
 
 /// The frame that these payloads carry, their RTP descriptors removed; `None` where one is damaged.
 pub(super) fn join_payloads(codec: VideoCodec, payloads: &[Bytes]) -> Option<Vec<u8>> {
-    let mut depacketizer: Box<dyn Depacketizer> = match codec {
-        VideoCodec::Vp8 => Box::new(Vp8Packet::default()),
-        VideoCodec::Vp9 => Box::new(Vp9Packet::default()),
-        VideoCodec::Av1 => Box::new(Av1Depacketizer::default()),
-        VideoCodec::H264 => return None,
-    };
-    let mut frame = if codec == VideoCodec::Av1 { TEMPORAL_DELIMITER.to_vec() } else { Vec::new() };
+    if codec != VideoCodec::Av1 {
+        return without_descriptors(codec, payloads);
+    }
+    let mut depacketizer = Av1Depacketizer::default();
+    let mut frame = TEMPORAL_DELIMITER.to_vec();
     for payload in payloads {
         frame.extend_from_slice(&depacketizer.depacketize(payload).ok()?);
     }

@@ -1,15 +1,22 @@
-//! Received media to files: decoded as Y4M and WAV, or as it came: `.h264`, IVF and Ogg.
+//! Received media to files: decoded as Y4M and WAV; as it came: `.h264`, IVF and Ogg, a file for each stream, or one
+//! Matroska file for the call.
 
+mod call;
+mod coded;
 mod ivf;
+mod matroska;
 mod ogg;
 mod png;
+mod timeline;
 mod wav;
 mod y4m;
 
 use crate::frame::VideoFrame;
 use crate::peer::VideoCodec;
+use crate::subscriber::{Media, Tap};
 use anyhow::{Context, Result};
 use bytes::Bytes;
+pub use call::{CallRecording, CallTrack};
 use ivf::IvfWriter;
 use ogg::OggWriter;
 pub use png::write_png;
@@ -49,9 +56,68 @@ fn create(path: &Path) -> Result<BufWriter<File>> {
     Ok(BufWriter::new(file))
 }
 
-/// Records one video stream. Files are made when there is something to write.
-#[derive(Debug)]
+/// Where a stream goes beside files of its own.
+#[derive(Default)]
+pub struct Outlets {
+    /// The file of the call.
+    pub call: Option<CallTrack>,
+    /// The program that embeds this one.
+    pub tap: Option<Tap>,
+}
+
+/// Takes what comes of one video stream.
+#[derive(Default)]
 pub struct VideoRecorder {
+    files: Option<VideoFiles>,
+    outlets: Outlets,
+}
+
+impl VideoRecorder {
+    /// Records into `settings.folder`, in files called `name`, and hands everything to `outlets`.
+    pub fn new(settings: Option<RecordSettings>, name: &str, outlets: Outlets) -> Self {
+        Self { files: settings.map(|settings| VideoFiles::new(settings, name)), outlets }
+    }
+
+    /// Writes a coded frame: `unit` is an H.264 picture in annex B form; the other codecs come as payloads.
+    ///
+    /// # Errors
+    /// Where a file cannot be written.
+    pub fn write_coded(
+        &mut self,
+        codec: VideoCodec,
+        timestamp: u32,
+        payloads: &[Bytes],
+        unit: Option<&[u8]>,
+    ) -> Result<()> {
+        if let Some(call) = &self.outlets.call {
+            call.write_video(codec, timestamp, payloads, unit)?;
+        }
+        self.files.as_mut().map_or(Ok(()), |files| files.write_coded(codec, timestamp, payloads, unit))
+    }
+
+    /// Writes a decoded picture, unless the stream is recorded as it came.
+    ///
+    /// # Errors
+    /// Where a file cannot be written.
+    pub fn write_picture(&mut self, picture: &VideoFrame) -> Result<()> {
+        if let Some(tap) = &self.outlets.tap {
+            tap.take(|| Media::Picture(picture.clone()));
+        }
+        self.files.as_mut().map_or(Ok(()), |files| files.write_picture(picture))
+    }
+
+    /// Completes the stream's own files.
+    ///
+    /// # Errors
+    /// Where they cannot be written.
+    pub fn finish(self) -> Result<()> {
+        self.files.map_or(Ok(()), VideoFiles::finish)
+    }
+}
+
+/// The files of one video stream. They are made when there is something to write.
+#[derive(Debug)]
+struct VideoFiles {
     settings: RecordSettings,
     name: String,
     pictures: Option<Y4mWriter<BufWriter<File>>>,
@@ -61,17 +127,12 @@ pub struct VideoRecorder {
     files: u32,
 }
 
-impl VideoRecorder {
-    /// Records into `settings.folder`, in files called `name`.
-    pub fn new(settings: RecordSettings, name: &str) -> Self {
+impl VideoFiles {
+    fn new(settings: RecordSettings, name: &str) -> Self {
         Self { settings, name: name.to_owned(), pictures: None, units: None, ivf: None, files: 0 }
     }
 
-    /// Writes a coded frame: `unit` is an H.264 picture in annex B form; the other codecs come as payloads.
-    ///
-    /// # Errors
-    /// Where the file cannot be written.
-    pub fn write_coded(
+    fn write_coded(
         &mut self,
         codec: VideoCodec,
         timestamp: u32,
@@ -100,11 +161,7 @@ impl VideoRecorder {
         units.write_all(unit).context("cannot write a recording")
     }
 
-    /// Writes a decoded picture, unless the stream is recorded as it came.
-    ///
-    /// # Errors
-    /// Where the file cannot be written.
-    pub fn write_picture(&mut self, picture: &VideoFrame) -> Result<()> {
+    fn write_picture(&mut self, picture: &VideoFrame) -> Result<()> {
         if self.settings.coded {
             return Ok(());
         }
@@ -118,11 +175,7 @@ impl VideoRecorder {
         writer.write(picture).context("cannot write a recording")
     }
 
-    /// Completes the files.
-    ///
-    /// # Errors
-    /// Where they cannot be written.
-    pub fn finish(mut self) -> Result<()> {
+    fn finish(mut self) -> Result<()> {
         self.finish_pictures()?;
         self.finish_ivf()?;
         self.units.map_or(Ok(()), |mut units| units.flush()).context("cannot write a recording")
@@ -143,45 +196,42 @@ impl VideoRecorder {
     }
 }
 
-/// Records one audio stream.
-#[derive(Debug)]
-pub enum AudioRecorder {
-    /// Decoded.
-    Wav(WavRecorder),
-    /// As it came.
-    Ogg(OggRecorder),
+/// Takes what comes of one audio stream.
+#[derive(Default)]
+pub struct AudioRecorder {
+    file: Option<AudioFile>,
+    outlets: Outlets,
 }
 
-/// A WAV file being written.
 #[derive(Debug)]
-pub struct WavRecorder(WavWriter<BufWriter<File>>);
-
-/// An Ogg file being written.
-#[derive(Debug)]
-pub struct OggRecorder(OggWriter<BufWriter<File>>);
+enum AudioFile {
+    /// Decoded.
+    Wav(WavWriter<BufWriter<File>>),
+    /// As it came.
+    Ogg(OggWriter<BufWriter<File>>),
+}
 
 impl AudioRecorder {
-    /// Records into `settings.folder`, in a file called `name`.
+    /// Records into `settings.folder`, in a file called `name`, and hands everything to `outlets`.
     ///
     /// # Errors
     /// Where the file cannot be made.
-    pub fn new(settings: &RecordSettings, name: &str) -> Result<Self> {
-        let writing = "cannot write a recording";
-        Ok(if settings.coded {
-            Self::Ogg(OggRecorder(OggWriter::new(create(&settings.path(name, "ogg"))?).context(writing)?))
-        } else {
-            Self::Wav(WavRecorder(WavWriter::new(create(&settings.path(name, "wav"))?).context(writing)?))
-        })
+    pub fn new(settings: Option<&RecordSettings>, name: &str, outlets: Outlets) -> Result<Self> {
+        let file = settings.map(|settings| AudioFile::new(settings, name)).transpose()?;
+        Ok(Self { file, outlets })
     }
 
     /// Writes a coded packet, where the stream is recorded as it came.
     ///
     /// # Errors
-    /// Where the file cannot be written.
+    /// Where a file cannot be written.
     pub fn write_coded(&mut self, timestamp: u32, packet: &[u8]) -> Result<()> {
-        match self {
-            Self::Wav(_) => Ok(()),
-            Self::Ogg(OggRecorder(writer)) => writer.write(timestamp, packet).context("cannot write a recording"),
+        if let Some(call) = &self.outlets.call {
+            call.write_audio(timestamp, packet)?;
+        }
+        match &mut self.file {
+            Some(AudioFile::Ogg(writer)) => writer.write(timestamp, packet).context("cannot write a recording"),
+            _ => Ok(()),
         }
     }
 
@@ -190,21 +240,36 @@ impl AudioRecorder {
     /// # Errors
     /// Where the file cannot be written.
     pub fn write_sound(&mut self, samples: &[i16]) -> Result<()> {
-        match self {
-            Self::Wav(WavRecorder(writer)) => writer.write(samples).context("cannot write a recording"),
-            Self::Ogg(_) => Ok(()),
+        if let Some(tap) = &self.outlets.tap {
+            tap.take(|| Media::Sound(samples.to_vec()));
+        }
+        match &mut self.file {
+            Some(AudioFile::Wav(writer)) => writer.write(samples).context("cannot write a recording"),
+            _ => Ok(()),
         }
     }
 
-    /// Completes the file.
+    /// Completes the stream's own file.
     ///
     /// # Errors
     /// Where it cannot be written.
     pub fn finish(self) -> Result<()> {
-        match self {
-            Self::Wav(WavRecorder(writer)) => writer.finish(),
-            Self::Ogg(OggRecorder(writer)) => writer.finish(),
+        match self.file {
+            Some(AudioFile::Wav(writer)) => writer.finish(),
+            Some(AudioFile::Ogg(writer)) => writer.finish(),
+            None => Ok(()),
         }
         .context("cannot write a recording")
+    }
+}
+
+impl AudioFile {
+    fn new(settings: &RecordSettings, name: &str) -> Result<Self> {
+        let writing = "cannot write a recording";
+        Ok(if settings.coded {
+            Self::Ogg(OggWriter::new(create(&settings.path(name, "ogg"))?).context(writing)?)
+        } else {
+            Self::Wav(WavWriter::new(create(&settings.path(name, "wav"))?).context(writing)?)
+        })
     }
 }

@@ -1,9 +1,10 @@
-//! Sound: a packet of 20 ms every 20 ms, with its loudness (RFC 6464).
+//! Sound: a packet of 20, 40 or 60 ms as often, with its loudness (RFC 6464).
 
 use super::{Packetizer, RedConfig, Redundancy, SendCounters};
 use crate::capture::AudioSource;
-use crate::encode::{FRAME_SAMPLES, OpusConfig, OpusEncoder};
+use crate::encode::{FRAME_SAMPLES, OpusConfig, OpusEncoder, PacketTime};
 use crate::peer::{AUDIO_LEVEL, RtpSink};
+use crate::voice::{VoiceConfig, VoiceProcessor};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -12,6 +13,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
+/// Samples of the longest packet.
+const MOST: usize = PacketTime::Ms60.samples();
+
 /// What to send.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AudioSettings {
@@ -19,6 +23,8 @@ pub struct AudioSettings {
     pub opus: OpusConfig,
     /// Older sound that goes along, where the far side takes RED.
     pub red: RedConfig,
+    /// What is done to the sound before.
+    pub voice: VoiceConfig,
 }
 
 /// Changes a running audio stream, from its next packet on.
@@ -56,6 +62,7 @@ impl AudioSender {
         let format = sink.format().await?;
         let counters = Arc::new(SendCounters::default());
         let encoder = OpusEncoder::new(&settings.opus)?;
+        let voice = VoiceProcessor::new(settings.voice);
         let (changes, settings) = watch::channel(settings);
         let stream = Stream {
             packetizer: Packetizer::new(sink.ssrc(), &format),
@@ -63,6 +70,7 @@ impl AudioSender {
             redundancy: Redundancy::new(format.payload_type),
             red_payload_type: format.red_payload_type,
             level_id: format.extension(AUDIO_LEVEL),
+            voice,
             settings,
         };
         let control = AudioControl { settings: Arc::new(changes), takes_red: format.red_payload_type.is_some() };
@@ -103,18 +111,26 @@ async fn send(
 ) -> Result<()> {
     let mut ticks = interval(Duration::from_millis(20));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let mut samples = [0; FRAME_SAMPLES];
-    let mut timestamp = 0u32;
+    let (mut samples, mut played) = ([0; MOST], [0; FRAME_SAMPLES]);
+    let (mut timestamp, mut filled) = (0u32, 0);
     loop {
         ticks.tick().await;
-        if !source.fill(&mut samples)? {
+        let frame = &mut samples[filled..filled + FRAME_SAMPLES];
+        if !source.fill(frame)? {
             return Ok(());
         }
-        let packet = stream.packet(&samples, timestamp)?;
+        let has_played = source.played(&mut played)?;
+        stream.process(frame, if has_played { &played } else { &[] })?;
+        filled += FRAME_SAMPLES;
+        if filled < stream.packet_samples() {
+            continue;
+        }
+        let packet = stream.packet(&samples[..filled], timestamp)?;
         let bytes = packet.payload.len() as u64;
         sink.write(packet).await?;
         counters.add(1, bytes, false);
-        timestamp = timestamp.wrapping_add(FRAME_SAMPLES as u32);
+        timestamp = timestamp.wrapping_add(filled as u32);
+        filled = 0;
     }
 }
 
@@ -125,15 +141,28 @@ struct Stream {
     redundancy: Redundancy,
     red_payload_type: Option<u8>,
     level_id: Option<u8>,
+    voice: VoiceProcessor,
     settings: watch::Receiver<AudioSettings>,
 }
 
 impl Stream {
-    fn packet(&mut self, samples: &[i16], timestamp: u32) -> Result<rtp::Packet> {
+    /// Treats 20 ms of sound, as the settings have it now.
+    fn process(&mut self, samples: &mut [i16], played: &[i16]) -> Result<()> {
         // Its sender may be gone; what it said last holds.
         if self.settings.has_changed().unwrap_or(false) {
-            self.encoder.configure(&self.settings.borrow_and_update().opus)?;
+            let settings = self.settings.borrow_and_update();
+            self.encoder.configure(&settings.opus)?;
+            self.voice.configure(settings.voice);
         }
+        self.voice.process(samples, played)
+    }
+
+    /// Samples that fill a packet.
+    fn packet_samples(&self) -> usize {
+        self.settings.borrow().opus.packet_time.samples()
+    }
+
+    fn packet(&mut self, samples: &[i16], timestamp: u32) -> Result<rtp::Packet> {
         let red = self.settings.borrow().red;
         let payload = self.encoder.encode(samples)?;
         let mut packet = match self.red_payload_type {

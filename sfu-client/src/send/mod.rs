@@ -1,6 +1,7 @@
 //! From sources to packets: capture, encode, packetize, send.
 
 mod audio;
+mod descriptor;
 mod packetizer;
 mod redundancy;
 mod video;

@@ -1,10 +1,13 @@
 //! Encoded frames to RTP packets.
 
-use crate::peer::SinkFormat;
+use super::descriptor::{MAX_LEN, Numbers};
+use crate::encode::EncodedFrame;
+use crate::peer::{DEPENDENCY_DESCRIPTOR, SinkFormat, VideoCodec};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use rtp::codec::h264::H264Payloader;
 use rtp::packetizer::Payloader;
+use sfu_rtc::rtp::extension::dependency_descriptor::FrameDescription;
 
 /// Largest payload: leaves room for RTP header, extensions, SRTP tag and the SFU's own additions within 1,280 bytes,
 /// the smallest MTU of IPv6.
@@ -14,10 +17,15 @@ const MAX_PAYLOAD: usize = 1_120;
 pub struct Packetizer {
     ssrc: u32,
     payload_type: u8,
+    video: Vec<(VideoCodec, u8)>,
     sequence_number: u16,
     /// Random start of the timestamps (RFC 3550 section 5.1).
     timestamp_offset: u32,
     h264: H264Payloader,
+    numbers: Numbers,
+    /// Id of the dependency descriptor, where it is negotiated; number of the next picture.
+    descriptor: Option<u8>,
+    next: u16,
 }
 
 impl Packetizer {
@@ -27,22 +35,85 @@ impl Packetizer {
         Self {
             ssrc,
             payload_type: format.payload_type,
+            video: format.video.clone(),
             // The upper bit stays free, so that no wrap comes within the first packets (RFC 3711 section 3.3.1).
             sequence_number: (random & 0x7fff) as u16,
             timestamp_offset: crate::peer::random_u32(),
             h264: H264Payloader::default(),
+            numbers: Numbers::new(crate::peer::random_u32()),
+            descriptor: format.extension(DEPENDENCY_DESCRIPTOR),
+            next: 0,
         }
     }
 
-    /// The packets of one H.264 picture in annex B form (RFC 6184); `timestamp` counts 90 kHz from the stream's start.
+    /// The packets of one picture; `timestamp` counts 90 kHz from the stream's start, `size` is the picture's.
     ///
     /// # Errors
-    /// Where the payloader refuses the picture.
-    pub fn h264(&mut self, picture: &Bytes, timestamp: u32) -> Result<Vec<rtp::Packet>> {
-        let payloads = self.h264.payload(MAX_PAYLOAD, picture).context("a picture cannot be packetized")?;
+    /// Where the far side does not take the codec, or the picture cannot be packetized.
+    pub fn picture(
+        &mut self,
+        codec: VideoCodec,
+        frame: &EncodedFrame,
+        size: (usize, usize),
+        timestamp: u32,
+    ) -> Result<Vec<rtp::Packet>> {
+        let format = self.video.iter().find(|(known, _)| *known == codec);
+        (_, self.payload_type) = *format.with_context(|| format!("the server does not take {}", codec.name()))?;
+        let payloads = match codec {
+            // RFC 6184.
+            VideoCodec::H264 => {
+                self.h264.payload(MAX_PAYLOAD, &frame.data).context("a picture cannot be packetized")?
+            }
+            VideoCodec::Vp8 | VideoCodec::Vp9 => self.described(codec, frame, size),
+            VideoCodec::Av1 => return Err(codec.not_built_in()),
+        };
         let last = payloads.len().saturating_sub(1);
-        let packets = payloads.into_iter().enumerate();
-        Ok(packets.map(|(index, payload)| self.packet(payload, timestamp, index == last)).collect())
+        let described = self.description(codec, frame, size);
+        let mut packets = Vec::with_capacity(payloads.len());
+        for (index, payload) in payloads.into_iter().enumerate() {
+            let mut packet = self.packet(payload, timestamp, index == last);
+            if let Some((id, frame)) = described
+                && let Ok(value) = frame.to_bytes(index == 0, index == last)
+            {
+                packet.header.set_extension(id, value.into()).context("cannot write the dependency descriptor")?;
+            }
+            packets.push(packet);
+        }
+        Ok(packets)
+    }
+
+    /// What the dependency descriptor says of the next picture: of H.264 without layers, whose payload does not say it. The
+    /// others are numbered too.
+    fn description(
+        &mut self,
+        codec: VideoCodec,
+        frame: &EncodedFrame,
+        (width, height): (usize, usize),
+    ) -> Option<(u8, FrameDescription)> {
+        let number = self.next;
+        self.next = self.next.wrapping_add(1);
+        let size = (u16::try_from(width).ok()?, u16::try_from(height).ok()?);
+        let reference = frame.references.refers;
+        let is_described = codec == VideoCodec::H264 && frame.layering.layers == 1;
+        self.descriptor.filter(|_| is_described).map(|id| (id, FrameDescription { number, reference, size }))
+    }
+
+    /// A frame in pieces of about the same size, each behind its descriptor.
+    fn described(&mut self, codec: VideoCodec, frame: &EncodedFrame, (width, height): (usize, usize)) -> Vec<Bytes> {
+        self.numbers.advance(frame.layering);
+        let size = u16::try_from(width).ok().zip(u16::try_from(height).ok());
+        let count = frame.data.len().div_ceil(MAX_PAYLOAD - MAX_LEN).max(1);
+        let length = frame.data.len().div_ceil(count).max(1);
+        let pieces = frame.data.chunks(length);
+        let last = pieces.len().saturating_sub(1);
+        let describe = |(index, piece): (usize, &[u8])| {
+            let descriptor = match codec {
+                VideoCodec::Vp9 => self.numbers.vp9(frame, size, index == 0, index == last),
+                _ => self.numbers.vp8(frame.layering, index == 0),
+            };
+            Bytes::from([&descriptor, piece].concat())
+        };
+        pieces.enumerate().map(describe).collect()
     }
 
     /// One packet of sound; `timestamp` counts samples from the stream's start.

@@ -8,7 +8,8 @@ use sfu_proto::v1::client_message::Body as Out;
 use sfu_proto::v1::server_message::Body as In;
 use sfu_proto::v1::{
     ClientMessage, EncoderDirective, EncoderDirectiveAck, Error as ServerError, ErrorCode, Join, Joined, Leave,
-    ParticipantInfo, Ping, Publish, Resume, RosterUpdate, SlotAssignment,
+    LongTermReference, ParticipantInfo, Ping, Publish, ReferenceDirective, ReferenceDirectiveAck, Resume, RosterUpdate,
+    SlotAssignment,
 };
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -40,6 +41,11 @@ pub struct JoinOptions {
 }
 
 impl JoinOptions {
+    /// Joins `room` of `server` as `name`, without a token.
+    pub fn new(server: &str, room: &str, name: &str) -> Self {
+        Self { server: server.to_owned(), room: room.to_owned(), name: name.to_owned(), token: String::new() }
+    }
+
     /// Host and port of the server, for choosing local addresses.
     ///
     /// # Errors
@@ -59,6 +65,8 @@ pub enum SignalEvent {
     Slots(Vec<SlotAssignment>),
     /// What to encode.
     Directive(EncoderDirective),
+    /// What became of long-term references.
+    References(ReferenceDirective),
     /// The socket was lost and is back.
     Resumed,
     /// The session is over, and why.
@@ -110,6 +118,15 @@ impl NativeSession {
         Ok((Self { joined, events, commands, task }, answer.sdp))
     }
 
+    /// Opens the WebSocket of `server` (as [`JoinOptions::server`]), and closes it.
+    ///
+    /// # Errors
+    /// Where the server cannot be reached or refuses it.
+    pub async fn reach(server: &str) -> Result<()> {
+        NativeSocket::connect(server).await?.close().await;
+        Ok(())
+    }
+
     /// What the server tells next; `None` after the end.
     pub async fn next_event(&mut self) -> Option<SignalEvent> {
         self.events.recv().await
@@ -119,6 +136,16 @@ impl NativeSession {
     pub async fn acknowledge(&self, ack: EncoderDirectiveAck) {
         // The task is gone only after the end.
         let _ = self.commands.send(Out::EncoderDirectiveAck(ack)).await;
+    }
+
+    /// Says that a picture is kept as a long-term reference.
+    pub async fn keep(&self, reference: LongTermReference) {
+        let _ = self.commands.send(Out::LongTermReference(reference)).await;
+    }
+
+    /// Answers a directive on references.
+    pub async fn acknowledge_references(&self, ack: ReferenceDirectiveAck) {
+        let _ = self.commands.send(Out::ReferenceDirectiveAck(ack)).await;
     }
 
     /// Leaves.
@@ -242,6 +269,7 @@ impl Connection {
             In::Roster(roster) => SignalEvent::Roster(roster),
             In::Slots(slots) => SignalEvent::Slots(slots.slots),
             In::EncoderDirective(directive) => SignalEvent::Directive(directive),
+            In::ReferenceDirective(directive) => SignalEvent::References(directive),
             In::Left(left) => {
                 let _ = self.events.send(SignalEvent::Ended(left.message)).await;
                 bail!("the session is over");

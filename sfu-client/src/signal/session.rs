@@ -4,7 +4,10 @@ use super::native::{JoinOptions, NativeSession, SignalEvent};
 use super::whip::WhipSession;
 use crate::peer::{Peer, PeerConfig};
 use anyhow::Result;
-use sfu_proto::v1::{EncoderDirectiveAck, ParticipantInfo, Publish, SlotAssignment};
+use sfu_proto::v1::{
+    EncoderDirectiveAck, LongTermReference, ParticipantInfo, PublicationInfo, Publish, ReferenceDirectiveAck,
+    SlotAssignment,
+};
 use std::future;
 
 /// Where media goes to or comes from.
@@ -87,6 +90,30 @@ impl Session {
     pub async fn acknowledge(&self, ack: EncoderDirectiveAck) {
         if let Self::Native(session) = self {
             session.acknowledge(ack).await;
+        }
+    }
+
+    /// Says that a picture is kept as a long-term reference.
+    pub async fn keep(&self, reference: LongTermReference) {
+        if let Self::Native(session) = self {
+            session.keep(reference).await;
+        }
+    }
+
+    /// Answers a directive on references.
+    pub async fn acknowledge_references(&self, ack: ReferenceDirectiveAck) {
+        if let Self::Native(session) = self {
+            session.acknowledge_references(ack).await;
+        }
+    }
+
+    /// The publications that were announced with the offer, in its order; none where that is not said.
+    pub fn published(&self) -> Vec<PublicationInfo> {
+        match self {
+            Self::Native(session) => {
+                session.joined.answer.iter().flat_map(|answer| &answer.publications).cloned().collect()
+            }
+            Self::Http(_) => Vec::new(),
         }
     }
 

@@ -2,10 +2,12 @@
 
 mod frame_numbers;
 mod latency;
+mod likeness;
 mod report;
 mod stream;
 
 pub use frame_numbers::FrameNumbers;
 pub use latency::LatencyHistogram;
+pub use likeness::{Likeness, Still};
 pub use report::{Report, StreamReport, table};
 pub use stream::StreamStats;

@@ -1,6 +1,7 @@
 //! Measurements as a table for people and as JSON for programs.
 
 use super::frame_numbers::FrameNumbers;
+use super::likeness::Likeness;
 use crate::peer::MediaKind;
 use crate::receive::{JitterCounters, PlayoutStats};
 use serde_json::{Value, json};
@@ -17,6 +18,8 @@ pub struct StreamReport {
     pub kind: MediaKind,
     /// Who sends it, where that is known.
     pub label: String,
+    /// Why the server sends no more of it; empty where it does.
+    pub limit: &'static str,
     /// Codec as in SDP; empty before the first packet.
     pub codec: &'static str,
     /// Size of the last picture.
@@ -27,6 +30,8 @@ pub struct StreamReport {
     pub received_frame_rate: f64,
     /// Payload per second.
     pub bitrate_kbps: f64,
+    /// Payload, in bytes.
+    pub bytes: u64,
     /// Pictures received whole.
     pub frames_received: u64,
     /// Pictures decoded.
@@ -53,6 +58,8 @@ pub struct StreamReport {
     pub loudness_dbfs: Option<f64>,
     /// What its playout buffer has done; sound only.
     pub playout: Option<PlayoutStats>,
+    /// How like its pictures are to those that were drawn, where they are compared.
+    pub likeness: Option<Likeness>,
 }
 
 impl StreamReport {
@@ -68,12 +75,14 @@ impl StreamReport {
             "mid": self.mid,
             "kind": if self.kind == MediaKind::Audio { "audio" } else { "video" },
             "label": self.label,
+            "limit": self.limit,
             "codec": self.codec,
             "width": self.size.map(|(width, _)| width),
             "height": self.size.map(|(_, height)| height),
             "fps": self.frame_rate,
             "received_fps": self.received_frame_rate,
             "bitrate_kbps": self.bitrate_kbps,
+            "bytes_received": self.bytes,
             "frames_received": self.frames_received,
             "frames_decoded": self.frames_decoded,
             "decode_errors": self.decode_errors,
@@ -102,17 +111,20 @@ impl StreamReport {
             "last_frame_number": self.numbers.last(),
             "loudness_dbfs": self.loudness_dbfs,
             "playout": self.playout.as_ref().map(PlayoutStats::to_json),
+            "likeness": self.likeness.as_ref().map(Likeness::to_json),
         })
     }
 }
 
 /// All received streams.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Time since the join.
     pub elapsed: Duration,
     /// From the start of the join to the first decoded picture (or sound, where there is no picture).
     pub join_to_first_frame: Option<Duration>,
+    /// Round trip of the last ICE check.
+    pub round_trip: Option<Duration>,
     /// Streams, by mid.
     pub streams: Vec<StreamReport>,
 }
@@ -124,6 +136,7 @@ impl Report {
             "event": event,
             "elapsed_s": self.elapsed.as_secs_f64(),
             "join_to_first_frame_ms": self.join_to_first_frame.map(|time| time.as_secs_f64() * 1000.0),
+            "round_trip_ms": self.round_trip.map(|time| time.as_secs_f64() * 1000.0),
             "streams": self.streams.iter().map(StreamReport::to_json).collect::<Vec<_>>(),
         })
     }

@@ -2,7 +2,10 @@
 
 use super::frame_numbers::FrameNumbers;
 use super::latency::LatencyHistogram;
+use super::likeness::Comparison;
 use super::report::StreamReport;
+use crate::capture::SceneKind;
+use crate::frame::VideoFrame;
 use crate::overlay::Overlay;
 use crate::peer::{MediaKind, TrackFormat};
 use crate::receive::{JitterCounters, PlayoutStats};
@@ -30,7 +33,11 @@ pub struct StreamStats {
 struct Inner {
     started: Instant,
     format: Option<TrackFormat>,
+    ssrc: Option<u32>,
+    /// A recorder waits for a keyframe.
+    wishes_keyframe: bool,
     label: String,
+    limit: &'static str,
     bytes: u64,
     frames_received: u64,
     frames_decoded: u64,
@@ -48,6 +55,7 @@ struct Inner {
     freezes: Freezes,
     loudness: Option<f64>,
     playout: Option<PlayoutStats>,
+    comparison: Option<Comparison>,
     /// Start of the current window and what there was then.
     window: Window,
 }
@@ -75,7 +83,10 @@ impl StreamStats {
         let inner = Inner {
             started: now,
             format: None,
+            ssrc: None,
+            wishes_keyframe: false,
             label: String::new(),
+            limit: "",
             bytes: 0,
             frames_received: 0,
             frames_decoded: 0,
@@ -93,6 +104,7 @@ impl StreamStats {
             freezes: Freezes::default(),
             loudness: None,
             playout: None,
+            comparison: None,
             window,
         };
         Self { mid, kind, inner: Mutex::new(inner) }
@@ -111,6 +123,31 @@ impl StreamStats {
     /// Sets who is shown as its sender.
     pub fn set_label(&self, label: &str) {
         label.clone_into(&mut self.lock().label);
+    }
+
+    /// Sets why the server sends no more of it; empty where it does.
+    pub fn set_limit(&self, limit: &'static str) {
+        self.lock().limit = limit;
+    }
+
+    /// Who is shown as its sender; empty where that is not known.
+    pub fn label(&self) -> String {
+        self.lock().label.clone()
+    }
+
+    /// SSRC of the last packet.
+    pub fn ssrc(&self) -> Option<u32> {
+        self.lock().ssrc
+    }
+
+    /// Lets the receiver ask for a keyframe, which it does not need itself.
+    pub(crate) fn wish_keyframe(&self) {
+        self.lock().wishes_keyframe = true;
+    }
+
+    /// Whether a keyframe has been wished for since the last one came.
+    pub(crate) fn wishes_keyframe(&self) -> bool {
+        self.lock().wishes_keyframe
     }
 
     /// When the first packet came.
@@ -136,6 +173,7 @@ impl StreamStats {
     pub(crate) fn on_packet(&self, now: Instant, packet: &rtp::Packet, format: Option<TrackFormat>) {
         let mut inner = self.lock();
         inner.first_packet.get_or_insert(now);
+        inner.ssrc = Some(packet.header.ssrc);
         inner.bytes += packet.payload.len() as u64;
         inner.format = format.or(inner.format);
         let arrival = RtpInstant::ZERO + (now - inner.started);
@@ -146,6 +184,7 @@ impl StreamStats {
         let mut inner = self.lock();
         inner.frames_received += 1;
         inner.keyframes += u64::from(keyframe);
+        inner.wishes_keyframe &= !keyframe;
         inner.counters = counters;
     }
 
@@ -157,16 +196,24 @@ impl StreamStats {
         self.lock().fec = fec;
     }
 
-    pub(crate) fn on_picture(&self, now: Instant, size: (usize, usize), overlay: Option<(Overlay, Duration)>) {
+    /// From now on pictures are compared with those of this scene and frame rate.
+    pub fn compare_with(&self, kind: SceneKind, frame_rate: f64) {
+        self.lock().comparison = Some(Comparison::new(kind, frame_rate));
+    }
+
+    pub(crate) fn on_picture(&self, now: Instant, picture: &VideoFrame, overlay: Option<(Overlay, Duration)>) {
         let mut inner = self.lock();
         inner.frames_decoded += 1;
-        inner.size = Some(size);
+        inner.size = Some((picture.width(), picture.height()));
         inner.first_decoded.get_or_insert(now);
         inner.freezes.observe(now);
         if let Some((overlay, age)) = overlay {
             inner.numbers.observe(&overlay);
             inner.latency.record(age);
             inner.window.latency.record(age);
+            if let Some(comparison) = &mut inner.comparison {
+                comparison.observe(picture, overlay, age);
+            }
         }
     }
 
@@ -252,11 +299,13 @@ impl Inner {
             mid: mid.to_owned(),
             kind,
             label: self.label.clone(),
+            limit: self.limit,
             codec: self.format.map_or("", TrackFormat::name),
             size: self.size,
             frame_rate: decoded as f64 / seconds,
             received_frame_rate: received as f64 / seconds,
             bitrate_kbps: bytes as f64 * 8.0 / seconds / 1000.0,
+            bytes: self.bytes,
             frames_received: self.frames_received,
             frames_decoded: self.frames_decoded,
             decode_errors: self.decode_errors,
@@ -270,6 +319,7 @@ impl Inner {
             numbers: self.numbers,
             loudness_dbfs: self.loudness,
             playout: self.playout,
+            likeness: self.comparison.as_ref().map(|comparison| comparison.likeness().clone()),
         }
     }
 }

@@ -62,12 +62,20 @@ impl Server {
 
     /// A response with status 200.
     pub(crate) fn get(&self, path: &str) -> Option<String> {
+        self.request("GET", path, "", "", "200")
+    }
+
+    /// The body of a response with this status. `fields` are further ones of the head.
+    pub(crate) fn request(&self, method: &str, path: &str, fields: &str, body: &str, status: &str) -> Option<String> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).ok()?;
+        let length = body.len();
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+        let fields = format!("{fields}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all([&head, &fields, body].concat().as_bytes()).ok()?;
         let mut response = String::new();
         stream.read_to_string(&mut response).ok()?;
-        response.starts_with("HTTP/1.1 200").then_some(response)
+        let (head, body) = response.split_once("\r\n\r\n")?;
+        head.starts_with(&format!("HTTP/1.1 {status}")).then(|| body.to_owned())
     }
 }
 
@@ -85,19 +93,31 @@ fn root() -> &'static Path {
 
 /// The server's program; built first, so that the test neither skips nor runs a stale one. `SFU_BINARIES` names a
 /// folder to take it from instead.
-fn server_program() -> PathBuf {
+pub(crate) fn server_program() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     let build = || {
         if let Some(folder) = std::env::var_os("SFU_BINARIES") {
             return PathBuf::from(folder).join("sfu");
         }
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(cargo).args(["build", "--locked", "-p", "sfu"]).current_dir(root()).status().unwrap();
-        assert!(built.success(), "the server does not build");
+        build(&[]);
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
         target.join("debug/sfu")
     };
     PROGRAM.get_or_init(build).clone()
+}
+
+/// Has cargo build the programs, all together as the other tests do: by themselves they would have other features, and so
+/// be built once more.
+pub(crate) fn build(what: &[&str]) {
+    const PROGRAMS: [&str; 8] = ["-p", "sfu", "-p", "sfu-client", "-p", "sfu-bench", "-p", "netsim"];
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What cargo says of this test would make it build again whatever asks for that, such as ring.
+    let of_test = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    std::env::vars().map(|(name, _)| name).filter(|name| of_test(name)).for_each(|name| {
+        cargo.env_remove(name);
+    });
+    let built = cargo.args(["build", "--locked"]).args(PROGRAMS).args(what).current_dir(root()).status().unwrap();
+    assert!(built.success(), "the programs do not build");
 }
 
 fn free_tcp_port() -> u16 {

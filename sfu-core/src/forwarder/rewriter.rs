@@ -5,13 +5,21 @@
 //! over a switch of the source. VP8 picture ids close the gaps of frames left out, since a receiver waits for what
 //! is missing between two ids; those of VP9 and the frame numbers of the dependency descriptor keep theirs, since
 //! their frames name what they refer to by difference.
+//!
+//! A stream that begins in the past, with what is held since a keyframe, is shown as fast as it comes: the frames that
+//! its subscriber missed have timestamps closely before that of the newest. Else a receiver would play them as they were
+//! captured, and stay late by their age.
 
+use arrayvec::ArrayVec;
+use sfu_rtc::codec::{vp8, vp9};
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::SeqNo;
-use sfu_rtc::packet::PacketData;
+use sfu_rtc::media::Codec;
+use sfu_rtc::packet::{Packet, PacketData};
 use sfu_rtc::reception::MAX_DROPOUT;
 use sfu_rtc::srtp::REPLAY_WINDOW;
 use sfu_rtc::time::{Duration, Instant};
+use sfu_rtc::transport::PayloadEdit;
 use std::collections::VecDeque;
 
 /// How many earlier mappings are kept for packets that come late. Each lasts from one run of packets left out to the
@@ -22,6 +30,10 @@ const MAX_EPOCHS: usize = 64;
 /// differ by the jitter of their ways and by how long an encoder holds a frame, and wrong sender reports by anything.
 const MAX_MISALIGNMENT: Duration = Duration::from_secs(1);
 
+/// What a subscriber missed is shown so many times as fast: frames are a millisecond apart then, still more than the least
+/// that timestamps tell apart.
+const CATCH_UP_SPEED: u32 = 32;
+
 /// What changes in a packet on its way to one subscriber.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Rewritten {
@@ -30,6 +42,22 @@ pub(crate) struct Rewritten {
     pub(crate) picture_id: Option<u16>,
     pub(crate) tl0_pic_idx: Option<u8>,
     pub(crate) frame_number: Option<u16>,
+}
+
+impl Rewritten {
+    /// The payload descriptor with the numbers that it has on the slot.
+    pub(crate) fn edit(&self, packet: &Packet) -> PayloadEdit {
+        let same = self.picture_id == packet.frame.picture_id && self.tl0_pic_idx == packet.frame.tl0_pic_idx;
+        let mut prefix = ArrayVec::new();
+        let Some(picture_id) = self.picture_id.filter(|_| !same) else { return PayloadEdit::default() };
+        let tl0_pic_idx = self.tl0_pic_idx.unwrap_or(0);
+        let skip = match packet.codec {
+            Codec::Vp8 => vp8::patch(packet.payload(), picture_id, tl0_pic_idx, &mut prefix),
+            Codec::Vp9 => vp9::patch(packet.payload(), picture_id, tl0_pic_idx, &mut prefix),
+            _ => 0,
+        };
+        PayloadEdit { prefix, skip }
+    }
 }
 
 /// Numbers of one outgoing stream.
@@ -58,6 +86,8 @@ struct Source {
     /// Follows the highest number seen, sent or left out.
     expected: SeqNo,
     timestamp_offset: u32,
+    /// What is older than this is what its subscriber missed.
+    missed_until: Option<u32>,
     tl0_offset: u8,
     frame_offset: u16,
     pictures: PictureIds,
@@ -100,7 +130,20 @@ impl Rewriter {
     /// From `packet` on, this source is carried. `aligned` is the timestamp that the packet would have in our stream
     /// by the clocks of the sources, where those are known; else the time of arrival decides.
     pub(crate) fn switch(&mut self, packet: &PacketData, aligned: Option<u32>, timing: Timing) {
-        let timestamp = self.timestamp_at_switch(packet, aligned, timing);
+        self.switch_to_past(packet, (packet.timestamp, packet.arrival), aligned, timing);
+    }
+
+    /// The same, where all that followed the packet goes out at once: up to the frame that has the timestamp `newest` and
+    /// came then, for which `aligned` is.
+    pub(crate) fn switch_to_past(
+        &mut self,
+        packet: &PacketData,
+        newest: (u32, Instant),
+        aligned: Option<u32>,
+        timing: Timing,
+    ) {
+        let missed = newest.0.wrapping_sub(packet.timestamp);
+        let timestamp = self.timestamp_at_switch(newest, aligned, timing, missed / CATCH_UP_SPEED);
         let mut earlier = self.source.take().map(|source| source.earlier).unwrap_or_default();
         earlier.clear();
         let mut pictures = PictureIds::default();
@@ -114,7 +157,8 @@ impl Rewriter {
         let seq_offset = self.next_seq.0.wrapping_sub(packet.seq.0);
         self.source = Some(Source {
             expected: packet.seq,
-            timestamp_offset: timestamp.wrapping_sub(packet.timestamp),
+            timestamp_offset: timestamp.wrapping_sub(newest.0),
+            missed_until: (missed > 0).then_some(newest.0),
             tl0_offset,
             frame_offset,
             pictures,
@@ -142,7 +186,7 @@ impl Rewriter {
         let picture = packet.frame.picture_id.map(|id| source.pictures.extend(id));
         let rewritten = Rewritten {
             seq,
-            timestamp: packet.timestamp.wrapping_add(source.timestamp_offset),
+            timestamp: source.hasten(packet.timestamp).wrapping_add(source.timestamp_offset),
             picture_id: picture.map(|id| id.wrapping_add(epoch.picture_offset) & 0x7fff),
             tl0_pic_idx: packet.frame.tl0_pic_idx.map(|id| id.wrapping_add(source.tl0_offset)),
             frame_number: packet.frame.frame_number.map(|number| number.wrapping_add(source.frame_offset)),
@@ -194,13 +238,20 @@ impl Rewriter {
         self.next_seq
     }
 
-    fn timestamp_at_switch(&self, packet: &PacketData, aligned: Option<u32>, timing: Timing) -> u32 {
-        let Some(last) = self.last else { return aligned.unwrap_or(packet.timestamp) };
-        let by_arrival = last.timestamp.wrapping_add(timing.ticks(packet.arrival - last.arrival));
+    /// The timestamp of the newest packet, which others precede by up to `missed`.
+    fn timestamp_at_switch(
+        &self,
+        (timestamp, arrival): (u32, Instant),
+        aligned: Option<u32>,
+        timing: Timing,
+        missed: u32,
+    ) -> u32 {
+        let Some(last) = self.last else { return aligned.unwrap_or(timestamp) };
+        let by_arrival = last.timestamp.wrapping_add(timing.ticks(arrival - last.arrival));
         let misalignment = |aligned: u32| (aligned.wrapping_sub(by_arrival) as i32).unsigned_abs();
         let aligned = aligned.filter(|aligned| misalignment(*aligned) <= timing.ticks(MAX_MISALIGNMENT));
         let wanted = aligned.unwrap_or(by_arrival);
-        let least = last.timestamp.wrapping_add(timing.ticks(timing.least_step));
+        let least = last.timestamp.wrapping_add(timing.ticks(timing.least_step)).wrapping_add(missed);
         if wanted.wrapping_sub(least) as i32 >= 0 { wanted } else { least }
     }
 
@@ -224,6 +275,17 @@ impl Rewriter {
 }
 
 impl Source {
+    /// The timestamp of a packet, moved towards the newest where its subscriber missed it.
+    fn hasten(&mut self, timestamp: u32) -> u32 {
+        let Some(newest) = self.missed_until else { return timestamp };
+        let missed = newest.wrapping_sub(timestamp);
+        if missed as i32 <= 0 {
+            self.missed_until = None;
+            return timestamp;
+        }
+        newest.wrapping_sub(missed / CATCH_UP_SPEED)
+    }
+
     /// The mapping in force for `seq`.
     fn epoch(&self, seq: SeqNo) -> Option<Epoch> {
         if self.epoch.from <= seq {

@@ -11,6 +11,10 @@ use sfu_rtc::time::{Duration, Instant};
 /// Initial size of the ring: 100 ms of a stream of 2.5 Mbit/s, and a second of audio.
 const FIRST_CAPACITY: usize = 64;
 
+/// A burst, as a stream begins with, may be longer than the ring is: it is looked so many times per turn whether what would
+/// be replaced is still needed.
+const LOOKS_PER_TURN: usize = 8;
+
 /// How one packet went to one subscriber.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct SentRecord {
@@ -94,16 +98,22 @@ impl SentHistory {
         Self { window, max_records, ring: Vec::new() }
     }
 
+    /// Remembers what was sent over `window` from now on.
+    pub(crate) fn set_window(&mut self, window: Duration) {
+        self.window = window;
+    }
+
     /// A packet of stream `layer` was sent as `sent`.
     pub(crate) fn record(&mut self, now: Instant, layer: LayerIndex, in_seq: SeqNo, marker: bool, sent: &Rewritten) {
         let record = SentRecord::new(now, layer, in_seq, marker, sent);
         if self.ring.is_empty() {
             self.ring.resize(FIRST_CAPACITY, SentRecord::default());
         }
-        // Looked at once per turn of the ring, since reading a record that is about to be replaced would wait for
-        // memory.
-        let begins_turn = self.place(sent.seq) == 0;
-        if begins_turn && self.ring.len() < self.max_records && self.is_recent(now, &self.ring[0]) {
+        // Looked at some times per turn of the ring, as reading a record that is about to be replaced would wait for
+        // memory: the last of those that are replaced until the next time.
+        let (place, part) = (self.place(sent.seq), self.ring.len() / LOOKS_PER_TURN);
+        let is_time = place.is_multiple_of(part) && self.ring.len() < self.max_records;
+        if is_time && self.is_recent(now, &self.ring[place + part - 1]) {
             self.grow();
         }
         let place = self.place(sent.seq);
@@ -191,6 +201,17 @@ mod tests {
         }
         history.clear();
         assert_eq!(take(&mut history, 2_000, 70_000).unwrap_err(), DropReason::NotInHistory);
+    }
+
+    #[test]
+    fn of_a_burst_all_is_remembered() {
+        for first in [64, 70, 100, 127] {
+            let mut history = SentHistory::new(WINDOW, 1_024);
+            let seqs = first..first + 500;
+            seqs.clone().for_each(|n| history.record(ms(1_000), 0, SeqNo(n), false, &sent(n)));
+            let lost = seqs.filter(|n| history.take(ms(1_100), SeqNo(*n), Duration::from_millis(50)).is_err());
+            assert_eq!(lost.count(), 0, "from {first}");
+        }
     }
 
     #[test]

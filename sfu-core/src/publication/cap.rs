@@ -2,8 +2,8 @@
 //! and the size of the picture. What is over is left out as whole layers, the highest first, or else as whole frames up
 //! to the next keyframe, so that the rest can be decoded.
 
-use super::Publication;
 use super::pending::Content;
+use super::{Asker, Publication};
 use crate::command::VideoCaps;
 use crate::context::Context;
 use crate::forwarder::vp8_picture;
@@ -165,7 +165,7 @@ impl Publication {
                 || self.relays.iter().any(|relay| relay.wants(layer))
         };
         if awaits_keyframe && admits && is_watched() {
-            self.request_keyframe(layer, ctx.now, ctx);
+            self.request_keyframe(layer, ctx.now, Asker::All, ctx);
         }
         false
     }

@@ -1,7 +1,7 @@
 //! From packets that wait to all who get them.
 
-use super::Publication;
 use super::pending::{Content, Cursor, Pending};
+use super::{Publication, Source};
 use crate::context::Context;
 use crate::event::Event;
 use crate::forwarder::{Forwarded, Forwarder};
@@ -16,10 +16,18 @@ use sfu_rtc::media::{Codec, MediaKind, PayloadFormat};
 use sfu_rtc::packet::{Packet, PacketPool};
 use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::{Duration, Instant};
+use sfu_rtc::units::Bitrate;
 
 /// A new subscriber is sent what it missed since the newest keyframe if that is no older. Those who join at about the
 /// same time so share one keyframe, and the burst stays a few frames long.
 pub(super) const CATCH_UP: Duration = Duration::from_millis(300);
+
+/// An encoder's next frame comes within so long of a request.
+const NEXT_FRAME: Duration = Duration::from_millis(40);
+
+/// While no other keyframe is allowed, what is held since the last one may be so much that it takes this long on the way to
+/// the subscriber: it sees the beginning at once, and is no later than the others by then.
+const LONGEST_BURST: Duration = Duration::from_millis(1_500);
 
 /// A receiver can keep audio and video in step only once it knows the new timestamps, so a report follows a switch
 /// soon; not at once, since it counts what was sent, and several slots may switch together.
@@ -31,6 +39,7 @@ pub(crate) enum SubscriberPart {
     Forwarder,
     Transport,
     Keys,
+    Window,
 }
 
 impl SubscriberPart {
@@ -49,6 +58,11 @@ impl SubscriberPart {
                 if let Some(peer) = peer() {
                     prefetch(&peer.report_due);
                     peer.transport.prefetch_keys(usize::from(forwarder.section));
+                }
+            }
+            Self::Window => {
+                if let Some(peer) = peer() {
+                    peer.transport.prefetch_window(forwarder.source());
                 }
             }
         }
@@ -106,9 +120,12 @@ impl Publication {
     /// Fetches the state of subscribers that come soon, the further ones first.
     fn look_ahead(&self, cursor: Cursor, ctx: &Context<'_>) {
         let Some(route) = self.routes.get(usize::from(cursor.layer)) else { return };
-        for (distance, part) in
-            [(4, SubscriberPart::Forwarder), (3, SubscriberPart::Transport), (1, SubscriberPart::Keys)]
-        {
+        for (distance, part) in [
+            (4, SubscriberPart::Forwarder),
+            (3, SubscriberPart::Transport),
+            (1, SubscriberPart::Keys),
+            (0, SubscriberPart::Window),
+        ] {
             let index = route.get(cursor.position + distance);
             if let Some(forwarder) = index.and_then(|index| self.forwarders.get(*index as usize)) {
                 part.fetch(forwarder, ctx.peers);
@@ -156,20 +173,46 @@ impl Publication {
         }
     }
 
-    /// Sends a new subscriber what was received since the newest keyframe, if that is recent.
+    /// Sends a subscriber that is new, or gets the publication again, what was received since the newest keyframe, where that
+    /// is worth it.
     pub(super) fn catch_up(&mut self, index: usize, ctx: &mut Context<'_>) {
         if self.kind == MediaKind::Audio || self.muted {
             return;
         }
         let Some(forwarder) = self.forwarders.get_mut(index) else { return };
         let Some(layer) = forwarder.awaits_keyframe() else { return };
+        self.streams[usize::from(layer)].hold_keyframe(ctx.now, ctx.config);
+        let estimate = ctx.peers.get(forwarder.subscriber).and_then(|peer| peer.estimate());
+        let Some(first) = self.held_start(layer, estimate, ctx) else { return };
+        let Some(forwarder) = self.forwarders.get_mut(index) else { return };
         let stream = &self.streams[usize::from(layer)];
-        let Some(first) = stream.recent_keyframe(ctx.now, CATCH_UP) else { return };
         replay(forwarder, layer, (first, stream.highest()), |_| false, &self.streams, ctx);
         if forwarder.awaits_keyframe().is_none() {
             announce_switch(forwarder, Some(self.id), ctx);
         }
         self.routes_changed(ctx);
+    }
+
+    /// The first packet of a keyframe with which a subscriber is better off, its path of this bitrate, than with another:
+    /// one that has just come, or one from which on it catches up before another would be there. Of an unknown path nothing is
+    /// believed where another may be asked for at once.
+    fn held_start(&self, layer: LayerIndex, estimate: Option<Bitrate>, ctx: &Context<'_>) -> Option<SeqNo> {
+        let (stream, config) = (self.streams.get(usize::from(layer))?, &ctx.config.keyframes);
+        if let Some(first) = stream.recent_keyframe(ctx.now, CATCH_UP) {
+            return Some(first);
+        }
+        let first = stream.recent_keyframe(ctx.now, config.longest_wait)?;
+        let allowed = stream.keyframes.next_for_few(ctx.now + stream.keyframe_wait(ctx.now, config), config);
+        let another = allowed - ctx.now + self.round_trip(ctx) + NEXT_FRAME;
+        let longest = if allowed > ctx.now { another.max(LONGEST_BURST) } else { another };
+        let is_short = |path: Bitrate| path.time_for(stream.history.size_from(first)) <= longest;
+        estimate.map_or(allowed > ctx.now, is_short).then_some(first)
+    }
+
+    /// To its publisher, as far as known.
+    pub(super) fn round_trip(&self, ctx: &Context<'_>) -> Duration {
+        let Source::Peer(publisher) = self.source else { return Duration::ZERO };
+        ctx.peers.get(publisher).and_then(|peer| peer.transport.rtt()).unwrap_or_default()
     }
 
     /// Which forwarders the packets of each stream concern.
@@ -194,7 +237,7 @@ fn replay(
 ) {
     for seq in (from.0..=to.0).map(SeqNo).filter(|seq| !comes(*seq)) {
         let Some(packet) = streams[usize::from(layer)].history.get(seq) else { continue };
-        match forwarder.forward(ctx.now, layer, packet, streams) {
+        match forwarder.forward_held(ctx.now, layer, packet, streams) {
             Ok(forwarded) => ctx.send(forwarder.subscriber, packet, forwarded.out),
             Err(reason) => ctx.drop_packet(reason),
         }

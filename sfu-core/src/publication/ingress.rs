@@ -42,9 +42,13 @@ impl Publication {
         }
         let known = stream.layers_inside();
         let Taken { inserted, packet, restarted } = stream.receive(received, ctx.pool, ctx.config)?;
+        if let Some(parity) = &mut self.uplink_parity {
+            parity.on_packet(ctx.now, &packet);
+        }
         if restarted {
             self.restart(layer, ctx);
         }
+        self.note_reference(&packet, ctx);
         self.update_content(layer, known, &packet, ctx);
         // A layer that begins is reported at once, so that its first keyframe serves those who want it.
         if ctx.now >= self.liveness_due || !self.is_alive(layer) {
@@ -110,10 +114,19 @@ impl Publication {
     /// A stream's source was replaced or restarted.
     pub(super) fn restart(&mut self, layer: LayerIndex, ctx: &mut Context<'_>) {
         self.flush_pending(ctx);
+        if let Some(references) = &mut self.references {
+            references.restart();
+        }
         for forwarder in &mut self.forwarders {
+            forwarder.holding = None;
             forwarder.restart(layer);
         }
         self.retarget_all(ctx);
+    }
+
+    /// Parity came, which may have been the last of its block.
+    pub(crate) fn on_parity(&mut self, now: Instant, completes: bool) {
+        self.streams.iter_mut().for_each(|stream| stream.on_parity(now, completes));
     }
 
     /// A packet came and is dropped: it is not to be requested again.
@@ -128,8 +141,8 @@ impl Publication {
         self.pending.due()
     }
 
-    /// When the packet arrived that has waited longest.
-    pub(crate) fn oldest(&self) -> Option<Instant> {
+    /// When the packet arrived that has waited longest; [`Instant::NEVER`] while none waits.
+    pub(crate) fn oldest(&self) -> Instant {
         self.pending.oldest()
     }
 
@@ -153,7 +166,10 @@ impl Publication {
             }
             PublicationPart::Places => {
                 self.routes.iter().for_each(|route| prefetch(route.as_slice()));
-                self.streams.iter().for_each(|stream| stream.history.prefetch_place());
+                self.streams.iter().for_each(|stream| {
+                    stream.history.prefetch_place();
+                    stream.rates.prefetch();
+                });
             }
             PublicationPart::Oldest => self.streams.iter().for_each(|stream| stream.history.prefetch_oldest()),
         }

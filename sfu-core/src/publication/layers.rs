@@ -43,6 +43,7 @@ impl Publication {
         } else {
             self.need_keyframes(ctx);
         }
+        self.report_limits_if_due(ctx);
     }
 
     /// Looks at which layer is better than which. Whether that changed.
@@ -80,7 +81,8 @@ impl Publication {
         forwarder.barred = wanted.is_empty();
         let idle = !forwarder.preference.is_visible() || forwarder.barred || forwarder.shed == Shed::Video;
         let paused = idle || granted == Grant::Nothing;
-        if forwarder.paused && !paused {
+        let resumes = forwarder.paused && !paused;
+        if resumes {
             forwarder.restart_all();
         }
         forwarder.paused = paused;
@@ -101,8 +103,14 @@ impl Publication {
             },
         });
         self.routes_changed(ctx);
+        if resumes {
+            // What waits must not come twice, from the history and then as a newcomer.
+            self.flush_pending(ctx);
+            self.catch_up(index, ctx);
+        }
         self.need_keyframe_for(index, ctx);
         self.report_pause(index, ctx);
+        self.update_limit(index, wanted.last().copied(), ctx);
     }
 
     /// What its subscribers could be sent has changed.
@@ -155,13 +163,13 @@ impl Publication {
     }
 
     /// Whether its only stream has spatial layers inside.
-    fn is_layered_inside(&self) -> bool {
+    pub(super) fn is_layered_inside(&self) -> bool {
         self.streams.len() == 1 && self.streams[0].spatial_layers > 1
     }
 
     /// The picture of a spatial layer inside the stream. Each has half the width and height of the next in the scalability
     /// modes of WebRTC-SVC; that of the whole is known.
-    fn spatial_size(&self, layer: u8) -> Option<(u16, u16)> {
+    pub(super) fn spatial_size(&self, layer: u8) -> Option<(u16, u16)> {
         let halvings = (self.streams[0].spatial_layers - 1).saturating_sub(layer);
         self.streams[0].resolution().map(|(width, height)| (width >> halvings, height >> halvings))
     }
@@ -175,7 +183,7 @@ impl Publication {
     }
 
     /// The highest spatial layer inside the stream that a subscriber may get.
-    fn wanted_spatial(&self, index: usize) -> u8 {
+    pub(super) fn wanted_spatial(&self, index: usize) -> u8 {
         let Some(forwarder) = self.forwarders.get(index) else { return 0 };
         let preference = forwarder.preference;
         let highest = highest_layer(preference.quality, self.streams[0].spatial_layers);

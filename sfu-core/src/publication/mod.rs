@@ -5,10 +5,13 @@ mod fan_out;
 mod formats;
 mod ingress;
 mod layers;
+mod limit;
 mod origin;
 mod pending;
+mod references;
 mod replica;
 mod requests;
+mod uplink_parity;
 
 use crate::command::EncoderTarget;
 use crate::config::WorkerConfig;
@@ -21,6 +24,7 @@ use crate::peer::Place;
 use crate::publisher_clock::PublisherClock;
 use crate::qos::LayerId;
 use crate::receive_stream::ReceiveStream;
+use crate::references::References;
 use crate::slab::Key;
 use arrayvec::ArrayVec;
 use cap::Cap;
@@ -32,9 +36,11 @@ use sfu_rtc::media::{Codec, MediaKind, MediaSection, PayloadFormat};
 use sfu_rtc::time::Instant;
 use sfu_rtc::units::Bitrate;
 use std::sync::Arc;
+use uplink_parity::UplinkParity;
 
 pub(crate) use fan_out::SubscriberPart;
 pub(crate) use ingress::PublicationPart;
+pub(crate) use requests::Asker;
 
 /// Where a publication's packets come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,6 +90,8 @@ pub(crate) struct Publication {
     order: LayerOrder,
     /// When it is looked at again which streams are alive.
     liveness_due: Instant,
+    /// When something is to be reported of why subscribers get no better layers.
+    limits_due: Option<Instant>,
     clock: PublisherClock,
     /// Workers that it is relayed to.
     relays: Vec<Downstream>,
@@ -91,6 +99,10 @@ pub(crate) struct Publication {
     layers_due: Instant,
     /// Reused for every request for repair.
     missing: Vec<u16>,
+    /// What its sender is to protect, where it can.
+    pub(crate) uplink_parity: Option<Box<UplinkParity>>,
+    /// What its sender keeps for long and subscribers hold, where it numbers its frames.
+    references: Option<Box<References>>,
 }
 
 impl Publication {
@@ -103,8 +115,10 @@ impl Publication {
     ) -> Self {
         let stream = |rid| ReceiveStream::new(rid, media.nack, config);
         let streams = streams_of(&media.rids, config, stream);
+        let takes_parity = media.remote_fec.is_some() && streams.len() == 1;
         let mut publication = Self {
             formats: Arc::clone(&media.formats),
+            uplink_parity: takes_parity.then(Box::default),
             ..Self::with_streams(id, (Source::Peer(publisher), sender), media.kind, streams)
         };
         publication.describe();
@@ -152,10 +166,13 @@ impl Publication {
             sizes: ArrayVec::new(),
             order: LayerOrder::default(),
             liveness_due: Instant::ZERO,
+            limits_due: None,
             clock: PublisherClock::default(),
             relays: Vec::new(),
             layers_due: Instant::ZERO,
             missing: Vec::new(),
+            uplink_parity: None,
+            references: None,
         }
     }
 
@@ -202,8 +219,7 @@ impl Publication {
     /// first check, a round trip after it was answered, it would come after the keys of a subscriber as far away. From
     /// nearer publishers it would come too early to be held for it.
     fn is_far(&self, ctx: &Context<'_>) -> bool {
-        let Source::Peer(publisher) = self.source else { return false };
-        ctx.peers.get(publisher).and_then(|peer| peer.transport.rtt()).is_some_and(|rtt| rtt >= CATCH_UP / 2)
+        self.round_trip(ctx) >= CATCH_UP / 2
     }
 
     /// Gives back a subscriber's forwarder. Another may take its index; its slot is updated.

@@ -70,6 +70,8 @@ pub(super) struct Cursor {
 #[derive(Debug)]
 pub(super) struct PendingPackets {
     gathered: Vec<Pending>,
+    /// When the first of them arrived.
+    since: Instant,
     due: Instant,
     /// When the newest packet came, where more of its frame is to come.
     unfinished: Option<Instant>,
@@ -77,6 +79,8 @@ pub(super) struct PendingPackets {
     gap: Duration,
     /// Those whose fan-out has begun, and how far it came.
     going: Vec<Pending>,
+    /// When the first of those arrived.
+    going_since: Instant,
     cursor: Cursor,
     /// The worker knows that something waits.
     pub(super) listed: bool,
@@ -86,10 +90,12 @@ impl Default for PendingPackets {
     fn default() -> Self {
         Self {
             gathered: Vec::new(),
+            since: Instant::NEVER,
             due: Instant::NEVER,
             unfinished: None,
             gap: Duration::ZERO,
             going: Vec::new(),
+            going_since: Instant::NEVER,
             cursor: Cursor::default(),
             listed: false,
         }
@@ -112,6 +118,11 @@ impl PendingPackets {
             self.gap = self.unfinished.map_or(self.gap, |before| now - before);
             self.unfinished = (!complete).then_some(now);
         }
+        let arrival = match &pending.content {
+            Content::Packet(packet) => packet.arrival,
+            Content::Skipped(..) => now,
+        };
+        self.since = self.since.min(arrival);
         self.gathered.push(pending);
         let end = self.due.min(now + window);
         let is_last = complete || self.gathered.len() >= MAX_PENDING || now + self.gap > end;
@@ -129,13 +140,9 @@ impl PendingPackets {
         if self.going.is_empty() { self.due } else { Instant::ZERO }
     }
 
-    /// When the packet arrived that has waited longest.
-    pub(super) fn oldest(&self) -> Option<Instant> {
-        let arrival = |waiting: &Pending| match &waiting.content {
-            Content::Packet(packet) => Some(packet.arrival),
-            Content::Skipped(..) => None,
-        };
-        self.going.iter().chain(&self.gathered).find_map(arrival)
+    /// When the packet arrived that has waited longest; [`Instant::NEVER`] while none waits.
+    pub(super) fn oldest(&self) -> Instant {
+        if self.going.is_empty() { self.since } else { self.going_since }
     }
 
     /// What is to go out now: the rest of what was paused, or what was gathered. To be given back to [`Self::pause`]
@@ -143,6 +150,7 @@ impl PendingPackets {
     pub(super) fn begin(&mut self, max_padding: u8) -> (Vec<Pending>, Cursor) {
         if self.going.is_empty() {
             std::mem::swap(&mut self.going, &mut self.gathered);
+            (self.going_since, self.since) = (self.since, Instant::NEVER);
             self.due = Instant::NEVER;
             self.cursor = Cursor::default();
             pad_runs(&mut self.going, max_padding);
@@ -166,7 +174,7 @@ impl PendingPackets {
     pub(super) fn clear(&mut self) {
         self.gathered.clear();
         self.going.clear();
-        self.due = Instant::NEVER;
+        (self.since, self.due) = (Instant::NEVER, Instant::NEVER);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The destination's end of a relay: a publication whose packets another worker received.
 
 use super::pending::Content;
-use super::{Publication, Source};
+use super::{Asker, Publication, Source};
 use crate::context::Context;
 use crate::ids::WorkerId;
 use crate::layer_order::LayerIndex;
@@ -39,7 +39,7 @@ impl Publication {
             self.streams[usize::from(layer)].keyframes.arrived();
         } else if relayed.gap && self.kind == MediaKind::Video && self.is_sent(layer) {
             // What was dropped on the way here cannot be had again.
-            self.request_keyframe(layer, ctx.now, ctx);
+            self.request_keyframe(layer, ctx.now, Asker::All, ctx);
         }
         self.enqueue_newest(layer, Content::Packet(Packet::clone(packet)), ctx);
         Ok(packet.extensions.audio_level)
@@ -67,7 +67,7 @@ impl Publication {
         match body {
             RelayBody::Wanted(interest) => self.on_interest(from, interest, ctx),
             RelayBody::Keyframe { layer } => {
-                self.request_keyframe(layer, ctx.now, ctx);
+                self.request_keyframe(layer, ctx.now, Asker::Another, ctx);
             }
             RelayBody::Left => self.on_left(from),
             _ if !self.is_relayed() => return Err(DropReason::NotPublished),

@@ -5,6 +5,7 @@ use super::{Publication, Source};
 use crate::config::WorkerConfig;
 use crate::context::Context;
 use crate::forwarder::Forwarder;
+use crate::keyframes::Need;
 use crate::layer_order::LayerIndex;
 use crate::publisher_clock;
 use crate::repair::PendingCopy;
@@ -18,6 +19,8 @@ use sfu_rtc::transport::{Repeat, RtcpQueue};
 const MIN_RESEND_INTERVAL: Duration = Duration::from_millis(10);
 /// ... and at most so much: a receiver that asks again after that has lost the repair too.
 const MAX_RESEND_INTERVAL: Duration = Duration::from_millis(200);
+/// A packet is kept for so many round trips: two requests for it and the time until it is known to be missing.
+const ROUND_TRIPS_KEPT: u32 = 3;
 
 impl Publication {
     /// The publisher's report on one of its streams, of which this publication may have none: all publications of one
@@ -77,6 +80,18 @@ impl Publication {
         Some((clock.ntp(now), timestamp.wrapping_add(offset)))
     }
 
+    /// A subscriber has this round trip: where its requests come late, packets are kept for it, until the next time that
+    /// this is said.
+    pub(crate) fn keep_for(&mut self, index: u32, rtt: Duration, now: Instant, config: &WorkerConfig) {
+        let Some(forwarder) = self.forwarders.get_mut(index as usize) else { return };
+        let window = (forwarder.steady_rtt(rtt) * ROUND_TRIPS_KEPT).min(config.longest_history).max(config.history);
+        forwarder.set_history(window);
+        if window > config.history {
+            let until = now + config.report_interval * 2;
+            self.streams.iter_mut().for_each(|stream| stream.history.keep_longer(now, window, until));
+        }
+    }
+
     /// A subscriber sent a NACK.
     pub(crate) fn on_nack(
         &mut self,
@@ -85,21 +100,32 @@ impl Publication {
         rtt: Duration,
         ctx: &mut Context<'_>,
     ) {
-        let Some(times) = self.forwarder(index).map(|forwarder| forwarder.copies) else { return };
         let interval = rtt.clamp(MIN_RESEND_INTERVAL, MAX_RESEND_INTERVAL);
+        if let Some(forwarder) = self.forwarders.get_mut(index as usize) {
+            forwarder.has_asked = true;
+        }
         for seq in seqs {
-            self.resend(index, seq, times, interval, ctx);
+            self.resend(index, seq, None, interval, ctx);
         }
     }
 
-    /// Sends a packet again, `times` times, unless it was within `interval`.
-    pub(crate) fn resend(&mut self, index: u32, seq: u16, times: u8, interval: Duration, ctx: &mut Context<'_>) {
+    /// Sends a packet again, unless it was within `interval`: the `copy` that is due, or else the first of as many as are
+    /// planned for its class of frame.
+    pub(crate) fn resend(
+        &mut self,
+        index: u32,
+        seq: u16,
+        copy: Option<PendingCopy>,
+        interval: Duration,
+        ctx: &mut Context<'_>,
+    ) {
         let Some(forwarder) = self.forwarders.get_mut(index as usize) else { return };
         match forwarder.resend(ctx.now, seq, interval, &self.streams) {
-            Ok((packet, out)) => {
+            Ok((packet, out, planned)) => {
+                let (times, sent) = copy.map_or((planned, 0), |copy| (copy.times, copy.sent));
                 // Retransmissions of their own have numbers of their own, so that one may be sent twice.
                 if times > 1 && out.repeat != Repeat::Again {
-                    let copy = PendingCopy { section: forwarder.section, seq, times: times - 1 };
+                    let copy = PendingCopy { section: forwarder.section, seq, times: times - 1, sent: sent + 1 };
                     ctx.send_later(forwarder.subscriber, copy);
                 }
                 ctx.send(forwarder.subscriber, packet, out);
@@ -114,13 +140,25 @@ impl Publication {
         if self.muted || self.kind == MediaKind::Audio || !forwarder.playable {
             return;
         }
+        if self.recovers_instead(index, ctx) {
+            return;
+        }
+        let Some(forwarder) = self.forwarders.get(index as usize) else { return };
         let config = &ctx.config.keyframes;
+        if let Some(first) = forwarder.newcomers_first(ctx.now, config) {
+            self.resend(index, first.wire(), None, rtt.clamp(MIN_RESEND_INTERVAL, MAX_RESEND_INTERVAL), ctx);
+        }
+        let Some(forwarder) = self.forwarders.get(index as usize) else { return };
         let Some(at) = forwarder.admit_keyframe_request(ctx.now, rtt, config) else {
             ctx.drop_packet(DropReason::RateLimited);
             return;
         };
         let Some(layer) = forwarder.current().or(forwarder.awaits_keyframe()) else { return };
-        if self.request_keyframe(layer, at, ctx)
+        let Some(epoch) = self.streams.get(usize::from(layer)).map(|stream| stream.keyframes.epoch()) else { return };
+        if let Some(forwarder) = self.forwarders.get_mut(index as usize) {
+            forwarder.asked(layer, epoch);
+        }
+        if self.request_keyframe(layer, at, Asker::Counted, ctx)
             && let Some(forwarder) = self.forwarders.get_mut(index as usize)
         {
             forwarder.count_keyframe_request(at, config);
@@ -152,16 +190,21 @@ impl Publication {
         let layer = self.forwarders.get(index).and_then(Forwarder::will_await_keyframe);
         let Some(layer) = layer.filter(|_| !self.muted) else { return };
         let Some(stream) = self.streams.get(usize::from(layer)) else { return };
-        if stream.recent_keyframe(ctx.now, CATCH_UP / 2).is_none() {
-            self.request_keyframe(layer, ctx.now, ctx);
+        // While another keyframe would cost too much, it begins with what is held, or asks when it is connected.
+        let is_allowed = stream.keyframes.next_for_few(ctx.now, &ctx.config.keyframes) <= ctx.now
+            && stream.keyframe_wait(ctx.now, &ctx.config.keyframes) == Duration::ZERO;
+        let is_allowed = is_allowed || self.need_of(layer, Asker::Another, ctx) == Need::Most;
+        if is_allowed && stream.recent_keyframe(ctx.now, CATCH_UP / 2).is_none() {
+            self.request_keyframe(layer, ctx.now, Asker::Another, ctx);
         }
     }
 
-    /// Asks for a keyframe of one stream at `at` or later, for a subscriber that may not ask again. Whether a request
-    /// goes out because of it.
-    pub(crate) fn request_keyframe(&mut self, layer: u8, at: Instant, ctx: &mut Context<'_>) -> bool {
+    /// Asks for a keyframe of one stream at `at` or later, for one that may not ask again. Whether a request goes out
+    /// because of it.
+    pub(crate) fn request_keyframe(&mut self, layer: u8, at: Instant, asker: Asker, ctx: &mut Context<'_>) -> bool {
+        let need = self.need_of(layer, asker, ctx);
         let Some(stream) = self.streams.get_mut(usize::from(layer)) else { return false };
-        let asked = stream.keyframes.request(at, &ctx.config.keyframes);
+        let asked = stream.keyframes.request(at, need, &ctx.config.keyframes);
         self.wake_source(ctx);
         asked
     }
@@ -173,8 +216,43 @@ impl Publication {
             ctx.relays.wake(relay);
             return;
         }
+        let is_due = self.streams.get(usize::from(layer)).is_none_or(|stream| stream.keyframes.is_due_by(ctx.now));
+        let need = if is_due { Need::Most } else { self.need_of(layer, Asker::Counted, ctx) };
         let Some(stream) = self.streams.get_mut(usize::from(layer)) else { return };
-        stream.keyframes.need(ctx.now, &ctx.config.keyframes);
+        stream.keyframes.need(ctx.now, need, &ctx.config.keyframes);
         self.wake_source(ctx);
     }
+
+    /// How many of those who watch a stream need a keyframe of it.
+    fn need_of(&self, layer: LayerIndex, asker: Asker, ctx: &Context<'_>) -> Need {
+        let Some(stream) = self.streams.get(usize::from(layer)).filter(|_| asker != Asker::All) else {
+            return Need::Most;
+        };
+        let epoch = stream.keyframes.epoch();
+        let forwarders = self.forwarders.iter().filter(|forwarder| forwarder.is_interested(layer));
+        let (mut watch, mut lack) = (0, usize::from(asker == Asker::Another));
+        for forwarder in forwarders {
+            watch += 1;
+            lack += usize::from(forwarder.lacks_keyframe(layer, epoch));
+        }
+        for relay in self.relays.iter().filter(|relay| relay.wants(layer)) {
+            watch += 1;
+            lack += usize::from(relay.awaits(layer));
+        }
+        if lack * 2 >= watch {
+            return Need::Most;
+        }
+        Need::Few(ctx.now + stream.keyframe_wait(ctx.now, &ctx.config.keyframes))
+    }
+}
+
+/// Who asks for a keyframe.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Asker {
+    /// Forwarders that are known to lack it, and relays that await it.
+    Counted,
+    /// One more.
+    Another,
+    /// Nobody can go on without it.
+    All,
 }

@@ -75,6 +75,7 @@ impl BitrateAllocator for ByImportance {
         self.order.clear();
         self.order.extend(0..demands.len());
         let headroom = self.config.headroom.clamp(0.0, 0.9);
+        let lowest = history.lowest_until(now, estimate, self.config.hold.lowest.longest / 2);
         let mut sharing = Sharing {
             now,
             demands,
@@ -83,6 +84,8 @@ impl BitrateAllocator for ByImportance {
             spent: Bitrate::ZERO,
             estimate,
             careful: estimate * (1.0 - headroom),
+            proven: lowest * (1.0 - headroom),
+            ample: estimate * (1.0 / self.config.hold.overruled.max(1.0)),
             grace: self.config.grace,
             grew: false,
             next: None,
@@ -107,6 +110,10 @@ struct Sharing<'a> {
     /// What may be spent in all on what is kept, and on a layer more.
     estimate: Bitrate,
     careful: Bitrate,
+    /// What may be spent in all on a lowest layer that was given up a short time ago, as it has fitted all the time since.
+    proven: Bitrate,
+    /// What may be spent on any layer that was given up, as there is much more than it takes.
+    ample: Bitrate,
     grace: Duration,
     /// A layer was added: what comes after has to leave headroom too, or the next noise would take it.
     grew: bool,
@@ -185,8 +192,9 @@ impl<'a> Sharing<'a> {
         let Some((layer, more)) = self.next_of(index) else { return false };
         let total = self.spent + more;
         let held = self.history.holds(index, layer);
-        let waits = !held && self.history.is_on_hold(self.now, index, layer);
         let of_lowest = self.is_of_lowest(index);
+        let is_certain = total <= self.ample || of_lowest && total <= self.proven;
+        let waits = !held && !is_certain && self.history.is_on_hold(self.now, index, layer);
         // A frame rate comes and goes without a keyframe, so it may come without headroom.
         let is_frame_rate = of_lowest && self.granted[index] > 0;
         let limit = if is_frame_rate || held && !self.grew { self.estimate } else { self.careful };

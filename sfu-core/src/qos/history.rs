@@ -3,27 +3,46 @@
 use super::{Layer, LayerId, SlotDemand};
 use crate::ids::PublicationId;
 use sfu_rtc::time::{Duration, Instant};
+use sfu_rtc::units::Bitrate;
 
 /// For how long a layer is left alone that was given up for lack of bandwidth.
 #[derive(Clone, PartialEq, Debug)]
 pub struct HoldConfig {
-    /// After the first time. A path that has recovered is to show it soon.
-    pub first: Duration,
-    /// Twice as long each further time, up to this.
-    pub longest: Duration,
-    /// Up to this where it is the lowest, or its full frame rate: a picture is missed more than its sharpness.
-    pub longest_pause: Duration,
+    /// The lowest layer, and its full frame rate: a picture is missed more than its sharpness.
+    pub lowest: Wait,
+    /// Those above it.
+    pub upper: Wait,
     /// A layer that lasted this long is taken to have fitted: the next time is a first time again.
     pub lasting: Duration,
+    /// An estimate of so many times what would be spent is no noise, and nothing waits; nor does what fits even the
+    /// lowest estimate of the last seconds.
+    pub overruled: f64,
+}
+
+/// A wait that doubles from time to time.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Wait {
+    /// After the first time. A path that has recovered is to show it soon.
+    pub first: Duration,
+    /// At most.
+    pub longest: Duration,
+}
+
+impl Wait {
+    /// After so many times in a row, counted from 1.
+    fn after(self, times: u32) -> Duration {
+        (self.first * (1 << times.saturating_sub(1).min(16))).min(self.longest)
+    }
 }
 
 impl Default for HoldConfig {
     fn default() -> Self {
+        let seconds = Duration::from_secs;
         Self {
-            first: Duration::from_secs(2),
-            longest: Duration::from_secs(32),
-            longest_pause: Duration::from_secs(1),
-            lasting: Duration::from_secs(30),
+            lowest: Wait { first: seconds(1), longest: seconds(8) },
+            upper: Wait { first: seconds(2), longest: seconds(32) },
+            lasting: seconds(30),
+            overruled: 1.5,
         }
     }
 }
@@ -35,6 +54,16 @@ pub struct AllocationHistory {
     slots: Vec<SlotHistory>,
     /// Since when more is granted than there is room for.
     over_since: Option<Instant>,
+    floor: Option<Floor>,
+}
+
+/// The lowest estimate of the last seconds: what has fitted even then is not taken back by noise.
+#[derive(Clone, Copy, Debug)]
+struct Floor {
+    /// Of the span that began then, and of the one before it.
+    since: Instant,
+    lowest: Bitrate,
+    before: Bitrate,
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +98,17 @@ impl AllocationHistory {
         self.slots = demands.iter().map(past_of).collect();
     }
 
+    /// Takes up an estimate, and gives the lowest of the last seconds, twice `span` at most.
+    pub(super) fn lowest_until(&mut self, now: Instant, estimate: Bitrate, span: Duration) -> Bitrate {
+        let floor = self.floor.get_or_insert(Floor { since: now, lowest: estimate, before: estimate });
+        if now >= floor.since + span {
+            let before = if now >= floor.since + span * 2 { estimate } else { floor.lowest };
+            *floor = Floor { since: now, lowest: estimate, before };
+        }
+        floor.lowest = floor.lowest.min(estimate);
+        floor.lowest.min(floor.before)
+    }
+
     /// Whether the slot has this layer already.
     pub(super) fn holds(&self, index: usize, layer: LayerId) -> bool {
         self.slots[index].held.is_some_and(|held| layer <= held)
@@ -100,7 +140,7 @@ impl AllocationHistory {
     /// Everything fitted.
     pub(super) fn clear(&mut self) {
         self.slots.clear();
-        self.over_since = None;
+        (self.over_since, self.floor) = (None, None);
     }
 }
 
@@ -121,10 +161,9 @@ impl SlotHistory {
             if now >= self.until {
                 self.times = if now - self.since >= config.lasting { 1 } else { self.times + 1 };
             }
-            let doublings = (self.times - 1).min(16);
             let of_lowest = layers[granted].id.picture() == layers[0].id.picture();
-            let longest = if of_lowest { config.longest.min(config.longest_pause) } else { config.longest };
-            self.until = now + (config.first * (1 << doublings)).min(longest);
+            let wait = if of_lowest { config.lowest } else { config.upper };
+            self.until = now + wait.after(self.times);
             self.given_up = Some(layers[granted].id);
         }
         self.held = granted.checked_sub(1).map(|top| layers[top].id);

@@ -5,7 +5,7 @@ mod history;
 pub mod room_planner;
 
 pub use by_importance::{ByImportance, ImportanceConfig};
-pub use history::{AllocationHistory, HoldConfig};
+pub use history::{AllocationHistory, HoldConfig, Wait};
 
 use crate::command::Role;
 use crate::ids::PublicationId;

@@ -158,6 +158,30 @@ fn down_is_at_once_and_up_waits_longer_each_time() {
     assert_eq!(subscriber.allocate(now, 600, &demands), [2], "it had lasted");
 }
 
+/// Six in a room, one of them behind 300 kbit/s, whose estimate swings as it did there: its pictures do not come and go
+/// with that.
+#[test]
+fn pictures_stay_away_for_longer_where_they_do_not_last() {
+    let mut demands: Vec<SlotDemand> = (0..5).map(audio).collect();
+    demands.extend((5..10).map(|slot| video(slot, Role::Other, 0, &[35])));
+    demands
+        .iter_mut()
+        .filter(|demand| demand.importance.audio)
+        .for_each(|demand| demand.layers[0].rate = Bitrate::from_kbps(24));
+    let (mut subscriber, mut resumed) = (Subscriber::new(), 0);
+    let mut before = vec![0; demands.len()];
+    for step in 0..600 {
+        let swing = (step % 26_u64).abs_diff(13) * 7;
+        let granted = subscriber.allocate(NOW + Duration::from_millis(100 * step), 206 + swing, &demands);
+        let came = granted.iter().zip(&before).filter(|(now, before)| now > before).count();
+        resumed += if step < 100 { 0 } else { came };
+        before = granted.to_vec();
+    }
+    assert!(resumed <= 15, "{resumed} pictures resumed in 50 s");
+    let start = NOW + Duration::from_secs(60);
+    assert_eq!(subscriber.allocate(start, 1_000, &demands), [1; 10], "a path that is wide again shows all at once");
+}
+
 #[test]
 fn a_layer_that_its_publisher_ended_is_not_given_up() {
     let (all, low) = ([video(0, Role::Other, 0, &LAYERS)], [video(0, Role::Other, 0, &LAYERS[..1])]);

@@ -2,6 +2,7 @@
 
 use crate::rate::RateMeter;
 use sfu_rtc::packet::PacketData;
+use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::units::Bitrate;
 
@@ -22,6 +23,8 @@ const FIRST_FRAME: Duration = Duration::from_millis(500);
 /// Headers make so much of a target, and an encoder's own error so much of that.
 const WITH_HEADERS: f64 = 1.05;
 const ERROR: f64 = 1.15;
+/// For so long it may be any error: a page that is turned takes what the seconds after it save.
+const BURST: Duration = Duration::from_secs(3);
 /// Layers told apart: three spatial, four temporal, and some to spare. What is beyond counts as the last.
 const MAX_LAYERS: usize = 16;
 
@@ -34,6 +37,8 @@ pub(crate) struct LayerRates {
     updated: Instant,
     /// What its sender was asked for.
     target: Option<Bitrate>,
+    /// Since when it sends more.
+    over_since: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -64,9 +69,16 @@ impl LayerRates {
         }
     }
 
+    /// Fetches what is behind its pointer.
+    pub(crate) fn prefetch(&self) {
+        prefetch(&self.layers[..self.layers.len().min(1)]);
+    }
+
     /// Looks at what was measured.
     fn update(&mut self, now: Instant, age: Duration) {
-        let elapsed = (now - std::mem::replace(&mut self.updated, now)).min(LONGEST_LOOK);
+        // Who has sent more than was asked for is silent to make up for it.
+        let longest = if self.over_since.is_some() { SMOOTHING } else { LONGEST_LOOK };
+        let elapsed = (now - std::mem::replace(&mut self.updated, now)).min(longest);
         let weight = elapsed.as_secs_f64() / SMOOTHING.as_secs_f64();
         for layer in &mut self.layers {
             let measured = layer.bytes.per_second(now);
@@ -76,12 +88,24 @@ impl LayerRates {
                 layer.usual += (measured - layer.usual) * weight;
             }
         }
+        let is_over = self.expected().is_some_and(|expected| self.usual() > expected);
+        self.over_since = self.over_since.or(Some(now)).filter(|_| is_over);
+    }
+
+    /// All layers together, in bit/s, as they are seen ...
+    fn usual(&self) -> f64 {
+        self.layers.iter().map(|layer| layer.usual * 8.0).sum()
+    }
+
+    /// ... and as they were asked for.
+    fn expected(&self) -> Option<f64> {
+        self.target.map(|target| target.as_bps() as f64 * WITH_HEADERS)
     }
 
     /// The sender is asked for `target`, headers apart: all layers are taken to follow, as what is measured would show
     /// only in some seconds. By which factor.
     pub(crate) fn set_target(&mut self, target: Bitrate) -> f64 {
-        let usual: f64 = self.layers.iter().map(|layer| layer.usual * 8.0).sum();
+        let usual = self.usual();
         let factor = match self.target.replace(target) {
             Some(before) if before > Bitrate::ZERO => target.as_bps() as f64 / before.as_bps() as f64,
             _ if usual > 0.0 => (target.as_bps() as f64 * WITH_HEADERS / usual).min(1.0),
@@ -103,10 +127,10 @@ impl LayerRates {
 
     /// An encoder errs around what it was asked for: that it sends somewhat more now is no reason to send less of it.
     fn excess(&self) -> f64 {
-        let Some(target) = self.target else { return 1.0 };
-        let expected = target.as_bps() as f64 * WITH_HEADERS;
-        let usual: f64 = self.layers.iter().map(|layer| layer.usual * 8.0).sum();
-        if (expected..expected * ERROR).contains(&usual) { expected / usual } else { 1.0 }
+        let Some(expected) = self.expected() else { return 1.0 };
+        let usual = self.usual();
+        let is_burst = self.over_since.is_some_and(|since| self.updated < since + BURST);
+        if usual > expected && (is_burst || usual < expected * ERROR) { expected / usual } else { 1.0 }
     }
 
     /// How many layers were told apart.
@@ -167,6 +191,21 @@ mod tests {
             });
         }
         assert!(kbps(&unasked) > 125.0, "it did not do as it was asked");
+    }
+
+    #[test]
+    fn a_page_that_is_turned_takes_no_more_than_was_asked_for() {
+        let mut rates = watch(100, |_| 10);
+        rates.set_target(Bitrate::from_kbps(130));
+        for n in 100..400 {
+            // Each 5 s a page, and nothing for 3 s.
+            let page = [400, 0, 8][usize::from(n % 125 > 0) + usize::from(n % 125 > 75)];
+            (0..page).for_each(|_| {
+                rates.on_packet(&packet(n, 0, |data| data.arrival = Instant::from_millis(1_000 + n * 40)))
+            });
+            let kbps = rates.up_to(u8::MAX, u8::MAX).as_bps() as f64 / 1e3;
+            assert!(kbps < 160.0, "{kbps} after {n} frames");
+        }
     }
 
     #[test]

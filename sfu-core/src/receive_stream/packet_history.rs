@@ -4,6 +4,7 @@ use sfu_rtc::ids::SeqNo;
 use sfu_rtc::packet::Packet;
 use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::{Duration, Instant};
+use sfu_rtc::units::DataSize;
 
 /// Initial size of the ring: 100 ms of a stream of 2.5 Mbit/s, and a second of audio.
 const FIRST_CAPACITY: usize = 64;
@@ -12,19 +13,36 @@ const FIRST_CAPACITY: usize = 64;
 #[derive(Debug)]
 pub(crate) struct PacketHistory {
     window: Duration,
+    /// A longer one, and until when.
+    longer: (Duration, Instant),
     max_packets: usize,
     /// By sequence number, modulo its length, which is a power of two.
-    ring: Vec<Option<Packet>>,
+    ring: Vec<Option<Held>>,
     /// All packets held lie in `oldest..next`.
     oldest: u64,
     next: u64,
+}
+
+/// A packet with its arrival, so that what is not old enough to go need not be looked at: its memory has left the
+/// caches long ago.
+#[derive(Clone, Debug)]
+struct Held {
+    arrival: Instant,
+    packet: Packet,
 }
 
 impl PacketHistory {
     /// Keeps packets for `window`, and never more than `max_packets` (rounded to a power of two).
     pub(crate) fn new(window: Duration, max_packets: usize) -> Self {
         let max_packets = max_packets.max(FIRST_CAPACITY).next_power_of_two();
-        Self { window, max_packets, ring: Vec::new(), oldest: 0, next: 0 }
+        Self { window, longer: (window, Instant::ZERO), max_packets, ring: Vec::new(), oldest: 0, next: 0 }
+    }
+
+    /// Keeps packets for `window` until a time, where that is longer.
+    pub(crate) fn keep_longer(&mut self, now: Instant, window: Duration, until: Instant) {
+        if window >= self.longer.0 || now >= self.longer.1 {
+            self.longer = (window, until);
+        }
     }
 
     /// Keeps `packet`, and drops those that are older than the window.
@@ -43,7 +61,7 @@ impl PacketHistory {
         }
         self.make_room(seq.max(self.next.saturating_sub(1)));
         let place = self.place(seq);
-        self.ring[place] = Some(Packet::clone(packet));
+        self.ring[place] = Some(Held { arrival: packet.arrival, packet: Packet::clone(packet) });
         self.next = self.next.max(seq + 1);
     }
 
@@ -54,12 +72,12 @@ impl PacketHistory {
         }
     }
 
-    /// Fetches that packet, once its place is there.
+    /// Fetches the head of that packet, where its references are counted, once its place is there.
     pub(crate) fn prefetch_oldest(&self) {
         if !self.ring.is_empty()
             && let Some(oldest) = &self.ring[self.place(self.oldest)]
         {
-            prefetch(&oldest.arrival);
+            prefetch(&oldest.packet.arrival);
         }
     }
 
@@ -68,7 +86,13 @@ impl PacketHistory {
         if seq.0 < self.oldest || seq.0 >= self.next {
             return None;
         }
-        self.ring[self.place(seq.0)].as_ref().filter(|packet| packet.seq == seq)
+        self.ring[self.place(seq.0)].as_ref().map(|held| &held.packet).filter(|packet| packet.seq == seq)
+    }
+
+    /// What is held from this sequence number on takes.
+    pub(crate) fn size_from(&self, seq: SeqNo) -> DataSize {
+        let held = (seq.0.max(self.oldest)..self.next).filter_map(|seq| self.get(SeqNo(seq)));
+        DataSize::from_bytes(held.map(|packet| packet.payload().len() as u64).sum())
     }
 
     /// Drops one packet.
@@ -96,9 +120,10 @@ impl PacketHistory {
 
     /// Drops packets that are older than the window.
     pub(crate) fn expire(&mut self, now: Instant) {
+        let window = if now < self.longer.1 { self.longer.0.max(self.window) } else { self.window };
         while self.oldest < self.next {
             let place = self.place(self.oldest);
-            if self.ring[place].as_ref().is_some_and(|packet| now - packet.arrival <= self.window) {
+            if self.ring[place].as_ref().is_some_and(|held| now - held.arrival <= window) {
                 break;
             }
             self.ring[place] = None;
@@ -124,9 +149,9 @@ impl PacketHistory {
 
     fn grow(&mut self, capacity: usize) {
         let mut ring = vec![None; capacity];
-        for packet in self.ring.drain(..).flatten() {
-            let place = (packet.seq.0 as usize) & (capacity - 1);
-            ring[place] = Some(packet);
+        for held in self.ring.drain(..).flatten() {
+            let place = (held.packet.seq.0 as usize) & (capacity - 1);
+            ring[place] = Some(held);
         }
         self.ring = ring;
     }
@@ -154,6 +179,22 @@ mod tests {
         assert!(history.get(SeqNo(2_800)).is_some());
         assert!(history.get(SeqNo(2_790)).is_none());
         assert!(history.ring.len() <= 256, "no more places than the window needs");
+    }
+
+    #[test]
+    fn packets_are_held_longer_for_who_asks_late_while_that_is_said() {
+        let (mut history, ms) = (PacketHistory::new(WINDOW, 1_024), Duration::from_millis);
+        for n in 0..1_000 {
+            let now = Instant::from_millis(n * 10);
+            if n % 100 == 0 && n <= 600 {
+                history.keep_longer(now, ms(3_000), now + ms(2_000));
+                history.keep_longer(now, ms(1_500), now + ms(2_000));
+            }
+            history.insert(&at(n, n * 10));
+            let held = (0..=n).filter(|n| history.get(SeqNo(*n)).is_some()).count() as u64;
+            let window = if n < 800 { 300 } else { 100 };
+            assert_eq!(held, (n + 1).min(window + 1), "at {n}");
+        }
     }
 
     #[test]
@@ -192,7 +233,7 @@ mod tests {
                 history.insert(&at(seq, now));
                 let held: Vec<_> = history.ring.iter().flatten().collect();
                 prop_assert!(held.len() <= limit.max(FIRST_CAPACITY).next_power_of_two());
-                for packet in held {
+                for Held { packet, .. } in held {
                     prop_assert_eq!(history.get(packet.seq).map(|found| found.seq), Some(packet.seq));
                 }
             }

@@ -17,9 +17,12 @@ pub enum Code {
 
 /// The probability that a block of `media` packets is not whole at the receiver, for 0, 1, 2, ... parity packets.
 pub(super) fn failures(code: Code, loss: GilbertLoss, media: usize) -> ArrayVec<f64, { MAX_PARITY + 1 }> {
+    let most = if code == Code::Xor { MAX_PARITY.min(media) } else { MAX_PARITY };
     match code {
+        // The usual case.
+        _ if loss.share == 0.0 => std::iter::repeat_n(0.0, most + 1).collect(),
         Code::ReedSolomon => by_counting(loss, media),
-        Code::Xor => (0..=MAX_PARITY.min(media)).map(|parity| by_groups(loss, media, parity)).collect(),
+        Code::Xor => (0..=most).map(|parity| by_groups(loss, media, parity)).collect(),
     }
 }
 

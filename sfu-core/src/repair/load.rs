@@ -52,6 +52,11 @@ impl LoadMeter {
         class
     }
 
+    /// The class of a packet that was sent before.
+    pub(crate) fn class_of(&self, frame: &FrameFacts, timestamp: u32) -> FrameClass {
+        self.classifier.class_of(frame, timestamp)
+    }
+
     /// What was sent of late; `None` where nothing was since it was asked last. A lost frame of the base layer is damage
     /// until the picture is refreshed.
     pub(crate) fn load(&mut self, now: Instant, refresh: Duration) -> Option<Load> {

@@ -54,7 +54,7 @@ impl Default for RepairConfig {
             max_overhead: 0.33,
             interval: Duration::from_millis(200),
             slack: Duration::from_millis(100),
-            max_playout_delay: Duration::from_millis(400),
+            max_playout_delay: Duration::from_millis(1_000),
             max_queue: Duration::from_millis(80),
             target: 0.001,
         }

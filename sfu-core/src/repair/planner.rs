@@ -12,6 +12,7 @@ use super::copies::COPY_SPACING;
 use crate::frame_class::{CLASSES, FrameClass};
 use sfu_rtc::loss::GilbertLoss;
 use sfu_rtc::time::Duration;
+use sfu_rtc::transport::Protection;
 use sfu_rtc::units::{Bitrate, DataSize};
 
 /// Most frames that one block of parity covers. Lossy episodes of radio links last about a frame.
@@ -19,7 +20,7 @@ const MAX_WINDOW: u8 = 5;
 /// Most packets of one block.
 const MAX_BLOCK: usize = 48;
 /// Most copies of a retransmission.
-const MAX_COPIES: u8 = 3;
+const MAX_COPIES: u8 = 4;
 /// From a packet's loss to its retransmission's arrival, beyond the round trips: the next packet shows the gap, both ends
 /// work in steps, and the copy that arrives may be the second.
 const REPAIR_MARGIN: Duration = Duration::from_millis(40).saturating_add(COPY_SPACING);
@@ -77,8 +78,8 @@ pub struct ClassLoad {
 /// What is done about loss.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Plan {
-    /// How often a retransmission is sent.
-    pub copies: u8,
+    /// How often a retransmission is sent, by class.
+    pub copies: [u8; CLASSES],
     /// Frames, of whatever class, in which a block is complete; a keyframe is a block of its own.
     pub window: u8,
     /// Parity packets per block, by class.
@@ -89,6 +90,16 @@ pub struct Plan {
     pub damage: f64,
     /// What the repair takes.
     pub rate: Bitrate,
+}
+
+impl Plan {
+    /// Its parity, by class.
+    pub(crate) fn protection(&self) -> [Protection; CLASSES] {
+        let mut groups = self.parity.map(|parity| Protection { parity, frames: self.window });
+        // A keyframe is many packets, and what follows waits for it.
+        groups[FrameClass::Key.index()].frames = 1;
+        groups
+    }
 }
 
 /// The slack that a receiver is asked for while nothing is known of its path but the round trip: what one round of
@@ -125,16 +136,16 @@ fn plan_within(snapshot: &Snapshot, slack: Duration) -> Plan {
     let mut blocks = FrameClass::ALL.map(|class| Block::new(snapshot, class, window));
     let rounds = if snapshot.nack { periods(slack.saturating_sub(REPAIR_MARGIN), snapshot.rtt) } else { 0 };
     let (copies, missed) = retransmissions(snapshot, &blocks, rounds);
-    let mut budget = snapshot.budget.as_bps() as f64 - copies_rate(snapshot, copies);
+    let mut budget = snapshot.budget.as_bps() as f64 - copies_rate(snapshot, &copies);
     if !snapshot.congested && snapshot.code.is_some() {
-        protect(&mut blocks, missed, snapshot.target, &mut budget);
+        protect(&mut blocks, &missed, snapshot.target, &mut budget);
     }
     Plan {
         copies,
         window: u8::try_from(window).unwrap_or(MAX_WINDOW),
         parity: blocks.each_ref().map(|block| u8::try_from(block.parity).unwrap_or(u8::MAX)),
         slack: Duration::ZERO,
-        damage: blocks.iter().map(Block::damage).sum::<f64>() * missed,
+        damage: damage(&blocks, &missed),
         rate: Bitrate::from_bps((snapshot.budget.as_bps() as f64 - budget).max(0.0) as u64),
     }
 }
@@ -193,26 +204,45 @@ impl Block {
     }
 }
 
-/// How often each retransmission is sent, and the share of losses that no retransmission heals in time.
-fn retransmissions(snapshot: &Snapshot, blocks: &[Block; CLASSES], rounds: u32) -> (u8, f64) {
+/// Damage per second that is left.
+fn damage(blocks: &[Block; CLASSES], missed: &[f64; CLASSES]) -> f64 {
+    blocks.iter().zip(missed).map(|(block, missed)| block.damage() * missed).sum()
+}
+
+/// How often each retransmission is sent, and the share of losses that no retransmission heals in time, by class. Copies
+/// go where a byte of them saves most: those of a frame on which nothing depends take as much as those of the base layer.
+fn retransmissions(snapshot: &Snapshot, blocks: &[Block; CLASSES], rounds: u32) -> ([u8; CLASSES], [f64; CLASSES]) {
+    let mut copies = [1; CLASSES];
     if rounds == 0 {
-        return (1, 1.0);
+        return (copies, [1.0; CLASSES]);
     }
     // Rounds are far enough apart to be independent. Copies of one round are not.
-    let first = snapshot.loss.share.powi(i32::try_from(rounds).unwrap_or(i32::MAX));
-    let missed = |copies: u8| first * snapshot.lost_again.powi(i32::from(copies - 1));
-    let damage: f64 = blocks.iter().map(Block::damage).sum();
+    let mut missed = [snapshot.loss.share.powi(i32::try_from(rounds).unwrap_or(i32::MAX)); CLASSES];
     let most = if snapshot.congested { 1 } else { MAX_COPIES };
-    let affordable = |copies: &u8| copies_rate(snapshot, *copies) <= snapshot.budget.as_bps() as f64;
-    let copies = (1..=most).filter(affordable);
-    let copies = copies.take_while(|copies| *copies == 1 || damage * missed(copies - 1) > snapshot.target).last();
-    let copies = copies.unwrap_or(1);
-    (copies, missed(copies))
+    let mut budget = snapshot.budget.as_bps() as f64;
+    while damage(blocks, &missed) > snapshot.target {
+        let steps = FrameClass::ALL.map(FrameClass::index).into_iter().filter_map(|class| {
+            let bits = copy_rate(snapshot, class);
+            let saved = blocks[class].damage() * missed[class] * (1.0 - snapshot.lost_again);
+            (copies[class] < most && saved > 0.0 && bits <= budget).then_some((saved / bits.max(1e-9), class, bits))
+        });
+        let Some((_, class, bits)) = steps.max_by(|a, b| a.0.total_cmp(&b.0)) else { break };
+        copies[class] += 1;
+        missed[class] *= snapshot.lost_again;
+        budget -= bits;
+    }
+    (copies, missed)
+}
+
+/// What one more copy of each retransmission of a class takes.
+fn copy_rate(snapshot: &Snapshot, class: usize) -> f64 {
+    let load = &snapshot.classes[class];
+    load.frames * load.packets * snapshot.packet_size.as_bytes() as f64 * 8.0 * snapshot.loss.share
 }
 
 /// What the copies beyond the first take.
-fn copies_rate(snapshot: &Snapshot, copies: u8) -> f64 {
-    media_rate(snapshot) * snapshot.loss.share * f64::from(copies - 1)
+fn copies_rate(snapshot: &Snapshot, copies: &[u8; CLASSES]) -> f64 {
+    copies.iter().enumerate().map(|(class, copies)| copy_rate(snapshot, class) * f64::from(copies - 1)).sum()
 }
 
 /// Bits of video per second.
@@ -222,9 +252,12 @@ fn media_rate(snapshot: &Snapshot) -> f64 {
 }
 
 /// Parity where it saves most, until the damage is small enough.
-fn protect(blocks: &mut [Block; CLASSES], missed: f64, target: f64, budget: &mut f64) {
-    while blocks.iter().map(Block::damage).sum::<f64>() * missed > target {
-        let steps = blocks.iter().enumerate().filter_map(|(n, block)| Some((n, block.best_step(*budget)?)));
+fn protect(blocks: &mut [Block; CLASSES], missed: &[f64; CLASSES], target: f64, budget: &mut f64) {
+    while damage(blocks, missed) > target {
+        let steps = blocks.iter().zip(missed).enumerate().filter_map(|(n, (block, missed))| {
+            let (value, parity) = block.best_step(*budget)?;
+            Some((n, (value * missed, parity)))
+        });
         let Some((n, (_, parity))) = steps.max_by(|a, b| a.1.0.total_cmp(&b.1.0)) else { return };
         *budget -= blocks[n].price * (parity - blocks[n].parity) as f64;
         blocks[n].parity = parity;
@@ -233,6 +266,7 @@ fn protect(blocks: &mut [Block; CLASSES], missed: f64, target: f64, budget: &mut
 
 #[cfg(test)]
 mod tests {
+    use super::super::RepairConfig;
     use super::*;
     use proptest::prelude::*;
 
@@ -261,28 +295,38 @@ mod tests {
     fn bits(snapshot: &Snapshot, plan: &Plan) -> f64 {
         let parity = FrameClass::ALL.map(|class| Block::new(snapshot, class, plan.window.into()).price);
         let parity: f64 = parity.iter().zip(plan.parity).map(|(price, parity)| price * f64::from(parity)).sum();
-        parity + copies_rate(snapshot, plan.copies)
+        parity + copies_rate(snapshot, &plan.copies)
     }
 
     #[test]
     fn nothing_is_spent_on_a_path_without_loss() {
         let plan = plan(&snapshot(0.0, 1.0, 250));
-        assert_eq!((plan.copies, plan.parity, plan.rate), (1, [0; CLASSES], Bitrate::ZERO));
+        assert_eq!((plan.copies, plan.parity, plan.rate), ([1; CLASSES], [0; CLASSES], Bitrate::ZERO));
         assert_eq!(plan.damage, 0.0);
     }
 
     #[test]
     fn a_near_peer_gets_no_parity() {
         let plan = plan(&snapshot(0.05, 1.05, 20));
-        assert_eq!((plan.copies, plan.parity), (1, [0; CLASSES]));
+        assert_eq!((plan.copies, plan.parity), ([1; CLASSES], [0; CLASSES]));
         assert!(plan.damage < 0.001, "{plan:?}");
     }
 
     #[test]
     fn where_one_round_is_left_it_is_sent_twice() {
         let plan = plan(&Snapshot { target: 0.01, slack: Duration::from_millis(200), ..snapshot(0.05, 1.05, 120) });
-        assert!(plan.copies >= 2, "{plan:?}");
+        assert!(plan.copies[FrameClass::Base.index()] >= 2, "{plan:?}");
+        assert_eq!(plan.copies[FrameClass::Discardable.index()], 1, "nothing depends on it: {plan:?}");
         assert_eq!(plan.parity, [0; CLASSES]);
+    }
+
+    /// A queue of 300 ms that a TCP flow fills: each packet that it costs is a freeze of a round trip without time for it.
+    #[test]
+    fn behind_a_queue_of_others_there_is_time_for_a_retransmission() {
+        let max_slack = RepairConfig::default().max_playout_delay;
+        let path = Snapshot { congested: true, code: None, max_slack, ..snapshot(0.003, 1.0, 400) };
+        let plan = plan(&path);
+        assert!(plan.slack > path.rtt && plan.damage < 0.002, "{plan:?}");
     }
 
     #[test]
@@ -332,7 +376,7 @@ mod tests {
     #[test]
     fn an_overused_path_gets_nothing_more() {
         let plan = plan(&Snapshot { congested: true, ..snapshot(0.2, 3.0, 250) });
-        assert_eq!((plan.copies, plan.parity), (1, [0; CLASSES]));
+        assert_eq!((plan.copies, plan.parity), ([1; CLASSES], [0; CLASSES]));
     }
 
     prop_compose! {
@@ -360,7 +404,8 @@ mod tests {
         fn the_budget_holds(snapshot in any_snapshot()) {
             let plan = plan(&snapshot);
             prop_assert!(bits(&snapshot, &plan) <= snapshot.budget.as_bps() as f64 + 1.0, "{:?}", plan);
-            prop_assert!((1..=MAX_COPIES).contains(&plan.copies) && (1..=MAX_WINDOW).contains(&plan.window));
+            prop_assert!(plan.copies.iter().all(|copies| (1..=MAX_COPIES).contains(copies)));
+            prop_assert!((1..=MAX_WINDOW).contains(&plan.window));
             prop_assert!(plan.damage.is_finite() && plan.damage >= 0.0);
         }
 
@@ -370,7 +415,8 @@ mod tests {
             let loss = GilbertLoss { share: roomy.loss.share * more, ..roomy.loss };
             let worse = Snapshot { loss, lost_again: roomy.lost_again.max(loss.share).min(1.0), ..roomy.clone() };
             let (plan, worse_plan) = (plan(&roomy), plan(&worse));
-            prop_assert!(worse_plan.copies >= plan.copies);
+            let [more, less] = [&worse_plan, &plan].map(|plan| plan.copies);
+            prop_assert!(more.iter().zip(less).all(|(more, less)| *more >= less), "{:?} {:?}", plan, worse_plan);
             if worse_plan.damage <= worse.target {
                 prop_assert!(bits(&worse, &worse_plan) >= bits(&roomy, &plan) * 0.8 - 1.0, "{:?} {:?}", plan, worse_plan);
             }

@@ -20,10 +20,15 @@ pub(crate) struct PlayoutHold {
 }
 
 impl PlayoutHold {
+    /// Whether something was asked for, if only no delay.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.wanted.is_some()
+    }
+
     /// What is asked for with the first packet, of a path that only needs `slack` if it loses something; `None` where it is
     /// not the first. A receiver whose delay rises later plays too slowly meanwhile, and freezes at each loss.
     pub(crate) fn begin(&mut self, now: Instant, slack: Duration) -> Option<Duration> {
-        if self.wanted.is_some() {
+        if self.has_begun() {
             return None;
         }
         (self.asked, self.wanted) = (rounded(slack), Some((now, FIRST_HOLD)));

@@ -4,7 +4,7 @@ use super::Worker;
 use crate::command::Command;
 use crate::context::Context;
 use crate::ids::{PublicationId, RoomId, TransportId};
-use crate::publication::{Publication, Source};
+use crate::publication::{Asker, Publication, Source};
 use crate::room::Router;
 use crate::slab::Key;
 use sfu_rtc::ids::Mid;
@@ -54,6 +54,14 @@ impl Worker {
                 self.set_preference(now, (transport, &mid), preference)
             }
             Command::RequestKeyframe { publication } => self.request_keyframes(now, publication),
+            Command::MarkReference { publication, frame, by } => {
+                let mut is_known = false;
+                let mark = |publication: &mut Publication, ctx: &mut Context<'_>| {
+                    is_known = publication.mark_reference((frame, by), ctx);
+                };
+                self.change(now, publication, mark)?;
+                is_known.then_some(())
+            }
             Command::RelayTo { publication, destination } => self.relay_to(now, publication, destination),
             Command::StopRelay { publication, destination } => self.stop_relay(publication, destination),
             Command::OpenRelay { room, publication, origin, sender, kind, rids } => {
@@ -178,7 +186,7 @@ impl Worker {
         let publication = routers.get_mut(router)?.publications.get_mut(key)?;
         if publication.kind == MediaKind::Video {
             for layer in 0..publication.streams().len() {
-                publication.request_keyframe(layer as u8, now, &mut ctx); // few, by construction
+                publication.request_keyframe(layer as u8, now, Asker::Another, &mut ctx); // few, by construction
             }
         }
         Some(())

@@ -26,11 +26,26 @@ impl Worker {
         let peer = self.peers.get_mut(key).filter(|peer| !peer.closing).ok_or(DropReason::UnvalidatedAddress)?;
         self.at_work = Some(peer.router);
         let received = peer.transport.handle_datagram(now, path, data);
-        peer.schedule(key, &mut self.dirty);
+        // What media changes for its sender as a rule can wait until it is due.
+        if !matches!(received, Received::Rtp(_)) || peer.transport.wants_drain() {
+            peer.schedule(key, &mut self.dirty);
+        }
         // Media may be what proves a path.
         let may_report = !kind.is_some_and(DatagramKind::is_media) || peer.transport.has_event();
         let handled = match received {
-            Received::Rtp(received) => self.on_rtp(now, key, &received),
+            Received::Rtp(received) => {
+                let section = received.section;
+                let handled = self.on_rtp(now, key, &received);
+                self.on_recovered(now, key);
+                self.bring_timer_forward(now, key, section);
+                handled
+            }
+            Received::Parity { section, completes } => {
+                self.on_recovered(now, key);
+                self.on_parity(now, key, (section, completes));
+                self.bring_timer_forward(now, key, section);
+                Ok(())
+            }
             Received::OverLimit(received) => {
                 self.on_over_limit(key, &received);
                 Err(DropReason::IngressLimit)
@@ -51,6 +66,21 @@ impl Worker {
         handled
     }
 
+    /// After media of a peer on one section: feedback on it, reports, or requests for repair may be due sooner than its
+    /// timer says.
+    fn bring_timer_forward(&mut self, now: Instant, key: Key, section: usize) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
+        let publication = peer.inbound.get(section).copied().flatten();
+        let publication = publication.and_then(|key| self.routers.get(peer.router)?.publications.get(key));
+        let requests = publication.map_or(Instant::NEVER, |publication| publication.poll_timeout());
+        let feedback = peer.transport.feedback_timeout().unwrap_or(Instant::NEVER);
+        let due = requests.min(peer.report_due);
+        if due <= now {
+            peer.schedule(key, &mut self.dirty);
+        }
+        self.peer_timers.bring_forward(key, due.min(feedback));
+    }
+
     /// A packet of `publisher`: to its publication, and so to all who get it.
     fn on_rtp(&mut self, now: Instant, publisher: Key, received: &ReceivedRtp<'_>) -> Result<(), DropReason> {
         let peer = self.peers.get_mut(publisher).ok_or(DropReason::NotPublished)?;
@@ -63,7 +93,33 @@ impl Worker {
         let router = routers.get_mut(router_key).ok_or(DropReason::NotPublished)?;
         let publication = router.publications.get_mut(key).ok_or(DropReason::NotPublished)?;
         let loudness = publication.receive(received, &mut ctx);
+        if publication.uplink_parity.is_some() {
+            self.plan_uplink(now, publisher, key);
+        }
         self.schedule_fan_out(now, (router_key, key), loudness)
+    }
+
+    /// What came back from a publisher's parity goes the way of what came.
+    fn on_recovered(&mut self, now: Instant, publisher: Key) {
+        let mut buffer = std::mem::take(&mut self.recovered);
+        while let Some(peer) = self.peers.get_mut(publisher)
+            && let Some(received) = peer.transport.take_recovered(now, &mut buffer)
+        {
+            if let Err(reason) = self.on_rtp(now, publisher, &received) {
+                self.drops.count(reason);
+            }
+        }
+        self.recovered = buffer;
+    }
+
+    /// Parity of what `publisher` sends on a section came, and what it gave was taken.
+    fn on_parity(&mut self, now: Instant, publisher: Key, (section, completes): (usize, bool)) {
+        let Some(peer) = self.peers.get(publisher) else { return };
+        let Some(key) = peer.inbound.get(section).copied().flatten() else { return };
+        let publication = self.routers.get_mut(peer.router).and_then(|router| router.publications.get_mut(key));
+        if let Some(publication) = publication {
+            publication.on_parity(now, completes);
+        }
     }
 
     /// After a publication took something in: it may wait to be forwarded, and say how loud it is.

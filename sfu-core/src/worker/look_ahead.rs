@@ -5,6 +5,7 @@
 //! is behind a pointer can be fetched only once the pointer is there, so it takes several steps.
 
 use super::Worker;
+use crate::peer::Peer;
 use crate::publication::{PublicationPart, SubscriberPart};
 use crate::slab::Key;
 use arrayvec::ArrayVec;
@@ -18,31 +19,32 @@ const FIRST: usize = 4;
 
 impl Worker {
     /// Fetches the state of those who sent the datagrams that are handed over next.
-    pub fn look_ahead<'p>(&self, paths: impl Iterator<Item = &'p NetworkPath>) {
-        let peers: ArrayVec<Key, MAX_PEERS> =
-            paths.take(MAX_PEERS).filter_map(|path| self.paths.look_up(path)).collect();
+    pub fn look_ahead<'d>(&self, datagrams: impl Iterator<Item = (&'d NetworkPath, &'d [u8])>) {
+        let sender = |path| Some(&**self.peers.get(self.paths.look_up(path)?)?);
+        let known = datagrams.take(MAX_PEERS).filter_map(|(path, datagram)| Some((sender(path)?, datagram)));
+        let peers: ArrayVec<_, MAX_PEERS> = known.collect();
         if peers.len() < 2 {
             return;
         }
-        for peer in peers.iter().filter_map(|key| self.peers.get(*key)) {
+        for (peer, _) in &peers {
             peer.transport.prefetch_inbound();
             prefetch(&peer.router);
-            prefetch(&peer.publications);
             prefetch(&peer.inbound);
         }
-        for peer in peers.iter().filter_map(|key| self.peers.get(*key)) {
+        for (peer, _) in &peers {
             peer.transport.prefetch_inbound_keys();
-            prefetch(peer.publications.as_slice());
             prefetch(peer.inbound.as_slice());
         }
+        let publication = |(peer, datagram): &(&Peer, &[u8])| {
+            let section = peer.transport.prefetch_source(datagram)?;
+            let key = peer.inbound.get(section).copied().flatten()?;
+            self.routers.get(peer.router)?.publications.get(key)
+        };
+        let publications: ArrayVec<_, MAX_PEERS> = peers.iter().filter_map(publication).collect();
         for part in
             [PublicationPart::Publication, PublicationPart::Streams, PublicationPart::Places, PublicationPart::Oldest]
         {
-            for peer in peers.iter().filter_map(|key| self.peers.get(*key)) {
-                let Some(router) = self.routers.get(peer.router) else { continue };
-                let publications = peer.publications.iter().filter_map(|key| router.publications.get(*key));
-                publications.for_each(|publication| publication.prefetch(part));
-            }
+            publications.iter().for_each(|publication| publication.prefetch(part));
         }
     }
 

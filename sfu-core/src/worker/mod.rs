@@ -39,6 +39,7 @@ use sfu_rtc::ice::IceSecret;
 use sfu_rtc::net::NetworkPath;
 use sfu_rtc::packet::PacketPool;
 use sfu_rtc::time::{Duration, Instant, WallClock};
+use sfu_rtc::twcc::FramePacket;
 use share::Shares;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -90,6 +91,10 @@ pub struct Worker {
     ignored_commands: u64,
     /// Traffic of transports that are gone.
     past_traffic: TrafficStats,
+    /// Where packets are put together that come back from parity.
+    recovered: Vec<u8>,
+    /// Reused for all feedback on frames.
+    told: Vec<(FramePacket, bool)>,
     /// The room that is being worked on, for [`Self::abandon_room`].
     at_work: Option<Key>,
 }
@@ -129,6 +134,8 @@ impl Worker {
             drops: DropCounts::default(),
             ignored_commands: 0,
             past_traffic: TrafficStats::default(),
+            recovered: Vec::new(),
+            told: Vec::new(),
             at_work: None,
             random,
             ice_secret,

@@ -4,14 +4,15 @@ use super::Worker;
 use crate::config::WorkerConfig;
 use crate::forwarder::Forwarder;
 use crate::peer::Peer;
-use crate::repair::{Code, Plan, RepairConfig, Snapshot, plan};
+use crate::repair::{Code, RepairConfig, Snapshot, plan};
 use crate::room::Router;
 use crate::slab::Key;
+use sfu_rtc::fec::Scheme;
+use sfu_rtc::loss::GilbertLoss;
 use sfu_rtc::media::MediaSection;
 use sfu_rtc::path_meter::PathQuality;
 use sfu_rtc::rtp::extension::ExtensionKind;
 use sfu_rtc::time::{Duration, Instant};
-use sfu_rtc::transport::Protection;
 use sfu_rtc::units::Bitrate;
 
 /// A keyframe is there so long after it was asked for, on top of the round trip.
@@ -42,8 +43,20 @@ impl Worker {
             let (mut ctx, routers) = self.split(now);
             let Some(router) = routers.get_mut(router) else { return };
             if let Some(publication) = router.publications.get_mut(publication) {
-                publication.resend(index, copy.seq, copy.times, Duration::ZERO, &mut ctx);
+                publication.resend(index, copy.seq, Some(copy), Duration::ZERO, &mut ctx);
             }
+        }
+    }
+
+    /// Plans the parity of what came from a publisher, if it sends any and that is due.
+    pub(super) fn plan_uplink(&mut self, now: Instant, publisher: Key, publication: Key) {
+        let Self { peers, routers, config, .. } = self;
+        let Some(peer) = peers.get(publisher) else { return };
+        let publication = routers.get_mut(peer.router).and_then(|router| router.publications.get_mut(publication));
+        let Some(parity) = publication.and_then(|publication| publication.uplink_parity.as_mut()) else { return };
+        if parity.is_due(now) {
+            let loss = peer.transport.figures().uplink.bursts.unwrap_or(GilbertLoss::NONE);
+            parity.plan(now, (loss, peer.transport.rtt_or_default()), &config.repair);
         }
     }
 
@@ -74,17 +87,10 @@ impl Worker {
             let Some(snapshot) = snapshot(now, forwarder, path.as_ref(), negotiated, config) else { continue };
             peer.repair_due = now + config.repair.interval;
             let Some(snapshot) = snapshot else { continue };
-            let Plan { copies, window, parity, slack: wanted, .. } = plan(&snapshot);
-            forwarder.copies = copies;
-            slack = slack.max(Some(wanted));
-            let mut frames = [window; crate::frame_class::CLASSES];
-            // A keyframe is many packets, and what follows waits for it.
-            frames[0] = 1;
-            let mut groups = [Protection::default(); crate::frame_class::CLASSES];
-            for (group, (parity, frames)) in groups.iter_mut().zip(parity.into_iter().zip(frames)) {
-                *group = Protection { parity, frames };
-            }
-            transport.protect(section, &groups);
+            let plan = plan(&snapshot);
+            forwarder.copies = plan.copies;
+            slack = slack.max(Some(plan.slack));
+            transport.protect(section, &plan.protection());
         }
         if let Some(slack) = slack {
             transport.set_playout_delay(playout_delay.update(now, slack));
@@ -136,7 +142,10 @@ fn snapshot(
         slack: config.slack,
         max_slack: if takes_delay { config.max_playout_delay } else { Duration::ZERO },
         nack: forwarder.formats.nack,
-        code: section.local_fec.is_some().then_some(Code::Xor),
+        code: section.local_fec.map(|parity| match parity.scheme {
+            Scheme::ReedSolomon => Code::ReedSolomon,
+            Scheme::FlexFec03 | Scheme::Ulpfec { .. } => Code::Xor,
+        }),
         frame_interval: load.frame_interval,
         packet_size: load.packet_size,
         budget: Bitrate::from_bps((rate * path.share) as u64),

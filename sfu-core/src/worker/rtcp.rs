@@ -18,6 +18,7 @@ struct SlotAddress {
 impl Worker {
     /// Handles a compound packet of `peer`, but for what its transport has handled.
     pub(super) fn on_rtcp(&mut self, now: Instant, peer: Key, compound: RtcpCompound<'_>) {
+        self.on_told(now, peer);
         for packet in compound.packets() {
             match packet {
                 Ok(RtcpView::SenderReport(report)) => self.on_sender_report(now, peer, &report),
@@ -28,6 +29,29 @@ impl Worker {
                 Ok(_) | Err(_) => {}
             }
         }
+    }
+
+    /// What the feedback of `peer` said of frames, which its transport has read.
+    fn on_told(&mut self, now: Instant, peer: Key) {
+        let mut told = std::mem::take(&mut self.told);
+        told.clear();
+        if let Some(peer) = self.peers.get_mut(peer) {
+            told.extend(peer.transport.told());
+        }
+        for of_section in told.chunk_by(|(a, _), (b, _)| a.section == b.section) {
+            let Some((first, _)) = of_section.first() else { continue };
+            let slot = self.peers.get(peer).and_then(|peer| {
+                let slot = peer.slots.get(usize::from(first.section))?.as_ref()?;
+                Some((peer.router, slot.place.carried()?))
+            });
+            let Some((router, (publication, index))) = slot else { continue };
+            let (mut ctx, routers) = self.split(now);
+            let publication = routers.get_mut(router).and_then(|router| router.publications.get_mut(publication));
+            if let Some(publication) = publication {
+                publication.on_told(index, of_section, &mut ctx);
+            }
+        }
+        self.told = told;
     }
 
     fn on_sender_report(&mut self, now: Instant, sender: Key, report: &SenderReport<'_>) {
@@ -95,14 +119,22 @@ impl Worker {
         let Self { peers, routers, config, clock, .. } = self;
         let Some(peer) = peers.get_mut(key) else { return };
         let Some(router) = routers.get_mut(peer.router) else { return };
+        let mut sends = false;
         for publication in &peer.publications {
             if let Some(publication) = router.publications.get_mut(*publication) {
-                active |= publication.send_reports(now, peer.transport.feedback());
+                sends |= publication.send_reports(now, peer.transport.feedback());
             }
         }
+        if sends {
+            peer.transport.refresh_rtt(now);
+        }
+        active |= sends;
+        let rtt = peer.transport.rtt_or_default();
         for (section, slot) in peer.slots.iter().enumerate() {
             let Some((publication, index)) = slot.as_ref().and_then(|slot| slot.place.carried()) else { continue };
-            let report = router.publications.get(publication).and_then(|p| p.report_for(index, now, clock));
+            let Some(publication) = router.publications.get_mut(publication) else { continue };
+            publication.keep_for(index, rtt, now, config);
+            let report = publication.report_for(index, now, clock);
             if let Some((ntp, rtp)) = report {
                 peer.transport.send_report(section, ntp, rtp);
                 active = true;

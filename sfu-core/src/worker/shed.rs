@@ -5,7 +5,7 @@ use crate::coalescing::CoalescingWindow;
 use crate::event::Event;
 use crate::overload::{Load, Stage};
 use sfu_rtc::media::MediaKind;
-use sfu_rtc::time::{Duration, Instant};
+use sfu_rtc::time::Instant;
 
 impl Worker {
     /// What the worker's thread measured; to be called ten times a second.
@@ -36,10 +36,9 @@ impl Worker {
         &self.window
     }
 
-    /// Packets have waited since `arrival`.
-    pub(super) fn record_age(&mut self, now: Instant, arrival: Option<Instant>) {
-        let age = arrival.map_or(Duration::ZERO, |arrival| now - arrival);
-        self.queue_age = self.queue_age.max(age);
+    /// Packets wait of which the oldest arrived then.
+    pub(super) fn record_age(&mut self, now: Instant, oldest: Instant) {
+        self.queue_age = self.queue_age.max(now.saturating_since(oldest));
     }
 
     /// Sets what every video forwarder leaves out.

@@ -1,7 +1,7 @@
 //! The worker's figures.
 
 use super::Worker;
-use crate::event::{Event, SlotStats, TrafficStats, TransportStats, WorkerStats};
+use crate::event::{Event, ReceiveStreamStats, SlotStats, TrafficStats, TransportStats, WorkerStats};
 use crate::peer::{Peer, Place, Slot};
 use crate::room::Router;
 use sfu_rtc::time::Instant;
@@ -47,7 +47,11 @@ impl Worker {
         let figures = peer.transport.figures();
         let published = peer.publications.iter().filter_map(|key| router?.publications.get(*key));
         let received = published
-            .flat_map(|publication| publication.streams().iter().filter_map(|s| s.stats(now, publication.id)))
+            .flat_map(|publication| {
+                let parity = publication.uplink_parity.as_ref().map(|parity| parity.wanted());
+                let streams = publication.streams().iter().filter_map(|s| s.stats(now, publication.id));
+                streams.map(move |stats| ReceiveStreamStats { parity, ..stats })
+            })
             .collect();
         TransportStats {
             transport: peer.id,
@@ -57,6 +61,7 @@ impl Worker {
             rtt: figures.rtt,
             downlink_loss: figures.loss,
             downlink_estimate: figures.estimate,
+            downlink_sustained: figures.sustained,
             allocation: peer.share.allocation,
             uplink: figures.uplink,
             traffic: traffic(peer),
@@ -72,6 +77,7 @@ fn slot_stats(now: Instant, slot: &Slot, router: Option<&Router>) -> SlotStats {
         publication: None,
         rid: None,
         paused: None,
+        limit: Default::default(),
         packets: 0,
         bitrate: Default::default(),
     };
@@ -87,6 +93,7 @@ fn slot_stats(now: Instant, slot: &Slot, router: Option<&Router>) -> SlotStats {
         stats.publication = Some(publication.id);
         stats.rid = stream.and_then(|stream| stream.rid);
         stats.paused = forwarder.pause_reason();
+        stats.limit = forwarder.limit;
         (stats.packets, stats.bitrate) = forwarder.sent(now);
     }
     stats
@@ -106,6 +113,9 @@ fn traffic(peer: &Peer) -> TrafficStats {
         keyframe_requests_received: peer.received.keyframe_requests,
         rtx_in: counters.rtx_in,
         rtx_out: counters.rtx_out,
+        fec_in: counters.fec_in,
+        fec_recovered: counters.fec_recovered,
+        fec_refused: counters.fec_refused,
         fec_out: counters.fec_out,
         fec_bytes_out: counters.fec_bytes_out,
     }

@@ -46,6 +46,7 @@ impl Meeting {
         config.transport.estimator = estimator;
         config.transport.ice.consent_interval = Duration::from_secs(1_000_000);
         config.transport.ice.consent_timeout = Duration::from_secs(1_000_000);
+        config.transport.rtt_lifetime = Duration::from_secs(1_000_000);
         let mut pair = Pair::with(config);
         let publisher = pair.here.join(vec![published("0", Audio), simulcast("1", &["q", "f"])]);
         let publications = [

@@ -387,8 +387,9 @@ fn a_far_publisher_is_asked_for_the_keyframe_before_the_subscriber_is_heard() {
     world.connect(camera);
     world.pass(200);
     world.clients[camera].answers_late = false;
-    // Whatever is sent to it next shows that its answers are there.
+    // Whatever is sent to it next shows that its answers are there; of later ones, which would be near, none is seen.
     world.pass(1_000);
+    world.clients[camera].answers = false;
     let (viewer, mut source) = a_viewer_is_answered(&mut world, camera);
     world.pass(200);
     assert_eq!(world.keyframe_requests(camera), 1);

@@ -6,6 +6,7 @@ mod fairness;
 mod formats;
 mod forwarding;
 mod hostile;
+mod joins;
 mod layers;
 mod overload;
 mod packing;

@@ -326,3 +326,28 @@ fn a_publisher_is_told_its_cap() {
     world.command(Command::LimitSender { transport: TransportId(999), bitrate });
     assert_eq!(world.stats().ignored_commands, 1);
 }
+
+#[test]
+fn a_change_of_the_round_trip_of_who_only_sends_is_known_within_seconds() {
+    let mut world = World::new();
+    let camera = world.join(vec![published("0", Video)]);
+    world.publish(camera, "0");
+    let mut source = Vp8Source::new("0", 10);
+    let mut rtt = |world: &mut World, delay: u64, frames: u32| {
+        world.clients[camera].answers_late = delay > 0;
+        let mut answers = Vec::new();
+        for n in 0..frames {
+            let frame = source.frame(n == 0);
+            world.send(camera, &frame);
+            world.pass(33);
+            let due = world.now + Duration::from_millis(delay);
+            answers.extend(std::mem::take(&mut world.clients[camera].outbox).into_iter().map(|answer| (due, answer)));
+            let now = world.now;
+            answers.extract_if(.., |(due, _)| *due <= now).for_each(|(_, answer)| world.give(camera, answer));
+        }
+        world.stats().transports[0].rtt.unwrap().as_millis()
+    };
+    assert!(rtt(&mut world, 0, 60) < 40);
+    assert!(rtt(&mut world, 250, 240) >= 240, "eight seconds after a change");
+    assert!(rtt(&mut world, 0, 240) < 40, "and back");
+}

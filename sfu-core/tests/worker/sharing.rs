@@ -2,9 +2,9 @@
 
 use crate::support::media::*;
 use crate::support::{World, id, mid};
-use sfu_core::command::{Command, LayerPreference, Role, Tile};
+use sfu_core::command::{Command, LayerPreference, Role, Tile, VideoCaps};
 use sfu_core::config::WorkerConfig;
-use sfu_core::event::{Event, PauseReason, SlotStats};
+use sfu_core::event::{Event, LayerLimit, PauseReason, SlotStats};
 use sfu_core::ids::PublicationId;
 use sfu_rtc::bwe::{EstimatorConfig, RembConfig};
 use sfu_rtc::ids::{Rid, Ssrc};
@@ -99,6 +99,18 @@ impl Meeting {
         reported.collect()
     }
 
+    /// Why the viewer gets no better layers, as its slots say and as it was reported last, by camera.
+    fn limits(&mut self) -> (Vec<LayerLimit>, Vec<Option<LayerLimit>>) {
+        let mut reported = vec![None; self.cameras.len()];
+        for event in self.world.events() {
+            if let Event::SlotLimited { publication, limit, .. } = event {
+                let camera = self.cameras.iter().position(|camera| camera.1 == publication).unwrap();
+                reported[camera] = Some(limit);
+            }
+        }
+        (self.slots().iter().map(|slot| slot.limit).take(reported.len()).collect(), reported)
+    }
+
     /// Frames that the viewer got in a slot.
     fn frames(&self, slot: usize) -> usize {
         let got = &self.world.clients[self.viewer].rtp;
@@ -138,6 +150,69 @@ fn a_wide_path_gets_everything_soon() {
     assert_eq!(meeting.layers(), [Rid::new("f"); 2]);
     assert_eq!(meeting.pauses(), []);
     assert_eq!(meeting.world.stats().transports[meeting.viewer].allocation.next_step, None);
+}
+
+#[test]
+fn a_slot_says_why_it_gets_no_better_layer() {
+    use LayerLimit::*;
+    let tile = |width, height| LayerPreference { tile: Some(Tile { width, height }), ..LayerPreference::default() };
+    let mut meeting = Meeting::new(1, EstimatorConfig::Remb(RembConfig::default()));
+    meeting.watch(0, LayerPreference::default());
+    meeting.report(5_000);
+    meeting.play(4);
+    assert_eq!(meeting.limits().0, [Best]);
+    meeting.prefer(0, tile(320, 180));
+    meeting.play(2);
+    assert_eq!(meeting.limits(), (vec![Wanted], vec![Some(Wanted)]));
+    meeting.prefer(0, tile(1_280, 720));
+    meeting.report(500);
+    meeting.play(4);
+    assert_eq!(meeting.limits(), (vec![Bandwidth], vec![Some(Bandwidth)]));
+    for _ in 0..30 {
+        meeting.report(5_000);
+        meeting.play(1);
+    }
+    assert_eq!(meeting.limits(), (vec![Best], vec![Some(Best)]));
+    let caps = VideoCaps { bitrate: Some(Bitrate::from_kbps(400)), ..VideoCaps::default() };
+    meeting.world.command(Command::CapPublication { publication: meeting.cameras[0].1, caps });
+    meeting.play(3);
+    assert_eq!(meeting.limits(), (vec![Cap], vec![Some(Cap)]));
+}
+
+#[test]
+fn a_layer_that_is_not_sent_is_the_senders_doing() {
+    let mut meeting = Meeting::new(1, fixed(5_000));
+    meeting.watch(0, LayerPreference::default());
+    meeting.play(2);
+    for n in 0..120 {
+        let (camera, _, [low, _]) = &mut meeting.cameras[0];
+        meeting.world.send(*camera, &low.frame(n % 30 == 0));
+        meeting.world.pass(33);
+    }
+    assert_eq!(meeting.limits(), (vec![LayerLimit::Sender], vec![Some(LayerLimit::Sender)]));
+}
+
+/// Where the reasons come and go with the tile, a second passes from report to report, and the last one is told.
+#[test]
+fn reasons_are_reported_once_a_second() {
+    let mut meeting = Meeting::new(1, EstimatorConfig::default());
+    meeting.watch(0, LayerPreference::default());
+    meeting.play(2);
+    let tile = |width, height| LayerPreference { tile: Some(Tile { width, height }), ..LayerPreference::default() };
+    for n in 0..30 {
+        meeting.prefer(0, if n % 2 == 0 { tile(320, 180) } else { tile(1_280, 720) });
+        meeting.world.pass(33);
+    }
+    meeting.prefer(0, tile(320, 180));
+    meeting.play(2);
+    let reported: Vec<LayerLimit> = meeting
+        .world
+        .events()
+        .into_iter()
+        .filter_map(|event| if let Event::SlotLimited { limit, .. } = event { Some(limit) } else { None })
+        .collect();
+    assert!((1..=3).contains(&reported.len()), "{reported:?}");
+    assert_eq!(reported.last(), Some(&LayerLimit::Wanted), "{reported:?}");
 }
 
 #[test]

@@ -231,6 +231,7 @@ fn section(slot: usize) -> MediaSection {
         remote_ssrcs: Vec::new(),
         local_ssrcs: None,
         local_fec: None,
+        remote_fec: None,
         rtx_time: Duration::ZERO,
         nack: false,
         reduced_rtcp: false,

@@ -21,7 +21,7 @@ fn class(place: usize) -> PacketClass {
 #[divan::bench(args = [None, Some(1_000)], sample_size = 50, counters = [ItemsCount::new(WAITING)])]
 fn push_and_pop(bencher: Bencher<'_, '_>, estimate: Option<u64>) {
     let mut pacer = Pacer::new(PacerConfig::default());
-    pacer.set_estimate(Instant::ZERO, estimate.map(|mbps| Bitrate::from_kbps(1_000 * mbps)));
+    pacer.set_estimate(Instant::ZERO, estimate.map(|mbps| Bitrate::from_kbps(1_000 * mbps)), false);
     let mut now = Instant::ZERO;
     bencher.bench_local(|| {
         now += Duration::from_millis(33);

@@ -57,10 +57,18 @@ pub trait BandwidthEstimator: Debug + Send {
     fn on_remb(&mut self, _now: Instant, _bitrate: Bitrate) {}
     /// The estimate; `None` where the path is taken to carry all there is.
     fn estimate(&self) -> Option<Bitrate>;
+    /// The same without what is held back for a moment so that a queue of ours drains: for those who plan for longer.
+    fn sustained(&self) -> Option<Bitrate> {
+        self.estimate()
+    }
+    /// Whether a queue stands at the bottleneck that what leaves much faster than the estimate keeps there, or overflows.
+    fn is_queued(&self) -> bool {
+        false
+    }
     /// A packet that feedback will tell of leaves.
     fn on_sent(&mut self, _now: Instant, _size: DataSize) {}
-    /// A probe that is wished now. To be asked only by who can send one: a wish waits until then, and one that is not
-    /// answered comes again.
+    /// A probe that is requested now. To be asked only by who can send one: a request waits until then, and one that is
+    /// not answered comes again.
     fn poll_probe(&mut self, _now: Instant) -> Option<ProbeCluster> {
         None
     }
@@ -133,11 +141,19 @@ impl EstimatorConfig {
             Self::Remb(config) => Box::new(Remb::new(config.clone(), now)),
             Self::GoogCc(config) => {
                 let GoogCcConfig { start, min, max } = *config;
-                Box::new(OrRemb::new(GoogCc::new(config.clone(), now), RembConfig { start, min, max }, now))
+                Box::new(OrRemb::new(
+                    GoogCc::new(config.clone(), now),
+                    RembConfig { start, min, max, ..RembConfig::default() },
+                    now,
+                ))
             }
             Self::Dispersion(config) => {
                 let DispersionConfig { start, min, max, .. } = *config;
-                Box::new(OrRemb::new(Dispersion::new(config.clone(), now), RembConfig { start, min, max }, now))
+                Box::new(OrRemb::new(
+                    Dispersion::new(config.clone(), now),
+                    RembConfig { start, min, max, ..RembConfig::default() },
+                    now,
+                ))
             }
         }
     }

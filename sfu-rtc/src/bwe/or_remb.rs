@@ -15,6 +15,7 @@ pub(super) struct OrRemb<E> {
 impl<E> OrRemb<E> {
     /// No feedback yet; `limits` are those of `with`.
     pub(super) fn new(with: E, limits: RembConfig, now: Instant) -> Self {
+        let limits = RembConfig { only_with_loss: true, ..limits };
         Self { with, without: Remb::new(limits, now), heard: false }
     }
 }
@@ -40,6 +41,14 @@ impl<E: BandwidthEstimator> BandwidthEstimator for OrRemb<E> {
 
     fn estimate(&self) -> Option<Bitrate> {
         if self.heard { self.with.estimate() } else { self.without.estimate() }
+    }
+
+    fn sustained(&self) -> Option<Bitrate> {
+        if self.heard { self.with.sustained() } else { self.without.sustained() }
+    }
+
+    fn is_queued(&self) -> bool {
+        self.heard && self.with.is_queued()
     }
 
     fn on_sent(&mut self, now: Instant, size: DataSize) {

@@ -1,4 +1,4 @@
-//! Probes: a wish to send at a rate for a moment, and what feedback tells of it.
+//! Probes: a request to send at a rate for a moment, and what feedback tells of it.
 
 use super::PacketResult;
 use super::train::{MIN_EDGE, Train};
@@ -10,7 +10,7 @@ use arrayvec::ArrayVec;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ProbeId(pub u32);
 
-/// A probe that an estimator wishes: all that leaves from its beginning on is part of it and leaves at its rate, and
+/// A probe that an estimator requests: all that leaves from its beginning on is part of it and leaves at its rate, and
 /// padding fills what is missing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ProbeCluster {
@@ -34,15 +34,15 @@ impl ProbeCluster {
 /// A probe's outcome.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) struct ProbeResult {
-    /// The rate that was wished.
-    pub(super) wished: Bitrate,
+    /// The rate that was requested.
+    pub(super) requested: Bitrate,
     /// The rate at which it was sent and arrived: the lower of both.
     pub(super) measured: Bitrate,
     /// It arrived more slowly than it was sent: what the path carries, not only a lower bound.
     pub(super) saturated: bool,
 }
 
-/// Most probes that are followed at once: the wish after the next is older than any round trip.
+/// Most probes that are followed at once: the request after the next is older than any round trip.
 const MAX_PROBES: usize = 4;
 /// Share of a probe's packets and bytes that must arrive for it to tell something; as in libwebrtc.
 const LEAST_ARRIVED: f64 = 0.8;
@@ -90,20 +90,20 @@ impl ProbeMeter {
 
 /// Once enough of it has arrived.
 fn result(cluster: &ProbeCluster, train: &Train) -> Option<ProbeResult> {
-    let wished = cluster.bitrate.in_duration(cluster.duration).as_bytes();
+    let requested = cluster.bitrate.in_duration(cluster.duration).as_bytes();
     let enough = f64::from(train.packets()) >= LEAST_ARRIVED * f64::from(cluster.packets)
-        && train.measured().as_bytes() as f64 >= LEAST_ARRIVED * wished as f64;
+        && train.measured().as_bytes() as f64 >= LEAST_ARRIVED * requested as f64;
     let rates = train.rates().filter(|_| enough)?;
     let sent = rates.sent.unwrap_or(cluster.bitrate);
     if rates.received > sent * HELD_UP {
         return None;
     }
     let saturated = rates.received < sent * SATURATED;
-    Some(ProbeResult { wished: cluster.bitrate, measured: sent.min(rates.received), saturated })
+    Some(ProbeResult { requested: cluster.bitrate, measured: sent.min(rates.received), saturated })
 }
 
 /// At least so many packets make a probe: with fewer, jitter hides its rate; as in libwebrtc.
-const PACKETS: u32 = 5;
+pub(super) const PACKETS: u32 = 5;
 /// A probe is answered within so much time, or it was lost.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
 /// After a drop, this share of the rate before is tried.
@@ -153,7 +153,7 @@ impl Attempts {
     /// The outcome of a probe that these results complete, and whether it measured that share of what it tried.
     pub(super) fn on_feedback(&mut self, packets: &[PacketResult], share: f64) -> Option<(ProbeResult, bool)> {
         let result = self.meter.on_feedback(packets)?;
-        let succeeded = result.measured >= result.wished * share;
+        let succeeded = result.measured >= result.requested * share;
         self.asked = None;
         self.failures = if succeeded { 0 } else { (self.failures + 1).min(MAX_DOUBLINGS) };
         Some((result, succeeded))
@@ -200,10 +200,10 @@ impl Attempts {
         self.demand.map_or(self.max, |demand| (demand * factor).min(self.max))
     }
 
-    /// A new probe, to be sent at once.
-    pub(super) fn begin(&mut self, now: Instant, bitrate: Bitrate, duration: Duration) -> ProbeCluster {
+    /// A new probe of at least so many packets, to be sent at once.
+    pub(super) fn begin(&mut self, now: Instant, bitrate: Bitrate, duration: Duration, packets: u32) -> ProbeCluster {
         (self.asked, self.probed) = (Some(now), now);
-        self.meter.begin(bitrate, duration, PACKETS)
+        self.meter.begin(bitrate, duration, packets)
     }
 }
 

@@ -16,11 +16,19 @@ pub struct RembConfig {
     pub min: Bitrate,
     /// Never above.
     pub max: Bitrate,
+    /// What the peer says lowers the estimate only while it loses packets. Some receivers' estimates fall by their own
+    /// jitter, and never rise above 1.5 times what they receive: what is paused for it would be paused for good.
+    pub only_with_loss: bool,
 }
 
 impl Default for RembConfig {
     fn default() -> Self {
-        Self { start: Bitrate::from_kbps(2_000), min: Bitrate::from_kbps(60), max: Bitrate::from_kbps(50_000) }
+        Self {
+            start: Bitrate::from_kbps(2_000),
+            min: Bitrate::from_kbps(60),
+            max: Bitrate::from_kbps(50_000),
+            only_with_loss: false,
+        }
     }
 }
 
@@ -30,6 +38,8 @@ const HIGH_LOSS: f32 = 0.10;
 const LOW_LOSS: f32 = 0.02;
 /// How much it rises per second.
 const RISE_PER_SECOND: f64 = 0.08;
+/// Loss that was reported counts for so long: some reports.
+const LOSSY_FOR: Duration = Duration::from_secs(5);
 /// Two falls lie at least so far apart, since one loss episode spans several reports.
 const FALL_INTERVAL: Duration = Duration::from_millis(300);
 
@@ -41,18 +51,23 @@ pub struct Remb {
     by_loss: Bitrate,
     last_fall: Option<Instant>,
     last_loss: Instant,
+    /// Until when the peer counts as one that loses packets.
+    lossy_until: Instant,
+    /// What the peer says lowers the estimate.
+    lowers: bool,
     rtt: Duration,
 }
 
 impl Remb {
     /// Begins at the configured start.
     pub fn new(config: RembConfig, now: Instant) -> Self {
-        let by_loss = config.start;
-        Self { config, remb: None, by_loss, last_fall: None, last_loss: now, rtt: Duration::ZERO }
+        let (by_loss, lowers) = (config.start, !config.only_with_loss);
+        let (lossy_until, rtt) = (Instant::ZERO, Duration::ZERO);
+        Self { config, remb: None, by_loss, last_fall: None, last_loss: now, lossy_until, lowers, rtt }
     }
 
     fn ceiling(&self) -> Bitrate {
-        self.remb.unwrap_or(self.config.max).min(self.config.max)
+        self.remb.filter(|_| self.lowers).unwrap_or(self.config.max).min(self.config.max)
     }
 }
 
@@ -64,6 +79,10 @@ impl BandwidthEstimator for Remb {
     fn on_loss(&mut self, now: Instant, loss: LossReport) {
         let elapsed = now.saturating_since(self.last_loss).min(Duration::from_secs(1));
         self.last_loss = now;
+        if loss.fraction >= LOW_LOSS {
+            self.lossy_until = now + LOSSY_FOR;
+        }
+        self.lowers = !self.config.only_with_loss || now < self.lossy_until;
         if loss.fraction > HIGH_LOSS {
             let may_fall = self.last_fall.is_none_or(|at| now.saturating_since(at) >= FALL_INTERVAL + self.rtt);
             if may_fall {
@@ -79,8 +98,9 @@ impl BandwidthEstimator for Remb {
     fn on_remb(&mut self, _now: Instant, bitrate: Bitrate) {
         let first = self.remb.is_none();
         self.remb = Some(bitrate);
-        if first || self.by_loss > bitrate {
-            self.by_loss = self.ceiling().max(self.config.min);
+        let rises = self.config.only_with_loss && bitrate > self.by_loss;
+        if rises || self.lowers && (first || self.by_loss > bitrate) {
+            self.by_loss = bitrate.min(self.config.max).max(self.config.min);
         }
     }
 
@@ -112,6 +132,23 @@ mod tests {
         assert_eq!(kbps(&remb), 700);
         remb.on_remb(Instant::from_millis(300), Bitrate::from_kbps(1));
         assert_eq!(kbps(&remb), 60);
+    }
+
+    #[test]
+    fn a_peer_that_loses_nothing_lowers_nothing() {
+        let config = RembConfig { only_with_loss: true, ..RembConfig::default() };
+        let mut remb = Remb::new(config, Instant::ZERO);
+        let at = |seconds: u64| Instant::from_millis(seconds * 1_000);
+        remb.on_remb(at(1), Bitrate::from_kbps(3_000));
+        remb.on_remb(at(2), Bitrate::from_kbps(300));
+        assert_eq!(kbps(&remb), 3_000);
+        remb.on_loss(at(3), loss(0.03));
+        assert_eq!(kbps(&remb), 300);
+        remb.on_loss(at(5), loss(0.0));
+        remb.on_remb(at(6), Bitrate::from_kbps(310));
+        assert_eq!(kbps(&remb), 310, "for a while");
+        (7..100).for_each(|second| remb.on_loss(at(second), loss(0.0)));
+        assert!(kbps(&remb) > 3_000);
     }
 
     #[test]

@@ -88,14 +88,12 @@ pub(crate) fn leb128(bytes: &[u8]) -> Option<(u64, usize)> {
 }
 
 /// Writes what [`BitReader`] reads.
-#[cfg(test)]
 #[derive(Default)]
 pub(crate) struct BitWriter {
     bytes: Vec<u8>,
     len: usize,
 }
 
-#[cfg(test)]
 impl BitWriter {
     pub(crate) fn bits(&mut self, value: u32, count: u32) -> &mut Self {
         for place in (0..count).rev() {
@@ -113,12 +111,14 @@ impl BitWriter {
         self.bits(u32::from(value), 1)
     }
 
+    #[cfg(test)]
     pub(crate) fn below(&mut self, value: u32, limit: u32) -> &mut Self {
         let width = u32::BITS - limit.leading_zeros();
         let short = (1 << width) - limit;
         if value < short { self.bits(value, width - 1) } else { self.bits(value + short, width) }
     }
 
+    #[cfg(test)]
     pub(crate) fn exp_golomb(&mut self, value: u32) -> &mut Self {
         let width = u32::BITS - (value + 1).leading_zeros();
         self.bits(0, width - 1).bits(value + 1, width)

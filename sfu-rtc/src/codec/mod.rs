@@ -2,6 +2,7 @@
 
 pub mod av1;
 pub(crate) mod bits;
+pub mod frame_class;
 pub mod h264;
 pub mod h265;
 mod nal;
@@ -43,6 +44,9 @@ pub struct FrameFacts {
     pub tl0_pic_idx: Option<u8>,
     /// Frame number of the dependency descriptor, 16 bits.
     pub frame_number: Option<u16>,
+    /// How many frame numbers before this one the only frame lies that it refers to, where the dependency descriptor
+    /// names one.
+    pub reference: Option<u16>,
     /// Width and height in pixels of the whole picture, all spatial layers included, where the packet tells: payload headers do on keyframes.
     pub resolution: Option<(u16, u16)>,
 }
@@ -100,6 +104,7 @@ fn described(descriptor: &DependencyDescriptor, facts: FrameFacts) -> FrameFacts
         switching_point: descriptor.temporal == 0 || descriptor.switching_point,
         discardable: descriptor.is_discardable(),
         frame_number: Some(descriptor.frame_number),
+        reference: descriptor.frame_diffs.first().copied().filter(|_| descriptor.frame_diffs.len() == 1),
         resolution: facts.resolution.or(descriptor.resolution),
         ..facts
     }

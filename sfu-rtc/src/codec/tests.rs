@@ -41,6 +41,7 @@ fn the_descriptor_is_believed_before_the_payload() {
         picture_id: Some(0x12),
         tl0_pic_idx: Some(3),
         frame_number: Some(77),
+        reference: Some(1),
         resolution: Some((640, 360)),
     };
     assert_eq!(facts, expected);

@@ -101,6 +101,7 @@ pub(super) fn frame_facts(payload: &[u8], marker: bool) -> Option<FrameFacts> {
         picture_id: descriptor.picture_id,
         tl0_pic_idx: descriptor.tl0_pic_idx,
         frame_number: None,
+        reference: None,
         resolution: if keyframe { resolution(frame) } else { None },
     })
 }

@@ -155,6 +155,7 @@ pub(super) fn frame_facts(payload: &[u8]) -> Option<FrameFacts> {
         picture_id: descriptor.picture_id,
         tl0_pic_idx: descriptor.tl0_pic_idx,
         frame_number: None,
+        reference: None,
         resolution: told.or_else(in_frame),
     })
 }

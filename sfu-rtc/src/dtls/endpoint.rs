@@ -57,7 +57,8 @@ pub enum DtlsRole {
 ///
 /// It carries no data, and takes what comes from the peer only until it has ended.
 pub struct DtlsEndpoint {
-    dtls: Dtls,
+    /// Apart, since it is large, and idle once there are keys.
+    dtls: Box<Dtls>,
     certificate: DtlsCertificate,
     is_client: bool,
     peer_fingerprints: Vec<Fingerprint>,
@@ -101,7 +102,7 @@ impl DtlsEndpoint {
         peer_fingerprints: Vec<Fingerprint>,
         now: Instant,
     ) -> Self {
-        let mut dtls = certificate.endpoint(now);
+        let mut dtls = Box::new(certificate.endpoint(now));
         let is_client = role == DtlsRole::Client;
         dtls.set_active(is_client);
         let mut this = Self {

@@ -6,8 +6,9 @@
 //! | FlexFEC-03 | to Chromium | on an SSRC of its own, one media stream: XOR over what a mask names | `flexfec03` |
 //! | ULPFEC in RED | to Firefox (VP8, VP9); from browsers | inside the media stream, XOR over what a mask names | [`ulpfec`] |
 //!
-//! The transport sends FlexFEC-03 (`transport/protect.rs`), and reads none of them yet; our own client and the model of a
-//! receiver in `sfu-bench` read it by [`FecReceiver`].
+//! The transport sends Reed-Solomon and FlexFEC-03 (`transport/protect.rs`) and reads Reed-Solomon
+//! (`transport/recovery.rs`); our own client sends Reed-Solomon by [`ProtectedGroups`], and it and the model of a receiver
+//! in `sfu-bench` read both by [`FecReceiver`].
 //!
 //! They differ in their headers and in the coefficients of their sums. The rest is common:
 //!
@@ -26,6 +27,7 @@ mod encoder;
 mod equation;
 mod flexfec03;
 mod gf256;
+mod groups;
 mod protected;
 mod receiver;
 mod reed_solomon;
@@ -34,6 +36,7 @@ pub mod ulpfec;
 
 pub use decoder::{Decoder, DecoderConfig, DecoderStats};
 pub use encoder::{Encoder, EncoderConfig, ParityInfo, Window};
+pub use groups::{PROTECTION_GROUPS, ProtectedGroups, Protection};
 pub use receiver::{FecReceiver, MAX_PROTECTED};
 
 use crate::ids::{PayloadType, Ssrc};
@@ -55,7 +58,7 @@ pub const MAX_MUTABLE: usize = 4;
 pub type MutableExtensions = ArrayVec<u8, MAX_MUTABLE>;
 
 /// Which code, and how its packets look.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Scheme {
     /// Reed-Solomon, in our own payload format.
     ReedSolomon,

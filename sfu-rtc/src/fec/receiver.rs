@@ -1,4 +1,5 @@
-//! The receiving side of several media streams, each with a parity stream of its own (FlexFEC-03, RFC 5956 groups of two).
+//! The receiving side of several media streams, each with a parity stream of its own (Reed-Solomon or FlexFEC-03, RFC 5956
+//! groups of two).
 //!
 //! Give it every packet as it came, parity and media alike, and drain [`FecReceiver::poll_recovered`]. Retransmissions are
 //! not for it: their header extensions differ from those of the packet that was protected, which no scheme but our own
@@ -29,15 +30,15 @@ struct Protected {
 }
 
 impl FecReceiver {
-    /// Expects parity for `media` from `parity`, in place of what was expected for `media` before; `mutable` are the header
+    /// Expects parity in this `scheme` for `media` from `parity`, in place of what was expected for `media` before; `mutable` are the header
     /// extensions that are protected as zero. `false` where there is no room, or `parity` is another stream's.
-    pub fn add(&mut self, media: Ssrc, parity: Ssrc, mutable: MutableExtensions) -> bool {
+    pub fn add(&mut self, scheme: Scheme, media: Ssrc, parity: Ssrc, mutable: MutableExtensions) -> bool {
         self.remove(media);
         let taken = self.streams.iter().any(|stream| [stream.media, stream.parity].contains(&parity));
         if self.streams.len() == MAX_PROTECTED || taken || media == parity {
             return false;
         }
-        let mut decoder = Decoder::new(DecoderConfig { scheme: Scheme::FlexFec03, mutable_extensions: mutable });
+        let mut decoder = Decoder::new(DecoderConfig { scheme, mutable_extensions: mutable });
         decoder.add_stream(media);
         self.streams.push(Protected { media, parity, decoder, payload_types: 0, refused: 0 });
         true
@@ -144,7 +145,12 @@ mod tests {
 
     fn receiver() -> FecReceiver {
         let mut receiver = FecReceiver::default();
-        assert!(MEDIA.iter().zip(PARITY).all(|(media, parity)| receiver.add(*media, parity, MutableExtensions::new())));
+        assert!(MEDIA.iter().zip(PARITY).all(|(media, parity)| receiver.add(
+            Scheme::FlexFec03,
+            *media,
+            parity,
+            MutableExtensions::new()
+        )));
         receiver
     }
 
@@ -201,7 +207,8 @@ mod tests {
     #[test]
     fn streams_are_bounded_and_apart() {
         let mut receiver = receiver();
-        let mut add = |media, parity| receiver.add(Ssrc(media), Ssrc(parity), MutableExtensions::new());
+        let mut add =
+            |media, parity| receiver.add(Scheme::FlexFec03, Ssrc(media), Ssrc(parity), MutableExtensions::new());
         assert!(!add(30, 11) && !add(30, 20) && !add(30, 30), "taken");
         assert!((100..1_000).map(|n| add(n, n + 10_000)).filter(|added| *added).count() == MAX_PROTECTED - 2);
         receiver.remove(MEDIA[0]);

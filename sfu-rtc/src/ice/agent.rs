@@ -266,8 +266,13 @@ impl IceAgent {
         self.find(path).map(|path| path.last_heard().max(path.checked))
     }
 
-    /// Fetches what [`Self::on_datagram`] looks at first.
+    /// Fetches where the paths are, for [`Self::prefetch_path`].
     pub(crate) fn prefetch(&self) {
+        prefetch(&self.paths);
+    }
+
+    /// Fetches the path that [`Self::on_datagram`] looks at first.
+    pub(crate) fn prefetch_path(&self) {
         prefetch(&self.paths[..self.paths.len().min(1)]);
     }
 
@@ -320,6 +325,14 @@ impl IceAgent {
     /// The round trip on the selected path that the latest answer showed, once.
     pub fn take_rtt(&mut self) -> Option<Duration> {
         self.rtt.take()
+    }
+
+    /// The round trip of the path in use is to be measured: its next check is due now, where the peer answers checks.
+    pub fn measure(&mut self, now: Instant) {
+        let selected = self.selected;
+        if let Some(path) = self.paths.iter_mut().find(|path| Some(path.path) == selected) {
+            path.measure(now);
+        }
     }
 
     /// What happened since the last call.

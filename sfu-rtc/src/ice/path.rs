@@ -94,6 +94,13 @@ impl Path {
         better
     }
 
+    /// A check is due now, if the last was answered.
+    pub(super) fn measure(&mut self, now: Instant) {
+        if self.is_confirmed() {
+            self.next_check = self.next_check.min(now);
+        }
+    }
+
     /// When it last had consent, or else a check.
     pub(super) fn last_heard(&self) -> Instant {
         self.consent.unwrap_or(self.checked)

@@ -319,6 +319,13 @@ impl<'a> HeaderWriter<'a> {
         true
     }
 
+    /// Appends zeros behind the last extension, which receivers pass over (RFC 8285 section 4.1.1).
+    pub fn fill(&mut self, bytes: usize) {
+        if self.has_block() && self.block_len() + bytes <= MAX_BLOCK {
+            self.out.resize(self.out.len() + bytes, 0);
+        }
+    }
+
     /// Completes the extension block. Returns the length of the header.
     pub fn finish(self) -> usize {
         if self.has_block() {

@@ -1,12 +1,13 @@
 //! Answering an offer: what becomes of each section, and the sources that we send with.
 
 use super::error::SdpError;
-use super::offer::{Offer, OfferedKind, OfferedMedia, Setup};
+use super::offer::{Offer, OfferedFormat, OfferedKind, OfferedMedia, Setup};
 use super::select::{self, Accepted, MediaPolicy};
 use super::streams::OfferedRid;
 use super::write::{self, AnswerParams, Live, SectionAnswer, is_token};
 use crate::dtls::DtlsRole;
-use crate::ids::{Mid, PayloadType, Rid, Ssrc};
+use crate::fec::Scheme;
+use crate::ids::{Mid, Rid, Ssrc};
 use crate::media::{Direction, FecStream, MediaKind, MediaSection, RemoteSource, SsrcPair};
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 use std::collections::HashSet;
@@ -170,10 +171,9 @@ fn answer_section(
     let remote_ssrcs = if direction == Direction::Receive { media.ssrcs.clone() } else { Vec::new() };
     let (layers, remote_ssrcs) = layers(&rids, remote_ssrcs, policy.max_rids);
     let rtx = accepted.iter().any(|a| a.format.rtx.is_some());
-    let fec = select::flexfec(media).filter(|_| policy.flexfec && kind == MediaKind::Video);
-    let reported = |name: &&str| {
-        fec.is_some_and(|fec| fec.has_feedback(name)) && (policy.slot_feedback || *name != "transport-cc")
-    };
+    let fec = select::parity(media, direction).filter(|_| policy.parity && kind == MediaKind::Video);
+    let wants = |name: &str| policy.slot_feedback || direction == Direction::Receive || name != "transport-cc";
+    let reported = |name: &&str| fec.is_some_and(|(format, _)| format.has_feedback(name)) && wants(name);
     let fec_feedback = select::FEEDBACK.into_iter().filter(reported).collect();
     let section = MediaSection {
         mid,
@@ -184,7 +184,11 @@ fn answer_section(
         rids: layers,
         remote_ssrcs,
         local_ssrcs: sources.of(mid, direction, rtx)?,
-        local_fec: sources.fec_of(mid, direction, fec.map(|format| format.payload_type))?,
+        local_fec: sources.fec_of(mid, direction, fec)?,
+        remote_fec: fec
+            .zip(media.parity)
+            .filter(|_| direction == Direction::Receive)
+            .map(|((format, scheme), ssrc)| FecStream { ssrc, payload_type: format.payload_type, scheme }),
         reduced_rtcp: media.rtcp_rsize,
         rtx_time: policy.rtx_time,
         nack: accepted.iter().any(|a| a.feedback.contains(&"nack")),
@@ -237,6 +241,7 @@ fn stopped_section(mid: Mid, kind: MediaKind, params: &AnswerParams<'_>) -> Medi
         remote_ssrcs: Vec::new(),
         local_ssrcs: None,
         local_fec: None,
+        remote_fec: None,
         reduced_rtcp: false,
         rtx_time: params.policy.rtx_time,
         nack: false,
@@ -256,6 +261,7 @@ impl<'a> Sources<'a> {
         let theirs = offer.media.iter().flat_map(|media| media.ssrcs.iter().map(|source| source.ssrcs));
         let ours = params.previous.iter().filter_map(|section| section.local_ssrcs);
         let parity = params.previous.iter().filter_map(|section| section.local_fec).map(|fec| fec.ssrc);
+        let parity = parity.chain(offer.media.iter().filter_map(|media| media.parity));
         let taken = theirs.chain(ours).flat_map(|pair| [Some(pair.media), pair.rtx]).flatten().chain(parity).collect();
         Self { previous: params.previous, taken, new_ssrc }
     }
@@ -283,14 +289,14 @@ impl<'a> Sources<'a> {
         &mut self,
         mid: Mid,
         direction: Direction,
-        payload_type: Option<PayloadType>,
+        format: Option<(&OfferedFormat, Scheme)>,
     ) -> Result<Option<FecStream>, SdpError> {
         let known = self.previous.iter().find(|section| section.mid == mid).and_then(|section| section.local_fec);
-        let Some(payload_type) = payload_type.filter(|_| direction == Direction::Send) else {
+        let Some((format, scheme)) = format.filter(|_| direction == Direction::Send) else {
             return Ok(known.filter(|_| direction == Direction::Inactive));
         };
         let ssrc = known.map_or_else(|| self.fresh(), |known| Ok(known.ssrc))?;
-        Ok(Some(FecStream { ssrc, payload_type }))
+        Ok(Some(FecStream { ssrc, payload_type: format.payload_type, scheme }))
     }
 
     fn fresh(&mut self) -> Result<Ssrc, SdpError> {

@@ -5,7 +5,7 @@ use super::lines::{Attribute, Description, MAX_SECTIONS, MediaPart, find};
 use super::streams::{self, OfferedRid};
 use crate::dtls::Fingerprint;
 use crate::ice::{IceCredentials, udp_address};
-use crate::ids::{Mid, PayloadType};
+use crate::ids::{Mid, PayloadType, Ssrc};
 use crate::media::RemoteSource;
 use crate::rtp::extension::ExtensionKind;
 use std::collections::HashSet;
@@ -171,6 +171,8 @@ pub struct OfferedMedia {
     pub rids: Vec<OfferedRid>,
     /// Sources that it announces.
     pub ssrcs: Vec<RemoteSource>,
+    /// Source of the parity that it sends beside them (`a=ssrc-group:FEC-FR`, RFC 5956 section 4.3).
+    pub parity: Option<Ssrc>,
     /// Identifier of the media stream to which it belongs (a=msid), which the audio and video of one camera share.
     pub stream: Option<String>,
     /// RTP and RTCP on one port (RFC 5761).
@@ -409,6 +411,7 @@ impl OfferedMedia {
             extensions: extensions(part),
             rids: streams::offered_rids(part),
             ssrcs: streams::announced_sources(part)?,
+            parity: streams::announced_parity(part),
             stream: stream.filter(|&stream| stream != "-").map(str::to_owned),
             // RFC 8858: nothing but one port is the same to us, who have no other.
             rtcp_mux: part.attribute("rtcp-mux").or_else(|| part.attribute("rtcp-mux-only")).is_some(),

@@ -2,6 +2,7 @@
 
 use super::fmtp::{h264_mode, h264_profile, parameter};
 use super::offer::{OfferedDirection, OfferedFormat, OfferedMedia};
+use crate::fec::Scheme;
 use crate::media::{Codec, Direction, MediaKind, PayloadFormat};
 use crate::rtp::extension::{ExtensionKind, ExtensionMap};
 use crate::time::Duration;
@@ -21,8 +22,9 @@ pub struct MediaPolicy {
     /// Whether the peer reports on every packet that we send (transport-cc). It costs each subscriber up to 20 packets
     /// per second, so it is asked for only where an estimator reads it.
     pub slot_feedback: bool,
-    /// Whether we may protect what we send by parity, where the peer takes it (FlexFEC-03).
-    pub flexfec: bool,
+    /// Whether video may be protected by parity: what we send where the peer takes it (Reed-Solomon or FlexFEC-03), and what
+    /// the peer sends where it offers that (Reed-Solomon).
+    pub parity: bool,
     /// How long we keep packets for retransmission, as `rtx-time` tells the peer. Chromium gives up on a frame
     /// after three times this.
     pub rtx_time: Duration,
@@ -41,7 +43,7 @@ impl Default for MediaPolicy {
             publish: true,
             subscribe: true,
             slot_feedback: true,
-            flexfec: false,
+            parity: false,
             // Measured with Chromium: a freeze of 0.84 s after unrepairable loss instead of 3.3 s.
             rtx_time: Duration::from_millis(200),
             // A gallery of 49 with audio, and room to grow.
@@ -104,10 +106,22 @@ pub(super) fn formats(media: &OfferedMedia, policy: &MediaPolicy) -> Vec<Accepte
     accepted
 }
 
-/// The format in which the peer takes parity for what we send.
-pub(super) fn flexfec(media: &OfferedMedia) -> Option<&OfferedFormat> {
-    let is = |format: &&OfferedFormat| format.name.eq_ignore_ascii_case("flexfec-03") && format.clock_rate == 90_000;
-    media.formats.iter().find(is)
+/// Name of our own parity in a=rtpmap (`docs/fec-payload-format.md` section 7).
+pub(super) const REED_SOLOMON: &str = "rs-fec";
+/// Name of Chromium's.
+pub(super) const FLEXFEC: &str = "flexfec-03";
+
+/// The format of parity on a section of which media flows in `direction`: our own, else, for what we send, FlexFEC-03.
+pub(super) fn parity(media: &OfferedMedia, direction: Direction) -> Option<(&OfferedFormat, Scheme)> {
+    let named = |name: &str| {
+        media.formats.iter().find(|format| format.name.eq_ignore_ascii_case(name) && format.clock_rate == 90_000)
+    };
+    let own = named(REED_SOLOMON).map(|format| (format, Scheme::ReedSolomon));
+    match direction {
+        Direction::Send => own.or_else(|| Some((named(FLEXFEC)?, Scheme::FlexFec03))),
+        Direction::Receive => own.filter(|_| media.parity.is_some()),
+        Direction::Inactive => None,
+    }
 }
 
 fn is_rtx_of(rtx: &OfferedFormat, media: &OfferedFormat) -> bool {

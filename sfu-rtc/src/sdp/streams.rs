@@ -4,6 +4,7 @@
 //! a=rid:h send pt=96,97;max-width=1280
 //! a=simulcast:send q;h,h2;~f            ';' between streams, ',' between alternatives of one, '~' begins paused
 //! a=ssrc-group:SIM 1 2 3                layers of simulcast, lowest first, as peers offered it before RFC 8853
+//! a=ssrc-group:FEC-FR 1 21              media and their parity (RFC 5956 section 4.3)
 //! a=ssrc-group:FID 1 11                 media and its retransmissions (RFC 4588 section 8.7)
 //! a=ssrc:1 cname:a
 //! ```
@@ -116,6 +117,15 @@ pub(super) fn announced_sources(section: &MediaPart<'_>) -> Result<Vec<RemoteSou
         }
     }
     Ok(ordered)
+}
+
+/// Source of the section's parity: that of the first group, since ours protects all sources of a section by one.
+pub(super) fn announced_parity(section: &MediaPart<'_>) -> Option<Ssrc> {
+    section.all("ssrc-group").take(MAX_SSRCS).find_map(|group| {
+        let mut words = group.value.split_ascii_whitespace();
+        let is_repair = matches!(words.next(), Some("FEC-FR"));
+        words.nth(1).filter(|_| is_repair)?.parse().ok().map(Ssrc)
+    })
 }
 
 /// A source is a number of 32 bits (RFC 5576 section 4.1). Whose source cannot be read is told so: its media would be

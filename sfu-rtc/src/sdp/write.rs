@@ -3,9 +3,10 @@
 use super::error::SdpError;
 use super::fmtp;
 use super::offer::{Offer, OfferedDirection, OfferedKind, OfferedMedia};
-use super::select::{Accepted, MediaPolicy};
+use super::select::{Accepted, FLEXFEC, MediaPolicy, REED_SOLOMON};
 use super::streams::OfferedRid;
 use crate::dtls::{DtlsRole, Fingerprint};
+use crate::fec::Scheme;
 use crate::ice::{Candidate, IceCredentials};
 use crate::ids::Mid;
 use crate::media::{Direction, FecStream, MediaKind, MediaSection};
@@ -50,14 +51,18 @@ pub(super) struct Live {
     pub(super) accepted: Vec<Accepted>,
     /// Simulcast streams that we take, restricted to payload types that we take.
     pub(super) rids: Vec<OfferedRid>,
-    /// What the peer reports on our parity.
+    /// What is reported on parity.
     pub(super) fec_feedback: Vec<&'static str>,
 }
 
 impl Live {
-    /// Parity that we send.
+    /// Parity that flows on it, ours or the peer's.
     pub(super) fn fec(&self) -> Option<FecStream> {
-        self.section.local_fec.filter(|_| self.section.direction == Direction::Send)
+        match self.section.direction {
+            Direction::Send => self.section.local_fec,
+            Direction::Receive => self.section.remote_fec,
+            Direction::Inactive => None,
+        }
     }
 }
 
@@ -193,20 +198,24 @@ fn section(text: &mut Text, media: &OfferedMedia, live: &Live) {
     for accepted in &live.accepted {
         format(text, accepted, live);
     }
-    flexfec(text, live);
+    parity(text, live);
     simulcast(text, live);
 }
 
 /// Longest time from a packet to its last parity, in microseconds: we need less, and Chromium offers as much.
 const REPAIR_WINDOW: u32 = 10_000_000;
 
-fn flexfec(text: &mut Text, live: &Live) {
-    let Some(pt) = live.fec().map(|fec| fec.payload_type.0) else { return };
-    text.attribute("rtpmap", format_args!("{pt} flexfec-03/90000"));
+fn parity(text: &mut Text, live: &Live) {
+    let Some(FecStream { payload_type, scheme, .. }) = live.fec() else { return };
+    let (pt, is_own) = (payload_type.0, scheme == Scheme::ReedSolomon);
+    let name = if is_own { REED_SOLOMON } else { FLEXFEC };
+    text.attribute("rtpmap", format_args!("{pt} {name}/90000"));
     for feedback in &live.fec_feedback {
         text.attribute("rtcp-fb", format_args!("{pt} {feedback}"));
     }
-    text.attribute("fmtp", format_args!("{pt} repair-window={REPAIR_WINDOW}"));
+    if !is_own {
+        text.attribute("fmtp", format_args!("{pt} repair-window={REPAIR_WINDOW}"));
+    }
 }
 
 fn format(text: &mut Text, accepted: &Accepted, live: &Live) {

@@ -53,10 +53,15 @@ impl SrtpReceiver {
         self.profile
     }
 
-    /// Fetches the keys and windows for RTP, which will be needed soon.
+    /// Fetches the keys for RTP, and what [`Self::prefetch_window`] needs.
     pub fn prefetch(&self) {
         self.rtp.prefetch();
         self.rtp_streams.windows.prefetch();
+    }
+
+    /// Fetches the window for RTP of one source.
+    pub fn prefetch_window(&self, ssrc: Ssrc) {
+        self.rtp_streams.windows.prefetch_window(ssrc);
     }
 
     /// Nothing more is expected of `ssrc`, which gives the memory of its windows back. What it sends later than all so

@@ -133,10 +133,16 @@ impl SourceWindows {
         Some(self.windows.swap_remove(at).highest)
     }
 
-    /// Fetches what a search and the first windows need.
+    /// Fetches what a search needs.
     pub(super) fn prefetch(&self) {
         prefetch(self.sources.as_slice());
-        prefetch(self.windows.as_slice());
+    }
+
+    /// Fetches the window of one source.
+    pub(super) fn prefetch_window(&self, ssrc: Ssrc) {
+        if let Some(at) = self.find(ssrc) {
+            prefetch(&self.windows[at]);
+        }
     }
 }
 

@@ -50,10 +50,15 @@ impl SrtpSender {
         self.profile
     }
 
-    /// Fetches the keys and windows for RTP, which will be needed soon.
+    /// Fetches the keys for RTP, and what [`Self::prefetch_window`] needs.
     pub fn prefetch(&self) {
         self.rtp.prefetch();
         self.sent.prefetch();
+    }
+
+    /// Fetches the window for RTP of one source.
+    pub fn prefetch_window(&self, ssrc: Ssrc) {
+        self.sent.prefetch_window(ssrc);
     }
 
     /// Nothing more is sent with `ssrc`, which gives the memory of its window back.

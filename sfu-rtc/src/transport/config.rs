@@ -37,6 +37,9 @@ pub struct TransportConfig {
     pub ingress: IngressConfig,
     /// Round trip assumed before one is measured.
     pub initial_rtt: Duration,
+    /// A round trip that was measured so long ago is measured anew, where the peer sends media. Reports come each second;
+    /// those that bring an answer do so within a round trip.
+    pub rtt_lifetime: Duration,
     /// What the peer is told to send at most.
     pub uplink: UplinkConfig,
     /// Feedback to the peer on what it sends.
@@ -66,6 +69,7 @@ impl Default for TransportConfig {
             max_rtcp_queue: 16_384,
             ingress: IngressConfig::default(),
             initial_rtt: Duration::from_millis(100),
+            rtt_lifetime: Duration::from_millis(1_500),
             uplink: UplinkConfig::default(),
             arrivals: ArrivalConfig::default(),
             send_history: SendHistoryConfig::default(),

@@ -16,8 +16,7 @@ use std::convert::Infallible;
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) ice: IceAgent,
-    /// Apart, since it is large, and idle once there are keys.
-    pub(super) dtls: Box<DtlsEndpoint>,
+    pub(super) dtls: DtlsEndpoint,
     pub(super) keys: Option<Keys>,
     pub(super) events: VecDeque<TransportEvent>,
     /// STUN and DTLS that wait to leave.
@@ -58,7 +57,7 @@ impl Connection {
     pub(super) fn new(ice: IceAgent, dtls: DtlsEndpoint, deadline: Instant, now: Instant) -> Self {
         Self {
             ice,
-            dtls: Box::new(dtls),
+            dtls,
             keys: None,
             events: VecDeque::new(),
             control: VecDeque::new(),
@@ -84,6 +83,11 @@ impl Connection {
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         [self.ice.poll_timeout(), self.dtls.poll_timeout(), self.deadline].into_iter().flatten().min()
+    }
+
+    /// Whether STUN or DTLS waits to leave.
+    pub(super) fn has_control(&self) -> bool {
+        !self.control.is_empty()
     }
 
     /// Appends what may leave; the rest stays, in order. What is for a path that is gone goes with it.

@@ -10,15 +10,17 @@ mod connect;
 mod probing;
 mod protect;
 mod receive;
+mod recovery;
 mod route;
 mod rtcp_in;
 mod rtcp_out;
 mod send;
+mod supersede;
 mod uplink;
 
+pub use crate::fec::{PROTECTION_GROUPS, Protection};
 pub use crate::pacer::PacketClass;
 pub use config::TransportConfig;
-pub use protect::{PROTECTION_GROUPS, Protection};
 pub use receive::{IngressConfig, Received, ReceivedRtp, RtcpCompound, RtxOrigin};
 pub use rtcp_out::{RtcpQueue, RtcpQueueStats, RtcpSource};
 pub use send::{Handover, PayloadEdit, Repeat, RtpOut};
@@ -29,17 +31,19 @@ use crate::drop_reason::{DropCounts, DropReason};
 use crate::dtls::{DtlsCertificate, DtlsEndpoint, DtlsRole, Fingerprint};
 use crate::ice::{IceAgent, IceCredentials, IceSecret};
 use crate::media::{Direction, MediaSection};
-use crate::net::{NetworkPath, TransmitBatch};
+use crate::net::{DatagramKind, NetworkPath, TransmitBatch};
 use crate::pacer::Pacer;
 use crate::path_meter::PathQuality;
 use crate::prefetch::prefetch;
+use crate::rtp::SealedHeader;
 use crate::time::{Duration, Instant};
-use crate::twcc::ArrivalRecorder;
+use crate::twcc::{ArrivalRecorder, FramePacket};
 use crate::units::Bitrate;
 use connect::Connection;
 use probing::Probing;
 use protect::{ParityBuffer, Protector};
 use receive::Ingress;
+use recovery::Recovery;
 use route::{ExtensionIds, StreamTable};
 use rtcp_in::PathState;
 use send::{QueuedPacket, SealedHistory, SectionSender};
@@ -63,14 +67,20 @@ pub struct Transport {
     path_state: PathState,
     rtcp: RtcpQueue,
     pacer: Pacer<QueuedPacket>,
+    /// A path was proven by media since the last drain.
+    path_proven: bool,
     /// Since when packets wait for the peer to prove its path, where they do.
     held_since: Option<Instant>,
     senders: Vec<SectionSender>,
     sealed: SealedHistory,
     parity: ParityBuffer,
+    /// One for each section on which the peer may send parity.
+    recoveries: Vec<Recovery>,
     /// Limits of the playout delay that the peer is told.
     playout_delay: Option<[u8; 3]>,
     probing: Probing,
+    /// What the peer could be sent.
+    demand: Option<Bitrate>,
     counters: TransportCounters,
     drops: DropCounts,
 }
@@ -141,6 +151,12 @@ pub struct TransportCounters {
     pub rtp_in: u64,
     /// Of these, retransmissions.
     pub rtx_in: u64,
+    /// Of these, parity (forward error correction).
+    pub fec_in: u64,
+    /// Packets of media that came back from parity.
+    pub fec_recovered: u64,
+    /// Parity packets, or packets that came out of them, that could not be right. None was forwarded.
+    pub fec_refused: u64,
     /// RTP packets that never came, before any repair, as far as transport-wide numbers tell.
     pub rtp_in_lost: u64,
     /// Authentic RTCP datagrams received.
@@ -179,6 +195,8 @@ pub struct TransportFigures {
     pub loss: f32,
     /// Estimate of the way to the peer.
     pub estimate: Option<Bitrate>,
+    /// What it carries for longer, where a queue is being drained now.
+    pub sustained: Option<Bitrate>,
     /// The way from the peer.
     pub uplink: UplinkFigures,
 }
@@ -204,12 +222,15 @@ impl Transport {
             path_state: PathState::new(estimator, &config, now),
             rtcp: RtcpQueue::new(params.rtcp, config.max_rtcp_queue),
             pacer: Pacer::new(config.pacer.clone()),
+            path_proven: false,
             held_since: None,
             senders: Vec::new(),
             sealed: SealedHistory::default(),
             parity: ParityBuffer::default(),
+            recoveries: Vec::new(),
             playout_delay: None,
             probing: Probing::default(),
+            demand: None,
             counters: TransportCounters::default(),
             drops: DropCounts::default(),
             config,
@@ -247,6 +268,7 @@ impl Transport {
             }
         }
         self.senders = senders;
+        Recovery::update(&mut self.recoveries, &self.sections);
         self.extension_ids = ExtensionIds::new(&self.sections);
         self.update_rtcp();
     }
@@ -260,6 +282,7 @@ impl Transport {
         let reduced_size = live.all(|section| section.reduced_rtcp);
         rtcp.on_negotiated(first, theirs, reduced_size);
         self.uplink.on_negotiated(&self.sections);
+        self.probing.on_negotiated(&self.sections);
     }
 
     /// All sections, in the order of the session description.
@@ -336,6 +359,14 @@ impl Transport {
         self.path_state.rtt()
     }
 
+    /// Measures the round trip by a check of ours, where nothing else has lately: reports to who only sends bring no
+    /// answer.
+    pub fn refresh_rtt(&mut self, now: Instant) {
+        if !self.path_state.knows_rtt(now, self.config.rtt_lifetime) {
+            self.connection.ice.measure(now);
+        }
+    }
+
     /// Round trip, or what is assumed before one is measured.
     pub fn rtt_or_default(&self) -> Duration {
         self.rtt().unwrap_or(self.config.initial_rtt)
@@ -352,6 +383,12 @@ impl Transport {
         self.path_state.quality()
     }
 
+    /// What became of packets of numbered frames since this was asked last, where what is sent is followed: whether they
+    /// arrived.
+    pub fn told(&mut self) -> impl Iterator<Item = (FramePacket, bool)> + '_ {
+        self.path_state.told()
+    }
+
     /// Replaces the bandwidth estimator.
     pub fn set_estimator(&mut self, now: Instant, estimator: Box<dyn BandwidthEstimator>) {
         self.path_state.set_estimator(now, estimator);
@@ -360,6 +397,7 @@ impl Transport {
 
     /// What the peer could be sent at most: nothing above it is probed for. `None` where that is not known.
     pub fn set_demand(&mut self, demand: Option<Bitrate>) {
+        self.demand = demand;
         self.path_state.set_demand(demand);
     }
 
@@ -397,6 +435,7 @@ impl Transport {
             rtt: self.rtt(),
             loss: self.path_state.loss(),
             estimate: self.estimate(),
+            sustained: self.path_state.sustained(),
             uplink: self.uplink.figures(),
         }
     }
@@ -435,22 +474,33 @@ impl Transport {
         // What is held leaves when something comes, which is no timer's.
         let pacer = if self.is_connected() && !self.is_held() { self.pacer.poll_timeout() } else { None };
         let probe = if self.is_connected() { self.probe_timeout() } else { None };
+        let others = [self.feedback_timeout(), self.path_state.poll_timeout()];
+        [self.connection.poll_timeout(), pacer, probe].into_iter().chain(others).flatten().min()
+    }
+
+    /// Whether media that came may have changed more than [`Transport::feedback_timeout`], so that a drain is due: it
+    /// proved a path, or gave room to send on one that is not proven.
+    pub fn wants_drain(&self) -> bool {
+        self.path_proven || self.has_event() || self.connection.has_control() || self.is_held()
+    }
+
+    /// When [`Transport::handle_timeout`] is to be called for the sake of media that came: the part of
+    /// [`Transport::poll_timeout`] that it changes.
+    pub fn feedback_timeout(&self) -> Option<Instant> {
         let remb = if self.is_connected() { self.uplink.poll_timeout() } else { None };
-        let others = [self.arrivals.poll_timeout(), self.path_state.poll_timeout()];
-        [self.connection.poll_timeout(), pacer, probe, remb].into_iter().chain(others).flatten().min()
+        [self.arrivals.poll_timeout(), remb].into_iter().flatten().min()
     }
 
     /// Fetches what [`Transport::handle_datagram`] needs for media, except for what is behind pointers.
     pub fn prefetch_inbound(&self) {
         prefetch(&self.connection.keys);
-        prefetch(&self.connection.ice);
-        prefetch(&self.extension_ids);
+        self.connection.ice.prefetch();
+        self.extension_ids.prefetch();
         prefetch(&self.streams);
         prefetch(&self.ingress);
         prefetch(&self.arrivals);
         prefetch(&self.uplink);
         prefetch(&self.counters);
-        prefetch(&self.sections);
     }
 
     /// Fetches what is behind the pointers that [`Transport::prefetch_inbound`] has fetched.
@@ -458,15 +508,25 @@ impl Transport {
         if let Some(keys) = &self.connection.keys {
             keys.receiver.prefetch();
         }
-        self.connection.ice.prefetch();
+        self.connection.ice.prefetch_path();
         self.arrivals.prefetch();
         self.streams.prefetch();
-        prefetch(self.sections.as_slice());
+    }
+
+    /// Fetches what only the source of `datagram` needs, once [`Transport::prefetch_inbound_keys`] is there. Index of
+    /// its section, where the source is known.
+    pub fn prefetch_source(&self, datagram: &[u8]) -> Option<usize> {
+        let ssrc = DatagramKind::is_rtp(datagram).then(|| SealedHeader::parse(datagram))?.ok()?.ssrc;
+        if let Some(keys) = &self.connection.keys {
+            keys.receiver.prefetch_window(ssrc);
+        }
+        self.streams.section_of(ssrc)
     }
 
     /// Appends all that may leave now: answers to STUN and DTLS, RTCP, then the pacer's packets.
     pub fn poll_transmit(&mut self, now: Instant, batch: &mut TransmitBatch) {
         let before = batch.len();
+        self.path_proven = false;
         self.connection.flush_control(batch);
         if self.is_connected()
             && let Some(path) = self.path()
@@ -491,7 +551,7 @@ impl Transport {
     /// A probe keeps its own rate to its end.
     fn apply_estimate(&mut self, now: Instant) {
         if self.probing.active().is_none() {
-            self.pacer.set_estimate(now, self.path_state.estimate());
+            self.pacer.set_estimate(now, self.path_state.estimate(), self.path_state.is_queued());
         }
     }
 

@@ -1,15 +1,19 @@
-//! Probes that the estimator wishes: media that is due leaves at the probe's rate, and padding fills what is missing.
+//! Probes that the estimator requests: media that is due leaves at the probe's rate, and padding fills what is missing.
 //!
-//! Padding is recent packets sent again as retransmissions (RFC 4588), which repair a loss if there was one. So there is
-//! none before the first packet of a section with retransmissions, nor for a peer that takes none: a wish waits till then.
+//! Padding is recent packets sent again as retransmissions (RFC 4588), which repair a loss if there was one. Before the
+//! first packet of video it is empty retransmissions, where the peer could be sent more than it is estimated to receive:
+//! else what does not fit the first estimate would never begin. A peer that takes no retransmissions gets no padding: a
+//! request waits till then.
 
 use super::Transport;
 use super::send::QueuedPacket;
 use crate::bwe::{ProbeCluster, ProbeId};
-use crate::media::{Direction, MediaSection};
+use crate::ids::{PayloadType, SeqNo, Ssrc};
+use crate::media::{Direction, MediaKind, MediaSection};
 use crate::net::{NetworkPath, TransmitBatch};
 use crate::pacer::PacketClass;
-use crate::packet::Packet;
+use crate::packet::{Packet, PacketPool};
+use crate::rtp::extension::ExtensionKind;
 use crate::time::{Duration, Instant};
 use crate::transport::{PayloadEdit, Repeat, RtpOut};
 use crate::units::DataSize;
@@ -22,9 +26,9 @@ const MAX_RECENT: usize = 4;
 const RENEWAL: Duration = Duration::from_millis(200);
 /// Smaller packets make a probe of headers.
 const MIN_PAYLOAD: usize = 300;
-/// Most packets of padding in one probe, whatever is wished.
+/// Most packets of padding in one probe, whatever is requested.
 const MAX_PADDING: u32 = 256;
-/// A probe that took so much longer than wished, since nobody called, is over.
+/// A probe that took so much longer than requested, since nobody called, is over.
 const MAX_DELAY: Duration = Duration::from_millis(100);
 
 /// The probe under way, and what padding is made of.
@@ -44,12 +48,14 @@ struct ActiveProbe {
     left: DataSize,
     packets: u32,
     padding: u32,
+    /// Padding while there is no recent packet.
+    blank: Option<QueuedPacket>,
 }
 
 impl ActiveProbe {
-    fn new(now: Instant, cluster: ProbeCluster) -> Self {
+    fn new(now: Instant, cluster: ProbeCluster, blank: Option<QueuedPacket>) -> Self {
         let left = cluster.bitrate.in_duration(cluster.duration);
-        Self { until: now + cluster.duration + MAX_DELAY, left, packets: 0, padding: 0, cluster }
+        Self { until: now + cluster.duration + MAX_DELAY, left, packets: 0, padding: 0, blank, cluster }
     }
 
     fn is_done(&self, now: Instant) -> bool {
@@ -73,9 +79,10 @@ impl Probing {
         }
     }
 
-    /// A packet of video was sent: now and then one is kept.
-    pub(super) fn keep(&mut self, now: Instant, packet: &Packet, out: &RtpOut) {
-        if now < self.renewed + RENEWAL && self.recent.is_full() || packet.payload().len() < MIN_PAYLOAD {
+    /// A packet of video was sent: now and then one is kept, where its section takes retransmissions.
+    pub(super) fn keep(&mut self, now: Instant, packet: &Packet, out: &RtpOut, sections: &[MediaSection]) {
+        let is_due = now >= self.renewed + RENEWAL || !self.recent.is_full();
+        if !is_due || packet.payload().len() < MIN_PAYLOAD || again(out, sections).is_none() {
             return;
         }
         self.renewed = now;
@@ -89,8 +96,18 @@ impl Probing {
         }
     }
 
-    /// The next packet of padding.
+    /// After a negotiation: what cannot be sent again any more is not kept.
+    pub(super) fn on_negotiated(&mut self, sections: &[MediaSection]) {
+        self.recent.retain(|kept| again(&kept.out, sections).is_some());
+    }
+
+    /// The next packet of the probe's padding.
     fn padding(&mut self, sections: &[MediaSection]) -> Option<QueuedPacket> {
+        self.recent(sections).or_else(|| self.active.as_ref()?.blank.clone())
+    }
+
+    /// The next recent packet as padding.
+    fn recent(&mut self, sections: &[MediaSection]) -> Option<QueuedPacket> {
         for _ in 0..self.recent.len() {
             self.turn = (self.turn + 1) % self.recent.len();
             let kept = &self.recent[self.turn];
@@ -120,8 +137,37 @@ fn again(sent: &RtpOut, sections: &[MediaSection]) -> Option<RtpOut> {
     })
 }
 
+/// A source of retransmissions of video that feedback tells of: section, source and payload type.
+fn source(sections: &[MediaSection]) -> Option<(usize, Ssrc, PayloadType)> {
+    sections.iter().enumerate().find_map(|(index, section)| {
+        let sends = section.direction == Direction::Send && section.kind == MediaKind::Video;
+        section.extensions.id(ExtensionKind::TransportCc).filter(|_| sends)?;
+        let rtx = section.local_ssrcs?.rtx?;
+        Some((index, rtx, section.formats.iter().find_map(|format| format.rtx)?))
+    })
+}
+
+/// An empty retransmission, as large as padding can make it.
+fn blank((section, ssrc, payload_type): (usize, Ssrc, PayloadType)) -> Option<QueuedPacket> {
+    let out = RtpOut {
+        section,
+        ssrc,
+        payload_type,
+        seq: SeqNo(0),
+        timestamp: 0,
+        marker: false,
+        edit: PayloadEdit::default(),
+        frame_number: None,
+        padding: u8::MAX,
+        class: PacketClass::Padding,
+        repeat: Repeat::Never,
+        group: None,
+    };
+    Some(QueuedPacket { packet: PacketPool::new(1).take(|_| Some(()))?, out })
+}
+
 impl Transport {
-    /// Begins a probe that is wished, and sends what it lacks now.
+    /// Begins a probe that is requested, and sends what it lacks now.
     pub(super) fn send_probe(&mut self, now: Instant, path: NetworkPath, batch: &mut TransmitBatch) {
         if self.probing.active.is_none() && !self.begin_probe(now) {
             return;
@@ -143,10 +189,15 @@ impl Transport {
     }
 
     fn begin_probe(&mut self, now: Instant) -> bool {
-        let is_possible = !self.connection.ice.is_limited() && self.probing.padding(&self.sections).is_some();
+        if self.connection.ice.is_limited() {
+            return false;
+        }
+        let has_recent = !self.probing.recent.is_empty();
+        let source = if has_recent || self.demand <= self.estimate() { None } else { source(&self.sections) };
+        let is_possible = has_recent || source.is_some();
         let Some(cluster) = is_possible.then(|| self.path_state.poll_probe(now)).flatten() else { return false };
         self.pacer.set_rate(now, Some(cluster.bitrate));
-        self.probing.active = Some(ActiveProbe::new(now, cluster));
+        self.probing.active = Some(ActiveProbe::new(now, cluster, source.and_then(blank)));
         true
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Classify (RFC 7983), open, admit, route, and pass on; retransmissions (RFC 4588) are undone on the way.
 
-use super::route::{self, HeaderExtensions, Route};
+use super::route::{HeaderExtensions, Route, StreamFormat};
 use super::{Transport, TransportEvent};
 use crate::codec::FrameFacts;
 use crate::drop_reason::DropReason;
@@ -58,6 +58,7 @@ impl Transport {
     /// Something authentic came on `path`: it may be proven by that.
     fn on_authentic(&mut self, now: Instant, path: KnownPath) {
         if self.connection.ice.on_authentic(now, path) {
+            self.path_proven = true;
             self.poll_ice_events(now);
         }
     }
@@ -109,6 +110,12 @@ impl Transport {
                 self.media_source = view.ssrc();
             }
         }
+        if !self.recoveries.is_empty()
+            && admitted
+            && let Some(received) = self.receive_parity(now, &view)
+        {
+            return Ok(received);
+        }
         let identity = (view.ssrc(), view.payload_type(), opened.seq);
         let route = self.streams.route(now, &self.sections, identity, &extensions.hints);
         if let Some(keys) = &mut self.connection.keys {
@@ -116,12 +123,16 @@ impl Transport {
             let lost = route.is_err().then_some(view.ssrc());
             self.streams.take_removed().chain(lost).for_each(|ssrc| keys.receiver.retire(ssrc));
         }
-        let route = route?;
+        let (route, format) = route?;
         // Padding among the media has a number there, which whoever counts them has to know.
         if view.payload_range().is_empty() && route.rtx {
             return Err(DropReason::Padding);
         }
-        let received = self.received_rtp(now, packet, &view, opened.seq, route, extensions)?;
+        let format = format.ok_or(DropReason::UnknownStream)?;
+        if !self.recoveries.is_empty() && admitted && !route.rtx {
+            self.keep_for_parity(now, route.section, view.ssrc(), packet);
+        }
+        let received = self.received_rtp(now, packet, (&view, opened.seq), (route, format), extensions)?;
         Ok(if admitted { Received::Rtp(received) } else { Received::OverLimit(received) })
     }
 
@@ -135,13 +146,10 @@ impl Transport {
         &mut self,
         now: Instant,
         packet: &'d [u8],
-        view: &RtpView<'d>,
-        seq: SeqNo,
-        route: Route,
+        (view, seq): (&RtpView<'d>, SeqNo),
+        (route, format): (Route, StreamFormat),
         extensions: HeaderExtensions,
     ) -> Result<ReceivedRtp<'d>, DropReason> {
-        let section = self.sections.get(route.section).ok_or(DropReason::UnknownStream)?;
-        let format = route::format_of(section, route, view.payload_type()).ok_or(DropReason::UnknownStream)?;
         let mut received = ReceivedRtp {
             packet,
             payload: view.payload_range(),
@@ -157,6 +165,7 @@ impl Transport {
             clock_rate: format.clock_rate,
             extensions: extensions.carried,
             rtx: None,
+            from_parity: false,
         };
         if route.rtx {
             self.counters.rtx_in += 1;
@@ -183,6 +192,13 @@ pub enum Received<'a> {
     Rtp(ReceivedRtp<'a>),
     /// Media beyond what the peer may send: dropped, and not to be asked for again.
     OverLimit(ReceivedRtp<'a>),
+    /// Parity of what comes on a section ([`Transport::take_recovered`] has what came back by it).
+    Parity {
+        /// Index of the section.
+        section: usize,
+        /// It is the last of its block: what is still missing does not come back by it.
+        completes: bool,
+    },
     /// Reports and feedback. What concerns congestion control was handled already.
     Rtcp(RtcpCompound<'a>),
     /// Something that the transport dealt with by itself.
@@ -240,6 +256,8 @@ pub struct ReceivedRtp<'a> {
     pub extensions: CarriedExtensions,
     /// Where it came from if it is a retransmission.
     pub rtx: Option<RtxOrigin>,
+    /// It was computed from parity, and never came.
+    pub from_parity: bool,
 }
 
 /// The retransmission that carried a packet.
@@ -252,6 +270,11 @@ pub struct RtxOrigin {
 }
 
 impl ReceivedRtp<'_> {
+    /// Whether it is what a lost packet was, so that its time says nothing of the path.
+    pub fn is_repaired(&self) -> bool {
+        self.rtx.is_some() || self.from_parity
+    }
+
     /// The payload.
     pub fn payload(&self) -> &[u8] {
         self.packet.get(self.payload.clone()).unwrap_or_default()
@@ -276,7 +299,7 @@ impl ReceivedRtp<'_> {
         data.marker = self.marker;
         data.frame = frame;
         data.extensions = self.extensions.clone();
-        data.repaired = self.rtx.is_some();
+        data.repaired = self.is_repaired();
         Some(())
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::drop_reason::DropReason;
 use crate::ids::{Mid, PayloadType, Rid, SeqNo, Ssrc};
-use crate::media::{Direction, MediaSection, PayloadFormat, RemoteSource};
+use crate::media::{Codec, Direction, MediaSection, PayloadFormat, RemoteSource};
 use crate::packet::CarriedExtensions;
 use crate::prefetch::prefetch;
 use crate::rtp::RtpView;
@@ -33,6 +33,11 @@ impl ExtensionIds {
             kinds[usize::from(id)] = Some(kind);
         }
         Self(kinds)
+    }
+
+    /// Fetches the kinds of the ids that are in use as a rule.
+    pub(super) fn prefetch(&self) {
+        prefetch(&self.0[..16]);
     }
 
     /// Reads all that we know. A value of the wrong length counts as absent.
@@ -86,9 +91,22 @@ pub(super) struct Route {
     pub(super) rtx: bool,
 }
 
+/// What a packet's payload is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct StreamFormat {
+    /// Payload type of the media, also for a retransmission.
+    pub(super) payload_type: PayloadType,
+    pub(super) codec: Codec,
+    pub(super) clock_rate: u32,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Stream {
     route: Route,
+    /// That of its section: together with the format all that packets need of it, which is large.
+    mid: Mid,
+    /// Payload type on the wire, and what it means, of the latest packet.
+    format: Option<(PayloadType, StreamFormat)>,
     /// Highest sequence number so far.
     highest: SeqNo,
     last_seen: Instant,
@@ -114,26 +132,42 @@ impl StreamTable {
         prefetch(self.streams.as_slice());
     }
 
-    /// Route of a packet; learns it where the source is new or the packet says that it moved.
+    /// Section of a source that is known.
+    pub(super) fn section_of(&self, ssrc: Ssrc) -> Option<usize> {
+        let at = self.ssrcs.iter().position(|known| *known == ssrc)?;
+        Some(self.streams[at].route.section)
+    }
+
+    /// Route of a packet, learned where the source is new or the packet says that it moved; and its format, where the
+    /// section has one of that payload type.
     pub(super) fn route(
         &mut self,
         now: Instant,
         sections: &[MediaSection],
         (ssrc, payload_type, seq): (Ssrc, PayloadType, SeqNo),
         hints: &StreamHints,
-    ) -> Result<Route, DropReason> {
+    ) -> Result<(Route, Option<StreamFormat>), DropReason> {
         if let Some(at) = self.ssrcs.iter().position(|known| *known == ssrc) {
             let stream = &mut self.streams[at];
-            if may_belong(sections, stream.route, hints) {
+            if stream.may_have(hints) {
                 stream.last_seen = now;
                 stream.highest = stream.highest.max(seq);
-                return Ok(stream.route);
+                return Ok((stream.route, stream.format(sections, payload_type)));
             }
             self.remove(at);
         }
         let route = find_route(sections, ssrc, payload_type, hints).ok_or(DropReason::UnknownStream)?;
-        self.insert(ssrc, Stream { route, highest: seq, last_seen: now });
-        Ok(route)
+        let mid = sections.get(route.section).ok_or(DropReason::UnknownStream)?.mid;
+        let mut stream = Stream { route, mid, format: None, highest: seq, last_seen: now };
+        let format = stream.format(sections, payload_type);
+        self.insert(ssrc, stream);
+        Ok((route, format))
+    }
+
+    /// Highest sequence number of a source that is known.
+    pub(super) fn highest_of(&self, ssrc: Ssrc) -> Option<SeqNo> {
+        let at = self.ssrcs.iter().position(|known| *known == ssrc)?;
+        Some(self.streams[at].highest)
     }
 
     /// Source and highest sequence number of the media stream that `rtx` repairs.
@@ -143,8 +177,9 @@ impl StreamTable {
         matching.max_by_key(|(stream, _)| stream.last_seen).map(|(stream, ssrc)| (*ssrc, stream.highest))
     }
 
-    /// Forgets the sources of sections that no longer receive, or that `keep` does not hold for.
+    /// After a negotiation: forgets the sources of sections for which `keep` does not hold, and all formats.
     pub(super) fn retain_sections(&mut self, keep: impl Fn(usize) -> bool) {
+        self.streams.iter_mut().for_each(|stream| stream.format = None);
         for at in (0..self.streams.len()).rev() {
             if !keep(self.streams[at].route.section) {
                 self.removed.push(self.ssrcs[at]);
@@ -161,6 +196,12 @@ impl StreamTable {
     /// Sources of media.
     pub(super) fn media(&self) -> impl Iterator<Item = Ssrc> + '_ {
         self.streams.iter().zip(&self.ssrcs).filter(|(stream, _)| !stream.route.rtx).map(|(_, ssrc)| *ssrc)
+    }
+
+    /// Sources of media of one section.
+    pub(super) fn media_of_section(&self, section: usize) -> impl Iterator<Item = Ssrc> + '_ {
+        let of_section = move |stream: &Stream| stream.route.section == section && !stream.route.rtx;
+        self.streams.iter().zip(&self.ssrcs).filter(move |(stream, _)| of_section(stream)).map(|(_, ssrc)| *ssrc)
     }
 
     #[cfg(test)]
@@ -186,11 +227,28 @@ impl StreamTable {
     }
 }
 
-/// Whether a packet with `hints` may belong to `route`: a source keeps its stream unless its packets name another.
-fn may_belong(sections: &[MediaSection], route: Route, hints: &StreamHints) -> bool {
-    let Some(section) = sections.get(route.section) else { return false };
-    let rid = if route.rtx { hints.repaired_rid } else { hints.rid };
-    hints.mid.is_none_or(|mid| mid == section.mid) && (route.rid.is_none() || rid.is_none() || rid == route.rid)
+impl Stream {
+    /// Whether a packet with `hints` may be its: a source keeps its stream unless its packets name another.
+    fn may_have(&self, hints: &StreamHints) -> bool {
+        let route = self.route;
+        let rid = if route.rtx { hints.repaired_rid } else { hints.rid };
+        hints.mid.is_none_or(|mid| mid == self.mid) && (route.rid.is_none() || rid.is_none() || rid == route.rid)
+    }
+
+    /// What `payload_type` means in it.
+    fn format(&mut self, sections: &[MediaSection], payload_type: PayloadType) -> Option<StreamFormat> {
+        if let Some((known, format)) = self.format
+            && known == payload_type
+        {
+            return Some(format);
+        }
+        let section = sections.get(self.route.section)?;
+        let found = if self.route.rtx { section.format_of_rtx(payload_type) } else { section.format(payload_type) };
+        let PayloadFormat { payload_type: media, codec, clock_rate, .. } = *found?;
+        let format = StreamFormat { payload_type: media, codec, clock_rate };
+        self.format = Some((payload_type, format));
+        Some(format)
+    }
 }
 
 fn find_route(sections: &[MediaSection], ssrc: Ssrc, payload_type: PayloadType, hints: &StreamHints) -> Option<Route> {
@@ -234,15 +292,10 @@ fn is_rtx(section: &MediaSection, payload_type: PayloadType) -> Option<bool> {
     if section.format(payload_type).is_some() { Some(false) } else { section.format_of_rtx(payload_type).map(|_| true) }
 }
 
-/// Format of a packet on `route`.
-pub(super) fn format_of(section: &MediaSection, route: Route, payload_type: PayloadType) -> Option<&PayloadFormat> {
-    if route.rtx { section.format_of_rtx(payload_type) } else { section.format(payload_type) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::{Codec, MediaKind, SsrcPair};
+    use crate::media::{MediaKind, SsrcPair};
     use crate::rtp::extension::ExtensionMap;
     use crate::time::Duration;
     use std::sync::Arc;
@@ -264,6 +317,7 @@ mod tests {
             remote_ssrcs: Vec::new(),
             local_ssrcs: None,
             local_fec: None,
+            remote_fec: None,
             reduced_rtcp: true,
             rtx_time: Duration::ZERO,
             nack: true,
@@ -287,6 +341,16 @@ mod tests {
         Ok(Route { section, rid: rid.and_then(Rid::new), rtx })
     }
 
+    /// Where the table sends a packet.
+    fn route_of(
+        table: &mut StreamTable,
+        sections: &[MediaSection],
+        packet: (Ssrc, PayloadType, SeqNo),
+        hints: &StreamHints,
+    ) -> Result<Route, DropReason> {
+        table.route(NOW, sections, packet, hints).map(|(route, _)| route)
+    }
+
     const NOW: Instant = Instant::from_millis(5);
     const UNKNOWN: Result<Route, DropReason> = Err(DropReason::UnknownStream);
 
@@ -294,14 +358,39 @@ mod tests {
     fn mid_and_rid_are_learned_and_kept() {
         let sections = [section("0", 96, &[]), section("1", 96, &["lo", "hi"])];
         let mut table = StreamTable::new(8);
-        assert_eq!(table.route(NOW, &sections, packet(1, 96), &StreamHints::default()), UNKNOWN);
-        assert_eq!(table.route(NOW, &sections, packet(1, 96), &mid("1")), UNKNOWN, "a layer has to be named");
-        assert_eq!(table.route(NOW, &sections, packet(1, 96), &rid("1", "hi")), route(1, Some("hi"), false));
-        assert_eq!(table.route(NOW, &sections, packet(1, 96), &StreamHints::default()), route(1, Some("hi"), false));
-        assert_eq!(table.route(NOW, &sections, packet(2, 96), &rid("1", "other")), UNKNOWN);
-        assert_eq!(table.route(NOW, &sections, packet(3, 96), &mid("0")), route(0, None, false));
-        assert_eq!(table.route(NOW, &sections, packet(3, 96), &rid("1", "lo")), route(1, Some("lo"), false));
+        assert_eq!(route_of(&mut table, &sections, packet(1, 96), &StreamHints::default()), UNKNOWN);
+        assert_eq!(route_of(&mut table, &sections, packet(1, 96), &mid("1")), UNKNOWN, "a layer has to be named");
+        assert_eq!(route_of(&mut table, &sections, packet(1, 96), &rid("1", "hi")), route(1, Some("hi"), false));
+        assert_eq!(
+            route_of(&mut table, &sections, packet(1, 96), &StreamHints::default()),
+            route(1, Some("hi"), false)
+        );
+        assert_eq!(route_of(&mut table, &sections, packet(2, 96), &rid("1", "other")), UNKNOWN);
+        assert_eq!(route_of(&mut table, &sections, packet(3, 96), &mid("0")), route(0, None, false));
+        assert_eq!(route_of(&mut table, &sections, packet(3, 96), &rid("1", "lo")), route(1, Some("lo"), false));
         assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn a_source_may_change_its_format_and_a_negotiation_what_it_means() {
+        let mut sections = [section("0", 96, &[])];
+        let mut formats = sections[0].formats.as_ref().clone();
+        formats.push(PayloadFormat { payload_type: PayloadType(98), codec: Codec::Vp9, ..formats[0].clone() });
+        sections[0].formats = Arc::new(formats.clone());
+        let mut table = StreamTable::new(8);
+        let codec = |table: &mut StreamTable, sections: &[MediaSection], payload_type| {
+            let (_, format) = table.route(NOW, sections, packet(1, payload_type), &mid("0")).unwrap();
+            format.map(|format| format.codec)
+        };
+        for (payload_type, expected) in
+            [(96, Some(Codec::Vp8)), (98, Some(Codec::Vp9)), (96, Some(Codec::Vp8)), (100, None)]
+        {
+            assert_eq!(codec(&mut table, &sections, payload_type), expected);
+        }
+        formats[0].codec = Codec::H264;
+        sections[0].formats = Arc::new(formats);
+        table.retain_sections(|_| true);
+        assert_eq!(codec(&mut table, &sections, 96), Some(Codec::H264));
     }
 
     #[test]
@@ -311,8 +400,9 @@ mod tests {
         table.route(NOW, &sections, packet(1, 96), &rid("1", "lo")).unwrap();
         table.route(NOW, &sections, packet(2, 96), &rid("1", "hi")).unwrap();
         let hints = StreamHints { repaired_rid: Rid::new("hi"), ..mid("1") };
-        let rtx = table.route(NOW, &sections, packet(3, 97), &hints).unwrap();
+        let (rtx, format) = table.route(NOW, &sections, packet(3, 97), &hints).unwrap();
         assert_eq!(Ok(rtx), route(0, Some("hi"), true));
+        assert_eq!(format.map(|format| format.payload_type), Some(PayloadType(96)), "that of the media");
         assert_eq!(table.media_of(rtx), Some((Ssrc(2), SeqNo(7))));
     }
 
@@ -323,12 +413,12 @@ mod tests {
         sections[2].remote_ssrcs = vec![RemoteSource { ssrcs, rid: None }];
         let none = StreamHints::default();
         let mut table = StreamTable::new(8);
-        assert_eq!(table.route(NOW, &sections, packet(20, 98), &none), route(2, None, false));
-        assert_eq!(table.route(NOW, &sections, packet(21, 99), &none), route(2, None, true));
-        assert_eq!(table.route(NOW, &sections, packet(5, 96), &none), route(0, None, false));
-        assert_eq!(table.route(NOW, &sections, packet(6, 98), &none), UNKNOWN, "two sections have it");
+        assert_eq!(route_of(&mut table, &sections, packet(20, 98), &none), route(2, None, false));
+        assert_eq!(route_of(&mut table, &sections, packet(21, 99), &none), route(2, None, true));
+        assert_eq!(route_of(&mut table, &sections, packet(5, 96), &none), route(0, None, false));
+        assert_eq!(route_of(&mut table, &sections, packet(6, 98), &none), UNKNOWN, "two sections have it");
         sections[0].direction = Direction::Send;
-        assert_eq!(table.route(NOW, &sections, packet(7, 96), &none), UNKNOWN);
+        assert_eq!(route_of(&mut table, &sections, packet(7, 96), &none), UNKNOWN);
     }
 
     #[test]
@@ -342,10 +432,10 @@ mod tests {
         let mut table = StreamTable::new(8);
         let none = StreamHints::default();
         for hints in [none, mid("0")] {
-            assert_eq!(table.route(NOW, &sections, packet(20, 96), &hints), route(0, Some("0"), false));
-            assert_eq!(table.route(NOW, &sections, packet(31, 97), &hints), route(0, Some("1"), true));
+            assert_eq!(route_of(&mut table, &sections, packet(20, 96), &hints), route(0, Some("0"), false));
+            assert_eq!(route_of(&mut table, &sections, packet(31, 97), &hints), route(0, Some("1"), true));
         }
-        assert_eq!(table.route(NOW, &sections, packet(22, 96), &none), UNKNOWN, "a layer too many");
+        assert_eq!(route_of(&mut table, &sections, packet(22, 96), &none), UNKNOWN, "a layer too many");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::bwe::{BandwidthEstimator, LossReport, PacketResult, ProbeCluster, Pro
 use crate::path_meter::{PathMeter, PathQuality};
 use crate::rtcp::{ReportBlock, RtcpView, TwccView};
 use crate::time::{Duration, Instant, NtpTime};
-use crate::twcc::SendHistory;
+use crate::twcc::{FramePacket, SendHistory};
 use crate::units::{Bitrate, DataSize};
 use arrayvec::ArrayVec;
 
@@ -56,6 +56,14 @@ impl PathState {
         self.estimator.estimate()
     }
 
+    pub(super) fn sustained(&self) -> Option<Bitrate> {
+        self.estimator.sustained()
+    }
+
+    pub(super) fn is_queued(&self) -> bool {
+        self.estimator.is_queued()
+    }
+
     pub(super) fn rtt(&self) -> Option<Duration> {
         self.rtt.rtt()
     }
@@ -86,12 +94,12 @@ impl PathState {
         self.history.next_seq()
     }
 
-    /// Whether the estimator ever wishes a probe.
+    /// Whether the estimator ever requests a probe.
     pub(super) fn probes(&self) -> bool {
         self.wants_feedback
     }
 
-    /// The probe that the estimator wishes now. It is answered, or wished again.
+    /// The probe that the estimator requests now. It is answered, or requested again.
     pub(super) fn poll_probe(&mut self, now: Instant) -> Option<ProbeCluster> {
         self.estimator.poll_probe(now)
     }
@@ -110,6 +118,17 @@ impl PathState {
         } else {
             self.history.skip();
         }
+    }
+
+    /// The packet that left last is of a frame with a number: what becomes of it is told.
+    pub(super) fn name_last(&mut self, frame: FramePacket) {
+        if self.is_followed() {
+            self.history.name_last(frame);
+        }
+    }
+
+    pub(super) fn told(&mut self) -> std::vec::Drain<'_, (FramePacket, bool)> {
+        self.history.told()
     }
 
     fn on_transport_feedback(&mut self, now: Instant, feedback: &TwccView<'_>) {
@@ -139,9 +158,14 @@ impl PathState {
         }
     }
 
+    /// Whether the round trip was measured within `lifetime`.
+    pub(super) fn knows_rtt(&self, now: Instant, lifetime: Duration) -> bool {
+        self.rtt.measured.is_some_and(|at| now.saturating_since(at) < lifetime)
+    }
+
     /// An answer to a check of ours took so long. The only measure for a peer that only sends.
     pub(super) fn on_rtt(&mut self, now: Instant, rtt: Duration) {
-        if self.rtt.on_measured(rtt) {
+        if self.rtt.on_measured(now, rtt) {
             self.estimator.on_rtt(now, rtt);
         }
     }
@@ -194,6 +218,9 @@ impl Transport {
 const MAX_REPORTS: usize = 16;
 /// Longer is no round trip but a clock that lies.
 const MAX_RTT: Duration = Duration::from_secs(10);
+/// So many measurements in a row that are longer, or shorter, by half are no noise: the path is another, as after a change
+/// of networks. At one per second the mean would need a quarter of a minute to say so.
+const CHANGED: i8 = 3;
 
 /// Round trip between us and the peer, from our sender reports and the peer's answers (RFC 3550 section 6.4.1), and from
 /// our STUN checks.
@@ -202,6 +229,10 @@ pub(super) struct RttMeter {
     /// Middle of the NTP time of our reports, and when they left.
     sent: ArrayVec<(u32, Instant), MAX_REPORTS>,
     smoothed: Option<Duration>,
+    /// When it was measured last.
+    measured: Option<Instant>,
+    /// How many of the last measurements were far above the smoothed value, or negative: below it.
+    apart: i8,
 }
 
 impl RttMeter {
@@ -223,17 +254,24 @@ impl RttMeter {
         let (_, left) = self.sent.iter().find(|(middle, _)| last_sr != 0 && *middle == last_sr)?;
         let held = Duration::from_nanos((u64::from(delay) * 1_000_000_000) >> 16);
         let rtt = now.saturating_since(*left).checked_sub(held)?;
-        self.on_measured(rtt).then_some(rtt)
+        self.on_measured(now, rtt).then_some(rtt)
     }
 
     /// The round trip was measured in another way. False where it is none.
-    pub(super) fn on_measured(&mut self, rtt: Duration) -> bool {
+    pub(super) fn on_measured(&mut self, now: Instant, rtt: Duration) -> bool {
         if rtt >= MAX_RTT {
             return false;
         }
-        // An eighth of weight for the newest, as TCP smooths its round trip (RFC 6298).
-        let smoothed = self.smoothed.map_or(rtt, |old| (old * 7 + rtt) / 8);
-        self.smoothed = Some(smoothed);
+        self.measured = Some(now);
+        let old = *self.smoothed.get_or_insert(rtt);
+        let side = i8::from(rtt > old + old / 2) - i8::from(rtt + rtt / 2 < old);
+        self.apart = if side == self.apart.signum() { self.apart + side } else { side };
+        if self.apart.abs() >= CHANGED {
+            (self.smoothed, self.apart) = (Some(rtt), 0);
+        } else {
+            // An eighth of weight for the newest, as TCP smooths its round trip (RFC 6298).
+            self.smoothed = Some((old * 7 + rtt) / 8);
+        }
         true
     }
 
@@ -263,6 +301,22 @@ mod tests {
             "held longer than it was away"
         );
         assert_eq!(meter.rtt(), Some(Duration::from_millis(50)));
+    }
+
+    #[test]
+    fn a_path_that_has_become_another_is_known_by_the_third_measurement() {
+        let measure = |meter: &mut RttMeter, rtts: &[u64]| {
+            rtts.iter().for_each(|rtt| {
+                meter.on_measured(Instant::ZERO, Duration::from_millis(*rtt));
+            });
+            meter.rtt().map(|rtt| rtt.as_millis())
+        };
+        let mut meter = RttMeter::default();
+        assert_eq!(measure(&mut meter, &[1, 500, 500, 500]), Some(500));
+        assert_eq!(measure(&mut meter, &[80, 80, 80]), Some(80), "and shorter");
+        let noisy = measure(&mut meter, &[200, 80, 200, 80, 200, 80]);
+        assert!(noisy.is_some_and(|rtt| (80..140).contains(&rtt)), "noise is smoothed: {noisy:?}");
+        assert_eq!(measure(&mut meter, &[10_000, 10_000, 10_000]), noisy);
     }
 
     #[test]

@@ -26,8 +26,9 @@ impl Transport {
 
     /// Queues feedback on what arrived, if it is due.
     pub(super) fn push_arrivals(&mut self, now: Instant) {
-        let Self { arrivals, rtcp, feedback_count, media_source, .. } = self;
+        let Self { arrivals, rtcp, feedback_count, media_source, uplink, .. } = self;
         arrivals.report(now, |base_seq, arrivals| {
+            uplink.on_arrivals(now, arrivals.iter().map(Option::is_some));
             let (sender, media, fb_count) = (rtcp.sender(), *media_source, *feedback_count);
             *feedback_count = feedback_count.wrapping_add(1);
             rtcp.push_transport_feedback(&TwccFeedback { sender, media, base_seq, fb_count, arrivals })

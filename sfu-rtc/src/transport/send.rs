@@ -16,6 +16,7 @@ use crate::rtcp::ReportBlock;
 use crate::rtp::extension::{ExtensionKind, MAX_PLAYOUT_DELAY, PlayoutDelay, abs_send_time, dependency_descriptor};
 use crate::rtp::{HeaderWriter, RtpHeader, write_padding};
 use crate::time::{Duration, Instant};
+use crate::twcc::FramePacket;
 use crate::units::DataSize;
 use arrayvec::ArrayVec;
 
@@ -102,8 +103,12 @@ const MAX_HELD: Duration = Duration::from_secs(1);
 /// Header, extensions and tag of a usual packet, for the pacer's account.
 const OVERHEAD: usize = 12 + 20 + 16;
 pub(super) fn size_of(packet: &Packet, out: &RtpOut) -> DataSize {
-    DataSize::from_bytes((OVERHEAD + out.edit.prefix.len() + packet.payload().len()) as u64)
+    let payload = out.edit.prefix.len() + packet.payload().len() + usize::from(out.padding);
+    DataSize::from_bytes((OVERHEAD + payload) as u64)
 }
+
+/// Padding alone makes no packet that is large enough to measure by; with this in its header it is.
+const BLANK_FILLING: usize = 32;
 
 /// Longest dependency descriptor that is rewritten; one with a full template structure is below 100 bytes.
 const MAX_DESCRIPTOR: usize = 255;
@@ -129,6 +134,7 @@ impl Transport {
         batch: &mut TransmitBatch,
     ) -> Result<Handover, DropReason> {
         let path = self.path().filter(|_| self.is_connected()).ok_or(DropReason::NotConnected)?;
+        self.supersede(packet, &out)?;
         let size = size_of(packet, &out);
         if !self.connection.ice.may_send_media(size.as_bytes() as usize) || !self.pacer.pass(now, out.class, size) {
             return self.queue_rtp(now, packet, out);
@@ -151,6 +157,13 @@ impl Transport {
         prefetch(&self.senders);
     }
 
+    /// Fetches the window of the source with which it sends in one section, once [`Transport::prefetch_keys`] is there.
+    pub fn prefetch_window(&self, ssrc: Ssrc) {
+        if let Some(keys) = &self.connection.keys {
+            keys.sender.prefetch_window(ssrc);
+        }
+    }
+
     /// Fetches what is behind the pointers that [`Transport::prefetch`] has fetched, to send in one section.
     pub fn prefetch_keys(&self, section: usize) {
         if let Some(keys) = &self.connection.keys {
@@ -167,6 +180,7 @@ impl Transport {
         if !self.is_connected() {
             return Err(DropReason::NotConnected);
         }
+        self.supersede(packet, &out)?;
         let (class, size) = (out.class, size_of(packet, &out));
         if !self.connection.ice.may_send_media(size.as_bytes() as usize) && !self.may_wait_for_proof(now) {
             return Err(DropReason::UnprovenPath);
@@ -273,8 +287,11 @@ impl Transport {
             let size = DataSize::from_bytes((batch.len() - before) as u64);
             self.path_state.on_sent(now, size, self.probing.active());
             self.probing.on_sent(size, out.class);
+            if let Some(frame) = frame_packet(packet, out) {
+                self.path_state.name_last(frame);
+            }
             if out.class == PacketClass::Video && self.path_state.probes() {
-                self.probing.keep(now, packet, out);
+                self.probing.keep(now, packet, out, &self.sections);
             }
         }
         if completes {
@@ -297,6 +314,13 @@ impl Transport {
             sender.octets = sender.octets.wrapping_add(payload as u32); // below MAX_PACKET
         }
     }
+}
+
+/// Which packet of which frame it is, where its publisher numbers its frames.
+fn frame_packet(packet: &Packet, out: &RtpOut) -> Option<FramePacket> {
+    let frame = packet.frame.frame_number.filter(|_| matches!(out.class, PacketClass::Video | PacketClass::Rtx))?;
+    let section = u16::try_from(out.section).ok()?;
+    Some(FramePacket { section, source: packet.ssrc, frame, seq: packet.seq.wire() })
 }
 
 /// All that the header of one packet depends on.
@@ -341,6 +365,9 @@ impl Header<'_> {
         }
         self.write_hop_by_hop(&mut writer);
         self.write_carried(&mut writer);
+        if out.class == PacketClass::Padding && self.packet.payload().is_empty() {
+            writer.fill(BLANK_FILLING);
+        }
         writer.finish()
     }
 
@@ -419,6 +446,8 @@ pub(super) struct SectionSender {
     unsent_reported: i64,
     /// The number that the next retransmission gets.
     rtx_seq: Option<SeqNo>,
+    /// Timestamp of the newest keyframe.
+    pub(super) keyframe: Option<u32>,
     /// Parity beside the media, where the peer takes it.
     pub(super) protector: Option<Box<Protector>>,
 }

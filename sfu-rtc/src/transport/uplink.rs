@@ -9,6 +9,7 @@
 //! REMB is never answered, so it is repeated. A peer keeps the last that it heard, so the end of a cap has to be told, too.
 
 use crate::bwe::ReceiveEstimator;
+use crate::loss::{GilbertLoss, LossMeter};
 use crate::media::{Direction, MediaSection};
 use crate::rtp::extension::ExtensionKind;
 use crate::time::{Duration, Instant};
@@ -41,6 +42,8 @@ pub struct UplinkFigures {
     /// Share of packets lost over the last second, 0 to 1, before any repair. `None` for a peer without transport-wide
     /// numbers.
     pub loss: Option<f32>,
+    /// The same over the last seconds, and how bursty it is.
+    pub bursts: Option<GilbertLoss>,
     /// What the peer may send.
     pub cap: Option<Bitrate>,
 }
@@ -69,6 +72,7 @@ pub(super) struct Uplink {
     /// What the peer was told last, and when.
     told: Option<(Bitrate, Instant)>,
     loss: Option<f32>,
+    bursts: LossMeter,
     counted: (Instant, ArrivalCounts),
 }
 
@@ -84,6 +88,7 @@ impl Uplink {
             lifted: 0,
             told: None,
             loss: None,
+            bursts: LossMeter::new(now),
             counted: (now, ArrivalCounts::default()),
             config,
         }
@@ -126,11 +131,17 @@ impl Uplink {
         lost
     }
 
+    /// What became of the next packets, by transport-wide numbers: whether each arrived.
+    pub(super) fn on_arrivals(&mut self, now: Instant, arrived: impl Iterator<Item = bool>) {
+        self.bursts.on_packets(now, arrived);
+    }
+
     pub(super) fn figures(&self) -> UplinkFigures {
         UplinkFigures {
             received: self.estimator.received(),
             estimate: self.estimator.estimate(),
             loss: self.loss,
+            bursts: self.loss.map(|_| self.bursts.loss()),
             cap: self.cap,
         }
     }

@@ -118,7 +118,7 @@ impl ArrivalRecorder {
         }
     }
 
-    /// Notes that the packet with the transport-wide number `wire` arrived.
+    /// Records that the packet with the transport-wide number `wire` arrived.
     pub fn on_packet(&mut self, now: Instant, wire: u16) {
         let seq = self.place(wire);
         let Some(index) = seq.0.checked_sub(self.first.0).and_then(|n| usize::try_from(n).ok()) else { return };

@@ -1,7 +1,7 @@
 //! What we sent, by transport-wide sequence number, until the peer's feedback tells what became of it.
 
 use crate::bwe::{PacketResult, ProbeId};
-use crate::ids::SeqNo;
+use crate::ids::{SeqNo, Ssrc};
 use crate::time::{Duration, Instant};
 use crate::units::DataSize;
 use std::collections::VecDeque;
@@ -21,6 +21,19 @@ impl Default for SendHistoryConfig {
     }
 }
 
+/// Which packet of which frame of its publisher's one was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FramePacket {
+    /// Index of the section that it went out on.
+    pub section: u16,
+    /// The publisher's source.
+    pub source: Ssrc,
+    /// Frame number of the publisher's dependency descriptor.
+    pub frame: u16,
+    /// Low bits of the publisher's sequence number.
+    pub seq: u16,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Fate {
     Unknown,
@@ -34,6 +47,7 @@ struct Sent {
     size: u32,
     probe: Option<ProbeId>,
     fate: Fate,
+    frame: Option<FramePacket>,
 }
 
 /// Numbers what is sent, and matches feedback to it.
@@ -45,6 +59,8 @@ pub struct SendHistory {
     first: SeqNo,
     /// The peer's last reference time, extended, in units of 64 ms.
     reference: Option<i64>,
+    /// What became of packets of named frames, until it is taken.
+    told: Vec<(FramePacket, bool)>,
 }
 
 /// Reference times count 64 ms (section 3.1).
@@ -54,10 +70,13 @@ const DELTA_MICROS: i64 = 250;
 /// The peer's clock begins here, so that times before its first reference stay positive.
 const PEER_EPOCH: i64 = 1 << 24;
 
+/// Old packets are looked for each time so many were sent: they have left the caches, and some lie in one line.
+const EXPIRY_EVERY: u64 = 16;
+
 impl SendHistory {
     /// Nothing sent.
     pub fn new(config: SendHistoryConfig) -> Self {
-        Self { config, sent: VecDeque::new(), first: SeqNo(1 << 16), reference: None }
+        Self { config, sent: VecDeque::new(), first: SeqNo(1 << 16), reference: None, told: Vec::new() }
     }
 
     /// The number that the next packet gets.
@@ -65,16 +84,29 @@ impl SendHistory {
         SeqNo(self.first.0 + self.sent.len() as u64).wire()
     }
 
-    /// Notes that the packet with the number [`SendHistory::next_seq`] leaves, as part of a probe or not.
+    /// Records that the packet with the number [`SendHistory::next_seq`] leaves, as part of a probe or not.
     pub fn on_sent(&mut self, now: Instant, size: DataSize, probe: Option<ProbeId>) {
         let size = u32::try_from(size.as_bytes()).unwrap_or(u32::MAX);
-        self.sent.push_back(Sent { at: now, size, probe, fate: Fate::Unknown });
-        while self.sent.len() > self.config.max_packets
-            || self.sent.front().is_some_and(|oldest| now - oldest.at > self.config.max_age)
-        {
+        self.sent.push_back(Sent { at: now, size, probe, fate: Fate::Unknown, frame: None });
+        let looks = (self.first.0 + self.sent.len() as u64).is_multiple_of(EXPIRY_EVERY);
+        let is_old = |sent: &Sent| looks && now - sent.at > self.config.max_age;
+        while self.sent.len() > self.config.max_packets || self.sent.front().is_some_and(is_old) {
             self.sent.pop_front();
             self.first = self.first.next();
         }
+    }
+
+    /// Says which packet of which frame the last one was.
+    pub fn name_last(&mut self, frame: FramePacket) {
+        if let Some(sent) = self.sent.back_mut() {
+            sent.frame = Some(frame);
+        }
+    }
+
+    /// What became of packets that were named, since this was asked last: whether they arrived. One that is told lost may
+    /// be told to have arrived later.
+    pub fn told(&mut self) -> std::vec::Drain<'_, (FramePacket, bool)> {
+        self.told.drain(..)
     }
 
     /// Takes one feedback: `reference_time` in units of 64 ms and, per number, the time since the packet before it in
@@ -99,6 +131,9 @@ impl SendHistory {
                 continue;
             }
             sent.fate = fate;
+            if let Some(frame) = sent.frame.filter(|_| self.told.len() < self.config.max_packets) {
+                self.told.push((frame, delta.is_some()));
+            }
             let received = delta.map(|_| Instant::from_nanos(u64::try_from(micros).unwrap_or(0).saturating_mul(1_000)));
             let size = DataSize::from_bytes(u64::from(sent.size));
             out.push(PacketResult { sent: sent.at, received, size, probe: sent.probe });
@@ -175,6 +210,18 @@ mod tests {
     }
 
     #[test]
+    fn what_became_of_named_packets_is_told_once() {
+        let mut history = history(1);
+        let name = FramePacket { section: 2, source: Ssrc(3), frame: 4, seq: 5 };
+        history.name_last(name);
+        assert_eq!(history.told().count(), 0);
+        feedback(&mut history, 5, &[(0, None), (7, Some(1))]);
+        feedback(&mut history, 5, &[(0, Some(1))]);
+        assert_eq!(history.told().collect::<Vec<_>>(), [(name, false), (name, true)]);
+        assert_eq!(history.told().count(), 0);
+    }
+
+    #[test]
     fn the_reference_time_wraps() {
         let mut history = history(2);
         let before = feedback(&mut history, 0xff_ffff, &[(0, Some(0))])[0].received.unwrap();
@@ -185,9 +232,10 @@ mod tests {
     #[test]
     fn the_old_is_forgotten() {
         let mut history = history(10);
-        history.on_sent(Instant::from_millis(10_000), SIZE, None);
-        assert_eq!(history.len(), 1);
-        assert_eq!(history.next_seq(), 11);
+        // They are looked for each time so many are sent.
+        (0..EXPIRY_EVERY).for_each(|_| history.on_sent(Instant::from_millis(10_000), SIZE, None));
+        assert!(history.len() as u64 <= EXPIRY_EVERY);
+        assert_eq!(u64::from(history.next_seq()), 10 + EXPIRY_EVERY);
         assert!(feedback(&mut history, 5, &[(3, Some(1))]).is_empty());
     }
 

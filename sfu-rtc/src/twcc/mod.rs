@@ -5,4 +5,4 @@ mod arrivals;
 mod history;
 
 pub use arrivals::{ArrivalConfig, ArrivalCounts, ArrivalRecorder};
-pub use history::{SendHistory, SendHistoryConfig};
+pub use history::{FramePacket, SendHistory, SendHistoryConfig};

@@ -236,7 +236,7 @@ impl Default for BandwidthConfig {
         let DispersionConfig { start, min, max, .. } = DispersionConfig::default();
         let StartRateConfig { max_entries, lifetime, .. } = StartRateConfig::default();
         Self {
-            estimator: Estimator::Fixed,
+            estimator: Estimator::Dispersion,
             start_kbps: start.as_kbps(),
             min_kbps: min.as_kbps(),
             max_kbps: max.as_kbps(),
@@ -274,7 +274,7 @@ impl BandwidthConfig {
         let [start, min, max] = [self.start_kbps, self.min_kbps, self.max_kbps].map(Bitrate::from_kbps);
         match self.estimator {
             Estimator::Fixed => EstimatorConfig::Fixed(None),
-            Estimator::Remb => EstimatorConfig::Remb(RembConfig { start, min, max }),
+            Estimator::Remb => EstimatorConfig::Remb(RembConfig { start, min, max, ..RembConfig::default() }),
             Estimator::GoogCc => EstimatorConfig::GoogCc(GoogCcConfig { start, min, max }),
             Estimator::Dispersion => {
                 EstimatorConfig::Dispersion(DispersionConfig { start, min, max, ..DispersionConfig::default() })
@@ -307,7 +307,7 @@ pub(crate) enum RepairMode {
 
 impl Default for RepairConfig {
     fn default() -> Self {
-        Self { mode: RepairMode::Arq, max_overhead_percent: 33, max_playout_delay_millis: 400 }
+        Self { mode: RepairMode::Planner, max_overhead_percent: 33, max_playout_delay_millis: 1_000 }
     }
 }
 
@@ -368,9 +368,9 @@ pub(crate) struct QosConfig {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum PlannerPolicy {
     /// Nothing: they send what they like.
-    #[default]
     Off,
     /// What subscribers want and can receive (GSO-Simulcast, SIGCOMM 2022).
+    #[default]
     Gso,
 }
 

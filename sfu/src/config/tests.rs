@@ -259,7 +259,7 @@ fn what_cannot_work_is_refused() {
         "[http]\nport = 7881\n[media]\ntcp = false",
         "[http]\nport = 0\nadmin_listen = \"127.0.0.1:0\"\n[media]\ntcp_port = 0",
         "[media]\nudp_port = 65534\nworkers = 2",
-        "[bandwidth]\nestimator = \"dispersion\"\nstart_kbps = 60",
+        "[bandwidth]\nestimator = \"googcc\"\nstart_kbps = 60",
         "[[ice_servers]]\nurls = [\"stun:a.example\", \"STUNS:[2001:db8::1]:5349\"]",
         "[[ice_servers]]\nurls = [\"turns:a.example?transport=tcp\"]\nusername = \"u\"\ncredential = \"c\"",
         "[http]\nproxy_protocol = true\ntrusted_proxies = [\"10.0.0.0/8\"]",

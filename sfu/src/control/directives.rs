@@ -7,9 +7,14 @@ use super::outbox::Outgoing;
 use super::{Control, ControlError, RoomState};
 use crate::lock::lock;
 use crate::text::clip;
+use sfu_core::command::Command;
+use sfu_core::event::ReferenceNews;
 use sfu_core::ids::PublicationId;
 use sfu_proto::v1::server_message::Body;
-use sfu_proto::v1::{EncoderDirective, EncoderDirectiveAck, EncodingDirective};
+use sfu_proto::v1::{
+    EncoderDirective, EncoderDirectiveAck, EncodingDirective, LongTermReference, ReferenceDirective,
+    ReferenceDirectiveAck,
+};
 use std::collections::HashMap;
 use std::sync::Mutex;
 
@@ -32,6 +37,9 @@ pub(crate) struct Latest {
     /// The answer to it, or, until there is one, to the last one that was answered. It is what the client says; what
     /// arrives is seen by the workers.
     pub(crate) ack: Option<EncoderDirectiveAck>,
+    /// Version of the last directive on references, and of the last of these that was answered.
+    references: u64,
+    references_answered: u64,
 }
 
 impl Directives {
@@ -52,6 +60,30 @@ impl Directives {
                 "directive"
             );
             latest.ack = Some(bounded(ack));
+        }
+    }
+
+    /// Takes the client's answer to a directive on references over, unless that was never sent, or answered before.
+    pub(super) fn acknowledge_references(&self, publication: PublicationId, ack: &ReferenceDirectiveAck) {
+        if let Some(latest) = lock(&self.0).get_mut(&publication)
+            && (latest.references_answered + 1..=latest.references).contains(&ack.version)
+        {
+            latest.references_answered = ack.version;
+            tracing::debug!(?publication, version = ack.version, outcome = ack.outcome, "reference directive");
+        }
+    }
+
+    /// A directive on references, with its version.
+    fn record_references(&self, publication: PublicationId, news: ReferenceNews) -> ReferenceDirective {
+        let mut all = lock(&self.0);
+        let latest = all.entry(publication).or_default();
+        latest.references += 1;
+        ReferenceDirective {
+            publication_id: publication_text(publication),
+            version: latest.references,
+            acknowledged: news.acknowledged.map(u32::from),
+            refused: news.refused.map(u32::from),
+            recover: news.recover,
         }
     }
 
@@ -85,6 +117,7 @@ fn bounded(ack: &EncoderDirectiveAck) -> EncoderDirectiveAck {
         detail: clip(&ack.detail, MAX_DETAIL),
         publication_id: clip(&ack.publication_id, MAX_NAME),
         applied: applied.collect(),
+        applied_parity: ack.applied_parity.iter().take(MAX_APPLIED).cloned().collect(),
         ..*ack
     }
 }
@@ -98,6 +131,32 @@ impl Control {
     ) -> Result<(), ControlError> {
         let published = state.roster.publisher(publication).and_then(|owner| owner.publication(publication));
         check::check(directive, published.ok_or_else(ControlError::no_publication)?)
+    }
+
+    /// The sender of `publication` keeps a frame as a long-term reference.
+    pub(super) fn mark_reference(
+        &self,
+        state: &mut RoomState,
+        publication: PublicationId,
+        reference: &LongTermReference,
+    ) -> Result<(), ControlError> {
+        let [frame, by] = [reference.frame, reference.by].map(u16::try_from);
+        let (Ok(frame), Ok(by)) = (frame, by) else {
+            return Err(ControlError::bad_message("Frames have numbers of 16 bits."));
+        };
+        let publisher = state.roster.publisher(publication).ok_or_else(ControlError::no_publication)?;
+        let worker = publisher.worker();
+        state.roster.order(worker, Command::MarkReference { publication, frame, by });
+        Ok(())
+    }
+
+    /// Tells the sender of `publication` what became of its long-term references.
+    pub(super) fn direct_references(&self, state: &RoomState, publication: PublicationId, news: ReferenceNews) {
+        let owner = state.publisher(publication).filter(|owner| owner.has_signalling());
+        if let Some(owner) = owner {
+            let directive = self.directives.record_references(publication, news);
+            owner.outbox.push(Outgoing::new(Body::ReferenceDirective(directive)));
+        }
     }
 
     /// Asks the sender of `publication` to encode as `directive` says. Gives the directive with its version.
@@ -143,5 +202,26 @@ mod tests {
         assert!(kept.len() == MAX_APPLIED && kept[0].rid.len() <= MAX_NAME, "no more than is needed");
         directives.forget(&[publication]);
         assert!(directives.latest(publication).is_none());
+    }
+
+    #[test]
+    fn answers_to_what_was_never_asked_are_ignored() {
+        let directives = Directives::default();
+        let publication = PublicationId(1);
+        let news = ReferenceNews { acknowledged: Some(65_535), refused: None, recover: true };
+        let answered = |directives: &Directives| directives.latest(publication).unwrap().references_answered;
+        for version in 1..=3 {
+            let directive = directives.record_references(publication, news);
+            assert_eq!((directive.version, directive.acknowledged, directive.recover), (version, Some(65_535), true));
+        }
+        for (version, then) in [(9, 0), (2, 2), (1, 2), (u64::MAX, 2), (3, 3)] {
+            directives.acknowledge_references(
+                publication,
+                &ReferenceDirectiveAck { version, ..ReferenceDirectiveAck::default() },
+            );
+            assert_eq!(answered(&directives), then, "{version}");
+        }
+        directives.acknowledge_references(PublicationId(2), &ReferenceDirectiveAck::default());
+        assert!(directives.latest(PublicationId(2)).is_none());
     }
 }

@@ -94,6 +94,18 @@ impl Control {
                     room.set_pause(&mut room.lock(), id, (&mid, publication), reason);
                 }
             }
+            Event::SlotLimited { transport, mid, publication, limit } => {
+                let owner = self.transports.get(&transport).map(|owner| owner.clone());
+                if let Some((room, id)) = owner {
+                    room.set_limit(&mut room.lock(), id, (&mid, publication), limit);
+                }
+            }
+            Event::References { transport, publication, news } => {
+                let owner = self.transports.get(&transport).map(|owner| owner.clone());
+                if let Some((room, _)) = owner {
+                    self.direct_references(&room.lock(), publication, news);
+                }
+            }
             Event::Shedding { stage } => self.tell_overload(worker, stage),
             Event::Stats { token, stats } => self.stats.answer(token, *stats),
         }

@@ -66,7 +66,7 @@ impl Negotiator {
         let mut policy = MediaPolicy {
             max_sections: config.limits.sections_per_participant,
             slot_feedback: config.bandwidth.estimator().wants_feedback() || config.repair.planner(),
-            flexfec: config.repair.planner(),
+            parity: config.repair.planner(),
             ..MediaPolicy::default()
         };
         if !config.media.codecs.is_empty() {

@@ -124,5 +124,6 @@ pub(super) fn slot_info(slot: &Slot, publisher: Option<ParticipantId>) -> SlotAs
         paused: slot.requested.paused,
         unplayable: slot.pause == Some(PauseReason::Codec),
         pause_reason: translate::pause_reason(slot.pause).into(),
+        layer_limit: translate::layer_limit(slot.limit).into(),
     }
 }

@@ -8,8 +8,8 @@ use proptest::sample::select;
 use sfu_proto::v1::client_message::Body as Request;
 use sfu_proto::v1::moderate::Action;
 use sfu_proto::v1::{
-    EncoderDirective, EncoderDirectiveAck, EncodingDirective, ErrorCode, Moderate, Offer, Publish, Resume, SendData,
-    SetMuted, Subscribe, Tile, Unpublish,
+    EncoderDirective, EncoderDirectiveAck, EncodingDirective, ErrorCode, LongTermReference, Moderate, Offer, Publish,
+    ReferenceDirectiveAck, Resume, SendData, SetMuted, Subscribe, Tile, Unpublish,
 };
 use sfu_room::Subscription;
 
@@ -105,6 +105,12 @@ fn request() -> impl Strategy<Value = Request> {
         }),
         1 => (name(), 0..3u64).prop_map(|(publication_id, version)| {
             Request::EncoderDirectiveAck(EncoderDirectiveAck { publication_id, version, ..Default::default() })
+        }),
+        1 => (name(), 0..70_000u32, 0..70_000u32).prop_map(|(publication_id, frame, by)| {
+            Request::LongTermReference(LongTermReference { publication_id, frame, by })
+        }),
+        1 => (name(), 0..3u64).prop_map(|(publication_id, version)| {
+            Request::ReferenceDirectiveAck(ReferenceDirectiveAck { publication_id, version, ..Default::default() })
         }),
         1 => Just(Request::Resume(Resume { session: "x".into() })),
     ]

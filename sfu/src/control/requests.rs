@@ -114,6 +114,20 @@ impl Session {
                 self.control.directives.acknowledge(publication, ack);
                 Ok(done(()))
             }
+            Request::LongTermReference(reference) => {
+                let publication =
+                    parse_publication(&reference.publication_id).ok_or_else(ControlError::no_publication)?;
+                let mut state = self.state()?;
+                self.own(&state, publication)?;
+                self.control.mark_reference(&mut state, publication, reference).map(done)
+            }
+            Request::ReferenceDirectiveAck(ack) => {
+                let publication = parse_publication(&ack.publication_id).ok_or_else(ControlError::no_publication)?;
+                let state = self.state()?;
+                self.own(&state, publication)?;
+                self.control.directives.acknowledge_references(publication, ack);
+                Ok(done(()))
+            }
             Request::Ping(ping) => Ok(Some(Reply::Pong(Pong { timestamp: ping.timestamp }))),
             Request::Moderate(moderate) => self.moderate(moderate).map(done),
             Request::Leave(leave) => {

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::lock::lock;
 use crate::worker_thread::WorkerHandle;
 use sfu_core::command::Command;
-use sfu_core::event::PauseReason;
+use sfu_core::event::{LayerLimit, PauseReason};
 use sfu_core::ids::{PublicationId, RoomId};
 use sfu_proto::v1::server_message::Body;
 use sfu_proto::v1::{ActiveSpeakers, LeaveReason, ParticipantInfo, RoomInfo, SlotAssignment, Slots, Speaker};
@@ -205,6 +205,19 @@ impl Room {
         }
         self.plan_encoders_soon(state);
         state.tell_slots(id);
+    }
+
+    /// A worker tells why no better layer is sent of what a slot carries.
+    pub(crate) fn set_limit(
+        &self,
+        state: &mut RoomState,
+        id: ParticipantId,
+        (mid, publication): (&Mid, PublicationId),
+        limit: LayerLimit,
+    ) {
+        if state.roster.set_limit(id, mid, publication, limit) {
+            state.tell_slots(id);
+        }
     }
 
     /// Puts a participant into the roster, on this worker.

@@ -61,6 +61,8 @@ pub(crate) fn with_names(body: Request, session: &Session) -> Request {
         Request::SetMuted(request) => fill(&mut request.publication_id),
         Request::Subscribe(request) => fill(&mut request.publication_id),
         Request::EncoderDirectiveAck(request) => fill(&mut request.publication_id),
+        Request::LongTermReference(request) => fill(&mut request.publication_id),
+        Request::ReferenceDirectiveAck(request) => fill(&mut request.publication_id),
         Request::SendData(request) => request.to.iter_mut().for_each(fill),
         Request::Moderate(Moderate {
             action: Some(Action::RemoveParticipantId(name) | Action::MutePublicationId(name)),

@@ -1,7 +1,7 @@
 //! Between the types of the signalling protocol and those of the core, which never meet elsewhere.
 
 use sfu_core::command::{LayerPreference, Quality, Tile};
-use sfu_core::event::PauseReason;
+use sfu_core::event::{LayerLimit, PauseReason};
 use sfu_core::overload::Stage;
 use sfu_proto::v1::{self, MediaKind as ProtoKind};
 use sfu_room::Source;
@@ -45,6 +45,17 @@ pub(crate) fn pause_reason(reason: Option<PauseReason>) -> v1::PauseReason {
         Some(PauseReason::NotVisible) => v1::PauseReason::NotVisible,
         Some(PauseReason::Bandwidth) => v1::PauseReason::Bandwidth,
         Some(PauseReason::NoLayer) => v1::PauseReason::NoLayer,
+    }
+}
+
+pub(crate) fn layer_limit(limit: LayerLimit) -> v1::LayerLimit {
+    match limit {
+        LayerLimit::Best => v1::LayerLimit::Unspecified,
+        LayerLimit::Wanted => v1::LayerLimit::Wanted,
+        LayerLimit::Bandwidth => v1::LayerLimit::Bandwidth,
+        LayerLimit::Sender => v1::LayerLimit::Sender,
+        LayerLimit::Cap => v1::LayerLimit::Cap,
+        LayerLimit::Overload => v1::LayerLimit::Overload,
     }
 }
 

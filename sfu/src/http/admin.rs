@@ -14,7 +14,7 @@ use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sfu_core::event::{PauseReason, TransportStats, WorkerStats};
+use sfu_core::event::{LayerLimit, PauseReason, TransportStats, WorkerStats};
 use sfu_core::ids::PublicationId;
 use sfu_core::qos::room_planner::SourcePlan;
 use sfu_proto::v1::{EncoderDirective, LeaveReason};
@@ -253,6 +253,7 @@ fn participant_json(state: &RoomState, participant: &Participant) -> Value {
             "publication": slot.current.map(publication_text),
             "paused": slot.requested.paused,
             "pause_reason": pause_reason(slot.pause),
+            "layer_limit": layer_limit(slot.limit),
         })).collect::<Vec<_>>(),
     })
 }
@@ -282,6 +283,17 @@ fn pause_reason(reason: Option<PauseReason>) -> Option<&'static str> {
         PauseReason::Bandwidth => "bandwidth",
         PauseReason::NoLayer => "no layer",
     })
+}
+
+fn layer_limit(limit: LayerLimit) -> &'static str {
+    match limit {
+        LayerLimit::Best => "best",
+        LayerLimit::Wanted => "wanted",
+        LayerLimit::Bandwidth => "bandwidth",
+        LayerLimit::Sender => "sender",
+        LayerLimit::Cap => "cap",
+        LayerLimit::Overload => "overload",
+    }
 }
 
 fn transport_json(stats: &TransportStats) -> Value {
@@ -317,6 +329,7 @@ fn transport_json(stats: &TransportStats) -> Value {
             "publication": slot.publication.map(publication_text),
             "rid": slot.rid.map(|rid| rid.to_string()),
             "pause_reason": pause_reason(slot.paused),
+            "layer_limit": layer_limit(slot.limit),
             "packets": slot.packets,
             "bitrate_bps": slot.bitrate.as_bps(),
         })).collect::<Vec<_>>(),

@@ -19,7 +19,7 @@ use std::time::Duration;
 /// A counter of traffic: its name, what it counts, and where it stands.
 type TrafficMetric = (&'static str, &'static str, fn(&TrafficStats) -> u64);
 
-const TRAFFIC: [TrafficMetric; 13] = [
+const TRAFFIC: [TrafficMetric; 16] = [
     ("sfu_rtp_received_packets_total", "RTP packets received.", |t| t.rtp_in),
     ("sfu_rtp_lost_packets_total", "RTP packets lost on the way from publishers, before any repair.", |t| {
         t.rtp_in_lost
@@ -33,6 +33,11 @@ const TRAFFIC: [TrafficMetric; 13] = [
     ("sfu_keyframe_requests_received_total", "PLI and FIR from subscribers.", |t| t.keyframe_requests_received),
     ("sfu_rtx_received_packets_total", "Retransmissions received.", |t| t.rtx_in),
     ("sfu_rtx_sent_packets_total", "Retransmissions sent.", |t| t.rtx_out),
+    ("sfu_fec_received_packets_total", "Packets of parity received (forward error correction).", |t| t.fec_in),
+    ("sfu_fec_recovered_packets_total", "Packets of publishers that came back from their parity.", |t| t.fec_recovered),
+    ("sfu_fec_refused_packets_total", "Received parity, or what came out of it, that could not be right.", |t| {
+        t.fec_refused
+    }),
     ("sfu_fec_sent_packets_total", "Packets of parity sent (forward error correction).", |t| t.fec_out),
     ("sfu_fec_sent_bytes_total", "Bytes of parity sent, without headers.", |t| t.fec_bytes_out),
 ];

@@ -263,7 +263,7 @@ impl<'a> WorkerThread<'a> {
         while !done {
             self.contained(|this| {
                 if handled == 0 {
-                    this.worker.look_ahead(this.inbound.paths());
+                    this.worker.look_ahead(this.inbound.firsts());
                 }
                 for (path, datagram) in this.inbound.iter_mut().skip(handled) {
                     handled += 1;
@@ -321,7 +321,7 @@ impl<'a> WorkerThread<'a> {
         }
     }
 
-    /// Notes how long the round took, and lets the worker shed what it has no time for.
+    /// Records how long the round took, and lets the worker shed what it has no time for.
     fn measure(&mut self, begin: Instant) {
         let end = self.parts.clock.now();
         self.busiest = self.busiest.max(end - begin);

@@ -148,7 +148,8 @@ async fn senders_are_asked_for_what_is_watched() {
 /// What a token or a room allows at most is asked for whatever the planner is.
 #[tokio::test]
 async fn caps_of_tokens_and_rooms_are_asked_for() {
-    let server = Server::configured("");
+    // What nobody watches would not be asked for at all.
+    let server = Server::configured("[qos]\nplanner = \"off\"\n");
     let options = json!({ "name": "demo", "options": { "publish_video": { "fps": 10, "height": 720 } } }).to_string();
     assert_eq!(call(&server, "POST", "/rooms", &options).json()["options"]["publish_video"]["fps"], 10);
     let grants = json!({ "publish": true, "publish_video": { "bitrate_bps": 400_000, "fps": 15 } });

@@ -67,7 +67,8 @@ async fn those_who_come_and_go_leave_their_neighbours_the_share_of_their_address
     for sent in [&b""[..], b"\x16\x03\x01\x02\x00\x01"] {
         for _ in 0..3_000 {
             let mut stream = std::net::TcpStream::connect(server.http).unwrap();
-            std::io::Write::write_all(&mut stream, sent).unwrap();
+            // A server that closes it already, since its neighbours came and went, does them no harm.
+            let _ = std::io::Write::write_all(&mut stream, sent);
         }
         let mut tls = connect(&server, &fixture("cert.pem")).await.unwrap();
         assert_eq!(ask(&mut tls).await, "HTTP/1.1 200 OK");

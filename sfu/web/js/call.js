@@ -160,6 +160,11 @@ export class Call extends Emitter {
     return Object.keys(SOURCES).find((source) => this.#peer.mid(source) === mid);
   }
 
+  /** What the server asks of an encoding of the section with this mid, as an EncodingDirective; undefined for nothing. */
+  asked(mid, rid) {
+    return this.#directives.get(this.#published[this.sourceOf(mid)]?.id)?.asked(rid);
+  }
+
   /** Says all that is wanted in a slot: what is not said again does not hold. */
   #subscribe(mid) {
     const pinned = this.#pinned?.mid === mid ? { publicationId: this.#pinned.publicationId } : {};

@@ -3,6 +3,8 @@
 // The newest version wins, and replaces the ones before it as a whole: what it leaves open is as it was before any
 // directive. One that is not renewed within its time to live lapses, and the sender goes back to that.
 
+import { formatBitrate } from './stats.js';
+
 const OUTCOME = {
   applied: 'DIRECTIVE_OUTCOME_APPLIED',
   clamped: 'DIRECTIVE_OUTCOME_CLAMPED',
@@ -25,6 +27,7 @@ export class DirectiveKeeper {
   #acknowledge;
   #version = 0n;
   #defaults = null;
+  #asked = [];
   #lapse = 0;
   #queue = Promise.resolve();
 
@@ -32,6 +35,11 @@ export class DirectiveKeeper {
   constructor(sender, acknowledge) {
     this.#sender = sender;
     this.#acknowledge = acknowledge;
+  }
+
+  /** What the directive that holds asks of an encoding; undefined where none holds, or it says nothing of that one. */
+  asked(rid) {
+    return this.#asked.find((wanted) => (wanted.rid ?? '') === rid);
   }
 
   /** Carries out a directive after those that came before it. */
@@ -44,6 +52,7 @@ export class DirectiveKeeper {
   close() {
     clearTimeout(this.#lapse);
     this.#defaults = null;
+    this.#asked = [];
   }
 
   async #obey(directive) {
@@ -68,6 +77,7 @@ export class DirectiveKeeper {
       return reply(OUTCOME.unsupported, [error.message]);
     }
     this.#defaults ??= before;
+    this.#asked = directive.encodings ?? [];
     clearTimeout(this.#lapse);
     if (directive.ttlMs > 0) this.#lapse = setTimeout(() => this.#restore(), directive.ttlMs);
     return reply(outcome, notes);
@@ -79,6 +89,7 @@ export class DirectiveKeeper {
       const parameters = this.#sender.getParameters();
       restore(parameters, this.#defaults);
       this.#defaults = null;
+      this.#asked = [];
       await this.#sender.setParameters(parameters).catch((error) => console.warn('restore', error));
     });
   }
@@ -110,6 +121,14 @@ function applied({ rid, active, maxBitrate, maxFramerate, scaleResolutionDownBy,
     ...(scaleResolutionDownBy ? { scaleResolutionDownBy } : {}),
     ...(scalabilityMode ? { scalabilityMode } : {}),
   };
+}
+
+/** What the server asks of an encoding, for people; `asked` as `DirectiveKeeper.asked` gives it. */
+export function askedText(asked) {
+  if (!asked) return '';
+  if (!asked.active) return 'off, nobody needs it';
+  const bitrate = Number(asked.maxBitrateBps ?? 0);
+  return bitrate > 0 ? `held to ${formatBitrate(bitrate)} for those who watch` : '';
 }
 
 /** Writes a directive into RTCRtpSendParameters. Says how far that went, and notes what was not done. */

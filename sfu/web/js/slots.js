@@ -17,6 +17,20 @@ export function pauseText(assignment) {
   return PAUSES[assignment?.pauseReason] ?? '';
 }
 
+const LIMITS = {
+  LAYER_LIMIT_WANTED: 'as large as it is shown',
+  LAYER_LIMIT_BANDWIDTH: 'your connection carries no better',
+  LAYER_LIMIT_SENDER: 'no better is sent now',
+  LAYER_LIMIT_CAP: 'no better is allowed',
+  LAYER_LIMIT_OVERLOAD: 'the server is busy',
+};
+
+/** Why a slot shows its video as well as it does, and no better; '' where it carries none. */
+export function layerText(assignment) {
+  if (!assignment?.publicationId) return '';
+  return pauseText(assignment) || (LIMITS[assignment.layerLimit] ?? 'the best there is');
+}
+
 export class Slots {
   #byMid = new Map();
   #transceivers = { audio: [], video: [] };

@@ -1,9 +1,10 @@
 // The statistics panel: the whole connection at the top, then a card per stream.
 
+import { askedText } from './directive.js';
 import { byId, h, reconcile, setText } from './dom.js';
 import { Sparkline } from './graph.js';
 import { displayName } from './roster.js';
-import { pauseText } from './slots.js';
+import { layerText, pauseText } from './slots.js';
 import { StatsCollector, formatBitrate, formatShare, formatTime } from './stats.js';
 
 const PERIOD_SHOWN = 1000;
@@ -81,7 +82,7 @@ export class StatsView {
   }
 
   #isOfInterest(stream) {
-    if (stream.direction === 'out') return stream.active || stream.bitrate > 0;
+    if (stream.direction === 'out') return stream.active || stream.bitrate > 0 || this.#reason(stream) !== '';
     return Boolean(this.#call.slots.assignment(stream.mid)?.publicationId);
   }
 
@@ -97,9 +98,15 @@ export class StatsView {
   #card(stream, title) {
     if (!this.#cards.has(stream.key)) this.#cards.set(stream.key, new StreamCard(stream));
     const card = this.#cards.get(stream.key);
-    const pause = stream.direction === 'in' ? pauseText(this.#call.slots.assignment(stream.mid)) : '';
-    card.draw(stream, title, pause);
+    card.draw(stream, title, this.#reason(stream));
     return card.element;
+  }
+
+  /** Why a stream is as it is. */
+  #reason({ direction, kind, mid, rid }) {
+    if (direction === 'out') return askedText(this.#call.asked(mid, rid));
+    const assignment = this.#call.slots.assignment(mid);
+    return kind === 'video' ? layerText(assignment) : pauseText(assignment);
   }
 }
 
@@ -119,10 +126,10 @@ class StreamCard {
     this.element = h('section', { class: 'card' }, h('header', {}, this.#title, this.#codec), this.#grid.element);
   }
 
-  draw(stream, title, pause) {
+  draw(stream, title, reason) {
     setText(this.#title, stream.rid ? `${title}, layer ${stream.rid}` : title);
     const limited = stream.direction === 'out' && stream.limit !== 'none' ? `limited by ${stream.limit}` : '';
-    setText(this.#codec, [stream.codec, limited, pause].filter(Boolean).join(' · '));
+    setText(this.#codec, [stream.codec, limited, reason].filter(Boolean).join(' · '));
     this.element.setAttribute('aria-label', title);
     this.#grid.draw(stream, stream.series);
   }

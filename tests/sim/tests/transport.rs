@@ -183,7 +183,7 @@ impl Echo {
                 let keyframe = |packet| matches!(packet, Ok(RtcpView::Pli(_) | RtcpView::Fir(_)));
                 self.requests += compound.packets().filter(|packet| keyframe(*packet)).count() as u64;
             }
-            Received::Nothing | Received::OverLimit(_) | Received::Dropped(_) => {}
+            Received::Nothing | Received::Parity { .. } | Received::OverLimit(_) | Received::Dropped(_) => {}
         }
     }
 

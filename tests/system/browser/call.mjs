@@ -144,14 +144,18 @@ function encoded(sender, rid) {
   return sender.outgoing.find((stream) => stream.kind === 'video' && stream.rid === rid)?.framesEncoded ?? 0;
 }
 
-/** The layer of a sender that has the size of a received picture. */
-function layerOf(sender, received) {
-  return sender.outgoing.find((stream) => stream.kind === 'video' && stream.frameHeight === received?.frameHeight)?.rid;
+/**
+ * The layer that has the size of a received picture, in the sender's newest sample that tells. Both ends are not asked
+ * at one moment, so a sender may say a new size, or none, while the last picture of the old one is still shown.
+ */
+function layerOf(samples, received) {
+  const isShown = (stream) => stream.kind === 'video' && stream.frameHeight === received?.frameHeight;
+  return samples.map(({ outgoing }) => outgoing.find(isShown)?.rid).findLast((rid) => rid !== undefined);
 }
 
 function videoOf(stream, own, sender) {
   const received = own.map((sample) => sample.incoming.find((one) => one.mid === stream.mid));
-  const layers = received.map((one, index) => layerOf(sender[index], one));
+  const layers = received.map((one, index) => layerOf(sender.slice(0, index + 1), one));
   let expected = 0;
   for (let index = 1; index < own.length; index += 1) {
     // Where the layer changed in between, the one of which more was encoded counts.

@@ -41,6 +41,25 @@ const rememberNotices = {
   },
 };
 
+/** Leaves `window.hideAll(hidden)` in the page: it tells the server that no picture is shown, or all are shown large. */
+const rememberSignal = {
+  script: () => {
+    const Original = window.WebSocket;
+    let socket = null;
+    window.WebSocket = class extends Original {
+      constructor(...parameters) {
+        super(...parameters);
+        socket = this;
+      }
+    };
+    window.hideAll = (hidden) => {
+      const slots = window.peers.at(-1).getTransceivers().filter(({ direction, receiver }) => direction === 'recvonly' && receiver.track.kind === 'video');
+      const tile = hidden ? { hidden } : { width: 1280, height: 720 };
+      for (const { mid } of slots) socket.send(JSON.stringify({ subscribe: { mid, tile } }));
+    };
+  },
+};
+
 /** Offers the browser only the server's TCP candidates. */
 const tcpOnly = {
   script: () => {
@@ -162,7 +181,54 @@ const paintedCamera = (index) => ({
   },
 });
 
-export const inject = { rememberPeers, pulse, rememberNotices, tcpOnly, throughRelay, joinClock, answerClock, paintedCamera };
+/**
+ * Instead of the camera, a picture that takes as many bits as an encoder is given: that of the test device is so plain
+ * that no bound of a bitrate shows. A wall of coloured stones goes by, with grain over it.
+ */
+const noisyCamera = ({ width, height, fps }) => ({
+  argument: [width, height, fps],
+  script: ([wide, high, rate]) => {
+    const random = (below) => Math.floor(below * Math.random());
+    const paint = (across, down, draw) => {
+      const canvas = new OffscreenCanvas(across, down);
+      draw(canvas.getContext('2d'), across, down);
+      return canvas;
+    };
+    const wall = paint(2 * wide, 2 * high, (context, across, down) => {
+      for (let stone = 0; stone < 4000; stone += 1) {
+        context.fillStyle = `rgb(${random(256)} ${random(256)} ${random(256)})`;
+        context.fillRect(random(across), random(down), 8 + random(40), 8 + random(40));
+      }
+    });
+    const grains = Array.from({ length: 8 }, () => paint(wide / 2, high / 2, (context, across, down) => {
+      const image = context.createImageData(across, down);
+      for (let at = 0; at < image.data.length; at += 4) image.data.set([random(256), random(256), random(256), 24], at);
+      context.putImageData(image, 0, 0);
+    }));
+    const original = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = async (wanted) => {
+      const stream = new MediaStream();
+      if (wanted.audio) for (const track of (await original({ audio: wanted.audio })).getTracks()) stream.addTrack(track);
+      if (wanted.video) {
+        const canvas = Object.assign(document.createElement('canvas'), { width: wide, height: high });
+        const context = canvas.getContext('2d');
+        let frame = 0;
+        const draw = () => {
+          const turn = frame / 60;
+          context.drawImage(wall, -wide * (0.5 + 0.5 * Math.sin(turn)), -high * (0.5 + 0.5 * Math.cos(0.7 * turn)));
+          context.drawImage(grains[frame % grains.length], 0, 0, wide, high);
+          frame += 1;
+        };
+        draw();
+        setInterval(draw, 1000 / rate);
+        stream.addTrack(canvas.captureStream(rate).getVideoTracks()[0]);
+      }
+      return stream;
+    };
+  },
+});
+
+export const inject = { rememberPeers, pulse, rememberNotices, rememberSignal, tcpOnly, throughRelay, joinClock, answerClock, paintedCamera, noisyCamera };
 
 /**
  * In the page: what it sends and receives, with the participant whose picture each receiver shows, and how long it was

@@ -19,9 +19,14 @@ pub struct Relay {
 impl Relay {
     /// Relays a free port to `server_port`.
     pub fn start(server_port: u16) -> Result<Self> {
+        Self::between((own_address(), 0).into(), (Ipv4Addr::LOCALHOST, server_port).into())
+    }
+
+    /// Relays what clients send to `listen`, to `server`.
+    pub fn between(listen: SocketAddr, server: SocketAddr) -> Result<Self> {
         let mut child = Command::new(binary("netsim")?)
-            .args(["relay", "--exit-on-eof", "--local-interfaces", "--to", &format!("127.0.0.1:{server_port}")])
-            .args(["--listen", &format!("{}:0", own_address())])
+            .args(["relay", "--exit-on-eof", "--local-interfaces", "--to", &server.to_string()])
+            .args(["--listen", &listen.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -36,7 +41,12 @@ impl Relay {
 
     /// From now on every packet takes so many milliseconds more, each way.
     pub fn delay(&mut self, milliseconds: u32) -> Result<()> {
-        writeln!(self.control, "set --delay {milliseconds}ms").context("the relay has ended")
+        self.set(&format!("--delay {milliseconds}ms"))
+    }
+
+    /// From now on the links are so, as `netsim relay --help` says: `--rate-down 400kbit`.
+    pub fn set(&mut self, options: &str) -> Result<()> {
+        writeln!(self.control, "set {options}").context("the relay has ended")
     }
 
     /// Where clients send to.
@@ -47,7 +57,7 @@ impl Relay {
     /// Lets nothing through, or everything again.
     pub fn cut(&mut self, is_cut: bool) -> Result<()> {
         let loss = if is_cut { "100%" } else { "0%" };
-        writeln!(self.control, "set --loss {loss}").context("the relay has ended")
+        self.set(&format!("--loss {loss}"))
     }
 
     /// From now on the server sees every client at another port.

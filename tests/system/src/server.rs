@@ -32,12 +32,18 @@ impl Server {
 
     /// The same with another number of workers.
     pub fn start_with(name: &str, workers: usize) -> Result<Self> {
+        Self::start_configured(name, workers, &[])
+    }
+
+    /// The same with settings, as the environment names them (`SFU_QOS__PLANNER`).
+    pub fn start_configured(name: &str, workers: usize, settings: &[(&str, &str)]) -> Result<Self> {
         let (http, media) = (free_tcp_port()?, free_media_ports()?);
         let log = File::create(results_folder()?.join(format!("{name}.log")))?;
         let mut command = Command::new(binary("sfu")?);
         command
             .args(["--dev", "--http-port", &http.to_string(), "--media-port", &media.to_string()])
             .args(["--workers", &workers.to_string()])
+            .envs(settings.iter().copied())
             .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into()))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

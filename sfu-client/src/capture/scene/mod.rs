@@ -5,6 +5,7 @@
 
 mod cast;
 mod moving;
+mod pages;
 mod texture;
 
 use super::VideoSource;
@@ -26,11 +27,13 @@ pub enum SceneKind {
     Cuts,
     /// The webcam in a dark room: a twelfth of the light, more noise, light that wavers.
     Dark,
+    /// Text on a shared screen, another page of it every 5 s; between them nothing moves.
+    Pages,
 }
 
 impl SceneKind {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Moving, Self::Talking, Self::Rush, Self::Cuts, Self::Dark];
+    pub const ALL: [Self; 6] = [Self::Moving, Self::Talking, Self::Rush, Self::Cuts, Self::Dark, Self::Pages];
 
     /// As options call it.
     pub const fn name(self) -> &'static str {
@@ -40,6 +43,7 @@ impl SceneKind {
             Self::Rush => "rush",
             Self::Cuts => "cuts",
             Self::Dark => "dark",
+            Self::Pages => "pages",
         }
     }
 }
@@ -97,6 +101,15 @@ impl VideoSource for Scene {
         self.frame_rate
     }
 
+    fn shown_since(&self, frame: u32) -> u32 {
+        if self.kind != SceneKind::Pages {
+            return frame;
+        }
+        let page = (f64::from(frame) / self.frame_rate / pages::SECONDS).floor();
+        // The first picture of a page may be one later than the quotient says, by rounding.
+        ((page * pages::SECONDS * self.frame_rate).ceil() as u32).min(frame)
+    }
+
     fn draw(&mut self, frame: u32, picture: &mut VideoFrame) -> Result<bool> {
         ensure!((picture.width(), picture.height()) == self.size(), "the picture is not of the scene's size");
         let second = f64::from(frame) / self.frame_rate;
@@ -106,9 +119,10 @@ impl VideoSource for Scene {
             SceneKind::Rush => cast::rush(picture, &self.texture, second),
             SceneKind::Cuts => cast::talking(picture, &self.texture, second, (second / CUT_SECONDS) as usize),
             SceneKind::Dark => cast::talking(picture, &self.texture, second, 0),
+            SceneKind::Pages => pages::draw(picture, second),
         }
         match self.kind {
-            SceneKind::Moving => {}
+            SceneKind::Moving | SceneKind::Pages => {}
             SceneKind::Dark => {
                 cast::darken(picture, second);
                 texture::grain(picture, frame, 5);
@@ -147,7 +161,7 @@ mod tests {
                 picture
             };
             assert_eq!(draw(3), draw(3));
-            assert_ne!(draw(3), draw(4));
+            assert_eq!(draw(3) == draw(4), kind == SceneKind::Pages);
             draw(u32::MAX);
             let mean = |picture: &VideoFrame| {
                 let luma = picture.planes().0;
@@ -155,6 +169,13 @@ mod tests {
             };
             assert_eq!(mean(&draw(0)) < 60, kind == SceneKind::Dark, "{kind:?} {}", mean(&draw(0)));
             // Frame 69 is the first after 2.3 s.
+            if kind == SceneKind::Pages {
+                assert_eq!(draw(149), draw(0));
+                assert_ne!(draw(150), draw(149));
+                let scene = Scene::of(kind, 160, 90, 30.0).unwrap();
+                assert_eq!([0, 149, 150, 301].map(|frame| scene.shown_since(frame)), [0, 0, 150, 300]);
+                continue;
+            }
             let likeness = |draw: &mut dyn FnMut(u32) -> VideoFrame, frame| {
                 let before = draw(frame - 1);
                 draw(frame).luma_psnr(&before).unwrap()

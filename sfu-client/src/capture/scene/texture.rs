@@ -58,7 +58,7 @@ pub(super) fn grain(picture: &mut VideoFrame, frame: u32, strength: i32) {
 }
 
 /// A finaliser of MurmurHash3.
-const fn hash(value: u32) -> u32 {
+pub(super) const fn hash(value: u32) -> u32 {
     let value = (value ^ value >> 16).wrapping_mul(0x85eb_ca6b);
     let value = (value ^ value >> 13).wrapping_mul(0xc2b2_ae35);
     value ^ value >> 16

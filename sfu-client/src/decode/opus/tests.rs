@@ -140,7 +140,7 @@ fn an_empty_frame_is_concealed_wherever_it_is() {
 
 #[test]
 fn fec_brings_back_a_lost_packet_better_than_concealment() {
-    let config = OpusConfig { bitrate: 32_000, fec: true, expected_loss: 20, dtx: false };
+    let config = OpusConfig { bitrate: 32_000, fec: true, expected_loss: 20, ..Default::default() };
     let (mut voice, mut encoder) = (Voice::new(2000.0), OpusEncoder::new(&config).unwrap());
     let (mut whole, mut with, mut without) =
         (OpusDecoder::new().unwrap(), OpusDecoder::new().unwrap(), OpusDecoder::new().unwrap());

@@ -30,7 +30,7 @@ struct Stream {
 
 impl Stream {
     fn new(config: RateControlConfig, noise: f64) -> Self {
-        let control = RateControl::new(config, Bitrate::from_bps(RATE as u64), 30.0);
+        let control = RateControl::new(config, Ladder::H264, Bitrate::from_bps(RATE as u64), 30.0);
         Self { control, codec: Codec { state: 7, noise }, pictures: Vec::new() }
     }
 
@@ -40,7 +40,7 @@ impl Stream {
     }
 
     fn picture_at(&mut self, now: Duration, complexity: Complexity, keyframe: bool) {
-        let Some(mut plan) = self.control.plan(now, complexity, keyframe) else {
+        let Some(mut plan) = self.control.plan(now, complexity, keyframe, 0) else {
             self.pictures.push((0.0, false));
             return;
         };
@@ -114,7 +114,7 @@ fn what_is_too_large_is_coded_again_as_a_keyframe() {
         stream.picture(moving(60_000.0), false);
     }
     let now = Duration::from_secs(2);
-    let plan = stream.control.plan(now, moving(60_000.0), false).unwrap();
+    let plan = stream.control.plan(now, moving(60_000.0), false, 0).unwrap();
     assert!(!plan.keyframe);
     assert_eq!(stream.control.again(now, &plan, 2.9 * MEAN), None);
     let mut plan = stream.control.again(now, &plan, 4.0 * MEAN).unwrap();
@@ -142,6 +142,35 @@ fn whole_keyframes_are_larger_and_paid_back() {
 }
 
 #[test]
+fn a_page_of_a_screen_is_whole_and_paid_for_by_what_is_left_out() {
+    let mut stream = Stream::new(RateControlConfig::screen(), 0.1);
+    let still = Complexity { inter: 100.0, new_share: 0.0, ..CUT_TO };
+    for number in 0..450 {
+        // A keyframe that is asked for while one is being paid for is that one.
+        stream.picture(if number % 150 == 0 { CUT_TO } else { still }, number % 150 == 10);
+    }
+    for pages in stream.pictures.chunks_exact(150) {
+        let (page, keyframe) = pages[0];
+        assert!(keyframe && page > 0.9 * RATE && page < 2.0 * RATE, "{page}");
+        assert!(pages[1..20].iter().all(|(bits, _)| *bits == 0.0));
+        assert_eq!(pages.iter().filter(|(_, keyframe)| *keyframe).count(), 1);
+        let all: f64 = pages.iter().map(|(bits, _)| bits).sum();
+        assert!(all <= 5.0 * RATE, "{all}");
+    }
+}
+
+#[test]
+fn what_was_left_out_of_a_screen_is_not_forgotten() {
+    let mut stream = Stream::new(RateControlConfig::screen(), 0.0);
+    let still = Complexity { inter: 100.0, new_share: 0.0, ..CUT_TO };
+    for number in 0..90 {
+        // A second page comes while the first is being paid for.
+        stream.picture(if number == 0 || number == 10 { CUT_TO } else { still }, false);
+    }
+    assert_eq!(stream.pictures.iter().filter(|(_, keyframe)| *keyframe).count(), 2);
+}
+
+#[test]
 fn a_new_bitrate_holds_at_once() {
     let mut stream = Stream::new(RateControlConfig::default(), 0.1);
     for number in 0..240 {
@@ -160,6 +189,16 @@ fn a_new_bitrate_holds_at_once() {
     for half in &halves[11..] {
         assert!((half / RATE - 1.0).abs() <= 0.1, "{half}");
     }
+}
+
+/// What looks like a cut each time is noise.
+#[test]
+fn noise_is_no_cut() {
+    let mut stream = Stream::new(RateControlConfig::default(), 0.1);
+    for _ in 0..90 {
+        stream.picture(Complexity { intra: 60_000.0, inter: 55_000.0, new_share: 0.9, samples: 57_600.0 }, false);
+    }
+    assert!(stream.pictures[2..].iter().all(|(_, keyframe)| !keyframe));
 }
 
 #[test]
@@ -216,9 +255,9 @@ fn extremes_stay_within_bounds() {
         for complexity in [Complexity::default(), CUT_TO, moving(f64::MAX)] {
             for (min_quantizer, max_quantizer) in [(0, 51), (40, 20), (255, 255)] {
                 let config = RateControlConfig { min_quantizer, max_quantizer, ..Default::default() };
-                let mut control = RateControl::new(config, Bitrate::from_bps(bitrate), 30.0);
+                let mut control = RateControl::new(config, Ladder::H264, Bitrate::from_bps(bitrate), 30.0);
                 for now in [0, 33, 10, 10, 5_000, u64::MAX / 2] {
-                    let Some(plan) = control.plan(Duration::from_millis(now), complexity, false) else { continue };
+                    let Some(plan) = control.plan(Duration::from_millis(now), complexity, false, 0) else { continue };
                     assert!(plan.quantizer <= max_quantizer.min(51));
                     assert!(plan.target.is_finite() && plan.cap.is_finite());
                     control.sent(&plan, 1e9);

@@ -1,15 +1,18 @@
 //! Rate control without a network: encode clips with ours and with the codec's own, and see how even the bits are, what
 //! the pictures look like and what they cost.
 
+mod plot;
 mod table;
 mod windows;
 
 use super::clip::Clip;
 use super::quality::ssim;
-use crate::decode::H264Decoder;
-use crate::encode::{Effort, EffortMode, EncoderStats, H264Config, RateControlConfig, RateMode, VideoEncoder};
+use crate::decode::open_decoder;
+use crate::encode::{Effort, EffortMode, EncoderConfig, EncoderStats, RateControlConfig, RateMode, VideoEncoder};
 use crate::frame::VideoFrame;
+use crate::peer::VideoCodec;
 use anyhow::{Context, Result, ensure};
+pub use plot::plot;
 use sfu_rtc::units::Bitrate;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -19,6 +22,10 @@ pub use windows::{Deviation, deviation};
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct RateOptions {
+    /// Codec.
+    pub codec: VideoCodec,
+    /// Temporal layers, 1 to 3.
+    pub temporal_layers: u8,
     /// Files to encode instead of the generated scenes: Y4M in their own size, all else by ffmpeg.
     pub files: Vec<PathBuf>,
     /// Only scenes whose name contains this.
@@ -46,6 +53,8 @@ pub struct RateOptions {
 impl Default for RateOptions {
     fn default() -> Self {
         Self {
+            codec: VideoCodec::H264,
+            temporal_layers: 1,
             files: Vec::new(),
             scene: String::new(),
             control: String::new(),
@@ -61,9 +70,9 @@ impl Default for RateOptions {
     }
 }
 
-/// Controls, by name: ours with all keyframes spread, ours with keyframes whole, ours that may skip, the codec's own,
-/// the codec's own that may skip.
-pub const CONTROLS: [&str; 5] = ["own", "own-whole", "own-skip", "codec", "codec-skip"];
+/// Controls, by name: the codec's own, the codec's own that may skip, ours with all keyframes spread, ours with keyframes
+/// whole, ours that may skip.
+pub const CONTROLS: [&str; 5] = ["codec", "codec-skip", "own", "own-whole", "own-skip"];
 
 fn mode(control: &str) -> RateMode {
     let own = RateControlConfig::default();
@@ -75,9 +84,22 @@ fn mode(control: &str) -> RateMode {
     }
 }
 
+/// One picture.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Picture {
+    /// 0 of what was left out.
+    pub bits: f64,
+    /// A decoder can begin here.
+    pub keyframe: bool,
+    /// What our control chose; 0 of the codec's own.
+    pub quantizer: u8,
+}
+
 /// What came of one clip and one control.
 #[derive(Clone, Debug)]
 pub struct RateResult {
+    /// Codec.
+    pub codec: VideoCodec,
     /// Clip.
     pub clip: String,
     /// Control.
@@ -100,8 +122,14 @@ pub struct RateResult {
     pub keyframes: u32,
     /// The mean of all pictures, of luma, in dB.
     pub psnr: f64,
+    /// What the codec's own control has more of that, in dB, where both were measured.
+    pub psnr_loss: Option<f64>,
     /// The mean of all pictures.
     pub ssim: f64,
+    /// All pictures.
+    pub pictures: Vec<Picture>,
+    /// Pictures per second.
+    pub frame_rate: f64,
     /// What the encoder did.
     pub stats: EncoderStats,
     /// Time per picture in the mean, and of the slowest.
@@ -117,8 +145,14 @@ pub fn measure(options: &RateOptions, mut progress: impl FnMut(&RateResult)) -> 
     ensure!((1..=100).contains(&options.passes), "between 1 and 100 passes can be made");
     let mut results = Vec::new();
     for clip in Clip::list(&options.files, &options.scene) {
+        let mut codec_psnr = None;
         for control in CONTROLS.into_iter().filter(|name| options.control.is_empty() || *name == options.control) {
-            let result = run(options, &clip, control)?;
+            let mut result = run(options, &clip, control)?;
+            if control.starts_with("own") {
+                result.psnr_loss = codec_psnr.map(|codec| codec - result.psnr);
+            } else if control == "codec" {
+                codec_psnr = Some(result.psnr);
+            }
             progress(&result);
             results.push(result);
         }
@@ -138,13 +172,14 @@ fn run(options: &RateOptions, clip: &Clip, control: &'static str) -> Result<Rate
     let target = options.bitrate.as_bps() as f64;
     let mean = target / rate;
     let per = |seconds: f64| (rate * seconds).round().max(1.0) as usize;
-    let sizes: Vec<f64> = first.pictures.iter().map(|(bits, _)| *bits).collect();
+    let sizes: Vec<f64> = first.pictures.iter().map(|picture| picture.bits).collect();
     let largest = |keyframe| {
-        let sizes = first.pictures.iter().filter(|(_, is_keyframe)| *is_keyframe == keyframe).map(|(bits, _)| *bits);
+        let sizes = first.pictures.iter().filter(|picture| picture.keyframe == keyframe).map(|picture| picture.bits);
         sizes.fold(0.0, f64::max) / mean
     };
     let count = sizes.len().max(1) as f64;
     Ok(RateResult {
+        codec: options.codec,
         clip: clip.name(),
         control,
         target: options.bitrate,
@@ -154,22 +189,24 @@ fn run(options: &RateOptions, clip: &Clip, control: &'static str) -> Result<Rate
         sliding: deviation(&sizes, per(1.0), per(1.0), 1, mean),
         largest_delta: largest(false),
         largest_keyframe: largest(true),
-        keyframes: first.pictures.iter().filter(|(_, keyframe)| *keyframe).count() as u32,
+        keyframes: first.pictures.iter().filter(|picture| picture.keyframe).count() as u32,
         psnr: first.psnr / count,
+        psnr_loss: None,
         ssim: first.ssim / count,
+        frame_rate: rate,
         stats: first.stats,
         time: (
             first.times.iter().sum::<Duration>() / count as u32,
             first.times.iter().max().copied().unwrap_or_default(),
         ),
+        pictures: first.pictures,
     })
 }
 
 /// One pass.
 struct Pass {
     frame_rate: f64,
-    /// Bits, and whether it was a keyframe; 0 bits of what was left out.
-    pictures: Vec<(f64, bool)>,
+    pictures: Vec<Picture>,
     times: Vec<Duration>,
     /// Sums.
     psnr: f64,
@@ -181,16 +218,17 @@ fn encode(options: &RateOptions, clip: &Clip, control: &'static str, mark: bool)
     let mut source = clip.open(options.width, options.height, options.frame_rate)?;
     let (width, height) = source.size();
     let frame_rate = source.frame_rate();
-    let config = H264Config {
+    let config = EncoderConfig {
         width,
         height,
         frame_rate,
         bitrate: options.bitrate,
         skip_frames: control == "codec-skip",
+        temporal_layers: options.temporal_layers,
         ..Default::default()
     };
-    let mut encoder = VideoEncoder::new(config, mode(control), EffortMode::Fixed(options.effort))?;
-    let mut decoder = H264Decoder::new()?;
+    let mut encoder = VideoEncoder::new(options.codec, config, mode(control), EffortMode::Fixed(options.effort))?;
+    let mut decoder = open_decoder(options.codec)?;
     let mut picture = VideoFrame::new(width, height)?;
     let mut shown: Option<VideoFrame> = None;
     let stats = EncoderStats::default();
@@ -204,11 +242,15 @@ fn encode(options: &RateOptions, clip: &Clip, control: &'static str, mark: bool)
             encoder.force_keyframe();
         }
         let elapsed = Duration::from_secs_f64(f64::from(number) / frame_rate);
-        let begun = Instant::now();
+        let (begun, quantizers) = (Instant::now(), encoder.stats().quantizer_sum);
         let encoded = encoder.encode(&picture, elapsed)?;
         pass.times.push(begun.elapsed());
         let bits = encoded.as_ref().map_or(0.0, |encoded| encoded.data.len() as f64 * 8.0);
-        pass.pictures.push((bits, encoded.as_ref().is_some_and(|encoded| encoded.keyframe)));
+        pass.pictures.push(Picture {
+            bits,
+            keyframe: encoded.as_ref().is_some_and(|encoded| encoded.keyframe),
+            quantizer: u8::try_from(encoder.stats().quantizer_sum - quantizers).unwrap_or(u8::MAX),
+        });
         if !mark {
             continue;
         }

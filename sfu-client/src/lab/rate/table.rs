@@ -5,11 +5,17 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 
 impl RateResult {
+    /// Share of pictures at the finest quantiser: a still clip needs no more bits than these take.
+    fn finest(&self) -> f64 {
+        self.stats.finest as f64 / self.pictures.len().max(1) as f64
+    }
+
     /// For programs.
     pub fn to_json(&self) -> Value {
         let deviation = |deviation: Deviation| json!({ "least": deviation.least, "most": deviation.most });
         json!({
             "event": "lab_rate",
+            "codec": self.codec.name(),
             "clip": self.clip,
             "control": self.control,
             "target_kbps": self.target.as_bps() as f64 / 1000.0,
@@ -22,7 +28,9 @@ impl RateResult {
             "keyframes": self.keyframes,
             "skipped": self.stats.skipped,
             "coded_again": self.stats.coded_again,
+            "at_finest": self.finest(),
             "psnr_db": self.psnr,
+            "psnr_loss_db": self.psnr_loss,
             "ssim": self.ssim,
             "encode_ms": self.time.0.as_secs_f64() * 1000.0,
             "slowest_ms": self.time.1.as_secs_f64() * 1000.0,
@@ -31,10 +39,11 @@ impl RateResult {
 }
 
 /// A line for each result, below a line of names. Windows are the least and the most against the target in percent,
-/// pictures are in means.
+/// pictures are in means, what our control loses against the codec's own in dB.
 pub fn table(results: &[RateResult]) -> String {
     let mut out = format!(
-        "{:<16}{:<11}{:>8}{:>15}{:>15}{:>15}{:>8}{:>8}{:>6}{:>6}{:>7}{:>8}{:>8}{:>8}{:>8}\n",
+        "{:<6}{:<16}{:<11}{:>8}{:>15}{:>15}{:>15}{:>8}{:>8}{:>6}{:>6}{:>7}{:>9}{:>8}{:>7}{:>8}{:>8}{:>8}\n",
+        "codec",
         "clip",
         "control",
         "kbit/s",
@@ -46,7 +55,9 @@ pub fn table(results: &[RateResult]) -> String {
         "keys",
         "skip",
         "again",
+        "finest %",
         "PSNR",
+        "loss",
         "SSIM",
         "ms",
         "slowest"
@@ -56,7 +67,8 @@ pub fn table(results: &[RateResult]) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(
             out,
-            "{:<16}{:<11}{:>8.1}{:>15}{:>15}{:>15}{:>8.2}{:>8.2}{:>6}{:>6}{:>7}{:>8.2}{:>8.4}{:>8.2}{:>8.2}",
+            "{:<6}{:<16}{:<11}{:>8.1}{:>15}{:>15}{:>15}{:>8.2}{:>8.2}{:>6}{:>6}{:>7}{:>9.0}{:>8.2}{:>7}{:>8.4}{:>8.2}{:>8.2}",
+            result.codec.name(),
             result.clip,
             result.control,
             result.bitrate / 1000.0,
@@ -68,7 +80,9 @@ pub fn table(results: &[RateResult]) -> String {
             result.keyframes,
             result.stats.skipped,
             result.stats.coded_again,
+            result.finest() * 100.0,
             result.psnr,
+            result.psnr_loss.map_or_else(String::new, |loss| format!("{loss:+.2}")),
             result.ssim,
             result.time.0.as_secs_f64() * 1000.0,
             result.time.1.as_secs_f64() * 1000.0,

@@ -12,6 +12,7 @@ impl VoiceResult {
             "network": self.network,
             "protection": self.protection,
             "pesq_wb": self.pesq,
+            "pesq_nb": self.pesq_narrow,
             "bitrate_kbps": self.bitrate / 1000.0,
             "concealed_share": self.stats.concealed_share(),
             "delay_ms": self.stats.mean_delay_ms(),
@@ -25,11 +26,12 @@ impl VoiceResult {
 /// A line for each result, below a line of names.
 pub fn table(results: &[VoiceResult]) -> String {
     let mut out = format!(
-        "{:<18}{:<14}{:>8}{:>8}{:>11}{:>9}{:>10}{:>12}{:>8}{:>8}{:>9}{:>9}\n",
+        "{:<18}{:<14}{:>8}{:>8}{:>8}{:>11}{:>9}{:>10}{:>12}{:>8}{:>8}{:>9}{:>9}\n",
         "network",
         "protection",
         "kbit/s",
         "PESQ-WB",
+        "-NB",
         "concealed%",
         "delay ms",
         "target ms",
@@ -39,17 +41,19 @@ pub fn table(results: &[VoiceResult]) -> String {
         "faster%",
         "slower%"
     );
+    let mark = |mark: Option<f64>| mark.map_or("-".to_owned(), |mark| format!("{mark:.2}"));
     for result in results {
         let stats = &result.stats;
         let percent = |samples: u64| samples as f64 * 100.0 / stats.total_samples.max(1) as f64;
         // Writing to a string does not fail.
         let _ = writeln!(
             out,
-            "{:<18}{:<14}{:>8.1}{:>8}{:>11.2}{:>9.1}{:>10.1}{:>12}{:>8}{:>8}{:>9.2}{:>9.2}",
+            "{:<18}{:<14}{:>8.1}{:>8}{:>8}{:>11.2}{:>9.1}{:>10.1}{:>12}{:>8}{:>8}{:>9.2}{:>9.2}",
             result.network,
             result.protection,
             result.bitrate / 1000.0,
-            result.pesq.map_or("-".to_owned(), |pesq| format!("{pesq:.2}")),
+            mark(result.pesq),
+            mark(result.pesq_narrow),
             stats.concealed_share() * 100.0,
             stats.mean_delay_ms(),
             stats.mean_target_ms(),

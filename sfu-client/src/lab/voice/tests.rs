@@ -40,3 +40,13 @@ fn options_without_sense_are_refused() {
     assert!(measure(&VoiceOptions { seconds: 7, ..Default::default() }, |_| ()).is_err());
     assert!(measure(&VoiceOptions { wav: Some("/does/not/exist.wav".into()), ..Default::default() }, |_| ()).is_err());
 }
+
+#[cfg(feature = "pesq")]
+#[test]
+fn a_voice_is_understood_in_bursts_of_loss_and_with_few_bits() {
+    let bursts = measure(&VoiceOptions { seconds: 40, ..options("bursts", "red-2-spread") }, |_| ()).unwrap();
+    assert!(bursts[0].pesq.unwrap() >= 2.7, "{bursts:?}");
+    let few = VoiceOptions { bitrate: 8_000, packet_time: PacketTime::Ms60, ..options("loss-2%", "none") };
+    let few = measure(&VoiceOptions { seconds: 40, ..few }, |_| ()).unwrap();
+    assert!(few[0].pesq.unwrap() >= 3.0 && few[0].bitrate <= 8_000.0, "{few:?}");
+}

@@ -55,6 +55,28 @@ fn dimmed(lit: &VideoFrame, share: f64) -> VideoFrame {
     picture
 }
 
+/// Where next to nothing changes, rounding would be seen.
+#[test]
+fn a_still_dark_room_flickers_no_more_than_before() {
+    let mut scene = Scene::of(SceneKind::Talking, 320, 180, 30.0).unwrap();
+    let mut lit = VideoFrame::new(320, 180).unwrap();
+    let mut stage = LowLight::new();
+    let (mut source_change, mut change, mut before) = (0.0, 0.0, None);
+    for frame in 0..90 {
+        scene.draw(frame, &mut lit).unwrap();
+        let source = dimmed(&lit, 0.3);
+        let mut picture = source.clone();
+        assert!(stage.process(&mut picture));
+        let means = (mean(&source), mean(&picture));
+        if let Some(before) = before.replace(means) {
+            let before: (f64, f64) = before;
+            source_change += (means.0 - before.0).abs();
+            change += (means.1 - before.1).abs();
+        }
+    }
+    assert!(source_change > 0.1 && change <= 1.1 * source_change, "{change} of {source_change}");
+}
+
 #[test]
 fn light_goes_on_and_off_slowly_in_a_running_scene() {
     let mut lit = VideoFrame::new(320, 180).unwrap();

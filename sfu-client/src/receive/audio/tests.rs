@@ -5,7 +5,7 @@ use crate::capture::voice::{Voice, rms};
 use crate::capture::{AudioSource, WavReader};
 use crate::encode::{FRAME_SAMPLES, OpusConfig, OpusEncoder};
 use crate::peer::MediaKind;
-use crate::record::RecordSettings;
+use crate::record::{Outlets, RecordSettings};
 use bytes::Bytes;
 
 const PACKETS: usize = 150;
@@ -33,7 +33,8 @@ fn heard(name: &str, packets: &[Bytes], lost: impl Fn(usize) -> bool) -> Vec<i16
     let settings = RecordSettings { folder: folder.clone(), coded: false, frame_rate: 0.0 };
     settings.prepare().unwrap();
     let stats = Arc::new(StreamStats::new("0".to_owned(), MediaKind::Audio));
-    let mut receiver = Receiver::new(stats, Some(AudioRecorder::new(&settings, name).unwrap())).unwrap();
+    let mut receiver =
+        Receiver::new(stats, Some(AudioRecorder::new(Some(&settings), name, Outlets::default()).unwrap())).unwrap();
     let start = Instant::now();
     // The first packet waits for the time of one.
     for number in 0..packets.len() + 1 {

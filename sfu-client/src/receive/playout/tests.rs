@@ -165,7 +165,7 @@ fn lost_sound_comes_with_later_packets() {
 
 #[test]
 fn a_lost_packet_comes_by_fec_of_the_next() {
-    let config = OpusConfig { bitrate: 32_000, fec: true, expected_loss: 20, dtx: false };
+    let config = OpusConfig { bitrate: 32_000, fec: true, expected_loss: 20, ..Default::default() };
     let packets = voice(1_000, &config);
     let lost = |number: usize| number > 20 && number % 10 == 5;
     let mut player = Player::new();

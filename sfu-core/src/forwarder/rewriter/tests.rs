@@ -40,6 +40,32 @@ fn what_is_left_out_leaves_no_gap_and_what_is_lost_does() {
 }
 
 #[test]
+fn what_a_newcomer_missed_is_shown_at_once_and_makes_nothing_late() {
+    // 60 frames came over two seconds; the slot was empty, or had something else until 50 ms ago.
+    for before in [None, Some(160 * 33 - 50), Some(160 * 33)] {
+        let mut rewriter = Rewriter::new(SeqNo(1));
+        if let Some(arrival) = before {
+            let other = packet(7, 5_000_000, |data| data.arrival = Instant::from_millis(arrival));
+            rewriter.switch(&other, None, VIDEO);
+            rewriter.forward(&other).unwrap();
+        }
+        let (first, newest) = (frame(100, 1), frame(160, 61));
+        rewriter.switch_to_past(&first, (newest.timestamp, newest.arrival), None, VIDEO);
+        let times: Vec<u32> = (100..170).map(|n| rewriter.forward(&frame(n, n as u16)).unwrap().timestamp).collect();
+        assert!(times.is_sorted_by(|a, b| a < b), "{times:?}");
+        let missed = times[60] - times[0];
+        assert_eq!(missed, 60 * 3_000 / 32, "about a millisecond each");
+        assert!(times[60..].windows(2).all(|pair| pair[1] - pair[0] == 3_000), "as it is from then on");
+        let newest_at = match before {
+            None => 160 * 3_000,
+            // All of them come after what was there.
+            Some(arrival) => (5_000_000 + (160 * 33 - arrival as u32) * 90).max(5_000_000 + 90 + missed),
+        };
+        assert_eq!(times[60], newest_at, "shown when it came");
+    }
+}
+
+#[test]
 fn a_switch_continues_all_numbers() {
     let mut rewriter = started(10, &frame(500, 40));
     let last = rewriter.forward(&frame(500, 40)).unwrap();

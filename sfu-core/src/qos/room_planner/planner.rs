@@ -1,6 +1,7 @@
 //! The plan from tick to tick: what goes down goes down at once, what goes up waits until it is worth it, a layer that
 //! takes the place of another is there before the other stops, and what does not come leaves nobody without a picture.
 
+use super::share::least_rate;
 use super::{Choice, Encoding, Layer, Reason, Snapshot, Source, SourcePlan, Subscription, plan_without, useful};
 use crate::ids::{PublicationId, TransportId};
 use sfu_rtc::ids::Rid;
@@ -40,6 +41,8 @@ pub struct Planner {
 struct Known {
     /// What it takes when nothing lowers it, and its lines.
     full: Layer,
+    /// Seconds have been counted until then.
+    counted: Instant,
     now: Encoding,
     /// When it arrived last, or was switched on since.
     awaited_since: Instant,
@@ -47,6 +50,21 @@ struct Known {
     lowered: Option<Instant>,
     /// Who had no room for it when it stopped.
     wanted_by: BTreeSet<TransportId>,
+}
+
+impl Known {
+    /// Whole seconds since this was last asked.
+    fn seconds_until(&mut self, now: Instant) -> u64 {
+        let seconds = now.saturating_since(self.counted).as_secs();
+        self.counted += Duration::from_secs(seconds);
+        seconds
+    }
+
+    /// Lowers its rate by a sixteenth per second: a still picture takes little for a while, and the next one takes what
+    /// the last one took.
+    fn fade(&mut self, seconds: u64) {
+        self.full.rate = self.full.rate * (15.0_f64 / 16.0).powi(i32::try_from(seconds).unwrap_or(i32::MAX));
+    }
 }
 
 impl Planner {
@@ -72,6 +90,7 @@ impl Planner {
         }
         for (index, plan) in plans.iter_mut().enumerate() {
             self.switch_smoothly(now, plan, &arriving);
+            keep_within(room.sources[index].caps.bitrate, plan);
             for layer in 0..plan.encodings.len() {
                 self.hold_increase(now, &room, (index, layer), &mut plan.encodings[layer]);
             }
@@ -85,10 +104,11 @@ impl Planner {
         for layer in &mut source.layers {
             let Some(known) = self.layers.get_mut(&(source.publication, layer.rid)) else { continue };
             let is_free = known.now.active && known.now.bitrate.is_none() && known.now.scale.is_none();
-            let grown = layer.rate.max(known.full.rate);
-            // A still picture takes little for a while; the next one takes what the last one took.
-            let faded = Bitrate::from_bps(known.full.rate.as_bps() / 16 * 15).max(layer.rate);
-            known.full.rate = if is_free && is_arriving(layer) { faded } else { grown };
+            let seconds = known.seconds_until(now);
+            if is_free && is_arriving(layer) {
+                known.fade(seconds);
+            }
+            known.full.rate = known.full.rate.max(layer.rate);
             let largest = known.full.size.max(layer.size);
             known.full.size = if is_free { layer.size.or(largest) } else { largest };
             if is_arriving(layer) {
@@ -173,7 +193,7 @@ impl Planner {
         let full = room.sources[source].layers[layer];
         let known = self.layers.entry((room.sources[source].publication, full.rid)).or_insert_with(|| {
             let now_off = Encoding { active: false, reason: Reason::Unwanted, ..*next };
-            Known { full, now: now_off, awaited_since: now, lowered: None, wanted_by: BTreeSet::new() }
+            Known { full, counted: now, now: now_off, awaited_since: now, lowered: None, wanted_by: BTreeSet::new() }
         });
         let before = known.now;
         let rate = |encoding: &Encoding| encoding.bitrate.unwrap_or(Bitrate::MAX);
@@ -194,6 +214,24 @@ impl Planner {
             known.wanted_by = wanting(room, source, layer);
         }
         known.now = *next;
+    }
+}
+
+/// What is on beside what was planned gets what the publisher may send beyond that, or stops.
+fn keep_within(cap: Option<Bitrate>, plan: &mut SourcePlan) {
+    let Some(cap) = cap else { return };
+    let is_extra = |encoding: &Encoding| matches!(encoding.reason, Reason::Switching | Reason::Absent);
+    let planned = plan.encodings.iter().filter(|encoding| encoding.active && !is_extra(encoding));
+    let mut left = planned.fold(cap, |left, encoding| left.saturating_sub(encoding.bitrate.unwrap_or(cap)));
+    for encoding in plan.encodings.iter_mut().filter(|encoding| encoding.active && is_extra(encoding)) {
+        let wanted = encoding.bitrate.unwrap_or(encoding.full);
+        if left < least_rate(wanted) {
+            *encoding = Encoding { active: false, bitrate: None, scale: None, reason: Reason::OverCap, ..*encoding };
+            continue;
+        }
+        let given = wanted.min(left);
+        left = left.saturating_sub(given);
+        encoding.bitrate = Some(given);
     }
 }
 

@@ -12,10 +12,20 @@ use std::collections::BinaryHeap;
 const PLANNED_PERCENT: u64 = 85;
 /// Rates at which a layer is tried, in percent of its own. Below them the layer underneath looks better.
 const STEPS_PERCENT: [u64; 3] = [60, 80, 100];
+/// Encoders leave frames out where they are given less, for all who watch.
+const LEAST_SMOOTH: Bitrate = Bitrate::from_kbps(50);
+/// Where nothing fits, the lowest layer of the weightiest source is tried at further ones, each by so many percent of the
+/// one above, down to the least: a source without simulcast would come at its full rate or not at all.
+const LOWER_PERCENT: u64 = 90;
+const LEAST_ALONE: Bitrate = Bitrate::from_kbps(100);
 
 /// The least rate at which a layer is worth sending that takes `full` by itself.
 pub(super) fn least_rate(full: Bitrate) -> Bitrate {
-    percent(full, STEPS_PERCENT[0])
+    step_rate(full, STEPS_PERCENT[0])
+}
+
+fn step_rate(full: Bitrate, share: u64) -> Bitrate {
+    percent(full, share).max(LEAST_SMOOTH).min(full)
 }
 
 fn percent(rate: Bitrate, percent: u64) -> Bitrate {
@@ -42,25 +52,34 @@ pub(super) fn share(
         .filter(|(_, steps)| !steps.is_empty())
         .collect();
     let best = |steps: &[Step]| steps.len() - 1;
-    let mut taken: Vec<Option<usize>> = match subscriber.estimate {
+    let budget =
+        subscriber.estimate.map(|estimate| percent(estimate, PLANNED_PERCENT).saturating_sub(subscriber.audio));
+    let taken: Vec<Option<usize>> = match budget {
         None => subscriptions.iter().map(|(_, steps)| Some(best(steps))).collect(),
-        Some(estimate) => {
-            let budget = percent(estimate, PLANNED_PERCENT).saturating_sub(subscriber.audio);
-            fill(budget, &subscriptions)
-        }
+        Some(budget) => fill(budget, &subscriptions),
     };
-    // A path that carries nothing is not measured, so the weightiest gets its first step in any case.
-    let forced = taken.iter().all(Option::is_none);
-    if let Some(first) =
-        (0..subscriptions.len()).rev().max_by_key(|place| subscriptions[*place].0.weight).filter(|_| forced)
-    {
-        taken[first] = Some(0);
-    }
+    let choice = |source, Step { layer, rate }, forced| Choice { subscriber: index, source, layer, rate, forced };
+    let before = choices.len();
     for ((subscription, steps), taken) in subscriptions.iter().zip(taken) {
-        if let Some(Step { layer, rate }) = taken.map(|taken| steps[taken]) {
-            choices.push(Choice { subscriber: index, source: subscription.source, layer, rate, forced });
-        }
+        choices.extend(taken.map(|taken| choice(subscription.source, steps[taken], false)));
     }
+    // A path that carries nothing is not measured, so the weightiest gets something in any case.
+    let weightiest = subscriptions.iter().rev().max_by_key(|(subscription, _)| subscription.weight);
+    if let (Some((subscription, steps)), Some(budget)) = (weightiest, budget)
+        && choices.len() == before
+    {
+        let lowered = lowered(steps[0], budget);
+        choices.push(choice(subscription.source, lowered, lowered.rate > budget));
+    }
+}
+
+/// A step at the highest lower rate that fits into `budget`, or else at the least.
+fn lowered(step: Step, budget: Bitrate) -> Step {
+    let lower = |step: &Step| {
+        let rate = percent(step.rate, LOWER_PERCENT);
+        (rate >= LEAST_ALONE && step.rate > budget).then_some(Step { rate, ..*step })
+    };
+    std::iter::successors(Some(step), lower).last().unwrap_or(step)
 }
 
 /// The ways to get a source, the cheapest first: each layer that is of use, at its own rate and lower ones, where those
@@ -70,7 +89,9 @@ fn steps(room: &Snapshot, subscription: &Subscription, is_usable: &dyn Fn(usize,
     let mut steps: Vec<Step> = Vec::new();
     for layer in (0..useful(subscription, source)).filter(|layer| is_usable(subscription.source, *layer)) {
         let full = full_rate(source, layer);
-        for rate in STEPS_PERCENT.map(|share| percent(full, share)) {
+        // A better picture for no more: a still one takes little, and encoders share their bits out as they like.
+        steps.retain(|below| below.rate < full);
+        for rate in STEPS_PERCENT.map(|share| step_rate(full, share)) {
             if steps.last().is_none_or(|below| rate > below.rate) {
                 steps.push(Step { layer, rate });
             }
@@ -97,12 +118,13 @@ fn fill(budget: Bitrate, subscriptions: &[(&Subscription, Vec<Step>)]) -> Vec<Op
         let step = taken[place].map_or(0, |step| step + 1);
         let Some(wanted) = steps.get(step) else { continue };
         let more = wanted.rate.saturating_sub(held);
-        // What does not fit leaves room for what comes after.
-        if more <= left {
-            left = left.saturating_sub(more);
-            taken[place] = Some(step);
-            next.push((worth(subscription, wanted.rate), Reverse(place)));
+        // Nothing that is worth less takes its place, so that more bandwidth yields less to nobody.
+        if more > left {
+            break;
         }
+        left = left.saturating_sub(more);
+        taken[place] = Some(step);
+        next.push((worth(subscription, wanted.rate), Reverse(place)));
     }
     taken
 }

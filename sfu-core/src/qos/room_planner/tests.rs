@@ -90,6 +90,19 @@ fn a_layer_is_lowered_to_fit() {
     assert_eq!(withheld(&of(0)), [60, 500, 1_700]);
 }
 
+/// As in a call of Firefox with AV1, whose upper layer began with still pictures and was never asked for again.
+#[test]
+fn a_layer_that_takes_less_than_the_one_below_is_given() {
+    let mut source = camera(1);
+    source.layers[1].rate = KBPS(30);
+    let of = |subscription| {
+        let watching = subscriber(1, Some(600), &[subscription]);
+        reasons(&plan(&Snapshot { sources: vec![source.clone()], subscribers: vec![watching] })[0])
+    };
+    assert_eq!(of(subscription(0, Quality::Medium, 1)), [Reason::Fallback, Reason::Wanted, Reason::Unwanted]);
+    assert_eq!(of(subscription(0, Quality::High, 1)), [Reason::Fallback, Reason::Wanted, Reason::NoRoom]);
+}
+
 #[test]
 fn the_weightier_source_gets_more() {
     let both = subscriber(1, Some(1_900), &[subscription(0, Quality::High, 1), subscription(1, Quality::High, 8)]);
@@ -148,17 +161,22 @@ fn a_small_tile_needs_no_high_layer() {
 }
 
 fn any_room() -> impl Strategy<Value = Snapshot> {
-    let source = (0u64..2, proptest::option::of(100u64..4_000), proptest::option::of(100u16..1_200));
+    // Some take what no encoder is set up for: an upper layer less than a lower one.
+    let rates = proptest::option::weighted(0.3, proptest::array::uniform3(0u64..2_000));
+    let source = (0u64..2, rates, proptest::option::of(100u64..4_000), proptest::option::of(100u16..1_200));
     let quality = prop_oneof![Just(Quality::Low), Just(Quality::Medium), Just(Quality::High)];
     let subscription = (0usize..5, quality, 1u32..9, proptest::bool::weighted(0.1));
     let subscriber = (proptest::option::of(0u64..12_000), proptest::collection::vec(subscription, 0..6));
     let sources = proptest::collection::vec(source, 1..6);
     (sources, proptest::collection::vec(subscriber, 0..8)).prop_map(|(sources, subscribers)| {
-        let source = |(id, (kind, bitrate, height)): (u64, (u64, Option<u64>, Option<u16>))| Source {
-            caps: VideoCaps { bitrate: bitrate.map(KBPS), framerate: None, height },
-            ..if kind == 0 { camera(id) } else { screen(id) }
-        };
-        let sources: Vec<Source> = (0..).zip(sources).map(source).collect();
+        let sources = (0..).zip(sources).map(|(id, (kind, rates, bitrate, height))| {
+            let mut source = if kind == 0 { camera(id) } else { screen(id) };
+            source.caps = VideoCaps { bitrate: bitrate.map(KBPS), framerate: None, height };
+            let rates = rates.into_iter().flatten();
+            source.layers.iter_mut().zip(rates).for_each(|(layer, rate)| layer.rate = KBPS(rate));
+            source
+        });
+        let sources: Vec<Source> = sources.collect();
         let subscribers = (0..).zip(subscribers).map(|(id, (estimate, subscriptions))| {
             let subscriptions = subscriptions.into_iter().map(|(source, quality, weight, paused)| {
                 let mut subscription = subscription_of(source, quality, weight);
@@ -189,6 +207,12 @@ proptest! {
                 source.layers.iter_mut().zip(arriving).filter(|(_, yes)| !yes).for_each(|(layer, _)| layer.rate = Bitrate::ZERO);
             }
             let plans = planner.plan(now, seen);
+            for (source, plan) in room.sources.iter().zip(&plans) {
+                let Some(cap) = source.caps.bitrate else { continue };
+                let active = plan.encodings.iter().filter(|encoding| encoding.active);
+                let asked: u64 = active.map(|encoding| encoding.bitrate.map_or(0, Bitrate::as_bps)).sum();
+                prop_assert!(asked <= cap.as_bps(), "{} of {}: {:?}", asked, cap, plan);
+            }
             for subscription in room.subscribers.iter().flat_map(|subscriber| &subscriber.subscriptions) {
                 let is_watched = useful(subscription, &room.sources[subscription.source]) > 0;
                 prop_assert!(!is_watched || plans[subscription.source].encodings.iter().any(|encoding| encoding.active));
@@ -389,7 +413,20 @@ fn what_is_seen_of_the_layers_decides_which_is_the_lowest() {
 fn who_gets_nothing_in_any_case_lowers_it_for_nobody() {
     let at = |id, kbps| subscriber(id, Some(kbps), &[subscription(0, Quality::High, 1)]);
     let of = |subscribers| rates(&plan(&Snapshot { sources: vec![screen(1)], subscribers })[0]);
-    assert_eq!(of(vec![at(1, 5_000), at(2, 300)]), [Some(0)]);
+    assert_eq!(of(vec![at(1, 5_000), at(2, 100)]), [Some(0)]);
     assert_eq!(of(vec![at(1, 5_000), at(2, 2_000)]), [Some(1_600)], "who can get it at a lower rate does");
-    assert_eq!(of(vec![at(2, 300)]), [Some(1_200)]);
+    assert_eq!(of(vec![at(2, 100)]), [Some(106)]);
+}
+
+/// A source without layers has no lower one to go to, so it is lowered as far as need be, unless that costs many too much.
+#[test]
+fn a_source_without_layers_is_lowered_to_what_a_slow_path_carries() {
+    let at = |id, kbps| subscriber(id, Some(kbps), &[subscription(0, Quality::High, 1)]);
+    let of = |subscribers| rates(&plan(&Snapshot { sources: vec![screen(1)], subscribers })[0]);
+    assert_eq!(of(vec![at(1, 1_000)]), [Some(787)]);
+    assert_eq!(of(vec![at(1, 400)]), [Some(274)]);
+    let many = |strong: u64, kbps| (2..2 + strong).map(|id| at(id, 5_000)).chain([at(1, kbps)]).collect::<Vec<_>>();
+    assert_eq!(of(many(2, 400)), [Some(274)]);
+    assert_eq!(of(many(6, 400)), [Some(0)]);
+    assert_eq!(of(many(6, 1_000)), [Some(787)]);
 }

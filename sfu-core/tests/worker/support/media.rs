@@ -71,6 +71,7 @@ fn section(mid: &str, kind: MediaKind, direction: Direction) -> MediaSection {
         remote_ssrcs: Vec::new(),
         local_ssrcs: None,
         local_fec: None,
+        remote_fec: None,
         reduced_rtcp: true,
         remb: true,
         rtx_time: Duration::from_millis(200),

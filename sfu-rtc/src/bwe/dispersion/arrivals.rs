@@ -29,6 +29,10 @@ const NOISE: f64 = 2.0;
 /// The rate of arrivals is measured over so much time, and so many packets.
 const WINDOW: Duration = Duration::from_millis(150);
 const MIN_PACKETS: u32 = 8;
+/// So long without an arrival is a stall of the path, since a packet of 1,200 bytes takes less at any rate that is of use.
+/// What it delivers at once afterwards is measured from the stall's end on, over less time.
+const STALL: Duration = Duration::from_millis(200);
+const AFTER_STALL: Duration = Duration::from_millis(40);
 /// Who sends nothing for so long is idle: a frame of audio takes 20 to 120 ms.
 const IDLE: Duration = Duration::from_millis(250);
 const LOSS_WINDOW: Duration = Duration::from_millis(1_000);
@@ -102,6 +106,8 @@ pub(super) struct Arrivals {
     /// When something last left, and the first after being idle.
     left: Instant,
     resumed: Instant,
+    /// When the first packet arrived after a stall, on the peer's clock.
+    stall_ended: Instant,
 }
 
 /// The newest reports together.
@@ -119,6 +125,7 @@ impl Arrivals {
             trains: VecDeque::with_capacity(KEPT),
             left: Instant::ZERO,
             resumed: Instant::ZERO,
+            stall_ended: Instant::ZERO,
         }
     }
 
@@ -128,6 +135,11 @@ impl Arrivals {
             self.resumed = now;
         }
         self.left = now;
+    }
+
+    /// What was sent before `at`, and what became of it, tells no rate.
+    pub(super) fn resume(&mut self, at: Instant) {
+        self.resumed = self.resumed.max(at);
     }
 
     /// With each report; packets are paced at some times `estimate`.
@@ -157,6 +169,9 @@ impl Arrivals {
             sent = sent.saturating_add(packet.size.as_bytes());
             match packet.received {
                 Some(at) => {
+                    if last_received != Instant::ZERO && at.saturating_since(last_received) >= STALL {
+                        self.stall_ended = at;
+                    }
                     last_received = last_received.max(at);
                     received = received.saturating_add(packet.size.as_bytes());
                 }
@@ -211,20 +226,32 @@ impl Arrivals {
     pub(super) fn rates(&self) -> Option<Rates> {
         let newest = self.reports.back()?;
         let (mut sent, mut received, mut packets) = (0_u64, 0_u64, 0_u32);
+        let mut since_stall = None;
         for pair in 1..self.reports.len() {
             let at = self.reports.len() - pair;
             let (report, before) = (self.reports[at], self.reports[at - 1]);
             if before.last_sent < self.resumed {
                 return None;
             }
+            let spans_stall = before.last_received < self.stall_ended;
+            if spans_stall && since_stall.is_some() {
+                return since_stall;
+            }
             sent = report.sent.saturating_add(sent);
             received = report.received.saturating_add(received);
             packets += report.packets;
             let spread = newest.last_received.saturating_since(before.last_received);
             let took = newest.last_sent.saturating_since(before.last_sent);
-            if spread >= WINDOW && took > Duration::ZERO && packets >= MIN_PACKETS {
-                let rate = |bytes: u64, time| DataSize::from_bytes(bytes).per(time);
-                return Some(Rates { sent: rate(sent, took), received: rate(received, spread) });
+            if took == Duration::ZERO || packets < MIN_PACKETS {
+                continue;
+            }
+            let rate = |bytes: u64, time| DataSize::from_bytes(bytes).per(time);
+            let rates = Rates { sent: rate(sent, took), received: rate(received, spread) };
+            if spread >= WINDOW {
+                return Some(rates);
+            }
+            if !spans_stall && spread >= AFTER_STALL {
+                since_stall = Some(rates);
             }
         }
         None
@@ -236,9 +263,46 @@ impl Arrivals {
         let (lost, packets) = recent.fold((0, 0), |(lost, packets), r| (lost + r.lost, packets + r.packets));
         (f64::from(lost) / f64::from(packets.max(1)), packets)
     }
+}
 
-    /// Packets lost in the newest report.
-    pub(super) fn newest_lost(&self) -> u32 {
-        self.reports.back().map_or(0, |report| report.lost)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: DataSize = DataSize::from_bytes(1_200);
+
+    /// Packets sent each 10 ms, of which packet `n` arrives at `arrival(n)` milliseconds; each 50 ms feedback on what has
+    /// arrived. The rate received in kbit/s, after each feedback.
+    fn received(packets: u64, arrival: impl Fn(u64) -> u64) -> Vec<Option<u64>> {
+        let (mut arrivals, mut next, mut rates) = (Arrivals::new(), 0, Vec::new());
+        for at in (50..arrival(packets - 1) + 50).step_by(50) {
+            let due = (next..packets).take_while(|n| arrival(*n) <= at).last().map_or(next, |last| last + 1);
+            let result = |n: u64| {
+                let (sent, received) = (Instant::from_millis(1_000 + 10 * n), Instant::from_millis(arrival(n)));
+                PacketResult { sent, received: Some(received), size: SIZE, probe: None }
+            };
+            let results: Vec<_> = (next..due).map(result).collect();
+            next = due;
+            if !results.is_empty() {
+                arrivals.on_feedback(Instant::from_millis(1_000 + at), results.iter(), Bitrate::from_kbps(1_000));
+                rates.push(arrivals.rates().map(|rates| rates.received.as_kbps()));
+            }
+        }
+        rates
+    }
+
+    #[test]
+    fn after_a_stall_what_the_path_delivers_at_once_is_its_rate() {
+        // From 2 to 3 s nothing arrives, and then one packet each 2 ms until all that waited has.
+        let rates = received(300, |n| if n < 200 { 10 * n } else { (10 * n).max(3_000 + 2 * (n - 200)) });
+        let stalled = rates.iter().position(|rate| rate.is_some_and(|rate| rate < 500)).unwrap();
+        assert!(rates[stalled + 1].unwrap() > 4_000, "{rates:?}");
+    }
+
+    #[test]
+    fn a_path_that_delivers_a_packet_now_and_then_is_slow() {
+        let rates = received(230, |n| if n < 200 { 10 * n } else { 2_000 + 300 * (n - 200) });
+        let slow = &rates[rates.len() - 20..];
+        assert!(slow.iter().all(|rate| rate.is_some_and(|rate| rate < 100)), "{slow:?}");
     }
 }

@@ -8,23 +8,27 @@
 //! |---|---|
 //! | no queue | rise quickly towards the rate that bursts show, slowly near one at which a queue stood |
 //! | a queue | what arrives, less what drains the queue in time |
-//! | a queue that stays however little is sent | somebody keeps it full: compete by loss, as Copa does (NSDI'18) |
+//! | a queue that stays however little is sent | somebody keeps it full: compete as CUBIC does (RFC 9438, `competition`) |
 //! | loss without a queue | nothing, as long as what is sent arrives but for the path's own loss |
-//! | loss around a silence of feedback | nothing: the path was gone, and carries afterwards what it did |
+//! | loss around a silence, or in a row without a queue behind it | nothing: the path was gone, and carries what it did |
 //! | the queue is gone after a drop | probe for the rate before, unless bursts show that the path carries no more |
 
 mod arrivals;
+mod competition;
 mod delay;
 mod loss;
 mod probing;
+mod unanswered;
 
 use super::{BandwidthEstimator, PacketResult, ProbeCluster};
 use crate::time::{Duration, Instant};
 use crate::units::{Bitrate, DataSize};
 use arrivals::{Arrivals, Capacity, Rates};
+use competition::Competition;
 use delay::QueueDelay;
 use loss::InherentLoss;
 use probing::{Known, Prober};
+use unanswered::Unanswered;
 
 /// Limits of [`EstimatorConfig::Dispersion`](super::EstimatorConfig::Dispersion).
 #[derive(Clone, PartialEq, Debug)]
@@ -53,6 +57,8 @@ impl Default for DispersionConfig {
     }
 }
 
+/// A queue of so many milliseconds is more than the pacer's bursts make: it is to be drained by the pacer as well.
+const LONG_QUEUE: f64 = 50.0;
 /// A queue is drained in about so much time, in milliseconds ...
 const DRAIN: f64 = 350.0;
 /// ... with at most so much of the capacity left unused.
@@ -63,8 +69,10 @@ const DOUBLING: f64 = 0.5;
 const SLOW_RISE: f64 = 0.25;
 const UNPROVEN: f64 = 1.5;
 /// Near a rate at which a queue stood: so much per second, in bit/s and as a share. The first is the same for all who
-/// share a bottleneck, so that they become equal.
+/// share a bottleneck, so that they become equal; but no more than a share, since a queue that a slow path builds up
+/// within a response time takes long to drain.
 const NEAR_RISE: f64 = 40_000.0;
+const NEAR_RISE_SHARE: f64 = 0.06;
 const NEAR_SHARE: f64 = 0.01;
 /// A rate at which a queue stood counts for so long.
 const CEILING_AGE: Duration = Duration::from_secs(15);
@@ -86,24 +94,30 @@ const STAYS: f64 = 0.35;
 const DRAINED: f64 = 0.85;
 /// What arrives has become less than this share with what we send, or we send the least.
 const FOLLOWS: f64 = 0.7;
-/// Competing: a loss costs so much ...
-const COMPETE_FALL: f64 = 0.7;
-/// ... and each response time brings a packet per response time, or more where that is long: CUBIC does not wait either.
-const COMPETE_PACKET: f64 = 1_200.0 * 8.0;
-const COMPETE_RESPONSE: f64 = 0.45;
-/// A flow that fills the queue leaves it after a loss, and is back within so much time: CUBIC's window takes 4 s to grow
-/// again on 2 Mbit/s with 400 ms, 6 s on 10 (RFC 9438 section 4.2). So who joined a full queue, and took it for the path's own delay,
-/// does not have to find out each time anew.
+/// Competing, the rate is at most so many times what arrives.
+const COMPETE_UNPROVEN: f64 = 1.3;
+/// A flow that fills the queue leaves it after a loss, and is back within so much time. So who joined a full queue, and took
+/// it for the path's own delay, does not have to find out each time anew.
 const SAWTOOTH: Duration = Duration::from_secs(10);
 /// When nobody else is there, bursts arrive at the same rate as everything.
 const ALONE: f64 = 0.92;
 /// Loss that is still more than this share of what it was at a rate of less than this share is the path's own.
 const LOSS_TRIAL: f64 = 0.75;
-/// No feedback for so long and some response times, while something was sent: the rate halves, and so on.
-const SILENCE: Duration = Duration::from_millis(400);
+/// While feedback is overdue, the rate halves with each such time.
+const SILENCE: Duration = Duration::from_millis(200);
+/// A path that was silent, and has no queue any more within so much time, carries what it did; later, half of it.
+const STALL: Duration = Duration::from_secs(2);
 /// No feedback for so long and a response time, while something was sent: the path was gone, and what was lost meanwhile
 /// tells nothing of its rate. Feedback is due each 100 ms at the least, and now and then one is lost.
 const OUTAGE: Duration = Duration::from_millis(200);
+
+/// So many packets lost in a row, over so much time: the path was gone. A queue that overflows, or a policer, lets one
+/// pass as often as it serves one, and who overflows a queue leaves it full.
+const LOST_IN_A_ROW: u32 = 3;
+const LOST_FOR: Duration = Duration::from_millis(80);
+
+/// From a packet's sending to the feedback on it before any is known, in seconds.
+const RESPONSE: f64 = 0.2;
 
 /// A standing queue, since when, and how it was then.
 #[derive(Clone, Copy, Debug)]
@@ -159,6 +173,7 @@ pub(super) struct Dispersion {
     /// The estimate in bit/s.
     rate: f64,
     updated: Instant,
+    unanswered: Unanswered,
     /// From a packet's sending to the feedback on it, in seconds.
     response: f64,
     /// The same while no queue stands.
@@ -169,8 +184,8 @@ pub(super) struct Dispersion {
     above_since: Option<Instant>,
     /// Since when the queue is somebody else's.
     competing: Option<Competition>,
-    /// When the queue was gone, though somebody else was there.
-    competed: Option<Instant>,
+    /// When the queue was gone, though somebody else was there, and the window then.
+    competed: Option<(Instant, Competition)>,
     loss_fall: Instant,
     /// The rate and the loss before the rate fell for loss.
     loss_trial: Option<(f64, f64)>,
@@ -178,19 +193,15 @@ pub(super) struct Dispersion {
     silent_at: Option<Instant>,
     /// When something was first sent since the last feedback.
     unanswered_since: Option<Instant>,
-    /// When feedback came again after an outage.
+    /// When feedback came again after an outage, or the first packet left that arrived after it.
     outage_ended: Instant,
-    /// The rate before feedback failed to come.
-    before_silence: Option<f64>,
+    /// When the newest packet left that arrived.
+    arrived: Instant,
+    /// The rate before feedback failed to come, and when that was.
+    before_silence: Option<(f64, Instant)>,
     may_probe: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Competition {
-    fell: Instant,
-    /// Somebody who fills a queue loses packets, and so do we.
-    lost: bool,
-    alone_since: Option<Instant>,
+    /// How long the queue is, in milliseconds.
+    queue: f64,
 }
 
 impl Dispersion {
@@ -207,7 +218,8 @@ impl Dispersion {
             prober: Prober::new(max, now),
             rate: start.as_bps() as f64,
             updated: now,
-            response: 0.2,
+            unanswered: Unanswered::new(RESPONSE),
+            response: RESPONSE,
             clear_response: 0.1,
             standing: None,
             ceiling: None,
@@ -220,8 +232,10 @@ impl Dispersion {
             silent_at: None,
             unanswered_since: None,
             outage_ended: Instant::ZERO,
+            arrived: Instant::ZERO,
             before_silence: None,
             may_probe: true,
+            queue: 0.0,
             config: DispersionConfig { start, min, max, utilisation, queue_target },
         }
     }
@@ -245,10 +259,14 @@ impl Dispersion {
         let is_theirs = standing.is_theirs(now, queue, rates, self.response, at_least);
         let standing = *standing;
         let lasts = now.saturating_since(standing.since).as_secs_f64() >= self.response;
-        let is_theirs_again = lasts && self.competed.is_some_and(|at| now.saturating_since(at) < SAWTOOTH);
-        if is_theirs || is_theirs_again {
-            self.competing = Some(Competition { fell: now, lost: false, alone_since: None });
+        let before = self.competed.filter(|(at, _)| lasts && now.saturating_since(*at) < SAWTOOTH);
+        if let Some((_, before)) = before {
+            self.competing = Some(before);
+            return;
+        }
+        if is_theirs {
             self.set_rate(standing.received.max(self.rate));
+            self.competing = Some(Competition::new(now, self.rate, self.response));
             return;
         }
         // Where little is sent of what bursts show, the queue is not ours, and they tell what there is for us. Where it is
@@ -276,15 +294,6 @@ impl Dispersion {
         }
     }
 
-    /// How much of the capacity what is sent shows.
-    fn known(&self, now: Instant) -> Known {
-        match self.arrivals.capacity(now, self.delay.noise()) {
-            _ if self.limited => Known::Little,
-            Some(Capacity::Is(_)) => Known::Exactly,
-            _ => Known::AtLeast,
-        }
-    }
-
     /// A queue that is gone before our answer can have worked was none of ours: the answer is taken back.
     fn take_back(&mut self, now: Instant) {
         let Some(standing) = self.standing.take() else { return };
@@ -294,12 +303,17 @@ impl Dispersion {
         }
     }
 
-    /// No queue stands.
-    fn on_clear(&mut self, now: Instant, passed: f64, rates: Rates) {
-        if let Some(before) = self.before_silence.take() {
-            self.set_rate(self.rate.max(before * 0.5));
+    /// The path is back, and no queue stands.
+    fn end_silence(&mut self, now: Instant) {
+        if let Some((before, at)) = self.before_silence.take() {
+            let share = if now.saturating_since(at) < STALL { 1.0 } else { 0.5 };
+            self.set_rate(self.rate.max(before * share));
             self.prober.encourage();
         }
+    }
+
+    /// No queue stands.
+    fn on_clear(&mut self, now: Instant, passed: f64, rates: Rates) {
         let sent = rates.sent.as_bps() as f64;
         self.limited = sent < self.rate * USED;
         let (goal, proven) = match self.arrivals.capacity(now, self.delay.noise()) {
@@ -315,7 +329,7 @@ impl Dispersion {
         }
         let risen = match self.ceiling {
             Some((ceiling, _)) if self.rate >= ceiling * self.config.utilisation => {
-                self.rate + (NEAR_RISE + NEAR_SHARE * self.rate) * passed
+                self.rate + (NEAR_RISE.min(NEAR_RISE_SHARE * self.rate) + NEAR_SHARE * self.rate) * passed
             }
             Some((ceiling, _)) if proven => {
                 (self.rate * 2.0_f64.powf(passed / DOUBLING)).min(ceiling * self.config.utilisation)
@@ -340,22 +354,17 @@ impl Dispersion {
         }
     }
 
-    /// Somebody else keeps the queue full: rise by a packet per response time, and fall with loss.
-    fn compete(&mut self, now: Instant, passed: f64, rates: Rates) {
+    /// Somebody else keeps the queue full: rise, and fall with loss, as CUBIC does.
+    fn compete(&mut self, now: Instant, rates: Rates, lost: Option<Instant>) {
         let Some(competition) = &mut self.competing else { return };
         let received = rates.received.as_bps() as f64;
-        let apart = now.saturating_since(competition.fell).as_secs_f64() >= self.response;
-        if self.arrivals.newest_lost() > 0 && self.arrivals.loss(now).0 > self.inherent.share() + 0.005 {
-            competition.lost = true;
-            if apart {
-                competition.fell = now;
-                self.set_rate((self.rate * COMPETE_FALL).max(received * 0.5));
-            }
-        } else {
-            let response = self.response.min(COMPETE_RESPONSE);
-            let risen = self.rate + COMPETE_PACKET / (response * response) * passed;
-            self.set_rate(risen.min((received * 1.3).max(self.rate)));
+        if let Some(sent) = lost.filter(|_| self.arrivals.loss(now).0 > self.inherent.share() + 0.005) {
+            competition.on_loss(now, sent, self.rate, self.response);
         }
+        // What is not sent cannot be found to be too much.
+        let most = (received * COMPETE_UNPROVEN).max(self.rate);
+        let rate = competition.rate(now, self.response).min(most);
+        self.set_rate(rate);
         let Some(competition) = &mut self.competing else { return };
         let shown = match self.arrivals.capacity(now, self.delay.noise()) {
             Some(Capacity::Is(rate)) => rate.as_bps() as f64,
@@ -369,9 +378,9 @@ impl Dispersion {
     }
 
     fn end_competition(&mut self, now: Instant) {
-        let theirs = self.competing.is_some_and(|competition| competition.lost && competition.alone_since.is_none());
-        self.competed = theirs.then_some(now);
-        (self.competing, self.standing) = (None, None);
+        let theirs = self.competing.take().filter(|competition| competition.will_go_on(now));
+        self.competed = theirs.map(|competition| (now, competition));
+        self.standing = None;
         self.ceiling = Some((self.rate, now));
     }
 
@@ -401,12 +410,30 @@ impl Dispersion {
         }
     }
 
-    /// Feedback came: whether it failed to come before.
-    fn note_outage(&mut self, now: Instant) {
+    /// Feedback came: whether the path was gone before, as its absence tells or what it says.
+    fn note_outage(&mut self, now: Instant, packets: &[PacketResult], queue: Option<f64>) {
         let outage = OUTAGE + Duration::from_secs_f64(self.response);
         if self.unanswered_since.take().is_some_and(|since| now.saturating_since(since) >= outage) {
             self.outage_ended = now;
         }
+        let is_clear = queue.is_some_and(|queue| queue <= self.queue_target());
+        let mut lost = 0;
+        for packet in packets {
+            if packet.received.is_none() {
+                lost += 1;
+                continue;
+            }
+            let took = packet.sent.saturating_since(self.arrived);
+            if lost >= LOST_IN_A_ROW && took >= LOST_FOR && is_clear {
+                self.outage_ended = self.outage_ended.max(packet.sent);
+                self.arrivals.resume(packet.sent);
+            }
+            (lost, self.arrived) = (0, self.arrived.max(packet.sent));
+        }
+    }
+
+    fn queue_target(&self) -> f64 {
+        self.config.queue_target.as_secs_f64() * 1_000.0
     }
 
     fn on_probe(&mut self, measured: Bitrate, saturated: bool) {
@@ -422,24 +449,29 @@ impl Dispersion {
 impl BandwidthEstimator for Dispersion {
     fn on_feedback(&mut self, now: Instant, packets: &[PacketResult]) {
         self.silent_at = None;
-        self.note_outage(now);
         let passed = now.saturating_since(self.updated).as_secs_f64().min(0.25);
         self.updated = now;
         if let Some(newest) = packets.last() {
-            let response = now.saturating_since(newest.sent).as_secs_f64().min(5.0);
-            self.response += (response - self.response) / 4.0;
+            self.silent_at = self.unanswered.on_feedback(now, newest.sent, passed);
+            self.response = self.unanswered.response();
         }
+        let queue = self.delay.on_feedback(now, packets, self.competing.is_some());
+        self.note_outage(now, packets, queue);
         // What was sent before the outage and did not arrive was told of by earlier feedback, or fell to the outage.
         let outage_ended = self.outage_ended;
         let judged = |packet: &&PacketResult| packet.received.is_some() || packet.sent > outage_ended;
         let judged = packets.iter().filter(judged);
+        let lost = judged.clone().filter(|packet| packet.received.is_none()).map(|packet| packet.sent).max();
         self.arrivals.on_feedback(now, judged, Bitrate::from_bps(self.rate as u64));
         let probe = self.prober.on_feedback(packets);
-        let queue = self.delay.on_feedback(now, packets, self.competing.is_some());
-        let target = self.config.queue_target.as_secs_f64() * 1_000.0;
+        let target = self.queue_target();
         self.may_probe = queue.is_some_and(|queue| queue < target.max(20.0)) && self.competing.is_none();
         if let Some(probe) = probe.filter(|_| self.may_probe) {
             self.on_probe(probe.measured, probe.saturated);
+        }
+        self.queue = queue.unwrap_or(self.queue);
+        if queue.is_some_and(|queue| queue <= target) {
+            self.end_silence(now);
         }
         let (Some(queue), Some(rates)) = (queue, self.arrivals.rates()) else { return };
         if queue <= target {
@@ -452,7 +484,7 @@ impl BandwidthEstimator for Dispersion {
             self.on_clear(now, passed, rates);
             self.on_loss_without_queue(now, rates);
         } else if self.competing.is_some() {
-            self.compete(now, passed, rates);
+            self.compete(now, rates, lost);
         } else {
             self.on_queue(now, queue, rates);
         }
@@ -462,17 +494,41 @@ impl BandwidthEstimator for Dispersion {
         Some(Bitrate::from_bps(self.rate as u64))
     }
 
+    fn sustained(&self) -> Option<Bitrate> {
+        let standing = self.standing.filter(|_| self.competing.is_none()).zip(self.ceiling);
+        let carried = standing.map(|(before, (capacity, _))| before.rate.min(capacity * self.config.utilisation));
+        Some(Bitrate::from_bps(self.rate.max(carried.unwrap_or(0.0)) as u64))
+    }
+
+    fn is_queued(&self) -> bool {
+        let stands = match &self.competing {
+            // Bursts that leave slowly would not show whether we are alone.
+            Some(competition) => competition.alone_since.is_none(),
+            None => self.standing.is_some(),
+        };
+        stands && self.queue >= LONG_QUEUE
+    }
+
     fn on_sent(&mut self, now: Instant, _size: DataSize) {
         self.arrivals.on_sent(now);
+        self.unanswered.on_sent(now);
         self.unanswered_since.get_or_insert(now);
         if self.silent_at.is_none() {
-            self.silent_at = Some(now + SILENCE + Duration::from_secs_f64(2.0 * self.response));
+            self.silent_at = Some(now + self.unanswered.patience());
         }
     }
 
     fn poll_probe(&mut self, now: Instant) -> Option<ProbeCluster> {
         let estimate = self.estimate()?;
-        if self.may_probe { self.prober.poll(now, estimate, self.known(now)) } else { None }
+        if !self.may_probe {
+            return None;
+        }
+        let Self { prober, arrivals, delay, limited, .. } = self;
+        prober.poll(now, estimate, || match arrivals.capacity(now, delay.noise()) {
+            _ if *limited => Known::Little,
+            Some(Capacity::Is(_)) => Known::Exactly,
+            _ => Known::AtLeast,
+        })
     }
 
     fn set_demand(&mut self, demand: Option<Bitrate>) {
@@ -491,7 +547,7 @@ impl BandwidthEstimator for Dispersion {
         if self.silent_at.is_none_or(|at| at > now) {
             return;
         }
-        let before = *self.before_silence.get_or_insert(self.rate);
+        let (before, _) = *self.before_silence.get_or_insert((self.rate, now));
         self.prober.on_drop(now, Bitrate::from_bps(before as u64));
         self.set_rate(self.rate * 0.5);
         let is_least = self.rate <= self.config.min.as_bps() as f64;

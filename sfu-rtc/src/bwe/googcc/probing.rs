@@ -1,11 +1,11 @@
 //! When to probe: libwebrtc's `ProbeController` and `AlrDetector`, but for one thing.
 //!
 //! There, a probe after a drop is sent once, and only where little is sent; if nothing can be sent just then, or if the
-//! path is slow still, the rate stays low for long. Here a probe is wished again, ever more seldom, until one is
-//! answered by the rate that was; and a wish waits while nothing can be sent.
+//! path is slow still, the rate stays low for long. Here a probe is requested again, ever more seldom, until one is
+//! answered by the rate that was; and a request waits while nothing can be sent.
 
 use crate::bwe::PacketResult;
-use crate::bwe::probe::{Attempts, ProbeCluster, ProbeResult};
+use crate::bwe::probe::{Attempts, PACKETS, ProbeCluster, ProbeResult};
 use crate::time::{Duration, Instant};
 use crate::units::{Bitrate, DataSize};
 use arrayvec::ArrayVec;
@@ -35,7 +35,7 @@ const BUDGET: f64 = 0.5;
 pub(super) struct Prober {
     attempts: Attempts,
     started: bool,
-    wishes: ArrayVec<Bitrate, 2>,
+    requests: ArrayVec<Bitrate, 2>,
     /// The rate before the newest falls, and when they began.
     high: Option<(Bitrate, Instant)>,
     limited: Limited,
@@ -46,7 +46,7 @@ impl Prober {
         Self {
             attempts: Attempts::new(max, now),
             started: false,
-            wishes: ArrayVec::new(),
+            requests: ArrayVec::new(),
             high: None,
             limited: Limited::default(),
         }
@@ -72,16 +72,16 @@ impl Prober {
         if after < high * DROP {
             self.attempts.on_drop(now, high);
         }
-        self.wishes.clear();
+        self.requests.clear();
     }
 
     /// The outcome of a probe that these results complete.
     pub(super) fn on_feedback(&mut self, packets: &[PacketResult]) -> Option<ProbeResult> {
         let (result, succeeded) = self.attempts.on_feedback(packets, GO_ON_ABOVE)?;
         if succeeded {
-            self.wish(result.measured * FURTHER);
+            self.request(result.measured * FURTHER);
         } else {
-            self.wishes.clear();
+            self.requests.clear();
         }
         Some(result)
     }
@@ -91,33 +91,33 @@ impl Prober {
         self.attempts.update(now, estimate);
         if !self.started {
             self.started = true;
-            FIRST.into_iter().for_each(|factor| self.wish(estimate * factor));
+            FIRST.into_iter().for_each(|factor| self.request(estimate * factor));
         }
-        if self.wishes.is_empty() && !self.attempts.is_under_way() && may_rise {
-            self.wish_again(now, estimate);
+        if self.requests.is_empty() && !self.attempts.is_under_way() && may_rise {
+            self.request_again(now, estimate);
         }
         // The first two leave one after the other; else one is under way at a time.
-        self.wishes.retain(|wish| *wish > estimate);
-        let bitrate = self.wishes.first().copied()?.min(self.attempts.most(FURTHER));
-        // Of a stream that begins, nobody knows yet what it takes: the wish waits until that is more than this.
+        self.requests.retain(|request| *request > estimate);
+        let bitrate = self.requests.first().copied()?.min(self.attempts.most(FURTHER));
+        // Of a stream that begins, nobody knows yet what it takes: the request waits until that is more than this.
         if bitrate <= estimate {
             return None;
         }
-        self.wishes.remove(0);
-        Some(self.attempts.begin(now, bitrate, DURATION))
+        self.requests.remove(0);
+        Some(self.attempts.begin(now, bitrate, DURATION, PACKETS))
     }
 
-    fn wish_again(&mut self, now: Instant, estimate: Bitrate) {
+    fn request_again(&mut self, now: Instant, estimate: Bitrate) {
         let limited = self.limited.since.map(|at| now.saturating_since(at.max(self.attempts.probed())));
         if let Some(lost) = self.attempts.recovery().filter(|_| self.attempts.waited(now, RECOVERY_INTERVAL)) {
-            self.wish(lost);
+            self.request(lost);
         } else if limited.is_some_and(|limited| limited >= LIMITED_INTERVAL) {
-            self.wish(estimate * FURTHER);
+            self.request(estimate * FURTHER);
         }
     }
 
-    fn wish(&mut self, bitrate: Bitrate) {
-        let _ = self.wishes.try_push(bitrate); // two are enough
+    fn request(&mut self, bitrate: Bitrate) {
+        let _ = self.requests.try_push(bitrate); // two are enough
     }
 
     /// The increase was held by what is sent, or no longer is.

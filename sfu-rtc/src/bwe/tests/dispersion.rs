@@ -23,6 +23,23 @@ fn it_uses_the_capacity_with_a_short_queue() {
     }
 }
 
+/// What is too much shows after a response time only, and takes long to drain where little passes.
+#[test]
+fn near_the_capacity_of_a_slow_and_long_path_it_rises_slowly() {
+    for seed in SEEDS {
+        let slow = Scenario {
+            capacity: steps(&[(0, 200)]),
+            one_way: Duration::from_millis(200),
+            queue: Duration::from_millis(1_000),
+            seed,
+            ..Scenario::default()
+        };
+        let outcome = ours(&slow);
+        let (used, queue) = (outcome.utilisation(10.0, 60.0, 10_000.0), outcome.queue(10.0, 60.0, 0.95));
+        assert!(used >= 0.8 && queue <= 150.0, "seed {seed}: {used:.2} used, {queue:.0} ms");
+    }
+}
+
 /// RFC 8867 section 5.1.
 #[test]
 fn it_follows_a_varying_capacity() {
@@ -107,6 +124,33 @@ fn estimates(rounds: u32, is_gone: impl Fn(u32) -> bool, lost: impl Fn(u32) -> u
     (0..rounds).map(round).collect()
 }
 
+/// A page of a screen: 1.9 Mbit/s for a second, on a path of 1 Mbit/s that carried 0.9 before.
+#[test]
+fn what_is_held_back_to_drain_a_queue_is_not_missing_for_longer() {
+    let start = Instant::from_millis(1_000);
+    let config = DispersionConfig { start: Bitrate::from_kbps(900), ..DispersionConfig::default() };
+    let mut estimator = EstimatorConfig::Dispersion(config).build(start);
+    let (mut sent, mut free, mut results) = (start, start, Vec::new());
+    let kbps = |rate: Option<Bitrate>| rate.unwrap().as_kbps();
+    let mut lowest = (u64::MAX, 0);
+    for n in 0..400 {
+        sent += Duration::from_micros(if n < 200 { 10_600 } else { 5_000 });
+        free = free.max(sent) + Duration::from_micros(9_600);
+        estimator.on_sent(sent, DataSize::from_bytes(1_200));
+        results.push(PacketResult { sent, received: Some(free), size: DataSize::from_bytes(1_200), probe: None });
+        if n % 5 == 4 {
+            estimator.on_feedback(free + Duration::from_millis(20), &std::mem::take(&mut results));
+            let now = (kbps(estimator.estimate()), kbps(estimator.sustained()));
+            if n < 200 {
+                assert_eq!(now.0, now.1, "no queue, nothing is held back");
+            }
+            lowest = lowest.min(now);
+        }
+    }
+    let (estimate, sustained) = lowest;
+    assert!(estimate < 600 && (900..1_000).contains(&sustained), "{estimate} and {sustained}");
+}
+
 #[test]
 fn losses_of_an_outage_are_no_policers() {
     for outage in [3, 7, 15] {
@@ -114,6 +158,22 @@ fn losses_of_an_outage_are_no_policers() {
         let (before, after) = (estimates[199], estimates[200 + outage as usize + 5]);
         assert!(after >= before * 0.45, "{outage} rounds: {before:.0}, then {after:.0}");
     }
+}
+
+#[test]
+fn a_path_that_is_gone_for_moments_carries_what_it_did() {
+    let estimates = estimates(300, |round| round >= 200 && round % 5 == 0, |_| 0);
+    let (before, least) = (estimates[199], estimates[200..].iter().copied().fold(f64::MAX, f64::min));
+    assert!(least >= before * 0.9, "{before:.0}, then {least:.0}");
+}
+
+/// Nothing else than feedback that fails to come tells of a stall, and what is sent meanwhile stands as a queue.
+#[test]
+fn in_a_stall_the_rate_falls_before_half_a_second_and_is_back_with_the_path() {
+    let estimates = estimates(300, |round| (200..206).contains(&round), |_| 0);
+    let (before, stalled, after) = (estimates[199], estimates[204], estimates[208]);
+    assert!(stalled <= before * 0.55, "{before:.0}, then {stalled:.0}");
+    assert!(after >= before * 0.95, "{before:.0}, {stalled:.0}, then {after:.0}");
 }
 
 #[test]

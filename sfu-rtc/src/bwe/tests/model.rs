@@ -291,7 +291,7 @@ impl Run<'_> {
 
     fn pace(&mut self, elapsed: u64) {
         if self.probe.is_none() {
-            self.pacer.set_estimate(self.now, self.estimator.estimate());
+            self.pacer.set_estimate(self.now, self.estimator.estimate(), self.estimator.is_queued());
             if elapsed >= self.scenario.padding_from
                 && let Some(cluster) = self.estimator.poll_probe(self.now)
             {
@@ -328,6 +328,7 @@ impl Run<'_> {
 
     fn compete(&mut self, elapsed: u64) {
         let active = self.scenario.competitor.is_some_and(|(from, to)| (from..to).contains(&elapsed));
+        self.competitor.round_trip = self.scenario.one_way * 2 + self.queueing();
         self.competitor.on_time(self.now);
         while active && self.competitor.may_send() {
             self.competitor.in_flight += 1;
@@ -486,6 +487,7 @@ struct Tcp {
     before_loss: f64,
     epoch: Option<Instant>,
     reduced: Instant,
+    round_trip: Duration,
     in_flight: u64,
     received: u64,
     acks: VecDeque<Instant>,
@@ -501,6 +503,7 @@ impl Default for Tcp {
             before_loss: 0.0,
             epoch: None,
             reduced: Instant::ZERO,
+            round_trip: Duration::ZERO,
             in_flight: 0,
             received: 0,
             acks: VecDeque::new(),
@@ -544,7 +547,8 @@ impl Tcp {
     }
 
     fn on_loss(&mut self) {
-        if self.now - self.reduced < Duration::from_millis(200) {
+        // Once for what is lost within a round trip (RFC 5681 section 3.2, RFC 6675 section 5).
+        if self.now - self.reduced < self.round_trip {
             return;
         }
         self.reduced = self.now;

@@ -693,7 +693,7 @@ fn parity_is_answered_to_who_takes_it_and_keeps_its_source() {
     let video = |answer: &Answer| answer.sections.iter().find(|s| s.kind == MediaKind::Video).unwrap().clone();
     let (_, without) = Session::new().fixture("chromium-whep");
     assert!(video(&without).local_fec.is_none() && !without.sdp.contains("flexfec"));
-    let mut session = Session::with(MediaPolicy { flexfec: true, ..MediaPolicy::default() });
+    let mut session = Session::with(MediaPolicy { parity: true, ..MediaPolicy::default() });
     let (_, answer) = session.fixture("chromium-whep");
     let section = video(&answer);
     let (media, fec) = (section.local_ssrcs.unwrap().media, section.local_fec.unwrap());
@@ -716,7 +716,7 @@ fn parity_is_answered_to_who_takes_it_and_keeps_its_source() {
 #[test]
 fn who_only_sends_is_answered_no_parity() {
     let (_, answer) =
-        Session::with(MediaPolicy { flexfec: true, ..MediaPolicy::default() }).fixture("chromium-simulcast");
+        Session::with(MediaPolicy { parity: true, ..MediaPolicy::default() }).fixture("chromium-simulcast");
     for section in &answer.sections {
         let slot = section.direction == Direction::Send && section.kind == MediaKind::Video;
         assert_eq!(section.local_fec.is_some(), slot, "{}", section.mid);

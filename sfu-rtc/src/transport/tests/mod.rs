@@ -6,7 +6,9 @@ mod media;
 mod paths;
 mod probing;
 mod protect;
+mod recovery;
 mod reports;
+mod supersede;
 mod uplink;
 
 use super::*;
@@ -81,6 +83,7 @@ fn section(mid: &str, direction: Direction) -> MediaSection {
         remote_ssrcs: Vec::new(),
         local_ssrcs: (direction == Direction::Send).then_some(SLOT),
         local_fec: None,
+        remote_fec: None,
         reduced_rtcp: true,
         rtx_time: Duration::from_millis(200),
         nack: true,
@@ -214,15 +217,27 @@ impl Pair {
 
     /// Hands a datagram to the transport; why it was dropped, if it was.
     fn give(&mut self, mut datagram: Vec<u8>) -> Option<DropReason> {
-        match self.server.handle_datagram(self.now, &self.client.path, &mut datagram) {
+        match self.receive(&mut datagram) {
             Received::Dropped(reason) => Some(reason),
             _ => None,
         }
     }
 
+    /// Whoever owns the transport relies on what it says of media: that nothing else is due sooner by it.
+    fn receive<'d>(&mut self, datagram: &'d mut [u8]) -> Received<'d> {
+        let before = self.server.poll_timeout();
+        let received = self.server.handle_datagram(self.now, &self.client.path, datagram);
+        if matches!(received, Received::Rtp(_)) && !self.server.wants_drain() {
+            let due = |timeout: Option<Instant>| timeout.unwrap_or(Instant::NEVER);
+            let expected = due(before).min(due(self.server.feedback_timeout()));
+            assert!(due(self.server.poll_timeout()) >= expected);
+        }
+        received
+    }
+
     /// Hands an RTP packet to the transport, and what it makes of it to `then`.
     fn give_rtp<R>(&mut self, mut datagram: Vec<u8>, then: impl FnOnce(Result<ReceivedRtp<'_>, DropReason>) -> R) -> R {
-        match self.server.handle_datagram(self.now, &self.client.path, &mut datagram) {
+        match self.receive(&mut datagram) {
             Received::Rtp(rtp) => then(Ok(rtp)),
             Received::Dropped(reason) => then(Err(reason)),
             other => panic!("{other:?}"),

@@ -102,8 +102,48 @@ fn padding_and_retransmissions_are_numbered_in_one_row() {
     assert_eq!(subscriber.pair.server.counters().rtx_out, 9, "the last still waits");
 }
 
+/// Where the peer could be sent more than it is estimated to receive, and nothing of it fits, nothing else would ever
+/// raise the estimate.
 #[test]
-fn without_media_or_retransmissions_a_wish_waits() {
+fn before_the_first_packet_of_video_padding_is_empty_retransmissions() {
+    for estimator in estimators() {
+        let mut subscriber = Subscriber::new(estimator, section("1", Direction::Send));
+        let start = subscriber.estimate();
+        let demand = Bitrate::from_kbps(4 * start);
+        subscriber.pair.server.set_demand(Some(demand));
+        for _ in 0..20 {
+            let audio = RtpOut { class: PacketClass::Audio, ..subscriber.pair.out(subscriber.seq) };
+            subscriber.seq += 1;
+            subscriber.pair.queue(audio).unwrap();
+            subscriber.round(0);
+        }
+        assert!(subscriber.estimate() > 2 * start, "{} of {start} kbit/s", subscriber.estimate());
+        assert!(!subscriber.rtx.is_empty());
+        for (_, payload_type, payload) in &subscriber.rtx {
+            assert_eq!((*payload_type, payload.len()), (VP8_RTX, 0));
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_cannot_tell_what_arrives_is_not_probed() {
+    for estimator in estimators() {
+        let mut slot = section("1", Direction::Send);
+        slot.extensions = ExtensionMap::default();
+        let mut subscriber = Subscriber::new(estimator, slot);
+        subscriber.pair.server.set_demand(Some(Bitrate::from_kbps(5_000)));
+        for seq in 0..60 {
+            let audio = RtpOut { class: PacketClass::Audio, ..subscriber.pair.out(seq) };
+            subscriber.pair.queue(audio).unwrap();
+            subscriber.pair.drain();
+            subscriber.pair.pass(FRAME);
+        }
+        assert_eq!(subscriber.pair.server.counters().padding_out, 0);
+    }
+}
+
+#[test]
+fn without_media_or_retransmissions_a_request_waits() {
     for estimator in estimators() {
         let mut subscriber = Subscriber::new(estimator.clone(), section("1", Direction::Send));
         subscriber.pair.pass(3_000);

@@ -4,7 +4,7 @@ use super::*;
 use crate::fec::{Decoder, DecoderConfig, Scheme};
 use crate::media::FecStream;
 
-const FEC: FecStream = FecStream { ssrc: Ssrc(0x5555), payload_type: PayloadType(49) };
+const FEC: FecStream = FecStream { ssrc: Ssrc(0x5555), payload_type: PayloadType(49), scheme: Scheme::FlexFec03 };
 
 fn protected() -> MediaSection {
     MediaSection { local_fec: Some(FEC), ..section("1", Direction::Send) }

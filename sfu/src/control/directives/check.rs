@@ -2,7 +2,7 @@
 
 use super::MAX_NAME;
 use crate::control::ControlError;
-use sfu_proto::v1::{AudioDirective, EncoderDirective, EncodingDirective};
+use sfu_proto::v1::{AudioDirective, EncoderDirective, EncodingDirective, FrameClass, ParityDirective};
 use sfu_room::Publication;
 use sfu_rtc::ids::Rid;
 use sfu_rtc::media::MediaKind;
@@ -13,6 +13,9 @@ const FRAMERATES: (f64, f64) = (1.0, 240.0);
 /// Of the factor by which a picture is scaled down: a browser throws where it is less than 1 (WebRTC section 5.2.5).
 const SCALES: (f64, f64) = (1.0, 64.0);
 const FEC_RATIOS: (f64, f64) = (0.0, 1.0);
+/// Of one block, as `sfu_rtc::fec` bounds it.
+const PARITY_PACKETS: (f64, f64) = (1.0, 48.0);
+const PARITY_FRAMES: (f64, f64) = (1.0, 5.0);
 /// Of Opus (RFC 6716 section 2.1.1, RFC 7587 section 6.1).
 const AUDIO_BITRATES: (f64, f64) = (6_000.0, 510_000.0);
 const PACKET_TIMES: (f64, f64) = (3.0, 120.0);
@@ -32,6 +35,7 @@ pub(super) fn check(directive: &EncoderDirective, publication: &Publication) -> 
     }
     within("fecRatio", directive.fec_ratio, FEC_RATIOS)?;
     check_name("codec", &directive.codec, "-._+")?;
+    check_parity(&directive.parity, publication.kind)?;
     directive.audio.as_ref().map_or(Ok(()), |audio| check_audio(audio, publication.kind))
 }
 
@@ -57,6 +61,24 @@ fn check_audio(audio: &AudioDirective, kind: MediaKind) -> Result<(), ControlErr
     }
     within("audio.bitrateBps", audio.bitrate_bps, AUDIO_BITRATES)?;
     within("audio.packetTimeMs", audio.packet_time_ms, PACKET_TIMES)
+}
+
+fn check_parity(parity: &[ParityDirective], kind: MediaKind) -> Result<(), ControlError> {
+    if kind == MediaKind::Audio && !parity.is_empty() {
+        return Err(wrong("parity", "is for a publication of video, and this is one of audio".into()));
+    }
+    for (at, entry) in parity.iter().enumerate() {
+        let field = |name: &str| format!("parity[{at}].{name}");
+        if entry.frame_class() == FrameClass::Unspecified {
+            return Err(wrong(&field("frameClass"), "is no class of frames".into()));
+        }
+        if parity[..at].iter().any(|earlier| earlier.frame_class == entry.frame_class) {
+            return Err(wrong(&field("frameClass"), "is there twice".into()));
+        }
+        within(&field("packets"), entry.packets, PARITY_PACKETS)?;
+        within(&field("frames"), entry.frames, PARITY_FRAMES)?;
+    }
+    Ok(())
 }
 
 /// In all fields 0 leaves things to the client. NaN is in no range.
@@ -115,6 +137,7 @@ mod tests {
             r#"{"encodings":[{"rid":"f"},{"rid":"q","active":true,"maxBitrateBps":"150000","maxFramerate":7.5}]}"#,
             r#"{"encodings":[{"rid":"h","scaleResolutionDownBy":1,"scalabilityMode":"L3T3_KEY_SHIFT"}]}"#,
             r#"{"codec":"AV1","fecRatio":1}"#,
+            r#"{"parity":[{"frameClass":"FRAME_CLASS_KEY","packets":48,"frames":1},{"frameClass":2,"packets":2}]}"#,
         ] {
             assert_eq!(refusal(&simulcast, directive), None, "{directive}");
         }
@@ -145,6 +168,10 @@ mod tests {
             (many, "encodings "),
             (r#"{"fecRatio":"NaN"}"#.into(), "fecRatio"),
             (r#"{"fecRatio":-0.1}"#.into(), "fecRatio"),
+            (r#"{"parity":[{"packets":1,"frames":1}]}"#.into(), "parity[0].frameClass"),
+            (r#"{"parity":[{"frameClass":1,"packets":49}]}"#.into(), "parity[0].packets"),
+            (r#"{"parity":[{"frameClass":1},{"frameClass":2,"frames":6}]}"#.into(), "parity[1].frames"),
+            (r#"{"parity":[{"frameClass":1},{"frameClass":1}]}"#.into(), "parity[1].frameClass"),
             (format!(r#"{{"codec":"{}"}}"#, "V".repeat(33)), "codec"),
             (r#"{"audio":{}}"#.into(), "audio"),
         ] {
@@ -156,6 +183,7 @@ mod tests {
             (r#"{"audio":{"bitrateBps":1}}"#, "audio.bitrateBps"),
             (r#"{"audio":{"packetTimeMs":121}}"#, "audio.packetTimeMs"),
             (r#"{"encodings":[{"rid":"q"}]}"#, "encodings[0].rid"),
+            (r#"{"parity":[{"frameClass":1}]}"#, "parity"),
         ] {
             let why = refusal(&sound, directive).unwrap_or_default();
             assert!(why.starts_with(field), "{directive}: {why}");

@@ -3,15 +3,17 @@
 //! that have no signalling are bounded by REMB. What tokens and rooms allow at most holds in any case: the workers see to
 //! it.
 
+mod parity;
 mod snapshot;
 
 use super::room::{Room, RoomState};
 use super::{Control, ControlError};
 use crate::config::{Estimator, PlannerPolicy};
+use parity::Parity;
 use sfu_core::command::{Command, EncoderTarget, EncodingTarget, MAX_LAYERS};
 use sfu_core::ids::{PublicationId, TransportId};
 use sfu_core::qos::room_planner::{Encoding, Planner, SourcePlan};
-use sfu_proto::v1::{EncoderDirective, EncodingDirective};
+use sfu_proto::v1::{EncoderDirective, EncodingDirective, ParityDirective, ReferenceStructure};
 use sfu_room::ParticipantId;
 use sfu_rtc::ids::Rid;
 use sfu_rtc::media::MediaKind;
@@ -50,6 +52,8 @@ pub(super) struct Encoders {
     /// When each publication was planned first.
     begun: HashMap<PublicationId, Instant>,
     sent: HashMap<PublicationId, Sent>,
+    /// What is to be protected of each publication whose sender can.
+    parity: Parity,
     /// Somebody else's directive holds until then.
     by_hand: HashMap<PublicationId, Instant>,
     /// Workers were told a target of these.
@@ -64,7 +68,14 @@ pub(super) struct Encoders {
 #[derive(Debug)]
 struct Sent {
     encodings: Vec<EncodingDirective>,
+    parity: Vec<ParityDirective>,
     at: Instant,
+}
+
+impl Sent {
+    fn new(directive: &EncoderDirective, at: Instant) -> Self {
+        Self { encodings: directive.encodings.clone(), parity: directive.parity.clone(), at }
+    }
 }
 
 impl Room {
@@ -132,6 +143,7 @@ impl Control {
             .flat_map(|source| source.layers.iter().map(|layer| ((source.publication, layer.rid), layer.rate)));
         state.encoders.arriving = arriving.collect();
         state.encoders.plans = state.encoders.planner.plan(now, snapshot);
+        state.encoders.parity.update(now, figures);
         state.remember(now);
         self.send_directives(&mut state, now);
         state.limit_senders(now);
@@ -143,7 +155,7 @@ impl Control {
         let due: Vec<(PublicationId, EncoderDirective)> =
             plans.filter_map(|plan| Some((plan.publication, state.directive(plan, now)?))).collect();
         for (publication, directive) in due {
-            let sent = Sent { encodings: directive.encodings.clone(), at: now };
+            let sent = Sent::new(&directive, now);
             // Who has gone meanwhile needs none.
             if self.direct_encoder(state, publication, directive).is_ok() {
                 state.encoders.sent.insert(publication, sent);
@@ -164,7 +176,7 @@ impl Control {
         let until = self.clock.now() + Duration::from_millis(u64::from(sent.ttl_ms));
         state.encoders.by_hand.insert(publication, until);
         // Afterwards the plan has to be sent, whatever was sent before.
-        state.encoders.sent.insert(publication, Sent { encodings: sent.encodings.clone(), at: self.clock.now() });
+        state.encoders.sent.insert(publication, Sent::new(&sent, self.clock.now()));
         Ok(sent)
     }
 }
@@ -197,13 +209,14 @@ impl RoomState {
 
     /// Takes up what has begun, and forgets what has ended.
     fn remember(&mut self, now: Instant) {
-        let Encoders { plans, begun, sent, by_hand, targeted, bounded, .. } = &mut self.encoders;
+        let Encoders { plans, begun, sent, parity, by_hand, targeted, bounded, .. } = &mut self.encoders;
         let there: HashSet<PublicationId> = plans.iter().map(|plan| plan.publication).collect();
         for publication in &there {
             begun.entry(*publication).or_insert(now);
         }
         begun.retain(|publication, _| there.contains(publication));
         sent.retain(|publication, _| there.contains(publication));
+        parity.retain(|publication| there.contains(publication));
         targeted.retain(|publication| there.contains(publication));
         bounded.retain(|(publication, _)| there.contains(publication));
         by_hand.retain(|publication, until| now < *until && there.contains(publication));
@@ -217,14 +230,19 @@ impl RoomState {
             return None;
         }
         let encodings: Vec<EncodingDirective> = plan.encodings.iter().map(directive_of).collect();
-        let is_usual = plan.encodings.iter().all(is_usual);
+        let parity = self.encoders.parity.directive(plan.publication);
+        let is_usual = parity.is_empty() && plan.encodings.iter().all(is_usual);
         match self.encoders.sent.get(&plan.publication) {
             None if is_usual => return None,
-            Some(sent) if sent.encodings == encodings && (is_usual || now - sent.at < RENEWAL) => return None,
+            Some(sent)
+                if sent.encodings == encodings && sent.parity == parity && (is_usual || now - sent.at < RENEWAL) =>
+            {
+                return None;
+            }
             _ => {}
         }
         let ttl_ms = u32::try_from(TTL.as_millis()).unwrap_or(u32::MAX);
-        Some(EncoderDirective { ttl_ms, encodings, ..EncoderDirective::default() })
+        Some(EncoderDirective { ttl_ms, encodings, parity, ..EncoderDirective::default() })
     }
 
     /// Bounds by REMB what those send who have no signalling.
@@ -327,6 +345,7 @@ fn directive_of(encoding: &Encoding) -> EncodingDirective {
         max_framerate: encoding.framerate.map_or(0.0, f32::from),
         scale_resolution_down_by: encoding.scale.unwrap_or(0.0),
         scalability_mode: String::new(),
+        references: ReferenceStructure::Unspecified.into(),
     }
 }
 

@@ -66,7 +66,7 @@ impl RoomState {
             };
             let subscriptions = member.slots().iter().filter_map(subscription).collect();
             let stats = figures.get(&transport);
-            let estimate = stats.map_or(start, |stats| stats.downlink_estimate);
+            let estimate = stats.map_or(start, |stats| stats.downlink_sustained);
             let estimate = estimate.into_iter().chain(caps.bitrate).min();
             let audio = stats.map(|stats| audio_rate(member, stats)).unwrap_or_default();
             Some(Subscriber { transport, estimate, audio, subscriptions })

@@ -21,7 +21,11 @@ struct World {
 
 impl World {
     fn new(planner: PlannerPolicy) -> Self {
-        let (control, _) = control_with(1, |config| config.qos.planner = planner);
+        let (control, _) = control_with(1, |config| {
+            config.qos.planner = planner;
+            // What a path carries is known by its figures, or not at all.
+            config.bandwidth.estimator = Estimator::Fixed;
+        });
         let alice = Member::join(&control, Access::Signal);
         let now = control.clock.now();
         let mut world = Self { control, alice, now };
@@ -88,6 +92,7 @@ fn figures(member: &Member, estimate: Option<u64>, publication: Option<Publicati
             lost: 0,
             bitrate: Bitrate::from_kbps(kbps),
             fps: 30.0,
+            parity: None,
             resolution: Some((height / 9 * 16, height)),
         }
     };
@@ -99,7 +104,8 @@ fn figures(member: &Member, estimate: Option<u64>, publication: Option<Publicati
         path: None,
         rtt: None,
         downlink_loss: 0.0,
-        downlink_estimate: estimate.map(Bitrate::from_kbps),
+        downlink_estimate: None,
+        downlink_sustained: estimate.map(Bitrate::from_kbps),
         allocation: Allocation::default(),
         uplink: UplinkFigures::default(),
         traffic: TrafficStats::default(),
@@ -294,4 +300,35 @@ async fn caps_hold_with_and_without_a_planner() {
         assert!(on.iter().map(|encoding| encoding.max_bitrate_bps).sum::<u64>() <= 380_000, "{asked:?}");
         drop(bob);
     }
+}
+
+/// The parity that the worker wants of alice's picture, in packets per block of its frames of the base layer.
+fn wanting(world: &World, packets: u8) -> TransportStats {
+    let mut stats = figures(&world.alice, None, Some(world.video()));
+    let base = sfu_rtc::transport::Protection { parity: packets, frames: 2 };
+    stats.received.iter_mut().for_each(|stream| stream.parity = Some([Default::default(), base, base, base]));
+    stats
+}
+
+#[tokio::test]
+async fn parity_is_asked_for_at_once_and_taken_back_after_a_while() {
+    let mut world = World::new(PlannerPolicy::Gso);
+    let bob = world.join(Access::Signal);
+    world.plan(SECOND, &[wanting(&world, 0)]);
+    world.plan(SECOND, &[wanting(&world, 3)]);
+    let parity = |directive: &EncoderDirective| -> Vec<(i32, u32, u32)> {
+        directive.parity.iter().map(|entry| (entry.frame_class, entry.packets, entry.frames)).collect()
+    };
+    let mut first = directive(&world.alice).await;
+    while first.parity.is_empty() {
+        first = directive(&world.alice).await;
+    }
+    assert_eq!(parity(&first), [(2, 3, 2), (3, 3, 2), (4, 3, 2)]);
+    world.plan(SECOND, &[wanting(&world, 1)]);
+    world.plan(SECOND, &[wanting(&world, 1)]);
+    world.plan(SECOND, &[wanting(&world, 1)]);
+    assert_eq!(parity(&directive(&world.alice).await)[0], (2, 3, 2), "renewed as it was");
+    (0..2).for_each(|_| world.plan(SECOND, &[wanting(&world, 0)]));
+    assert_eq!(parity(&directive(&world.alice).await), []);
+    drop(bob);
 }

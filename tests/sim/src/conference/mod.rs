@@ -215,6 +215,8 @@ impl Conference {
             Event::PublicationCodec { .. }
             | Event::IngressLimited { .. }
             | Event::SlotPaused { .. }
+            | Event::SlotLimited { .. }
+            | Event::References { .. }
             | Event::Shedding { .. } => {}
         }
     }

@@ -1,5 +1,6 @@
 // The admin API directs a camera's encoder: the sender obeys, says so, and the directive lapses in its time.
 
+import { adminApi } from '../admin.mjs';
 import { CAPTURE, counters, join, picturesMove, seesAll } from '../call.mjs';
 
 /** Highest rate of the upper layer that the directive allows. */
@@ -8,7 +9,7 @@ const SPAN = 1500;
 const PATIENCE = 30_000;
 
 export async function run({ server, room, adminToken }, launch) {
-  const admin = api(server, adminToken);
+  const admin = adminApi(server, adminToken);
   const browser = await launch('chromium');
   const camera = await join(browser, server, { room, name: 'camera', options: CAPTURE });
   const viewer = await join(browser, server, { room, name: 'viewer', options: CAPTURE });
@@ -76,17 +77,6 @@ async function untilCounters(tab, condition, what) {
     if (condition(await counters(tab))) return;
   }
   throw new Error(`${tab.name}: not in time: ${what}`);
-}
-
-/** The server's admin API. */
-function api(server, token) {
-  return async (method, path, body) => {
-    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
-    const response = await fetch(`${server}/v1/admin/${path}`, { method, headers, body: body && JSON.stringify(body) });
-    const text = await response.text();
-    if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
-    return JSON.parse(text);
-  };
 }
 
 function pause(milliseconds) {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { page } from './page.mjs';
 
-const { DirectiveKeeper, applyDirective } = await page('directive.js');
+const { DirectiveKeeper, applyDirective, askedText } = await page('directive.js');
 
 const parameters = () => ({
   codecs: [{ mimeType: 'video/VP8', payloadType: 96 }, { mimeType: 'video/VP9', payloadType: 98 }],
@@ -117,13 +117,17 @@ test('a directive that is not renewed lapses to what was there before the first'
   const sender = fakeSender();
   const keeper = new DirectiveKeeper(sender, () => undefined);
   await keeper.obey({ publicationId: 'p', version: '1', ttlMs: 1000, encodings: [{ rid: 'f', active: false }] });
+  assert.equal(askedText(keeper.asked('f')), 'off, nobody needs it');
+  assert.equal(askedText(keeper.asked('q')), '');
   timers.tick(900);
   await keeper.obey({ publicationId: 'p', version: '2', ttlMs: 1000, encodings: [{ rid: 'f', active: true, maxBitrateBps: '50000' }] });
   timers.tick(900);
   assert.equal(sender.getParameters().encodings[1].maxBitrate, 50_000, 'renewed: still holds');
+  assert.equal(askedText(keeper.asked('f')), 'held to 50 kbit/s for those who watch');
   timers.tick(200);
   await keeper.obey({ publicationId: 'p', version: '0' });
   const restored = sender.getParameters().encodings[1];
   assert.equal(restored.active, true);
   assert.equal(restored.maxBitrate, 1_500_000);
+  assert.equal(askedText(keeper.asked('f')), '');
 });

@@ -10,7 +10,7 @@ globalThis.crypto ??= webcrypto;
 
 const { inviteLink, parseOptions, randomRoom, takeToken } = await page('options.js');
 const { Roster, isOn, publicationOf } = await page('roster.js');
-const { FIRST_SLOTS, Slots, pauseText } = await page('slots.js');
+const { FIRST_SLOTS, Slots, layerText, pauseText } = await page('slots.js');
 const { cameraEncodings, forwardedCodecs } = await page('encodings.js');
 const { arrange } = await page('arrange.js');
 const { StatsCollector, formatBitrate, formatShare } = await page('stats.js');
@@ -142,6 +142,15 @@ test('a picture that is paused says why instead of standing still', () => {
   assert.deepEqual(pause('PAUSE_REASON_BANDWIDTH'), [false, 'paused, the connection is slow']);
   assert.deepEqual(pause('PAUSE_REASON_FROM_THE_FUTURE'), [true, '']);
   assert.equal(pauseText(undefined), '');
+});
+
+test('a slot says why its picture is no better', () => {
+  assert.equal(layerText({ publicationId: 'p' }), 'the best there is');
+  assert.equal(layerText({ publicationId: 'p', layerLimit: 'LAYER_LIMIT_WANTED' }), 'as large as it is shown');
+  assert.equal(layerText({ publicationId: 'p', layerLimit: 'LAYER_LIMIT_WANTED', pauseReason: 'PAUSE_REASON_BANDWIDTH' }), 'paused, the connection is slow');
+  assert.equal(layerText({ publicationId: 'p', layerLimit: 'LAYER_LIMIT_FROM_THE_FUTURE' }), 'the best there is');
+  assert.equal(layerText({ publicationId: '' }), '');
+  assert.equal(layerText(undefined), '');
 });
 
 const report = (entries) => new Map(entries.map((entry) => [entry.id, entry]));

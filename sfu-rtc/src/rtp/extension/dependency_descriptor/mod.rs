@@ -10,12 +10,14 @@
 //! a [`DependencyStructure`] per stream.
 
 mod structure;
+mod write;
 
 use crate::codec::bits::BitReader;
 use crate::drop_reason::DropReason;
 use arrayvec::ArrayVec;
 pub use structure::{DecodeTarget, MAX_CHAINS, MAX_DECODE_TARGETS, MAX_FRAME_DIFFS};
 use structure::{Template, Templates};
+pub use write::{FarReference, FrameDescription, MAX_DIFF};
 
 /// What a frame means for one decode target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,0 +1,153 @@
+//! Parity of what the peer sends (Reed-Solomon, `docs/fec-payload-format.md`): what was lost on the way to us comes back
+//! once, before anybody can miss it.
+//!
+//! A decoder is made with the first parity and goes when none came for a while, so that who sends none costs nothing. What
+//! the first block protects came before it and is not known.
+
+use super::protect::MUTABLE;
+use super::receive::Received;
+use super::{ReceivedRtp, Transport};
+use crate::fec::{Decoder, DecoderConfig, DecoderStats, MutableExtensions};
+use crate::ids::{PayloadType, Ssrc};
+use crate::media::{Direction, FecStream, MediaSection};
+use crate::rtp::RtpView;
+use crate::time::{Duration, Instant};
+
+/// Without parity for so long, what it would be computed with is forgotten: it takes up to 600 kB for each stream.
+const LAPSE: Duration = Duration::from_secs(5);
+
+/// What a section has for it.
+#[derive(Debug)]
+pub(super) struct Recovery {
+    section: usize,
+    stream: FecStream,
+    mutable: MutableExtensions,
+    active: Option<Box<Active>>,
+}
+
+#[derive(Debug)]
+struct Active {
+    decoder: Decoder,
+    /// When parity came last.
+    heard: Instant,
+}
+
+impl Recovery {
+    /// Sections were negotiated anew: one whose parity stays keeps what it has.
+    pub(super) fn update(recoveries: &mut Vec<Self>, sections: &[MediaSection]) {
+        let mut before = std::mem::take(recoveries);
+        for (index, section) in sections.iter().enumerate() {
+            let Some(stream) = section.remote_fec.filter(|_| section.direction == Direction::Receive) else { continue };
+            let mutable: MutableExtensions = MUTABLE.iter().filter_map(|kind| section.extensions.id(*kind)).collect();
+            let same = |known: &Self| (known.section, known.stream, &known.mutable) == (index, stream, &mutable);
+            let kept = before.iter().position(same).map(|at| before.swap_remove(at));
+            recoveries.push(kept.unwrap_or(Self { section: index, stream, mutable, active: None }));
+        }
+    }
+
+    pub(super) fn is_parity(&self, ssrc: Ssrc, payload_type: PayloadType) -> bool {
+        (self.stream.ssrc, self.stream.payload_type) == (ssrc, payload_type)
+    }
+
+    fn on_parity(&mut self, now: Instant, view: &RtpView<'_>, media: impl Iterator<Item = Ssrc>) {
+        let active = self.active.get_or_insert_with(|| {
+            let mutable_extensions = self.mutable.clone();
+            let mut decoder = Decoder::new(DecoderConfig { scheme: self.stream.scheme, mutable_extensions });
+            media.for_each(|ssrc| {
+                decoder.add_stream(ssrc);
+            });
+            Box::new(Active { decoder, heard: now })
+        });
+        active.heard = now;
+        // What came of it is in the decoder's figures.
+        let _ = active.decoder.on_parity(view.ssrc(), view.payload());
+    }
+
+    fn on_media(&mut self, now: Instant, ssrc: Ssrc, packet: &[u8]) {
+        let Some(active) = &mut self.active else { return };
+        if now - active.heard > LAPSE {
+            self.active = None;
+            return;
+        }
+        // Of more streams than it takes, the others are not protected. Duplicates are refused by who takes the media.
+        if active.decoder.add_stream(ssrc) {
+            let _ = active.decoder.on_media(packet);
+        }
+    }
+
+    fn stats(&self) -> DecoderStats {
+        self.active.as_ref().map(|active| active.decoder.stats()).unwrap_or_default()
+    }
+}
+
+impl Transport {
+    /// Takes a packet of parity, if it is one.
+    pub(super) fn receive_parity<'d>(&mut self, now: Instant, view: &RtpView<'_>) -> Option<Received<'d>> {
+        let (ssrc, payload_type) = (view.ssrc(), view.payload_type());
+        let recovery = self.recoveries.iter_mut().find(|recovery| recovery.is_parity(ssrc, payload_type))?;
+        let before = recovery.stats().refused;
+        recovery.on_parity(now, view, self.streams.media_of_section(recovery.section));
+        self.counters.fec_in += 1;
+        self.counters.fec_refused += recovery.stats().refused - before;
+        Some(Received::Parity { section: recovery.section, completes: view.marker() })
+    }
+
+    /// Keeps a packet of media that came, for the parity that may follow it.
+    pub(super) fn keep_for_parity(&mut self, now: Instant, section: usize, ssrc: Ssrc, packet: &[u8]) {
+        let Some(recovery) = self.recoveries.iter_mut().find(|recovery| recovery.section == section) else { return };
+        let before = recovery.stats().refused;
+        recovery.on_media(now, ssrc, packet);
+        self.counters.fec_refused += recovery.stats().refused.saturating_sub(before);
+    }
+
+    /// The next packet that came back from parity, written into `buffer`, which is replaced. To be asked after each packet
+    /// of media and of parity.
+    pub fn take_recovered<'b>(&mut self, now: Instant, buffer: &'b mut Vec<u8>) -> Option<ReceivedRtp<'b>> {
+        loop {
+            let next = |recovery: &mut Recovery| {
+                let ssrc = recovery.active.as_mut()?.decoder.poll_recovered(buffer)?;
+                Some((recovery.section, ssrc))
+            };
+            let (section, ssrc) = self.recoveries.iter_mut().find_map(next)?;
+            match self.describe_recovered(now, (section, ssrc), buffer) {
+                Some(described) => {
+                    self.counters.fec_recovered += 1;
+                    return Some(ReceivedRtp { packet: buffer, ..described });
+                }
+                None => self.counters.fec_refused += 1,
+            }
+        }
+    }
+
+    /// What a recovered packet is. `None` for one that its stream could not have had.
+    fn describe_recovered(
+        &mut self,
+        now: Instant,
+        (section, ssrc): (usize, Ssrc),
+        packet: &[u8],
+    ) -> Option<ReceivedRtp<'static>> {
+        let view = RtpView::parse(packet).ok()?;
+        let extensions = self.extension_ids.read(&view);
+        let seq = self.streams.highest_of(ssrc)?.extend(view.seq());
+        let identity = (ssrc, view.payload_type(), seq);
+        let (route, format) = self.streams.route(now, &self.sections, identity, &extensions.hints).ok()?;
+        let format = format.filter(|_| route.section == section && !route.rtx)?;
+        Some(ReceivedRtp {
+            packet: &[],
+            payload: view.payload_range(),
+            arrival: now,
+            section,
+            rid: route.rid,
+            ssrc,
+            seq,
+            timestamp: view.timestamp(),
+            marker: view.marker(),
+            payload_type: format.payload_type,
+            codec: format.codec,
+            clock_rate: format.clock_rate,
+            extensions: extensions.carried,
+            rtx: None,
+            from_parity: true,
+        })
+    }
+}

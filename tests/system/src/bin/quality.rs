@@ -1,0 +1,126 @@
+//! Measures rooms of six browsers with bad networks, and a shared screen, in real time; `scripts/quality` runs it. The
+//! figures are printed, and stand in `test-results`. They are of use on a machine with time for six browsers.
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use sfu_system_tests::{Background, Relay, Scenario, Server, binary, list, results_folder, run_to_end};
+use std::net::Ipv4Addr;
+use std::process::{Command, Stdio};
+
+fn main() -> Result<()> {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let names = ["squeeze", "six", "screen"];
+    for name in if wanted.is_empty() { names.map(str::to_owned).to_vec() } else { wanted } {
+        match name.as_str() {
+            "squeeze" => squeeze()?,
+            "six" => six()?,
+            "screen" => screen()?,
+            _ => bail!("there are {}, not {name}", names.join(", ")),
+        }
+    }
+    Ok(())
+}
+
+/// The server as it is shipped, but for how it plans rooms.
+fn settings(planner: &str) -> Vec<(&str, &str)> {
+    vec![("SFU_QOS__PLANNER", planner)]
+}
+
+/// The path to one of six becomes narrow for a while.
+fn squeeze() -> Result<()> {
+    let scenario = Scenario::begin("squeeze")?;
+    let server = Server::start_configured(scenario.name(), 1, &settings("gso"))?;
+    let mut relay = Relay::start(server.media_port())?;
+    relay.set("--delay 20ms --rate-down 5Mbit --queue-down 300ms")?;
+    let folder = results_folder()?.join("screenshots");
+    std::fs::create_dir_all(&folder)?;
+    let parameters = json!({
+        "server": server.url(), "room": "squeeze", "relay": relay.address().to_string(), "narrowSeconds": 20,
+        "wideSeconds": 20, "folder": folder,
+    });
+    let result = scenario.run("squeeze", &parameters, |line| {
+        let rate = match line {
+            "NARROW" => "400kbit",
+            "WIDE" => "5Mbit",
+            _ => return,
+        };
+        if let Err(error) = relay.set(&format!("--rate-down {rate}")) {
+            println!("{error:#}");
+        }
+    })?;
+    println!("{result:#}");
+    Ok(())
+}
+
+fn mix(planner: &str) -> Result<Value> {
+    let scenario = Scenario::begin(&format!("mix-{planner}"))?;
+    let server = Server::start_configured(scenario.name(), 1, &settings(planner))?;
+    // A slow path, a lossy one, and a slow uplink.
+    let paths = ["--rate-down 300kbit", "--rate-down 800kbit --loss-down 3%", "--rate-up 600kbit"];
+    let mut relays = Vec::new();
+    for path in paths {
+        let mut relay = Relay::start(server.media_port())?;
+        relay.set(&format!("--delay 50ms --queue 300ms {path}"))?;
+        relays.push(relay);
+    }
+    let paths = json!({
+        "Dora": relays[0].address().to_string(), "Eva": relays[1].address().to_string(),
+        "Fay": relays[2].address().to_string(),
+    });
+    let parameters = json!({
+        "server": server.url(), "room": "mix", "paths": paths, "adminToken": server.token(&["--admin"])?,
+        "settle": 20, "seconds": 40,
+    });
+    let result = scenario.run("mix", &parameters, |_| ())?;
+    println!("planner {planner}: {result:#}");
+    Ok(result)
+}
+
+/// Three of them are weak, with the room planned and not.
+fn six() -> Result<()> {
+    for planner in ["off", "gso"] {
+        mix(planner)?;
+    }
+    Ok(())
+}
+
+/// The server's media, and where its clients are told that it is: the relay lies between.
+const BEHIND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
+const BEFORE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// Somebody shares pages of text, and another, whose path carries `rate`, compares what comes with what was shown.
+fn pages(rate: &str) -> Result<Value> {
+    let scenario = Scenario::begin(&format!("screen-{rate}"))?;
+    let (behind, before) = (BEHIND.to_string(), BEFORE.to_string());
+    let mut settings = settings("gso");
+    settings.extend([("SFU_MEDIA__BIND", &*behind), ("SFU_MEDIA__NODE_IPS", &*before), ("SFU_HTTP__BIND", &*behind)]);
+    let server = Server::start_configured(scenario.name(), 1, &settings)?;
+    let port = server.media_port();
+    let mut relay = Relay::between((BEFORE, port).into(), (BEHIND, port).into())?;
+    relay.set(&format!("--delay 25ms --rate-down {rate} --queue-down 300ms"))?;
+    let url = server.url().replace("http", "ws");
+    let native = ["--server", &*url, "--room", "screen"];
+    let publisher = Command::new(binary("sfu-client")?)
+        .args(["publish", "--screen", "--scene", "pages", "--width", "1280", "--height", "720", "--fps", "15"])
+        .args(["--bitrate", "2500", "--duration", "90s"])
+        .args(native)
+        .stdout(Stdio::null())
+        .spawn()
+        .context("starting sfu-client")?;
+    let _publisher = Background(publisher);
+    let compare = ["subscribe", "--compare", "pages", "--compare-fps", "15", "--duration", "40s", "--json"];
+    let output = run_to_end("sfu-client", &[&compare[..], &native].concat())?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let summary: Value = serde_json::from_str(text.lines().last().context("a summary")?)?;
+    let video = list(&summary, "streams").iter().find(|stream| stream["kind"] == "video").context("a picture")?;
+    std::fs::write(results_folder()?.join(format!("{}.json", scenario.name())), serde_json::to_string_pretty(video)?)?;
+    println!("{rate}: {} freezes, {} kbit/s; pages: {:#}", video["freezes"], video["bitrate_kbps"], video["likeness"]);
+    Ok(video.clone())
+}
+
+fn screen() -> Result<()> {
+    for rate in ["1Mbit", "400kbit"] {
+        pages(rate)?;
+    }
+    Ok(())
+}
