@@ -8,7 +8,7 @@ use sfu_system_tests::{Relay, Scenario, Server, attempts, list, number, results_
 /// How long signalling stays cut: longer than the page's first attempts to resume.
 const CUT_SECONDS: u64 = 4;
 /// Share of the frames that must arrive while signalling is cut.
-const LEAST_DECODED: f64 = 0.95;
+const LEAST_RECEIVED: f64 = 0.95;
 
 /// Runs the scenario of this name; `parameters` may add to what all of them get.
 fn run(name: &str, parameters: impl FnOnce(&Server) -> Result<Value>) -> Result<Value> {
@@ -31,8 +31,8 @@ fn media_flows_on_while_signalling_is_cut_and_taken_up_again() -> Result<()> {
         let result = run("resume", |_| Ok(json!({ "seconds": CUT_SECONDS })))?;
         for tab in list(&result, "tabs") {
             let [video] = list(tab, "video") else { panic!("one picture: {tab:#}") };
-            let share = number(video, "decoded") / number(video, "encoded");
-            assert!(share >= LEAST_DECODED, "no gap: {video:#}");
+            let share = number(video, "received") / number(video, "encoded");
+            assert!(share >= LEAST_RECEIVED, "no gap: {video:#}");
             assert_eq!(number(video, "lost"), 0.0, "{video:#}");
             assert!(number(&list(tab, "audio")[0], "packets") > 0.0, "{tab:#}");
         }

@@ -16,7 +16,9 @@ const IN = { direction: 'in', kind: 'video' };
 /** So much is sent by who is to send nothing, as a share of what it sent before: what is on its way, and probes. */
 const NOTHING = 0.1;
 const WATCH = 10_000;
-const HIDE = 6_000;
+const HIDE = 8_000;
+/** Who stops has stopped by then, however slow the machine is; when it did is told apart. */
+const STOPPING = 4_000;
 
 export async function run({ server, room, publisher, adminToken, simulcast = true, from = 'camera' }, launch) {
   const viewer = await join(await launch('chromium'), server, { room, name: 'viewer', viewport: DESKTOP, options: SMALL_CAPTURE, prepare: [inject.rememberSignal] });
@@ -64,12 +66,12 @@ function grows(samples, stream, since, at) {
   return at > since && stream.framesReceived > old;
 }
 
-/** Bits per second before and while hidden, and after how long next to nothing was sent, and something again. */
+/** Bits per second before and while hidden for good, and after how long next to nothing was sent, and something again. */
 function outcome(samples, like, name, hidden, shown) {
   const before = 8 * rate(samples, like, name, hidden - 1500, hidden);
   const little = (at) => 8 * rate(samples, like, name, at, Math.min(at + 1000, shown)) <= NOTHING * before;
   const stopped = samples.find(({ at }) => at >= hidden && at < shown - 1000 && little(at));
-  return { before, while: 8 * rate(samples, like, name, hidden + 1000, shown), stopsAfterMs: stopped ? stopped.at - hidden : null };
+  return { before, while: 8 * rate(samples, like, name, hidden + STOPPING, shown), stopsAfterMs: stopped ? stopped.at - hidden : null };
 }
 
 /** Notes how many packets of video have come from all who publish, as the server counts them. */
