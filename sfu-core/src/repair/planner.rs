@@ -21,9 +21,13 @@ const MAX_WINDOW: u8 = 5;
 const MAX_BLOCK: usize = 48;
 /// Most copies of a retransmission.
 const MAX_COPIES: u8 = 4;
-/// From a packet's loss to its retransmission's arrival, beyond the round trips: the next packet shows the gap, both ends
-/// work in steps, and the copy that arrives may be the second.
-const REPAIR_MARGIN: Duration = Duration::from_millis(40).saturating_add(COPY_SPACING);
+/// From the packet that shows a gap to the retransmission's arrival, beyond the round trips: both ends work in steps, and the
+/// copy that arrives may be the second.
+const REPAIR_STEPS: Duration = Duration::from_millis(7).saturating_add(COPY_SPACING);
+/// From frame to frame, where nothing is known of a stream.
+const USUAL_INTERVAL: Duration = Duration::from_millis(33);
+/// Of a stream that comes more seldom, waiting would cost more than it saves.
+const LONGEST_INTERVAL: Duration = Duration::from_millis(200);
 /// Most rounds of retransmission that are waited for.
 const MAX_ROUNDS: u32 = 3;
 /// A second of delay is as bad as this much damage per second: 100 ms more are as bad as 0.2 % of the time frozen.
@@ -106,8 +110,14 @@ impl Plan {
 /// retransmission takes, as far as `most` allows it. Zero where the round trip is shorter than what it keeps by itself
 /// (`kept`), or too long.
 pub(crate) fn first_slack(rtt: Duration, kept: Duration, most: Duration) -> Duration {
-    let slack = rtt + REPAIR_MARGIN;
+    let slack = rtt + repair_margin(USUAL_INTERVAL);
     if rtt > kept && slack <= most { slack } else { Duration::ZERO }
+}
+
+/// From a packet's loss to its retransmission's arrival, beyond the round trips: it is the next frame that shows the loss of
+/// one of a single packet, or of a frame's last.
+fn repair_margin(frame_interval: Duration) -> Duration {
+    frame_interval.min(LONGEST_INTERVAL) + REPAIR_STEPS
 }
 
 /// What serves the subscriber best within its budget.
@@ -116,7 +126,8 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
     if !snapshot.nack || snapshot.loss.share == 0.0 {
         return soon;
     }
-    let slacks = (1..=MAX_ROUNDS).map(|rounds| snapshot.rtt * rounds + REPAIR_MARGIN + snapshot.jitter);
+    let margin = repair_margin(snapshot.frame_interval);
+    let slacks = (1..=MAX_ROUNDS).map(|rounds| snapshot.rtt * rounds + margin + snapshot.jitter);
     let slacks = slacks.filter(|slack| (snapshot.slack..=snapshot.max_slack).contains(slack));
     let later = slacks.map(|slack| Plan { slack, ..plan_within(snapshot, slack) });
     later.fold(soon, |best, plan| if cost(snapshot, &plan) < cost(snapshot, &best) { plan } else { best })
@@ -134,7 +145,11 @@ fn plan_within(snapshot: &Snapshot, slack: Duration) -> Plan {
     let slack = slack.saturating_sub(snapshot.jitter);
     let window = periods(slack, snapshot.frame_interval).clamp(1, MAX_WINDOW.into());
     let mut blocks = FrameClass::ALL.map(|class| Block::new(snapshot, class, window));
-    let rounds = if snapshot.nack { periods(slack.saturating_sub(REPAIR_MARGIN), snapshot.rtt) } else { 0 };
+    let rounds = if snapshot.nack {
+        periods(slack.saturating_sub(repair_margin(snapshot.frame_interval)), snapshot.rtt)
+    } else {
+        0
+    };
     let (copies, missed) = retransmissions(snapshot, &blocks, rounds);
     let mut budget = snapshot.budget.as_bps() as f64 - copies_rate(snapshot, &copies);
     if !snapshot.congested && snapshot.code.is_some() {
@@ -364,6 +379,16 @@ mod tests {
         assert!(far.slack == Duration::ZERO && far.parity[1] > 0, "longer than is allowed: {far:?}");
         let whole = super::plan(&Snapshot { loss: GilbertLoss { share: 0.0, burst: 1.0 }, ..near });
         assert_eq!(whole.slack, Duration::ZERO);
+    }
+
+    /// Six in a room each send a packet or two 15 times per second: only the next frame shows that one was lost.
+    #[test]
+    fn where_frames_come_seldom_there_is_time_until_the_next_shows_a_gap() {
+        let ms = Duration::from_millis;
+        let near = Snapshot { max_slack: ms(1_000), slack: ms(100), ..snapshot(0.03, 1.05, 100) };
+        let slow = super::plan(&Snapshot { frame_interval: ms(67), ..near.clone() });
+        assert!(slow.slack >= ms(67 + 100), "{slow:?}");
+        assert!(slow.slack >= super::plan(&near).slack + ms(30), "{slow:?}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ const STEP = 100;
 export function startRecording(tab, step = STEP) {
   return tab.evaluate((every) => {
     const NAMES = [
-      'bytesReceived', 'framesReceived', 'framesDecoded', 'frameHeight', 'freezeCount', 'totalFreezesDuration', 'packetsLost', 'packetsReceived',
+      'bytesReceived', 'retransmittedPacketsReceived', 'fecPacketsReceived', 'framesReceived', 'framesDecoded', 'frameHeight', 'freezeCount', 'totalFreezesDuration', 'packetsLost', 'packetsReceived',
       'totalSamplesReceived', 'concealedSamples', 'silentConcealedSamples', 'concealmentEvents',
       'bytesSent', 'retransmittedBytesSent', 'framesEncoded', 'targetBitrate',
     ];

@@ -1,7 +1,9 @@
-//! Measures rooms of six browsers with bad networks, and a shared screen, in real time; `scripts/quality` runs it. The
-//! figures are printed, and stand in `test-results`. They are of use on a machine with time for six browsers.
+//! Measures browsers on bad networks and a shared screen in real time; `scripts/quality` runs it. The figures are printed, and
+//! stand in `test-results`. They are of use on a machine with time for six browsers.
 
-use anyhow::{Context, Result, bail};
+mod paths;
+
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use sfu_system_tests::{Background, Relay, Scenario, Server, binary, list, results_folder, run_to_end};
 use std::net::Ipv4Addr;
@@ -9,16 +11,40 @@ use std::process::{Command, Stdio};
 
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if wanted.first().is_some_and(|name| name == "paths") {
+        return run_paths(&wanted[1..]);
+    }
     let names = ["squeeze", "six", "screen"];
     for name in if wanted.is_empty() { names.map(str::to_owned).to_vec() } else { wanted } {
         match name.as_str() {
             "squeeze" => squeeze()?,
             "six" => six()?,
             "screen" => screen()?,
-            _ => bail!("there are {}, not {name}", names.join(", ")),
+            _ => bail!("there are {} and paths, not {name}", names.join(", ")),
         }
     }
     Ok(())
+}
+
+/// `paths [NAME...] [--repair MODE...] [--traces FOLDER]`.
+fn run_paths(arguments: &[String]) -> Result<()> {
+    let (mut names, mut repairs, mut traces) = (Vec::new(), Vec::new(), None);
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().with_context(|| format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--repair" => repairs.push(value()?.clone()),
+            "--traces" => traces = Some(std::path::absolute(value()?)?),
+            _ => {
+                ensure!(!argument.starts_with('-'), "there is no option {argument}");
+                names.push(argument.clone());
+            }
+        }
+    }
+    if repairs.is_empty() {
+        repairs.push("planner".to_owned());
+    }
+    paths::run(&names, &repairs, traces)
 }
 
 /// The server as it is shipped, but for how it plans rooms.
