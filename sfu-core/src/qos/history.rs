@@ -19,11 +19,13 @@ pub struct HoldConfig {
     pub overruled: f64,
 }
 
-/// A wait that doubles from time to time.
+/// A wait that grows from time to time.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Wait {
     /// After the first time. A path that has recovered is to show it soon.
     pub first: Duration,
+    /// So many times as long after each further time.
+    pub growth: u32,
     /// At most.
     pub longest: Duration,
 }
@@ -31,7 +33,8 @@ pub struct Wait {
 impl Wait {
     /// After so many times in a row, counted from 1.
     fn after(self, times: u32) -> Duration {
-        (self.first * (1 << times.saturating_sub(1).min(16))).min(self.longest)
+        let longer = self.growth.saturating_pow(times.saturating_sub(1));
+        self.first.checked_mul(longer).unwrap_or(self.longest).min(self.longest)
     }
 }
 
@@ -39,8 +42,9 @@ impl Default for HoldConfig {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self {
-            lowest: Wait { first: seconds(1), longest: seconds(8) },
-            upper: Wait { first: seconds(2), longest: seconds(32) },
+            lowest: Wait { first: seconds(1), growth: 2, longest: seconds(8) },
+            // Each attempt that fails is a keyframe that the path does not carry in time: the picture freezes for a second.
+            upper: Wait { first: seconds(2), growth: 4, longest: seconds(128) },
             lasting: seconds(30),
             overruled: 1.5,
         }

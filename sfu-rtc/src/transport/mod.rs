@@ -377,6 +377,11 @@ impl Transport {
         self.path_state.estimate()
     }
 
+    /// The same without what is held back for a moment so that a queue of ours drains.
+    pub fn sustained(&self) -> Option<Bitrate> {
+        self.path_state.sustained()
+    }
+
     /// What the way to the peer does to packets, where that is measured ([`TransportConfig::measure_path`]) and the peer
     /// has reported.
     pub fn path_quality(&self) -> Option<PathQuality> {

@@ -183,11 +183,12 @@ const paintedCamera = (index) => ({
 
 /**
  * Instead of the camera, a picture that takes as many bits as an encoder is given: that of the test device is so plain
- * that no bound of a bitrate shows. A wall of coloured stones goes by, with grain over it.
+ * that no bound of a bitrate shows. A wall of coloured stones goes by, with grain over it. `calm`: as slowly as somebody who
+ * talks moves, with the grain of a camera in a room.
  */
-const noisyCamera = ({ width, height, fps }) => ({
-  argument: [width, height, fps],
-  script: ([wide, high, rate]) => {
+const noisyCamera = ({ width, height, fps, calm = false }) => ({
+  argument: [width, height, fps, calm ? 12 : 1, calm ? 6 : 24],
+  script: ([wide, high, rate, slowness, grain]) => {
     const random = (below) => Math.floor(below * Math.random());
     const paint = (across, down, draw) => {
       const canvas = new OffscreenCanvas(across, down);
@@ -202,7 +203,7 @@ const noisyCamera = ({ width, height, fps }) => ({
     });
     const grains = Array.from({ length: 8 }, () => paint(wide / 2, high / 2, (context, across, down) => {
       const image = context.createImageData(across, down);
-      for (let at = 0; at < image.data.length; at += 4) image.data.set([random(256), random(256), random(256), 24], at);
+      for (let at = 0; at < image.data.length; at += 4) image.data.set([random(256), random(256), random(256), grain], at);
       context.putImageData(image, 0, 0);
     }));
     const original = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
@@ -214,7 +215,7 @@ const noisyCamera = ({ width, height, fps }) => ({
         const context = canvas.getContext('2d');
         let frame = 0;
         const draw = () => {
-          const turn = frame / 60;
+          const turn = frame / 60 / slowness;
           context.drawImage(wall, -wide * (0.5 + 0.5 * Math.sin(turn)), -high * (0.5 + 0.5 * Math.cos(0.7 * turn)));
           context.drawImage(grains[frame % grains.length], 0, 0, wide, high);
           frame += 1;

@@ -59,6 +59,9 @@ impl Default for DispersionConfig {
 
 /// A queue of so many milliseconds is more than the pacer's bursts make: it is to be drained by the pacer as well.
 const LONG_QUEUE: f64 = 50.0;
+/// One that is shorter, and stands for less than this time and a response, may be a keyframe's: the path carries what it did.
+const BRIEF: f64 = 0.4;
+const BRIEF_QUEUE: f64 = 120.0;
 /// A queue is drained in about so much time, in milliseconds ...
 const DRAIN: f64 = 350.0;
 /// ... with at most so much of the capacity left unused.
@@ -182,6 +185,8 @@ pub(super) struct Dispersion {
     /// The rate at which a queue stood, and when.
     ceiling: Option<(f64, Instant)>,
     above_since: Option<Instant>,
+    /// What the path carries as the last probe that it spread has it, and when.
+    probed: Option<(f64, Instant)>,
     /// Since when the queue is somebody else's.
     competing: Option<Competition>,
     /// When the queue was gone, though somebody else was there, and the window then.
@@ -224,6 +229,7 @@ impl Dispersion {
             standing: None,
             ceiling: None,
             above_since: None,
+            probed: None,
             competing: None,
             competed: None,
             loss_fall: now,
@@ -319,7 +325,7 @@ impl Dispersion {
         let (goal, proven) = match self.arrivals.capacity(now, self.delay.noise()) {
             Some(Capacity::Is(rate)) => (rate.as_bps() as f64 * self.config.utilisation, true),
             Some(Capacity::AtLeast(rate)) => (rate.as_bps() as f64 * self.config.utilisation, true),
-            None => (sent * UNPROVEN, false),
+            None => (self.unproven(now, sent), false),
         };
         // Too little is sent at once to show anything: then probes must.
         self.limited |= !proven;
@@ -338,6 +344,12 @@ impl Dispersion {
             _ => self.rate * (1.0 + SLOW_RISE * passed),
         };
         self.set_rate(risen.min(goal));
+    }
+
+    /// How far the rate may rise though too little is sent to show that the path carries it.
+    fn unproven(&self, now: Instant, sent: f64) -> f64 {
+        let probed = self.probed.filter(|(_, at)| now.saturating_since(*at) < CEILING_AGE);
+        (sent * UNPROVEN).min(probed.map_or(f64::INFINITY, |(rate, _)| rate * self.config.utilisation))
     }
 
     /// The ceiling is forgotten when it is old, or when bursts show for a while that the path carries more.
@@ -432,11 +444,18 @@ impl Dispersion {
         }
     }
 
+    /// Whether a queue may be gone with what made it. What arrives says little of the path yet: most of it was sent before.
+    fn is_brief(&self, standing: &Standing) -> bool {
+        let lasted = self.updated.saturating_since(standing.since).as_secs_f64();
+        lasted < BRIEF + self.response && self.queue < BRIEF_QUEUE
+    }
+
     fn queue_target(&self) -> f64 {
         self.config.queue_target.as_secs_f64() * 1_000.0
     }
 
-    fn on_probe(&mut self, measured: Bitrate, saturated: bool) {
+    fn on_probe(&mut self, now: Instant, measured: Bitrate, saturated: bool) {
+        self.probed = saturated.then_some((measured.as_bps() as f64, now));
         let share = if saturated { 0.88 } else { 0.95 };
         let rate = measured.as_bps() as f64 * share;
         if rate > self.rate {
@@ -467,7 +486,7 @@ impl BandwidthEstimator for Dispersion {
         let target = self.queue_target();
         self.may_probe = queue.is_some_and(|queue| queue < target.max(20.0)) && self.competing.is_none();
         if let Some(probe) = probe.filter(|_| self.may_probe) {
-            self.on_probe(probe.measured, probe.saturated);
+            self.on_probe(now, probe.measured, probe.saturated);
         }
         self.queue = queue.unwrap_or(self.queue);
         if queue.is_some_and(|queue| queue <= target) {
@@ -496,7 +515,10 @@ impl BandwidthEstimator for Dispersion {
 
     fn sustained(&self) -> Option<Bitrate> {
         let standing = self.standing.filter(|_| self.competing.is_none()).zip(self.ceiling);
-        let carried = standing.map(|(before, (capacity, _))| before.rate.min(capacity * self.config.utilisation));
+        let carried = standing.map(|(before, (capacity, _))| match self.is_brief(&before) {
+            true => before.rate,
+            false => before.rate.min(capacity * self.config.utilisation),
+        });
         Some(Bitrate::from_bps(self.rate.max(carried.unwrap_or(0.0)) as u64))
     }
 

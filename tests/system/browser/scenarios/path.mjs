@@ -12,7 +12,7 @@ const STEP = 1000;
 
 export async function run({ server, room, relay, viewer, codec, seconds, capture }, launch) {
   const chromium = await launch('chromium');
-  const prepare = [inject.noisyCamera(capture)];
+  const prepare = [inject.noisyCamera({ ...capture, calm: true })];
   const publisher = await join(chromium, server, { room, name: 'Ada', options: { ...capture, codec }, prepare });
   const browser = viewer === 'chromium' ? chromium : await launch(viewer);
   const tab = await join(browser, server, { room, name: 'Bea', viewport: DESKTOP, options: SMALL_CAPTURE, prepare: [inject.throughRelay(relay)] });

@@ -23,8 +23,8 @@ struct Path {
 
 const BASE: Path = Path { name: "", link: "", changes: &[], recording: None, seconds: 60, viewer: "chromium" };
 
-/// Scenarios 1, 7, 8, 9, 10 and 13, and loss without a bottleneck.
-const PATHS: [Path; 13] = [
+/// Scenarios 1, 7, 8, 9, 10 and 13; a narrow path; and loss without a bottleneck.
+const PATHS: [Path; 15] = [
     Path {
         name: "steps",
         link: "--delay 50ms --queue-down 300ms --rate-down 1Mbit",
@@ -54,6 +54,13 @@ const PATHS: [Path; 13] = [
             (58_000, "--rate-down 3Mbit"),
         ],
         seconds: 75,
+        ..BASE
+    },
+    // One who gets a layer that just fits.
+    Path { name: "narrow", link: "--delay 50ms --rate-down 400kbit --queue-down 300ms", ..BASE },
+    Path {
+        name: "narrow-loss-3",
+        link: "--delay 50ms --rate-down 400kbit --queue-down 300ms --loss-down 3%",
         ..BASE
     },
     Path { name: "loss-5", link: "--delay 50ms --loss-down 5%", ..BASE },
