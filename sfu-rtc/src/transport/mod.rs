@@ -377,9 +377,9 @@ impl Transport {
         self.path_state.estimate()
     }
 
-    /// The same without what is held back for a moment so that a queue of ours drains.
-    pub fn sustained(&self) -> Option<Bitrate> {
-        self.path_state.sustained()
+    /// The same as if there were no queue, where that has just begun and is short.
+    pub fn settled(&self) -> Option<Bitrate> {
+        self.path_state.settled()
     }
 
     /// What the way to the peer does to packets, where that is measured ([`TransportConfig::measure_path`]) and the peer
