@@ -78,6 +78,8 @@ pub struct PublishReport {
     pub keyframe_requests: u64,
     /// Parity packets sent beside the pictures.
     pub parity: u64,
+    /// What the path to the far side carries, by its feedback.
+    pub available_outgoing_bitrate: Option<Bitrate>,
     /// What was done to pictures.
     pub pipeline: VideoStats,
     /// How pictures arrive, by the far side's last report.
@@ -150,6 +152,7 @@ impl PublishReport {
             "remote_audio": self.audio_reception.map(|reception| reception.to_json(48_000)),
             "asked": self.asked.map(|asked| asked.to_string()),
             "parity_packets": self.parity,
+            "availableOutgoingBitrate": self.available_outgoing_bitrate.map(Bitrate::as_bps),
             "pipeline": {
                 "frame_width": self.pipeline.size.0,
                 "frame_height": self.pipeline.size.1,
@@ -346,6 +349,7 @@ impl Running {
             audio: self.audio.as_ref().map(|audio| audio.counters().read()).unwrap_or_default(),
             keyframe_requests: self.keyframe_requests.as_ref().map_or(0, |count| count.load(Ordering::Relaxed)),
             parity: self.parity.sent(),
+            available_outgoing_bitrate: self.peer.available_outgoing_bitrate(),
             pipeline: self.video.as_ref().map(VideoSender::stats).unwrap_or_default(),
             video_reception,
             audio_reception,

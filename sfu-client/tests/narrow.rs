@@ -138,7 +138,7 @@ async fn voice_and_pictures_pass_where_there_are_50_kilobits() {
     let scene = Box::new(Scene::of(SceneKind::Talking, 320, 180, FRAME_RATE).unwrap());
     let pictures = VideoSettings { bitrate: Bitrate::from_kbps(16), ..Default::default() };
     let _audio = AudioSender::start(audio, Box::new(Words::new()), sound).await.unwrap();
-    let _video = VideoSender::start(video, scene, pictures).await.unwrap();
+    let video = VideoSender::start(video, scene, pictures).await.unwrap();
 
     let watched = watch(&mut receiver).await;
     let (elapsed, up) = (begun.elapsed().as_secs_f64(), relay.counts().unwrap().up);
@@ -151,12 +151,13 @@ async fn voice_and_pictures_pass_where_there_are_50_kilobits() {
     let spoken = 1.0 - quiet.count() as f64 / (watched.heard.len() / 480) as f64;
     println!(
         "sent {sent:.1} kbit/s ({} lost, {} dropped); {frame_rate:.2} pictures per second, {} ms between two at most; \
-         sound in {:.0} % of the time; mark {:?}",
+         sound in {:.0} % of the time; mark {:?}; {:?}",
         up.lost,
         up.dropped,
         longest.as_millis(),
         spoken * 100.0,
-        mark(&watched.heard)
+        mark(&watched.heard),
+        video.counters().read()
     );
     assert!(up.lost > 0, "nothing was lost, the test shows nothing");
     // How many, and the voice's mark, depends on when a busy machine sends: docs/client.md has figures.

@@ -1,10 +1,7 @@
 //! Codecs, header extensions and interceptors.
 
-use super::protect::WithParity;
 use anyhow::{Context, Result};
-use interceptor::{
-    NackResponderBuilder, ReceiverReportBuilder, SenderReportBuilder, Slot, TwccReceiverBuilder, TwccSenderBuilder,
-};
+use interceptor::{NackResponderBuilder, ReceiverReportBuilder, SenderReportBuilder, Slot, TwccReceiverBuilder};
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
 };
@@ -194,7 +191,6 @@ pub(super) fn interceptors(registry: Registry, media: &mut MediaEngine) -> Resul
     }
     Ok(registry
         .with(Slot::NackResponder, NackResponderBuilder::new().build())
-        .with(Slot::TwccSender, WithParity(TwccSenderBuilder::new().build()))
         .with(Slot::TwccReceiver, TwccReceiverBuilder::new().build())
         .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build())
         .with(Slot::SenderReport, SenderReportBuilder::new().build()))

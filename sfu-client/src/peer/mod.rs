@@ -6,11 +6,13 @@
 mod fec;
 mod keyframe_requests;
 mod media;
+mod pacing;
 mod protect;
 mod reports;
 mod runtime;
 mod sink;
 mod source;
+mod uplink;
 
 pub use media::{AUDIO_LEVEL, DEPENDENCY_DESCRIPTOR, VideoCodec};
 pub use protect::ParityControl;
@@ -22,12 +24,16 @@ pub use source::{RemoteTrack, TrackFormat};
 use anyhow::{Context, Result, bail};
 use fec::FecInterceptor;
 use keyframe_requests::KeyframeRequests;
+use pacing::Pacing;
 use protect::{ParityControls, ParitySender};
 use reports::ReportInterceptor;
+use sfu_rtc::time::Instant as MediaTime;
+use sfu_rtc::units::Bitrate;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
+use uplink::SharedUplink;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
     CipherSuiteId, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
@@ -116,6 +122,7 @@ pub struct Peer {
     reports: ReportWatch,
     /// Set where parity is offered.
     parity: Option<ParityControls>,
+    uplink: SharedUplink,
 }
 
 impl Peer {
@@ -129,11 +136,13 @@ impl Peer {
         let keyframe_requests = keyframe_requests::Watchers::default();
         let parity = ParityControls::default();
         let reports = ReportWatch::default();
+        let uplink = SharedUplink::new(MediaTime::ZERO);
         let registry = media::interceptors(Registry::new(), &mut media)?
             .with(keyframe_requests::SLOT, KeyframeRequests::new(keyframe_requests.clone()))
             .with(reports::SLOT, ReportInterceptor::new(reports.clone()))
             .with(fec::SLOT, FecInterceptor::new(fec.clone()))
-            .with(protect::SLOT, ParitySender::new(parity.clone()));
+            .with(protect::SLOT, ParitySender::new(parity.clone()))
+            .with(pacing::SLOT, Pacing::new(Instant::now(), uplink.clone()));
         let (state_out, state) = watch::channel(ConnectionState::Connecting);
         let (gathered_out, gathered) = watch::channel(false);
         let (tracks_out, tracks) = mpsc::unbounded_channel();
@@ -173,6 +182,7 @@ impl Peer {
             fec,
             reports,
             parity: config.fec.then_some(parity),
+            uplink,
         })
     }
 
@@ -247,6 +257,11 @@ impl Peer {
     /// What the far side reports.
     pub fn reports(&self) -> ReportWatch {
         self.reports.clone()
+    }
+
+    /// What the path to the far side carries, by its feedback, as in webrtc-stats (availableOutgoingBitrate).
+    pub fn available_outgoing_bitrate(&self) -> Option<Bitrate> {
+        self.uplink.lock().estimate()
     }
 
     /// Where the connection stands, to wait on.
