@@ -157,7 +157,7 @@ async fn voice_and_pictures_pass_where_there_are_50_kilobits() {
         longest.as_millis(),
         spoken * 100.0,
         mark(&watched.heard),
-        video.counters().read()
+        video.sent()
     );
     assert!(up.lost > 0, "nothing was lost, the test shows nothing");
     // How many, and the voice's mark, depends on when a busy machine sends: docs/client.md has figures.
