@@ -331,6 +331,10 @@ pub(crate) struct MediaArgs {
     /// viewers have, in the place of keyframes.
     #[arg(long)]
     long_term: bool,
+    /// Encodings of the same pictures, 1 to 3 (simulcast): each one half as wide and high as the next, the largest with
+    /// --bitrate. A server forwards to everybody the one that fits.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
+    simulcast: u8,
     /// Send no picture.
     #[arg(long, conflicts_with_all = ["y4m", "file", "no_audio"])]
     no_video: bool,
@@ -372,6 +376,7 @@ impl PublishArgs {
 impl MediaArgs {
     fn options(&self, target: Target, frames: Option<u32>) -> Result<sfu_client::publish::PublishOptions> {
         ensure!((10..=100_000).contains(&self.bitrate), "--bitrate must be 10 to 100000 kbit/s");
+        ensure!(self.simulcast == 1 || !self.long_term, "--long-term needs a single encoding");
         ensure!((6..=510).contains(&self.audio_bitrate), "--audio-bitrate must be 6 to 510 kbit/s");
         let settings = VideoSettings {
             codec: self.codec,
@@ -384,6 +389,7 @@ impl MediaArgs {
             preprocess: PreprocessConfig { denoise: !self.no_denoise, low_light: !self.no_low_light },
             // Their news come by the native signalling.
             long_term: self.long_term && matches!(target, Target::Native(_)),
+            simulcast: self.simulcast,
             frames,
         };
         let video = if self.no_video { None } else { Some((self.video_source()?, settings)) };

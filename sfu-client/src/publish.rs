@@ -1,22 +1,25 @@
 //! A whole publishing session: join, send until told to stop, leave.
 
+mod directive;
 mod parity;
 mod references;
+mod sound;
 
 use crate::capture::{AudioSource, VideoSource};
-use crate::encode::PacketTime;
-use crate::peer::{ConnectionState, FarReception, MediaKind, ParityControl, Peer, PeerConfig, RtpSink, VideoCodec};
-use crate::send::{AudioSender, AudioSettings, Sent, VideoControl, VideoSender, VideoSettings, VideoStats};
+use crate::peer::{ConnectionState, FarReception, MediaKind, ParityControl, Peer, PeerConfig, RtpSink};
+use crate::send::{AudioSender, AudioSettings, MAX_ENCODINGS, Sent, VideoSender, VideoSettings, VideoStats};
 use crate::signal::{Session, SignalEvent, Target};
 use anyhow::{Context, Result, bail, ensure};
+use directive::{EncodingBase, Obeyed, apply};
 pub use parity::protect;
 use references::KeptReferences;
 use serde_json::{Value, json};
 use sfu_proto::v1::{
     AudioDirective, DirectiveOutcome, EncoderDirective, EncoderDirectiveAck, EncodingDirective, ParityDirective,
-    Publish, ReferenceStructure, Source,
+    Publish, Source,
 };
 use sfu_rtc::units::Bitrate;
+use sound::audio_settings;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
@@ -30,9 +33,6 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Time for the last packets, and those that are asked for again, to leave.
 const DRAIN: Duration = Duration::from_millis(200);
-
-/// Least bits per second of Opus.
-const MIN_AUDIO_BITRATE: u32 = 6_000;
 
 /// What to publish and where.
 pub struct PublishOptions {
@@ -70,14 +70,18 @@ pub struct PublishReport {
     pub elapsed: Duration,
     /// From the start of the join until media could flow.
     pub join: Duration,
-    /// Pictures.
+    /// Pictures: those of all encodings; how many there are is of the one that has most.
     pub video: Sent,
+    /// Of each encoding, smallest first.
+    pub encodings: [Option<SentEncoding>; MAX_ENCODINGS],
     /// Sound.
     pub audio: Sent,
     /// Keyframes that the far side asked for.
     pub keyframe_requests: u64,
     /// Parity packets sent beside the pictures.
     pub parity: u64,
+    /// What the path to the far side carries, by its feedback.
+    pub available_outgoing_bitrate: Option<Bitrate>,
     /// What was done to pictures.
     pub pipeline: VideoStats,
     /// How pictures arrive, by the far side's last report.
@@ -88,7 +92,18 @@ pub struct PublishReport {
     pub asked: Option<Asked>,
 }
 
-/// What a directive asks for of the one encoding.
+/// What has been sent of one encoding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SentEncoding {
+    /// Its RID; empty where it is the only one.
+    pub rid: &'static str,
+    /// Its pictures.
+    pub sent: Sent,
+    /// Width and height of the last one.
+    pub size: (usize, usize),
+}
+
+/// What a directive asks for of the largest encoding that is wanted.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Asked {
     /// False: nobody watches.
@@ -139,17 +154,20 @@ impl PublishReport {
                 "frames": sent.frames, "packets": sent.packets, "bytes": sent.bytes, "keyframes": sent.keyframes,
             })
         };
+        let encoding = |one: &SentEncoding| json!({ "rid": one.rid, "sent": sent(one.sent), "frameWidth": one.size.0, "frameHeight": one.size.1 });
         json!({
             "event": event,
             "elapsed_s": self.elapsed.as_secs_f64(),
             "join_ms": self.join.as_secs_f64() * 1000.0,
             "video": sent(self.video),
+            "encodings": self.encodings.iter().flatten().map(encoding).collect::<Vec<_>>(),
             "audio": sent(self.audio),
             "keyframe_requests": self.keyframe_requests,
             "remote_video": self.video_reception.map(|reception| reception.to_json(90_000)),
             "remote_audio": self.audio_reception.map(|reception| reception.to_json(48_000)),
             "asked": self.asked.map(|asked| asked.to_string()),
             "parity_packets": self.parity,
+            "availableOutgoingBitrate": self.available_outgoing_bitrate.map(Bitrate::as_bps),
             "pipeline": {
                 "frame_width": self.pipeline.size.0,
                 "frame_height": self.pipeline.size.1,
@@ -185,31 +203,16 @@ pub async fn publish(
     running.run(stop, progress).await
 }
 
-/// What the user asked for: what holds without a directive, and where one says nothing.
-#[derive(Clone, Copy)]
-struct VideoBase {
-    bitrate: Bitrate,
-    codec: VideoCodec,
-    temporal_layers: u8,
-    long_term: bool,
-}
-
-impl VideoBase {
-    fn new(settings: &VideoSettings) -> Self {
-        let VideoSettings { bitrate, codec, temporal_layers, long_term, .. } = *settings;
-        Self { bitrate, codec, temporal_layers, long_term }
-    }
-}
-
 /// A session whose media flows.
 pub(crate) struct Running {
     peer: Peer,
     session: Session,
     video: Option<VideoSender>,
     audio: Option<AudioSender>,
-    keyframe_requests: Option<Arc<AtomicU64>>,
-    base: VideoBase,
-    /// SSRCs of pictures and sound.
+    /// Of each encoding.
+    keyframe_requests: Vec<Arc<AtomicU64>>,
+    bases: Vec<EncodingBase>,
+    /// SSRCs of pictures (of the largest encoding) and sound.
     ssrcs: [Option<u32>; 2],
     asked: Option<Asked>,
     references: KeptReferences,
@@ -227,16 +230,14 @@ impl Running {
     pub(crate) async fn start(options: PublishOptions) -> Result<Self> {
         ensure!(options.video.is_some() || options.audio.is_some(), "there is nothing to publish");
         let begun = Instant::now();
+        let simulcast = options.video.as_ref().is_some_and(|(_, settings)| settings.encodings().len() > 1);
         // Only the native signalling says how much parity is wanted.
-        let fec = matches!(options.target, Target::Native(_));
-        let peer = Peer::new(PeerConfig { fec, ..options.target.peer_config()? }).await?;
+        let fec = matches!(options.target, Target::Native(_)) && !simulcast;
+        let peer = Peer::new(PeerConfig { fec, simulcast, ..options.target.peer_config()? }).await?;
         let stream = "sfu-client";
-        let video_sink = match &options.video {
-            Some((_, settings)) => {
-                settings.codec.require()?;
-                Some(peer.add_video_sink(&settings.codecs(), stream).await?)
-            }
-            None => None,
+        let video_sinks = match &options.video {
+            Some((_, settings)) => video_sinks(&peer, stream, settings).await?,
+            None => Vec::new(),
         };
         let audio_sink = match &options.audio {
             Some(_) => Some(peer.add_sink(MediaKind::Audio, stream).await?),
@@ -244,22 +245,22 @@ impl Running {
         };
         let offer = peer.offer().await?;
         let source = if options.is_screen { Source::Screen } else { Source::Camera };
-        let sinks = [(&video_sink, source), (&audio_sink, Source::Microphone)];
+        let largest = video_sinks.last();
+        let sinks = [(largest, source), (audio_sink.as_ref(), Source::Microphone)];
         let session = options.target.start(&peer, offer, announcements(sinks).await?).await?;
         if let Err(error) = peer.connected(CONNECT_TIMEOUT).await {
             session.stop().await;
             return Err(error);
         }
         let connected = Instant::now();
-        let base = options.video.as_ref().map(|(_, settings)| VideoBase::new(settings));
-        let base = base.unwrap_or_else(|| VideoBase::new(&VideoSettings::default()));
+        let bases = options.video.as_ref().map(|(_, settings)| EncodingBase::all(settings)).unwrap_or_default();
         let base_audio = options.audio.as_ref().map(|(_, settings)| settings.clone()).unwrap_or_default();
-        let keyframe_requests = video_sink.as_ref().map(RtpSink::keyframe_requests);
-        let ssrcs = [&video_sink, &audio_sink].map(|sink| sink.as_ref().map(RtpSink::ssrc));
-        let parity = video_sink.as_ref().map(RtpSink::parity).unwrap_or_default();
-        let mut video = match (video_sink, options.video) {
-            (Some(sink), Some((source, settings))) => Some(VideoSender::start(sink, source, settings).await?),
-            _ => None,
+        let keyframe_requests = video_sinks.iter().map(RtpSink::keyframe_requests).collect();
+        let ssrcs = [largest, audio_sink.as_ref()].map(|sink| sink.map(RtpSink::ssrc));
+        let parity = largest.map(RtpSink::parity).unwrap_or_default();
+        let mut video = match options.video {
+            Some((source, settings)) => Some(VideoSender::start_encodings(video_sinks, source, settings).await?),
+            None => None,
         };
         let audio = match (audio_sink, options.audio) {
             (Some(sink), Some((source, settings))) => Some(AudioSender::start(sink, source, settings).await?),
@@ -273,7 +274,7 @@ impl Running {
             video,
             audio,
             keyframe_requests,
-            base,
+            bases,
             ssrcs,
             asked: None,
             references,
@@ -342,10 +343,12 @@ impl Running {
         PublishReport {
             elapsed: self.connected.elapsed(),
             join: self.join,
-            video: self.video.as_ref().map(|video| video.counters().read()).unwrap_or_default(),
+            video: self.video.as_ref().map(VideoSender::sent).unwrap_or_default(),
+            encodings: self.video.as_ref().map(sent_encodings).unwrap_or_default(),
             audio: self.audio.as_ref().map(|audio| audio.counters().read()).unwrap_or_default(),
-            keyframe_requests: self.keyframe_requests.as_ref().map_or(0, |count| count.load(Ordering::Relaxed)),
+            keyframe_requests: self.keyframe_requests.iter().map(|count| count.load(Ordering::Relaxed)).sum(),
             parity: self.parity.sent(),
+            available_outgoing_bitrate: self.peer.available_outgoing_bitrate(),
             pipeline: self.video.as_ref().map(VideoSender::stats).unwrap_or_default(),
             video_reception,
             audio_reception,
@@ -357,27 +360,20 @@ impl Running {
         if let Some(audio) = directive.audio {
             return self.obey_audio(directive, audio).await;
         }
-        let (mut outcome, mut detail) = match &self.video {
-            Some(video) => apply(&directive, &video.control(), self.base),
-            None => (DirectiveOutcome::Unsupported, "there is no video"),
+        let mut obeyed = match &self.video {
+            Some(video) => apply(&directive, video.encodings(), &self.bases),
+            None => Obeyed::unsupported("there is no video"),
         };
-        let is_obeyed = outcome != DirectiveOutcome::Unsupported;
         let mut applied_parity = Vec::new();
-        if is_obeyed {
+        if obeyed.outcome != DirectiveOutcome::Unsupported {
             let (applied, clamped) = protect(&self.parity, &directive.parity);
-            if let Some(why) = clamped {
-                (outcome, detail) = (DirectiveOutcome::Clamped, why);
-            }
+            clamped.into_iter().for_each(|why| obeyed.clamp(why));
             applied_parity = applied;
-        }
-        if is_obeyed {
             self.lapse = lapse_of(&directive);
-            self.asked = directive.encodings.first().map(Asked::of);
+            let mut wanted = directive.encodings.iter().rev();
+            self.asked = wanted.find(|encoding| encoding.active).or(directive.encodings.first()).map(Asked::of);
         }
-        let applied = match &self.video {
-            Some(video) if is_obeyed => applied(&directive, &video.control(), self.base.bitrate),
-            _ => Vec::new(),
-        };
+        let Obeyed { outcome, detail, applied } = obeyed;
         self.acknowledge(directive, outcome, detail, (applied, applied_parity)).await;
     }
 
@@ -420,9 +416,8 @@ impl Running {
         self.asked = None;
         self.parity.protect(Default::default());
         if let Some(video) = &self.video {
-            let own = EncodingDirective { active: true, ..Default::default() };
-            carry_out(&own, &video.control(), self.base);
-            video.control().set_codec(self.base.codec);
+            let encodings = video.encodings().iter().zip(&self.bases);
+            encodings.for_each(|(encoding, base)| base.restore(&encoding.control));
         }
     }
 
@@ -450,7 +445,25 @@ async fn finished(video: &mut Option<VideoSender>, audio: &mut Option<AudioSende
     }
 }
 
-async fn announcements(sinks: [(&Option<RtpSink>, Source); 2]) -> Result<Vec<Publish>> {
+/// A sink for each encoding, smallest first.
+async fn video_sinks(peer: &Peer, stream: &str, settings: &VideoSettings) -> Result<Vec<RtpSink>> {
+    settings.codec.require()?;
+    let rids: Vec<&str> = settings.encodings().iter().map(|encoding| encoding.rid).collect();
+    if rids.len() > 1 {
+        return peer.add_simulcast_sinks(&settings.codecs(), stream, &rids).await;
+    }
+    Ok(vec![peer.add_video_sink(&settings.codecs(), stream).await?])
+}
+
+fn sent_encodings(video: &VideoSender) -> [Option<SentEncoding>; MAX_ENCODINGS] {
+    let sent = |at: usize| {
+        let encoding = video.encodings().get(at)?;
+        Some(SentEncoding { rid: encoding.rid, sent: encoding.counters.read(), size: encoding.stats().size })
+    };
+    std::array::from_fn(sent)
+}
+
+async fn announcements(sinks: [(Option<&RtpSink>, Source); 2]) -> Result<Vec<Publish>> {
     let mut publish = Vec::new();
     for (sink, source) in sinks {
         let Some(sink) = sink else { continue };
@@ -471,153 +484,5 @@ async fn lapsed(at: Option<tokio::time::Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Lets the encoder run as `encoding` says, and as the user asked for where it says nothing; false where it cannot make
-/// the layers.
-fn carry_out(encoding: &EncodingDirective, control: &VideoControl, base: VideoBase) -> bool {
-    control.set_active(encoding.active);
-    control.set_long_term(match encoding.references() {
-        ReferenceStructure::Unspecified => base.long_term,
-        ReferenceStructure::Previous => false,
-        ReferenceStructure::LongTerm => true,
-    });
-    control.set_bitrate(bitrate(encoding, base.bitrate));
-    control.set_scale(encoding.scale_resolution_down_by);
-    control.set_max_frame_rate(Some(encoding.max_framerate).filter(|rate| *rate > 0.0));
-    let has_layers = match temporal_layers(&encoding.scalability_mode) {
-        _ if encoding.scalability_mode.is_empty() => control.set_temporal_layers(base.temporal_layers),
-        Some(layers) => control.set_temporal_layers(layers),
-        None => false,
-    };
-    // With layers, or another codec, there are no references to keep.
-    has_layers && (encoding.references() != ReferenceStructure::LongTerm || control.keeps_references())
-}
-
-/// Of a mode without spatial layers, such as L1T3.
-fn temporal_layers(scalability_mode: &str) -> Option<u8> {
-    scalability_mode.strip_prefix("L1T")?.parse().ok()
-}
-
-/// Never above the user's.
-fn bitrate(encoding: &EncodingDirective, base: Bitrate) -> Bitrate {
-    let wanted = Bitrate::from_bps(encoding.max_bitrate_bps);
-    if wanted > Bitrate::ZERO { wanted.min(base) } else { base }
-}
-
-/// What holds of a directive that was obeyed.
-fn applied(directive: &EncoderDirective, control: &VideoControl, base: Bitrate) -> Vec<EncodingDirective> {
-    let holds = |encoding: &EncodingDirective| EncodingDirective {
-        rid: encoding.rid.clone(),
-        active: encoding.active,
-        max_bitrate_bps: bitrate(encoding, base).as_bps(),
-        max_framerate: encoding.max_framerate,
-        scale_resolution_down_by: encoding.scale_resolution_down_by,
-        scalability_mode: format!("L1T{}", control.temporal_layers()),
-        references: match control.keeps_references() {
-            true => ReferenceStructure::LongTerm.into(),
-            false => ReferenceStructure::Previous.into(),
-        },
-    };
-    directive.encodings.iter().map(holds).collect()
-}
-
-/// What a directive for sound comes to, and what of it cannot be done.
-///
-/// A copy of every packet is a share of FEC of 1; the directive's stops there, so half of it asks for one copy and more
-/// for two. The bitrate is never above the user's, and never below what Opus takes.
-fn audio_settings(
-    wanted: &AudioDirective,
-    fec_ratio: f32,
-    base: &AudioSettings,
-    takes_red: bool,
-) -> (AudioSettings, Option<&'static str>) {
-    let mut settings = base.clone();
-    let mut clamped = None;
-    if wanted.bitrate_bps > 0 {
-        settings.opus.bitrate = wanted.bitrate_bps.clamp(MIN_AUDIO_BITRATE.min(base.opus.bitrate), base.opus.bitrate);
-        if settings.opus.bitrate != wanted.bitrate_bps {
-            clamped = Some("the bitrate stays within bounds");
-        }
-    }
-    settings.opus.fec = wanted.fec;
-    settings.opus.dtx = wanted.dtx;
-    settings.red.generations = usize::from(fec_ratio > 0.0) + usize::from(fec_ratio > 0.5);
-    if settings.red.generations > 0 && !takes_red {
-        clamped = Some("the server takes no redundant sound");
-    }
-    if wanted.packet_time_ms > 0 {
-        settings.opus.packet_time = PacketTime::up_to_millis(wanted.packet_time_ms);
-        if settings.opus.packet_time.millis() != wanted.packet_time_ms {
-            clamped = Some("packets are of 20, 40 or 60 ms");
-        }
-    }
-    (settings, clamped)
-}
-
-/// Carries a directive out as far as one encoding can: active, bitrate (never above the user's), frame rate, size,
-/// temporal layers, and a codec that both sides have.
-fn apply(directive: &EncoderDirective, control: &VideoControl, base: VideoBase) -> (DirectiveOutcome, &'static str) {
-    let [encoding] = directive.encodings.as_slice() else {
-        return (DirectiveOutcome::Unsupported, "this client sends one encoding");
-    };
-    let has_layers = carry_out(encoding, control, base);
-    let codec = VideoCodec::from_name(&directive.codec);
-    if !directive.codec.is_empty() && !codec.is_some_and(|codec| control.set_codec(codec)) {
-        return (DirectiveOutcome::Clamped, "the codec stays as it is");
-    }
-    if !has_layers {
-        return (DirectiveOutcome::Clamped, "the layers or references stay as they are");
-    }
-    if Bitrate::from_bps(encoding.max_bitrate_bps) > base.bitrate {
-        return (DirectiveOutcome::Clamped, "the bitrate stays at the user's bound");
-    }
-    (DirectiveOutcome::Applied, "")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::encode::OpusConfig;
-    use crate::send::RedConfig;
-
-    fn base() -> AudioSettings {
-        let opus = OpusConfig { bitrate: 32_000, fec: true, expected_loss: 10, ..Default::default() };
-        AudioSettings { opus, red: RedConfig { generations: 0, spacing: 3 }, ..Default::default() }
-    }
-
-    #[test]
-    fn a_directive_for_sound_is_carried_out() {
-        let wanted = AudioDirective { bitrate_bps: 16_000, fec: false, dtx: true, packet_time_ms: 60 };
-        for (fec_ratio, generations) in [(0.0, 0), (0.5, 1), (1.0, 2), (f32::NAN, 0)] {
-            let (settings, clamped) = audio_settings(&wanted, fec_ratio, &base(), true);
-            let packet_time = PacketTime::Ms60;
-            let opus = OpusConfig { bitrate: 16_000, fec: false, expected_loss: 10, dtx: true, packet_time };
-            let red = RedConfig { generations, spacing: 3 };
-            assert_eq!(settings, AudioSettings { opus, red, ..Default::default() });
-            assert_eq!(clamped, None);
-        }
-    }
-
-    #[test]
-    fn layers_are_read_from_modes() {
-        let modes = ["L1T1", "L1T3", "L1T9", "L3T3", "S2T1", "L1T", ""];
-        assert_eq!(modes.map(temporal_layers), [Some(1), Some(3), Some(9), None, None, None, None]);
-    }
-
-    #[test]
-    fn what_a_directive_for_sound_asks_beyond_bounds_is_said() {
-        for (bitrate_bps, bitrate) in [(0, 32_000), (1, 6_000), (510_000, 32_000)] {
-            let wanted = AudioDirective { bitrate_bps, fec: true, ..Default::default() };
-            let (settings, clamped) = audio_settings(&wanted, 0.0, &base(), true);
-            assert_eq!((settings.opus.bitrate, clamped.is_some()), (bitrate, bitrate_bps != 0));
-        }
-        for (packet_time_ms, applied) in [(10, 20), (30, 20), (50, 40), (120, 60)] {
-            let wanted = AudioDirective { packet_time_ms, ..Default::default() };
-            let (settings, clamped) = audio_settings(&wanted, 0.0, &base(), true);
-            assert_eq!((settings.opus.packet_time.millis(), clamped.is_some()), (applied, true));
-        }
-        assert!(audio_settings(&AudioDirective::default(), 1.0, &base(), false).1.is_some());
     }
 }

@@ -9,7 +9,7 @@ use crate::signal::{Session, SignalEvent, Target};
 use crate::stats::{Report, StreamStats};
 use crate::subscriber::{Received, Tap};
 use anyhow::{Context, Result, bail};
-use sfu_proto::v1::{LayerLimit, ParticipantInfo, PauseReason, SlotAssignment};
+use sfu_proto::v1::{LayerLimit, ParticipantInfo, PauseReason, SlotAssignment, Subscribe, Tile};
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
@@ -34,6 +34,9 @@ pub struct SubscribeOptions {
     pub audio_slots: usize,
     /// Take parity for video (FlexFEC-03), where the server sends it.
     pub fec: bool,
+    /// Width and height in pixels in which video is shown, of all streams: the server sends nothing larger than that needs.
+    /// `None`: as large as it comes. Only by the native signalling.
+    pub shown: Option<(u32, u32)>,
     /// Compare pictures with this scene, in this frame rate.
     pub original: Option<(SceneKind, f64)>,
     /// Where to record, if anywhere.
@@ -56,6 +59,7 @@ impl SubscribeOptions {
             video_slots: 4,
             audio_slots: 4,
             fec: true,
+            shown: None,
             original: None,
             record: None,
             record_call: None,
@@ -152,6 +156,13 @@ impl Running {
         let (participants, slots) = session.welcome();
         let mut labels = Labels::default();
         labels.on_participants(&participants, &[]);
+        if let Some(shown) = options.shown {
+            // Those of video go before those of sound, as they were offered.
+            let video = slots.iter().take(options.video_slots);
+            for slot in video {
+                session.subscribe(tile(&slot.mid, shown)).await;
+            }
+        }
         labels.on_slots(slots);
         let receivers = JoinSet::new();
         Ok(Self { peer, session, begun, timings, streams: Vec::new(), receivers, labels, call, round_trip: None })
@@ -288,6 +299,11 @@ impl Running {
         }
         Ok(SubscribeSummary { report, timings: self.timings, ended: ended? })
     }
+}
+
+/// How large the slot `mid` is shown.
+fn tile(mid: &str, (width, height): (u32, u32)) -> Subscribe {
+    Subscribe { mid: mid.to_owned(), tile: Some(Tile { width, height, ..Default::default() }), ..Default::default() }
 }
 
 /// Who is in which slot.

@@ -38,6 +38,7 @@ async fn through_the_server(server: &Server, codec: VideoCodec, temporal_layers:
         video_slots: 1,
         audio_slots: 0,
         fec: true,
+        shown: None,
         original: None,
         record: None,
         record_call: None,

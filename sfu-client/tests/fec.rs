@@ -54,7 +54,7 @@ fn through_a_relay(answer: &str, seed: u64) -> (Relay, String) {
 /// look like a queue, against which parity is no help.
 async fn watch(server: &Server, fec: bool, ready: &Barrier) -> StreamReport {
     let bind = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
-    let mut peer = Peer::new(PeerConfig { bind, fec }).await.unwrap();
+    let mut peer = Peer::new(PeerConfig { bind, fec, ..Default::default() }).await.unwrap();
     peer.add_receiver(MediaKind::Video).await.unwrap();
     let offer = peer.offer().await.unwrap();
     let (session, answer) = NativeSession::join(&join(server, "viewer"), offer, Vec::new()).await.unwrap();
@@ -109,7 +109,7 @@ async fn frames_that_would_be_lost_are_recovered_from_parity() {
 /// what was seen, and how much parity was sent.
 async fn watch_over_lossy_uplink(server: &Server) -> (StreamReport, u64) {
     let bind = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
-    let publisher = Peer::new(PeerConfig { bind: bind.clone(), fec: true }).await.unwrap();
+    let publisher = Peer::new(PeerConfig { bind: bind.clone(), fec: true, ..Default::default() }).await.unwrap();
     let sink = publisher.add_sink(MediaKind::Video, "uplink").await.unwrap();
     let offer = publisher.offer().await.unwrap();
     let publish = vec![Publish { mid: sink.mid().await.unwrap(), source: Source::Camera.into(), ..Default::default() }];
@@ -121,7 +121,7 @@ async fn watch_over_lossy_uplink(server: &Server) -> (StreamReport, u64) {
     publisher.accept_answer(answer).await.unwrap();
     publisher.connected(LIMIT).await.unwrap();
     relay.set_links(LinkConfig { loss: Loss::Random(0.1), ..link() }, link());
-    let mut viewer = Peer::new(PeerConfig { bind, fec: false }).await.unwrap();
+    let mut viewer = Peer::new(PeerConfig { bind, ..Default::default() }).await.unwrap();
     viewer.add_receiver(MediaKind::Video).await.unwrap();
     let offer = viewer.offer().await.unwrap();
     let (viewing, answer) = NativeSession::join(&join(server, "viewer"), offer, Vec::new()).await.unwrap();

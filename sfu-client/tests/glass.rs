@@ -8,26 +8,25 @@ mod real;
 mod relayed;
 
 use netsim::LinkConfig;
-use netsim::relay::Relay;
 use real::Server;
-use relayed::through_a_relay;
+use relayed::{join, peer};
 use sfu_client::capture::{AudioSource, SAMPLE_RATE, Scene};
 use sfu_client::clock::unix_now;
 use sfu_client::overlay::Overlay;
-use sfu_client::peer::{MediaKind, Peer, PeerConfig};
+use sfu_client::peer::MediaKind;
 use sfu_client::receive::{receive_audio, receive_video};
 use sfu_client::record::{AudioRecorder, Outlets, VideoRecorder};
 use sfu_client::send::{AudioSender, AudioSettings, VideoSender, VideoSettings};
-use sfu_client::signal::{JoinOptions, NativeSession};
 use sfu_client::stats::StreamStats;
 use sfu_client::subscriber::{Media, Received, Tap};
 use sfu_proto::v1::{Publish, Source};
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
 const LIMIT: Duration = Duration::from_secs(60);
+/// Room, and what the relay draws from.
+const PLACE: (&str, u64) = ("glass", 3);
 /// How long it is measured.
 const WATCHED: Duration = Duration::from_secs(15);
 /// Each way, between either client and the server.
@@ -51,23 +50,6 @@ impl AudioSource for Ticks {
         }
         Ok(true)
     }
-}
-
-async fn peer() -> Peer {
-    Peer::new(PeerConfig { bind: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))], ..Default::default() })
-        .await
-        .unwrap()
-}
-
-/// Joins behind a relay, which delays what goes through once the connection is up.
-async fn join(server: &Server, name: &str, peer: &Peer, publish: Vec<Publish>) -> (NativeSession, Relay) {
-    let options = JoinOptions::new(&server.url("ws", ""), "glass", name);
-    let (session, answer) = NativeSession::join(&options, peer.offer().await.unwrap(), publish).await.unwrap();
-    let (relay, answer) = through_a_relay(&answer, 3);
-    peer.accept_answer(answer).await.unwrap();
-    peer.connected(LIMIT).await.unwrap();
-    relay.set_links(LinkConfig::delayed(ONE_WAY), LinkConfig::delayed(ONE_WAY));
-    (session, relay)
 }
 
 /// When clicks were heard, in microseconds since they were captured.
@@ -106,13 +88,16 @@ async fn pictures_and_sound_are_timed_from_capture_to_display() {
     for kind in [MediaKind::Video, MediaKind::Audio] {
         receiver.add_receiver(kind).await.unwrap();
     }
-    let watching = join(&server, "bob", &receiver, Vec::new()).await;
+    let watching = join(&server, PLACE, "bob", &receiver, Vec::new()).await;
     let video = sender.add_sink(MediaKind::Video, "glass").await.unwrap();
     let audio = sender.add_sink(MediaKind::Audio, "glass").await.unwrap();
     let mids = ["0", "1"].into_iter().zip([Source::Camera, Source::Microphone]);
     let publish =
         mids.map(|(mid, source)| Publish { mid: mid.to_owned(), source: source.into(), ..Default::default() });
-    let sending = join(&server, "ada", &sender, publish.collect()).await;
+    let sending = join(&server, PLACE, "ada", &sender, publish.collect()).await;
+    for (_, relay) in [&watching, &sending] {
+        relay.set_links(LinkConfig::delayed(ONE_WAY), LinkConfig::delayed(ONE_WAY));
+    }
     let scene = Box::new(Scene::new(640, 360, 30.0).unwrap());
     let _video = VideoSender::start(video, scene, VideoSettings::default()).await.unwrap();
     let _audio = AudioSender::start(audio, Box::new(Ticks), AudioSettings::default()).await.unwrap();

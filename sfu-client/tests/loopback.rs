@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 
 async fn peer() -> Peer {
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    Peer::new(PeerConfig { bind: vec![loopback], fec: false }).await.unwrap()
+    Peer::new(PeerConfig { bind: vec![loopback], ..Default::default() }).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +59,7 @@ async fn sound_and_picture_arrive_whole() {
 
     let (pictures, sound) = (pictures.total(), sound.total());
     println!("{}\n{}", pictures.to_json(), sound.to_json());
-    assert_eq!(video.counters().read().frames, 90);
+    assert_eq!(video.sent().frames, 90);
     assert_eq!((pictures.codec, pictures.size), ("H264", Some((320, 180))));
     assert_eq!((pictures.numbers.read, pictures.numbers.missing, pictures.numbers.repeated), (90, 0, 0));
     assert_eq!(pictures.numbers.last(), Some(89));

@@ -64,7 +64,9 @@ fn replace_candidate(sdp: &str, instead: SocketAddr) -> (SocketAddr, String) {
 }
 
 async fn peer() -> Peer {
-    Peer::new(PeerConfig { bind: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))], fec: false }).await.unwrap()
+    Peer::new(PeerConfig { bind: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))], ..Default::default() })
+        .await
+        .unwrap()
 }
 
 async fn call(loses: impl FnMut(&[u8]) -> bool + Send + Clone + 'static) -> StreamReport {

@@ -6,27 +6,26 @@
 mod real;
 mod relayed;
 
-use netsim::relay::Relay;
 use netsim::{LinkConfig, Loss, QueueLimit, Rate};
 use real::Server;
-use relayed::through_a_relay;
+use relayed::{join, peer};
 use sfu_client::capture::{AudioSource, SAMPLE_RATE, Scene, SceneKind, Voice};
 use sfu_client::encode::{OpusConfig, PacketTime};
-use sfu_client::peer::{MediaKind, Peer, PeerConfig};
+use sfu_client::peer::{MediaKind, Peer};
 use sfu_client::receive::{receive_audio, receive_video};
 use sfu_client::record::{AudioRecorder, Outlets, VideoRecorder};
 use sfu_client::send::{AudioSender, AudioSettings, VideoSender, VideoSettings};
-use sfu_client::signal::{JoinOptions, NativeSession};
 use sfu_client::stats::StreamStats;
 use sfu_client::subscriber::{Media, Received, Tap};
 use sfu_proto::v1::{Publish, Source};
 use sfu_rtc::units::Bitrate;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 const LIMIT: Duration = Duration::from_secs(60);
+/// Room, and what losses follow from.
+const PLACE: (&str, u64) = ("narrow", 7);
 /// How long it is measured.
 const WATCHED: Duration = Duration::from_secs(24);
 /// Not counted: what it takes to find the buffer's delay.
@@ -68,22 +67,6 @@ impl AudioSource for Words {
     }
 }
 
-async fn peer() -> Peer {
-    Peer::new(PeerConfig { bind: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))], ..Default::default() })
-        .await
-        .unwrap()
-}
-
-/// Joins behind a relay, which lets everything pass at first.
-async fn join(server: &Server, name: &str, peer: &Peer, publish: Vec<Publish>) -> (NativeSession, Relay) {
-    let options = JoinOptions::new(&server.url("ws", ""), "narrow", name);
-    let (session, answer) = NativeSession::join(&options, peer.offer().await.unwrap(), publish).await.unwrap();
-    let (relay, answer) = through_a_relay(&answer, 7);
-    peer.accept_answer(answer).await.unwrap();
-    peer.connected(LIMIT).await.unwrap();
-    (session, relay)
-}
-
 /// What was seen and heard.
 #[derive(Default)]
 struct Watched {
@@ -123,13 +106,13 @@ async fn voice_and_pictures_pass_where_there_are_50_kilobits() {
     for kind in [MediaKind::Video, MediaKind::Audio] {
         receiver.add_receiver(kind).await.unwrap();
     }
-    let watching = join(&server, "bob", &receiver, Vec::new()).await;
+    let watching = join(&server, PLACE, "bob", &receiver, Vec::new()).await;
     let video = sender.add_sink(MediaKind::Video, "narrow").await.unwrap();
     let audio = sender.add_sink(MediaKind::Audio, "narrow").await.unwrap();
     let mids = ["0", "1"].into_iter().zip([Source::Camera, Source::Microphone]);
     let publish =
         mids.map(|(mid, source)| Publish { mid: mid.to_owned(), source: source.into(), ..Default::default() });
-    let (session, relay) = join(&server, "ada", &sender, publish.collect()).await;
+    let (session, relay) = join(&server, PLACE, "ada", &sender, publish.collect()).await;
     relay.set_links(narrow(), LinkConfig { rate: None, ..narrow() });
     let before = relay.counts().unwrap().up;
     let begun = Instant::now();
@@ -138,7 +121,7 @@ async fn voice_and_pictures_pass_where_there_are_50_kilobits() {
     let scene = Box::new(Scene::of(SceneKind::Talking, 320, 180, FRAME_RATE).unwrap());
     let pictures = VideoSettings { bitrate: Bitrate::from_kbps(16), ..Default::default() };
     let _audio = AudioSender::start(audio, Box::new(Words::new()), sound).await.unwrap();
-    let _video = VideoSender::start(video, scene, pictures).await.unwrap();
+    let video = VideoSender::start(video, scene, pictures).await.unwrap();
 
     let watched = watch(&mut receiver).await;
     let (elapsed, up) = (begun.elapsed().as_secs_f64(), relay.counts().unwrap().up);
@@ -151,12 +134,13 @@ async fn voice_and_pictures_pass_where_there_are_50_kilobits() {
     let spoken = 1.0 - quiet.count() as f64 / (watched.heard.len() / 480) as f64;
     println!(
         "sent {sent:.1} kbit/s ({} lost, {} dropped); {frame_rate:.2} pictures per second, {} ms between two at most; \
-         sound in {:.0} % of the time; mark {:?}",
+         sound in {:.0} % of the time; mark {:?}; {:?}",
         up.lost,
         up.dropped,
         longest.as_millis(),
         spoken * 100.0,
-        mark(&watched.heard)
+        mark(&watched.heard),
+        video.sent()
     );
     assert!(up.lost > 0, "nothing was lost, the test shows nothing");
     // How many, and the voice's mark, depends on when a busy machine sends: docs/client.md has figures.

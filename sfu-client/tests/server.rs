@@ -86,6 +86,7 @@ async fn watch(target: Target, frames: u64, slots: usize, record: Option<RecordS
         video_slots: slots,
         audio_slots: slots,
         fec: true,
+        shown: None,
         original: None,
         record,
         record_call: None,

@@ -96,8 +96,19 @@ impl<T> Pacer<T> {
 
     /// Paces by a new estimate, and whether a queue stands at the bottleneck; `None` lets everything leave at once.
     pub fn set_estimate(&mut self, now: Instant, estimate: Option<Bitrate>, is_queued: bool) {
+        self.set_rate(now, self.paced(estimate, is_queued));
+    }
+
+    /// The same, but no more slowly than what waits now needs to leave within `time`: for a sender whose encoder decides
+    /// how much there is.
+    pub fn set_estimate_within(&mut self, now: Instant, estimate: Option<Bitrate>, is_queued: bool, time: Duration) {
+        let least = self.queued.per(time.max(self.config.grain));
+        self.set_rate(now, self.paced(estimate, is_queued).map(|rate| rate.max(least)));
+    }
+
+    fn paced(&self, estimate: Option<Bitrate>, is_queued: bool) -> Option<Bitrate> {
         let factor = if is_queued { self.config.queued_factor.min(self.config.factor) } else { self.config.factor };
-        self.set_rate(now, estimate.map(|rate| rate * factor));
+        estimate.map(|rate| rate * factor)
     }
 
     /// Paces at exactly `rate`, as a probe wants it; `None` lets everything leave at once.

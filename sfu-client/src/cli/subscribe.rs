@@ -26,6 +26,9 @@ pub(crate) struct SubscribeArgs {
     /// Take no parity (FlexFEC-03): what is lost is asked for, and that is all.
     #[arg(long)]
     no_fec: bool,
+    /// Width and height in which video is shown: of a sender with several encodings the one that fits comes.
+    #[arg(long, value_name = "WxH", value_parser = parse_size)]
+    shown: Option<(u32, u32)>,
     /// Draw the pictures of this scene again, and measure how like them those are that come (PSNR), and after how long.
     #[arg(long, value_name = "SCENE")]
     compare: Option<SceneKind>,
@@ -114,6 +117,7 @@ impl SubscribeArgs {
             video_slots: slots(self.video_slots),
             audio_slots: slots(self.audio_slots),
             fec: !self.no_fec,
+            shown: self.shown,
             original: self.compare.map(|scene| (scene, self.compare_fps)),
             record,
             record_call: self.record_call.clone(),
@@ -137,4 +141,10 @@ impl JoinTimeArgs {
         }
         MediaArgs::parse_from_defaults().options(target, None)
     }
+}
+
+/// Such as 640x360.
+fn parse_size(text: &str) -> Result<(u32, u32), String> {
+    let size = text.split_once('x').and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+    size.filter(|(width, height)| *width > 0 && *height > 0).ok_or_else(|| "a size is like 640x360".to_owned())
 }

@@ -1,10 +1,7 @@
 //! Codecs, header extensions and interceptors.
 
-use super::protect::WithParity;
 use anyhow::{Context, Result};
-use interceptor::{
-    NackResponderBuilder, ReceiverReportBuilder, SenderReportBuilder, Slot, TwccReceiverBuilder, TwccSenderBuilder,
-};
+use interceptor::{NackResponderBuilder, ReceiverReportBuilder, SenderReportBuilder, Slot, TwccReceiverBuilder};
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
 };
@@ -18,6 +15,9 @@ pub const DEPENDENCY_DESCRIPTOR: &str =
     "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
 /// Section that a packet belongs to (RFC 8843).
 const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+/// Encoding that a packet, or one that it repeats, belongs to (RFC 8852).
+const RIDS: [&str; 2] =
+    ["urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id", "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"];
 /// Number that congestion-control feedback refers to (draft-holmer-rmcat-transport-wide-cc-extensions-01).
 const TRANSPORT_CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
@@ -154,8 +154,8 @@ pub(super) fn from_wire(sdp: &str) -> String {
     sdp.replace(RS_FEC_NAMES.0, RS_FEC_NAMES.1)
 }
 
-/// What can be negotiated, parity for video only where it is wanted.
-pub(super) fn engine(fec: bool) -> Result<MediaEngine> {
+/// What can be negotiated, parity for video and names of encodings only where they are wanted.
+pub(super) fn engine(fec: bool, simulcast: bool) -> Result<MediaEngine> {
     let mut media = MediaEngine::default();
     for codec in VideoCodec::ALL {
         for parameters in video_parameters(codec) {
@@ -178,7 +178,8 @@ pub(super) fn engine(fec: bool) -> Result<MediaEngine> {
         (AUDIO_LEVEL, RtpCodecKind::Audio),
         (DEPENDENCY_DESCRIPTOR, RtpCodecKind::Video),
     ];
-    for (uri, kind) in extensions {
+    let rids = RIDS.into_iter().filter(|_| simulcast).map(|uri| (uri, RtpCodecKind::Video));
+    for (uri, kind) in extensions.into_iter().chain(rids) {
         media
             .register_header_extension(RTCRtpHeaderExtensionCapability { uri: uri.to_owned() }, kind, None)
             .context("cannot register a header extension")?;
@@ -194,7 +195,6 @@ pub(super) fn interceptors(registry: Registry, media: &mut MediaEngine) -> Resul
     }
     Ok(registry
         .with(Slot::NackResponder, NackResponderBuilder::new().build())
-        .with(Slot::TwccSender, WithParity(TwccSenderBuilder::new().build()))
         .with(Slot::TwccReceiver, TwccReceiverBuilder::new().build())
         .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build())
         .with(Slot::SenderReport, SenderReportBuilder::new().build()))

@@ -6,15 +6,19 @@
 mod fec;
 mod keyframe_requests;
 mod media;
+mod names;
+mod pacing;
 mod protect;
 mod reports;
 mod runtime;
 mod sink;
 mod source;
+mod uplink;
 
 pub use media::{AUDIO_LEVEL, DEPENDENCY_DESCRIPTOR, VideoCodec};
 pub use protect::ParityControl;
 pub use reports::{FarReception, ReportWatch, SenderClock};
+use sink::SinkHub;
 pub(crate) use sink::random_u32;
 pub use sink::{RtpSink, SinkFormat};
 pub use source::{RemoteTrack, TrackFormat};
@@ -22,12 +26,17 @@ pub use source::{RemoteTrack, TrackFormat};
 use anyhow::{Context, Result, bail};
 use fec::FecInterceptor;
 use keyframe_requests::KeyframeRequests;
+use names::{EncodingNamer, EncodingNames};
+use pacing::Pacing;
 use protect::{ParityControls, ParitySender};
 use reports::ReportInterceptor;
+use sfu_rtc::time::Instant as MediaTime;
+use sfu_rtc::units::Bitrate;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
+use uplink::SharedUplink;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
     CipherSuiteId, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
@@ -54,6 +63,8 @@ pub struct PeerConfig {
     /// Take parity for received video (Reed-Solomon or FlexFEC-03), where the far side sends it, and offer to send parity
     /// (Reed-Solomon) beside ours.
     pub fec: bool,
+    /// Be able to send one capture in several encodings ([`Peer::add_simulcast_sinks`]).
+    pub simulcast: bool,
 }
 
 impl PeerConfig {
@@ -77,7 +88,7 @@ impl PeerConfig {
             // A server on this machine may offer its other addresses only.
             bind.push(SocketAddr::new(any, 0));
         }
-        Ok(Self { bind, fec: false })
+        Ok(Self { bind, ..Self::default() })
     }
 }
 
@@ -116,6 +127,8 @@ pub struct Peer {
     reports: ReportWatch,
     /// Set where parity is offered.
     parity: Option<ParityControls>,
+    names: EncodingNames,
+    uplink: SharedUplink,
 }
 
 impl Peer {
@@ -124,16 +137,20 @@ impl Peer {
     /// # Errors
     /// Where no socket can be bound.
     pub async fn new(config: PeerConfig) -> Result<Self> {
-        let mut media = media::engine(config.fec)?;
+        let mut media = media::engine(config.fec, config.simulcast)?;
         let fec = fec::FecWatch::default();
         let keyframe_requests = keyframe_requests::Watchers::default();
         let parity = ParityControls::default();
         let reports = ReportWatch::default();
+        let names = EncodingNames::default();
+        let uplink = SharedUplink::new(MediaTime::ZERO);
         let registry = media::interceptors(Registry::new(), &mut media)?
             .with(keyframe_requests::SLOT, KeyframeRequests::new(keyframe_requests.clone()))
             .with(reports::SLOT, ReportInterceptor::new(reports.clone()))
             .with(fec::SLOT, FecInterceptor::new(fec.clone()))
-            .with(protect::SLOT, ParitySender::new(parity.clone()));
+            .with(protect::SLOT, ParitySender::new(parity.clone()))
+            .with(names::SLOT, EncodingNamer::new(names.clone()))
+            .with(pacing::SLOT, Pacing::new(Instant::now(), uplink.clone()));
         let (state_out, state) = watch::channel(ConnectionState::Connecting);
         let (gathered_out, gathered) = watch::channel(false);
         let (tracks_out, tracks) = mpsc::unbounded_channel();
@@ -173,6 +190,8 @@ impl Peer {
             fec,
             reports,
             parity: config.fec.then_some(parity),
+            names,
+            uplink,
         })
     }
 
@@ -193,8 +212,26 @@ impl Peer {
         self.sink(Some(codecs), stream).await
     }
 
+    /// Adds a section that sends the same pictures in several encodings (RFC 8853), named by `rids`, smallest first. A sink
+    /// for each, in their order.
+    ///
+    /// # Errors
+    /// Where there is no codec or no encoding, or the crate refuses.
+    pub async fn add_simulcast_sinks(
+        &self,
+        codecs: &[VideoCodec],
+        stream: &str,
+        rids: &[&str],
+    ) -> Result<Vec<RtpSink>> {
+        // One source's parity protects a section of one source.
+        let hub = SinkHub { watchers: &self.keyframe_requests, names: &self.names, parity: None };
+        RtpSink::new(&*self.connection, Some(codecs), (stream, rids), hub).await
+    }
+
     async fn sink(&self, video: Option<&[VideoCodec]>, stream: &str) -> Result<RtpSink> {
-        RtpSink::new(&*self.connection, video, stream, (&self.keyframe_requests, self.parity.as_ref())).await
+        let hub = SinkHub { watchers: &self.keyframe_requests, names: &self.names, parity: self.parity.as_ref() };
+        let sinks = RtpSink::new(&*self.connection, video, (stream, &[""]), hub).await?;
+        sinks.into_iter().next().context("a sending section has no stream")
     }
 
     /// Adds a section that receives.
@@ -247,6 +284,11 @@ impl Peer {
     /// What the far side reports.
     pub fn reports(&self) -> ReportWatch {
         self.reports.clone()
+    }
+
+    /// What the path to the far side carries, by its feedback, as in webrtc-stats (availableOutgoingBitrate).
+    pub fn available_outgoing_bitrate(&self) -> Option<Bitrate> {
+        self.uplink.lock().estimate()
     }
 
     /// Where the connection stands, to wait on.

@@ -1,7 +1,10 @@
 //! A stream that we send.
 
 use super::keyframe_requests::Watchers;
-use super::media::{MediaKind, RED_MIME, VideoCodec, audio_parameters, rs_fec_parameters, video_parameters};
+use super::media::{
+    DEPENDENCY_DESCRIPTOR, MediaKind, RED_MIME, VideoCodec, audio_parameters, rs_fec_parameters, video_parameters,
+};
+use super::names::EncodingNames;
 use super::protect::{ParityControl, ParityControls};
 use anyhow::{Context, Result};
 use rtc::rtp_transceiver::rtp_sender::{
@@ -15,14 +18,25 @@ use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::PeerConnection;
 use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit, RtpSender, RtpTransceiver};
 
-/// A sending section of a peer connection.
+/// A stream of a sending section of a peer connection; without simulcast the only one.
 pub struct RtpSink {
     track: Arc<TrackLocalStaticRTP>,
     transceiver: Arc<dyn RtpTransceiver>,
     sender: Arc<dyn RtpSender>,
     ssrc: u32,
+    /// Its name, where it is one of several encodings.
+    rid: String,
     keyframe_requests: Arc<AtomicU64>,
+    names: EncodingNames,
     parity: Arc<ParityControl>,
+}
+
+/// What sinks share with the interceptors.
+pub(super) struct SinkHub<'a> {
+    pub(super) watchers: &'a Watchers,
+    pub(super) names: &'a EncodingNames,
+    /// Set where parity is offered.
+    pub(super) parity: Option<&'a ParityControls>,
 }
 
 /// What was negotiated for a sink.
@@ -50,40 +64,44 @@ impl SinkFormat {
 }
 
 impl RtpSink {
+    /// A section with a stream for each of `rids`, in their order; one without a name is alone.
     pub(super) async fn new(
         connection: &dyn PeerConnection,
         video: Option<&[VideoCodec]>,
-        stream: &str,
-        (watchers, parity): (&Watchers, Option<&ParityControls>),
-    ) -> Result<Self> {
+        (stream, rids): (&str, &[&str]),
+        hub: SinkHub<'_>,
+    ) -> Result<Vec<Self>> {
         let kind = if video.is_some() { MediaKind::Video } else { MediaKind::Audio };
+        let parity = hub.parity.filter(|_| kind == MediaKind::Video);
         let mut codecs: Vec<RTCRtpCodecParameters> = match video {
             None => audio_parameters().to_vec(),
             Some(codecs) => codecs.iter().flat_map(|codec| video_parameters(*codec)).collect(),
         };
         let first = codecs.first().context("a sending section needs a codec")?.rtp_codec.clone();
-        let ssrc = random_u32();
-        let rtx = (kind == MediaKind::Video).then(|| RTCRtpRtxParameters { ssrc: random_u32() });
-        let parity = parity.filter(|_| kind == MediaKind::Video);
-        let fec = parity.map(|_| RTCRtpFecParameters { ssrc: random_u32() });
         codecs.extend(parity.map(|_| rs_fec_parameters()));
-        let encoding = RTCRtpEncodingParameters {
-            rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), rtx, fec, ..Default::default() },
-            codec: first,
+        let encoding = |rid: &&str| RTCRtpEncodingParameters {
+            rtp_coding_parameters: RTCRtpCodingParameters {
+                rid: (*rid).to_owned(),
+                ssrc: Some(random_u32()),
+                rtx: (kind == MediaKind::Video).then(|| RTCRtpRtxParameters { ssrc: random_u32() }),
+                fec: parity.map(|_| RTCRtpFecParameters { ssrc: random_u32() }),
+            },
+            codec: first.clone(),
             ..Default::default()
         };
+        let encodings: Vec<_> = rids.iter().map(encoding).collect();
         let name = if kind == MediaKind::Audio { "audio" } else { "video" };
         let track = Arc::new(TrackLocalStaticRTP::new(MediaStreamTrack::new(
             stream.to_owned(),
             format!("{stream}-{name}"),
             name.to_owned(),
             kind.into(),
-            vec![encoding.clone()],
+            encodings.clone(),
         )));
         let init = RTCRtpTransceiverInit {
             direction: RTCRtpTransceiverDirection::Sendonly,
             streams: vec![stream.to_owned()],
-            send_encodings: vec![encoding],
+            send_encodings: encodings.clone(),
         };
         let transceiver = connection
             .add_transceiver_from_track(Arc::clone(&track) as Arc<dyn TrackLocal>, Some(init))
@@ -91,8 +109,21 @@ impl RtpSink {
             .context("cannot add a sending section")?;
         transceiver.set_codec_preferences(codecs).await.context("cannot choose a codec")?;
         let sender = transceiver.sender().await?.context("a sending section has no sender")?;
-        let parity = parity.map(|controls| controls.of(ssrc)).unwrap_or_default();
-        Ok(Self { track, transceiver, sender, ssrc, keyframe_requests: watchers.watch(ssrc), parity })
+        let sink = |encoding: RTCRtpEncodingParameters| {
+            let RTCRtpCodingParameters { rid, ssrc, .. } = encoding.rtp_coding_parameters;
+            let ssrc = ssrc.unwrap_or_default();
+            Self {
+                track: Arc::clone(&track),
+                transceiver: Arc::clone(&transceiver),
+                sender: Arc::clone(&sender),
+                ssrc,
+                rid,
+                keyframe_requests: hub.watchers.watch(ssrc),
+                names: hub.names.clone(),
+                parity: parity.map(|controls| controls.of(ssrc)).unwrap_or_default(),
+            }
+        };
+        Ok(encodings.into_iter().map(sink).collect())
     }
 
     /// The section's mid; known once an offer was made.
@@ -122,9 +153,15 @@ impl RtpSink {
             .iter()
             .filter_map(|codec| Some((VideoCodec::from_mime(&codec.rtp_codec.mime_type)?, codec.payload_type)));
         let video = video.collect();
+        // Each encoding would number its frames by itself, and whoever is switched between them would see them jump.
+        let is_usable = |uri: &str| self.rid.is_empty() || uri != DEPENDENCY_DESCRIPTOR;
+        if !self.rid.is_empty() {
+            self.names.name(self.ssrc, &self.mid().await?, &self.rid);
+        }
         let extensions = parameters
             .header_extensions
             .iter()
+            .filter(|extension| is_usable(&extension.uri))
             .filter_map(|extension| Some((extension.uri.clone(), u8::try_from(extension.id).ok()?)))
             .collect();
         Ok(SinkFormat {

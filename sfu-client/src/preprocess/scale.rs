@@ -63,11 +63,6 @@ impl Scaler {
         (side(from.0), side(from.1))
     }
 
-    /// Size of the output.
-    pub const fn output_size(&self) -> (usize, usize) {
-        self.to
-    }
-
     /// Draws `source` into `target`.
     ///
     /// # Errors

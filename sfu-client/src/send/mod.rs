@@ -1,15 +1,18 @@
 //! From sources to packets: capture, encode, packetize, send.
 
 mod audio;
+mod control;
 mod descriptor;
+mod layer;
 mod packetizer;
 mod redundancy;
 mod video;
 
 pub use audio::{AudioControl, AudioSender, AudioSettings};
+pub use control::VideoControl;
 pub use packetizer::Packetizer;
 pub use redundancy::{MAX_GENERATIONS, RedConfig, Redundancy};
-pub use video::{VideoControl, VideoSender, VideoSettings, VideoStats};
+pub use video::{EncodingSettings, MAX_ENCODINGS, RunningEncoding, VideoSender, VideoSettings, VideoStats};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,33 +1,35 @@
-//! Pictures: a thread captures and encodes in step with the clock, a task packetizes and sends.
+//! Pictures: a thread captures and encodes in step with the clock, once or, with simulcast, in several sizes; a task for
+//! each encoding packetizes and sends.
 
-use super::{Packetizer, SendCounters};
+use super::control::VideoControl;
+use super::layer::{Captured, Format, Layer, Picture, Wishes};
+use super::{Packetizer, SendCounters, Sent};
 use crate::capture::VideoSource;
 use crate::clock::unix_now;
-use crate::encode::{
-    EffortMode, EncodedFrame, EncoderConfig, EncoderStats, KeptPicture, RateMode, ReferenceKeeper, ReferenceNews,
-    VideoEncoder,
-};
+use crate::encode::{EffortMode, EncoderStats, KeptPicture, RateMode};
 use crate::frame::VideoFrame;
 use crate::overlay::Overlay;
 use crate::peer::{DEPENDENCY_DESCRIPTOR, RtpSink, SinkFormat, VideoCodec, random_u32};
-use crate::preprocess::{PreprocessConfig, PreprocessStats, Preprocessor, Scaler};
+use crate::preprocess::{PreprocessConfig, PreprocessStats};
 use anyhow::{Context, Result, ensure};
 use sfu_rtc::units::Bitrate;
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// Encoded pictures that may wait for the network: beyond these the oldest picture is too old to be of use.
 const QUEUE: usize = 4;
-/// News of references that may wait for the next picture.
-const MAX_NEWS: usize = 64;
 /// Pictures that are kept of which the far side is not yet told.
 const MAX_KEPT: usize = 64;
-/// Temporal layers that every codec can make.
-const MAX_LAYERS: u8 = 3;
+/// Encodings of simulcast, smallest first, as the web page names them, and how much smaller each side is than the source's.
+const SIMULCAST: [(&str, f32); 3] = [("q", 4.0), ("h", 2.0), ("f", 1.0)];
+/// Most of them.
+pub const MAX_ENCODINGS: usize = SIMULCAST.len();
+/// Pixels grow with the square of a side, needed bits a little slower; the page reckons so too.
+const BITRATE_EXPONENT: f32 = 1.66;
+/// No encoding gets less, unless the source itself does.
+const LEAST_BITRATE: Bitrate = Bitrate::from_kbps(60);
 
 /// What to send.
 #[derive(Clone, Debug)]
@@ -52,11 +54,40 @@ pub struct VideoSettings {
     /// Keep long-term references (H.264 without temporal layers), where the far side takes dependency descriptors: it may
     /// then ask for a picture that recovers, instead of a keyframe.
     pub long_term: bool,
+    /// Encodings of the same pictures, 1 to 3 (simulcast): the largest as the other settings have it, each other one half
+    /// as wide and high as the next. A server forwards to everybody the one that fits. Several need the native signalling
+    /// or a server that takes RIDs (RFC 8853), and exclude long-term references and parity.
+    pub simulcast: u8,
     /// End after so many pictures.
     pub frames: Option<u32>,
 }
 
+/// One of the encodings that settings ask for.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct EncodingSettings {
+    /// Its RID; empty where it is the only one.
+    pub rid: &'static str,
+    /// How much smaller each side is than the source's.
+    pub scale: f32,
+    /// Bitrate of its encoder.
+    pub bitrate: Bitrate,
+}
+
 impl VideoSettings {
+    /// The encodings, smallest first.
+    pub fn encodings(&self) -> Vec<EncodingSettings> {
+        let count = usize::from(self.simulcast).clamp(1, MAX_ENCODINGS);
+        if count == 1 {
+            return vec![EncodingSettings { rid: "", scale: 1.0, bitrate: self.bitrate }];
+        }
+        let encoding = |&(rid, scale): &(&'static str, f32)| {
+            let share = f64::from(scale.powf(-BITRATE_EXPONENT));
+            let bitrate = (self.bitrate * share).max(LEAST_BITRATE.min(self.bitrate));
+            EncodingSettings { rid, scale, bitrate }
+        };
+        SIMULCAST[MAX_ENCODINGS - count..].iter().map(encoding).collect()
+    }
+
     /// What to offer: the codec to begin with, and those that can be changed to.
     pub fn codecs(&self) -> Vec<VideoCodec> {
         let others = VideoCodec::ALL.into_iter().filter(|codec| *codec != self.codec && codec.is_built_in());
@@ -76,164 +107,9 @@ impl Default for VideoSettings {
             effort: EffortMode::default(),
             preprocess: PreprocessConfig::default(),
             long_term: false,
+            simulcast: 1,
             frames: None,
         }
-    }
-}
-
-/// Changes the encoder while it runs.
-#[derive(Debug)]
-pub struct VideoControl {
-    bitrate: AtomicU64,
-    /// Most pictures per second, in thousandths; 0: as many as the source has.
-    frame_rate_millis: AtomicU32,
-    /// How much smaller than the source's pictures are, in thousandths.
-    scale_millis: AtomicU32,
-    /// Codecs that both sides have, and which of them is wanted.
-    codecs: Vec<VideoCodec>,
-    codec: AtomicU8,
-    temporal_layers: AtomicU8,
-    active: AtomicBool,
-    keyframe: AtomicBool,
-    /// Long-term references can be kept, and are to be.
-    can_keep: bool,
-    keeps: AtomicBool,
-    /// What was said of them and is not yet done, and what to say to that.
-    news: Mutex<VecDeque<(ReferenceNews, oneshot::Sender<bool>)>>,
-    stopped: AtomicBool,
-}
-
-/// What makes another encoder.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Shape {
-    codec: VideoCodec,
-    temporal_layers: u8,
-    scale_millis: u32,
-    long_term: bool,
-}
-
-impl VideoControl {
-    /// Begins as `settings` say; `codecs` can be changed to.
-    fn new(settings: &VideoSettings, codecs: Vec<VideoCodec>, can_keep: bool) -> Self {
-        let codec = codecs.iter().position(|codec| *codec == settings.codec).unwrap_or(0);
-        Self {
-            bitrate: AtomicU64::new(settings.bitrate.as_bps()),
-            codecs,
-            // Four at most.
-            codec: AtomicU8::new(codec as u8),
-            temporal_layers: AtomicU8::new(settings.temporal_layers.clamp(1, MAX_LAYERS)),
-            frame_rate_millis: AtomicU32::new(0),
-            scale_millis: AtomicU32::new(1_000),
-            active: AtomicBool::new(true),
-            keyframe: AtomicBool::new(false),
-            can_keep,
-            keeps: AtomicBool::new(settings.long_term),
-            news: Mutex::default(),
-            stopped: AtomicBool::new(false),
-        }
-    }
-
-    /// Sets the bitrate.
-    pub fn set_bitrate(&self, bitrate: Bitrate) {
-        self.bitrate.store(bitrate.as_bps(), Ordering::Relaxed);
-    }
-
-    /// Bounds the pictures per second; `None` lifts the bound.
-    pub fn set_max_frame_rate(&self, rate: Option<f32>) {
-        let millis = rate.map_or(0, |rate| (rate.clamp(0.1, 1000.0) * 1000.0) as u32);
-        self.frame_rate_millis.store(millis, Ordering::Relaxed);
-    }
-
-    /// Sends pictures that are a `factor` smaller on each side than the source's; 1 or less: as large.
-    pub fn set_scale(&self, factor: f32) {
-        let factor = if factor.is_finite() { factor.clamp(1.0, 1_000.0) } else { 1.0 };
-        self.scale_millis.store((factor * 1_000.0) as u32, Ordering::Relaxed);
-    }
-
-    /// Goes on in another codec, which begins with a keyframe; false where one of the sides lacks it.
-    pub fn set_codec(&self, codec: VideoCodec) -> bool {
-        let found = self.codecs.iter().position(|known| *known == codec);
-        if let Some(index) = found {
-            self.codec.store(index as u8, Ordering::Relaxed);
-        }
-        found.is_some()
-    }
-
-    /// Codec that is wanted.
-    pub fn codec(&self) -> VideoCodec {
-        let index = usize::from(self.codec.load(Ordering::Relaxed));
-        self.codecs.get(index).copied().unwrap_or(VideoCodec::H264)
-    }
-
-    /// Makes so many temporal layers, beginning with a keyframe; false where that many cannot be made.
-    pub fn set_temporal_layers(&self, layers: u8) -> bool {
-        let can = (1..=MAX_LAYERS).contains(&layers);
-        if can {
-            self.temporal_layers.store(layers, Ordering::Relaxed);
-        }
-        can
-    }
-
-    /// Temporal layers that are wanted.
-    pub fn temporal_layers(&self) -> u8 {
-        self.temporal_layers.load(Ordering::Relaxed)
-    }
-
-    /// Keeps long-term references, where they can be kept, or not; beginning with a keyframe.
-    pub fn set_long_term(&self, keeps: bool) {
-        self.keeps.store(keeps, Ordering::Relaxed);
-    }
-
-    /// Whether long-term references are kept.
-    pub fn keeps_references(&self) -> bool {
-        let wanted = self.can_keep && self.keeps.load(Ordering::Relaxed);
-        wanted && self.codec() == VideoCodec::H264 && self.temporal_layers() == 1
-    }
-
-    /// Tells what has become of long-term references. Whether that is carried out is known before the next picture: false
-    /// where a keyframe comes instead.
-    pub fn tell_references(&self, news: ReferenceNews) -> oneshot::Receiver<bool> {
-        let (answer, answered) = oneshot::channel();
-        let mut waiting = self.news.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() == MAX_NEWS {
-            waiting.pop_front();
-        }
-        waiting.push_back((news, answer));
-        answered
-    }
-
-    fn shape(&self) -> Shape {
-        Shape {
-            codec: self.codec(),
-            temporal_layers: self.temporal_layers(),
-            scale_millis: self.scale_millis.load(Ordering::Relaxed),
-            long_term: self.keeps_references(),
-        }
-    }
-
-    /// Sends nothing while false; begins with a keyframe again.
-    pub fn set_active(&self, active: bool) {
-        self.active.store(active, Ordering::Relaxed);
-    }
-
-    /// Makes the next picture a keyframe.
-    pub fn request_keyframe(&self) {
-        self.keyframe.store(true, Ordering::Relaxed);
-    }
-
-    fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether picture `frame` falls to the bounded frame rate. Counted in whole source frames, so that the pace is
-    /// even: of `rate` frames per second every picture whose share rolls over is kept.
-    fn keeps(&self, frame: u32, rate: f64) -> bool {
-        let bound = f64::from(self.frame_rate_millis.load(Ordering::Relaxed)) / 1000.0;
-        if bound == 0.0 || bound >= rate {
-            return true;
-        }
-        let share = |frame: f64| (frame * bound / rate).floor();
-        share(f64::from(frame) + 1.0) > share(f64::from(frame))
     }
 }
 
@@ -248,57 +124,119 @@ pub struct VideoStats {
     pub encoder: EncoderStats,
 }
 
+/// One encoding of a running video stream.
+pub struct RunningEncoding {
+    /// Its RID; empty where it is the only one.
+    pub rid: &'static str,
+    /// Changes its encoder.
+    pub control: Arc<VideoControl>,
+    /// What has been sent of it.
+    pub counters: Arc<SendCounters>,
+    stats: Arc<Mutex<VideoStats>>,
+}
+
+impl RunningEncoding {
+    /// What has been done to its pictures.
+    pub fn stats(&self) -> VideoStats {
+        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A running video stream.
 pub struct VideoSender {
-    control: Arc<VideoControl>,
-    counters: Arc<SendCounters>,
-    stats: Arc<Mutex<VideoStats>>,
+    /// Smallest first; at least one.
+    encodings: Vec<RunningEncoding>,
     kept: Option<mpsc::Receiver<KeptPicture>>,
     done: mpsc::Receiver<Result<()>>,
 }
 
 impl VideoSender {
-    /// Begins to send `source` over `sink`, which must be negotiated.
+    /// Begins to send `source` over `sink`, which must be negotiated, in one encoding.
     ///
     /// # Errors
     /// Where the far side rejected the stream, or the encoder refuses the settings.
     pub async fn start(sink: RtpSink, source: Box<dyn VideoSource>, settings: VideoSettings) -> Result<Self> {
-        let format = sink.format().await?;
-        let can_keep = format.extension(DEPENDENCY_DESCRIPTOR).is_some();
-        let control = Arc::new(VideoControl::new(&settings, usable(&format, settings.codec)?, can_keep));
-        let counters = Arc::new(SendCounters::default());
-        let (pictures, queue) = mpsc::channel(QUEUE);
+        Self::start_encodings(vec![sink], source, VideoSettings { simulcast: 1, ..settings }).await
+    }
+
+    /// Begins to send `source` over `sinks`, which must be negotiated, one for each of [`VideoSettings::encodings`].
+    ///
+    /// # Errors
+    /// Where the far side rejected the stream, the encoder refuses the settings, or there are other than as many sinks.
+    pub async fn start_encodings(
+        sinks: Vec<RtpSink>,
+        source: Box<dyn VideoSource>,
+        settings: VideoSettings,
+    ) -> Result<Self> {
+        let wanted = settings.encodings();
+        ensure!(wanted.len() == sinks.len(), "{} encodings need as many sinks", wanted.len());
+        ensure!(wanted.len() == 1 || !settings.long_term, "long-term references need a single encoding");
         let (kept_out, kept) = mpsc::channel(MAX_KEPT);
-        let requests = sink.keyframe_requests();
-        let producer = Producer::new(source, settings, Arc::clone(&control), requests, (pictures, kept_out))?;
-        let stats = Arc::clone(&producer.stats);
+        // Each task says once how it ended.
+        let (done_out, done) = mpsc::channel(sinks.len());
+        let format = Format { size: source.size(), frame_rate: source.frame_rate() };
+        let (mut encodings, mut layers) = (Vec::new(), Vec::new());
+        for (sink, EncodingSettings { rid, scale, bitrate }) in sinks.into_iter().zip(wanted) {
+            let negotiated = sink.format().await?;
+            let settings = VideoSettings { bitrate, ..settings.clone() };
+            let can_keep = negotiated.extension(DEPENDENCY_DESCRIPTOR).is_some();
+            let control = Arc::new(VideoControl::new(&settings, usable(&negotiated, settings.codec)?, can_keep));
+            control.set_scale(scale);
+            let wishes = Wishes { control: Arc::clone(&control), keyframe_requests: sink.keyframe_requests() };
+            let layer = Layer::new(format, settings, wishes, kept_out.clone())?;
+            let counters = Arc::new(SendCounters::default());
+            encodings.push(RunningEncoding { rid, control, counters: Arc::clone(&counters), stats: layer.stats() });
+            let (pictures, queue) = mpsc::channel(QUEUE);
+            layers.push((layer, pictures));
+            let (packetizer, done) = (Packetizer::new(sink.ssrc(), &negotiated), done_out.clone());
+            tokio::spawn(async move {
+                let result = send(sink, packetizer, queue, counters).await;
+                let _ = done.send(result).await;
+            });
+        }
+        let controls = encodings.iter().map(|encoding| Arc::clone(&encoding.control)).collect();
+        let drawn = VideoFrame::new(format.size.0, format.size.1)?;
+        let (frames, id) = (settings.frames, random_u32());
+        let overlay = settings.overlay.then_some(id);
+        let capture = Capture { source, format, frames, overlay, layers, controls, drawn, shown: None };
         thread::Builder::new()
             .name("capture".to_owned())
-            .spawn(move || producer.run())
+            .spawn(move || capture.run())
             .context("cannot start the capture thread")?;
-        let packetizer = Packetizer::new(sink.ssrc(), &format);
-        let (done_out, done) = mpsc::channel(1);
-        let task = send(sink, packetizer, queue, Arc::clone(&counters));
-        tokio::spawn(async move {
-            let result = task.await;
-            let _ = done_out.send(result).await;
-        });
-        Ok(Self { control, counters, stats, kept: Some(kept), done })
+        Ok(Self { encodings, kept: Some(kept), done })
     }
 
-    /// Changes the running encoder.
+    /// What is sent, smallest first.
+    pub fn encodings(&self) -> &[RunningEncoding] {
+        &self.encodings
+    }
+
+    /// Changes the running encoder, of several the largest.
     pub fn control(&self) -> Arc<VideoControl> {
-        Arc::clone(&self.control)
+        Arc::clone(&self.largest().control)
     }
 
-    /// What has been sent.
-    pub fn counters(&self) -> Arc<SendCounters> {
-        Arc::clone(&self.counters)
+    /// What has been sent in all. Pictures are those of the encoding that has most.
+    pub fn sent(&self) -> Sent {
+        let sum = |sum: Sent, encoding: &RunningEncoding| {
+            let sent = encoding.counters.read();
+            Sent {
+                frames: sum.frames.max(sent.frames),
+                packets: sum.packets + sent.packets,
+                bytes: sum.bytes + sent.bytes,
+                keyframes: sum.keyframes + sent.keyframes,
+            }
+        };
+        self.encodings.iter().fold(Sent::default(), sum)
     }
 
-    /// What has been done to pictures.
+    /// What has been done to pictures, in the largest encoding.
     pub fn stats(&self) -> VideoStats {
-        *self.stats.lock().unwrap_or_else(PoisonError::into_inner)
+        self.largest().stats()
+    }
+
+    fn largest(&self) -> &RunningEncoding {
+        &self.encodings[self.encodings.len() - 1]
     }
 
     /// The long-term references that are kept, from now on; once only.
@@ -311,223 +249,88 @@ impl VideoSender {
     /// # Errors
     /// What made it fail.
     pub async fn finished(&mut self) -> Result<()> {
-        self.done.recv().await.unwrap_or(Ok(()))
+        while let Some(result) = self.done.recv().await {
+            result?;
+        }
+        Ok(())
     }
 }
 
 impl Drop for VideoSender {
     fn drop(&mut self) {
-        self.control.stop();
+        self.encodings.iter().for_each(|encoding| encoding.control.stop());
     }
 }
 
-/// An encoded picture with its time.
-struct Picture {
-    codec: VideoCodec,
-    encoded: EncodedFrame,
-    size: (usize, usize),
-    timestamp: u32,
-}
+/// Where the pictures of one encoding go.
+type Queue = mpsc::Sender<Result<Picture>>;
 
 /// The capture thread's state.
-struct Producer {
+struct Capture {
     source: Box<dyn VideoSource>,
-    settings: VideoSettings,
-    control: Arc<VideoControl>,
-    preprocessor: Preprocessor,
-    encoder: VideoEncoder,
-    /// What former encoders have done.
-    encoder_before: EncoderStats,
+    format: Format,
+    /// End after so many.
+    frames: Option<u32>,
+    /// Names this publisher in the overlay, where there is one.
+    overlay: Option<u32>,
+    layers: Vec<(Layer, Queue)>,
+    controls: Vec<Arc<VideoControl>>,
     /// As the source draws it.
     drawn: VideoFrame,
-    /// To the size that is sent, where that is another.
-    scaled: Option<(Scaler, VideoFrame)>,
-    shape: Shape,
-    keyframe_requests: Arc<AtomicU64>,
-    /// Requests that were answered.
-    keyframes_answered: u64,
-    pictures: mpsc::Sender<Result<Picture>>,
-    keeper: ReferenceKeeper,
-    kept: mpsc::Sender<KeptPicture>,
-    stats: Arc<Mutex<VideoStats>>,
-    /// Bitrate that the encoder has.
-    bitrate: Bitrate,
-    /// Names this publisher in the overlay.
-    id: u32,
     /// The first picture of those that look like the last one, and its overlay, which all of them keep.
     shown: Option<(u32, Overlay)>,
 }
 
-impl Producer {
-    fn new(
-        source: Box<dyn VideoSource>,
-        settings: VideoSettings,
-        control: Arc<VideoControl>,
-        keyframe_requests: Arc<AtomicU64>,
-        (pictures, kept): (mpsc::Sender<Result<Picture>>, mpsc::Sender<KeptPicture>),
-    ) -> Result<Self> {
-        let size = source.size();
-        let bitrate = settings.bitrate;
-        let shape = Shape { scale_millis: 1_000, ..control.shape() };
-        let encoder = encoder(&settings, shape, size, source.frame_rate(), bitrate)?;
-        Ok(Self {
-            source,
-            preprocessor: Preprocessor::new(settings.preprocess),
-            settings,
-            control,
-            encoder,
-            encoder_before: EncoderStats::default(),
-            drawn: VideoFrame::new(size.0, size.1)?,
-            scaled: None,
-            shape,
-            keyframe_requests,
-            keyframes_answered: 0,
-            pictures,
-            keeper: ReferenceKeeper::default(),
-            kept,
-            stats: Arc::default(),
-            bitrate,
-            id: random_u32(),
-            shown: None,
-        })
-    }
-
+impl Capture {
     fn run(mut self) {
         let start = Instant::now();
-        let interval = Duration::from_secs_f64(1.0 / self.source.frame_rate());
-        for frame in 0..self.settings.frames.unwrap_or(u32::MAX) {
+        let interval = Duration::from_secs_f64(1.0 / self.format.frame_rate);
+        for frame in 0..self.frames.unwrap_or(u32::MAX) {
             let due = start + interval * frame;
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            if self.control.stopped.load(Ordering::Relaxed) {
+            if self.controls.iter().any(|control| control.is_stopped()) {
                 return;
             }
-            let result = match self.produce(frame, start) {
-                Ok(Produced::Nothing) => continue,
-                Ok(Produced::End) => return,
-                Ok(Produced::Picture(picture)) => Ok(picture),
-                Err(error) => Err(error),
-            };
-            let failed = result.is_err();
-            // Where the network is behind, the capture waits with it: the source paces, nothing is lost silently.
-            if self.pictures.blocking_send(result).is_err() || failed {
+            match self.source.draw(frame, &mut self.drawn) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    // The first is told of it; the others end with it.
+                    let _ = self.layers[0].1.blocking_send(Err(error));
+                    return;
+                }
+            }
+            if !self.code(frame, start) {
                 return;
             }
         }
     }
 
-    fn produce(&mut self, frame: u32, start: Instant) -> Result<Produced> {
-        if !self.source.draw(frame, &mut self.drawn)? {
-            return Ok(Produced::End);
-        }
-        if !self.control.active.load(Ordering::Relaxed) {
-            self.control.request_keyframe();
-            return Ok(Produced::Nothing);
-        }
-        if !self.control.keeps(frame, self.source.frame_rate()) {
-            return Ok(Produced::Nothing);
-        }
+    /// Codes a picture in each encoding that wants it; false at the end.
+    fn code(&mut self, frame: u32, start: Instant) -> bool {
         // The clock of capture: what is done from here on counts as latency.
         let (elapsed, captured) = (start.elapsed(), unix_now());
-        self.apply_control()?;
-        let picture = match &mut self.scaled {
-            None => &mut self.drawn,
-            Some((scaler, scaled)) => {
-                scaler.scale(&self.drawn, scaled)?;
-                scaled
+        let overlay = self.overlay.map(|id| self.overlay(id, frame, captured));
+        let captured = Captured { picture: &self.drawn, frame, elapsed, overlay };
+        for (layer, queue) in &mut self.layers {
+            if !layer.wants(captured.frame) {
+                continue;
             }
-        };
-        self.preprocessor.process(picture);
-        if self.settings.overlay {
-            let since = self.source.shown_since(frame);
-            let shown = self.shown.filter(|(shown, _)| *shown == since);
-            let (_, overlay) =
-                *self.shown.insert(shown.unwrap_or_else(|| (since, Overlay::new(self.id, frame, captured))));
-            overlay.draw(picture);
+            let Some(result) = layer.produce(&captured).transpose() else { continue };
+            let failed = result.is_err();
+            // Where the network is behind, the capture waits with it: the source paces, nothing is lost silently.
+            if queue.blocking_send(result).is_err() || failed {
+                return false;
+            }
         }
-        self.keeper.before(&mut self.encoder, elapsed)?;
-        let encoded = self.encoder.encode(picture, elapsed)?;
-        let size = (picture.width(), picture.height());
-        *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = VideoStats {
-            size,
-            preprocess: self.preprocessor.stats(),
-            encoder: self.encoder_before + self.encoder.stats(),
-        };
-        let Some(encoded) = encoded else { return Ok(Produced::Nothing) };
-        // The packetizer numbers the same pictures, in the same order.
-        if let Some(kept) = self.keeper.after(&encoded, elapsed).filter(|_| self.shape.long_term) {
-            // One that the far side is not told of is of no use, and does no harm.
-            let _ = self.kept.try_send(kept);
-        }
-        // The 90 kHz clock wraps every 13 hours, as RTP's does.
-        let timestamp = (elapsed.as_micros() * 9 / 100) as u32;
-        Ok(Produced::Picture(Picture { codec: self.shape.codec, encoded, size, timestamp }))
+        true
     }
 
-    fn apply_control(&mut self) -> Result<()> {
-        let shape = self.control.shape();
-        if shape != self.shape {
-            self.reshape(shape)?;
-        }
-        let bitrate = Bitrate::from_bps(self.control.bitrate.load(Ordering::Relaxed));
-        if bitrate != self.bitrate {
-            self.encoder.set_bitrate(bitrate)?;
-            self.bitrate = bitrate;
-        }
-        let requests = self.keyframe_requests.load(Ordering::Relaxed);
-        if self.control.keyframe.swap(false, Ordering::Relaxed) || requests != self.keyframes_answered {
-            self.keyframes_answered = requests;
-            self.encoder.force_keyframe();
-        }
-        let news = std::mem::take(&mut *self.control.news.lock().unwrap_or_else(PoisonError::into_inner));
-        for (news, answer) in news {
-            // Who told it may be gone.
-            let _ = answer.send(self.keeper.hear(&mut self.encoder, news)?);
-        }
-        Ok(())
+    fn overlay(&mut self, id: u32, frame: u32, captured: Duration) -> Overlay {
+        let since = self.source.shown_since(frame);
+        let shown = self.shown.filter(|(shown, _)| *shown == since);
+        self.shown.insert(shown.unwrap_or_else(|| (since, Overlay::new(id, frame, captured)))).1
     }
-}
-
-impl Producer {
-    /// Begins anew in another size, codec or number of layers, where that is another.
-    fn reshape(&mut self, shape: Shape) -> Result<()> {
-        let full = self.source.size();
-        let size = Scaler::size(full, f64::from(shape.scale_millis) / 1_000.0);
-        let size_before = self.scaled.as_ref().map_or(full, |(scaler, _)| scaler.output_size());
-        let before = std::mem::replace(&mut self.shape, shape);
-        if size == size_before && (Shape { scale_millis: shape.scale_millis, ..before }) == shape {
-            return Ok(());
-        }
-        let next = encoder(&self.settings, shape, size, self.source.frame_rate(), self.bitrate)?;
-        self.keeper.restart();
-        self.encoder_before = self.encoder_before + std::mem::replace(&mut self.encoder, next).stats();
-        if size != size_before {
-            let scaler = Scaler::new(full, size)?;
-            self.scaled = (size != full).then_some((scaler, VideoFrame::new(size.0, size.1)?));
-        }
-        Ok(())
-    }
-}
-
-fn encoder(
-    settings: &VideoSettings,
-    shape: Shape,
-    (width, height): (usize, usize),
-    frame_rate: f64,
-    bitrate: Bitrate,
-) -> Result<VideoEncoder> {
-    let (skip_frames, temporal_layers) = (settings.skip_frames, shape.temporal_layers);
-    let long_term = shape.long_term;
-    let config = EncoderConfig {
-        width,
-        height,
-        frame_rate,
-        bitrate,
-        skip_frames,
-        temporal_layers,
-        long_term,
-        ..Default::default()
-    };
-    VideoEncoder::new(shape.codec, config, settings.rate, settings.effort)
 }
 
 /// The codecs that both sides have.
@@ -536,12 +339,6 @@ fn usable(format: &SinkFormat, wanted: VideoCodec) -> Result<Vec<VideoCodec>> {
     let codecs: Vec<_> = codecs.collect();
     ensure!(codecs.contains(&wanted), "the server does not take {}", wanted.name());
     Ok(codecs)
-}
-
-enum Produced {
-    Picture(Picture),
-    Nothing,
-    End,
 }
 
 async fn send(
@@ -565,61 +362,18 @@ async fn send(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::{Scene, SceneKind};
-    use crate::decode::{Decoder, H264Decoder};
-
-    fn producer(kind: SceneKind) -> (Producer, Arc<VideoControl>) {
-        let settings = VideoSettings::default();
-        let control = Arc::new(VideoControl::new(&settings, vec![VideoCodec::H264], true));
-        let scene = Box::new(Scene::of(kind, 640, 360, 30.0).unwrap());
-        let out = (mpsc::channel(QUEUE).0, mpsc::channel(MAX_KEPT).0);
-        (Producer::new(scene, settings, Arc::clone(&control), Arc::default(), out).unwrap(), control)
-    }
-
-    fn picture(producer: &mut Producer, frame: u32) -> EncodedFrame {
-        match producer.produce(frame, Instant::now()).unwrap() {
-            Produced::Picture(picture) => picture.encoded,
-            _ => panic!("no picture {frame}"),
-        }
-    }
 
     #[test]
-    fn a_new_size_begins_with_a_keyframe_and_goes_on() {
-        let (mut producer, control) = producer(SceneKind::Moving);
-        let mut decoder = H264Decoder::new().unwrap();
-        let steps = [(1.0, 640, true), (1.0, 640, false), (2.0, 320, true), (2.0, 320, false), (0.0, 640, true)];
-        for (frame, (factor, width, keyframe)) in steps.into_iter().enumerate() {
-            control.set_scale(factor);
-            let encoded = picture(&mut producer, frame as u32);
-            assert_eq!(encoded.keyframe, keyframe, "picture {frame}");
-            let decoded = decoder.decode(&encoded.data).unwrap().unwrap();
-            assert_eq!((decoded.width(), decoded.height()), (width, width * 9 / 16));
-            assert_eq!(Overlay::read(&decoded).map(|overlay| overlay.frame), Some(frame as u32));
-        }
-        assert_eq!(producer.stats.lock().unwrap().size, (640, 360));
-    }
-
-    #[test]
-    fn what_is_sent_of_a_dark_room_is_lighter_and_of_a_lit_one_as_it_was() {
-        for (kind, brightened) in [(SceneKind::Dark, 5), (SceneKind::Talking, 0)] {
-            let (mut producer, _) = producer(kind);
-            for frame in 0..5 {
-                picture(&mut producer, frame);
-            }
-            let stats = producer.stats.lock().unwrap().preprocess;
-            assert_eq!((stats.pictures, stats.brightened), (5, brightened), "{kind:?}");
-        }
-    }
-
-    #[test]
-    fn a_bounded_frame_rate_keeps_an_even_share() {
-        let control = VideoControl::new(&VideoSettings::default(), vec![VideoCodec::H264], true);
-        let kept = |control: &VideoControl| (0..300).filter(|frame| control.keeps(*frame, 30.0)).count();
-        assert_eq!(kept(&control), 300);
-        control.set_max_frame_rate(Some(10.0));
-        assert_eq!(kept(&control), 100);
-        assert_eq!((0..30).filter(|frame| control.keeps(*frame, 30.0)).collect::<Vec<_>>()[..3], [2, 5, 8]);
-        control.set_max_frame_rate(None);
-        assert_eq!(kept(&control), 300);
+    fn encodings_of_simulcast_halve_and_share_the_bits_as_the_page_does() {
+        let settings =
+            |simulcast| VideoSettings { simulcast, bitrate: Bitrate::from_kbps(1_500), ..Default::default() };
+        let names = |simulcast| settings(simulcast).encodings().iter().map(|one| one.rid).collect::<Vec<_>>();
+        assert_eq!((names(0), names(1), names(2), names(9)), (vec![""], vec![""], vec!["h", "f"], vec!["q", "h", "f"]));
+        let three = settings(3).encodings();
+        assert_eq!(three.iter().map(|one| one.scale).collect::<Vec<_>>(), [4.0, 2.0, 1.0]);
+        // 150, 474 and 1,498 kbit/s are the page's for 180, 360 and 720 lines.
+        assert_eq!(three.iter().map(|one| one.bitrate.as_kbps()).collect::<Vec<_>>(), [150, 474, 1_500]);
+        let few = VideoSettings { bitrate: Bitrate::from_kbps(50), ..settings(3) };
+        assert_eq!(few.encodings()[0].bitrate, few.bitrate);
     }
 }

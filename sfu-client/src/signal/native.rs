@@ -9,7 +9,7 @@ use sfu_proto::v1::server_message::Body as In;
 use sfu_proto::v1::{
     ClientMessage, EncoderDirective, EncoderDirectiveAck, Error as ServerError, ErrorCode, Join, Joined, Leave,
     LongTermReference, ParticipantInfo, Ping, Publish, ReferenceDirective, ReferenceDirectiveAck, Resume, RosterUpdate,
-    SlotAssignment,
+    SlotAssignment, Subscribe,
 };
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -136,6 +136,11 @@ impl NativeSession {
     pub async fn acknowledge(&self, ack: EncoderDirectiveAck) {
         // The task is gone only after the end.
         let _ = self.commands.send(Out::EncoderDirectiveAck(ack)).await;
+    }
+
+    /// Says what is wanted in a slot, and how large it is shown.
+    pub async fn subscribe(&self, subscribe: Subscribe) {
+        let _ = self.commands.send(Out::Subscribe(subscribe)).await;
     }
 
     /// Says that a picture is kept as a long-term reference.

@@ -6,7 +6,7 @@ use crate::peer::{Peer, PeerConfig};
 use anyhow::Result;
 use sfu_proto::v1::{
     EncoderDirectiveAck, LongTermReference, ParticipantInfo, PublicationInfo, Publish, ReferenceDirectiveAck,
-    SlotAssignment,
+    SlotAssignment, Subscribe,
 };
 use std::future;
 
@@ -90,6 +90,13 @@ impl Session {
     pub async fn acknowledge(&self, ack: EncoderDirectiveAck) {
         if let Self::Native(session) = self {
             session.acknowledge(ack).await;
+        }
+    }
+
+    /// Says what is wanted in a slot, and how large it is shown.
+    pub async fn subscribe(&self, subscribe: Subscribe) {
+        if let Self::Native(session) = self {
+            session.subscribe(subscribe).await;
         }
     }
 

@@ -74,7 +74,7 @@ impl Fake {
 /// A peer that takes whatever is offered, and what it sends itself.
 async fn answer(offer: String, sends: bool) -> (Peer, String) {
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let peer = Peer::new(PeerConfig { bind: vec![loopback], fec: false }).await.unwrap();
+    let peer = Peer::new(PeerConfig { bind: vec![loopback], ..Default::default() }).await.unwrap();
     let sink: Option<RtpSink> = if sends { Some(peer.add_sink(MediaKind::Video, "fake").await.unwrap()) } else { None };
     let answer = peer.answer(offer).await.unwrap();
     if let Some(sink) = sink {

@@ -1,9 +1,12 @@
 //! What leaves beside video, and what a receiver makes of it.
 
 use super::*;
-use interceptor::{RTPHeaderExtension, TwccSenderBuilder};
+use crate::peer::pacing::Pacing;
+use crate::peer::uplink::SharedUplink;
+use interceptor::RTPHeaderExtension;
 use rtc::shared::TransportContext;
 use sfu_rtc::fec::{Decoder, DecoderConfig};
+use sfu_rtc::time::Instant as MediaTime;
 
 const MEDIA: u32 = 1_000;
 const PARITY: u32 = 2_000;
@@ -43,17 +46,20 @@ fn frame(first: u16, is_key: bool) -> Vec<rtp::Packet> {
 }
 
 /// As it is on the wire.
-fn sent(parity: &mut ParitySender, numbers: &mut impl Numbers, packets: Vec<rtp::Packet>) -> Vec<Vec<u8>> {
+fn sent(parity: &mut ParitySender, numbers: &mut Pacing, packets: Vec<rtp::Packet>) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
     for packet in packets {
         let message = AttributedPacket::new(Packet::Rtp(packet));
         let (now, transport) = (Instant::now(), TransportContext::default());
         parity.handle_write(TaggedPacket { now, transport, message }).unwrap();
         while let Some(message) = parity.poll_write() {
-            numbers.number(message);
+            numbers.handle_write(message).unwrap();
         }
     }
-    while let Some(message) = numbers.next() {
+    while let Some(due) = numbers.poll_timeout() {
+        numbers.handle_timeout(due).unwrap();
+    }
+    while let Some(message) = numbers.poll_write() {
         if let Packet::Rtp(packet) = message.message.packet {
             out.push(packet.marshal().unwrap().to_vec());
         }
@@ -61,23 +67,9 @@ fn sent(parity: &mut ParitySender, numbers: &mut impl Numbers, packets: Vec<rtp:
     out
 }
 
-/// What numbers packets, whatever its type.
-trait Numbers {
-    fn number(&mut self, message: TaggedPacket);
-    fn next(&mut self) -> Option<TaggedPacket>;
-}
-
-impl<T> Numbers for WithParity<T>
-where
-    Self: Protocol<TaggedPacket, TaggedPacket, (), Wout = TaggedPacket, Error = Error>,
-{
-    fn number(&mut self, message: TaggedPacket) {
-        self.handle_write(message).unwrap();
-    }
-
-    fn next(&mut self) -> Option<TaggedPacket> {
-        self.poll_write()
-    }
+/// What numbers packets when they leave.
+fn numbers() -> Pacing {
+    Pacing::new(Instant::now(), SharedUplink::new(MediaTime::ZERO))
 }
 
 fn parse(packet: &[u8]) -> sfu_rtc::rtp::RtpView<'_> {
@@ -88,7 +80,7 @@ fn parse(packet: &[u8]) -> sfu_rtc::rtp::RtpView<'_> {
 fn what_is_lost_of_each_class_comes_back_as_it_was_numbered() {
     let controls = ParityControls::default();
     let mut parity = ParitySender::new(controls.clone());
-    let mut numbers = WithParity(TwccSenderBuilder::new().build());
+    let mut numbers = numbers();
     parity.bind_local_stream(&stream(true));
     numbers.bind_local_stream(&stream(true));
     let control = controls.of(MEDIA);
@@ -129,7 +121,7 @@ fn what_is_lost_of_each_class_comes_back_as_it_was_numbered() {
 fn who_takes_no_parity_gets_none() {
     let controls = ParityControls::default();
     let mut parity = ParitySender::new(controls.clone());
-    let mut numbers = WithParity(TwccSenderBuilder::new().build());
+    let mut numbers = numbers();
     parity.bind_local_stream(&stream(false));
     let control = controls.of(MEDIA);
     control.protect([Protection { parity: 2, frames: 1 }; CLASSES]);

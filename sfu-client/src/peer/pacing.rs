@@ -1,0 +1,214 @@
+//! When packets leave: a frame is spread over its own interval at most, sound waits for nothing.
+//!
+//! A frame that leaves as one burst stands as a queue at a slow bottleneck, and sound behind it. So what leaves is paced by
+//! what the path is estimated to carry, but never so slowly that a frame is still here when the next one comes: how much is
+//! sent is up to the encoder. Transport-wide numbers are given here, when a packet leaves, to retransmissions and parity too.
+
+use super::uplink::SharedUplink;
+use bytes::Bytes;
+use interceptor::{Attribute, Interceptor, Packet, Slot, StreamInfo, TaggedPacket};
+use rtc::sansio::Protocol;
+use rtc::shared::error::Error;
+use rtc::shared::marshal::MarshalSize;
+use sfu_rtc::pacer::{Pacer, PacerConfig, PacketClass};
+use sfu_rtc::rtp::extension::ExtensionKind;
+use sfu_rtc::time::{Duration, Instant as MediaTime};
+use sfu_rtc::units::DataSize;
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+/// Nearer to the wire than all that makes packets.
+pub(super) const SLOT: Slot = Slot::Pacer;
+
+/// What IPv4, UDP and SRTP's tag add to a packet.
+const OVERHEAD: usize = 20 + 8 + 16;
+/// Ticks per second of video's timestamps.
+const CLOCK_RATE: f64 = 90_000.0;
+/// Time from frame to frame before the second one has come.
+const FIRST_INTERVAL: Duration = Duration::from_millis(33);
+/// Longest time that a frame is spread over: where pictures come seldom, each is to be seen soon.
+const LONGEST_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Weight of the newest frame in the mean time between two: a capture that was held up makes up for it in a burst.
+const WEIGHT: f64 = 0.125;
+/// What waits has left after so long, whatever came: later it is too old.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+/// What a source's packets are.
+#[derive(Clone, Copy)]
+struct Stream {
+    class: PacketClass,
+    /// Id of the header extension for the transport-wide number.
+    transport_cc: Option<u8>,
+    /// Of video: the newest frame's timestamp, and the mean time from frame to frame.
+    frame: Option<u32>,
+    interval: Duration,
+}
+
+impl Stream {
+    /// Whether a packet with this timestamp begins a frame.
+    fn begins_frame(&mut self, timestamp: u32) -> bool {
+        let before = self.frame.replace(timestamp);
+        if let Some(before) = before.filter(|before| *before != timestamp) {
+            let seconds = f64::from(timestamp.wrapping_sub(before)) / CLOCK_RATE;
+            let gap = Duration::from_secs_f64(seconds).min(LONGEST_INTERVAL);
+            self.interval = self.interval.mul_f64(1.0 - WEIGHT) + gap.mul_f64(WEIGHT);
+        }
+        before != Some(timestamp)
+    }
+}
+
+/// The interceptor: it holds back what leaves.
+pub(super) struct Pacing {
+    /// When the media clock began.
+    epoch: Instant,
+    uplink: SharedUplink,
+    pacer: Pacer<TaggedPacket>,
+    streams: HashMap<u32, Stream>,
+    /// What waits is to have left by then.
+    due: MediaTime,
+    read: VecDeque<TaggedPacket>,
+    write: VecDeque<TaggedPacket>,
+}
+
+impl Pacing {
+    /// With the media clock at nothing at `epoch`.
+    pub(super) fn new(epoch: Instant, uplink: SharedUplink) -> Self {
+        Self {
+            epoch,
+            uplink,
+            pacer: Pacer::new(PacerConfig::default()),
+            streams: HashMap::new(),
+            due: MediaTime::ZERO,
+            read: VecDeque::new(),
+            write: VecDeque::new(),
+        }
+    }
+
+    fn time(&self, at: Instant) -> MediaTime {
+        MediaTime::ZERO + at.saturating_duration_since(self.epoch)
+    }
+
+    fn hold(&mut self, now: MediaTime, message: TaggedPacket) {
+        let Packet::Rtp(packet) = &message.message.packet else { return };
+        let size = DataSize::from_bytes((packet.marshal_size() + OVERHEAD) as u64);
+        let stream = self.streams.get_mut(&packet.header.ssrc);
+        let is_again = message.message.get(&Attribute::Retransmission).is_some();
+        let class = if is_again { PacketClass::Rtx } else { stream.as_ref().map_or(PacketClass::Video, |s| s.class) };
+        if let Some(stream) = stream.filter(|stream| stream.class == PacketClass::Video && !is_again)
+            && stream.begins_frame(packet.header.timestamp)
+        {
+            // A frame that comes before its time follows those before it.
+            self.due = (self.due.max(now) + stream.interval).min(now + LONGEST_WAIT);
+        } else if self.pacer.is_empty() {
+            self.due = self.due.max(now + FIRST_INTERVAL);
+        }
+        if self.pacer.push(class, size, message).is_err() {
+            tracing::debug!(?class, "too many packets wait to be sent");
+        }
+    }
+
+    /// Lets leave what may.
+    fn release(&mut self, now: MediaTime) {
+        let mut uplink = self.uplink.lock();
+        let left = self.due.saturating_since(now);
+        self.pacer.set_estimate_within(now, uplink.estimate(), uplink.is_queued(), left);
+        while let Some(mut message) = self.pacer.pop(now) {
+            message.now = self.epoch + (now - MediaTime::ZERO);
+            if let Packet::Rtp(packet) = &mut message.message.packet
+                && let Some(id) = self.streams.get(&packet.header.ssrc).and_then(|stream| stream.transport_cc)
+            {
+                let size = DataSize::from_bytes((packet.marshal_size() + OVERHEAD) as u64);
+                let number = Bytes::copy_from_slice(&uplink.send(now, size).to_be_bytes());
+                if let Err(error) = packet.header.set_extension(id, number) {
+                    tracing::debug!(%error, "a packet leaves without its number");
+                }
+            }
+            self.write.push_back(message);
+        }
+    }
+
+    /// The sources of a stream: its own, its retransmissions' and its parity's.
+    fn sources(info: &StreamInfo) -> impl Iterator<Item = (u32, PacketClass)> {
+        let is_audio = info.mime_type.starts_with("audio/");
+        let own = if is_audio { PacketClass::Audio } else { PacketClass::Video };
+        let others = [(info.ssrc_rtx, PacketClass::Rtx), (info.ssrc_fec, PacketClass::Fec)];
+        let others = others.into_iter().filter_map(|(ssrc, class)| Some((ssrc?, class)));
+        [(info.ssrc, own)].into_iter().chain(others)
+    }
+}
+
+impl Protocol<TaggedPacket, TaggedPacket, ()> for Pacing {
+    type Rout = TaggedPacket;
+    type Wout = TaggedPacket;
+    type Eout = ();
+    type Error = Error;
+    type Time = Instant;
+
+    fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Error> {
+        if let Packet::Rtcp(packets) = &message.message.packet {
+            let now = self.time(message.now);
+            let is_news = self.uplink.lock().hear(now, packets);
+            if is_news {
+                self.release(now);
+            }
+        }
+        self.read.push_back(message);
+        Ok(())
+    }
+
+    fn poll_read(&mut self) -> Option<TaggedPacket> {
+        self.read.pop_front()
+    }
+
+    fn handle_write(&mut self, message: TaggedPacket) -> Result<(), Error> {
+        // Reports tell of a moment, and are small.
+        if matches!(message.message.packet, Packet::Rtcp(_)) {
+            self.write.push_back(message);
+            return Ok(());
+        }
+        let now = self.time(message.now);
+        self.hold(now, message);
+        self.release(now);
+        Ok(())
+    }
+
+    fn poll_write(&mut self) -> Option<TaggedPacket> {
+        self.write.pop_front()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+        let now = self.time(now);
+        self.uplink.lock().handle_timeout(now);
+        self.release(now);
+        Ok(())
+    }
+
+    fn poll_timeout(&mut self) -> Option<Instant> {
+        let next = [self.pacer.poll_timeout(), self.uplink.lock().poll_timeout()];
+        next.into_iter().flatten().min().map(|at| self.epoch + (at - MediaTime::ZERO))
+    }
+}
+
+impl Interceptor for Pacing {
+    fn bind_local_stream(&mut self, info: &StreamInfo) {
+        let is_number = |known: &&interceptor::RTPHeaderExtension| known.uri == ExtensionKind::TransportCc.uri();
+        let transport_cc = info.rtp_header_extensions.iter().find(is_number);
+        let transport_cc = transport_cc.and_then(|known| u8::try_from(known.id).ok());
+        for (ssrc, class) in Self::sources(info) {
+            self.streams.insert(ssrc, Stream { class, transport_cc, frame: None, interval: FIRST_INTERVAL });
+        }
+    }
+
+    fn unbind_local_stream(&mut self, info: &StreamInfo) {
+        for (ssrc, _) in Self::sources(info) {
+            self.streams.remove(&ssrc);
+        }
+    }
+
+    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
+    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! What the path from us carries, by the far side's transport-wide feedback
+//! (draft-holmer-rmcat-transport-wide-cc-extensions-01) or, without any, by its REMB.
+
+use rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
+use rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
+use sfu_rtc::bwe::{BandwidthEstimator, DispersionConfig, EstimatorConfig, PacketResult};
+use sfu_rtc::rtcp::{RtcpView, compound};
+use sfu_rtc::time::Instant;
+use sfu_rtc::twcc::{SendHistory, SendHistoryConfig};
+use sfu_rtc::units::{Bitrate, DataSize};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The estimate is never below: a voice of 8 kbit/s with its headers.
+const LEAST: Bitrate = Bitrate::from_kbps(20);
+
+/// Numbers what leaves, and estimates.
+pub(super) struct Uplink {
+    estimator: Box<dyn BandwidthEstimator>,
+    history: SendHistory,
+    /// Reused for every feedback.
+    results: Vec<PacketResult>,
+}
+
+impl Uplink {
+    fn new(now: Instant) -> Self {
+        let estimator = EstimatorConfig::Dispersion(DispersionConfig { min: LEAST, ..DispersionConfig::default() });
+        Self {
+            estimator: estimator.build(now),
+            history: SendHistory::new(SendHistoryConfig::default()),
+            results: Vec::new(),
+        }
+    }
+
+    /// A packet of `size` leaves; its transport-wide number.
+    pub(super) fn send(&mut self, now: Instant, size: DataSize) -> u16 {
+        let number = self.history.next_seq();
+        self.estimator.on_sent(now, size);
+        self.history.on_sent(now, size, None);
+        number
+    }
+
+    /// RTCP has come; false where it says nothing of the path.
+    pub(super) fn hear(&mut self, now: Instant, packets: &[Box<dyn rtcp::Packet>]) -> bool {
+        let mut known = packets.iter().map(|packet| packet.as_any());
+        if !known.any(|packet| packet.is::<TransportLayerCc>() || packet.is::<ReceiverEstimatedMaximumBitrate>()) {
+            return false;
+        }
+        let Ok(bytes) = rtcp::packet::marshal(packets) else { return false };
+        for packet in compound(&bytes).flatten() {
+            match packet {
+                RtcpView::Twcc(feedback) => {
+                    self.history.on_feedback(feedback.reference_time, feedback.packets(), &mut self.results);
+                    if !self.results.is_empty() {
+                        self.estimator.on_feedback(now, &self.results);
+                    }
+                }
+                RtcpView::Remb(remb) => self.estimator.on_remb(now, remb.bitrate),
+                _ => {}
+            }
+        }
+        true
+    }
+
+    /// True where the estimate may have changed.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> bool {
+        let is_due = self.poll_timeout().is_some_and(|at| at <= now);
+        if is_due {
+            self.estimator.handle_timeout(now);
+        }
+        is_due
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.estimator.poll_timeout()
+    }
+
+    /// What the path carries.
+    pub(super) fn estimate(&self) -> Option<Bitrate> {
+        self.estimator.estimate()
+    }
+
+    /// Whether what we send queues on the path.
+    pub(super) fn is_queued(&self) -> bool {
+        self.estimator.is_queued()
+    }
+}
+
+/// The path of one peer, for those who send and those who look.
+#[derive(Clone)]
+pub(super) struct SharedUplink(Arc<Mutex<Uplink>>);
+
+impl SharedUplink {
+    /// Of which nothing is known.
+    pub(super) fn new(now: Instant) -> Self {
+        Self(Arc::new(Mutex::new(Uplink::new(now))))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Uplink> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
