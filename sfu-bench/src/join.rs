@@ -180,6 +180,7 @@ impl Joiner {
             audio_slots: plan.audio_slots,
             video_slots: plan.video_slots,
             flexfec: false,
+            red: false,
         })
     }
 

@@ -52,6 +52,7 @@ impl Context<'_> {
         if first {
             peer.report_due = self.config.next_report(self.now);
         }
+        let planned = planned || (urgent && self.config.repair.planner);
         if planned && peer.repair_due == Instant::NEVER {
             peer.repair_due = self.now + self.config.repair.interval;
             first = true;

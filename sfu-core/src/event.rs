@@ -285,6 +285,9 @@ pub struct SlotStats {
     pub paused: Option<PauseReason>,
     /// Why no better layer of it is sent.
     pub limit: LayerLimit,
+    /// Of audio: how many generations of older audio go along with each packet (RFC 2198), since the path loses some; `None`
+    /// where that is not known, or the subscriber does not take them.
+    pub redundancy: Option<u8>,
     /// Packets sent.
     pub packets: u64,
     /// Bitrate over the last second.

@@ -3,6 +3,7 @@
 //! Each packet goes through [`Forwarder::forward`]: the selector decides whether it goes (`layer_selector`), the
 //! rewriter gives it the slot's numbers (`rewriter`), and a record is kept to send it again (`sent_history`).
 
+mod audio;
 pub(crate) mod layer_selector;
 mod rewriter;
 mod sent_history;
@@ -32,6 +33,7 @@ use sfu_rtc::packet::Packet;
 use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::transport::{PacketClass, Repeat, RtpOut};
+use sfu_rtc::units::Bitrate;
 
 /// The least that timestamps advance at a switch. Two frames must not share one; of audio, a frame of the usual
 /// length was sent last.
@@ -84,6 +86,8 @@ pub(crate) struct Forwarder {
     pub(crate) load: Option<Box<LoadMeter>>,
     /// How often a packet is sent again when it is asked for, by class of frame.
     pub(crate) copies: [u8; CLASSES],
+    /// Generations of older audio that go along; `None` where nothing is known of the path.
+    pub(crate) redundancy: Option<u8>,
     /// What the subscriber wants.
     pub(crate) preference: LayerPreference,
     /// The most that the subscriber may get.
@@ -171,6 +175,7 @@ impl Forwarder {
             resent_bytes: RateMeter::default(),
             load: (config.repair.planner && kind == MediaKind::Video).then(Box::default),
             copies: [1; CLASSES],
+            redundancy: None,
             preference: LayerPreference::default(),
             caps: VideoCaps::default(),
             barred: false,
@@ -322,7 +327,7 @@ impl Forwarder {
         streams: &[ReceiveStream],
     ) -> Result<Forwarded, DropReason> {
         let begins = self.selector.current() != Some(layer);
-        if begins && is_stale(layer, packet, streams) && self.formats.get(packet.payload_type).is_some() {
+        if begins && is_stale(layer, packet, streams) && self.formats.of(packet).is_some() {
             return Err(DropReason::OutOfWindow);
         }
         self.pass(now, layer, packet, streams, false)
@@ -347,7 +352,7 @@ impl Forwarder {
         streams: &[ReceiveStream],
         is_held: bool,
     ) -> Result<Forwarded, DropReason> {
-        let Some(format) = self.formats.get(packet.payload_type) else {
+        let Some(format) = self.formats.of(packet) else {
             self.skip(layer, packet.seq, vp8_picture(packet));
             return Err(DropReason::CodecNotNegotiated);
         };
@@ -431,7 +436,7 @@ impl Forwarder {
         let record = self.history.take(now, seq, interval)?;
         let stream = streams.get(usize::from(record.layer)).ok_or(DropReason::NotInHistory)?;
         let packet = stream.history.get(record.in_seq(stream.highest())).ok_or(DropReason::NotInHistory)?;
-        let format = self.formats.get(packet.payload_type).ok_or(DropReason::CodecNotNegotiated)?;
+        let format = self.formats.of(packet).ok_or(DropReason::CodecNotNegotiated)?;
         self.charge_repair(now, packet.payload().len())?;
         self.resent = Some(now);
         let class = self.load.as_ref().map(|load| load.class_of(&packet.frame, record.timestamp).index());
@@ -490,7 +495,7 @@ impl Forwarder {
     }
 
     /// Packets sent, and the bitrate over the last second.
-    pub(crate) fn sent(&self, now: Instant) -> (u64, sfu_rtc::units::Bitrate) {
+    pub(crate) fn sent(&self, now: Instant) -> (u64, Bitrate) {
         (self.packets, self.bytes.bitrate(now))
     }
 
@@ -562,7 +567,7 @@ impl Forwarder {
             seq: sent.seq,
             timestamp: sent.timestamp,
             marker,
-            edit: sent.edit(packet),
+            edit: self.edit(packet, sent),
             frame_number: sent.frame_number.filter(|number| packet.frame.frame_number != Some(*number)),
             padding: 0,
             class,

@@ -3,6 +3,7 @@
 use arrayvec::ArrayVec;
 use sfu_rtc::ids::PayloadType;
 use sfu_rtc::media::{Codec, MediaSection, PayloadFormat};
+use sfu_rtc::packet::PacketData;
 use sfu_rtc::sdp::fmtp::{h264_mode, h264_profile, parameter};
 
 /// Most formats mapped: browsers offer about a dozen with all profiles of H.264 and VP9.
@@ -28,6 +29,28 @@ pub(crate) struct PayloadMap {
     pub(crate) nack: bool,
     /// Redundant audio is not understood, but what it carries is.
     pub(crate) strips_red: bool,
+    /// Redundant audio, where it and what it carries are understood.
+    red: Option<RedFormat>,
+}
+
+/// Redundant audio (RFC 2198) as a subscriber knows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct RedFormat {
+    media: PayloadType,
+    rtx: Option<PayloadType>,
+    /// Payload type of its blocks.
+    blocks: PayloadType,
+}
+
+/// In which form a subscriber wants audio.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AudioForm {
+    /// As its publisher sends it.
+    AsSent,
+    /// Plain: it understands nothing else.
+    PlainOnly,
+    /// With so many generations of redundancy, 0 for plain.
+    Redundant(u8),
 }
 
 impl PayloadMap {
@@ -41,9 +64,28 @@ impl PayloadMap {
             })
             .take(MAX_FORMATS)
             .collect();
-        let understands = |codec| subscriber.formats.iter().any(|format| format.codec == codec);
-        let strips_red = !understands(Codec::OpusRed) && understands(Codec::Opus);
-        Self { formats, last: 0, nack: subscriber.nack, strips_red }
+        let format_of = |codec| subscriber.formats.iter().find(|format| format.codec == codec);
+        let red = format_of(Codec::OpusRed).zip(format_of(Codec::Opus)).map(|(red, opus)| RedFormat {
+            media: red.payload_type,
+            rtx: red.rtx,
+            blocks: opus.payload_type,
+        });
+        let strips_red = format_of(Codec::OpusRed).is_none() && format_of(Codec::Opus).is_some();
+        Self { formats, last: 0, nack: subscriber.nack, strips_red, red }
+    }
+
+    /// In which form the subscriber wants audio, where so many generations of redundancy were decided on.
+    pub(crate) fn audio_form(&self, generations: Option<u8>) -> AudioForm {
+        match generations {
+            _ if self.strips_red => AudioForm::PlainOnly,
+            Some(generations) if self.red.is_some() => AudioForm::Redundant(generations),
+            _ => AudioForm::AsSent,
+        }
+    }
+
+    /// Payload type of the blocks of redundant audio, where that is understood.
+    pub(crate) fn red_blocks(&self) -> Option<PayloadType> {
+        self.red.map(|red| red.blocks)
     }
 
     /// Whether the subscriber understands `input`.
@@ -56,8 +98,19 @@ impl PayloadMap {
         self.formats.is_empty()
     }
 
+    /// What becomes of a packet; `None` where the subscriber does not understand it. Redundant audio may be of our making,
+    /// and then has no payload type of its publisher.
+    pub(crate) fn of(&mut self, packet: &PacketData) -> Option<MappedFormat> {
+        match (packet.codec, self.red) {
+            (Codec::OpusRed, Some(red)) => {
+                Some(MappedFormat { input: packet.payload_type, media: red.media, rtx: red.rtx })
+            }
+            _ => self.get(packet.payload_type),
+        }
+    }
+
     /// What `input` becomes; `None` where the subscriber does not understand it.
-    pub(crate) fn get(&mut self, input: PayloadType) -> Option<MappedFormat> {
+    fn get(&mut self, input: PayloadType) -> Option<MappedFormat> {
         if let Some(format) = self.formats.get(self.last).filter(|format| format.input == input) {
             return Some(*format);
         }
@@ -174,5 +227,15 @@ mod tests {
         let publisher = [format(111, Codec::Opus, ""), format(63, Codec::OpusRed, "111/111")];
         assert!(map(&publisher, vec![format(109, Codec::Opus, "")]).strips_red);
         assert!(!map(&publisher, publisher.to_vec()).strips_red);
+    }
+
+    #[test]
+    fn redundancy_is_for_those_who_know_both_whatever_the_publisher_knows() {
+        let opus = format(111, Codec::Opus, "");
+        let plain = map(std::slice::from_ref(&opus), vec![format(109, Codec::Opus, "")]);
+        assert_eq!((plain.audio_form(None), plain.audio_form(Some(2))), (AudioForm::PlainOnly, AudioForm::PlainOnly));
+        let knows = map(&[opus], vec![format(109, Codec::Opus, ""), format(120, Codec::OpusRed, "109/109")]);
+        assert_eq!((knows.audio_form(None), knows.audio_form(Some(2))), (AudioForm::AsSent, AudioForm::Redundant(2)));
+        assert_eq!(knows.red_blocks(), Some(PayloadType(109)));
     }
 }

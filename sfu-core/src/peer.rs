@@ -5,7 +5,7 @@ use crate::command::VideoCaps;
 use crate::forwarder::Forwarder;
 use crate::ids::{RoomId, TransportId};
 use crate::qos::{Allocation, AllocationHistory};
-use crate::repair::{Copies, PlayoutHold, RepairConfig, first_slack};
+use crate::repair::{AudioRedundancy, Copies, PlayoutHold, RepairConfig, first_slack};
 use crate::schedule::DirtyList;
 use crate::slab::Key;
 use sfu_rtc::ids::{Mid, Ssrc};
@@ -23,12 +23,14 @@ pub(crate) struct Peer {
     pub(crate) closing: bool,
     /// When reports are due; [`Instant::NEVER`] while there is nothing to report.
     pub(crate) report_due: Instant,
-    /// When its repair is planned anew; [`Instant::NEVER`] while no video is sent to it, or none is planned.
+    /// When its repair is planned anew; [`Instant::NEVER`] while no media is sent to it, or none is planned.
     pub(crate) repair_due: Instant,
     /// What is to be sent to it once more.
     pub(crate) copies: Copies,
     /// How long it is asked to keep video.
     pub(crate) playout_delay: PlayoutHold,
+    /// How much older audio goes along with its audio.
+    pub(crate) audio_redundancy: AudioRedundancy,
     pub(crate) transport: Transport,
     /// Where it says that it can be reached.
     pub(crate) claim: Claim,

@@ -14,6 +14,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Payload type of Opus.
 pub const OPUS: u8 = 111;
+/// Payload type of Opus with older audio in front (RFC 2198).
+pub const RED: u8 = 63;
 /// Payload type of video.
 pub const VIDEO: u8 = 96;
 /// Payload type of retransmitted video.
@@ -60,6 +62,8 @@ pub struct OfferPlan {
     pub audio_slots: usize,
     /// Slots for video.
     pub video_slots: usize,
+    /// Whether it takes redundant sound for what it receives, as browsers do.
+    pub red: bool,
     /// Whether it takes parity for what it receives, as Chromium does, and can send parity beside video in one layer, as our
     /// own client does.
     pub flexfec: bool,
@@ -126,6 +130,7 @@ impl OfferPlan {
 
     fn section(&self, sdp: &mut String, mid: &str, is_audio: bool, direction: &str, own: &str) {
         let (kind, formats, fec) = match (is_audio, self.flexfec, direction) {
+            (true, _, "recvonly") if self.red => ("audio", "111 63", RED_LINES),
             (true, ..) => ("audio", "111", ""),
             (false, true, "recvonly") => ("video", "96 97 49", FEC_LINES),
             (false, true, _) if self.video.len() == 1 => ("video", "96 97 50", RS_FEC_LINES),
@@ -154,6 +159,8 @@ impl OfferPlan {
 
 const FEC_LINES: &str =
     "a=rtpmap:49 flexfec-03/90000\r\na=rtcp-fb:49 transport-cc\r\na=fmtp:49 repair-window=10000000\r\n";
+
+const RED_LINES: &str = "a=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\n";
 
 const RS_FEC_LINES: &str = "a=rtpmap:50 rs-fec/90000\r\na=rtcp-fb:50 transport-cc\r\n";
 
@@ -237,6 +244,7 @@ mod tests {
             audio_slots: 2,
             video_slots: 3,
             flexfec: false,
+            red: true,
         }
     }
 

@@ -7,7 +7,7 @@ use super::server::{self, Server};
 use super::{Repair, START, Setup, VideoMode};
 use crate::endpoint::{Endpoint, Incoming};
 use crate::media::{VideoCodec, VideoSource};
-use crate::peer::description::{FEC, OPUS, OfferPlan, RIDS, VIDEO, VIDEO_RTX};
+use crate::peer::description::{FEC, OPUS, OfferPlan, RED, RIDS, VIDEO, VIDEO_RTX};
 use crate::peer::publisher::Publisher;
 use anyhow::Result;
 use netsim::Random;
@@ -61,7 +61,7 @@ pub(super) struct Flow {
 /// What a datagram from the server to a subscriber is.
 pub(super) fn kind(datagram: &[u8]) -> Kind {
     match (DatagramKind::of(datagram), datagram.get(1).map(|byte| byte & 0x7f)) {
-        (Some(DatagramKind::Rtp), Some(OPUS)) => Kind::Audio,
+        (Some(DatagramKind::Rtp), Some(OPUS | RED)) => Kind::Audio,
         (Some(DatagramKind::Rtp), Some(VIDEO)) => Kind::Video,
         (Some(DatagramKind::Rtp), Some(VIDEO_RTX)) => Kind::Rtx,
         (Some(DatagramKind::Rtp), Some(FEC)) => Kind::Fec,
@@ -102,6 +102,7 @@ impl Flow {
             audio_slots: 0,
             video_slots: 0,
             flexfec: true,
+            red: true,
         };
         let publisher = server.join(now, room, &offer, (certificate, publishes_from))?;
         let top = video_within(demand as f64);

@@ -209,6 +209,7 @@ fn offer(server: &mut Server, certificate: &DtlsCertificate, publishes: bool) ->
         audio_slots: usize::from(!publishes),
         video_slots: usize::from(!publishes),
         flexfec: true,
+        red: true,
     }
 }
 

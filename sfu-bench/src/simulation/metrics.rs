@@ -34,6 +34,8 @@ pub enum Metric {
     HarmonicFps,
     /// Quality of audio as the E-model (ITU-T G.107) has it from delay and loss, 1 to 4.5, of the worst flow.
     AudioMos,
+    /// Packets of audio that came neither by themselves nor with a later one, in %, of the flow that has most.
+    AudioLoss,
     /// One-way delay from publisher to subscriber in ms: half of the packets take less.
     DelayP50,
     /// The same, 95 % of the packets.
@@ -79,6 +81,7 @@ impl Metric {
             Self::Recovery => ("picture after an outage", "ms"),
             Self::HarmonicFps => ("harmonic frame rate", "fps"),
             Self::AudioMos => ("audio MOS", ""),
+            Self::AudioLoss => ("audio lost after repair", "%"),
             Self::DelayP50 => ("one-way delay p50", "ms"),
             Self::DelayP95 => ("one-way delay p95", "ms"),
             Self::DelayP99 => ("one-way delay p99", "ms"),
@@ -164,11 +167,9 @@ pub fn metrics(scenario: &Scenario, record: &Record) -> Metrics {
     found.insert(LongestFreeze, worst(&|flow| millis(longest(flow))));
     found.insert(HarmonicFps, record.flows.iter().map(|f| harmonic_fps(record, f)).fold(f64::INFINITY, f64::min));
     found.insert(AudioMos, record.flows.iter().map(audio_mos).fold(f64::INFINITY, f64::min));
-    let residual = |flow: &FlowRecord| {
-        let lost = flow.video_lost as f64;
-        100.0 * lost / (lost + flow.video_delays.len() as f64).max(1.0)
-    };
-    found.insert(ResidualLoss, worst(&residual));
+    let residual = |lost: u64, came: usize| 100.0 * lost as f64 / (lost as f64 + came as f64).max(1.0);
+    found.insert(ResidualLoss, worst(&|flow| residual(flow.video_lost, flow.video_delays.len())));
+    found.insert(AudioLoss, worst(&|flow| residual(flow.audio_lost, flow.audio_delays.len())));
     let minutes = |flow: &FlowRecord| (record.length - flow.began).as_secs_f64() / 60.0;
     found.insert(KeyframeRequests, worst(&|flow| flow.keyframe_requests as f64 / minutes(flow)));
     let sent = |kinds: &[Kind]| -> u64 {

@@ -30,6 +30,7 @@ mod remb;
 pub mod resilience;
 pub mod results;
 mod server;
+mod sound;
 mod tcp;
 pub mod traces;
 mod world;

@@ -3,11 +3,13 @@
 use super::decoder::{Decoder, Picture};
 use super::record::FlowRecord;
 use super::remb::ReceiveEstimator;
+use super::sound::Sound;
 use crate::media::Stamp;
-use crate::peer::description::{OPUS, ServerAnswer, VIDEO, VIDEO_RTX};
+use crate::peer::description::{OPUS, RED, ServerAnswer, VIDEO, VIDEO_RTX};
 use crate::peer::measured::Measured;
 use crate::peer::stream::Stream;
 use sfu_rtc::codec::frame_facts;
+use sfu_rtc::codec::red::Red;
 use sfu_rtc::fec::{FecReceiver, Scheme};
 use sfu_rtc::ids::{SeqNo, Ssrc};
 use sfu_rtc::media::Codec;
@@ -27,6 +29,8 @@ const FEEDBACK_INTERVAL: Duration = Duration::from_millis(50);
 const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
 /// RTP clock of video, in Hz.
 const VIDEO_CLOCK: f64 = 90_000.0;
+/// Samples in a packet of sound.
+const AUDIO_SAMPLES: u32 = 960;
 /// Our own source in reports.
 const OWN: Ssrc = Ssrc(1);
 
@@ -47,6 +51,7 @@ pub(super) struct Receiver {
     streams: Vec<(Ssrc, Stream)>,
     video: Option<Ssrc>,
     decoder: Decoder,
+    sound: Sound,
     counts: Measured,
     /// Its way to the server.
     way_back: Duration,
@@ -84,6 +89,7 @@ impl Receiver {
             streams: Vec::new(),
             video: None,
             decoder: Decoder::new(now),
+            sound: Sound::default(),
             counts: Measured::default(),
             way_back,
             round_trip: FIRST_ROUND_TRIP,
@@ -117,6 +123,7 @@ impl Receiver {
         self.estimator.on_packet(now, size, (payload_type == VIDEO).then(|| view.timestamp()));
         match payload_type {
             OPUS | VIDEO => self.handle_media(now, &view, payload, (view.ssrc(), seq), size, record),
+            RED => self.handle_red(now, &view, (view.ssrc(), seq), size, record),
             VIDEO_RTX => self.handle_repair(now, &view, size, record),
             _ => {}
         }
@@ -145,6 +152,29 @@ impl Receiver {
         self.handle_media(now, view, payload, (media, seq), size, record);
     }
 
+    /// Sound with older sound in front of it (RFC 2198), of which each packet may be the one that was lost.
+    fn handle_red(
+        &mut self,
+        now: Instant,
+        view: &RtpView<'_>,
+        (ssrc, seq): (Ssrc, SeqNo),
+        size: usize,
+        record: &mut FlowRecord,
+    ) {
+        let payload = view.payload();
+        let Some(red) = Red::parse(payload) else { return };
+        for block in &red.redundant {
+            let data = &payload[block.range.clone()];
+            let age = u64::from(u32::from(block.timestamp_offset) / AUDIO_SAMPLES);
+            if let Some(stamp) = Stamp::find(data)
+                && self.sound.heals(SeqNo(seq.0.saturating_sub(age)))
+            {
+                record.on_media(false, now - (Instant::ZERO + stamp.sent), data.len());
+            }
+        }
+        self.handle_media(now, view, &payload[red.primary.clone()], (ssrc, seq), size, record);
+    }
+
     fn handle_media(
         &mut self,
         now: Instant,
@@ -154,7 +184,7 @@ impl Receiver {
         size: usize,
         record: &mut FlowRecord,
     ) {
-        let is_video = view.payload_type().0 != OPUS;
+        let is_video = !matches!(view.payload_type().0, OPUS | RED);
         if self.streams.iter().all(|(known, _)| *known != ssrc) {
             let repairs = self.asks && self.repairs.iter().any(|(_, media)| *media == ssrc);
             self.streams.push((ssrc, Stream::new(!is_video, seq, now, repairs)));
@@ -172,7 +202,9 @@ impl Receiver {
         } else {
             self.round_trip = (self.round_trip * 15 + delay + self.way_back) / 16;
         }
-        record.on_media(is_video, delay, size);
+        if is_video || self.sound.comes(seq) {
+            record.on_media(is_video, delay, size);
+        }
         if is_video && let Ok(facts) = frame_facts(Codec::Vp8, payload, view.marker(), None) {
             self.video = Some(ssrc);
             if let Some(delay) = self.playout_delay.and_then(|id| PlayoutDelay::parse(view.extension(id)?)) {
@@ -260,7 +292,7 @@ impl Receiver {
     /// Ends at `now`; what the viewer saw.
     pub(super) fn finish(&mut self, now: Instant, record: &mut FlowRecord) -> Picture {
         self.streams.iter_mut().for_each(|(_, stream)| stream.cut(&mut self.counts));
-        record.audio_lost = u64::try_from(self.counts.audio_lost).unwrap_or(0);
+        record.audio_lost = u64::try_from(self.counts.audio_lost).unwrap_or(0).saturating_sub(self.sound.healed());
         record.video_lost = u64::try_from(self.counts.lost - self.counts.audio_lost).unwrap_or(0);
         record.keyframe_requests = self.keyframe_requests;
         self.decoder.finish(now);

@@ -55,7 +55,7 @@ pub struct FlowRecord {
     pub video_delays: Vec<Duration>,
     /// One-way delays of audio.
     pub audio_delays: Vec<Duration>,
-    /// Packets of audio that never came.
+    /// Packets of audio that never came, nor with a later one.
     pub audio_lost: u64,
     /// Packets of video that never came, nor were recovered.
     pub video_lost: u64,

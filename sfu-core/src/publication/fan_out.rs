@@ -1,5 +1,6 @@
 //! From packets that wait to all who get them.
 
+use super::audio_forms::AudioParts;
 use super::pending::{Content, Cursor, Pending};
 use super::{Publication, Source};
 use crate::context::Context;
@@ -10,10 +11,8 @@ use crate::layer_order::LayerIndex;
 use crate::peer::Peer;
 use crate::receive_stream::ReceiveStream;
 use crate::slab::Slab;
-use sfu_rtc::codec::red;
 use sfu_rtc::ids::SeqNo;
-use sfu_rtc::media::{Codec, MediaKind, PayloadFormat};
-use sfu_rtc::packet::{Packet, PacketPool};
+use sfu_rtc::media::MediaKind;
 use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::units::Bitrate;
@@ -145,10 +144,12 @@ impl Publication {
                     forwarder.skip(layer, *seq, *picture);
                     continue;
                 }
-                Content::Packet(packet) if packet.codec == Codec::OpusRed && forwarder.formats.strips_red => {
-                    let strip = || strip_red(packet, &self.formats, ctx.pool);
-                    let Some(primary) = waiting.stripped.get_or_insert_with(strip) else { continue };
-                    primary
+                Content::Packet(packet) if self.kind == MediaKind::Audio => {
+                    let Some(stream) = self.streams.get(usize::from(layer)) else { continue };
+                    let (formats, pool, scratch) = (self.formats.as_slice(), &mut *ctx.pool, &mut self.audio_scratch);
+                    let parts = &mut AudioParts { stream, formats, pool, scratch };
+                    let Some(form) = waiting.forms.get(packet, forwarder.audio_form(layer), parts) else { continue };
+                    form
                 }
                 Content::Packet(packet) => packet,
             };
@@ -251,23 +252,4 @@ fn announce_switch(forwarder: &Forwarder, publication: Option<PublicationId>, ct
     if let (Some(mid), Some(publication)) = (mid, publication) {
         ctx.events.push(Event::SlotSwitched { transport: peer.id, mid, publication });
     }
-}
-
-/// The primary block of a packet of redundant audio (RFC 2198), as if it had been sent alone.
-fn strip_red(packet: &Packet, formats: &[PayloadFormat], pool: &mut PacketPool) -> Option<Packet> {
-    let primary = red::primary(packet.payload())?;
-    let opus = formats.iter().find(|format| format.codec == Codec::Opus)?;
-    pool.take(|data| {
-        data.arrival = packet.arrival;
-        data.ssrc = packet.ssrc;
-        data.payload_type = opus.payload_type;
-        data.codec = Codec::Opus;
-        data.seq = packet.seq;
-        data.timestamp = packet.timestamp;
-        data.marker = packet.marker;
-        data.frame = packet.frame;
-        data.extensions.audio_level = packet.extensions.audio_level;
-        data.repaired = packet.repaired;
-        data.set_bytes(&packet.payload()[primary.clone()], 0..primary.len())
-    })
 }

@@ -1,5 +1,6 @@
 //! One source in a room: its received streams, and the forwarders of all who get it.
 
+mod audio_forms;
 mod cap;
 mod fan_out;
 mod formats;
@@ -99,6 +100,8 @@ pub(crate) struct Publication {
     layers_due: Instant,
     /// Reused for every request for repair.
     missing: Vec<u16>,
+    /// Reused for every payload of redundant audio.
+    audio_scratch: Vec<u8>,
     /// What its sender is to protect, where it can.
     pub(crate) uplink_parity: Option<Box<UplinkParity>>,
     /// What its sender keeps for long and subscribers hold, where it numbers its frames.
@@ -171,6 +174,7 @@ impl Publication {
             relays: Vec::new(),
             layers_due: Instant::ZERO,
             missing: Vec::new(),
+            audio_scratch: Vec::new(),
             uplink_parity: None,
             references: None,
         }

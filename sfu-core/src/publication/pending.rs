@@ -5,6 +5,7 @@
 //! where that does not come soon, the window ends the wait. So does the rhythm in which packets come, where the next is
 //! not to be expected before the window's end. Audio never waits.
 
+use super::audio_forms::AudioForms;
 use crate::layer_order::LayerIndex;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::SeqNo;
@@ -28,8 +29,8 @@ pub(super) struct Pending {
     pub(super) content: Content,
     /// Bytes that make it as long as the others of its run.
     pub(super) padding: u8,
-    /// The primary block of redundant audio, made for the first who does not know redundancy.
-    pub(super) stripped: Option<Option<Packet>>,
+    /// Of audio: with more redundancy, or with less.
+    pub(super) forms: AudioForms,
 }
 
 #[derive(Debug)]
@@ -42,7 +43,7 @@ pub(super) enum Content {
 
 impl Pending {
     pub(super) fn new(layer: LayerIndex, highest: SeqNo, content: Content) -> Self {
-        Self { layer, highest, content, padding: 0, stripped: None }
+        Self { layer, highest, content, padding: 0, forms: AudioForms::default() }
     }
 
     /// Whether it is this packet.

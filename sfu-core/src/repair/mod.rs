@@ -10,6 +10,7 @@ mod fixed;
 mod load;
 mod planner;
 mod playout;
+mod redundancy;
 
 pub use block::Code;
 pub(crate) use copies::{Copies, PendingCopy};
@@ -18,6 +19,7 @@ pub(crate) use load::LoadMeter;
 pub(crate) use planner::first_slack;
 pub use planner::{ClassLoad, Plan, Snapshot, plan};
 pub(crate) use playout::PlayoutHold;
+pub(crate) use redundancy::{AudioRedundancy, AudioSnapshot, MAX_GENERATIONS};
 
 use sfu_rtc::time::Duration;
 
@@ -29,7 +31,8 @@ pub struct RepairConfig {
     pub planner: bool,
     /// Parity in the place of the plan's, to compare it with. Nothing else is planned then.
     pub fixed: Option<FixedParity>,
-    /// Most bits of repair per bit of video.
+    /// Most bits of repair per bit of video. What redundant audio takes counts in it; where nothing queues it is made all the
+    /// same, since audio has no other repair. Zero is for none of either.
     pub max_overhead: f64,
     /// From plan to plan: some feedback is between them, and a path that begins to lose is answered within a few frames.
     pub interval: Duration,

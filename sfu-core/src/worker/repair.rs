@@ -1,10 +1,10 @@
-//! Plans the repair of what each subscriber loses, some times per second while video is sent to it.
+//! Plans the repair of what each subscriber loses, some times per second while media is sent to it.
 
 use super::Worker;
 use crate::config::WorkerConfig;
 use crate::forwarder::Forwarder;
 use crate::peer::Peer;
-use crate::repair::{Code, RepairConfig, Snapshot, plan};
+use crate::repair::{AudioSnapshot, Code, RepairConfig, Snapshot, plan};
 use crate::room::Router;
 use crate::slab::Key;
 use sfu_rtc::fec::Scheme;
@@ -27,8 +27,14 @@ struct Path {
     quality: PathQuality,
     rtt: Duration,
     congested: bool,
-    /// Bits of repair per bit of video.
-    share: f64,
+    /// What is lost is not lost for want of room.
+    has_room: bool,
+    /// Bits per second: of audio to which redundancy may be added, without it ...
+    audio: f64,
+    /// ... of video ...
+    video: f64,
+    /// ... and what the estimate leaves of all media.
+    left: f64,
 }
 
 impl Worker {
@@ -60,14 +66,18 @@ impl Worker {
         }
     }
 
-    /// Plans anew for one subscriber. Without video since the last plan, the next comes when there is some again.
+    /// Plans anew for one subscriber. Without media since the last plan, the next comes when there is some again.
     pub(super) fn plan_repair(&mut self, now: Instant, key: Key) {
         let Self { peers, routers, config, .. } = self;
         let Some(peer) = peers.get_mut(key).map(Box::as_mut) else { return };
         peer.repair_due = Instant::NEVER;
         let Some(router) = routers.get_mut(peer.router) else { return };
         let path = path(now, peer, router, &config.repair);
-        let Peer { slots, transport, playout_delay, .. } = peer;
+        let Peer { slots, transport, playout_delay, audio_redundancy, .. } = peer;
+        // Audio first: it takes little, and has no other repair.
+        let planned = path.as_ref().filter(|_| config.repair.fixed.is_none());
+        let generations = planned.map(|path| audio_redundancy.update(now, &path.audio(&config.repair)));
+        let share = path.as_ref().map_or(0.0, |path| path.share(generations.unwrap_or(0), &config.repair));
         let mut slack = None;
         for (section, slot) in slots.iter().enumerate() {
             let Some((publication, index)) = slot.as_ref().and_then(|slot| slot.place.carried()) else { continue };
@@ -75,6 +85,10 @@ impl Worker {
             let Some(forwarder) = publication.and_then(|publication| publication.forwarder_mut(index)) else {
                 continue;
             };
+            if forwarder.takes_redundancy() {
+                forwarder.redundancy = generations;
+                continue;
+            }
             if let Some(fixed) = config.repair.fixed {
                 let Some(load) = forwarder.load.as_mut().and_then(|load| load.load(now, Duration::ZERO)) else {
                     continue;
@@ -84,7 +98,8 @@ impl Worker {
                 continue;
             }
             let Some(negotiated) = transport.sections().get(section) else { continue };
-            let Some(snapshot) = snapshot(now, forwarder, path.as_ref(), negotiated, config) else { continue };
+            let path = path.as_ref().map(|path| (path, share));
+            let Some(snapshot) = snapshot(now, forwarder, path, negotiated, config) else { continue };
             peer.repair_due = now + config.repair.interval;
             let Some(snapshot) = snapshot else { continue };
             let plan = plan(&snapshot);
@@ -101,39 +116,65 @@ impl Worker {
 /// What is known of a subscriber's path; `None` while that is nothing.
 fn path(now: Instant, peer: &Peer, router: &Router, config: &RepairConfig) -> Option<Path> {
     let quality = peer.transport.path_quality()?;
-    let (mut media, mut video) = (0.0, 0.0);
+    let (mut media, mut audio, mut video) = (0.0, 0.0, 0.0);
     for (publication, index) in peer.slots.iter().flatten().filter_map(|slot| slot.place.carried()) {
         let forwarder = router.publications.get(publication).and_then(|publication| publication.forwarder(index));
         let Some(forwarder) = forwarder else { continue };
-        let rate = forwarder.sent(now).1.as_bps() as f64;
+        let rate = forwarder.plain_rate(now).as_bps() as f64;
         media += rate;
+        audio += if forwarder.takes_redundancy() { rate } else { 0.0 };
         video += if forwarder.load.is_some() { rate } else { 0.0 };
     }
-    // Repair takes what the estimate leaves of its path, and the headroom in any case: who is short of bandwidth is not
-    // helped by parity. What is lost without a queue is not lost for want of room. Video follows the estimate up to the
-    // last bit, so that waiting for what it leaves would be waiting for the loss to end; where repair is too much, a
-    // queue tells.
     let left = peer.estimate().map_or(f64::INFINITY, |estimate| estimate.as_bps() as f64 - media * MEDIA_OVERHEAD);
-    let least = if quality.queue < config.max_queue / 2 { config.max_overhead } else { HEADROOM };
-    let share = (left / video.max(1.0)).max(least).min(config.max_overhead);
-    let congested = quality.queue > config.max_queue;
-    Some(Path { quality, rtt: peer.transport.rtt_or_default(), congested, share })
+    let (congested, has_room) = (quality.queue > config.max_queue, quality.queue < config.max_queue / 2);
+    Some(Path { quality, rtt: peer.transport.rtt_or_default(), congested, has_room, audio, video, left })
 }
 
-/// What a plan for one slot is made of: `None` where it sends no video, `Some(None)` where nothing is known of the path.
+impl Path {
+    fn audio(&self, config: &RepairConfig) -> AudioSnapshot {
+        let budget = match self.has_room {
+            _ if config.max_overhead == 0.0 => 0.0,
+            true => f64::INFINITY,
+            false => self.left.max(0.0),
+        };
+        AudioSnapshot {
+            loss: self.quality.loss,
+            lost_again: self.quality.lost_again,
+            congested: self.congested,
+            rate: Bitrate::from_bps(self.audio as u64),
+            budget: Bitrate::from_bps(budget as u64),
+        }
+    }
+
+    /// Bits of repair per bit of video, where audio has so many generations of redundancy.
+    ///
+    /// Repair takes what the estimate leaves of its path, and the headroom in any case: who is short of bandwidth is not
+    /// helped by parity. What is lost without a queue is not lost for want of room. Video follows the estimate up to the
+    /// last bit, so that waiting for what it leaves would be waiting for the loss to end; where repair is too much, a
+    /// queue tells.
+    fn share(&self, generations: u8, config: &RepairConfig) -> f64 {
+        let least = if self.has_room { config.max_overhead } else { HEADROOM };
+        let video = self.video.max(1.0);
+        let share = (self.left / video).max(least).min(config.max_overhead);
+        (share - self.audio * f64::from(generations) / video).max(0.0)
+    }
+}
+
+/// What a plan for one slot is made of, with what repair may take per bit of video: `None` where it sends no video,
+/// `Some(None)` where nothing is known of the path.
 fn snapshot(
     now: Instant,
     forwarder: &mut Forwarder,
-    path: Option<&Path>,
+    path: Option<(&Path, f64)>,
     section: &MediaSection,
     config: &WorkerConfig,
 ) -> Option<Option<Snapshot>> {
     let config = &config.repair;
     let rate = forwarder.sent(now).1.as_bps() as f64;
-    let rtt = path.map_or(Duration::ZERO, |path| path.rtt);
+    let rtt = path.map_or(Duration::ZERO, |(path, _)| path.rtt);
     let load = forwarder.load.as_mut()?.load(now, rtt + KEYFRAME_DELAY)?;
     let takes_delay = section.extensions.id(ExtensionKind::PlayoutDelay).is_some();
-    Some(path.map(|path| Snapshot {
+    Some(path.map(|(path, share)| Snapshot {
         loss: path.quality.loss,
         lost_again: path.quality.lost_again,
         congested: path.congested,
@@ -148,7 +189,7 @@ fn snapshot(
         }),
         frame_interval: load.frame_interval,
         packet_size: load.packet_size,
-        budget: Bitrate::from_bps((rate * path.share) as u64),
+        budget: Bitrate::from_bps((rate * share) as u64),
         classes: load.classes,
         target: config.target,
     }))

@@ -5,7 +5,7 @@ use crate::command::{TransportParams, VideoCaps};
 use crate::event::{CloseReason, Event};
 use crate::ids::{RoomId, TransportId};
 use crate::peer::{Dirty, FeedbackCounters, Peer, Share};
-use crate::repair::{Copies, PlayoutHold};
+use crate::repair::{AudioRedundancy, Copies, PlayoutHold};
 use crate::slab::Key;
 use sfu_rtc::ice::IceCredentials;
 use sfu_rtc::media::MediaSection;
@@ -46,6 +46,7 @@ impl Worker {
             repair_due: Instant::NEVER,
             copies: Copies::default(),
             playout_delay: PlayoutHold::default(),
+            audio_redundancy: AudioRedundancy::default(),
             transport,
             claim,
             router,

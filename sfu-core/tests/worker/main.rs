@@ -12,6 +12,7 @@ mod overload;
 mod packing;
 mod parameter_sets;
 mod peers;
+mod redundancy;
 mod repair;
 mod replicas;
 mod rtcp;

@@ -11,7 +11,7 @@ use arrayvec::ArrayVec;
 use std::ops::Range;
 
 /// Most redundant blocks that we read; browsers send one or two.
-pub(crate) const MAX_REDUNDANT: usize = 8;
+pub const MAX_REDUNDANT: usize = 8;
 
 /// A redundant block.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -103,6 +103,21 @@ pub fn write(redundant: &[Redundant<'_>], payload_type: PayloadType, primary: &[
     out.extend(primary);
 }
 
+/// Writes to `out` the headers of a payload with all blocks of `payload_type`, which receivers may number otherwise. How
+/// many bytes of the payload they take the place of: 0, with nothing written, where all are of that type already, `out` has
+/// no room, or the payload is malformed.
+pub fn relabel<const N: usize>(payload: &[u8], payload_type: PayloadType, out: &mut ArrayVec<u8, N>) -> u8 {
+    let Some(headers) = redundant_headers(payload) else { return 0 };
+    let Some(old) = payload.get(..=headers).filter(|old| old.len() <= out.remaining_capacity()) else { return 0 };
+    let label = |first: u8| first & FOLLOWED | payload_type.0 & !FOLLOWED;
+    if old.iter().step_by(LONG_HEADER).all(|first| *first == label(*first)) {
+        return 0;
+    }
+    let starts_block = |at: usize| at.is_multiple_of(LONG_HEADER);
+    out.extend(old.iter().enumerate().map(|(at, byte)| if starts_block(at) { label(*byte) } else { *byte }));
+    u8::try_from(old.len()).unwrap_or(0) // at most MAX_REDUNDANT headers
+}
+
 /// Where in the payload the primary block stands.
 pub fn primary(payload: &[u8]) -> Option<Range<usize>> {
     Red::parse(payload).map(|red| red.primary)
@@ -133,6 +148,21 @@ mod tests {
         let mut payload = Vec::new();
         write(&blocks, PayloadType(111), &[0x78, 9, 9], &mut payload);
         assert_eq!(payload, [0xef, 0x0f, 0x00, 0x03, 0x6f, 1, 2, 3, 0x78, 9, 9]);
+    }
+
+    #[test]
+    fn blocks_get_the_type_that_the_receiver_knows() {
+        let payload = [0xef, 0x0f, 0x00, 0x03, 0x6f, 1, 2, 3, 0x78, 9, 9];
+        let relabelled = |payload_type| {
+            let mut headers = ArrayVec::<u8, 16>::new();
+            let skip = relabel(&payload, PayloadType(payload_type), &mut headers);
+            (headers.to_vec(), skip)
+        };
+        assert_eq!(relabelled(109), (vec![0xed, 0x0f, 0x00, 0x03, 0x6d], 5));
+        assert_eq!(relabelled(111), (vec![], 0), "it is right as it is");
+        let mut small = ArrayVec::<u8, 4>::new();
+        assert_eq!((relabel(&payload, PayloadType(109), &mut small), small.len()), (0, 0));
+        assert_eq!(relabel(&[0xef; 60], PayloadType(109), &mut ArrayVec::<u8, 64>::new()), 0, "headers without end");
     }
 
     #[test]

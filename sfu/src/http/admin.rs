@@ -330,6 +330,7 @@ fn transport_json(stats: &TransportStats) -> Value {
             "rid": slot.rid.map(|rid| rid.to_string()),
             "pause_reason": pause_reason(slot.paused),
             "layer_limit": layer_limit(slot.limit),
+            "audio_redundancy": slot.redundancy,
             "packets": slot.packets,
             "bitrate_bps": slot.bitrate.as_bps(),
         })).collect::<Vec<_>>(),

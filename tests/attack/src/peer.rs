@@ -47,6 +47,7 @@ impl Offer {
             audio_slots: 0,
             video_slots: self.video_slots,
             flexfec: false,
+            red: false,
         }
     }
 }

@@ -104,6 +104,7 @@ impl<'a> World<'a> {
             audio_slots: 0,
             video_slots: 0,
             flexfec: false,
+            red: false,
         };
         let sender = server.join(START, room, &offer, (&certificate, PUBLISHER.ip()))?;
         let publisher: TransportId = sender.transport;

@@ -6,9 +6,12 @@ use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunWriter, answer_to};
 use sfu_rtc::ice::{IceCredentials, is_answer};
 use sfu_rtc::ids::{PayloadType, SeqNo, Ssrc};
 use sfu_rtc::net::{DatagramKind, NetworkPath, Protocol};
+use sfu_rtc::rtcp::{TwccFeedback, write_twcc};
+use sfu_rtc::rtp::extension::{ExtensionKind, parse_transport_cc};
 use sfu_rtc::rtp::{HeaderWriter, RtpHeader, RtpView, SealedHeader};
 use sfu_rtc::srtp::{MasterKey, SrtpReceiver, SrtpSender};
 use sfu_rtc::time::Instant;
+use sfu_rtc::twcc::{ArrivalConfig, ArrivalRecorder};
 use std::net::{IpAddr, SocketAddr};
 
 /// A packet as a client got it.
@@ -43,6 +46,9 @@ pub(crate) struct Client {
     /// What it got, for the test to take.
     pub(crate) rtp: Vec<ReceivedPacket>,
     pub(crate) rtcp: Vec<Vec<u8>>,
+    /// What it tells of each packet (transport-wide feedback), when asked to.
+    arrivals: ArrivalRecorder,
+    feedback_count: u8,
     /// Whether RTP is lost on the way to it, and what was: as it was sealed.
     pub(crate) loses: bool,
     pub(crate) lost: Vec<Vec<u8>>,
@@ -69,6 +75,8 @@ impl Client {
             receiver: None,
             rtp: Vec::new(),
             rtcp: Vec::new(),
+            arrivals: ArrivalRecorder::new(ArrivalConfig::default()),
+            feedback_count: 0,
             loses: false,
             lost: Vec::new(),
             closed: false,
@@ -140,6 +148,22 @@ impl Client {
         packet
     }
 
+    /// Feedback on all packets that came since the last, sealed.
+    pub(crate) fn feedback(&mut self, now: Instant) -> Vec<Vec<u8>> {
+        let (mut compounds, count) = (Vec::new(), &mut self.feedback_count);
+        self.arrivals.report(now, |base_seq, arrivals| {
+            let (mut compound, fb_count) = (Vec::new(), *count);
+            *count = count.wrapping_add(1);
+            let covered = write_twcc(
+                &mut compound,
+                &TwccFeedback { sender: Ssrc(1), media: Ssrc(1), base_seq, fb_count, arrivals },
+            );
+            compounds.push(compound);
+            covered
+        });
+        compounds.iter().map(|compound| self.seal_rtcp(|out| out.extend_from_slice(compound))).collect()
+    }
+
     /// Takes a datagram from the server.
     pub(crate) fn take(&mut self, now: Instant, datagram: &[u8]) {
         let mut datagram = datagram.to_vec();
@@ -173,6 +197,10 @@ impl Client {
         let opened = receiver.open_rtp(&mut datagram, header.header_len, header.ssrc, header.seq).unwrap();
         datagram.truncate(opened.len);
         let view = RtpView::parse(&datagram).unwrap();
+        let transport_cc = MEDIA_EXTENSIONS.iter().find(|(kind, _)| *kind == ExtensionKind::TransportCc).unwrap().1;
+        if let Some(wire) = view.extension(transport_cc).and_then(parse_transport_cc) {
+            self.arrivals.on_packet(at, wire);
+        }
         self.rtp.push(ReceivedPacket {
             ssrc: view.ssrc(),
             payload_type: view.payload_type(),

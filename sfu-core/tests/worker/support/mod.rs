@@ -154,6 +154,14 @@ impl World {
         self.drain();
     }
 
+    /// Sends a client's feedback on the packets that came, and delivers what comes of it.
+    pub(crate) fn send_feedback(&mut self, client: usize) {
+        for sealed in self.clients[client].feedback(self.now) {
+            self.give(client, sealed);
+        }
+        self.drain();
+    }
+
     /// Delivers all that the worker has to send, and what the clients answer at once.
     pub(crate) fn drain(&mut self) {
         loop {
