@@ -64,14 +64,15 @@ impl Dependencies {
         self.waiting.iter().filter(|waiting| self.can_decode(&waiting.descriptor, false)).map(|waiting| waiting.first)
     }
 
-    /// A frame is handed out; whether it can be decoded, which it then is. `None` where nothing is known of it.
-    pub fn take(&mut self, timestamp: u32) -> Option<bool> {
+    /// A frame that begins with packet `first` is handed out; whether it can be decoded, which it then is. `None` where
+    /// nothing is known of it. After a loss in its middle, a frame begins later than it was sent: it is no frame then.
+    pub fn take(&mut self, timestamp: u32, first: u16) -> Option<bool> {
         let at = self.waiting.iter().position(|waiting| waiting.timestamp == timestamp)?;
         // Those before it are lost, or come too late.
         let waiting = self.waiting.drain(..=at).next_back()?;
-        let can_decode = self.can_decode(&waiting.descriptor, self.unnamed);
+        let can_decode = waiting.first == first && self.can_decode(&waiting.descriptor, self.unnamed);
         let number = self.extend(waiting.descriptor.frame_number);
-        if waiting.descriptor.is_keyframe() {
+        if can_decode && waiting.descriptor.is_keyframe() {
             self.forget();
         }
         for passed in (self.newest.0 + 1..=number).rev().take(WINDOW as usize) {
@@ -81,6 +82,11 @@ impl Dependencies {
         self.newest = self.newest.max(SeqNo(number));
         self.set(number, can_decode);
         Some(can_decode)
+    }
+
+    /// The frame that was handed out last is not decoded after all.
+    pub fn leave_out(&mut self) {
+        self.set(self.newest.0, false);
     }
 
     /// A frame of which nothing is known is decoded, as nothing is missing before it.
@@ -148,7 +154,7 @@ mod tests {
 
     fn take(dependencies: &mut Dependencies, number: u16, reference: u16) -> Option<bool> {
         come(dependencies, number, reference);
-        dependencies.take(number.into())
+        dependencies.take(number.into(), number)
     }
 
     #[test]
@@ -173,7 +179,7 @@ mod tests {
         for number in [65_535, 0, 65_534, 1] {
             come(&mut all, number, 1);
         }
-        assert_eq!([65_534, 65_535, 0, 1].map(|number| all.take(number)), [Some(true); 4]);
+        assert_eq!([65_534, 65_535, 0, 1].map(|number| all.take(number.into(), number)), [Some(true); 4]);
     }
 
     #[test]
@@ -198,7 +204,20 @@ mod tests {
             come(&mut all, number, reference);
         }
         assert_eq!(all.decodable().collect::<Vec<_>>(), [14]);
-        assert_eq!((all.take(14), all.take(15), all.take(13)), (Some(true), Some(true), None));
+        assert_eq!((all.take(14, 14), all.take(15, 15), all.take(13, 13)), (Some(true), Some(true), None));
+    }
+
+    #[test]
+    fn what_is_left_of_a_frame_is_no_frame() {
+        let mut all = Dependencies::default();
+        take(&mut all, 10, 0);
+        come(&mut all, 12, 1);
+        assert_eq!((all.take(12, 13), take(&mut all, 14, 1)), (Some(false), Some(false)));
+        assert_eq!(take(&mut all, 15, 5), Some(true), "what was decoded before it still is");
+        come(&mut all, 16, 0);
+        assert_eq!((all.take(16, 17), take(&mut all, 18, 3)), (Some(false), Some(true)));
+        all.leave_out();
+        assert_eq!(take(&mut all, 19, 1), Some(false), "the decoder had no time for it");
     }
 
     #[test]

@@ -63,6 +63,8 @@ const KEYFRAME_RETRY: Duration = Duration::from_millis(200);
 pub struct ReceivedFrame {
     /// RTP timestamp.
     pub timestamp: u32,
+    /// Sequence number of its first packet that is there: what was lost before it may have been of the same frame.
+    pub first: u16,
     /// Payload type.
     pub payload_type: u8,
     /// Payloads.
@@ -297,6 +299,7 @@ impl JitterBuffer {
     fn take_frame(&mut self, start: u64, end: u64) -> ReceivedFrame {
         let mut frame = ReceivedFrame {
             timestamp: 0,
+            first: start as u16,
             payload_type: 0,
             payloads: Vec::new(),
             lost_before: std::mem::take(&mut self.lost_before),

@@ -76,7 +76,7 @@ mod tests {
 
     fn frame(payloads: &[&'static [u8]], lost_before: u64) -> ReceivedFrame {
         let payloads = payloads.iter().map(|payload| Bytes::from_static(payload)).collect();
-        ReceivedFrame { timestamp: 1, payload_type: 102, payloads, lost_before, completed: Instant::now() }
+        ReceivedFrame { timestamp: 1, first: 1, payload_type: 102, payloads, lost_before, completed: Instant::now() }
     }
 
     #[test]

@@ -108,16 +108,15 @@ impl Receiver {
 
     /// Hands whole frames to the decoder.
     fn hand_out(&mut self) -> Result<()> {
-        let lost = self.buffer.counters().lost;
         while let Some(mut frame) = self.next_frame(Instant::now()) {
-            if self.buffer.counters().lost != lost || frame.lost_before > 0 {
+            if frame.lost_before > 0 {
                 self.lose_sync();
             }
             let Some(TrackFormat::Video(codec)) = self.track.format(frame.payload_type) else { continue };
             let has_sets = codec != VideoCodec::H264 || self.parameter_sets.complete(&mut frame);
             let keyframe = has_sets && is_keyframe(codec, &frame.payloads);
             self.stats.on_frame(self.buffer.counters(), keyframe);
-            let can_decode = self.dependencies.take(frame.timestamp);
+            let can_decode = self.dependencies.take(frame.timestamp, frame.first);
             if keyframe || can_decode == Some(true) {
                 self.waits_for_keyframe = false;
                 self.buffer.decoder_has_keyframe();
@@ -133,7 +132,10 @@ impl Receiver {
             }
             match self.frames.try_send(CodedFrame { codec, keyframe, frame }) {
                 Ok(()) => {}
-                Err(mpsc::error::TrySendError::Full(_)) => self.lose_sync(),
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    self.dependencies.leave_out();
+                    self.lose_sync();
+                }
                 // Its own error is told when the thread is joined.
                 Err(mpsc::error::TrySendError::Closed(_)) => anyhow::bail!("the decoder has stopped"),
             }
