@@ -58,11 +58,7 @@ const PATHS: [Path; 15] = [
     },
     // One who gets a layer that just fits.
     Path { name: "narrow", link: "--delay 50ms --rate-down 400kbit --queue-down 300ms", ..BASE },
-    Path {
-        name: "narrow-loss-3",
-        link: "--delay 50ms --rate-down 400kbit --queue-down 300ms --loss-down 3%",
-        ..BASE
-    },
+    Path { name: "narrow-loss-3", link: "--delay 50ms --rate-down 400kbit --queue-down 300ms --loss-down 3%", ..BASE },
     Path { name: "loss-5", link: "--delay 50ms --loss-down 5%", ..BASE },
     Path { name: "loss-15", link: "--delay 100ms --loss-down 15%", ..BASE },
     Path { name: "loss-5-firefox", link: "--delay 50ms --loss-down 5%", viewer: "firefox", ..BASE },
