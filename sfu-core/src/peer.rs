@@ -63,12 +63,6 @@ impl Peer {
         self.transport.estimate().into_iter().chain(self.caps.bitrate).min()
     }
 
-    /// The same but for what a brief queue takes from it: layers that are given up for that cost a keyframe each time, which
-    /// makes the next queue.
-    pub(crate) fn settled(&self) -> Option<Bitrate> {
-        self.transport.settled().into_iter().chain(self.caps.bitrate).min()
-    }
-
     /// Video is sent whose repair is planned: the first of it asks for time for repair, where the path is a long one. Only
     /// what a receiver is asked before it shows anything costs it no change of speed.
     pub(crate) fn begin_playout(&mut self, now: Instant, config: &RepairConfig) {

@@ -221,7 +221,7 @@ impl Worker {
         let Some(peer) = self.peers.get(key) else { return };
         let mut due = peer.transport.poll_timeout().unwrap_or(Instant::NEVER).min(peer.report_due).min(peer.repair_due);
         due = due.min(peer.copies.due());
-        due = due.min(peer.share.due(peer.settled()));
+        due = due.min(peer.share.due(peer.estimate()));
         if !peer.publications.is_empty()
             && let Some(router) = self.routers.get(peer.router)
         {

@@ -19,6 +19,9 @@ use sfu_rtc::units::Bitrate;
 const KEYFRAME_DELAY: Duration = Duration::from_millis(300);
 /// Headers, and what retransmissions on request take.
 const MEDIA_OVERHEAD: f64 = 1.05;
+/// Redundant audio may take so much of the estimate where nothing queues, though video fills what there is: more of it, with
+/// some who speak at once on a narrow path, would leave no room for pictures.
+const AUDIO_SHARE: f64 = 0.35;
 /// What allocation leaves of the estimate, as a share of the video.
 const HEADROOM: f64 = 0.1;
 
@@ -33,7 +36,9 @@ struct Path {
     audio: f64,
     /// ... of video ...
     video: f64,
-    /// ... and what the estimate leaves of all media.
+    /// ... that may be sent, without end where nothing bounds it ...
+    estimate: f64,
+    /// ... and what that leaves of all media.
     left: f64,
 }
 
@@ -125,16 +130,17 @@ fn path(now: Instant, peer: &Peer, router: &Router, config: &RepairConfig) -> Op
         audio += if forwarder.takes_redundancy() { rate } else { 0.0 };
         video += if forwarder.load.is_some() { rate } else { 0.0 };
     }
-    let left = peer.estimate().map_or(f64::INFINITY, |estimate| estimate.as_bps() as f64 - media * MEDIA_OVERHEAD);
+    let estimate = peer.estimate().map_or(f64::INFINITY, |estimate| estimate.as_bps() as f64);
+    let left = estimate - media * MEDIA_OVERHEAD;
     let (congested, has_room) = (quality.queue > config.max_queue, quality.queue < config.max_queue / 2);
-    Some(Path { quality, rtt: peer.transport.rtt_or_default(), congested, has_room, audio, video, left })
+    Some(Path { quality, rtt: peer.transport.rtt_or_default(), congested, has_room, audio, video, estimate, left })
 }
 
 impl Path {
     fn audio(&self, config: &RepairConfig) -> AudioSnapshot {
         let budget = match self.has_room {
             _ if config.max_overhead == 0.0 => 0.0,
-            true => f64::INFINITY,
+            true => self.left.max(self.estimate * AUDIO_SHARE),
             false => self.left.max(0.0),
         };
         AudioSnapshot {

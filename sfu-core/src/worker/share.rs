@@ -28,7 +28,7 @@ pub(super) struct Shares {
 impl Worker {
     /// Shares out the bandwidth of one subscriber where that is due.
     pub(super) fn share_out_if_due(&mut self, now: Instant, key: Key) {
-        let due = self.peers.get(key).map(|peer| peer.share.due(peer.settled()));
+        let due = self.peers.get(key).map(|peer| peer.share.due(peer.estimate()));
         if due.is_some_and(|due| due <= now) {
             self.share_out(now, key);
         }
@@ -68,7 +68,7 @@ impl Worker {
     fn grant_shares(&mut self, now: Instant, key: Key, shares: &mut Shares) -> bool {
         let Shares { places, demands, granted } = shares;
         let Some(peer) = self.peers.get_mut(key) else { return false };
-        let (router, estimate) = (peer.router, peer.settled());
+        let (router, estimate) = (peer.router, peer.estimate());
         let allocation = self.allocator.allocate(now, estimate, demands, &mut peer.share.history, granted);
         peer.share.done(now, estimate, allocation);
         let most = peer.caps.bitrate.unwrap_or(Bitrate::MAX);

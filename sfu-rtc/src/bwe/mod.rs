@@ -57,11 +57,6 @@ pub trait BandwidthEstimator: Debug + Send {
     fn on_remb(&mut self, _now: Instant, _bitrate: Bitrate) {}
     /// The estimate; `None` where the path is taken to carry all there is.
     fn estimate(&self) -> Option<Bitrate>;
-    /// The same as if there were no queue, where that has just begun and is short: it may be a keyframe's, and who gives up a
-    /// layer for it needs another.
-    fn settled(&self) -> Option<Bitrate> {
-        self.estimate()
-    }
     /// The same without what is held back for a moment so that a queue of ours drains: for those who plan for longer.
     fn sustained(&self) -> Option<Bitrate> {
         self.estimate()

@@ -43,10 +43,6 @@ impl<E: BandwidthEstimator> BandwidthEstimator for OrRemb<E> {
         if self.heard { self.with.estimate() } else { self.without.estimate() }
     }
 
-    fn settled(&self) -> Option<Bitrate> {
-        if self.heard { self.with.settled() } else { self.without.settled() }
-    }
-
     fn sustained(&self) -> Option<Bitrate> {
         if self.heard { self.with.sustained() } else { self.without.sustained() }
     }

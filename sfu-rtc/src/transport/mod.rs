@@ -377,11 +377,6 @@ impl Transport {
         self.path_state.estimate()
     }
 
-    /// The same as if there were no queue, where that has just begun and is short.
-    pub fn settled(&self) -> Option<Bitrate> {
-        self.path_state.settled()
-    }
-
     /// What the way to the peer does to packets, where that is measured ([`TransportConfig::measure_path`]) and the peer
     /// has reported.
     pub fn path_quality(&self) -> Option<PathQuality> {

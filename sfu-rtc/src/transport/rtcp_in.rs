@@ -56,10 +56,6 @@ impl PathState {
         self.estimator.estimate()
     }
 
-    pub(super) fn settled(&self) -> Option<Bitrate> {
-        self.estimator.settled()
-    }
-
     pub(super) fn sustained(&self) -> Option<Bitrate> {
         self.estimator.sustained()
     }

@@ -59,9 +59,6 @@ impl Default for DispersionConfig {
 
 /// A queue of so many milliseconds is more than the pacer's bursts make: it is to be drained by the pacer as well.
 const LONG_QUEUE: f64 = 50.0;
-/// One that is shorter, and stands for less than this time and a response, may be a keyframe's: the path carries what it did.
-const BRIEF: f64 = 0.25;
-const BRIEF_QUEUE: f64 = 100.0;
 /// A queue is drained in about so much time, in milliseconds ...
 const DRAIN: f64 = 350.0;
 /// ... with at most so much of the capacity left unused.
@@ -444,12 +441,6 @@ impl Dispersion {
         }
     }
 
-    /// Whether a queue may be gone with what made it. What arrives says little of the path yet: most of it was sent before.
-    fn is_brief(&self, standing: &Standing) -> bool {
-        let lasted = self.updated.saturating_since(standing.since).as_secs_f64();
-        lasted < BRIEF + self.response && self.queue < BRIEF_QUEUE
-    }
-
     fn queue_target(&self) -> f64 {
         self.config.queue_target.as_secs_f64() * 1_000.0
     }
@@ -513,15 +504,10 @@ impl BandwidthEstimator for Dispersion {
         Some(Bitrate::from_bps(self.rate as u64))
     }
 
-    fn settled(&self) -> Option<Bitrate> {
-        let brief = self.standing.filter(|standing| self.competing.is_none() && self.is_brief(standing));
-        Some(Bitrate::from_bps(self.rate.max(brief.map_or(0.0, |standing| standing.rate)) as u64))
-    }
-
     fn sustained(&self) -> Option<Bitrate> {
         let standing = self.standing.filter(|_| self.competing.is_none()).zip(self.ceiling);
         let carried = standing.map(|(before, (capacity, _))| before.rate.min(capacity * self.config.utilisation));
-        self.settled().map(|settled| settled.max(Bitrate::from_bps(carried.unwrap_or(0.0) as u64)))
+        Some(Bitrate::from_bps(self.rate.max(carried.unwrap_or(0.0)) as u64))
     }
 
     fn is_queued(&self) -> bool {

@@ -151,30 +151,6 @@ fn what_is_held_back_to_drain_a_queue_is_not_missing_for_longer() {
     assert!(estimate < 600 && (900..1_000).contains(&sustained), "{estimate} and {sustained}");
 }
 
-/// A keyframe of eight packets, on a path of 1 Mbit/s that carried 0.9 before, and does so behind it.
-#[test]
-fn a_keyframe_that_stands_as_a_queue_for_a_moment_costs_no_layer() {
-    let start = Instant::from_millis(1_000);
-    let config = DispersionConfig { start: Bitrate::from_kbps(900), ..DispersionConfig::default() };
-    let mut estimator = EstimatorConfig::Dispersion(config).build(start);
-    let (mut sent, mut free, mut results) = (start, start, Vec::new());
-    let kbps = |rate: Option<Bitrate>| rate.unwrap().as_kbps();
-    let (mut estimate, mut settled) = (u64::MAX, u64::MAX);
-    for n in 0..300 {
-        let is_keyframe = (200..208).contains(&n);
-        sent += Duration::from_micros(if is_keyframe { 500 } else { 10_600 });
-        free = free.max(sent) + Duration::from_micros(9_600);
-        estimator.on_sent(sent, DataSize::from_bytes(1_200));
-        results.push(PacketResult { sent, received: Some(free), size: DataSize::from_bytes(1_200), probe: None });
-        if n % 5 == 4 {
-            estimator.on_feedback(free + Duration::from_millis(20), &std::mem::take(&mut results));
-            estimate = estimate.min(kbps(estimator.estimate()));
-            settled = settled.min(kbps(estimator.settled()));
-        }
-    }
-    assert!(estimate < 800 && settled >= 860, "{estimate} and {settled}");
-}
-
 #[test]
 fn losses_of_an_outage_are_no_policers() {
     for outage in [3, 7, 15] {
