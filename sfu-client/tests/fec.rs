@@ -3,10 +3,12 @@
 
 #[expect(dead_code, reason = "other tests use more of it")]
 mod real;
+#[expect(dead_code, reason = "other tests use more of it")]
+mod relayed;
 
-use netsim::relay::{Relay, RelayConfig};
 use netsim::{LinkConfig, Loss};
 use real::Server;
+use relayed::through_a_relay;
 use sfu_client::capture::Scene;
 use sfu_client::peer::{MediaKind, Peer, PeerConfig};
 use sfu_client::publish::{PublishOptions, protect, publish};
@@ -29,25 +31,6 @@ const ONE_WAY: Duration = Duration::from_millis(250);
 
 fn join(server: &Server, name: &str) -> JoinOptions {
     JoinOptions { server: server.url("ws", ""), room: "fec".to_owned(), name: name.to_owned(), ..Default::default() }
-}
-
-/// A relay to the address of the answer's only candidate, and the answer with the relay's in its place.
-fn through_a_relay(answer: &str, seed: u64) -> (Relay, String) {
-    let line = answer.lines().find(|line| line.starts_with("a=candidate:") && line.contains(" udp ")).unwrap();
-    let fields: Vec<&str> = line.split(' ').collect();
-    let port = fields[5].parse().unwrap();
-    let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let (up, down) = Default::default();
-    let (listen, to) = (loopback(0), loopback(port));
-    let relay = Relay::start(RelayConfig { listen, to, up, down, seed, local_interfaces: false }).unwrap();
-    let instead = line.replace(&format!(" {} {} typ", fields[4], fields[5]), &{
-        format!(" 127.0.0.1 {} typ", relay.address().port())
-    });
-    let others = answer.lines().filter(|other| !other.starts_with("a=candidate:") || *other == line);
-    (
-        relay,
-        others.map(|other| if other == line { &instead } else { other }).fold(String::new(), |sdp, l| sdp + l + "\r\n"),
-    )
 }
 
 /// Watches the room's only publisher, who begins once all are `ready`: a delay that came later than the first media would

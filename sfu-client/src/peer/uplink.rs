@@ -61,13 +61,10 @@ impl Uplink {
         true
     }
 
-    /// True where the estimate may have changed.
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> bool {
-        let is_due = self.poll_timeout().is_some_and(|at| at <= now);
-        if is_due {
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_some_and(|at| at <= now) {
             self.estimator.handle_timeout(now);
         }
-        is_due
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
