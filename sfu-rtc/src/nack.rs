@@ -127,12 +127,14 @@ impl NackGenerator {
         }
         let (max_age, max_retries) = (self.config.max_age, self.config.max_retries);
         self.missing.retain(|m| m.retries < max_retries && now - m.since < max_age);
-        // A fifth over the round trip, so that an answer on its way is not asked for again.
-        let interval = (rtt + rtt / 5).max(self.config.min_interval);
+        // A fifth over the round trip, so that an answer on its way is not asked for again. What was lost twice is rare and
+        // has little time left: of the answers to more requests than one, one may get through.
+        let interval = rtt + rtt / 5;
         for missing in self.missing.iter_mut().filter(|m| m.due <= now) {
             out.push(missing.seq.wire());
             missing.retries += 1;
-            missing.due = now + interval;
+            let wait = if missing.retries > 1 { interval / 2 } else { interval };
+            missing.due = now + wait.max(self.config.min_interval);
         }
         self.next_due = self.missing.iter().map(|m| m.due).min().unwrap_or(Instant::NEVER);
     }
@@ -194,6 +196,15 @@ mod tests {
         assert!(due(&mut nack, 60).is_empty());
         assert_eq!(nack.on_packet(ms(61), SeqNo(65_536)), Arrival::Recovered);
         assert_eq!(due(&mut nack, 71), [65_535, 1]);
+    }
+
+    #[test]
+    fn what_was_lost_again_is_asked_for_twice_per_round_trip() {
+        let mut nack = generator();
+        nack.on_packet(ms(0), SeqNo(1));
+        nack.on_packet(ms(0), SeqNo(3));
+        let asked: Vec<u64> = (0..200).filter(|&at| !due(&mut nack, at).is_empty()).collect();
+        assert_eq!(asked, [10, 70, 100, 130, 160, 190]);
     }
 
     #[test]
