@@ -23,8 +23,10 @@ use std::net::IpAddr;
 
 /// Opus.
 const AUDIO_BITRATE: u64 = 32_000;
-/// Opus on the wire: 50 packets per second of 80 bytes, with header, extensions and seal.
-const AUDIO_ON_WIRE: f64 = 47_000.0;
+/// What headers, extensions and seal of audio take: 50 packets per second.
+const AUDIO_OVERHEAD: f64 = 15_000.0;
+/// Opus on the wire, without redundancy.
+const AUDIO_ON_WIRE: f64 = AUDIO_BITRATE as f64 + AUDIO_OVERHEAD;
 /// Video on the wire, in units of its payload.
 const VIDEO_ON_WIRE: f64 = 1.04;
 /// No encoder makes a picture of less.
@@ -70,9 +72,9 @@ pub(super) fn kind(datagram: &[u8]) -> Kind {
     }
 }
 
-/// Bits per second of video that fit into so many on the wire, beside audio.
-fn video_within(wire: f64) -> f64 {
-    ((wire - AUDIO_ON_WIRE) / VIDEO_ON_WIRE).max(MIN_VIDEO)
+/// Bits per second of video that fit into so many on the wire, beside so many of audio.
+fn video_within(wire: f64, audio: f64) -> f64 {
+    ((wire - audio) / VIDEO_ON_WIRE).max(MIN_VIDEO)
 }
 
 impl Flow {
@@ -105,7 +107,7 @@ impl Flow {
             red: true,
         };
         let publisher = server.join(now, room, &offer, (certificate, publishes_from))?;
-        let top = video_within(demand as f64);
+        let top = video_within(demand as f64, AUDIO_ON_WIRE);
         let mut source = camera(&offer, publisher.answer.transport_cc, top as u64, (now, random));
         if publisher.answer.takes_parity {
             source.send_parity();
@@ -220,7 +222,10 @@ impl Flow {
         parity.iter().for_each(|parity| self.source.protect(parity));
         let stats = stats.iter().find(|stats| stats.transport == self.subscriber_transport);
         let estimate = stats.and_then(|stats| stats.downlink_estimate).map(|estimate| estimate.as_bps() as f64);
-        let slot = stats.and_then(|stats| stats.slots.iter().find(|slot| slot.mid.as_str() == "1"));
+        let slot = |mid| stats.and_then(|stats| stats.slots.iter().find(|slot| slot.mid.as_str() == mid));
+        // With what redundancy the server adds.
+        let audio = slot("0").map_or(0.0, |slot| slot.bitrate.as_bps() as f64).max(AUDIO_BITRATE as f64) + AUDIO_OVERHEAD;
+        let slot = slot("1");
         let layer =
             slot.filter(|slot| slot.publication.is_some() && slot.paused.is_none()).map_or(0, |slot| layer(slot.rid));
         let mut target = None;
@@ -228,7 +233,7 @@ impl Flow {
             // What is paused comes back only where it leaves some room.
             let share = if layer == 0 { WHILE_PAUSED } else { ASKED };
             let wire = oracle.or(estimate).unwrap_or(f64::INFINITY) * share;
-            self.encoder = video_within(wire.min(self.demand));
+            self.encoder = video_within(wire.min(self.demand), audio);
             self.source.set_bitrate(0, self.encoder as u64);
             let asked = EncodingTarget {
                 rid: None,
