@@ -224,7 +224,8 @@ impl Flow {
         let estimate = stats.and_then(|stats| stats.downlink_estimate).map(|estimate| estimate.as_bps() as f64);
         let slot = |mid| stats.and_then(|stats| stats.slots.iter().find(|slot| slot.mid.as_str() == mid));
         // With what redundancy the server adds.
-        let audio = slot("0").map_or(0.0, |slot| slot.bitrate.as_bps() as f64).max(AUDIO_BITRATE as f64) + AUDIO_OVERHEAD;
+        let audio =
+            slot("0").map_or(0.0, |slot| slot.bitrate.as_bps() as f64).max(AUDIO_BITRATE as f64) + AUDIO_OVERHEAD;
         let slot = slot("1");
         let layer =
             slot.filter(|slot| slot.publication.is_some() && slot.paused.is_none()).map_or(0, |slot| layer(slot.rid));

@@ -1,16 +1,15 @@
 //! Recovers lost packets of received video from parity (Reed-Solomon or FlexFEC-03), before the rest of the client can miss them.
 
 use super::media::RS_FEC_PAYLOAD_TYPE;
-use interceptor::{Attribute, AttributedPacket, Interceptor, Packet, Slot, StreamInfo, TaggedPacket};
-use rtc::sansio::Protocol;
+use super::stage::{Passed, Stage, extension_id};
+use interceptor::{Attribute, AttributedPacket, Packet, Slot, StreamInfo, TaggedPacket};
 use rtc::shared::TransportContext;
-use rtc::shared::error::Error;
 use rtc::shared::marshal::{Marshal, Unmarshal};
 use sfu_rtc::fec::{DecoderStats, FecReceiver, MAX_MUTABLE, MutableExtensions, Scheme};
 use sfu_rtc::ids::Ssrc;
 use sfu_rtc::packet::MAX_PACKET;
 use sfu_rtc::rtp::extension::ExtensionKind;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -38,8 +37,6 @@ impl FecWatch {
 pub(super) struct FecInterceptor {
     watch: FecWatch,
     receiver: FecReceiver,
-    read: VecDeque<TaggedPacket>,
-    write: VecDeque<TaggedPacket>,
     /// Where a packet is written that came.
     wire: Vec<u8>,
     recovered: Vec<u8>,
@@ -47,14 +44,7 @@ pub(super) struct FecInterceptor {
 
 impl FecInterceptor {
     pub(super) fn new(watch: FecWatch) -> Self {
-        Self {
-            watch,
-            receiver: FecReceiver::default(),
-            read: VecDeque::new(),
-            write: VecDeque::new(),
-            wire: vec![0; MAX_PACKET],
-            recovered: Vec::new(),
-        }
+        Self { watch, receiver: FecReceiver::default(), wire: vec![0; MAX_PACKET], recovered: Vec::new() }
     }
 
     /// Tells the decoders of a packet, as it was on the wire.
@@ -69,75 +59,49 @@ impl FecInterceptor {
         }
     }
 
-    fn pass_on_recovered(&mut self, now: Instant, transport: TransportContext) {
+    fn pass_on_recovered(&mut self, now: Instant, transport: TransportContext, passed: &mut Passed) {
         while self.receiver.poll_recovered(&mut self.recovered).is_some() {
             let Ok(packet) = rtp::Packet::unmarshal(&mut self.recovered.as_slice()) else { continue };
             let message = AttributedPacket::new(Packet::Rtp(packet)).with(Attribute::RecoveredByFec);
-            self.read.push_back(TaggedPacket { now, transport, message });
+            passed.read.push_back(TaggedPacket { now, transport, message });
         }
     }
 }
 
-impl Protocol<TaggedPacket, TaggedPacket, ()> for FecInterceptor {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Error> {
+impl Stage for FecInterceptor {
+    fn read(&mut self, message: TaggedPacket, passed: &mut Passed) {
         let Packet::Rtp(packet) = &message.message.packet else {
-            self.read.push_back(message);
-            return Ok(());
+            passed.read.push_back(message);
+            return;
         };
         let ssrc = Ssrc(packet.header.ssrc);
         let protected = self.receiver.protected_by(ssrc);
         let Some(media) = protected.or_else(|| self.receiver.protects(ssrc).then_some(ssrc)) else {
-            self.read.push_back(message);
-            return Ok(());
+            passed.read.push_back(message);
+            return;
         };
         self.take(packet);
         let (now, transport) = (message.now, message.transport);
         if protected.is_none() {
-            self.read.push_back(message);
+            passed.read.push_back(message);
         }
-        self.pass_on_recovered(now, transport);
+        self.pass_on_recovered(now, transport, passed);
         if let Some(stats) = self.receiver.stats(media) {
             self.watch.write(media.0, stats);
         }
-        Ok(())
     }
 
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.read.pop_front()
-    }
-
-    fn handle_write(&mut self, message: TaggedPacket) -> Result<(), Error> {
-        self.write.push_back(message);
-        Ok(())
-    }
-
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.write.pop_front()
-    }
-}
-
-impl Interceptor for FecInterceptor {
-    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
-
-    fn bind_remote_stream(&mut self, info: &StreamInfo) {
+    fn bind_remote(&mut self, info: &StreamInfo) {
         let (Some(parity), Some(payload_type)) = (info.ssrc_fec, info.payload_type_fec) else { return };
         let scheme = if payload_type == RS_FEC_PAYLOAD_TYPE { Scheme::ReedSolomon } else { Scheme::FlexFec03 };
-        let of_kind = |kind: ExtensionKind| info.rtp_header_extensions.iter().find(|known| known.uri == kind.uri());
-        let ids = MUTABLE.into_iter().filter_map(of_kind).filter_map(|known| u8::try_from(known.id).ok());
+        let ids = MUTABLE.into_iter().filter_map(|kind| extension_id(info, kind));
         let mutable: MutableExtensions = ids.take(MAX_MUTABLE).collect();
         if !self.receiver.add(scheme, Ssrc(info.ssrc), Ssrc(parity), mutable) {
             tracing::debug!(info.ssrc, parity, "parity is not used");
         }
     }
 
-    fn unbind_remote_stream(&mut self, info: &StreamInfo) {
+    fn unbind_remote(&mut self, info: &StreamInfo) {
         self.receiver.remove(Ssrc(info.ssrc));
     }
 }

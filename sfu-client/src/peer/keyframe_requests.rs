@@ -1,14 +1,12 @@
 //! Tells a publisher's encoder that the far side asks for a keyframe (RFC 4585 PLI, RFC 5104 FIR).
 
-use interceptor::{Interceptor, Packet, Slot, StreamInfo, TaggedPacket};
-use rtc::sansio::Protocol;
-use rtc::shared::error::Error;
+use super::stage::{Passed, Stage};
+use interceptor::{Packet, Slot, TaggedPacket};
 use rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 /// Nearest to the application: whatever acts on RTCP has seen it before.
 pub(super) const SLOT: Slot = Slot::Custom(14_000);
@@ -35,24 +33,16 @@ impl Watchers {
 /// The interceptor: it looks at incoming RTCP and changes nothing.
 pub(super) struct KeyframeRequests {
     watchers: Watchers,
-    read: VecDeque<TaggedPacket>,
-    write: VecDeque<TaggedPacket>,
 }
 
 impl KeyframeRequests {
     pub(super) fn new(watchers: Watchers) -> Self {
-        Self { watchers, read: VecDeque::new(), write: VecDeque::new() }
+        Self { watchers }
     }
 }
 
-impl Protocol<TaggedPacket, TaggedPacket, ()> for KeyframeRequests {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Error> {
+impl Stage for KeyframeRequests {
+    fn read(&mut self, message: TaggedPacket, passed: &mut Passed) {
         if let Packet::Rtcp(packets) = &message.message.packet {
             for packet in packets {
                 let packet = packet.as_any();
@@ -63,27 +53,6 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for KeyframeRequests {
                 }
             }
         }
-        self.read.push_back(message);
-        Ok(())
+        passed.read.push_back(message);
     }
-
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.read.pop_front()
-    }
-
-    fn handle_write(&mut self, message: TaggedPacket) -> Result<(), Error> {
-        self.write.push_back(message);
-        Ok(())
-    }
-
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.write.pop_front()
-    }
-}
-
-impl Interceptor for KeyframeRequests {
-    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
-    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
 }

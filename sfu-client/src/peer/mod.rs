@@ -13,6 +13,7 @@ mod reports;
 mod runtime;
 mod sink;
 mod source;
+mod stage;
 mod uplink;
 
 pub use media::{AUDIO_LEVEL, DEPENDENCY_DESCRIPTOR, VideoCodec};
@@ -32,6 +33,7 @@ use protect::{ParityControls, ParitySender};
 use reports::ReportInterceptor;
 use sfu_rtc::time::Instant as MediaTime;
 use sfu_rtc::units::Bitrate;
+use stage::Stage;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -145,12 +147,12 @@ impl Peer {
         let names = EncodingNames::default();
         let uplink = SharedUplink::new(MediaTime::ZERO);
         let registry = media::interceptors(Registry::new(), &mut media)?
-            .with(keyframe_requests::SLOT, KeyframeRequests::new(keyframe_requests.clone()))
-            .with(reports::SLOT, ReportInterceptor::new(reports.clone()))
-            .with(fec::SLOT, FecInterceptor::new(fec.clone()))
-            .with(protect::SLOT, ParitySender::new(parity.clone()))
-            .with(names::SLOT, EncodingNamer::new(names.clone()))
-            .with(pacing::SLOT, Pacing::new(Instant::now(), uplink.clone()));
+            .with(keyframe_requests::SLOT, KeyframeRequests::new(keyframe_requests.clone()).staged())
+            .with(reports::SLOT, ReportInterceptor::new(reports.clone()).staged())
+            .with(fec::SLOT, FecInterceptor::new(fec.clone()).staged())
+            .with(protect::SLOT, ParitySender::new(parity.clone()).staged())
+            .with(names::SLOT, EncodingNamer::new(names.clone()).staged())
+            .with(pacing::SLOT, Pacing::new(Instant::now(), uplink.clone()).staged());
         let (state_out, state) = watch::channel(ConnectionState::Connecting);
         let (gathered_out, gathered) = watch::channel(false);
         let (tracks_out, tracks) = mpsc::unbounded_channel();

@@ -1,14 +1,13 @@
 //! Which section and encoding the packets of simulcast belong to: MID (RFC 8843 section 15) and RID or, in retransmissions,
 //! repaired RID (RFC 8852 section 3), since the sources of encodings are not announced.
 
+use super::stage::{Passed, Stage, extension_id};
 use bytes::Bytes;
-use interceptor::{Interceptor, Packet, Slot, StreamInfo, TaggedPacket};
-use rtc::sansio::Protocol;
+use interceptor::{Packet, Slot, StreamInfo, TaggedPacket};
 use rtc::shared::error::Error;
 use sfu_rtc::rtp::extension::ExtensionKind;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 /// Behind what makes retransmissions, before the pacer, which counts bytes.
 pub(super) const SLOT: Slot = Slot::Custom(3_500);
@@ -51,13 +50,11 @@ struct Source {
 pub(super) struct EncodingNamer {
     names: EncodingNames,
     sources: HashMap<u32, Source>,
-    read: VecDeque<TaggedPacket>,
-    write: VecDeque<TaggedPacket>,
 }
 
 impl EncodingNamer {
     pub(super) fn new(names: EncodingNames) -> Self {
-        Self { names, sources: HashMap::new(), read: VecDeque::new(), write: VecDeque::new() }
+        Self { names, sources: HashMap::new() }
     }
 
     fn write_name(&self, packet: &mut rtp::Packet) -> Result<(), Error> {
@@ -72,41 +69,17 @@ impl EncodingNamer {
     }
 }
 
-impl Protocol<TaggedPacket, TaggedPacket, ()> for EncodingNamer {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Error> {
-        self.read.push_back(message);
-        Ok(())
-    }
-
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.read.pop_front()
-    }
-
-    fn handle_write(&mut self, mut message: TaggedPacket) -> Result<(), Error> {
+impl Stage for EncodingNamer {
+    fn write(&mut self, mut message: TaggedPacket, passed: &mut Passed) -> Result<(), Error> {
         if let Packet::Rtp(packet) = &mut message.message.packet {
             self.write_name(packet)?;
         }
-        self.write.push_back(message);
+        passed.write.push_back(message);
         Ok(())
     }
 
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.write.pop_front()
-    }
-}
-
-impl Interceptor for EncodingNamer {
-    fn bind_local_stream(&mut self, info: &StreamInfo) {
-        let id_of = |kind: ExtensionKind| {
-            let known = info.rtp_header_extensions.iter().find(|known| known.uri == kind.uri())?;
-            u8::try_from(known.id).ok()
-        };
+    fn bind_local(&mut self, info: &StreamInfo) {
+        let id_of = |kind| extension_id(info, kind);
         let media = Source { media: info.ssrc, mid: id_of(ExtensionKind::Mid), rid: id_of(ExtensionKind::Rid) };
         self.sources.insert(info.ssrc, media);
         if let Some(rtx) = info.ssrc_rtx {
@@ -114,28 +87,27 @@ impl Interceptor for EncodingNamer {
         }
     }
 
-    fn unbind_local_stream(&mut self, info: &StreamInfo) {
+    fn unbind_local(&mut self, info: &StreamInfo) {
         for ssrc in [Some(info.ssrc), info.ssrc_rtx].into_iter().flatten() {
             self.sources.remove(&ssrc);
         }
     }
-
-    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use interceptor::{AttributedPacket, RTPHeaderExtension};
+    use interceptor::{AttributedPacket, Interceptor, RTPHeaderExtension};
+    use rtc::sansio::Protocol;
     use rtc::shared::TransportContext;
+    use std::time::Instant;
 
     #[test]
     fn media_and_retransmissions_of_an_encoding_are_named_and_others_stay_as_they_are() {
         let kinds = [(1, ExtensionKind::Mid), (2, ExtensionKind::Rid), (3, ExtensionKind::RepairedRid)];
         let known = |(id, kind): (u16, ExtensionKind)| RTPHeaderExtension { id, uri: kind.uri().to_owned() };
         let names = EncodingNames::default();
-        let mut namer = EncodingNamer::new(names.clone());
+        let mut namer = EncodingNamer::new(names.clone()).staged();
         for (ssrc, rtx) in [(10, 11), (20, 21)] {
             let rtp_header_extensions = kinds.map(known).to_vec();
             namer.bind_local_stream(&StreamInfo {

@@ -4,17 +4,17 @@
 //! what the path is estimated to carry, but never so slowly that a frame is still here when the next one comes: how much is
 //! sent is up to the encoder. Transport-wide numbers are given here, when a packet leaves, to retransmissions and parity too.
 
+use super::stage::{Passed, Stage, extension_id};
 use super::uplink::SharedUplink;
 use bytes::Bytes;
-use interceptor::{Attribute, Interceptor, Packet, Slot, StreamInfo, TaggedPacket};
-use rtc::sansio::Protocol;
+use interceptor::{Attribute, Packet, Slot, StreamInfo, TaggedPacket};
 use rtc::shared::error::Error;
 use rtc::shared::marshal::MarshalSize;
 use sfu_rtc::pacer::{Pacer, PacerConfig, PacketClass};
 use sfu_rtc::rtp::extension::ExtensionKind;
 use sfu_rtc::time::{Duration, Instant as MediaTime};
 use sfu_rtc::units::DataSize;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::Instant;
 
 /// Nearer to the wire than all that makes packets.
@@ -67,22 +67,12 @@ pub(super) struct Pacing {
     streams: HashMap<u32, Stream>,
     /// What waits is to have left by then.
     due: MediaTime,
-    read: VecDeque<TaggedPacket>,
-    write: VecDeque<TaggedPacket>,
 }
 
 impl Pacing {
     /// With the media clock at nothing at `epoch`.
     pub(super) fn new(epoch: Instant, uplink: SharedUplink) -> Self {
-        Self {
-            epoch,
-            uplink,
-            pacer: Pacer::new(PacerConfig::default()),
-            streams: HashMap::new(),
-            due: MediaTime::ZERO,
-            read: VecDeque::new(),
-            write: VecDeque::new(),
-        }
+        Self { epoch, uplink, pacer: Pacer::new(PacerConfig::default()), streams: HashMap::new(), due: MediaTime::ZERO }
     }
 
     fn time(&self, at: Instant) -> MediaTime {
@@ -109,7 +99,7 @@ impl Pacing {
     }
 
     /// Lets leave what may.
-    fn release(&mut self, now: MediaTime) {
+    fn release(&mut self, now: MediaTime, passed: &mut Passed) {
         let mut uplink = self.uplink.lock();
         let left = self.due.saturating_since(now);
         self.pacer.set_estimate_within(now, uplink.estimate(), uplink.is_queued(), left);
@@ -124,7 +114,7 @@ impl Pacing {
                     tracing::debug!(%error, "a packet leaves without its number");
                 }
             }
-            self.write.push_back(message);
+            passed.write.push_back(message);
         }
     }
 
@@ -138,76 +128,53 @@ impl Pacing {
     }
 }
 
-impl Protocol<TaggedPacket, TaggedPacket, ()> for Pacing {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Error> {
+impl Stage for Pacing {
+    fn read(&mut self, message: TaggedPacket, passed: &mut Passed) {
         if let Packet::Rtcp(packets) = &message.message.packet {
             let now = self.time(message.now);
             let is_news = self.uplink.lock().hear(now, packets);
             if is_news {
-                self.release(now);
+                self.release(now, passed);
             }
         }
-        self.read.push_back(message);
-        Ok(())
+        passed.read.push_back(message);
     }
 
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.read.pop_front()
-    }
-
-    fn handle_write(&mut self, message: TaggedPacket) -> Result<(), Error> {
+    fn write(&mut self, message: TaggedPacket, passed: &mut Passed) -> Result<(), Error> {
         // Reports tell of a moment, and are small.
         if matches!(message.message.packet, Packet::Rtcp(_)) {
-            self.write.push_back(message);
+            passed.write.push_back(message);
             return Ok(());
         }
         let now = self.time(message.now);
         self.hold(now, message);
-        self.release(now);
+        self.release(now, passed);
         Ok(())
     }
 
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.write.pop_front()
-    }
-
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
+    fn timeout(&mut self, now: Instant, passed: &mut Passed) {
         let now = self.time(now);
         self.uplink.lock().handle_timeout(now);
-        self.release(now);
-        Ok(())
+        self.release(now, passed);
     }
 
     fn poll_timeout(&mut self) -> Option<Instant> {
         let next = [self.pacer.poll_timeout(), self.uplink.lock().poll_timeout()];
         next.into_iter().flatten().min().map(|at| self.epoch + (at - MediaTime::ZERO))
     }
-}
 
-impl Interceptor for Pacing {
-    fn bind_local_stream(&mut self, info: &StreamInfo) {
-        let is_number = |known: &&interceptor::RTPHeaderExtension| known.uri == ExtensionKind::TransportCc.uri();
-        let transport_cc = info.rtp_header_extensions.iter().find(is_number);
-        let transport_cc = transport_cc.and_then(|known| u8::try_from(known.id).ok());
+    fn bind_local(&mut self, info: &StreamInfo) {
+        let transport_cc = extension_id(info, ExtensionKind::TransportCc);
         for (ssrc, class) in Self::sources(info) {
             self.streams.insert(ssrc, Stream { class, transport_cc, frame: None, interval: FIRST_INTERVAL });
         }
     }
 
-    fn unbind_local_stream(&mut self, info: &StreamInfo) {
+    fn unbind_local(&mut self, info: &StreamInfo) {
         for (ssrc, _) in Self::sources(info) {
             self.streams.remove(&ssrc);
         }
     }
-
-    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Parity beside the video that we send (`docs/fec-payload-format.md`), as much of it as we are told to.
 
 use super::fec::MUTABLE;
-use interceptor::{AttributedPacket, Interceptor, Packet, Slot, StreamInfo, TaggedPacket};
-use rtc::sansio::Protocol;
+use super::stage::{Passed, Stage, extension_id};
+use interceptor::{AttributedPacket, Packet, Slot, StreamInfo, TaggedPacket};
 use rtc::shared::error::Error;
 use rtc::shared::marshal::Marshal;
 use sfu_rtc::codec::frame_class::{CLASSES, FrameClass, FrameClassifier};
@@ -12,9 +12,8 @@ use sfu_rtc::ids::Ssrc;
 use sfu_rtc::media::Codec;
 use sfu_rtc::packet::MAX_PACKET;
 use sfu_rtc::rtp::extension::ExtensionKind;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 /// Before whatever numbers or keeps packets that leave: parity is numbered as they are, and is not sent again.
 pub(super) const SLOT: Slot = Slot::FecEncoder;
@@ -71,8 +70,6 @@ impl ParityControls {
 pub(super) struct ParitySender {
     controls: ParityControls,
     streams: HashMap<u32, Stream>,
-    read: VecDeque<TaggedPacket>,
-    write: VecDeque<TaggedPacket>,
     /// Where a packet is written that leaves, and the payload of its parity.
     wire: Vec<u8>,
     payload: Vec<u8>,
@@ -92,14 +89,7 @@ struct Stream {
 
 impl ParitySender {
     pub(super) fn new(controls: ParityControls) -> Self {
-        Self {
-            controls,
-            streams: HashMap::new(),
-            read: VecDeque::new(),
-            write: VecDeque::new(),
-            wire: vec![0; MAX_PACKET],
-            payload: Vec::new(),
-        }
+        Self { controls, streams: HashMap::new(), wire: vec![0; MAX_PACKET], payload: Vec::new() }
     }
 }
 
@@ -135,24 +125,9 @@ impl Stream {
     }
 }
 
-impl Protocol<TaggedPacket, TaggedPacket, ()> for ParitySender {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Error> {
-        self.read.push_back(message);
-        Ok(())
-    }
-
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.read.pop_front()
-    }
-
-    fn handle_write(&mut self, mut message: TaggedPacket) -> Result<(), Error> {
-        let Self { streams, write, wire, payload, .. } = self;
+impl Stage for ParitySender {
+    fn write(&mut self, mut message: TaggedPacket, passed: &mut Passed) -> Result<(), Error> {
+        let Self { streams, wire, payload, .. } = self;
         let (now, transport) = (message.now, message.transport);
         let mut ready = None;
         if let Packet::Rtp(packet) = &mut message.message.packet
@@ -161,28 +136,19 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for ParitySender {
             let timestamp = packet.header.timestamp;
             ready = stream.protect(packet, wire).then_some((stream, timestamp));
         }
-        write.push_back(message);
+        passed.write.push_back(message);
         if let Some((stream, timestamp)) = ready {
             while let Some(parity) = stream.next_parity(timestamp, payload) {
                 let message = AttributedPacket::new(Packet::Rtp(parity));
-                write.push_back(TaggedPacket { now, transport, message });
+                passed.write.push_back(TaggedPacket { now, transport, message });
             }
         }
         Ok(())
     }
 
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.write.pop_front()
-    }
-}
-
-impl Interceptor for ParitySender {
-    fn bind_local_stream(&mut self, info: &StreamInfo) {
+    fn bind_local(&mut self, info: &StreamInfo) {
         let (Some(parity), Some(payload_type)) = (info.ssrc_fec, info.payload_type_fec) else { return };
-        let id_of = |kind: ExtensionKind| {
-            let known = info.rtp_header_extensions.iter().find(|known| known.uri == kind.uri())?;
-            u8::try_from(known.id).ok()
-        };
+        let id_of = |kind| extension_id(info, kind);
         let control = self.controls.of(info.ssrc);
         control.change(|wanted| wanted.is_taken = true);
         let mutable = MUTABLE.into_iter().filter_map(id_of).collect();
@@ -199,14 +165,11 @@ impl Interceptor for ParitySender {
         self.streams.insert(info.ssrc, stream);
     }
 
-    fn unbind_local_stream(&mut self, info: &StreamInfo) {
+    fn unbind_local(&mut self, info: &StreamInfo) {
         if self.streams.remove(&info.ssrc).is_some() {
             self.controls.of(info.ssrc).change(|wanted| wanted.is_taken = false);
         }
     }
-
-    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
 }
 
 #[cfg(test)]

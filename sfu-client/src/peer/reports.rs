@@ -1,16 +1,15 @@
 //! What the far side reports by RTCP (RFC 3550 section 6.4): the clock of the streams that it sends, and how ours arrive.
 
+use super::stage::{Passed, Stage};
 use crate::clock::unix_now;
-use interceptor::{Interceptor, Packet, Slot, StreamInfo, TaggedPacket};
-use rtc::sansio::Protocol;
-use rtc::shared::error::Error;
+use interceptor::{Packet, Slot, TaggedPacket};
 use rtcp::receiver_report::ReceiverReport;
 use rtcp::reception_report::ReceptionReport;
 use rtcp::sender_report::SenderReport;
 use serde_json::{Value, json};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Right behind [`super::keyframe_requests`], which changes nothing either.
 pub(super) const SLOT: Slot = Slot::Custom(13_900);
@@ -120,24 +119,16 @@ fn ntp_middle(unix: Duration) -> u32 {
 /// The interceptor: it looks at incoming RTCP and changes nothing.
 pub(super) struct ReportInterceptor {
     watch: ReportWatch,
-    read: VecDeque<TaggedPacket>,
-    write: VecDeque<TaggedPacket>,
 }
 
 impl ReportInterceptor {
     pub(super) fn new(watch: ReportWatch) -> Self {
-        Self { watch, read: VecDeque::new(), write: VecDeque::new() }
+        Self { watch }
     }
 }
 
-impl Protocol<TaggedPacket, TaggedPacket, ()> for ReportInterceptor {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Error> {
+impl Stage for ReportInterceptor {
+    fn read(&mut self, message: TaggedPacket, passed: &mut Passed) {
         if let Packet::Rtcp(packets) = &message.message.packet {
             for packet in packets {
                 let packet = packet.as_any();
@@ -149,29 +140,8 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for ReportInterceptor {
                 }
             }
         }
-        self.read.push_back(message);
-        Ok(())
+        passed.read.push_back(message);
     }
-
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.read.pop_front()
-    }
-
-    fn handle_write(&mut self, message: TaggedPacket) -> Result<(), Error> {
-        self.write.push_back(message);
-        Ok(())
-    }
-
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.write.pop_front()
-    }
-}
-
-impl Interceptor for ReportInterceptor {
-    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
-    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
 }
 
 #[cfg(test)]

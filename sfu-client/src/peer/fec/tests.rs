@@ -1,7 +1,9 @@
 //! Streams with losses, and parity of every kind, through the interceptor.
 
 use super::*;
-use interceptor::RTPHeaderExtension;
+use crate::peer::stage::Staged;
+use interceptor::{Interceptor, RTPHeaderExtension};
+use rtc::sansio::Protocol;
 use rtc::shared::TransportContext;
 use sfu_rtc::fec::{Encoder, EncoderConfig, Scheme, Window};
 use sfu_rtc::ids::PayloadType;
@@ -59,7 +61,7 @@ fn stream() -> StreamInfo {
 }
 
 /// Hands over packets as the wire has them; what goes on, and whether each was recovered.
-fn pass(interceptor: &mut FecInterceptor, packets: &[Vec<u8>]) -> Vec<(rtp::Packet, bool)> {
+fn pass(interceptor: &mut Staged<FecInterceptor>, packets: &[Vec<u8>]) -> Vec<(rtp::Packet, bool)> {
     let mut out = Vec::new();
     for packet in packets {
         let packet = rtp::Packet::unmarshal(&mut packet.as_slice()).unwrap();
@@ -83,9 +85,9 @@ fn zeroed(packet: &[u8]) -> rtp::Packet {
     packet
 }
 
-fn interceptor() -> (FecInterceptor, FecWatch) {
+fn interceptor() -> (Staged<FecInterceptor>, FecWatch) {
     let watch = FecWatch::default();
-    (FecInterceptor::new(watch.clone()), watch)
+    (FecInterceptor::new(watch.clone()).staged(), watch)
 }
 
 #[test]

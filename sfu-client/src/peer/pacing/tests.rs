@@ -1,7 +1,9 @@
 //! What leaves when.
 
 use super::*;
-use interceptor::{AttributedPacket, RTPHeaderExtension};
+use crate::peer::stage::Staged;
+use interceptor::{AttributedPacket, Interceptor, RTPHeaderExtension};
+use rtc::sansio::Protocol;
 use rtc::shared::TransportContext;
 use sfu_rtc::ids::Ssrc;
 use sfu_rtc::rtcp::{TwccFeedback, write_twcc};
@@ -16,7 +18,7 @@ const TRANSPORT_CC: u8 = 3;
 const TICKS: u32 = 3_000;
 
 struct Sender {
-    pacing: Pacing,
+    pacing: Staged<Pacing>,
     uplink: SharedUplink,
     epoch: Instant,
     sequence_number: u16,
@@ -25,7 +27,7 @@ struct Sender {
 impl Sender {
     fn new() -> Self {
         let (epoch, uplink) = (Instant::now(), SharedUplink::new(MediaTime::ZERO));
-        let mut pacing = Pacing::new(epoch, uplink.clone());
+        let mut pacing = Pacing::new(epoch, uplink.clone()).staged();
         let rtp_header_extensions =
             vec![RTPHeaderExtension { id: TRANSPORT_CC.into(), uri: ExtensionKind::TransportCc.uri().to_owned() }];
         let video = StreamInfo {

@@ -2,11 +2,14 @@
 
 use super::*;
 use crate::peer::pacing::Pacing;
+use crate::peer::stage::Staged;
 use crate::peer::uplink::SharedUplink;
-use interceptor::RTPHeaderExtension;
+use interceptor::{Interceptor, RTPHeaderExtension};
+use rtc::sansio::Protocol;
 use rtc::shared::TransportContext;
 use sfu_rtc::fec::{Decoder, DecoderConfig};
 use sfu_rtc::time::Instant as MediaTime;
+use std::time::Instant;
 
 const MEDIA: u32 = 1_000;
 const PARITY: u32 = 2_000;
@@ -46,7 +49,7 @@ fn frame(first: u16, is_key: bool) -> Vec<rtp::Packet> {
 }
 
 /// As it is on the wire.
-fn sent(parity: &mut ParitySender, numbers: &mut Pacing, packets: Vec<rtp::Packet>) -> Vec<Vec<u8>> {
+fn sent(parity: &mut Staged<ParitySender>, numbers: &mut Staged<Pacing>, packets: Vec<rtp::Packet>) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
     for packet in packets {
         let message = AttributedPacket::new(Packet::Rtp(packet));
@@ -68,8 +71,8 @@ fn sent(parity: &mut ParitySender, numbers: &mut Pacing, packets: Vec<rtp::Packe
 }
 
 /// What numbers packets when they leave.
-fn numbers() -> Pacing {
-    Pacing::new(Instant::now(), SharedUplink::new(MediaTime::ZERO))
+fn numbers() -> Staged<Pacing> {
+    Pacing::new(Instant::now(), SharedUplink::new(MediaTime::ZERO)).staged()
 }
 
 fn parse(packet: &[u8]) -> sfu_rtc::rtp::RtpView<'_> {
@@ -79,7 +82,7 @@ fn parse(packet: &[u8]) -> sfu_rtc::rtp::RtpView<'_> {
 #[test]
 fn what_is_lost_of_each_class_comes_back_as_it_was_numbered() {
     let controls = ParityControls::default();
-    let mut parity = ParitySender::new(controls.clone());
+    let mut parity = ParitySender::new(controls.clone()).staged();
     let mut numbers = numbers();
     parity.bind_local_stream(&stream(true));
     numbers.bind_local_stream(&stream(true));
@@ -120,7 +123,7 @@ fn what_is_lost_of_each_class_comes_back_as_it_was_numbered() {
 #[test]
 fn who_takes_no_parity_gets_none() {
     let controls = ParityControls::default();
-    let mut parity = ParitySender::new(controls.clone());
+    let mut parity = ParitySender::new(controls.clone()).staged();
     let mut numbers = numbers();
     parity.bind_local_stream(&stream(false));
     let control = controls.of(MEDIA);
