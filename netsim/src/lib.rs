@@ -20,4 +20,4 @@ pub use config::{BadConfig, LinkConfig, Loss, QueueLimit, Rate};
 pub use link::{Link, LinkStats, Payload};
 pub use network::{Datagram, HostId, Network, SiteId};
 pub use random::Random;
-pub use trace::{BadTrace, Trace};
+pub use trace::{BadTrace, Trace, parse_loss};

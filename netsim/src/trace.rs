@@ -7,6 +7,8 @@
 //! 12
 //! ```
 //! After the last line the trace begins again; the last time is its period.
+//!
+//! Loss over time stands in a file of its own, beside it.
 
 use std::fmt;
 use std::time::Duration;
@@ -95,6 +97,28 @@ impl Trace {
     }
 }
 
+/// Reads the share of packets lost over time: lines of `time in ms, round trip in ms, loss from 0 to 1` behind a line of
+/// headings. Gives the times at which it changes, and what it is from then on.
+pub fn parse_loss(text: &str) -> Result<Vec<(Duration, f64)>, BadTrace> {
+    let mut series: Vec<(Duration, f64)> = Vec::new();
+    for (number, line) in text.lines().enumerate().skip(1).filter(|(_, line)| !line.trim().is_empty()) {
+        let wrong = |what| BadTrace { line: number + 1, what };
+        let mut fields = line.split(',').map(str::trim);
+        let time = fields.next().and_then(|field| field.parse::<f64>().ok()).filter(|ms| (0.0..1e9).contains(ms));
+        let loss = fields.nth(1).and_then(|field| field.parse::<f64>().ok()).filter(|loss| (0.0..=1.0).contains(loss));
+        let (time, loss) = time.zip(loss).ok_or(wrong("not time, round trip and loss"))?;
+        let time = Duration::from_secs_f64(time / 1e3);
+        if series.last().is_some_and(|(last, _)| *last > time) {
+            return Err(wrong("earlier than the line before"));
+        }
+        // What stays as it is needs no line.
+        if series.last().is_none_or(|(_, last)| *last != loss) {
+            series.push((time, loss));
+        }
+    }
+    Ok(series)
+}
+
 /// A duration of this many nanoseconds, at most 584 years.
 pub(crate) fn nanos(nanos: u128) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
@@ -113,6 +137,15 @@ mod tests {
         assert_eq!([first(0), first(1), first(5), first(6), first(12), first(13), first(24)], [0, 1, 1, 3, 3, 5, 7]);
         let capacity = |from, to| trace.capacity(Duration::from_millis(from), Duration::from_millis(to)) / OPPORTUNITY;
         assert_eq!([capacity(0, 0), capacity(0, 5), capacity(1, 6), capacity(6, 13), capacity(0, 25)], [0, 1, 2, 2, 9]);
+    }
+
+    #[test]
+    fn loss_over_time_is_read() {
+        let series = parse_loss("t_ms,rtt_ms,loss\n0,20,0\n60,21.5,0\n120,40,0.25\n").unwrap();
+        assert_eq!(series, [(Duration::ZERO, 0.0), (Duration::from_millis(120), 0.25)]);
+        for bad in ["h\n0,1\n", "h\n0,1,1.5\n", "h\n-1,1,0\n", "h\n5,1,0\n4,1,0.5\n", "h\n0,x,y\n"] {
+            assert!(parse_loss(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

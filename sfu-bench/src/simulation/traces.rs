@@ -1,7 +1,7 @@
 //! Recorded networks: capacity in Mahimahi's format, and loss over time beside it.
 
 use anyhow::{Context, Result, bail};
-use netsim::Trace;
+use netsim::{Trace, parse_loss};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,38 +73,9 @@ fn read(path: &Path) -> Result<Arc<Trace>> {
     Ok(Arc::new(trace))
 }
 
-/// Lines of `time in ms, round trip in ms, loss from 0 to 1` behind a line of headings.
-fn parse_loss(text: &str) -> Result<Vec<(Duration, f64)>> {
-    let mut series: Vec<(Duration, f64)> = Vec::new();
-    for (number, line) in text.lines().enumerate().skip(1).filter(|(_, line)| !line.trim().is_empty()) {
-        let mut fields = line.split(',').map(str::trim);
-        let time = fields.next().and_then(|field| field.parse::<f64>().ok()).filter(|ms| (0.0..1e9).contains(ms));
-        let loss = fields.nth(1).and_then(|field| field.parse::<f64>().ok()).filter(|loss| (0.0..=1.0).contains(loss));
-        let Some((time, loss)) = time.zip(loss) else { bail!("line {}: not time, round trip and loss", number + 1) };
-        let time = Duration::from_secs_f64(time / 1e3);
-        if series.last().is_some_and(|(last, _)| *last > time) {
-            bail!("line {}: earlier than the line before", number + 1);
-        }
-        // What stays as it is needs no line.
-        if series.last().is_none_or(|(_, last)| *last != loss) {
-            series.push((time, loss));
-        }
-    }
-    Ok(series)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn loss_over_time_is_read() {
-        let series = parse_loss("t_ms,rtt_ms,loss\n0,20,0\n60,21.5,0\n120,40,0.25\n").unwrap();
-        assert_eq!(series, [(Duration::ZERO, 0.0), (Duration::from_millis(120), 0.25)]);
-        for bad in ["h\n0,1\n", "h\n0,1,1.5\n", "h\n-1,1,0\n", "h\n5,1,0\n4,1,0.5\n", "h\n0,x,y\n"] {
-            assert!(parse_loss(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn files_that_cannot_be_used_are_named() {

@@ -106,18 +106,8 @@ fn recorded(name: &str, traces: Option<&File>) -> Result<Option<Changes>> {
     let mut changes = vec![(Duration::ZERO, format!("--trace-down {} {up}", down.display()))];
     if let Some(file) = file("rttloss.csv") {
         let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        let mut before = "";
-        for (number, line) in text.lines().enumerate().skip(1) {
-            let fields: Vec<&str> = line.split(',').collect();
-            let time = fields.first().and_then(|time| time.parse().ok());
-            let (Some(time), Some(loss)) = (time, fields.get(2)) else {
-                bail!("{} line {}: not time, round trip and loss", file.display(), number + 1);
-            };
-            // What stays as it is needs no line.
-            if std::mem::replace(&mut before, loss) != *loss {
-                changes.push((Duration::from_millis(time), format!("--loss-down {loss}")));
-            }
-        }
+        let loss = netsim::parse_loss(&text).with_context(|| format!("{} is not usable", file.display()))?;
+        changes.extend(loss.into_iter().map(|(time, loss)| (time, format!("--loss-down {loss}"))));
     }
     Ok(Some(changes))
 }
