@@ -213,7 +213,9 @@ fn a_stream_that_comes_later_begins_another_file() {
     let second = Played::of(second);
     assert_eq!(second.kinds[0], (TrackType::Video, "V_VP8".to_owned()));
     assert_eq!(second.frames.len(), 2);
-    assert_eq!(second.frames[0].data, keyframe[0][6..]);
+    // Which is first is up to how busy the machine is: no report has said how their clocks lie.
+    let picture = second.frames.iter().find(|frame| frame.track == 1).unwrap();
+    assert_eq!(picture.data, keyframe[0][6..]);
 }
 
 #[test]
