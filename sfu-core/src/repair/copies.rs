@@ -8,6 +8,11 @@ use std::collections::VecDeque;
 /// From the first to the second copy; from each further one to the next it is twice as long. Lossy episodes of radio links
 /// last about as long as a frame. How many of them last longer is measured at this distance.
 pub(super) const COPY_SPACING: Duration = RECURRENCE;
+/// When the last of so many copies leaves, from the first on.
+pub(super) fn last_copy_after(copies: u8) -> Duration {
+    COPY_SPACING * ((1 << copies.saturating_sub(1).min(8)) - 1)
+}
+
 /// Copies of one subscriber that wait at once; of more, the newest are not sent.
 const MAX_WAITING: usize = 256;
 
@@ -69,6 +74,7 @@ mod tests {
             (due - begin).as_millis()
         });
         assert_eq!(waits, [25, 50, 100], "each is longer behind the one before");
+        assert_eq!([1, 2, 3, 4].map(|copies| last_copy_after(copies).as_millis()), [0, 25, 75, 175]);
         copies.push(begin, PendingCopy { sent: 3, ..copy });
         copies.push(begin, PendingCopy { sent: 1, ..copy });
         assert_eq!([1, 3].map(|_| copies.pop(begin + COPY_SPACING * 4).map(|copy| copy.sent)), [Some(1), Some(3)]);

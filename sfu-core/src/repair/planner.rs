@@ -8,7 +8,7 @@
 //! time that there is, and with time for some rounds of retransmission, the one that costs the viewer least is taken.
 
 use super::block::{Code, MAX_PARITY, failures};
-use super::copies::COPY_SPACING;
+use super::copies::last_copy_after;
 use crate::frame_class::{CLASSES, FrameClass};
 use sfu_rtc::loss::GilbertLoss;
 use sfu_rtc::time::Duration;
@@ -21,15 +21,16 @@ const MAX_WINDOW: u8 = 5;
 const MAX_BLOCK: usize = 48;
 /// Most copies of a retransmission.
 const MAX_COPIES: u8 = 4;
-/// From the packet that shows a gap to the retransmission's arrival, beyond the round trips: both ends work in steps, and the
-/// copy that arrives may be the second.
-const REPAIR_STEPS: Duration = Duration::from_millis(7).saturating_add(COPY_SPACING);
+/// From the packet that shows a gap to the retransmission's arrival, beyond the round trips: both ends work in steps.
+const REPAIR_STEPS: Duration = Duration::from_millis(7);
 /// From frame to frame, where nothing is known of a stream.
 const USUAL_INTERVAL: Duration = Duration::from_millis(33);
 /// Of a stream that comes more seldom, waiting would cost more than it saves.
 const LONGEST_INTERVAL: Duration = Duration::from_millis(200);
 /// Most rounds of retransmission that are waited for.
 const MAX_ROUNDS: u32 = 3;
+/// For so many copies of the last round there is time where a receiver is asked for some: it may be the last that arrives.
+const AWAITED_COPIES: [u8; 2] = [2, 3];
 /// A second of delay is as bad as this much damage per second: 100 ms more are as bad as 0.2 % of the time frozen.
 const DELAY_PRICE: f64 = 0.02;
 /// As many bytes of repair as of video are as bad as this much damage per second.
@@ -110,7 +111,7 @@ impl Plan {
 /// retransmission takes, as far as `most` allows it. Zero where the round trip is shorter than what it keeps by itself
 /// (`kept`), or too long.
 pub(crate) fn first_slack(rtt: Duration, kept: Duration, most: Duration) -> Duration {
-    let slack = rtt + repair_margin(USUAL_INTERVAL);
+    let slack = rtt + repair_margin(USUAL_INTERVAL) + last_copy_after(AWAITED_COPIES[0]);
     if rtt > kept && slack <= most { slack } else { Duration::ZERO }
 }
 
@@ -127,7 +128,8 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
         return soon;
     }
     let margin = repair_margin(snapshot.frame_interval);
-    let slacks = (1..=MAX_ROUNDS).map(|rounds| snapshot.rtt * rounds + margin + snapshot.jitter);
+    let until = |rounds, copies| snapshot.rtt * rounds + margin + last_copy_after(copies) + snapshot.jitter;
+    let slacks = (1..=MAX_ROUNDS).flat_map(|rounds| AWAITED_COPIES.map(|copies| until(rounds, copies)));
     let slacks = slacks.filter(|slack| (snapshot.slack..=snapshot.max_slack).contains(slack));
     let later = slacks.map(|slack| Plan { slack, ..plan_within(snapshot, slack) });
     later.fold(soon, |best, plan| if cost(snapshot, &plan) < cost(snapshot, &best) { plan } else { best })
@@ -145,12 +147,7 @@ fn plan_within(snapshot: &Snapshot, slack: Duration) -> Plan {
     let slack = slack.saturating_sub(snapshot.jitter);
     let window = periods(slack, snapshot.frame_interval).clamp(1, MAX_WINDOW.into());
     let mut blocks = FrameClass::ALL.map(|class| Block::new(snapshot, class, window));
-    let rounds = if snapshot.nack {
-        periods(slack.saturating_sub(repair_margin(snapshot.frame_interval)), snapshot.rtt)
-    } else {
-        0
-    };
-    let (copies, missed) = retransmissions(snapshot, &blocks, rounds);
+    let (copies, missed) = retransmissions(snapshot, &blocks, slack);
     let mut budget = snapshot.budget.as_bps() as f64 - copies_rate(snapshot, &copies);
     if !snapshot.congested && snapshot.code.is_some() {
         protect(&mut blocks, &missed, snapshot.target, &mut budget);
@@ -226,14 +223,19 @@ fn damage(blocks: &[Block; CLASSES], missed: &[f64; CLASSES]) -> f64 {
 
 /// How often each retransmission is sent, and the share of losses that no retransmission heals in time, by class. Copies
 /// go where a byte of them saves most: those of a frame on which nothing depends take as much as those of the base layer.
-fn retransmissions(snapshot: &Snapshot, blocks: &[Block; CLASSES], rounds: u32) -> ([u8; CLASSES], [f64; CLASSES]) {
+fn retransmissions(snapshot: &Snapshot, blocks: &[Block; CLASSES], slack: Duration) -> ([u8; CLASSES], [f64; CLASSES]) {
     let mut copies = [1; CLASSES];
+    let time = slack.saturating_sub(repair_margin(snapshot.frame_interval));
+    let rounds = if snapshot.nack { periods(time, snapshot.rtt) } else { 0 };
     if rounds == 0 {
         return (copies, [1.0; CLASSES]);
     }
     // Rounds are far enough apart to be independent. Copies of one round are not.
     let mut missed = [snapshot.loss.share.powi(i32::try_from(rounds).unwrap_or(i32::MAX)); CLASSES];
-    let most = if snapshot.congested { 1 } else { MAX_COPIES };
+    // One that comes too late heals nothing.
+    let left = time.saturating_sub(snapshot.rtt * rounds);
+    let in_time = (1..=MAX_COPIES).rev().find(|copies| last_copy_after(*copies) <= left).unwrap_or(1);
+    let most = if snapshot.congested { 1 } else { in_time };
     let mut budget = snapshot.budget.as_bps() as f64;
     while damage(blocks, &missed) > snapshot.target {
         let steps = FrameClass::ALL.map(FrameClass::index).into_iter().filter_map(|class| {
@@ -345,6 +347,15 @@ mod tests {
     }
 
     #[test]
+    fn no_copy_is_sent_that_comes_too_late() {
+        let copies = |slack| {
+            let path = Snapshot { slack: Duration::from_millis(slack), ..snapshot(0.2, 1.05, 120) };
+            plan(&path).copies[FrameClass::Base.index()]
+        };
+        assert_eq!([170, 194, 195, 244, 245].map(copies), [1, 1, 2, 2, 3]);
+    }
+
+    #[test]
     fn where_copies_are_lost_together_there_are_more() {
         let apart = Snapshot { target: 0.01, slack: Duration::from_millis(200), ..snapshot(0.05, 1.05, 120) };
         let together = Snapshot { lost_again: 0.3, ..apart.clone() };
@@ -373,7 +384,8 @@ mod tests {
         let ms = Duration::from_millis;
         let near = Snapshot { max_slack: ms(300), slack: ms(100), ..snapshot(0.05, 1.05, 100) };
         let plan = super::plan(&near);
-        assert_eq!((plan.parity, plan.slack), ([0; CLASSES], ms(175)));
+        assert_eq!((plan.parity, plan.slack), ([0; CLASSES], ms(225)), "the third copy comes 75 ms after the first");
+        assert_eq!(plan.copies[FrameClass::Base.index()], 3, "{plan:?}");
         assert!(plan.damage < 0.002, "{plan:?}");
         let far = super::plan(&Snapshot { rtt: ms(600), ..near.clone() });
         assert!(far.slack == Duration::ZERO && far.parity[1] > 0, "longer than is allowed: {far:?}");
