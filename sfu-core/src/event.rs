@@ -285,8 +285,8 @@ pub struct SlotStats {
     pub paused: Option<PauseReason>,
     /// Why no better layer of it is sent.
     pub limit: LayerLimit,
-    /// Of audio: how many generations of older audio go along with each packet (RFC 2198), since the path loses some; `None`
-    /// where that is not known, or the subscriber does not take them.
+    /// Of audio: how many generations of older audio go along with each packet (RFC 2198), since the path loses some; or, to
+    /// a subscriber that does not take them, how often each is sent once more. `None` where nothing is known of the path.
     pub redundancy: Option<u8>,
     /// Packets sent.
     pub packets: u64,

@@ -20,7 +20,7 @@ use crate::qos::LayerId;
 use crate::rate::RateMeter;
 use crate::receive_stream::ReceiveStream;
 use crate::references::Holding;
-use crate::repair::LoadMeter;
+use crate::repair::{LoadMeter, PendingCopy};
 use crate::slab::Key;
 use arrayvec::ArrayVec;
 use layer_selector::{LayerSelector, LayerTarget, SimulcastSelector, SingleSelector, SvcSelector, Verdict};
@@ -86,8 +86,10 @@ pub(crate) struct Forwarder {
     pub(crate) load: Option<Box<LoadMeter>>,
     /// How often a packet is sent again when it is asked for, by class of frame.
     pub(crate) copies: [u8; CLASSES],
-    /// Generations of older audio that go along; `None` where nothing is known of the path.
-    pub(crate) redundancy: Option<u8>,
+    /// Generations of older audio that go along or follow; `None` where nothing is known of the path.
+    redundancy: Option<u8>,
+    /// Some packets of audio are sent once only, so that the path is known by them.
+    is_sampled: bool,
     /// What the subscriber wants.
     pub(crate) preference: LayerPreference,
     /// The most that the subscriber may get.
@@ -143,6 +145,8 @@ pub(crate) struct Forwarded {
     pub(crate) switch: bool,
     /// It is the first of a publication on this slot.
     pub(crate) announce: bool,
+    /// It is to be sent once more.
+    pub(crate) copy: Option<PendingCopy>,
 }
 
 impl Forwarder {
@@ -176,6 +180,7 @@ impl Forwarder {
             load: (config.repair.planner && kind == MediaKind::Video).then(Box::default),
             copies: [1; CLASSES],
             redundancy: None,
+            is_sampled: false,
             preference: LayerPreference::default(),
             caps: VideoCaps::default(),
             barred: false,
@@ -381,10 +386,11 @@ impl Forwarder {
             let class = load.on_packet(now, &packet.frame, sent.timestamp, packet.payload().len());
             out.group = Some(class.index() as u8);
         }
-        if self.formats.nack && self.ssrcs.rtx.and(format.rtx).is_none() {
+        let copy = self.copy_of(packet, &out);
+        if copy.is_some() || self.formats.nack && self.ssrcs.rtx.and(format.rtx).is_none() {
             out.repeat = Repeat::Kept;
         }
-        Ok(Forwarded { out, switch, announce })
+        Ok(Forwarded { out, switch, announce, copy })
     }
 
     /// The source that its media is sent with.
@@ -436,14 +442,14 @@ impl Forwarder {
         let record = self.history.take(now, seq, interval)?;
         let stream = streams.get(usize::from(record.layer)).ok_or(DropReason::NotInHistory)?;
         let packet = stream.history.get(record.in_seq(stream.highest())).ok_or(DropReason::NotInHistory)?;
-        let format = self.formats.of(packet).ok_or(DropReason::CodecNotNegotiated)?;
+        let rtx = self.formats.of(packet).and_then(|format| format.rtx);
         self.charge_repair(now, packet.payload().len())?;
         self.resent = Some(now);
         let class = self.load.as_ref().map(|load| load.class_of(&packet.frame, record.timestamp).index());
         let copies = class.map_or(1, |class| self.copies[class]);
         let sent = record.rewritten(seq);
-        let Some((rtx_ssrc, payload_type)) = self.ssrcs.rtx.zip(format.rtx) else {
-            let itself = self.packet_out(packet, format.media, record.marker(), &sent, PacketClass::Rtx);
+        let Some((rtx_ssrc, payload_type)) = self.ssrcs.rtx.zip(rtx) else {
+            let itself = self.packet_out(packet, packet.payload_type, record.marker(), &sent, PacketClass::Rtx);
             return Ok((packet, RtpOut { repeat: Repeat::Again, ..itself }, copies));
         };
         let mut out = self.packet_out(packet, payload_type, record.marker(), &sent, PacketClass::Rtx);
@@ -547,7 +553,7 @@ impl Forwarder {
         if begins || self.keyframe.is_some_and(|(timestamp, _)| timestamp == sent.timestamp) {
             self.keyframe = Some((sent.timestamp, now));
         }
-        if self.ssrcs.rtx.is_some() || self.formats.nack {
+        if self.ssrcs.rtx.is_some() || self.formats.nack || self.redundancy > Some(0) {
             self.history.record(now, layer, packet.seq, marker, sent);
         }
     }

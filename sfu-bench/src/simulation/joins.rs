@@ -427,6 +427,15 @@ mod tests {
         assert!(run.sent_again > 0.0);
     }
 
+    /// The one layer is more than a path is believed to carry at first, and some lose the probe that would show it.
+    #[test]
+    fn who_join_a_stream_above_the_start_rate_have_a_picture_soon() {
+        let joins = joins(&JoinsPlan { video: 1_500_000, ..plan(100) }, &mut |_| ()).unwrap();
+        let run = &joins.runs[0];
+        assert!(run.picture_after(0.5).is_some_and(|wait| wait <= PICTURE_P50), "{joins}");
+        assert!(run.picture_after(0.95).is_some_and(|wait| wait <= PICTURE_P95), "{joins}");
+    }
+
     #[test]
     fn a_plan_repeats_from_its_seed() {
         let play = || joins(&plan(5), &mut |_| ()).unwrap();

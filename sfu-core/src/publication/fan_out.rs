@@ -154,9 +154,12 @@ impl Publication {
                 Content::Packet(packet) => packet,
             };
             match forwarder.forward(ctx.now, layer, packet, &self.streams) {
-                Ok(Forwarded { mut out, switch, announce }) => {
+                Ok(Forwarded { mut out, switch, announce, copy }) => {
                     out.padding = waiting.padding;
                     ctx.send(forwarder.subscriber, packet, out);
+                    if let Some(copy) = copy {
+                        ctx.send_later(forwarder.subscriber, copy);
+                    }
                     if switch {
                         switched = true;
                         announce_switch(forwarder, announce.then_some(self.id), ctx);

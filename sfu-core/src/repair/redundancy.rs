@@ -1,7 +1,8 @@
 //! How many generations of older audio go along with each packet to a subscriber that loses some (RFC 2198).
 //!
 //! Audio is not sent again: by the time that it was asked for and came, it would have had to be played. A frame that
-//! comes once more with the next packet is late by one frame, which a receiver's buffer has room for.
+//! comes once more with the next packet is late by one frame, which a receiver's buffer has room for. To a subscriber that
+//! does not take it along (RED), the packet itself is sent once more: one generation, a little later.
 
 use sfu_rtc::loss::GilbertLoss;
 use sfu_rtc::time::{Duration, Instant};

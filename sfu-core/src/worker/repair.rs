@@ -90,8 +90,8 @@ impl Worker {
             let Some(forwarder) = publication.and_then(|publication| publication.forwarder_mut(index)) else {
                 continue;
             };
-            if forwarder.takes_redundancy() {
-                forwarder.redundancy = generations;
+            if forwarder.takes_redundancy() || forwarder.takes_copies() {
+                forwarder.set_redundancy(generations, path.as_ref().is_none_or(|path| path.video == 0.0));
                 continue;
             }
             if let Some(fixed) = config.repair.fixed {
@@ -127,7 +127,7 @@ fn path(now: Instant, peer: &Peer, router: &Router, config: &RepairConfig) -> Op
         let Some(forwarder) = forwarder else { continue };
         let rate = forwarder.plain_rate(now).as_bps() as f64;
         media += rate;
-        audio += if forwarder.takes_redundancy() { rate } else { 0.0 };
+        audio += if forwarder.takes_redundancy() || forwarder.takes_copies() { rate } else { 0.0 };
         video += if forwarder.load.is_some() { rate } else { 0.0 };
     }
     let estimate = peer.estimate().map_or(f64::INFINITY, |estimate| estimate.as_bps() as f64);

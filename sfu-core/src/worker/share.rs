@@ -6,7 +6,7 @@ use crate::command::Role;
 use crate::forwarder::Grant;
 use crate::ids::TransportId;
 use crate::publication::Publication;
-use crate::qos::{Importance, LayerId, SlotDemand};
+use crate::qos::{Allocation, Importance, LayerId, SlotDemand};
 use crate::slab::Key;
 use arrayvec::ArrayVec;
 use sfu_rtc::media::MediaKind;
@@ -72,7 +72,7 @@ impl Worker {
         let allocation = self.allocator.allocate(now, estimate, demands, &mut peer.share.history, granted);
         peer.share.done(now, estimate, allocation);
         let most = peer.caps.bitrate.unwrap_or(Bitrate::MAX);
-        peer.transport.set_demand(estimate.map(|_| allocation.wanted.min(most)));
+        peer.transport.set_demand(estimate.map(|_| demand_on(&allocation).min(most)));
         let (mut ctx, routers) = self.split(now);
         let Some(router) = routers.get_mut(router) else { return false };
         for (((place, index), demand), granted) in places.iter().zip(&*demands).zip(&*granted) {
@@ -89,6 +89,11 @@ impl Worker {
         }
         estimate.is_some()
     }
+}
+
+/// What a path is probed for: all that is wanted, and the headroom without which the next layer is not granted.
+fn demand_on(allocation: &Allocation) -> Bitrate {
+    allocation.wanted.max(allocation.next_step.map_or(Bitrate::ZERO, |step| step.at))
 }
 
 /// What a subscriber could be sent of a publication.

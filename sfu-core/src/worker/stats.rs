@@ -95,7 +95,7 @@ fn slot_stats(now: Instant, slot: &Slot, router: Option<&Router>) -> SlotStats {
         stats.rid = stream.and_then(|stream| stream.rid);
         stats.paused = forwarder.pause_reason();
         stats.limit = forwarder.limit;
-        stats.redundancy = forwarder.redundancy.filter(|_| forwarder.takes_redundancy());
+        stats.redundancy = forwarder.redundancy();
         (stats.packets, stats.bitrate) = forwarder.sent(now);
     }
     stats

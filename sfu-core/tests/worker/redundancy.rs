@@ -8,6 +8,7 @@ use sfu_core::ids::PublicationId;
 use sfu_rtc::codec::red::{self, Red, Redundant};
 use sfu_rtc::ids::PayloadType;
 use sfu_rtc::media::{Codec, MediaKind::*, MediaSection};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 const SLOT: u32 = 0x7000;
@@ -117,7 +118,7 @@ fn who_loses_audio_gets_it_twice_for_as_long_as_that_lasts() {
         let packet = talk.packet(960);
         talk.send(&packet, Some(lossy), &[lossy, clean, simple]);
     }
-    assert_eq!((talk.decided(lossy), talk.decided(clean), talk.decided(simple)), (Some(1), Some(0), None));
+    assert_eq!([lossy, clean, simple].map(|listener| talk.decided(listener)), [Some(1), Some(0), Some(0)]);
     let number = talk.packets;
     assert_eq!(talk.last(lossy).payload_type, THEIR_RED);
     assert_eq!(content(talk.last(lossy)), (vec![(1, number - 1)], number));
@@ -199,5 +200,42 @@ fn redundancy_of_the_publisher_goes_to_whom_it_helps() {
     talk.send(&packet, None, &[]);
     for listener in [lossy, clean] {
         assert_eq!(content(talk.last(listener)), (vec![(1, number + 1)], number + 2));
+    }
+}
+
+/// A listener that cannot be sent older audio along gets each packet once more; where nothing else tells what its path
+/// does, but for some.
+#[test]
+fn who_takes_nothing_else_gets_packets_once_more() {
+    for sends_red in [false, true] {
+        let section = if sends_red { with_red(published("0", Audio)) } else { published("0", Audio) };
+        let mut talk = Talk::new(section);
+        let lossy = talk.listener(slot("a", Audio, SLOT));
+        talk.world.clients[lossy].takes_copies = true;
+        let play = |talk: &mut Talk, packets: u32, loses: bool| {
+            talk.world.clients[lossy].rtp.clear();
+            talk.world.clients[lossy].copies = 0;
+            for n in 0..packets {
+                // One of sixteen, at no regular distance.
+                let is_lost = loses && n.wrapping_mul(0x9e37_79b1) >> 28 == 0;
+                let packet = if sends_red { talk.redundant_packet() } else { talk.packet(960) };
+                talk.world.clients[lossy].loses = is_lost;
+                talk.world.send(talk.speaker, &packet);
+                talk.world.clients[lossy].loses = false;
+                if n.is_multiple_of(5) {
+                    talk.world.send_feedback(lossy);
+                }
+                talk.world.pass(20);
+            }
+            let numbers: BTreeSet<_> = talk.world.clients[lossy].rtp.iter().map(|packet| packet.seq).collect();
+            (numbers.len(), talk.world.clients[lossy].copies, talk.decided(lossy))
+        };
+        play(&mut talk, 500, true);
+        let (got, copies, decided) = play(&mut talk, 1_600, true);
+        // 100 are lost, and an eighth of these for good.
+        assert!((1_580..1_600).contains(&got) && (1_200..1_400).contains(&copies), "{got} {copies}");
+        assert_eq!(decided, Some(1));
+        play(&mut talk, 1_500, false);
+        assert_eq!(play(&mut talk, 100, false), (100, 0, Some(0)), "nothing is lost any more");
     }
 }

@@ -67,15 +67,12 @@ impl<E: BandwidthEstimator> BandwidthEstimator for OrRemb<E> {
         self.with.wants_feedback()
     }
 
-    /// Feedback cannot fail to come from a peer that never gave any.
     fn poll_timeout(&self) -> Option<Instant> {
-        self.with.poll_timeout().filter(|_| self.heard)
+        self.with.poll_timeout()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        if self.heard {
-            self.with.handle_timeout(now);
-        }
+        self.with.handle_timeout(now);
     }
 }
 

@@ -104,8 +104,10 @@ fn result(cluster: &ProbeCluster, train: &Train) -> Option<ProbeResult> {
 
 /// At least so many packets make a probe: with fewer, jitter hides its rate; as in libwebrtc.
 pub(super) const PACKETS: u32 = 5;
-/// A probe is answered within so much time, or it was lost.
+/// A probe is answered within so much time, or it was lost; and within a round trip and so much, where that is known:
+/// feedback is due each 100 ms at first, and a probe may stand as a queue.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+const FEEDBACK_TAKES: Duration = Duration::from_millis(150);
 /// After a drop, this share of the rate before is tried.
 const RECOVERY: f64 = 0.85;
 /// A rate of so long ago tells nothing of the path as it is now.
@@ -119,6 +121,8 @@ pub(super) struct Attempts {
     meter: ProbeMeter,
     max: Bitrate,
     demand: Option<Bitrate>,
+    /// How long its feedback may take.
+    patience: Duration,
     /// A probe is under way since.
     asked: Option<Instant>,
     probed: Instant,
@@ -131,12 +135,26 @@ pub(super) struct Attempts {
 impl Attempts {
     /// None yet; never above `max`.
     pub(super) fn new(max: Bitrate, now: Instant) -> Self {
-        Self { meter: ProbeMeter::default(), max, demand: None, asked: None, probed: now, failures: 0, lost: None }
+        Self {
+            meter: ProbeMeter::default(),
+            max,
+            demand: None,
+            patience: ANSWERED_WITHIN,
+            asked: None,
+            probed: now,
+            failures: 0,
+            lost: None,
+        }
     }
 
     /// What the peer could be sent at most.
     pub(super) fn set_demand(&mut self, demand: Option<Bitrate>) {
         self.demand = demand;
+    }
+
+    /// The round trip is so long.
+    pub(super) fn on_rtt(&mut self, rtt: Duration) {
+        self.patience = (rtt + FEEDBACK_TAKES).min(ANSWERED_WITHIN);
     }
 
     /// The rate dropped from `before`.
@@ -150,10 +168,21 @@ impl Attempts {
         (self.failures, self.probed) = (0, Instant::ZERO);
     }
 
-    /// The outcome of a probe that these results complete, and whether it measured that share of what it tried.
-    pub(super) fn on_feedback(&mut self, packets: &[PacketResult], share: f64) -> Option<(ProbeResult, bool)> {
-        let result = self.meter.on_feedback(packets)?;
-        let succeeded = result.measured >= result.requested * share;
+    /// The outcome of a probe that these results complete, and whether it is a success. One that is not complete when packets
+    /// behind it are told of was lost, or the feedback on it.
+    pub(super) fn on_feedback(
+        &mut self,
+        packets: &[PacketResult],
+        is_success: impl Fn(&ProbeResult) -> bool,
+    ) -> Option<(ProbeResult, bool)> {
+        let Some(result) = self.meter.on_feedback(packets) else {
+            let asked = self.asked.unwrap_or(Instant::NEVER);
+            if packets.iter().any(|packet| packet.probe.is_none() && packet.sent > asked) {
+                self.fail();
+            }
+            return None;
+        };
+        let succeeded = is_success(&result);
         self.asked = None;
         self.failures = if succeeded { 0 } else { (self.failures + 1).min(MAX_DOUBLINGS) };
         Some((result, succeeded))
@@ -161,13 +190,23 @@ impl Attempts {
 
     /// Time passed, and the estimate is this: a probe that was not answered is over, and a drop that was made good.
     pub(super) fn update(&mut self, now: Instant, estimate: Bitrate) {
-        if self.asked.is_some_and(|asked| now.saturating_since(asked) >= ANSWERED_WITHIN) {
-            self.asked = None;
-            self.failures = (self.failures + 1).min(MAX_DOUBLINGS);
+        if self.given_up().is_some_and(|at| at <= now) {
+            self.fail();
         }
         if self.lost.is_some_and(|(lost, at)| estimate >= lost * RECOVERY || now.saturating_since(at) > FORGET_AFTER) {
             (self.lost, self.failures) = (None, 0);
         }
+    }
+
+    /// The probe under way is over, and tells nothing.
+    fn fail(&mut self) {
+        self.asked = None;
+        self.failures = (self.failures + 1).min(MAX_DOUBLINGS);
+    }
+
+    /// When the probe under way is taken to be lost.
+    pub(super) fn given_up(&self) -> Option<Instant> {
+        self.asked.map(|asked| asked + self.patience)
     }
 
     /// Whether a probe is under way.

@@ -120,6 +120,13 @@ impl PathState {
         }
     }
 
+    /// The packet with that transport-wide number leaves once more as it was.
+    pub(super) fn on_repeated(&mut self, seq: u16) {
+        if self.is_followed() {
+            self.history.on_repeated(seq);
+        }
+    }
+
     /// The packet that left last is of a frame with a number: what becomes of it is told.
     pub(super) fn name_last(&mut self, frame: FramePacket) {
         if self.is_followed() {

@@ -248,11 +248,13 @@ impl Transport {
             return Err(DropReason::UnprovenPath);
         }
         if out.repeat == Repeat::Again {
-            let sealed = self.sealed.find(out.ssrc, out.seq).ok_or(DropReason::NotInHistory)?;
-            return batch.push(path, |buf| {
+            let (sealed, transport_seq) = self.sealed.find(out.ssrc, out.seq).ok_or(DropReason::NotInHistory)?;
+            batch.push(path, |buf| {
                 buf.extend_from_slice(sealed);
                 Ok(())
-            });
+            })?;
+            transport_seq.into_iter().for_each(|seq| self.path_state.on_repeated(seq));
+            return Ok(());
         }
         let section = self.sections.get(out.section).filter(|section| section.direction == Direction::Send);
         let section = section.ok_or(DropReason::UnknownStream)?;
@@ -279,7 +281,8 @@ impl Transport {
             completes = protector.as_mut().is_some_and(|protector| protector.on_media(&buf[start..], out));
             keys.sender.seal_rtp(buf, start, header_len, seq)?;
             if out.repeat == Repeat::Kept {
-                history.keep(limit, (out.ssrc, out.seq), &buf[start..]);
+                let name = (out.ssrc, out.seq, transport_seq.map(|(_, seq)| seq));
+                history.keep(limit, name, &buf[start..]);
             }
             Ok(())
         })?;
@@ -523,8 +526,8 @@ impl SectionSender {
 /// 8.1). So what was sealed is kept, and sent again without touching the keys.
 #[derive(Default, Debug)]
 pub(super) struct SealedHistory {
-    /// Source and extended sequence number of each.
-    names: Vec<(Ssrc, SeqNo)>,
+    /// Source, extended sequence number and transport-wide number of each.
+    names: Vec<(Ssrc, SeqNo, Option<u16>)>,
     sealed: Vec<Vec<u8>>,
     /// Where the next goes, once there are as many as may be.
     next: usize,
@@ -532,24 +535,24 @@ pub(super) struct SealedHistory {
 
 impl SealedHistory {
     /// Keeps a packet in the place of the oldest, if there are `limit` already.
-    pub(super) fn keep(&mut self, limit: usize, (ssrc, seq): (Ssrc, SeqNo), sealed: &[u8]) {
+    pub(super) fn keep(&mut self, limit: usize, named: (Ssrc, SeqNo, Option<u16>), sealed: &[u8]) {
         if self.names.len() < limit {
-            self.names.push((ssrc, seq));
+            self.names.push(named);
             self.sealed.push(sealed.to_vec());
             return;
         }
         if let (Some(name), Some(place)) = (self.names.get_mut(self.next), self.sealed.get_mut(self.next)) {
-            *name = (ssrc, seq);
+            *name = named;
             place.clear();
             place.extend_from_slice(sealed);
             self.next = (self.next + 1) % limit.max(1);
         }
     }
 
-    /// The packet as it was sealed.
-    pub(super) fn find(&self, ssrc: Ssrc, seq: SeqNo) -> Option<&[u8]> {
-        let at = self.names.iter().position(|name| *name == (ssrc, seq))?;
-        self.sealed.get(at).map(Vec::as_slice)
+    /// The packet as it was sealed, and its transport-wide number.
+    pub(super) fn find(&self, ssrc: Ssrc, seq: SeqNo) -> Option<(&[u8], Option<u16>)> {
+        let at = self.names.iter().position(|name| (name.0, name.1) == (ssrc, seq))?;
+        self.sealed.get(at).map(|sealed| (sealed.as_slice(), self.names[at].2))
     }
 }
 
@@ -561,13 +564,14 @@ mod tests {
     fn the_newest_are_kept() {
         let mut history = SealedHistory::default();
         for seq in 0..10 {
-            history.keep(4, (Ssrc(1), SeqNo(seq)), &[seq as u8; 3]);
+            history.keep(4, (Ssrc(1), SeqNo(seq), Some(seq as u16)), &[seq as u8; 3]);
         }
         for seq in 0..10 {
             let kept = (seq >= 6).then_some([seq as u8; 3]);
-            assert_eq!(history.find(Ssrc(1), SeqNo(seq)), kept.as_ref().map(<[u8; 3]>::as_slice));
+            let kept = kept.as_ref().map(|kept| (kept.as_slice(), Some(seq as u16)));
+            assert_eq!(history.find(Ssrc(1), SeqNo(seq)), kept);
         }
         assert_eq!(history.find(Ssrc(2), SeqNo(9)), None);
-        history.keep(0, (Ssrc(1), SeqNo(99)), &[]);
+        history.keep(0, (Ssrc(1), SeqNo(99), None), &[]);
     }
 }

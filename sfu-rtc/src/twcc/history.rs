@@ -48,6 +48,8 @@ struct Sent {
     probe: Option<ProbeId>,
     fate: Fate,
     frame: Option<FramePacket>,
+    /// It was sent more than once: which of them arrived is not told.
+    repeated: bool,
 }
 
 /// Numbers what is sent, and matches feedback to it.
@@ -87,7 +89,7 @@ impl SendHistory {
     /// Records that the packet with the number [`SendHistory::next_seq`] leaves, as part of a probe or not.
     pub fn on_sent(&mut self, now: Instant, size: DataSize, probe: Option<ProbeId>) {
         let size = u32::try_from(size.as_bytes()).unwrap_or(u32::MAX);
-        self.sent.push_back(Sent { at: now, size, probe, fate: Fate::Unknown, frame: None });
+        self.sent.push_back(Sent { at: now, size, probe, fate: Fate::Unknown, frame: None, repeated: false });
         let looks = (self.first.0 + self.sent.len() as u64).is_multiple_of(EXPIRY_EVERY);
         let is_old = |sent: &Sent| looks && now - sent.at > self.config.max_age;
         while self.sent.len() > self.config.max_packets || self.sent.front().is_some_and(is_old) {
@@ -100,6 +102,15 @@ impl SendHistory {
     pub fn name_last(&mut self, frame: FramePacket) {
         if let Some(sent) = self.sent.back_mut() {
             sent.frame = Some(frame);
+        }
+    }
+
+    /// The packet with that number leaves once more as it was. That it arrives then tells nothing of the path.
+    pub fn on_repeated(&mut self, wire: u16) {
+        let next = SeqNo(self.first.0 + self.sent.len() as u64);
+        let index = next.extend(wire).0.checked_sub(self.first.0).and_then(|n| usize::try_from(n).ok());
+        if let Some(sent) = index.and_then(|index| self.sent.get_mut(index)) {
+            sent.repeated = true;
         }
     }
 
@@ -133,6 +144,9 @@ impl SendHistory {
             sent.fate = fate;
             if let Some(frame) = sent.frame.filter(|_| self.told.len() < self.config.max_packets) {
                 self.told.push((frame, delta.is_some()));
+            }
+            if sent.repeated {
+                continue;
             }
             let received = delta.map(|_| Instant::from_nanos(u64::try_from(micros).unwrap_or(0).saturating_mul(1_000)));
             let size = DataSize::from_bytes(u64::from(sent.size));
@@ -188,6 +202,15 @@ mod tests {
         let mut out = Vec::new();
         history.on_feedback(reference, packets.iter().copied(), &mut out);
         out
+    }
+
+    #[test]
+    fn of_what_was_sent_twice_nothing_is_told() {
+        let mut history = history(4);
+        assert_eq!(feedback(&mut history, 5, &[(1, None), (2, Some(8))]).len(), 2);
+        [0, 1, 9].into_iter().for_each(|wire| history.on_repeated(wire));
+        let results = feedback(&mut history, 6, &[(0, Some(4)), (1, Some(100)), (3, Some(8))]);
+        assert_eq!(results.iter().map(|r| r.sent.as_millis()).collect::<Vec<_>>(), [3]);
     }
 
     #[test]

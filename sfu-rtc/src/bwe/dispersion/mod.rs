@@ -192,7 +192,9 @@ pub(super) struct Dispersion {
     /// The rate and the loss before the rate fell for loss.
     loss_trial: Option<(f64, f64)>,
     limited: bool,
+    /// When feedback is overdue. From who never gave any it cannot fail to come.
     silent_at: Option<Instant>,
+    heard: bool,
     /// When something was first sent since the last feedback.
     unanswered_since: Option<Instant>,
     /// When feedback came again after an outage, or the first packet left that arrived after it.
@@ -233,6 +235,7 @@ impl Dispersion {
             loss_trial: None,
             limited: false,
             silent_at: None,
+            heard: false,
             unanswered_since: None,
             outage_ended: Instant::ZERO,
             arrived: Instant::ZERO,
@@ -458,7 +461,7 @@ impl Dispersion {
 
 impl BandwidthEstimator for Dispersion {
     fn on_feedback(&mut self, now: Instant, packets: &[PacketResult]) {
-        self.silent_at = None;
+        (self.silent_at, self.heard) = (None, true);
         let passed = now.saturating_since(self.updated).as_secs_f64().min(0.25);
         self.updated = now;
         if let Some(newest) = packets.last() {
@@ -500,6 +503,10 @@ impl BandwidthEstimator for Dispersion {
         }
     }
 
+    fn on_rtt(&mut self, _now: Instant, rtt: Duration) {
+        self.prober.on_rtt(rtt);
+    }
+
     fn estimate(&self) -> Option<Bitrate> {
         Some(Bitrate::from_bps(self.rate as u64))
     }
@@ -523,7 +530,7 @@ impl BandwidthEstimator for Dispersion {
         self.arrivals.on_sent(now);
         self.unanswered.on_sent(now);
         self.unanswered_since.get_or_insert(now);
-        if self.silent_at.is_none() {
+        if self.silent_at.is_none() && self.heard {
             self.silent_at = Some(now + self.unanswered.patience());
         }
     }
@@ -550,10 +557,11 @@ impl BandwidthEstimator for Dispersion {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.silent_at
+        [self.silent_at, self.prober.poll_timeout()].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
+        self.prober.handle_timeout(now, Bitrate::from_bps(self.rate as u64));
         if self.silent_at.is_none_or(|at| at > now) {
             return;
         }

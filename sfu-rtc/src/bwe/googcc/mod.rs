@@ -60,6 +60,8 @@ pub(super) struct GoogCc {
     estimate: Bitrate,
     /// When it falls, unless feedback comes. `None` while nothing is sent.
     silent_at: Option<Instant>,
+    /// There was feedback: from who never gave any it cannot fail to come.
+    heard: bool,
 }
 
 impl GoogCc {
@@ -75,6 +77,7 @@ impl GoogCc {
             prober: Prober::new(max, now),
             estimate: start,
             silent_at: None,
+            heard: false,
             config: GoogCcConfig { start, min, max },
         }
     }
@@ -90,7 +93,7 @@ impl GoogCc {
 
 impl BandwidthEstimator for GoogCc {
     fn on_feedback(&mut self, now: Instant, packets: &[PacketResult]) {
-        self.silent_at = None;
+        (self.silent_at, self.heard) = (None, true);
         self.acknowledged.on_feedback(packets);
         for packet in packets {
             self.trendline.on_packet(packet);
@@ -124,7 +127,9 @@ impl BandwidthEstimator for GoogCc {
 
     fn on_sent(&mut self, now: Instant, size: DataSize) {
         self.prober.on_sent(now, size, self.estimate);
-        self.silent_at.get_or_insert(now + SILENCE);
+        if self.heard {
+            self.silent_at.get_or_insert(now + SILENCE);
+        }
     }
 
     fn poll_probe(&mut self, now: Instant) -> Option<ProbeCluster> {

@@ -77,7 +77,8 @@ impl Prober {
 
     /// The outcome of a probe that these results complete.
     pub(super) fn on_feedback(&mut self, packets: &[PacketResult]) -> Option<ProbeResult> {
-        let (result, succeeded) = self.attempts.on_feedback(packets, GO_ON_ABOVE)?;
+        let goes_on = |result: &ProbeResult| result.measured >= result.requested * GO_ON_ABOVE;
+        let (result, succeeded) = self.attempts.on_feedback(packets, goes_on)?;
         if succeeded {
             self.request(result.measured * FURTHER);
         } else {
