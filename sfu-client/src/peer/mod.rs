@@ -37,6 +37,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use uplink::SharedUplink;
+pub(crate) use uplink::UplinkUse;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
     CipherSuiteId, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
@@ -289,6 +290,11 @@ impl Peer {
     /// What the path to the far side carries, by its feedback, as in webrtc-stats (availableOutgoingBitrate).
     pub fn available_outgoing_bitrate(&self) -> Option<Bitrate> {
         self.uplink.lock().estimate()
+    }
+
+    /// The path to the far side, and what takes of it beside video.
+    pub(crate) fn uplink(&self) -> UplinkUse {
+        self.uplink.lock().usage()
     }
 
     /// Where the connection stands, to wait on.
