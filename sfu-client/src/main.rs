@@ -7,11 +7,11 @@ mod log;
 use anyhow::{Context, Result};
 use clap::Parser;
 use cli::{
-    Cli, Command, DoctorArgs, JoinTimeArgs, LabCommand, LabEchoArgs, LabLightArgs, LabRateArgs, LabSpeedArgs,
-    LabVoiceArgs, OutputArgs, PublishArgs, SubscribeArgs,
+    Cli, Command, DoctorArgs, JoinTimeArgs, LabCommand, LabEchoArgs, LabGlassArgs, LabLightArgs, LabRateArgs,
+    LabSpeedArgs, LabVoiceArgs, OutputArgs, PublishArgs, SubscribeArgs,
 };
 use dashboard::{PublishView, Screen, SubscribeView};
-use sfu_client::lab::{echo, light, rate, speed, voice};
+use sfu_client::lab::{echo, glass, light, rate, speed, voice};
 use sfu_client::publish::{PublishReport, publish};
 use sfu_client::stats::{Report, table};
 use sfu_client::subscribe::{SubscribeSummary, subscribe};
@@ -49,6 +49,7 @@ async fn main() -> ExitCode {
         Command::Lab(LabCommand::Light(args)) => run_lab_light(args),
         Command::Lab(LabCommand::Speed(args)) => run_lab_speed(args),
         Command::Lab(LabCommand::Echo(args)) => run_lab_echo(args),
+        Command::Lab(LabCommand::Glass(args)) => run_lab_glass(args).await,
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -319,6 +320,12 @@ fn run_lab_echo(args: &LabEchoArgs) -> Result<ExitCode> {
         print_line(&echo::table(&results));
     }
     Ok(if results.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn run_lab_glass(args: &LabGlassArgs) -> Result<ExitCode> {
+    let result = glass::measure(&args.options()?).await?;
+    print_line(&if args.json { result.to_json().to_string() } else { glass::table(&result) });
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Completes at Ctrl-C or SIGTERM, or after `--duration`.

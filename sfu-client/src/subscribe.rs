@@ -3,7 +3,7 @@
 use crate::capture::SceneKind;
 use crate::peer::{ConnectionState, MediaKind, Peer, PeerConfig, RemoteTrack};
 use crate::publish::CONNECT_TIMEOUT;
-use crate::receive::{receive_audio, receive_video};
+use crate::receive::{LipSync, receive_audio, receive_video};
 use crate::record::{AudioRecorder, CallRecording, Outlets, RecordSettings, VideoRecorder};
 use crate::signal::{Session, SignalEvent, Target};
 use crate::stats::{Report, StreamStats};
@@ -129,6 +129,7 @@ pub(crate) struct Running {
     streams: Vec<Arc<StreamStats>>,
     receivers: JoinSet<Result<()>>,
     labels: Labels,
+    sync: LipSync,
     call: Option<CallRecording>,
     round_trip: Option<Duration>,
 }
@@ -164,8 +165,9 @@ impl Running {
             }
         }
         labels.on_slots(slots);
-        let receivers = JoinSet::new();
-        Ok(Self { peer, session, begun, timings, streams: Vec::new(), receivers, labels, call, round_trip: None })
+        let (streams, receivers) = (Vec::new(), JoinSet::new());
+        let sync = LipSync::new(peer.reports());
+        Ok(Self { peer, session, begun, timings, streams, receivers, labels, sync, call, round_trip: None })
     }
 
     /// Receives until `stop` completes, the wanted number of pictures has come, or the server ends the session; leaves.
@@ -231,7 +233,8 @@ impl Running {
         }
         self.streams.push(Arc::clone(&stats));
         self.streams.sort_by_key(|stream| stream.mid().parse::<u32>().unwrap_or(u32::MAX));
-        self.labels.apply(&self.streams);
+        let sync = Some(self.sync.stream(&track.mid, track.kind));
+        self.labels.apply(&self.streams, &self.sync);
         let name = format!("mid{}", track.mid);
         let outlets = Outlets {
             call: self.call.as_ref().map(|call| call.track(Arc::clone(&stats))),
@@ -241,11 +244,11 @@ impl Running {
         match track.kind {
             MediaKind::Video => {
                 let recorder = is_taken.then(|| VideoRecorder::new(options.record.clone(), &name, outlets));
-                self.receivers.spawn(receive_video(track, stats, recorder));
+                self.receivers.spawn(receive_video(track, stats, sync, recorder));
             }
             MediaKind::Audio => {
                 let recorder = is_taken.then(|| AudioRecorder::new(options.record.as_ref(), &name, outlets));
-                self.receivers.spawn(receive_audio(track, stats, recorder.transpose()?));
+                self.receivers.spawn(receive_audio(track, stats, sync, recorder.transpose()?));
             }
         }
         Ok(())
@@ -259,7 +262,7 @@ impl Running {
                 return;
             }
         }
-        self.labels.apply(&self.streams);
+        self.labels.apply(&self.streams, &self.sync);
     }
 
     fn pictures(&self) -> u64 {
@@ -328,9 +331,11 @@ impl Labels {
         self.slots = slots;
     }
 
-    fn apply(&self, streams: &[Arc<StreamStats>]) {
+    fn apply(&self, streams: &[Arc<StreamStats>], sync: &LipSync) {
+        let slot = |mid: &str| self.slots.iter().find(|slot| slot.mid == mid);
+        sync.set_senders(|mid| slot(mid).map(|slot| slot.participant_id.clone()).unwrap_or_default());
         for stream in streams {
-            let slot = self.slots.iter().find(|slot| slot.mid == stream.mid());
+            let slot = slot(stream.mid());
             let name = slot.and_then(|slot| self.names.get(&slot.participant_id));
             stream.set_label(name.map_or("", String::as_str));
             stream.set_limit(slot.map_or("", limit));

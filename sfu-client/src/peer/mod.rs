@@ -3,6 +3,7 @@
 //! The crate is pre-1.0 and changes quickly, so the rest of the client sees only [`Peer`], [`RtpSink`] and
 //! [`RemoteTrack`].
 
+mod capture_clock;
 mod fec;
 mod keyframe_requests;
 mod media;
@@ -24,6 +25,7 @@ pub use sink::{RtpSink, SinkFormat};
 pub use source::{RemoteTrack, TrackFormat};
 
 use anyhow::{Context, Result, bail};
+use capture_clock::{CaptureClocks, CaptureReports};
 use fec::FecInterceptor;
 use keyframe_requests::KeyframeRequests;
 use names::{EncodingNamer, EncodingNames};
@@ -129,6 +131,7 @@ pub struct Peer {
     /// Set where parity is offered.
     parity: Option<ParityControls>,
     names: EncodingNames,
+    clocks: CaptureClocks,
     uplink: SharedUplink,
 }
 
@@ -144,9 +147,11 @@ impl Peer {
         let parity = ParityControls::default();
         let reports = ReportWatch::default();
         let names = EncodingNames::default();
+        let clocks = CaptureClocks::default();
         let uplink = SharedUplink::new(MediaTime::ZERO);
         let registry = media::interceptors(Registry::new(), &mut media)?
             .with(keyframe_requests::SLOT, KeyframeRequests::new(keyframe_requests.clone()))
+            .with(capture_clock::SLOT, CaptureReports::new(clocks.clone()))
             .with(reports::SLOT, ReportInterceptor::new(reports.clone()))
             .with(fec::SLOT, FecInterceptor::new(fec.clone()))
             .with(protect::SLOT, ParitySender::new(parity.clone()))
@@ -192,6 +197,7 @@ impl Peer {
             reports,
             parity: config.fec.then_some(parity),
             names,
+            clocks,
             uplink,
         })
     }
@@ -225,14 +231,22 @@ impl Peer {
         rids: &[&str],
     ) -> Result<Vec<RtpSink>> {
         // One source's parity protects a section of one source.
-        let hub = SinkHub { watchers: &self.keyframe_requests, names: &self.names, parity: None };
+        let hub = SinkHub { parity: None, ..self.hub() };
         RtpSink::new(&*self.connection, Some(codecs), (stream, rids), hub).await
     }
 
     async fn sink(&self, video: Option<&[VideoCodec]>, stream: &str) -> Result<RtpSink> {
-        let hub = SinkHub { watchers: &self.keyframe_requests, names: &self.names, parity: self.parity.as_ref() };
-        let sinks = RtpSink::new(&*self.connection, video, (stream, &[""]), hub).await?;
+        let sinks = RtpSink::new(&*self.connection, video, (stream, &[""]), self.hub()).await?;
         sinks.into_iter().next().context("a sending section has no stream")
+    }
+
+    fn hub(&self) -> SinkHub<'_> {
+        SinkHub {
+            watchers: &self.keyframe_requests,
+            names: &self.names,
+            clocks: &self.clocks,
+            parity: self.parity.as_ref(),
+        }
     }
 
     /// Adds a section that receives.
