@@ -6,7 +6,7 @@ use crate::publish::CONNECT_TIMEOUT;
 use crate::receive::{LipSync, receive_audio, receive_video};
 use crate::record::{AudioRecorder, CallRecording, Outlets, RecordSettings, VideoRecorder};
 use crate::signal::{Session, SignalEvent, Target};
-use crate::stats::{Report, StreamStats};
+use crate::stats::{Awaited, Report, StreamStats};
 use crate::subscriber::{Received, Tap};
 use anyhow::{Context, Result, bail};
 use sfu_proto::v1::{LayerLimit, ParticipantInfo, PauseReason, SlotAssignment, Subscribe, Tile};
@@ -276,6 +276,7 @@ impl Running {
             join_to_first_frame: self.first(StreamStats::first_decoded),
             round_trip: self.round_trip,
             streams: self.streams.iter().map(|stream| read(stream)).collect(),
+            awaited: self.labels.awaited(&self.streams),
         }
     }
 
@@ -329,6 +330,18 @@ impl Labels {
 
     fn on_slots(&mut self, slots: Vec<SlotAssignment>) {
         self.slots = slots;
+    }
+
+    /// What the server says of slots of which nothing has come.
+    fn awaited(&self, streams: &[Arc<StreamStats>]) -> Vec<Awaited> {
+        let is_silent = |slot: &&SlotAssignment| !streams.iter().any(|stream| stream.mid() == slot.mid);
+        let slots = self.slots.iter().filter(is_silent).filter(|slot| !slot.participant_id.is_empty());
+        let awaited = slots.map(|slot| Awaited {
+            mid: slot.mid.clone(),
+            label: self.names.get(&slot.participant_id).cloned().unwrap_or_default(),
+            limit: limit(slot),
+        });
+        awaited.filter(|awaited| !awaited.limit.is_empty()).collect()
     }
 
     fn apply(&self, streams: &[Arc<StreamStats>], sync: &LipSync) {

@@ -104,6 +104,7 @@ mod tests {
             join_to_first_frame: None,
             round_trip: Some(Duration::from_millis(20)),
             streams: vec![stream("0", MediaKind::Video), stream("1", MediaKind::Audio)],
+            awaited: Vec::new(),
         }
     }
 
