@@ -1,6 +1,7 @@
 //! The program's arguments.
 
 mod duration;
+mod glass;
 mod lab_sound;
 mod speed;
 mod subscribe;
@@ -8,6 +9,7 @@ mod subscribe;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use duration::parse_duration;
+pub(crate) use glass::LabGlassArgs;
 pub(crate) use lab_sound::{LabEchoArgs, LabVoiceArgs};
 use sfu_client::capture::{AudioSource, MediaFile, Scene, SceneKind, Tone, VideoSource, Voice, WavReader, Y4mReader};
 use sfu_client::encode::{Effort, EffortMode, OpusConfig, PacketTime, RateControlConfig, RateMode};
@@ -50,7 +52,7 @@ pub(crate) enum Command {
     /// Says what of this client, this machine and the way to a server works, what does not, and how to mend it. Joins the
     /// room for a moment. Fails (exit code 1) where something is wrong.
     Doctor(DoctorArgs),
-    /// Measures parts of the engine without a network.
+    /// Measures parts of the engine without a network, and the whole through a server.
     #[command(subcommand)]
     Lab(LabCommand),
 }
@@ -69,6 +71,9 @@ pub(crate) enum LabCommand {
     /// Echo of a loudspeaker in a room that is made up, and what is left of it: echo return loss enhancement, what becomes
     /// of a voice meanwhile, time.
     Echo(LabEchoArgs),
+    /// From glass to glass, and lips against voice, through a server: sends a scene with a clock burned in and ticks of the
+    /// same clock, and watches them. The network between is as it is.
+    Glass(LabGlassArgs),
 }
 
 #[derive(Args, Debug)]

@@ -1,6 +1,6 @@
 //! The reference publisher and subscriber: what a good endpoint of this SFU does, as a library and a program.
 //!
-//! Media flows `capture -> preprocess (voice) -> encode -> send` and `receive -> decode -> record`; `signal` brings both to a server, by the
+//! Media flows `capture -> preprocess (voice) -> encode -> send` and `receive -> decode -> record (display)`; `signal` brings both to a server, by the
 //! native signalling or by WHIP and WHEP. A burned-in [`overlay`] (frame number and clock) makes loss, order and
 //! glass-to-glass latency measurable at the far end.
 //!
@@ -13,6 +13,8 @@ pub mod capture;
 pub mod clock;
 #[cfg(feature = "media")]
 pub mod decode;
+#[cfg(feature = "media")]
+pub mod display;
 #[cfg(feature = "media")]
 pub mod doctor;
 #[cfg(feature = "media")]

@@ -7,14 +7,15 @@ mod log;
 use anyhow::{Context, Result};
 use clap::Parser;
 use cli::{
-    Cli, Command, DoctorArgs, JoinTimeArgs, LabCommand, LabEchoArgs, LabLightArgs, LabRateArgs, LabSpeedArgs,
-    LabVoiceArgs, OutputArgs, PublishArgs, SubscribeArgs,
+    Cli, Command, DoctorArgs, JoinTimeArgs, LabCommand, LabEchoArgs, LabGlassArgs, LabLightArgs, LabRateArgs,
+    LabSpeedArgs, LabVoiceArgs, OutputArgs, PublishArgs, SubscribeArgs,
 };
 use dashboard::{PublishView, Screen, SubscribeView};
-use sfu_client::lab::{echo, light, rate, speed, voice};
+use sfu_client::display::Window;
+use sfu_client::lab::{echo, glass, light, rate, speed, voice};
 use sfu_client::publish::{PublishReport, publish};
 use sfu_client::stats::{Report, table};
-use sfu_client::subscribe::{SubscribeSummary, subscribe};
+use sfu_client::subscribe::{SubscribeOptions, SubscribeSummary, subscribe};
 use sfu_client::subscriber::{Media, Received};
 use sfu_client::{doctor, join_time};
 use std::future::pending;
@@ -31,6 +32,8 @@ const DEFAULT_LOG: &str = "warn,rtc=off,webrtc=off,rtc_ice=off,rtc_dtls=off,rtc_
 
 /// Time between two pictures on the terminal, which are many bytes.
 const PICTURE_INTERVAL: Duration = Duration::from_millis(100);
+/// Size of the window, unless it is said how large pictures are shown.
+const WINDOW_SIZE: (u32, u32) = (960, 540);
 /// Pictures and sound that may wait to be drawn, or passed over.
 const PICTURE_QUEUE: usize = 64;
 
@@ -49,6 +52,7 @@ async fn main() -> ExitCode {
         Command::Lab(LabCommand::Light(args)) => run_lab_light(args),
         Command::Lab(LabCommand::Speed(args)) => run_lab_speed(args),
         Command::Lab(LabCommand::Echo(args)) => run_lab_echo(args),
+        Command::Lab(LabCommand::Glass(args)) => run_lab_glass(args).await,
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -166,7 +170,11 @@ async fn run_subscribe(args: &SubscribeArgs) -> Result<ExitCode> {
         options.tap = Some(tap);
         tokio::spawn(show_pictures(Arc::clone(&live), media));
     }
+    let window = args.window.then(|| open_window(&mut options)).transpose()?;
     let progress = |report: &Report| {
+        if let Some(window) = &window {
+            window.report(report);
+        }
         let mut live = live.lock().unwrap_or_else(PoisonError::into_inner);
         let Live { show, view } = &mut *live;
         if json {
@@ -177,12 +185,41 @@ async fn run_subscribe(args: &SubscribeArgs) -> Result<ExitCode> {
             print_line(&format!("{:.0} s\n{}", report.elapsed.as_secs_f64(), table(report)));
         }
     };
-    let summary = subscribe(options, stop(&args.output), progress).await;
+    let end = async {
+        tokio::select! {
+            () = stop(&args.output) => {}
+            () = closed(window.as_deref()) => {}
+        }
+    };
+    let summary = subscribe(options, end, progress).await;
     // The terminal is given back before anything is said on it.
     live.lock().unwrap_or_else(PoisonError::into_inner).show = Show::Never;
     let summary = summary?;
     show_summary(&summary, json);
     Ok(if summary.received_anything() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A window that shows what is received.
+fn open_window(options: &mut SubscribeOptions) -> Result<Arc<Window>> {
+    let (width, height) = options.shown.unwrap_or(WINDOW_SIZE);
+    let window = Arc::new(Window::open("sfu-client", (width as usize, height as usize))?);
+    let (tap, mut media) = mpsc::channel(PICTURE_QUEUE);
+    options.tap = Some(tap);
+    let shown = Arc::clone(&window);
+    tokio::spawn(async move {
+        while let Some(received) = media.recv().await {
+            shown.take(received);
+        }
+    });
+    Ok(window)
+}
+
+/// Waits until the window is closed, if there is one.
+async fn closed(window: Option<&Window>) {
+    match window {
+        Some(window) => window.closed().await,
+        None => pending().await,
+    }
 }
 
 fn show_summary(summary: &SubscribeSummary, json: bool) {
@@ -319,6 +356,12 @@ fn run_lab_echo(args: &LabEchoArgs) -> Result<ExitCode> {
         print_line(&echo::table(&results));
     }
     Ok(if results.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn run_lab_glass(args: &LabGlassArgs) -> Result<ExitCode> {
+    let result = glass::measure(&args.options()?).await?;
+    print_line(&if args.json { result.to_json().to_string() } else { glass::table(&result) });
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Completes at Ctrl-C or SIGTERM, or after `--duration`.

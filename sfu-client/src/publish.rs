@@ -4,6 +4,7 @@ mod directive;
 mod parity;
 mod references;
 mod sound;
+mod uplink;
 
 use crate::capture::{AudioSource, VideoSource};
 use crate::peer::{ConnectionState, FarReception, MediaKind, ParityControl, Peer, PeerConfig, RtpSink};
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval, sleep};
+use uplink::UplinkFit;
 
 /// Longest wait for ICE and DTLS.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -101,6 +103,10 @@ pub struct SentEncoding {
     pub sent: Sent,
     /// Width and height of the last one.
     pub size: (usize, usize),
+    /// Bitrate that its encoder has (targetBitrate).
+    pub target: Bitrate,
+    /// Less is sent than is wanted, or nothing, as the path to the server carries no more (qualityLimitationReason).
+    pub is_short_of_room: bool,
 }
 
 /// What a directive asks for of the largest encoding that is wanted.
@@ -154,7 +160,16 @@ impl PublishReport {
                 "frames": sent.frames, "packets": sent.packets, "bytes": sent.bytes, "keyframes": sent.keyframes,
             })
         };
-        let encoding = |one: &SentEncoding| json!({ "rid": one.rid, "sent": sent(one.sent), "frameWidth": one.size.0, "frameHeight": one.size.1 });
+        let encoding = |one: &SentEncoding| {
+            json!({
+                "rid": one.rid,
+                "sent": sent(one.sent),
+                "frameWidth": one.size.0,
+                "frameHeight": one.size.1,
+                "targetBitrate": one.target.as_bps(),
+                "qualityLimitationReason": if one.is_short_of_room { "bandwidth" } else { "none" },
+            })
+        };
         json!({
             "event": event,
             "elapsed_s": self.elapsed.as_secs_f64(),
@@ -218,6 +233,7 @@ pub(crate) struct Running {
     references: KeptReferences,
     parity: Arc<ParityControl>,
     base_audio: AudioSettings,
+    fit: UplinkFit,
     /// When the last directive for video lapses.
     lapse: Option<tokio::time::Instant>,
     /// When the last directive for sound lapses.
@@ -280,6 +296,7 @@ impl Running {
             references,
             parity,
             base_audio,
+            fit: UplinkFit::default(),
             lapse: None,
             audio_lapse: None,
             connected,
@@ -310,11 +327,14 @@ impl Running {
         let mut ticks = interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         ticks.tick().await;
+        let mut looks = interval(uplink::TICK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut state = self.peer.state();
         loop {
             tokio::select! {
                 () = &mut stop => return Ok(()),
                 _ = ticks.tick() => progress(&self.report()),
+                _ = looks.tick() => self.fit_to_uplink(),
                 () = lapsed(self.lapse) => self.lapse(),
                 () = lapsed(self.audio_lapse) => self.lapse_audio(),
                 result = finished(&mut self.video, &mut self.audio) => return result,
@@ -334,6 +354,12 @@ impl Running {
                     }
                 }
             }
+        }
+    }
+
+    fn fit_to_uplink(&mut self) {
+        if let Some(video) = &self.video {
+            self.fit.fit(Instant::now(), self.peer.uplink(), video.encodings());
         }
     }
 
@@ -458,7 +484,14 @@ async fn video_sinks(peer: &Peer, stream: &str, settings: &VideoSettings) -> Res
 fn sent_encodings(video: &VideoSender) -> [Option<SentEncoding>; MAX_ENCODINGS] {
     let sent = |at: usize| {
         let encoding = video.encodings().get(at)?;
-        Some(SentEncoding { rid: encoding.rid, sent: encoding.counters.read(), size: encoding.stats().size })
+        let control = &encoding.control;
+        Some(SentEncoding {
+            rid: encoding.rid,
+            sent: encoding.counters.read(),
+            size: encoding.stats().size,
+            target: control.bitrate(),
+            is_short_of_room: control.is_short_of_room(),
+        })
     };
     std::array::from_fn(sent)
 }

@@ -3,10 +3,10 @@
 use crate::capture::SceneKind;
 use crate::peer::{ConnectionState, MediaKind, Peer, PeerConfig, RemoteTrack};
 use crate::publish::CONNECT_TIMEOUT;
-use crate::receive::{receive_audio, receive_video};
+use crate::receive::{LipSync, receive_audio, receive_video};
 use crate::record::{AudioRecorder, CallRecording, Outlets, RecordSettings, VideoRecorder};
 use crate::signal::{Session, SignalEvent, Target};
-use crate::stats::{Report, StreamStats};
+use crate::stats::{Awaited, Report, StreamStats};
 use crate::subscriber::{Received, Tap};
 use anyhow::{Context, Result, bail};
 use sfu_proto::v1::{LayerLimit, ParticipantInfo, PauseReason, SlotAssignment, Subscribe, Tile};
@@ -129,6 +129,7 @@ pub(crate) struct Running {
     streams: Vec<Arc<StreamStats>>,
     receivers: JoinSet<Result<()>>,
     labels: Labels,
+    sync: LipSync,
     call: Option<CallRecording>,
     round_trip: Option<Duration>,
 }
@@ -164,8 +165,9 @@ impl Running {
             }
         }
         labels.on_slots(slots);
-        let receivers = JoinSet::new();
-        Ok(Self { peer, session, begun, timings, streams: Vec::new(), receivers, labels, call, round_trip: None })
+        let (streams, receivers) = (Vec::new(), JoinSet::new());
+        let sync = LipSync::new(peer.reports());
+        Ok(Self { peer, session, begun, timings, streams, receivers, labels, sync, call, round_trip: None })
     }
 
     /// Receives until `stop` completes, the wanted number of pictures has come, or the server ends the session; leaves.
@@ -231,7 +233,8 @@ impl Running {
         }
         self.streams.push(Arc::clone(&stats));
         self.streams.sort_by_key(|stream| stream.mid().parse::<u32>().unwrap_or(u32::MAX));
-        self.labels.apply(&self.streams);
+        let sync = Some(self.sync.stream(&track.mid, track.kind));
+        self.labels.apply(&self.streams, &self.sync);
         let name = format!("mid{}", track.mid);
         let outlets = Outlets {
             call: self.call.as_ref().map(|call| call.track(Arc::clone(&stats))),
@@ -241,11 +244,11 @@ impl Running {
         match track.kind {
             MediaKind::Video => {
                 let recorder = is_taken.then(|| VideoRecorder::new(options.record.clone(), &name, outlets));
-                self.receivers.spawn(receive_video(track, stats, recorder));
+                self.receivers.spawn(receive_video(track, stats, sync, recorder));
             }
             MediaKind::Audio => {
                 let recorder = is_taken.then(|| AudioRecorder::new(options.record.as_ref(), &name, outlets));
-                self.receivers.spawn(receive_audio(track, stats, recorder.transpose()?));
+                self.receivers.spawn(receive_audio(track, stats, sync, recorder.transpose()?));
             }
         }
         Ok(())
@@ -259,7 +262,7 @@ impl Running {
                 return;
             }
         }
-        self.labels.apply(&self.streams);
+        self.labels.apply(&self.streams, &self.sync);
     }
 
     fn pictures(&self) -> u64 {
@@ -273,6 +276,7 @@ impl Running {
             join_to_first_frame: self.first(StreamStats::first_decoded),
             round_trip: self.round_trip,
             streams: self.streams.iter().map(|stream| read(stream)).collect(),
+            awaited: self.labels.awaited(&self.streams),
         }
     }
 
@@ -328,9 +332,23 @@ impl Labels {
         self.slots = slots;
     }
 
-    fn apply(&self, streams: &[Arc<StreamStats>]) {
+    /// What the server says of slots of which nothing has come.
+    fn awaited(&self, streams: &[Arc<StreamStats>]) -> Vec<Awaited> {
+        let is_silent = |slot: &&SlotAssignment| !streams.iter().any(|stream| stream.mid() == slot.mid);
+        let slots = self.slots.iter().filter(is_silent).filter(|slot| !slot.participant_id.is_empty());
+        let awaited = slots.map(|slot| Awaited {
+            mid: slot.mid.clone(),
+            label: self.names.get(&slot.participant_id).cloned().unwrap_or_default(),
+            limit: limit(slot),
+        });
+        awaited.filter(|awaited| !awaited.limit.is_empty()).collect()
+    }
+
+    fn apply(&self, streams: &[Arc<StreamStats>], sync: &LipSync) {
+        let slot = |mid: &str| self.slots.iter().find(|slot| slot.mid == mid);
+        sync.set_senders(|mid| slot(mid).map(|slot| slot.participant_id.clone()).unwrap_or_default());
         for stream in streams {
-            let slot = self.slots.iter().find(|slot| slot.mid == stream.mid());
+            let slot = slot(stream.mid());
             let name = slot.and_then(|slot| self.names.get(&slot.participant_id));
             stream.set_label(name.map_or("", String::as_str));
             stream.set_limit(slot.map_or("", limit));

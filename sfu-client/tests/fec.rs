@@ -50,7 +50,7 @@ async fn watch(server: &Server, fec: bool, ready: &Barrier) -> StreamReport {
     ready.wait().await;
     let track = tokio::time::timeout(LIMIT, peer.next_track()).await.unwrap().unwrap();
     let stats = Arc::new(StreamStats::new(track.mid.clone(), track.kind));
-    let receiving = tokio::spawn(receive_video(track, Arc::clone(&stats), None));
+    let receiving = tokio::spawn(receive_video(track, Arc::clone(&stats), None, None));
     tokio::time::sleep(WATCHED).await;
     session.leave("done").await;
     peer.close().await;
@@ -124,7 +124,7 @@ async fn watch_over_lossy_uplink(server: &Server) -> (StreamReport, u64) {
     });
     let track = tokio::time::timeout(LIMIT, viewer.next_track()).await.unwrap().unwrap();
     let stats = Arc::new(StreamStats::new(track.mid.clone(), track.kind));
-    let receiving = tokio::spawn(receive_video(track, Arc::clone(&stats), None));
+    let receiving = tokio::spawn(receive_video(track, Arc::clone(&stats), None, None));
     tokio::time::sleep(WATCHED).await;
     viewing.leave("done").await;
     viewer.close().await;

@@ -41,9 +41,9 @@ async fn sound_and_picture_arrive_whole() {
         let stats = Arc::new(StreamStats::new(track.mid.clone(), track.kind));
         all.push(Arc::clone(&stats));
         if track.kind == MediaKind::Video {
-            tokio::spawn(receive_video(track, stats, None));
+            tokio::spawn(receive_video(track, stats, None, None));
         } else {
-            tokio::spawn(receive_audio(track, stats, None));
+            tokio::spawn(receive_audio(track, stats, None, None));
         }
     }
     tokio::time::timeout(LIMIT, video.finished()).await.unwrap().unwrap();
@@ -92,7 +92,7 @@ async fn sound_with_redundancy_is_negotiated_sent_and_played() {
     assert!(control.takes_red());
     let track = tokio::time::timeout(LIMIT, subscriber.next_track()).await.unwrap().unwrap();
     let stats = Arc::new(StreamStats::new(track.mid.clone(), track.kind));
-    tokio::spawn(receive_audio(track, Arc::clone(&stats), None));
+    tokio::spawn(receive_audio(track, Arc::clone(&stats), None, None));
     let decoded = |count| {
         let stats = &stats;
         tokio::time::timeout(LIMIT, async move {

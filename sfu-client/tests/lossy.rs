@@ -83,7 +83,7 @@ async fn call(loses: impl FnMut(&[u8]) -> bool + Send + Clone + 'static) -> Stre
     let mut sender = VideoSender::start(sink, scene, settings).await.unwrap();
     let track = tokio::time::timeout(LIMIT, subscriber.next_track()).await.unwrap().unwrap();
     let stats = Arc::new(StreamStats::new(track.mid.clone(), track.kind));
-    let receiving = tokio::spawn(receive_video(track, Arc::clone(&stats), None));
+    let receiving = tokio::spawn(receive_video(track, Arc::clone(&stats), None, None));
     tokio::time::timeout(LIMIT, sender.finished()).await.unwrap().unwrap();
     // Repair of the last pictures.
     tokio::time::sleep(Duration::from_secs(1)).await;

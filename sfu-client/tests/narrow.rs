@@ -81,9 +81,9 @@ async fn watch(receiver: &mut Peer) -> Watched {
         let stats = Arc::new(StreamStats::new(track.mid.clone(), track.kind));
         let outlets = Outlets { call: None, tap: Some(Tap::new(out.clone(), Arc::clone(&stats))) };
         if track.kind == MediaKind::Video {
-            tokio::spawn(receive_video(track, stats, Some(VideoRecorder::new(None, "", outlets))));
+            tokio::spawn(receive_video(track, stats, None, Some(VideoRecorder::new(None, "", outlets))));
         } else {
-            tokio::spawn(receive_audio(track, stats, Some(AudioRecorder::new(None, "", outlets).unwrap())));
+            tokio::spawn(receive_audio(track, stats, None, Some(AudioRecorder::new(None, "", outlets).unwrap())));
         }
     }
     let mut watched = Watched::default();

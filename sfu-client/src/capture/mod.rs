@@ -2,6 +2,7 @@
 
 mod media_file;
 mod scene;
+mod ticks;
 mod tone;
 pub(crate) mod voice;
 mod wav;
@@ -9,6 +10,7 @@ mod y4m;
 
 pub use media_file::MediaFile;
 pub use scene::{Scene, SceneKind};
+pub use ticks::Ticks;
 pub use tone::Tone;
 pub use voice::Voice;
 pub use wav::WavReader;

@@ -48,6 +48,10 @@ pub(crate) struct SubscribeArgs {
     /// after the first 1.5 s begins another file, name-2.mkv.
     #[arg(long, value_name = "FILE")]
     record_call: Option<PathBuf>,
+    /// Show the pictures in a window, as large as --shown says at first, where built with the feature `window`. Closing it,
+    /// or Escape, ends the session.
+    #[arg(long, conflicts_with = "picture")]
+    pub(crate) window: bool,
     /// Show the pictures of the first stream in the dashboard, as half blocks.
     #[arg(long)]
     pub(crate) picture: bool,

@@ -56,7 +56,7 @@ fn has_true_colour() -> bool {
 fn draw_panel(panel: &Panel, frame: &mut Frame<'_>, area: Rect) {
     let mut block = Block::bordered().title(panel.title.as_str()).border_style(Style::new().fg(Color::DarkGray));
     if !panel.reason.is_empty() {
-        block = block.title_bottom(Line::from(format!(" server: {} ", panel.reason)).yellow());
+        block = block.title_bottom(Line::from(format!(" {} ", panel.reason)).yellow());
     }
     let inside = block.inner(area);
     frame.render_widget(block, area);
@@ -111,7 +111,7 @@ mod tests {
         for stream in 0..streams {
             let panel = view.panel(&stream.to_string());
             panel.title = format!("stream {stream}");
-            panel.reason = "no room for more".to_owned();
+            panel.reason = "server: no room for more".to_owned();
             for n in 0..20 {
                 panel.push("bitrate", "kbit/s", Some(f64::from(n) * 10.0));
                 panel.push("loss", "%", (n > 17).then_some(0.5));

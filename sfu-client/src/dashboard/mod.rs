@@ -36,7 +36,7 @@ pub(crate) struct Panel {
     key: String,
     /// What it is, for people.
     title: String,
-    /// What the server says of it: why there is no more, or what it asks for. Empty: nothing.
+    /// Why there is no more, or what is asked for, and who says so. Empty: nothing.
     reason: String,
     graphs: Vec<Graph>,
 }

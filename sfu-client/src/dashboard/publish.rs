@@ -41,13 +41,21 @@ impl PublishView {
         let frames = report.video.frames.saturating_sub(before.video.frames);
         let panel = self.view.panel("video");
         panel.title = format!(" picture · {}x{} ", pipeline.size.0, pipeline.size.1);
-        panel.reason = report.asked.map(|asked| asked.to_string()).unwrap_or_default();
+        panel.reason = reason(report);
         panel.push("bitrate", "kbit/s", Some(bitrate(&report.video, &before.video, seconds)));
         panel.push("fps", "", Some(frames as f64 / seconds));
         let coded = frames.max(1) as f64;
         let time = encoder.encode_time.saturating_sub(before.pipeline.encoder.encode_time).as_secs_f64();
         panel.push("encoding", "ms", (frames > 0).then_some(time * 1_000.0 / coded));
         push_reception(panel, report.video_reception, 90_000.0);
+    }
+}
+
+/// What the server asks for, or that the path to it carries less.
+fn reason(report: &PublishReport) -> String {
+    match report.encodings.iter().flatten().rfind(|encoding| encoding.is_short_of_room) {
+        Some(short) => format!("no room on this connection for more than {} kbit/s", short.target.as_kbps()),
+        None => report.asked.map(|asked| format!("server: {asked}")).unwrap_or_default(),
     }
 }
 

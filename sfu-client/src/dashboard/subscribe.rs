@@ -49,7 +49,8 @@ impl SubscribeView {
             self.before.insert(stream.mid.clone(), (stream.counters, playout)).unwrap_or_default();
         let panel = self.view.panel(&stream.mid);
         panel.title = title(stream);
-        panel.reason = stream.limit.to_owned();
+        let limit = stream.limit;
+        panel.reason = if limit.is_empty() { String::new() } else { format!("server: {limit}") };
         panel.push("bitrate", "kbit/s", Some(stream.bitrate_kbps));
         if stream.kind == MediaKind::Video {
             let decodes = stream.frames_decoded > 0;
@@ -103,6 +104,7 @@ mod tests {
             join_to_first_frame: None,
             round_trip: Some(Duration::from_millis(20)),
             streams: vec![stream("0", MediaKind::Video), stream("1", MediaKind::Audio)],
+            awaited: Vec::new(),
         }
     }
 

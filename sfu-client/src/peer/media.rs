@@ -30,6 +30,16 @@ pub enum MediaKind {
     Video,
 }
 
+impl MediaKind {
+    /// Ticks per second of its timestamps, with the codecs that we know.
+    pub const fn clock_rate(self) -> u32 {
+        match self {
+            Self::Audio => 48_000,
+            Self::Video => 90_000,
+        }
+    }
+}
+
 impl From<MediaKind> for RtpCodecKind {
     fn from(kind: MediaKind) -> Self {
         match kind {

@@ -3,6 +3,7 @@
 //! The crate is pre-1.0 and changes quickly, so the rest of the client sees only [`Peer`], [`RtpSink`] and
 //! [`RemoteTrack`].
 
+mod capture_clock;
 mod fec;
 mod keyframe_requests;
 mod media;
@@ -25,6 +26,7 @@ pub use sink::{RtpSink, SinkFormat};
 pub use source::{RemoteTrack, TrackFormat};
 
 use anyhow::{Context, Result, bail};
+use capture_clock::{CaptureClocks, CaptureReports};
 use fec::FecInterceptor;
 use keyframe_requests::KeyframeRequests;
 use names::{EncodingNamer, EncodingNames};
@@ -39,6 +41,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use uplink::SharedUplink;
+pub(crate) use uplink::UplinkUse;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
     CipherSuiteId, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
@@ -130,6 +133,7 @@ pub struct Peer {
     /// Set where parity is offered.
     parity: Option<ParityControls>,
     names: EncodingNames,
+    clocks: CaptureClocks,
     uplink: SharedUplink,
 }
 
@@ -145,9 +149,11 @@ impl Peer {
         let parity = ParityControls::default();
         let reports = ReportWatch::default();
         let names = EncodingNames::default();
+        let clocks = CaptureClocks::default();
         let uplink = SharedUplink::new(MediaTime::ZERO);
         let registry = media::interceptors(Registry::new(), &mut media)?
             .with(keyframe_requests::SLOT, KeyframeRequests::new(keyframe_requests.clone()).staged())
+            .with(capture_clock::SLOT, CaptureReports::new(clocks.clone()).staged())
             .with(reports::SLOT, ReportInterceptor::new(reports.clone()).staged())
             .with(fec::SLOT, FecInterceptor::new(fec.clone()).staged())
             .with(protect::SLOT, ParitySender::new(parity.clone()).staged())
@@ -193,6 +199,7 @@ impl Peer {
             reports,
             parity: config.fec.then_some(parity),
             names,
+            clocks,
             uplink,
         })
     }
@@ -226,14 +233,22 @@ impl Peer {
         rids: &[&str],
     ) -> Result<Vec<RtpSink>> {
         // One source's parity protects a section of one source.
-        let hub = SinkHub { watchers: &self.keyframe_requests, names: &self.names, parity: None };
+        let hub = SinkHub { parity: None, ..self.hub() };
         RtpSink::new(&*self.connection, Some(codecs), (stream, rids), hub).await
     }
 
     async fn sink(&self, video: Option<&[VideoCodec]>, stream: &str) -> Result<RtpSink> {
-        let hub = SinkHub { watchers: &self.keyframe_requests, names: &self.names, parity: self.parity.as_ref() };
-        let sinks = RtpSink::new(&*self.connection, video, (stream, &[""]), hub).await?;
+        let sinks = RtpSink::new(&*self.connection, video, (stream, &[""]), self.hub()).await?;
         sinks.into_iter().next().context("a sending section has no stream")
+    }
+
+    fn hub(&self) -> SinkHub<'_> {
+        SinkHub {
+            watchers: &self.keyframe_requests,
+            names: &self.names,
+            clocks: &self.clocks,
+            parity: self.parity.as_ref(),
+        }
     }
 
     /// Adds a section that receives.
@@ -291,6 +306,11 @@ impl Peer {
     /// What the path to the far side carries, by its feedback, as in webrtc-stats (availableOutgoingBitrate).
     pub fn available_outgoing_bitrate(&self) -> Option<Bitrate> {
         self.uplink.lock().estimate()
+    }
+
+    /// The path to the far side, and what takes of it beside video.
+    pub(crate) fn uplink(&self) -> UplinkUse {
+        self.uplink.lock().usage()
     }
 
     /// Where the connection stands, to wait on.

@@ -5,7 +5,7 @@
 //! sent is up to the encoder. Transport-wide numbers are given here, when a packet leaves, to retransmissions and parity too.
 
 use super::stage::{Passed, Stage, extension_id};
-use super::uplink::SharedUplink;
+use super::uplink::{SharedUplink, Uplink};
 use bytes::Bytes;
 use interceptor::{Attribute, Packet, Slot, StreamInfo, TaggedPacket};
 use rtc::shared::error::Error;
@@ -82,10 +82,9 @@ impl Pacing {
     fn hold(&mut self, now: MediaTime, message: TaggedPacket) {
         let Packet::Rtp(packet) = &message.message.packet else { return };
         let size = DataSize::from_bytes((packet.marshal_size() + OVERHEAD) as u64);
+        let class = self.class(packet, message.message.get(&Attribute::Retransmission).is_some());
         let stream = self.streams.get_mut(&packet.header.ssrc);
-        let is_again = message.message.get(&Attribute::Retransmission).is_some();
-        let class = if is_again { PacketClass::Rtx } else { stream.as_ref().map_or(PacketClass::Video, |s| s.class) };
-        if let Some(stream) = stream.filter(|stream| stream.class == PacketClass::Video && !is_again)
+        if let Some(stream) = stream.filter(|_| class == PacketClass::Video)
             && stream.begins_frame(packet.header.timestamp)
         {
             // A frame that comes before its time follows those before it.
@@ -98,23 +97,36 @@ impl Pacing {
         }
     }
 
+    fn class(&self, packet: &rtp::Packet, is_again: bool) -> PacketClass {
+        let own = || self.streams.get(&packet.header.ssrc).map_or(PacketClass::Video, |stream| stream.class);
+        if is_again { PacketClass::Rtx } else { own() }
+    }
+
     /// Lets leave what may.
     fn release(&mut self, now: MediaTime, passed: &mut Passed) {
-        let mut uplink = self.uplink.lock();
+        let shared = self.uplink.clone();
+        let mut uplink = shared.lock();
         let left = self.due.saturating_since(now);
         self.pacer.set_estimate_within(now, uplink.estimate(), uplink.is_queued(), left);
         while let Some(mut message) = self.pacer.pop(now) {
             message.now = self.epoch + (now - MediaTime::ZERO);
-            if let Packet::Rtp(packet) = &mut message.message.packet
-                && let Some(id) = self.streams.get(&packet.header.ssrc).and_then(|stream| stream.transport_cc)
-            {
-                let size = DataSize::from_bytes((packet.marshal_size() + OVERHEAD) as u64);
-                let number = Bytes::copy_from_slice(&uplink.send(now, size).to_be_bytes());
-                if let Err(error) = packet.header.set_extension(id, number) {
-                    tracing::debug!(%error, "a packet leaves without its number");
-                }
-            }
+            self.number(now, &mut uplink, &mut message);
             passed.write.push_back(message);
+        }
+    }
+
+    /// A packet leaves: it is counted, and numbered where that was negotiated.
+    fn number(&self, now: MediaTime, uplink: &mut Uplink, message: &mut TaggedPacket) {
+        let is_again = message.message.get(&Attribute::Retransmission).is_some();
+        let Packet::Rtp(packet) = &mut message.message.packet else { return };
+        let size = DataSize::from_bytes((packet.marshal_size() + OVERHEAD) as u64);
+        let payload = DataSize::from_bytes(packet.payload.len() as u64);
+        uplink.count(self.class(packet, is_again), size, payload);
+        let stream = self.streams.get(&packet.header.ssrc);
+        let Some(id) = stream.and_then(|stream| stream.transport_cc) else { return };
+        let number = Bytes::copy_from_slice(&uplink.send(now, size).to_be_bytes());
+        if let Err(error) = packet.header.set_extension(id, number) {
+            tracing::debug!(%error, "a packet leaves without its number");
         }
     }
 

@@ -27,6 +27,16 @@ pub struct SenderClock {
     pub rtp: u32,
 }
 
+impl SenderClock {
+    /// When what has this timestamp was captured, on the far side's clock: nanoseconds since 1900.
+    pub(crate) fn captured(self, timestamp: u32, clock_rate: u32) -> i128 {
+        let seconds = i128::from(self.ntp >> 32) * 1_000_000_000;
+        let fraction = (i128::from(self.ntp & 0xffff_ffff) * 1_000_000_000) >> 32;
+        let ticks = i128::from(timestamp.wrapping_sub(self.rtp).cast_signed());
+        seconds + fraction + ticks * 1_000_000_000 / i128::from(clock_rate)
+    }
+}
+
 /// How a stream of ours arrives, from the newest report.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct FarReception {
@@ -73,7 +83,7 @@ impl ReportWatch {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).receptions.get(&ssrc).copied()
     }
 
-    fn on_sender_report(&self, report: &SenderReport) {
+    pub(crate) fn on_sender_report(&self, report: &SenderReport) {
         let clock = SenderClock { ntp: report.ntp_time, rtp: report.rtp_time };
         remember(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).clocks, report.ssrc, clock);
     }

@@ -1,5 +1,6 @@
 //! A stream that we send.
 
+use super::capture_clock::{CaptureClock, CaptureClocks};
 use super::keyframe_requests::Watchers;
 use super::media::{
     DEPENDENCY_DESCRIPTOR, MediaKind, RED_MIME, VideoCodec, audio_parameters, rs_fec_parameters, video_parameters,
@@ -12,6 +13,7 @@ use rtc::rtp_transceiver::rtp_sender::{
 };
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Instant;
 use webrtc::media_stream::MediaStreamTrack;
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
@@ -28,6 +30,7 @@ pub struct RtpSink {
     rid: String,
     keyframe_requests: Arc<AtomicU64>,
     names: EncodingNames,
+    clocks: CaptureClocks,
     parity: Arc<ParityControl>,
 }
 
@@ -35,6 +38,7 @@ pub struct RtpSink {
 pub(super) struct SinkHub<'a> {
     pub(super) watchers: &'a Watchers,
     pub(super) names: &'a EncodingNames,
+    pub(super) clocks: &'a CaptureClocks,
     /// Set where parity is offered.
     pub(super) parity: Option<&'a ParityControls>,
 }
@@ -120,6 +124,7 @@ impl RtpSink {
                 rid,
                 keyframe_requests: hub.watchers.watch(ssrc),
                 names: hub.names.clone(),
+                clocks: hub.clocks.clone(),
                 parity: parity.map(|controls| controls.of(ssrc)).unwrap_or_default(),
             }
         };
@@ -175,6 +180,11 @@ impl RtpSink {
     /// Counts how often the far side has asked for a keyframe.
     pub fn keyframe_requests(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.keyframe_requests)
+    }
+
+    /// What has `timestamp` was captured when this `begun`; there are `rate` ticks per second. Sender reports tell so.
+    pub fn captured_from(&self, begun: Instant, timestamp: u32, rate: u32) {
+        self.clocks.set(self.ssrc, CaptureClock { begun, timestamp, rate });
     }
 
     /// How what it sends is protected, where the far side takes parity.

@@ -4,6 +4,7 @@
 use rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
 use rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use sfu_rtc::bwe::{BandwidthEstimator, DispersionConfig, EstimatorConfig, PacketResult};
+use sfu_rtc::pacer::PacketClass;
 use sfu_rtc::rtcp::{RtcpView, compound};
 use sfu_rtc::time::Instant;
 use sfu_rtc::twcc::{SendHistory, SendHistoryConfig};
@@ -13,12 +14,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The estimate is never below: a voice of 8 kbit/s with its headers.
 const LEAST: Bitrate = Bitrate::from_kbps(20);
 
+/// What the path from us carries, and what of it is not for the encoder.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct UplinkUse {
+    /// What it carries; `None` before the far side has said anything of it.
+    pub(crate) estimate: Option<Bitrate>,
+    /// What has left beside video, with headers: sound, parity, retransmissions.
+    pub(crate) beside_video: DataSize,
+    /// Video that has left, with headers, and its payloads alone.
+    pub(crate) video: (DataSize, DataSize),
+}
+
 /// Numbers what leaves, and estimates.
 pub(super) struct Uplink {
     estimator: Box<dyn BandwidthEstimator>,
     history: SendHistory,
     /// Reused for every feedback.
     results: Vec<PacketResult>,
+    /// The far side has told something of the path.
+    is_heard: bool,
+    /// Without the estimate.
+    left: UplinkUse,
 }
 
 impl Uplink {
@@ -28,6 +44,18 @@ impl Uplink {
             estimator: estimator.build(now),
             history: SendHistory::new(SendHistoryConfig::default()),
             results: Vec::new(),
+            is_heard: false,
+            left: UplinkUse::default(),
+        }
+    }
+
+    /// A packet of `size` leaves, with so many bytes of payload.
+    pub(super) fn count(&mut self, class: PacketClass, size: DataSize, payload: DataSize) {
+        if class == PacketClass::Video {
+            self.left.video.0 += size;
+            self.left.video.1 += payload;
+        } else {
+            self.left.beside_video += size;
         }
     }
 
@@ -51,10 +79,14 @@ impl Uplink {
                 RtcpView::Twcc(feedback) => {
                     self.history.on_feedback(feedback.reference_time, feedback.packets(), &mut self.results);
                     if !self.results.is_empty() {
+                        self.is_heard = true;
                         self.estimator.on_feedback(now, &self.results);
                     }
                 }
-                RtcpView::Remb(remb) => self.estimator.on_remb(now, remb.bitrate),
+                RtcpView::Remb(remb) => {
+                    self.is_heard = true;
+                    self.estimator.on_remb(now, remb.bitrate);
+                }
                 _ => {}
             }
         }
@@ -74,6 +106,12 @@ impl Uplink {
     /// What the path carries.
     pub(super) fn estimate(&self) -> Option<Bitrate> {
         self.estimator.estimate()
+    }
+
+    /// The path, and what takes of it.
+    pub(super) fn usage(&self) -> UplinkUse {
+        let estimate = self.estimator.estimate().filter(|_| self.is_heard);
+        UplinkUse { estimate, ..self.left }
     }
 
     /// Whether what we send queues on the path.

@@ -1,6 +1,6 @@
 //! An audio track: packets to sound, at the pace of the clock.
 
-use super::{JitterBuffer, JitterConfig, Playout, PlayoutConfig};
+use super::{JitterBuffer, JitterConfig, Playout, PlayoutConfig, StreamSync};
 use crate::capture::SAMPLE_RATE;
 use crate::peer::{RemoteTrack, TrackFormat};
 use crate::record::AudioRecorder;
@@ -17,12 +17,17 @@ const STEP: Duration = Duration::from_millis(10);
 /// Samples of a step.
 const STEP_SAMPLES: usize = SAMPLE_RATE as usize / 100;
 
-/// Receives `track` until it ends.
+/// Receives `track` until it ends; plays it together with pictures where `sync` says how.
 ///
 /// # Errors
 /// Where the decoder cannot be started, or the recording not be written.
-pub async fn receive_audio(track: RemoteTrack, stats: Arc<StreamStats>, recorder: Option<AudioRecorder>) -> Result<()> {
-    let mut receiver = Receiver::new(stats, recorder)?;
+pub async fn receive_audio(
+    track: RemoteTrack,
+    stats: Arc<StreamStats>,
+    sync: Option<StreamSync>,
+    recorder: Option<AudioRecorder>,
+) -> Result<()> {
+    let mut receiver = Receiver::new(stats, sync, recorder)?;
     // Nothing is played before the first packet.
     let mut ticks = None;
     let mut last = Instant::now();
@@ -69,16 +74,18 @@ struct Receiver {
     /// Counts packets, and puts those that are recorded as they came in order.
     order: JitterBuffer,
     stats: Arc<StreamStats>,
+    sync: Option<StreamSync>,
     recorder: Option<AudioRecorder>,
     samples: [i16; STEP_SAMPLES],
 }
 
 impl Receiver {
-    fn new(stats: Arc<StreamStats>, recorder: Option<AudioRecorder>) -> Result<Self> {
+    fn new(stats: Arc<StreamStats>, sync: Option<StreamSync>, recorder: Option<AudioRecorder>) -> Result<Self> {
         Ok(Self {
             playout: Playout::new(&PlayoutConfig::default())?,
             order: JitterBuffer::new(JitterConfig::audio()),
             stats,
+            sync,
             recorder,
             samples: [0; STEP_SAMPLES],
         })
@@ -86,6 +93,9 @@ impl Receiver {
 
     fn on_packet(&mut self, now: Instant, mut packet: rtp::Packet, format: Option<TrackFormat>) {
         self.stats.on_packet(now, &packet, format);
+        if let Some(sync) = &mut self.sync {
+            sync.on_packet(packet.header.ssrc);
+        }
         match format {
             Some(TrackFormat::Opus) => self.playout.push(now, packet.header.timestamp, packet.payload.clone()),
             Some(TrackFormat::OpusRed) => {
@@ -100,6 +110,10 @@ impl Receiver {
 
     /// Plays one step.
     fn play(&mut self, now: Instant) -> Result<()> {
+        let offset = self.sync.as_mut().zip(self.playout.position());
+        if let Some(offset) = offset.and_then(|(sync, position)| sync.on_sound(position, now)) {
+            self.playout.shift(now, offset);
+        }
         self.playout.pull(now, &mut self.samples);
         self.stats.on_sound(Instant::now(), &self.samples, self.playout.stats());
         if let Some(recorder) = &mut self.recorder {

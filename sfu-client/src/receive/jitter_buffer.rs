@@ -1,7 +1,6 @@
 //! Order, repair and framing of one received stream.
 //!
-//! A frame is handed out as soon as it and everything before it is complete: this client shows what the network can do
-//! and adds no playout delay. A gap is asked for by NACK, at once and again after each round trip; what has not come
+//! A frame is handed out as soon as it and everything before it is complete; when it is shown is decided later. A gap is asked for by NACK, at once and again after each round trip; what has not come
 //! within [`JitterConfig::patience`] is given up, and video waits for a keyframe from there.
 
 use bytes::Bytes;

@@ -12,6 +12,7 @@ mod stretch;
 
 pub use stats::PlayoutStats;
 
+use super::lip_sync::Offset;
 use crate::capture::SAMPLE_RATE;
 use crate::decode::OpusDecoder;
 use anyhow::Result;
@@ -130,6 +131,28 @@ impl Playout {
     /// The delay that sound is to be played with, against the fastest packets.
     pub fn target_delay(&self) -> Duration {
         Duration::from_micros(self.delay.target().unsigned_abs() * 1000 / MS.unsigned_abs())
+    }
+
+    /// Timestamp of the sound that is pulled next; none before the stream has begun.
+    pub fn position(&self) -> Option<u32> {
+        // The lower bits are those of the wire.
+        self.place().map(|place| place as u32)
+    }
+
+    fn place(&self) -> Option<i64> {
+        let left = (self.ready.len() - self.taken) as i64;
+        self.next.map(|next| next + self.made - left)
+    }
+
+    /// Plays sound later than it is now, or as much sooner as the network allows, for pictures that belong to it.
+    pub(super) fn shift(&mut self, now: Instant, offset: Offset) {
+        let Some(place) = self.place() else { return };
+        let now = self.time(now);
+        let lag = self.delay.lag(now, place);
+        self.delay.wait_for_pictures(match offset {
+            Offset::Later(time) => lag + ticks(time),
+            Offset::Sooner(time) => lag - ticks(time),
+        });
     }
 
     /// Whether nothing that came is left to play.

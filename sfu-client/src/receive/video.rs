@@ -2,7 +2,7 @@
 
 use super::dependencies::Dependencies;
 use super::parameter_sets::ParameterSets;
-use super::{JitterBuffer, JitterConfig, ReceivedFrame, annex_b, is_keyframe, without_descriptors};
+use super::{JitterBuffer, JitterConfig, ReceivedFrame, StreamSync, annex_b, is_keyframe, without_descriptors};
 use crate::clock::unix_now;
 use crate::decode::{Decoder, open_decoder};
 use crate::overlay::Overlay;
@@ -21,14 +21,28 @@ const DECODER_QUEUE: usize = 64;
 /// Longest sleep while nothing is due.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// Receives `track` until it ends; decodes what was built in and counts (and records) the rest.
+/// Receives `track` until it ends; decodes what was built in and counts (and records) the rest. Pictures are
+/// shown as soon as they are decoded, or together with sound where `sync` says how.
 ///
 /// # Errors
 /// Where the decoder cannot be started, or the recording not be written.
-pub async fn receive_video(track: RemoteTrack, stats: Arc<StreamStats>, recorder: Option<VideoRecorder>) -> Result<()> {
+pub async fn receive_video(
+    track: RemoteTrack,
+    stats: Arc<StreamStats>,
+    sync: Option<StreamSync>,
+    recorder: Option<VideoRecorder>,
+) -> Result<()> {
     let (outcomes_out, mut outcomes) = mpsc::unbounded_channel();
     let (frames, queue) = mpsc::channel(DECODER_QUEUE);
-    let worker = DecoderThread::new(queue, outcomes_out, Arc::clone(&stats), recorder);
+    let worker = DecoderThread {
+        frames: queue,
+        outcomes: outcomes_out,
+        stats: Arc::clone(&stats),
+        sync,
+        recorder,
+        decoder: None,
+        free: Instant::now(),
+    };
     let thread = thread::Builder::new().name("decode".to_owned()).spawn(move || worker.run())?;
     let mut receiver = Receiver {
         buffer: JitterBuffer::new(JitterConfig::video()),
@@ -108,6 +122,7 @@ impl Receiver {
 
     /// Hands whole frames to the decoder.
     fn hand_out(&mut self) -> Result<()> {
+        let Some(ssrc) = self.ssrc else { return Ok(()) };
         while let Some(mut frame) = self.next_frame(Instant::now()) {
             if frame.lost_before > 0 {
                 self.lose_sync();
@@ -130,7 +145,7 @@ impl Receiver {
                 self.buffer.decoder_needs_keyframe();
                 continue;
             }
-            match self.frames.try_send(CodedFrame { codec, keyframe, frame }) {
+            match self.frames.try_send(CodedFrame { ssrc, codec, keyframe, frame }) {
                 Ok(()) => {}
                 Err(mpsc::error::TrySendError::Full(_)) => {
                     self.dependencies.leave_out();
@@ -141,9 +156,7 @@ impl Receiver {
             }
         }
         self.stats.on_counters(self.buffer.counters());
-        if let Some(ssrc) = self.ssrc {
-            self.stats.on_fec(self.track.fec(ssrc));
-        }
+        self.stats.on_fec(self.track.fec(ssrc));
         Ok(())
     }
 
@@ -165,6 +178,7 @@ impl Receiver {
 }
 
 struct CodedFrame {
+    ssrc: u32,
     codec: VideoCodec,
     keyframe: bool,
     frame: ReceivedFrame,
@@ -178,21 +192,15 @@ struct DecoderThread {
     frames: mpsc::Receiver<CodedFrame>,
     outcomes: mpsc::UnboundedSender<Outcome>,
     stats: Arc<StreamStats>,
+    sync: Option<StreamSync>,
     recorder: Option<VideoRecorder>,
+    /// When it would have been free, if no picture had waited to be shown.
+    free: Instant,
     /// For the codec that came last, if it was built in.
     decoder: Option<(VideoCodec, Box<dyn Decoder>)>,
 }
 
 impl DecoderThread {
-    fn new(
-        frames: mpsc::Receiver<CodedFrame>,
-        outcomes: mpsc::UnboundedSender<Outcome>,
-        stats: Arc<StreamStats>,
-        recorder: Option<VideoRecorder>,
-    ) -> Self {
-        Self { frames, outcomes, stats, recorder, decoder: None }
-    }
-
     fn run(mut self) -> Result<()> {
         while let Some(coded) = self.frames.blocking_recv() {
             let unit = match coded.codec {
@@ -203,13 +211,14 @@ impl DecoderThread {
                 recorder.write_coded(coded.codec, coded.frame.timestamp, &coded.frame.payloads, unit.as_deref())?;
             }
             if coded.codec.is_built_in() {
-                self.decode(coded.codec, unit.as_deref(), coded.keyframe)?;
+                self.decode(&coded, unit.as_deref())?;
             }
         }
         self.recorder.map_or(Ok(()), VideoRecorder::finish)
     }
 
-    fn decode(&mut self, codec: VideoCodec, unit: Option<&[u8]>, keyframe: bool) -> Result<()> {
+    fn decode(&mut self, coded: &CodedFrame, unit: Option<&[u8]>) -> Result<()> {
+        let (codec, keyframe, begun) = (coded.codec, coded.keyframe, Instant::now());
         let decoder = match self.decoder.take() {
             Some((before, decoder)) if before == codec => decoder,
             _ => open_decoder(codec)?,
@@ -221,6 +230,7 @@ impl DecoderThread {
         };
         match decoded {
             Ok(Some(picture)) => {
+                self.await_sound(coded, begun.elapsed());
                 let age = unix_now();
                 let overlay = Overlay::read(&picture).map(|overlay| (overlay, overlay.age(age)));
                 self.stats.on_picture(Instant::now(), &picture, overlay);
@@ -238,5 +248,15 @@ impl DecoderThread {
             }
         }
         Ok(())
+    }
+
+    /// Waits until the picture of `coded`, which took `time` to decode, is to be shown.
+    fn await_sound(&mut self, coded: &CodedFrame, time: Duration) {
+        let Some(sync) = &mut self.sync else { return };
+        let ready = self.free.max(coded.frame.completed) + time;
+        self.free = ready;
+        sync.on_packet(coded.ssrc);
+        let shown = sync.show_at(coded.frame.timestamp, ready);
+        thread::sleep(shown.saturating_duration_since(Instant::now()));
     }
 }

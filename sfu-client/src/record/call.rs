@@ -123,11 +123,10 @@ impl CallRecording {
     /// A stream whose frames will come.
     pub fn track(&self, stats: Arc<StreamStats>) -> CallTrack {
         let mut inner = self.lock();
-        let clock_rate = if stats.kind() == MediaKind::Audio { 48_000 } else { 90_000 };
         inner.streams.push(Stream {
             waits_for_keyframe: stats.kind() == MediaKind::Video,
+            time: StreamTime::new(stats.kind().clock_rate()),
             stats,
-            time: StreamTime::new(clock_rate),
             format: None,
             track: None,
             last: None,

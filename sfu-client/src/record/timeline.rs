@@ -17,14 +17,14 @@ pub(super) struct Origin(Option<i128>);
 /// The time of one stream.
 #[derive(Clone, Debug)]
 pub(super) struct StreamTime {
-    clock_rate: i64,
+    clock_rate: u32,
     /// Without a report: a timestamp and its time.
     anchor: Option<(u32, i64)>,
 }
 
 impl StreamTime {
     pub(super) fn new(clock_rate: u32) -> Self {
-        Self { clock_rate: clock_rate.into(), anchor: None }
+        Self { clock_rate, anchor: None }
     }
 
     /// The time in nanoseconds of the frame with this timestamp, which came at `arrival`.
@@ -38,7 +38,7 @@ impl StreamTime {
         let arrival = i64::try_from(arrival.as_nanos()).unwrap_or(i64::MAX);
         let is_near = |time: &i64| (time - arrival).abs() < JUMP;
         if let Some(clock) = clock {
-            let sent = nanos(clock.ntp) + i128::from(self.since(clock.rtp, timestamp));
+            let sent = clock.captured(timestamp, self.clock_rate);
             let origin = *origin.0.get_or_insert(sent - i128::from(arrival));
             if let Some(time) = i64::try_from(sent - origin).ok().filter(is_near) {
                 self.anchor = Some((timestamp, time));
@@ -53,12 +53,8 @@ impl StreamTime {
 
     /// Nanoseconds between two timestamps that are within half of their circle.
     fn since(&self, before: u32, timestamp: u32) -> i64 {
-        i64::from(timestamp.wrapping_sub(before) as i32) * 1_000_000_000 / self.clock_rate
+        i64::from(timestamp.wrapping_sub(before) as i32) * 1_000_000_000 / i64::from(self.clock_rate)
     }
-}
-
-fn nanos(ntp: u64) -> i128 {
-    i128::from(ntp >> 32) * 1_000_000_000 + ((i128::from(ntp & 0xffff_ffff) * 1_000_000_000) >> 32)
 }
 
 #[cfg(test)]

@@ -1,18 +1,20 @@
 //! Sound: a packet of 20, 40 or 60 ms as often, with its loudness (RFC 6464).
 
 use super::{Packetizer, RedConfig, Redundancy, SendCounters};
-use crate::capture::AudioSource;
+use crate::capture::{AudioSource, SAMPLE_RATE};
 use crate::encode::{FRAME_SAMPLES, OpusConfig, OpusEncoder, PacketTime};
 use crate::peer::{AUDIO_LEVEL, RtpSink};
 use crate::voice::{VoiceConfig, VoiceProcessor};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
+/// Sound is captured in steps of this.
+const TICK: Duration = Duration::from_millis(20);
 /// Samples of the longest packet.
 const MOST: usize = PacketTime::Ms60.samples();
 
@@ -109,10 +111,12 @@ async fn send(
     mut source: Box<dyn AudioSource>,
     counters: Arc<SendCounters>,
 ) -> Result<()> {
-    let mut ticks = interval(Duration::from_millis(20));
+    let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let (mut samples, mut played) = ([0; MOST], [0; FRAME_SAMPLES]);
     let (mut timestamp, mut filled) = (0u32, 0);
+    // The first tick is now; what it brings was heard in the time before.
+    sink.captured_from(Instant::now() - TICK, stream.packetizer.first_timestamp(), SAMPLE_RATE);
     loop {
         ticks.tick().await;
         let frame = &mut samples[filled..filled + FRAME_SAMPLES];

@@ -18,6 +18,8 @@ const MAX_LAYERS: u8 = 3;
 #[derive(Debug)]
 pub struct VideoControl {
     bitrate: AtomicU64,
+    /// Most that there is room for on the way to the far side.
+    room: AtomicU64,
     /// Most pictures per second, in thousandths; 0: as many as the source has.
     frame_rate_millis: AtomicU32,
     /// How much smaller than the source's pictures are, in thousandths.
@@ -51,6 +53,7 @@ impl VideoControl {
         let codec = codecs.iter().position(|codec| *codec == settings.codec).unwrap_or(0);
         Self {
             bitrate: AtomicU64::new(settings.bitrate.as_bps()),
+            room: AtomicU64::new(u64::MAX),
             codecs,
             // Four at most.
             codec: AtomicU8::new(codec as u8),
@@ -69,6 +72,23 @@ impl VideoControl {
     /// Sets the bitrate.
     pub fn set_bitrate(&self, bitrate: Bitrate) {
         self.bitrate.store(bitrate.as_bps(), Ordering::Relaxed);
+    }
+
+    /// Says what there is room for on the way to the far side, whatever else is asked for. Zero: nothing is sent, until there
+    /// is room again, which begins with a keyframe.
+    pub(crate) fn set_room(&self, room: Bitrate) {
+        self.room.store(room.as_bps(), Ordering::Relaxed);
+    }
+
+    /// What is to be sent, where there is room for it; zero where nobody wants it.
+    pub(crate) fn wanted(&self) -> Bitrate {
+        let is_wanted = self.active.load(Ordering::Relaxed);
+        if is_wanted { Bitrate::from_bps(self.bitrate.load(Ordering::Relaxed)) } else { Bitrate::ZERO }
+    }
+
+    /// Whether less is sent than is wanted, for want of room.
+    pub fn is_short_of_room(&self) -> bool {
+        self.wanted().as_bps() > self.room.load(Ordering::Relaxed)
     }
 
     /// Bounds the pictures per second; `None` lifts the bound.
@@ -163,11 +183,12 @@ impl VideoControl {
     }
 
     pub(super) fn is_active(&self) -> bool {
-        self.active.load(Ordering::Relaxed)
+        self.active.load(Ordering::Relaxed) && self.room.load(Ordering::Relaxed) > 0
     }
 
-    pub(super) fn bitrate(&self) -> Bitrate {
-        Bitrate::from_bps(self.bitrate.load(Ordering::Relaxed))
+    /// Bitrate that the encoder is to have.
+    pub fn bitrate(&self) -> Bitrate {
+        Bitrate::from_bps(self.bitrate.load(Ordering::Relaxed).min(self.room.load(Ordering::Relaxed)))
     }
 
     /// Whether a keyframe was asked for since this was asked last.

@@ -116,6 +116,11 @@ impl Packetizer {
         pieces.enumerate().map(describe).collect()
     }
 
+    /// The RTP timestamp at the stream's start.
+    pub const fn first_timestamp(&self) -> u32 {
+        self.timestamp_offset
+    }
+
     /// One packet of sound; `timestamp` counts samples from the stream's start.
     pub fn sound(&mut self, payload: Bytes, timestamp: u32) -> rtp::Packet {
         self.packet(payload, timestamp, false)

@@ -9,7 +9,7 @@ use crate::clock::unix_now;
 use crate::encode::{EffortMode, EncoderStats, KeptPicture, RateMode};
 use crate::frame::VideoFrame;
 use crate::overlay::Overlay;
-use crate::peer::{DEPENDENCY_DESCRIPTOR, RtpSink, SinkFormat, VideoCodec, random_u32};
+use crate::peer::{DEPENDENCY_DESCRIPTOR, MediaKind, RtpSink, SinkFormat, VideoCodec, random_u32};
 use crate::preprocess::{PreprocessConfig, PreprocessStats};
 use anyhow::{Context, Result, ensure};
 use sfu_rtc::units::Bitrate;
@@ -175,6 +175,7 @@ impl VideoSender {
         // Each task says once how it ended.
         let (done_out, done) = mpsc::channel(sinks.len());
         let format = Format { size: source.size(), frame_rate: source.frame_rate() };
+        let begun = Instant::now();
         let (mut encodings, mut layers) = (Vec::new(), Vec::new());
         for (sink, EncodingSettings { rid, scale, bitrate }) in sinks.into_iter().zip(wanted) {
             let negotiated = sink.format().await?;
@@ -189,6 +190,7 @@ impl VideoSender {
             let (pictures, queue) = mpsc::channel(QUEUE);
             layers.push((layer, pictures));
             let (packetizer, done) = (Packetizer::new(sink.ssrc(), &negotiated), done_out.clone());
+            sink.captured_from(begun, packetizer.first_timestamp(), MediaKind::Video.clock_rate());
             tokio::spawn(async move {
                 let result = send(sink, packetizer, queue, counters).await;
                 let _ = done.send(result).await;
@@ -201,7 +203,7 @@ impl VideoSender {
         let capture = Capture { source, format, frames, overlay, layers, controls, drawn, shown: None };
         thread::Builder::new()
             .name("capture".to_owned())
-            .spawn(move || capture.run())
+            .spawn(move || capture.run(begun))
             .context("cannot start the capture thread")?;
         Ok(Self { encodings, kept: Some(kept), done })
     }
@@ -282,8 +284,7 @@ struct Capture {
 }
 
 impl Capture {
-    fn run(mut self) {
-        let start = Instant::now();
+    fn run(mut self, start: Instant) {
         let interval = Duration::from_secs_f64(1.0 / self.format.frame_rate);
         for frame in 0..self.frames.unwrap_or(u32::MAX) {
             let due = start + interval * frame;

@@ -9,5 +9,5 @@ mod stream;
 pub use frame_numbers::FrameNumbers;
 pub use latency::LatencyHistogram;
 pub use likeness::{Likeness, Still};
-pub use report::{Report, StreamReport, table};
+pub use report::{Awaited, Report, StreamReport, table};
 pub use stream::StreamStats;

@@ -6,7 +6,7 @@ use crate::peer::MediaKind;
 use crate::receive::{JitterCounters, PlayoutStats};
 use serde_json::{Value, json};
 use sfu_rtc::fec::DecoderStats;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
 /// One received stream.
@@ -116,6 +116,23 @@ impl StreamReport {
     }
 }
 
+/// A stream that was assigned to us, and of which nothing has come yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Awaited {
+    /// Section that is to carry it.
+    pub mid: String,
+    /// Who sends it, where that is known.
+    pub label: String,
+    /// Why the server sends none of it.
+    pub limit: &'static str,
+}
+
+impl fmt::Display for Awaited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.label, self.limit)
+    }
+}
+
 /// All received streams.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
@@ -127,6 +144,8 @@ pub struct Report {
     pub round_trip: Option<Duration>,
     /// Streams, by mid.
     pub streams: Vec<StreamReport>,
+    /// Streams of which nothing has come, and the server says why.
+    pub awaited: Vec<Awaited>,
 }
 
 impl Report {
@@ -138,6 +157,9 @@ impl Report {
             "join_to_first_frame_ms": self.join_to_first_frame.map(|time| time.as_secs_f64() * 1000.0),
             "round_trip_ms": self.round_trip.map(|time| time.as_secs_f64() * 1000.0),
             "streams": self.streams.iter().map(StreamReport::to_json).collect::<Vec<_>>(),
+            "awaited": self.awaited.iter().map(|awaited| {
+                json!({ "mid": awaited.mid, "from": awaited.label, "limit": awaited.limit })
+            }).collect::<Vec<_>>(),
         })
     }
 }
@@ -188,6 +210,9 @@ pub fn table(report: &Report) -> String {
             stream.numbers.missing,
             stream.frames_decoded.max(stream.frames_received),
         );
+    }
+    for awaited in &report.awaited {
+        let _ = writeln!(out, "{:<5}{awaited}", awaited.mid);
     }
     out
 }

@@ -177,7 +177,7 @@ impl StreamStats {
         inner.bytes += packet.payload.len() as u64;
         inner.format = format.or(inner.format);
         let arrival = RtpInstant::ZERO + (now - inner.started);
-        inner.on_timing(arrival, packet.header.timestamp, clock_rate(self.kind));
+        inner.on_timing(arrival, packet.header.timestamp, self.kind.clock_rate());
     }
 
     pub(crate) fn on_frame(&self, counters: JitterCounters, keyframe: bool) {
@@ -312,7 +312,7 @@ impl Inner {
             keyframes: self.keyframes,
             counters: self.counters,
             fec: self.fec,
-            jitter_ms: self.jitter.ticks() / f64::from(clock_rate(kind)) * 1000.0,
+            jitter_ms: self.jitter.ticks() / f64::from(kind.clock_rate()) * 1000.0,
             latency_p50_ms: latency.percentile(0.5).map(millis),
             latency_p95_ms: latency.percentile(0.95).map(millis),
             freezes: self.freezes.count,
@@ -321,13 +321,6 @@ impl Inner {
             playout: self.playout,
             likeness: self.comparison.as_ref().map(|comparison| comparison.likeness().clone()),
         }
-    }
-}
-
-const fn clock_rate(kind: MediaKind) -> u32 {
-    match kind {
-        MediaKind::Audio => 48_000,
-        MediaKind::Video => 90_000,
     }
 }
 

@@ -34,7 +34,8 @@ fn heard(name: &str, packets: &[Bytes], lost: impl Fn(usize) -> bool) -> Vec<i16
     settings.prepare().unwrap();
     let stats = Arc::new(StreamStats::new("0".to_owned(), MediaKind::Audio));
     let mut receiver =
-        Receiver::new(stats, Some(AudioRecorder::new(Some(&settings), name, Outlets::default()).unwrap())).unwrap();
+        Receiver::new(stats, None, Some(AudioRecorder::new(Some(&settings), name, Outlets::default()).unwrap()))
+            .unwrap();
     let start = Instant::now();
     // The first packet waits for the time of one.
     for number in 0..packets.len() + 1 {

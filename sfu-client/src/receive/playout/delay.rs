@@ -31,6 +31,8 @@ pub(super) struct DelayEstimator {
     quantile: f64,
     least: i64,
     most: i64,
+    /// What pictures ask for.
+    pictures: i64,
 }
 
 impl DelayEstimator {
@@ -43,6 +45,7 @@ impl DelayEstimator {
             quantile: config.quantile.clamp(0.0, 1.0),
             least,
             most: super::ticks(config.max_delay).max(least),
+            pictures: 0,
         }
     }
 
@@ -70,7 +73,12 @@ impl DelayEstimator {
     /// The delay that sound is to be played with, against the fastest packet.
     pub(super) fn target(&self) -> i64 {
         let steps = self.network.quantile(self.quantile).max(self.repair.needed()) + 1;
-        (steps as i64 * STEP).clamp(self.least, self.most)
+        (steps as i64 * STEP).max(self.pictures).clamp(self.least, self.most)
+    }
+
+    /// Sound is to be played with this delay at least, against the fastest packet.
+    pub(super) fn wait_for_pictures(&mut self, delay: i64) {
+        self.pictures = delay;
     }
 
     /// The delay with which sound of `timestamp` would be played at `now`; 0 before there was a packet.
