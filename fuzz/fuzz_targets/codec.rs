@@ -19,10 +19,19 @@ fuzz_target!(|data: &[u8]| {
         Codec::OpusRed => drop(red::Red::parse(payload)),
         Codec::H264 => drop(h264::resolution(payload)),
         Codec::H265 => drop(h265::resolution(payload)),
-        Codec::Av1 => drop(av1::resolution(payload)),
+        Codec::Av1 => read_av1(payload),
         Codec::Opus | Codec::Vp8 | Codec::Vp9 => {}
     }
 });
+
+fn read_av1(payload: &[u8]) {
+    let halves = payload.split_at(payload.len() / 2);
+    let unit = av1::temporal_unit(&[halves.0, halves.1]).or_else(|| av1::temporal_unit(&[payload]));
+    for header in av1::sequence_headers(unit.as_deref().unwrap_or(payload)) {
+        let read = av1::Configuration::read(header.content).map(|read| read.resolution);
+        assert!(read.is_none() || read == av1::resolution(header.content));
+    }
+}
 
 fn rewrite(codec: Codec, payload: &[u8]) {
     const PICTURE_ID: u16 = 0x1234;

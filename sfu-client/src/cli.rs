@@ -43,7 +43,7 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    /// Sends picture (H.264, VP8, VP9) and sound (Opus) until Ctrl-C, `--duration` or `--frames`.
+    /// Sends picture (H.264, VP8, VP9, AV1) and sound (Opus) until Ctrl-C, `--duration` or `--frames`.
     Publish(PublishArgs),
     /// Receives what others send, decodes and measures it. Fails (exit code 1) when nothing came.
     Subscribe(SubscribeArgs),
@@ -135,7 +135,7 @@ pub(crate) struct LabRateArgs {
     /// Encode these files instead of the generated scenes: Y4M in their own size and rate, others through ffmpeg.
     #[arg(long = "file", value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Codec: h264, and vp8 or vp9 where built with the feature `vpx`.
+    /// Codec: h264; vp8 or vp9 where built with the feature `vpx`, av1 with `aom`.
     #[arg(long, value_name = "CODEC", default_value = "h264", value_parser = parse_codec)]
     codec: VideoCodec,
     /// Temporal layers, 1 to 3.
@@ -256,7 +256,7 @@ pub(crate) struct MediaArgs {
     /// Pictures per second of the generated scene.
     #[arg(long, default_value_t = 30.0)]
     fps: f64,
-    /// Video codec: h264, and vp8 or vp9 where built with the feature `vpx`.
+    /// Video codec: h264; vp8 or vp9 where built with the feature `vpx`, av1 with `aom`.
     #[arg(long, value_name = "CODEC", default_value = "h264", value_parser = parse_codec)]
     codec: VideoCodec,
     /// Temporal layers, 1 to 3: the upper ones can be left out on the way.
@@ -475,7 +475,7 @@ fn parse_packet_time(text: &str) -> Result<PacketTime, String> {
 
 /// One that was built in.
 fn parse_codec(name: &str) -> Result<VideoCodec> {
-    let codec = VideoCodec::from_name(name).with_context(|| format!("{name:?} is no codec: h264, vp8 or vp9"))?;
+    let codec = VideoCodec::from_name(name).with_context(|| format!("{name:?} is no codec: h264, vp8, vp9 or av1"))?;
     codec.require().map(|()| codec)
 }
 

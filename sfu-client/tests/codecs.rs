@@ -1,4 +1,5 @@
-//! VP8 and VP9 through the real server: our publisher to our subscriber.
+//! VP8, VP9 and AV1, as far as they were built in, through the real server: our publisher to our subscriber.
+#![cfg(any(feature = "aom", feature = "vpx"))]
 
 mod real;
 
@@ -59,9 +60,9 @@ async fn through_the_server(server: &Server, codec: VideoCodec, temporal_layers:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn codecs_of_libvpx_come_whole_with_and_without_layers() {
+async fn codecs_come_whole_with_and_without_layers() {
     let server = Server::start("codecs");
-    for codec in [VideoCodec::Vp8, VideoCodec::Vp9] {
+    for codec in [VideoCodec::Vp8, VideoCodec::Vp9, VideoCodec::Av1].into_iter().filter(|codec| codec.is_built_in()) {
         for layers in [1, 3] {
             through_the_server(&server, codec, layers).await;
         }

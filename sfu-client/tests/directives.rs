@@ -194,7 +194,7 @@ async fn the_frame_rate_changes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_codec_changes_where_both_sides_have_it() {
     let mut call = Call::begin("directives-codec").await;
-    for codec in [VideoCodec::Vp8, VideoCodec::Vp9, VideoCodec::H264] {
+    for codec in [VideoCodec::Vp8, VideoCodec::Vp9, VideoCodec::Av1, VideoCodec::H264] {
         if codec.is_built_in() {
             call.direct(codec.name(), json!({}), codec.name(), |stream| stream.codec == codec.name()).await;
             let before = call.received.borrow().as_ref().unwrap().frames_decoded;

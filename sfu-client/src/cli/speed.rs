@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 #[derive(Args, Debug)]
 pub(crate) struct LabSpeedArgs {
-    /// Codec: h264, and vp8 or vp9 where built with the feature `vpx`.
+    /// Codec: h264; vp8 or vp9 where built with the feature `vpx`, av1 with `aom`.
     #[arg(long, value_name = "CODEC", default_value = "h264", value_parser = parse_codec)]
     codec: VideoCodec,
     /// Publish these files instead of the generated scenes: Y4M in their own size, others through ffmpeg.

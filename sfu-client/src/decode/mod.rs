@@ -1,12 +1,18 @@
-//! Decoders: H.264, and VP8 and VP9 with the feature `vpx`, to pictures; Opus to sound.
+//! Decoders: H.264, VP8 and VP9 (feature `vpx`) and AV1 (feature `aom`) to pictures; Opus to sound.
 
+#[cfg(feature = "aom")]
+mod aom;
 mod comfort_noise;
 mod concealment;
 mod h264;
 mod opus;
+#[cfg(any(feature = "aom", feature = "vpx"))]
+mod planes;
 #[cfg(feature = "vpx")]
 mod vpx;
 
+#[cfg(feature = "aom")]
+pub use aom::AomDecoder;
 pub use h264::H264Decoder;
 pub use opus::{OpusDecoder, duration as opus_duration};
 #[cfg(feature = "vpx")]
@@ -34,6 +40,9 @@ pub fn open_decoder(codec: VideoCodec) -> Result<Box<dyn Decoder>> {
         VideoCodec::H264 => Ok(Box::new(H264Decoder::new()?)),
         #[cfg(feature = "vpx")]
         VideoCodec::Vp8 | VideoCodec::Vp9 => Ok(Box::new(VpxDecoder::new(codec)?)),
+        #[cfg(feature = "aom")]
+        VideoCodec::Av1 => Ok(Box::new(AomDecoder::new()?)),
+        #[cfg(not(all(feature = "aom", feature = "vpx")))]
         _ => Err(codec.not_built_in()),
     }
 }

@@ -1,14 +1,13 @@
 //! VP8 and VP9 to pictures by libvpx.
 #![allow(unsafe_code, reason = "libvpx is C")]
 
-use super::Decoder;
+use super::{Decoder, planes};
 use crate::frame::{MAX_SIDE, VideoFrame};
 use crate::peer::VideoCodec;
 use anyhow::{Result, bail, ensure};
 use std::ffi::{c_int, c_uint};
 use std::mem::MaybeUninit;
 use std::ptr::{null, null_mut};
-use std::slice;
 use vpx_sys::{
     VPX_CODEC_OK, VPX_DECODER_ABI_VERSION, vpx_codec_ctx_t, vpx_codec_dec_init_ver, vpx_codec_decode,
     vpx_codec_destroy, vpx_codec_get_frame, vpx_codec_iface_t, vpx_codec_peek_stream_info, vpx_codec_stream_info_t,
@@ -85,22 +84,11 @@ impl Drop for VpxDecoder {
     }
 }
 
-/// A last column or row that makes a side odd is left out.
 fn copy(image: &vpx_image_t) -> Result<VideoFrame> {
     ensure!(image.fmt == vpx_img_fmt::VPX_IMG_FMT_I420, "pictures of format {:?} cannot be shown", image.fmt);
-    let (width, height) = (image.d_w as usize & !1, image.d_h as usize & !1);
-    ensure!(width > 0 && height > 0, "a picture of {}x{}", image.d_w, image.d_h);
-    let plane = |index: usize, width: usize, height: usize| -> Result<(&[u8], usize)> {
-        let stride = usize::try_from(image.stride[index])?;
-        ensure!(stride >= width && !image.planes[index].is_null(), "a plane is too narrow");
-        let length = stride * (height - 1) + width;
-        // SAFETY: a plane has at least as many rows as the picture shows of it, each a stride after the one before, and
-        // lives until the next call on the decoder.
-        Ok((unsafe { slice::from_raw_parts(image.planes[index], length) }, stride))
-    };
-    let (half_width, half_height) = (width / 2, height / 2);
-    let planes = [plane(0, width, height)?, plane(1, half_width, half_height)?, plane(2, half_width, half_height)?];
-    VideoFrame::from_strided(width, height, planes)
+    let ([y, u, v, _], [y_stride, u_stride, v_stride, _]) = (image.planes, image.stride);
+    // SAFETY: an image of this format is what is asked for, and lives until the next call on the decoder.
+    unsafe { planes::copy((image.d_w, image.d_h), [y, u, v], [y_stride, u_stride, v_stride]) }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ const PICTURES: u32 = 15;
 const INTERVAL: Duration = Duration::from_micros(33_333);
 
 pub(super) fn examine() -> Vec<Finding> {
-    let mut findings: Vec<_> = [VideoCodec::H264, VideoCodec::Vp8, VideoCodec::Vp9].map(video).into();
+    let mut findings: Vec<_> = VideoCodec::ALL.map(video).into();
     findings.push(opus());
     findings.push(if cfg!(feature = "pesq") {
         Finding::good(BUILD, "PESQ", "marks of voice in `lab voice`".to_owned())
@@ -38,12 +38,8 @@ pub(super) fn examine() -> Vec<Finding> {
 fn video(codec: VideoCodec) -> Finding {
     let name = codec.name();
     if !codec.is_built_in() {
-        return Finding::note(
-            BUILD,
-            name,
-            "not in this build".to_owned(),
-            "build with --features vpx (needs libvpx-dev)",
-        );
+        let remedy = format!("build with {}", codec.build_option());
+        return Finding::note(BUILD, name, "not in this build".to_owned(), &remedy);
     }
     match code_pictures(codec) {
         Ok(slowest) if slowest < INTERVAL => {
@@ -144,7 +140,7 @@ mod tests {
         let findings = examine();
         let status = |name| findings.iter().find(|finding| finding.name == name).unwrap().status;
         assert_eq!(status("Opus"), Status::Good);
-        for codec in [VideoCodec::H264, VideoCodec::Vp8, VideoCodec::Vp9] {
+        for codec in VideoCodec::ALL {
             assert_ne!(status(codec.name()), Status::Problem);
         }
         assert!(findings.iter().all(|finding| finding.status == Status::Good || finding.remedy.is_some()));

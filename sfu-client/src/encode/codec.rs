@@ -23,7 +23,7 @@ pub struct EncoderConfig {
     /// Leave pictures out where the bitrate cannot be kept otherwise. Off by default, so that every frame number
     /// arrives and a gap means loss.
     pub skip_frames: bool,
-    /// Temporal layers: 1 to 4 of H.264, 1 to 3 of VP8 and VP9.
+    /// Temporal layers: 1 to 4 of H.264, 1 to 3 of VP8, VP9 and AV1.
     pub temporal_layers: u8,
     /// Frames from one keyframe to the next; 0: only when asked for.
     pub keyframe_interval: u32,
@@ -127,6 +127,9 @@ pub fn open_encoder(codec: VideoCodec, config: EncoderConfig) -> Result<Box<dyn 
         VideoCodec::H264 => Ok(Box::new(H264Encoder::new(config)?)),
         #[cfg(feature = "vpx")]
         VideoCodec::Vp8 | VideoCodec::Vp9 => Ok(Box::new(super::vpx::VpxEncoder::new(codec, config)?)),
+        #[cfg(feature = "aom")]
+        VideoCodec::Av1 => Ok(Box::new(super::aom::AomEncoder::new(config)?)),
+        #[cfg(not(all(feature = "aom", feature = "vpx")))]
         _ => Err(codec.not_built_in()),
     }
 }

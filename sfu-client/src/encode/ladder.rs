@@ -9,6 +9,8 @@ pub enum Ladder {
     Vp8,
     /// libvpx's 64 of VP9.
     Vp9,
+    /// libaom's 64 of AV1.
+    Av1,
 }
 
 /// Steps of AC coefficients (RFC 6386 section 14.1) at libvpx's 64 quantisers; its transform doubles coefficients.
@@ -18,7 +20,7 @@ const VP8_STEPS: [u16; 64] = [
     189, 201, 213, 225, 239, 254, 269, 284,
 ];
 /// The same of VP9 (bitstream specification section 8.6.1), at quantiser indices 0, 4, 8 and so on; its transform makes
-/// coefficients eight times as large.
+/// coefficients eight times as large. AV1 has the same (specification section 7.12.2), and libaom goes by the same indices.
 const VP9_STEPS: [u16; 64] = [
     4, 11, 15, 19, 23, 27, 31, 35, 39, 43, 47, 51, 55, 59, 63, 67, 71, 75, 79, 83, 87, 91, 95, 99, 104, 112, 120, 128,
     136, 144, 152, 164, 176, 188, 200, 215, 231, 247, 265, 285, 305, 329, 353, 380, 408, 440, 474, 510, 550, 593, 639,
@@ -30,7 +32,7 @@ impl Ladder {
     pub const fn coarsest(self) -> u8 {
         match self {
             Self::H264 => 51,
-            Self::Vp8 | Self::Vp9 => 63,
+            Self::Vp8 | Self::Vp9 | Self::Av1 => 63,
         }
     }
 
@@ -41,7 +43,7 @@ impl Ladder {
         match self {
             Self::H264 => f64::from(quantizer),
             Self::Vp8 => of(VP8_STEPS[usize::from(quantizer)], 2.0),
-            Self::Vp9 => of(VP9_STEPS[usize::from(quantizer)], 8.0),
+            Self::Vp9 | Self::Av1 => of(VP9_STEPS[usize::from(quantizer)], 8.0),
         }
     }
 
@@ -68,7 +70,7 @@ mod tests {
 
     #[test]
     fn levels_rise_and_lead_back() {
-        for ladder in [Ladder::H264, Ladder::Vp8, Ladder::Vp9] {
+        for ladder in [Ladder::H264, Ladder::Vp8, Ladder::Vp9, Ladder::Av1] {
             for quantizer in 0..=ladder.coarsest() {
                 assert_eq!(ladder.nearest(ladder.level(quantizer)), quantizer, "{ladder:?}");
             }

@@ -11,7 +11,7 @@ use super::EncodedFrame;
 use super::codec::{Effort, Encoder, EncoderConfig, Quantizer};
 use super::ladder::Ladder;
 use super::layers::Layering;
-use super::references::References;
+use super::steering::{BUFFER, CYCLIC_REFRESH, DROP_BELOW, OWN_QUANTIZERS, Steering, TICKS, kilobits};
 use crate::frame::VideoFrame;
 use crate::peer::VideoCodec;
 use anyhow::{Result, bail, ensure};
@@ -33,19 +33,8 @@ use vpx_sys::{
     vpx_codec_vp9_cx, vpx_img_fmt, vpx_img_wrap, vpx_kf_mode, vpx_rational, vpx_rc_mode,
 };
 
-/// Bounds of quantisers for libvpx's own rate control, as WebRTC has them.
-const OWN_QUANTIZERS: (c_uint, c_uint) = (2, 56);
-/// Fill of libvpx's buffer, in milliseconds: capacity, at the start, and to aim at.
-const BUFFER: (c_uint, c_uint, c_uint) = (1_000, 500, 600);
-/// Fill in percent below which libvpx leaves pictures out, where it may.
-const DROP_BELOW: c_uint = 30;
 /// Largest keyframe in percent of a mean picture, for libvpx's own rate control.
 const LARGEST_INTRA: c_int = 900;
-/// Ticks of time stamps per second.
-const TICKS: c_int = 1_000;
-/// VP9's adaptive quantisation of which still parts are refined in turn.
-const CYCLIC_REFRESH: c_int = 3;
-
 /// A running encoder of VP8, or of VP9 in profile 0.
 pub struct VpxEncoder {
     codec: VideoCodec,
@@ -53,11 +42,7 @@ pub struct VpxEncoder {
     parameters: Box<vpx_codec_enc_cfg_t>,
     /// Initialised; destroyed once, on drop.
     context: Box<vpx_codec_ctx_t>,
-    force_keyframe: bool,
-    /// Where the next picture stands after its keyframe.
-    position: u32,
-    /// Time stamp of the last picture: libvpx wants them to grow.
-    last_time: i64,
+    steering: Steering,
 }
 
 // SAFETY: libvpx keeps an encoder's state in its context, which has no thread affinity, and `&mut self` on every method
@@ -83,8 +68,8 @@ impl VpxEncoder {
         ensure!(code == VPX_CODEC_OK, "libvpx refuses {config:?} ({code:?})");
         // SAFETY: zeroes are a valid context, and it has been initialised since.
         let context = unsafe { context.assume_init() };
-        let mut encoder =
-            Self { codec, config, parameters, context, force_keyframe: false, position: 0, last_time: -1 };
+        let steering = Steering::new(&config);
+        let mut encoder = Self { codec, config, parameters, context, steering };
         encoder.initialize()?;
         Ok(encoder)
     }
@@ -137,19 +122,9 @@ impl VpxEncoder {
 impl Encoder for VpxEncoder {
     fn encode(&mut self, picture: &VideoFrame, millis: i64) -> Result<Option<EncodedFrame>> {
         let (width, height) = (self.config.width, self.config.height);
-        ensure!(
-            (picture.width(), picture.height()) == (width, height),
-            "a picture of {}x{} came to an encoder of {width}x{height}",
-            picture.width(),
-            picture.height()
-        );
-        let due = self.config.keyframe_interval > 0 && self.position >= self.config.keyframe_interval;
-        let keyframe = self.force_keyframe || self.position == 0 || due;
-        let layering = Layering::at(self.config.temporal_layers, if keyframe { 0 } else { self.position });
-        let flags = if keyframe { VPX_EFLAG_FORCE_KF } else { flags(self.codec, layering) };
-        let time = millis.max(self.last_time + 1);
-        self.last_time = time;
-        let duration = (f64::from(TICKS) / self.config.frame_rate).round().clamp(1.0, 10_000.0) as u64;
+        let order = self.steering.next(picture, millis)?;
+        let flags = if order.keyframe { VPX_EFLAG_FORCE_KF } else { flags(self.codec, order.layering) };
+        let (time, duration) = (order.time, order.duration);
         let mut wrapped = MaybeUninit::uninit();
         let (wide, high) = (c_uint::try_from(width)?, c_uint::try_from(height)?);
         let data = picture.data().as_ptr().cast_mut();
@@ -162,20 +137,11 @@ impl Encoder for VpxEncoder {
             vpx_codec_encode(&raw mut *self.context, image, time, duration, flags.into(), VPX_DL_REALTIME.into())
         };
         ensure!(code == VPX_CODEC_OK, "libvpx failed to encode ({code:?})");
-        let Some((data, keyframe)) = self.output() else { return Ok(None) };
-        self.force_keyframe = false;
-        let layering = if keyframe { Layering::at(self.config.temporal_layers, 0) } else { layering };
-        self.position = if keyframe { 1 } else { self.position.wrapping_add(1).max(1) };
-        Ok((!data.is_empty()).then_some(EncodedFrame {
-            data,
-            keyframe,
-            layering,
-            references: References::of(layering),
-        }))
+        Ok(self.output().and_then(|output| self.steering.coded(&order, output)))
     }
 
     fn force_keyframe(&mut self) -> Result<()> {
-        self.force_keyframe = true;
+        self.steering.force_keyframe();
         Ok(())
     }
 
@@ -205,7 +171,7 @@ impl Encoder for VpxEncoder {
     }
 
     fn next_layer(&self) -> u8 {
-        Layering::at(self.config.temporal_layers, self.position).layer
+        self.steering.next_layer()
     }
 }
 
@@ -279,10 +245,3 @@ const fn speed(codec: VideoCodec, effort: Effort) -> c_int {
         (_, Effort::High) => -4,
     }
 }
-
-fn kilobits(bitrate: Bitrate) -> c_uint {
-    c_uint::try_from(bitrate.as_bps() / 1_000).unwrap_or(c_uint::MAX).clamp(1, 1_000_000)
-}
-
-#[cfg(test)]
-mod tests;

@@ -49,7 +49,8 @@ impl From<MediaKind> for RtpCodecKind {
     }
 }
 
-/// Video codecs that can be received. H.264 is always encoded and decoded too, VP8 and VP9 with the feature `vpx`.
+/// Video codecs that can be received. H.264 is always encoded and decoded too, VP8 and VP9 with the feature `vpx`,
+/// AV1 with the feature `aom`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum VideoCodec {
     /// H.264, constrained baseline.
@@ -58,7 +59,7 @@ pub enum VideoCodec {
     Vp8,
     /// VP9, profile 0.
     Vp9,
-    /// AV1.
+    /// AV1, main profile.
     Av1,
 }
 
@@ -81,7 +82,7 @@ impl VideoCodec {
         match self {
             Self::H264 => true,
             Self::Vp8 | Self::Vp9 => cfg!(feature = "vpx"),
-            Self::Av1 => false,
+            Self::Av1 => cfg!(feature = "aom"),
         }
     }
 
@@ -95,12 +96,15 @@ impl VideoCodec {
 
     /// Says what would build it in.
     pub(crate) fn not_built_in(self) -> anyhow::Error {
-        let name = self.name();
+        anyhow::anyhow!("{} was not built in: build with {}", self.name(), self.build_option())
+    }
+
+    /// What builds it in, and what that needs of Debian.
+    pub(crate) const fn build_option(self) -> &'static str {
         match self {
-            Self::Vp8 | Self::Vp9 => {
-                anyhow::anyhow!("{name} was not built in: build with the feature `vpx` (needs libvpx-dev)")
-            }
-            Self::H264 | Self::Av1 => anyhow::anyhow!("{name} cannot be encoded or decoded"),
+            Self::H264 => "--features media",
+            Self::Vp8 | Self::Vp9 => "--features vpx (needs libvpx-dev)",
+            Self::Av1 => "--features aom (needs libaom-dev and libclang-dev)",
         }
     }
 

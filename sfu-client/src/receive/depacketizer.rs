@@ -5,7 +5,7 @@
 
 use crate::peer::VideoCodec;
 use bytes::Bytes;
-use sfu_rtc::codec::{self, vp8, vp9};
+use sfu_rtc::codec::{self, av1, vp8, vp9};
 use sfu_rtc::media::Codec;
 
 const STAP_A: u8 = 24;
@@ -57,14 +57,24 @@ fn append_units(mut units: &[u8], out: &mut Vec<u8>) -> Option<()> {
     units.is_empty().then_some(())
 }
 
-/// The VP8 or VP9 frame that these payloads carry, in order, without the descriptors before its pieces (RFC 7741 and RFC
-/// 9628, section 4.2 each). `None` where one is damaged, the beginning is missing, or the codec is another.
+/// What these payloads carry, in order: a VP8 or VP9 frame without the descriptors before its pieces (RFC 7741 and RFC
+/// 9628, section 4.2 each), or an AV1 temporal unit without its delimiter. `None` where one is damaged, the beginning is
+/// missing, or the codec is another.
 pub fn without_descriptors(codec: VideoCodec, payloads: &[Bytes]) -> Option<Vec<u8>> {
-    let descriptor = |payload: &[u8]| match codec {
-        VideoCodec::Vp8 => vp8::Descriptor::parse(payload).map(|found| (found.len, found.start_of_frame)),
-        VideoCodec::Vp9 => vp9::Descriptor::parse(payload).map(|found| (found.len, found.begin)),
-        VideoCodec::H264 | VideoCodec::Av1 => None,
-    };
+    match codec {
+        VideoCodec::Vp8 => {
+            joined(payloads, |payload| vp8::Descriptor::parse(payload).map(|found| (found.len, found.start_of_frame)))
+        }
+        VideoCodec::Vp9 => {
+            joined(payloads, |payload| vp9::Descriptor::parse(payload).map(|found| (found.len, found.begin)))
+        }
+        VideoCodec::Av1 => av1::temporal_unit(payloads),
+        VideoCodec::H264 => None,
+    }
+}
+
+/// `descriptor` says how long the descriptor is, and whether a frame begins.
+fn joined(payloads: &[Bytes], descriptor: impl Fn(&[u8]) -> Option<(usize, bool)>) -> Option<Vec<u8>> {
     let (_, begins) = descriptor(payloads.first()?)?;
     let mut out = Vec::with_capacity(payloads.iter().map(Bytes::len).sum());
     for payload in payloads {
@@ -109,6 +119,7 @@ fn vp8_keyframe(payload: &[u8]) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rtp::codec::av1::Av1Payloader;
     use rtp::codec::h264::H264Payloader;
     use rtp::packetizer::Payloader;
 
@@ -139,8 +150,21 @@ mod tests {
             bytes(&[&[0xd8, 0x80, 1, 2, 7], &[0xd0, 0x80, 1, 2, 8], &[0xd0, 0x80, 1, 2, 9], &[0xd4, 0x80, 1, 2, 5]]);
         assert_eq!(without_descriptors(VideoCodec::Vp9, &vp9).unwrap(), [7, 8, 9, 5]);
         assert_eq!(without_descriptors(VideoCodec::Vp9, &vp9[1..]), None, "the start is missing");
-        assert_eq!(without_descriptors(VideoCodec::Av1, &vp9), None);
+        assert_eq!(without_descriptors(VideoCodec::H264, &vp9), None);
         assert_eq!(without_descriptors(VideoCodec::Vp9, &[]), None);
+    }
+
+    #[test]
+    fn av1_comes_back_as_it_went() {
+        // A temporal delimiter, which is not sent, a sequence header and a frame.
+        let head = [0x0a, 3, 1, 2, 3, 0x32, 0xb8, 0x17];
+        let unit = [&[0x12, 0][..], &head, &[7; 3_000]].concat();
+        let payloads = Av1Payloader::default().payload(1_000, &Bytes::from(unit.clone())).unwrap();
+        assert!(payloads.len() > 3 && payloads.iter().all(|payload| payload.len() <= 1_000));
+        assert!(is_keyframe(VideoCodec::Av1, &payloads) && !is_keyframe(VideoCodec::Av1, &payloads[1..]));
+        assert_eq!(without_descriptors(VideoCodec::Av1, &payloads).unwrap(), unit[2..]);
+        assert_eq!(without_descriptors(VideoCodec::Av1, &payloads[1..]), None, "the start is missing");
+        assert_eq!(without_descriptors(VideoCodec::Av1, &payloads[..2]), None, "the end is missing");
     }
 
     #[test]

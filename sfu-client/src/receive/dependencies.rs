@@ -147,7 +147,7 @@ mod tests {
     use sfu_rtc::rtp::extension::dependency_descriptor::FrameDescription;
 
     fn come(dependencies: &mut Dependencies, number: u16, reference: u16) {
-        let frame = FrameDescription { number, reference, size: (640, 360) };
+        let frame = FrameDescription { number, reference, size: (640, 360), layers: 1, temporal: 0 };
         let value = frame.to_bytes(true, true).unwrap();
         dependencies.on_packet(&value, (number, number.into()));
     }

@@ -160,9 +160,8 @@ impl CallTrack {
         payloads: &[Bytes],
         unit: Option<&[u8]>,
     ) -> Result<()> {
-        let (Some(codec_id), Some(picture)) = (coded::codec_id(codec), coded::picture(codec, payloads, unit)) else {
-            return Ok(());
-        };
+        let Some(picture) = coded::picture(codec, payloads, unit) else { return Ok(()) };
+        let codec_id = coded::codec_id(codec);
         let format = picture
             .begins
             .map(|Beginning { size, private }| Format { kind: TrackKind::Video { codec: codec_id, size }, private });

@@ -1,9 +1,9 @@
 //! Frames as they came, in the form in which Matroska keeps them.
 
-use super::ivf::join_payloads;
 use crate::peer::VideoCodec;
+use crate::receive::{is_keyframe, without_descriptors};
 use bytes::Bytes;
-use sfu_rtc::codec::{ParameterSetId, frame_facts, h264, parameter_sets};
+use sfu_rtc::codec::{ParameterSetId, av1, frame_facts, h264, parameter_sets};
 use sfu_rtc::media::Codec;
 
 /// Between two units of annex B, as [`crate::receive::annex_b`] writes it.
@@ -25,13 +25,13 @@ pub(super) struct Beginning {
     pub(super) private: Vec<u8>,
 }
 
-/// Matroska's CodecID; `None` for a codec that is not recorded.
-pub(super) fn codec_id(codec: VideoCodec) -> Option<&'static str> {
+/// Matroska's CodecID.
+pub(super) const fn codec_id(codec: VideoCodec) -> &'static str {
     match codec {
-        VideoCodec::H264 => Some("V_MPEG4/ISO/AVC"),
-        VideoCodec::Vp8 => Some("V_VP8"),
-        VideoCodec::Vp9 => Some("V_VP9"),
-        VideoCodec::Av1 => None,
+        VideoCodec::H264 => "V_MPEG4/ISO/AVC",
+        VideoCodec::Vp8 => "V_VP8",
+        VideoCodec::Vp9 => "V_VP9",
+        VideoCodec::Av1 => "V_AV1",
     }
 }
 
@@ -41,14 +41,40 @@ pub(super) fn picture(codec: VideoCodec, payloads: &[Bytes], unit: Option<&[u8]>
         VideoCodec::H264 => unit.and_then(|unit| avc_picture(payloads, unit)),
         VideoCodec::Vp8 => vpx_picture(codec, Codec::Vp8, payloads),
         VideoCodec::Vp9 => vpx_picture(codec, Codec::Vp9, payloads),
-        VideoCodec::Av1 => None,
+        VideoCodec::Av1 => av1_picture(payloads),
     }
+}
+
+/// A temporal unit without its delimiter, as Matroska has it (AV1 codec mapping of Matroska, "Block Data").
+fn av1_picture(payloads: &[Bytes]) -> Option<Picture> {
+    let data = without_descriptors(VideoCodec::Av1, payloads)?;
+    let begins = is_keyframe(VideoCodec::Av1, payloads).then(|| av1_beginning(&data)).flatten();
+    Some(Picture { data, begins })
+}
+
+/// AV1CodecConfigurationRecord (AV1 codec ISO media file format binding, section 2.3): version; profile, level; tier, depth,
+/// monochrome, subsampling, place of chroma; no presentation delay; then the sequence header.
+fn av1_beginning(temporal_unit: &[u8]) -> Option<Beginning> {
+    let header = av1::sequence_headers(temporal_unit).next()?;
+    let found = av1::Configuration::read(header.content)?;
+    let flags = [
+        found.high_tier,
+        found.high_bitdepth,
+        found.twelve_bit,
+        found.monochrome,
+        found.subsampling.0,
+        found.subsampling.1,
+    ];
+    let flags = flags.into_iter().fold(0, |byte, flag| byte << 1 | u8::from(flag));
+    let mut private = vec![0x81, found.profile << 5 | found.level, flags << 2 | found.chroma_sample_position, 0];
+    private.extend(header.unit);
+    Some(Beginning { size: found.resolution, private })
 }
 
 fn vpx_picture(codec: VideoCodec, known_as: Codec, payloads: &[Bytes]) -> Option<Picture> {
     let facts = frame_facts(known_as, payloads.first()?, false, None).ok()?;
     let begins = facts.resolution.filter(|_| facts.keyframe).map(|size| Beginning { size, private: Vec::new() });
-    Some(Picture { data: join_payloads(codec, payloads)?, begins })
+    Some(Picture { data: without_descriptors(codec, payloads)?, begins })
 }
 
 /// Units with their length before them (ISO/IEC 14496-15 section 5.3.3). Parameter sets stay where they are too: a size
@@ -132,6 +158,20 @@ mod tests {
     fn a_keyframe_without_its_sets_begins_nothing() {
         let slice = Bytes::from_static(&[0x65, 0x88, 0x80, 1]);
         assert_eq!(avc_picture(&[slice], &[0, 0, 0, 1, 0x65, 0x88]).unwrap().begins, None);
+    }
+
+    #[test]
+    fn an_av1_stream_begins_with_its_sequence_header() {
+        // Level 4.0, 1920x804.
+        let header = [0x08, 0x00, 0x00, 0x00, 0x42, 0xa7, 0xbf, 0xe4, 0x60, 0x0d, 0x00, 0x40];
+        let begins = Bytes::from([&[0x28, 12], &header[..], &[0x30, 0x10, 0]].concat());
+        let picture = av1_picture(&[begins]).unwrap();
+        let unit = [&[0x0a, 11], &header[1..]].concat();
+        assert_eq!(picture.data, [&unit[..], &[0x32, 2, 0x10, 0]].concat());
+        let private = [&[0x81, 0x08, 0x0c, 0], &unit[..]].concat();
+        assert_eq!(picture.begins, Some(Beginning { size: (1_920, 804), private }));
+        let next = av1_picture(&[Bytes::from_static(&[0x10, 0x30, 0x30, 0])]).unwrap();
+        assert_eq!(next, Picture { data: vec![0x32, 2, 0x30, 0], begins: None });
     }
 
     #[test]

@@ -6,18 +6,18 @@
 //! ```
 
 use crate::peer::VideoCodec;
-use crate::receive::without_descriptors;
-use bytes::Bytes;
-use rtp::codec::av1::Av1Depacketizer;
-use rtp::packetizer::Depacketizer;
 use std::io::{Result, Seek, SeekFrom, Write};
 
+/// RTP leaves it out, files begin every temporal unit with it (AV1 specification section 7.5).
+const TEMPORAL_DELIMITER: [u8; 2] = [0x12, 0];
 /// Where the number of frames stands.
 const FRAMES_AT: u64 = 24;
 
 #[derive(Debug)]
 pub(super) struct IvfWriter<W> {
     out: W,
+    /// What every frame begins with here.
+    prefix: &'static [u8],
     frames: u32,
     /// Timestamps without their wrap.
     time: u64,
@@ -39,7 +39,8 @@ impl<W: Write + Seek> IvfWriter<W> {
         out.write_all(&90_000u32.to_le_bytes())?;
         out.write_all(&1u32.to_le_bytes())?;
         out.write_all(&[0; 8])?;
-        Ok(Self { out, frames: 0, time: 0, last_timestamp: None })
+        let prefix: &[u8] = if codec == VideoCodec::Av1 { &TEMPORAL_DELIMITER } else { &[] };
+        Ok(Self { out, prefix, frames: 0, time: 0, last_timestamp: None })
     }
 
     pub(super) fn write(&mut self, timestamp: u32, frame: &[u8]) -> Result<()> {
@@ -47,9 +48,10 @@ impl<W: Write + Seek> IvfWriter<W> {
         self.last_timestamp = Some(timestamp);
         self.time += u64::from(step);
         self.frames += 1;
-        let length = u32::try_from(frame.len()).map_err(std::io::Error::other)?;
+        let length = u32::try_from(self.prefix.len() + frame.len()).map_err(std::io::Error::other)?;
         self.out.write_all(&length.to_le_bytes())?;
         self.out.write_all(&self.time.to_le_bytes())?;
+        self.out.write_all(self.prefix)?;
         self.out.write_all(frame)
     }
 
@@ -59,22 +61,6 @@ impl<W: Write + Seek> IvfWriter<W> {
         self.out.flush()
     }
 }
-
-/// The frame that these payloads carry, their RTP descriptors removed; `None` where one is damaged.
-pub(super) fn join_payloads(codec: VideoCodec, payloads: &[Bytes]) -> Option<Vec<u8>> {
-    if codec != VideoCodec::Av1 {
-        return without_descriptors(codec, payloads);
-    }
-    let mut depacketizer = Av1Depacketizer::default();
-    let mut frame = TEMPORAL_DELIMITER.to_vec();
-    for payload in payloads {
-        frame.extend_from_slice(&depacketizer.depacketize(payload).ok()?);
-    }
-    Some(frame)
-}
-
-/// RTP leaves it out, files begin every temporal unit with it (AV1 specification section 7.5).
-const TEMPORAL_DELIMITER: [u8; 2] = [0x12, 0];
 
 #[cfg(test)]
 mod tests {
@@ -95,9 +81,13 @@ mod tests {
     }
 
     #[test]
-    fn vp8_descriptors_are_removed() {
-        let payloads = [Bytes::from_static(&[0x10, 9, 8, 7]), Bytes::from_static(&[0x00, 6, 5, 4])];
-        assert_eq!(join_payloads(VideoCodec::Vp8, &payloads), Some(vec![9, 8, 7, 6, 5, 4]));
-        assert_eq!(join_payloads(VideoCodec::Vp8, &[Bytes::new()]), None);
+    fn temporal_units_begin_with_their_delimiter() {
+        let mut file = Cursor::new(Vec::new());
+        let mut writer = IvfWriter::new(&mut file, VideoCodec::Av1).unwrap();
+        writer.write(0, &[0x32, 1, 5]).unwrap();
+        writer.finish().unwrap();
+        let file = file.into_inner();
+        assert_eq!(file[8..12], *b"AV01");
+        assert_eq!(file[32..], [5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x12, 0, 0x32, 1, 5]);
     }
 }

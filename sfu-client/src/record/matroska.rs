@@ -259,7 +259,7 @@ impl<W: Write + Seek> MatroskaWriter<W> {
 /// WebM has no H.264.
 pub(super) fn is_webm(tracks: &[Track]) -> bool {
     let fits = |track: &Track| match track.kind {
-        TrackKind::Video { codec, .. } => matches!(codec, "V_VP8" | "V_VP9"),
+        TrackKind::Video { codec, .. } => matches!(codec, "V_VP8" | "V_VP9" | "V_AV1"),
         TrackKind::Opus { .. } => true,
     };
     tracks.iter().all(fits)

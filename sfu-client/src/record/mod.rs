@@ -13,6 +13,7 @@ mod y4m;
 
 use crate::frame::VideoFrame;
 use crate::peer::VideoCodec;
+use crate::receive::without_descriptors;
 use crate::subscriber::{Media, Tap};
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -142,7 +143,7 @@ impl VideoFiles {
         if codec == VideoCodec::H264 {
             return self.write_unit(unit);
         }
-        let Some(frame) = ivf::join_payloads(codec, payloads) else { return Ok(()) };
+        let Some(frame) = without_descriptors(codec, payloads) else { return Ok(()) };
         if self.ivf.as_ref().is_none_or(|(before, _)| *before != codec) {
             self.finish_ivf()?;
             let path = self.next_path("ivf");

@@ -1,10 +1,11 @@
 //! Encoded frames to RTP packets.
 
 use super::descriptor::{MAX_LEN, Numbers};
-use crate::encode::EncodedFrame;
+use crate::encode::{EncodedFrame, Layering};
 use crate::peer::{DEPENDENCY_DESCRIPTOR, SinkFormat, VideoCodec};
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use rtp::codec::av1::Av1Payloader;
 use rtp::codec::h264::H264Payloader;
 use rtp::packetizer::Payloader;
 use sfu_rtc::rtp::extension::dependency_descriptor::FrameDescription;
@@ -65,7 +66,10 @@ impl Packetizer {
                 self.h264.payload(MAX_PAYLOAD, &frame.data).context("a picture cannot be packetized")?
             }
             VideoCodec::Vp8 | VideoCodec::Vp9 => self.described(codec, frame, size),
-            VideoCodec::Av1 => return Err(codec.not_built_in()),
+            // AV1 RTP payload specification section 5.
+            VideoCodec::Av1 => {
+                Av1Payloader {}.payload(MAX_PAYLOAD, &frame.data).context("a picture cannot be packetized")?
+            }
         };
         let last = payloads.len().saturating_sub(1);
         let described = self.description(codec, frame, size);
@@ -82,8 +86,8 @@ impl Packetizer {
         Ok(packets)
     }
 
-    /// What the dependency descriptor says of the next picture: of H.264 without layers, whose payload does not say it. The
-    /// others are numbered too.
+    /// What the dependency descriptor says of the next picture: of AV1, and of H.264 without layers, whose payloads do not
+    /// say it. The others are numbered too.
     fn description(
         &mut self,
         codec: VideoCodec,
@@ -94,8 +98,10 @@ impl Packetizer {
         self.next = self.next.wrapping_add(1);
         let size = (u16::try_from(width).ok()?, u16::try_from(height).ok()?);
         let reference = frame.references.refers;
-        let is_described = codec == VideoCodec::H264 && frame.layering.layers == 1;
-        self.descriptor.filter(|_| is_described).map(|id| (id, FrameDescription { number, reference, size }))
+        let Layering { layers, layer: temporal, .. } = frame.layering;
+        let is_described = codec == VideoCodec::Av1 || codec == VideoCodec::H264 && layers == 1;
+        let description = FrameDescription { number, reference, size, layers, temporal };
+        self.descriptor.filter(|_| is_described).map(|id| (id, description))
     }
 
     /// A frame in pieces of about the same size, each behind its descriptor.
@@ -145,5 +151,54 @@ impl Packetizer {
         };
         self.sequence_number = self.sequence_number.wrapping_add(1);
         rtp::Packet { header, payload }
+    }
+}
+
+#[cfg(all(test, feature = "aom"))]
+mod tests {
+    use super::*;
+    use crate::capture::{Scene, VideoSource};
+    use crate::encode::{EncoderConfig, open_encoder};
+    use crate::frame::VideoFrame;
+    use sfu_rtc::codec::{av1, frame_facts};
+    use sfu_rtc::media::Codec;
+    use sfu_rtc::rtp::extension::dependency_descriptor::DependencyStructure;
+
+    /// What the server reads of AV1 is what the encoder made.
+    #[test]
+    fn the_codec_av1_is_described() {
+        let extensions = vec![(DEPENDENCY_DESCRIPTOR.to_owned(), 5)];
+        let format = SinkFormat::video(VideoCodec::Av1, 104, extensions);
+        for layers in 1..=3 {
+            let config = EncoderConfig { temporal_layers: layers, ..Default::default() };
+            let mut encoder = open_encoder(VideoCodec::Av1, config).unwrap();
+            let (mut packetizer, mut structure) = (Packetizer::new(7, &format), DependencyStructure::default());
+            let mut scene = Scene::new(640, 360, 30.0).unwrap();
+            let mut picture = VideoFrame::new(640, 360).unwrap();
+            for number in 0..20u32 {
+                if number == 10 {
+                    encoder.force_keyframe().unwrap();
+                }
+                scene.draw(number, &mut picture).unwrap();
+                let frame = encoder.encode(&picture, i64::from(number) * 33).unwrap().unwrap();
+                let packets = packetizer.picture(VideoCodec::Av1, &frame, (640, 360), number * 3_000).unwrap();
+                let last = packets.len() - 1;
+                for (at, packet) in packets.iter().enumerate() {
+                    let read = structure.parse(&packet.header.get_extension(5).unwrap()).unwrap();
+                    let facts = frame_facts(Codec::Av1, &packet.payload, at == last, Some(&read)).unwrap();
+                    assert_eq!((facts.start_of_frame, facts.end_of_frame), (at == 0, at == last));
+                    assert_eq!((facts.keyframe, facts.temporal), (number % 10 == 0, frame.layering.layer));
+                    assert_eq!(facts.discardable, frame.layering.is_discardable);
+                    assert_eq!(packet.header.marker, at == last);
+                    // The payload says the same.
+                    let plain = frame_facts(Codec::Av1, &packet.payload, at == last, None).unwrap();
+                    assert_eq!(plain.keyframe, at == 0 && frame.keyframe);
+                    assert!(at > 0 || plain.temporal == facts.temporal);
+                }
+                let payloads: Vec<_> = packets.into_iter().map(|packet| packet.payload).collect();
+                let unit = av1::temporal_unit(&payloads).unwrap();
+                assert_eq!([&[0x12, 0], &unit[..]].concat(), frame.data);
+            }
+        }
     }
 }

@@ -6,11 +6,19 @@
 //! OBU: |F| type  |X|S|-|   X: | TID |SID|-|-|-|   S: | size (LEB128) |
 //! ```
 
+mod sequence;
+mod temporal_unit;
+
 use super::FrameFacts;
-use super::bits::{BitReader, leb128};
+use super::bits::leb128;
+pub use sequence::{Configuration, SequenceHeader, resolution, sequence_headers};
+pub use temporal_unit::temporal_unit;
 
 const CONTINUES: u8 = 0x80;
 const NEW_SEQUENCE: u8 = 0x08;
+/// In the head of a unit.
+const HAS_EXTENSION: u8 = 0x04;
+const HAS_SIZE: u8 = 0x02;
 const SEQUENCE_HEADER: u8 = 1;
 const FRAME_HEADER: u8 = 3;
 const METADATA: u8 = 5;
@@ -89,62 +97,17 @@ impl<'a> Obu<'a> {
     fn parse(element: &'a [u8]) -> Option<Self> {
         let (&head, mut content) = element.split_first()?;
         let mut layers = None;
-        if head & 0x04 != 0 {
+        if head & HAS_EXTENSION != 0 {
             let (&extension, rest) = content.split_first()?;
             layers = Some((extension >> 5, (extension >> 3) & 3));
             content = rest;
         }
-        if head & 0x02 != 0 {
+        if head & HAS_SIZE != 0 {
             let (_, len) = leb128(content)?;
             content = &content[len..];
         }
         Some(Self { unit_type: (head >> 3) & 0x0f, layers, content })
     }
-}
-
-/// Largest size in a sequence header (AV1 specification section 5.5.1).
-pub fn resolution(sequence_header: &[u8]) -> Option<(u16, u16)> {
-    let mut bits = BitReader::new(sequence_header);
-    bits.skip(3 + 1)?; // profile, still_picture
-    let reduced = bits.flag()?;
-    if reduced {
-        bits.skip(5)?; // level
-    } else {
-        skip_operating_points(&mut bits)?;
-    }
-    let (width_bits, height_bits) = (bits.bits(4)? + 1, bits.bits(4)? + 1);
-    let (width, height) = (bits.bits(width_bits)? + 1, bits.bits(height_bits)? + 1);
-    Some((width.try_into().ok()?, height.try_into().ok()?))
-}
-
-fn skip_operating_points(bits: &mut BitReader<'_>) -> Option<()> {
-    let mut delay_bits = None;
-    if bits.flag()? {
-        bits.skip(64)?; // num_units_in_display_tick, time_scale
-        if bits.flag()? {
-            bits.exp_golomb()?; // num_ticks_per_picture_minus_1
-        }
-        if bits.flag()? {
-            delay_bits = Some(bits.bits(5)? as usize + 1);
-            bits.skip(32 + 5 + 5)?; // num_units_in_decoding_tick, two lengths
-        }
-    }
-    let has_display_delay = bits.flag()?;
-    for _ in 0..=bits.bits(5)? {
-        bits.skip(12)?; // idc
-        if bits.bits(5)? > 7 {
-            bits.skip(1)?; // tier
-        }
-        if let Some(delay_bits) = delay_bits
-            && bits.flag()?
-        {
-            bits.skip(2 * delay_bits + 1)?;
-        }
-        if has_display_delay && bits.flag()? {
-            bits.skip(4)?;
-        }
-    }
-    Some(())
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::drop_reason::DropReason;
 use arrayvec::ArrayVec;
 pub use structure::{DecodeTarget, MAX_CHAINS, MAX_DECODE_TARGETS, MAX_FRAME_DIFFS};
 use structure::{Template, Templates};
-pub use write::{FarReference, FrameDescription, MAX_DIFF};
+pub use write::{FrameDescription, MAX_DIFF, Undescribable};
 
 /// What a frame means for one decode target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
