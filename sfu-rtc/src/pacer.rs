@@ -57,6 +57,9 @@ impl Default for PacerConfig {
     }
 }
 
+/// Packets of a class that wait at times: room for them is made at once, so that none is looked for when repair first waits.
+const USUALLY_WAITING: usize = 16;
+
 #[derive(Debug)]
 struct Queued<T> {
     size: DataSize,
@@ -121,6 +124,9 @@ impl<T> Pacer<T> {
             self.refill(now, old);
         }
         self.rate = rate;
+        if rate.is_some() {
+            self.make_room();
+        }
         let Some(rate) = rate else {
             (self.resume_at, self.budget) = (None, 0);
             return;
@@ -130,6 +136,16 @@ impl<T> Pacer<T> {
         if let Some(at) = self.resume_at.filter(|at| *at > now) {
             let debt = DataSize::from_bytes(self.budget.min(0).unsigned_abs());
             self.resume_at = Some(at.min(now + self.config.grain.max(rate.time_for(debt))));
+        }
+    }
+
+    /// From now on packets may have to wait.
+    fn make_room(&mut self) {
+        for class in [PacketClass::Rtx, PacketClass::Video, PacketClass::Fec] {
+            let queue = &mut self.queues[class as usize];
+            if queue.capacity() == 0 {
+                queue.reserve_exact(USUALLY_WAITING);
+            }
         }
     }
 

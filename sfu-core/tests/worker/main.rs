@@ -8,6 +8,7 @@ mod forwarding;
 mod hostile;
 mod joins;
 mod layers;
+mod lossy_allocation;
 mod overload;
 mod packing;
 mod parameter_sets;

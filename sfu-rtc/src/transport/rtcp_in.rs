@@ -9,6 +9,9 @@ use crate::twcc::{FramePacket, SendHistory};
 use crate::units::{Bitrate, DataSize};
 use arrayvec::ArrayVec;
 
+/// Packets that one feedback tells of: 100 ms of 7 Mbit/s. Room for them is made at once, not when a burst comes.
+const USUAL_RESULTS: usize = 64;
+
 /// The path to the peer as it is known.
 #[derive(Debug)]
 pub(super) struct PathState {
@@ -141,6 +144,9 @@ impl PathState {
     fn on_transport_feedback(&mut self, now: Instant, feedback: &TwccView<'_>) {
         if !self.is_followed() {
             return;
+        }
+        if self.results.capacity() == 0 {
+            self.results.reserve(USUAL_RESULTS);
         }
         self.history.on_feedback(feedback.reference_time, feedback.packets(), &mut self.results);
         if self.results.is_empty() {

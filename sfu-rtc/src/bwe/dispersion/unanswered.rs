@@ -42,6 +42,9 @@ impl Unanswered {
         if self.sent.back().is_some_and(|last| now.saturating_since(*last) < STEP) {
             return;
         }
+        if self.sent.capacity() == 0 {
+            self.sent.reserve_exact(KEPT);
+        }
         if self.sent.len() == KEPT {
             self.sent.pop_front();
         }
