@@ -11,7 +11,10 @@ use clap::{Args, Parser, Subcommand};
 use duration::parse_duration;
 pub(crate) use glass::LabGlassArgs;
 pub(crate) use lab_sound::{LabEchoArgs, LabVoiceArgs};
-use sfu_client::capture::{AudioSource, MediaFile, Scene, SceneKind, Tone, VideoSource, Voice, WavReader, Y4mReader};
+use sfu_client::capture::{
+    AudioSource, MediaFile, Scene, SceneKind, Tone, VideoSource, Voice, WavReader, Y4mReader, open_camera,
+    open_microphone,
+};
 use sfu_client::encode::{Effort, EffortMode, OpusConfig, PacketTime, RateControlConfig, RateMode};
 use sfu_client::lab::light::LightOptions;
 use sfu_client::lab::rate::RateOptions;
@@ -277,6 +280,10 @@ pub(crate) struct MediaArgs {
     /// Play any file that ffmpeg reads in a loop instead of the scene, in the scene's size and rate.
     #[arg(long, value_name = "FILE", conflicts_with = "y4m")]
     file: Option<PathBuf>,
+    /// Send the pictures of this camera, such as /dev/video0, in the size and rate nearest to the scene's. Where built with
+    /// the feature `camera`.
+    #[arg(long, value_name = "DEVICE", conflicts_with_all = ["y4m", "file"])]
+    camera: Option<PathBuf>,
     /// Who keeps the bitrate: own (every picture has a budget) or codec.
     #[arg(long, value_name = "WHO", default_value = "own", value_parser = ["own", "codec"])]
     rate_control: String,
@@ -290,6 +297,10 @@ pub(crate) struct MediaArgs {
     /// Play this WAV file (16-bit PCM) in a loop instead of the tone.
     #[arg(long, value_name = "FILE")]
     wav: Option<PathBuf>,
+    /// Send what a microphone hears instead of the tone: the system's, or the one of this name. Where built with the feature
+    /// `microphone`.
+    #[arg(long, value_name = "NAME", num_args = 0..=1, conflicts_with_all = ["wav", "voice"])]
+    microphone: Option<Option<String>>,
     /// Sound bitrate in kbit/s.
     #[arg(long, value_name = "KBPS", default_value_t = 32)]
     audio_bitrate: u32,
@@ -341,10 +352,10 @@ pub(crate) struct MediaArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
     simulcast: u8,
     /// Send no picture.
-    #[arg(long, conflicts_with_all = ["y4m", "file", "no_audio"])]
+    #[arg(long, conflicts_with_all = ["y4m", "file", "camera", "no_audio"])]
     no_video: bool,
     /// Send no sound.
-    #[arg(long, conflicts_with = "wav")]
+    #[arg(long, conflicts_with_all = ["wav", "microphone"])]
     no_audio: bool,
     /// Leave frame number and clock out of the picture.
     #[arg(long)]
@@ -436,6 +447,9 @@ impl MediaArgs {
     }
 
     fn video_source(&self) -> Result<Box<dyn VideoSource>> {
+        if let Some(camera) = &self.camera {
+            return open_camera(camera, (self.width, self.height), self.fps);
+        }
         Ok(match (&self.y4m, &self.file) {
             (Some(path), _) => Box::new(Y4mReader::open(path)?),
             (None, Some(path)) => Box::new(MediaFile::open(path, self.width, self.height, self.fps)?),
@@ -446,6 +460,9 @@ impl MediaArgs {
     fn audio_source(&self) -> Result<Box<dyn AudioSource>> {
         let source: Box<dyn AudioSource> = match &self.wav {
             Some(path) => Box::new(WavReader::open(path)?),
+            None if self.microphone.is_some() => {
+                open_microphone(self.microphone.iter().flatten().next().map(String::as_str))?
+            }
             None if self.voice => Box::new(Voice::new(VOICE_LEVEL)),
             None => Box::new(Tone::new(self.tone)),
         };

@@ -462,12 +462,24 @@ impl Running {
     }
 }
 
-/// Waits for the pictures to end; for the sound, where there are no pictures.
+/// Waits for the pictures to end; for the sound, where there are no pictures. Either may fail.
 async fn finished(video: &mut Option<VideoSender>, audio: &mut Option<AudioSender>) -> Result<()> {
     match (video, audio) {
-        (Some(video), _) => video.finished().await,
+        (Some(video), Some(audio)) => tokio::select! {
+            result = video.finished() => result,
+            error = failed(audio) => Err(error),
+        },
+        (Some(video), None) => video.finished().await,
         (None, Some(audio)) => audio.finished().await,
         (None, None) => std::future::pending().await,
+    }
+}
+
+/// Waits for the sound to fail; that it ends is no failure.
+async fn failed(audio: &mut AudioSender) -> anyhow::Error {
+    match audio.finished().await {
+        Err(error) => error,
+        Ok(()) => std::future::pending().await,
     }
 }
 

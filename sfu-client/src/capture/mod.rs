@@ -1,6 +1,11 @@
 //! Where pictures and sound come from.
 
+#[cfg(feature = "camera")]
+mod camera;
+mod devices;
 mod media_file;
+#[cfg(feature = "microphone")]
+mod microphone;
 mod scene;
 mod ticks;
 mod tone;
@@ -8,7 +13,12 @@ pub(crate) mod voice;
 mod wav;
 mod y4m;
 
+#[cfg(feature = "camera")]
+pub use camera::Camera;
+pub use devices::{open_camera, open_microphone};
 pub use media_file::MediaFile;
+#[cfg(feature = "microphone")]
+pub use microphone::Microphone;
 pub use scene::{Scene, SceneKind};
 pub use ticks::Ticks;
 pub use tone::Tone;

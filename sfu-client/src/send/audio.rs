@@ -52,7 +52,8 @@ impl AudioControl {
 pub struct AudioSender {
     control: AudioControl,
     counters: Arc<SendCounters>,
-    task: JoinHandle<Result<()>>,
+    /// Until it has ended.
+    task: Option<JoinHandle<Result<()>>>,
 }
 
 impl AudioSender {
@@ -77,7 +78,7 @@ impl AudioSender {
         };
         let control = AudioControl { settings: Arc::new(changes), takes_red: format.red_payload_type.is_some() };
         let task = tokio::spawn(send(sink, stream, source, Arc::clone(&counters)));
-        Ok(Self { control, counters, task })
+        Ok(Self { control, counters, task: Some(task) })
     }
 
     /// Changes the running stream.
@@ -95,13 +96,16 @@ impl AudioSender {
     /// # Errors
     /// What made it fail.
     pub async fn finished(&mut self) -> Result<()> {
-        (&mut self.task).await.context("the audio task broke down")?
+        let Some(task) = &mut self.task else { return Ok(()) };
+        let result = task.await;
+        self.task = None;
+        result.context("the audio task broke down")?
     }
 }
 
 impl Drop for AudioSender {
     fn drop(&mut self) {
-        self.task.abort();
+        self.task.iter().for_each(JoinHandle::abort);
     }
 }
 
