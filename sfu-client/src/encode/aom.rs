@@ -4,7 +4,9 @@
 //! base in the first, the middle layer in the second, the top nowhere. What a picture refers to is also what it takes its
 //! probabilities from, so that leaving out what is above the base harms nothing.
 //!
-//! Quantisers picture by picture: both bounds of libaom's rate control are set to the one that is wanted.
+//! Quantisers picture by picture: what is wanted is the coarsest that libaom's rate control may take, and it is told of so low
+//! a bitrate that it does. Finer ones stay allowed, since still parts are refined in turn (cyclic refresh): what they take is
+//! learned with the rest, and with one quantiser for the whole picture half a decibel is lost.
 #![allow(unsafe_code, reason = "libaom is C")]
 
 use super::EncodedFrame;
@@ -39,6 +41,10 @@ use std::ptr::null;
 
 /// Largest keyframe in percent of a mean picture, for libaom's own rate control.
 const LARGEST_INTRA: c_int = 900;
+/// Steps of the quantiser that still parts may be finer by.
+const REFINED: c_uint = 12;
+/// What libaom is told of the bitrate where the caller chooses quantisers, in kbit/s.
+const NO_BITRATE: c_uint = 1;
 /// What stays as WebRTC has it: tools that take more time than they are worth there, and order hints, which only
 /// compound prediction needs.
 const TOOLS: [(c_uint, c_int); 10] = [
@@ -100,9 +106,7 @@ impl AomEncoder {
             self.control(control, value)?;
         }
         self.control(AOME_SET_MAX_INTRA_BITRATE_PCT, LARGEST_INTRA)?;
-        // Quantisers that differ within a picture are nothing that our rate control could foretell.
-        let mode = if self.config.quantizer == Quantizer::Codec { CYCLIC_REFRESH } else { 0 };
-        self.control(AV1E_SET_AQ_MODE, mode)?;
+        self.control(AV1E_SET_AQ_MODE, CYCLIC_REFRESH)?;
         self.configure_layers()
     }
 
@@ -210,6 +214,9 @@ impl Encoder for AomEncoder {
 
     fn set_bitrate(&mut self, bitrate: Bitrate) -> Result<()> {
         self.config.bitrate = bitrate;
+        if self.config.quantizer == Quantizer::Caller {
+            return Ok(());
+        }
         self.parameters.rc_target_bitrate = kilobits(bitrate);
         self.configure()
     }
@@ -217,10 +224,12 @@ impl Encoder for AomEncoder {
     fn set_quantizer(&mut self, quantizer: u8) -> Result<()> {
         ensure!(quantizer <= self.ladder().coarsest(), "there is no quantiser {quantizer}");
         let quantizer = c_uint::from(quantizer);
-        if (self.parameters.rc_min_quantizer, self.parameters.rc_max_quantizer) == (quantizer, quantizer) {
+        if self.parameters.rc_max_quantizer == quantizer {
             return Ok(());
         }
-        (self.parameters.rc_min_quantizer, self.parameters.rc_max_quantizer) = (quantizer, quantizer);
+        // 0 would be without loss.
+        self.parameters.rc_min_quantizer = quantizer.saturating_sub(REFINED).max(1).min(quantizer);
+        self.parameters.rc_max_quantizer = quantizer;
         self.configure()
     }
 
@@ -260,7 +269,8 @@ fn parameters(config: &EncoderConfig) -> Result<aom_codec_enc_cfg_t> {
     parameters.g_lag_in_frames = 0;
     parameters.kf_mode = AOM_KF_DISABLED;
     parameters.rc_end_usage = AOM_CBR;
-    parameters.rc_target_bitrate = kilobits(config.bitrate);
+    parameters.rc_target_bitrate =
+        if config.quantizer == Quantizer::Codec { kilobits(config.bitrate) } else { NO_BITRATE };
     let may_drop = config.skip_frames && config.quantizer == Quantizer::Codec;
     parameters.rc_dropframe_thresh = if may_drop { DROP_BELOW } else { 0 };
     (parameters.rc_min_quantizer, parameters.rc_max_quantizer) = OWN_QUANTIZERS;
