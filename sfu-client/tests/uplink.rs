@@ -29,8 +29,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const NARROW: Rate = Rate::from_kbps(300);
 const QUEUE: Duration = Duration::from_secs(1);
 /// How long it is narrow, and how much of that it takes to fit.
-const WATCHED: u32 = 12;
-const SETTLING: u32 = 3;
+const WATCHED: u32 = 16;
+const SETTLING: u32 = 8;
 
 /// Stands before the server's WHIP endpoint, once, and puts a relay on the way of the media.
 async fn whip_behind_a_relay(server: &Server) -> (String, oneshot::Receiver<Relay>) {
@@ -80,7 +80,8 @@ fn watch_pictures(server: &Server) -> (watch::Receiver<Option<StreamReport>>, on
         let progress = |now: &Report| {
             report.send_replace(now.streams.iter().find(|stream| stream.size.is_some()).cloned());
         };
-        subscribe(options, async { drop(stopped.await) }, progress).await.unwrap();
+        // The server may be gone first.
+        let _ = subscribe(options, async { drop(stopped.await) }, progress).await;
     });
     (reports, stop)
 }
