@@ -115,7 +115,9 @@ async fn pictures_fit_through_a_path_that_becomes_narrow() {
     let mut dropped = 0;
     let mut shown = 0;
     for second in 0..WATCHED {
-        tokio::time::timeout(LIMIT, reports.changed()).await.unwrap().unwrap();
+        if tokio::time::timeout(LIMIT, reports.changed()).await.unwrap().is_err() {
+            panic!("the publisher has ended: {:?}", publisher.await);
+        }
         let (up, report) = (relay.counts().unwrap().up, *reports.borrow());
         let stream = pictures.borrow().clone().unwrap();
         println!(
