@@ -19,6 +19,9 @@ use std::time::{Duration, Instant};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const SIZE: (usize, usize) = (640, 360);
+/// Rows of the window above the picture, and as many below: what is written there covers nothing of the picture.
+const BAR: usize = 24;
+const WINDOW: (usize, usize) = (SIZE.0, SIZE.1 + 2 * BAR);
 
 /// A program that ends with this value.
 struct Running(Child);
@@ -32,7 +35,7 @@ impl Drop for Running {
 
 /// A display of its own, and its name.
 fn display() -> (Running, String) {
-    let arguments = ["-displayfd", "1", "-screen", "0", "640x360x24", "-nolisten", "tcp"];
+    let arguments = ["-displayfd", "1", "-screen", "0", "640x408x24", "-nolisten", "tcp"];
     let child = Command::new("Xvfb").args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let mut child = child.expect("Xvfb (Debian: xvfb)");
     let mut number = String::new();
@@ -42,7 +45,7 @@ fn display() -> (Running, String) {
 
 /// What is on the display.
 fn grab(display: &str, format: &[&str]) -> Vec<u8> {
-    let input = ["-v", "error", "-f", "x11grab", "-video_size", "640x360", "-i", display, "-frames:v", "1"];
+    let input = ["-v", "error", "-f", "x11grab", "-video_size", "640x408", "-i", display, "-frames:v", "1"];
     let output = Command::new("ffmpeg").args(input).args(format).arg("-").output().expect("ffmpeg");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output.stdout
@@ -50,8 +53,23 @@ fn grab(display: &str, format: &[&str]) -> Vec<u8> {
 
 /// The same as a picture.
 fn picture(display: &str) -> VideoFrame {
-    let mut picture = VideoFrame::new(SIZE.0, SIZE.1).unwrap();
+    let mut picture = VideoFrame::new(WINDOW.0, WINDOW.1).unwrap();
     picture.data_mut().copy_from_slice(&grab(display, &["-f", "rawvideo", "-pix_fmt", "yuv420p"]));
+    picture
+}
+
+/// The received picture on it.
+fn received(window: &VideoFrame) -> VideoFrame {
+    let (luma, u, v) = window.planes();
+    let (lumas, chromas) = (SIZE.0 * SIZE.1, SIZE.0 * SIZE.1 / 4);
+    let middle = |plane: &[u8], rows: usize, width: usize, count: usize| plane[rows * width..][..count].to_vec();
+    let planes = [
+        middle(luma, BAR, SIZE.0, lumas),
+        middle(u, BAR / 2, SIZE.0 / 2, chromas),
+        middle(v, BAR / 2, SIZE.0 / 2, chromas),
+    ];
+    let mut picture = VideoFrame::new(SIZE.0, SIZE.1).unwrap();
+    picture.data_mut().copy_from_slice(&planes.concat());
     picture
 }
 
@@ -73,8 +91,8 @@ fn until(display: &str, what: &str, mut is: impl FnMut(&VideoFrame) -> bool) {
 /// Whether the last line of the window is yellow somewhere: there stands why nothing moves.
 fn names_a_reason(picture: &VideoFrame) -> bool {
     let (luma, u, _) = picture.planes();
-    let is_yellow = |x: usize, y: usize| luma[y * SIZE.0 + x] > 170 && u[y / 2 * (SIZE.0 / 2) + x / 2] < 80;
-    (SIZE.1 - 24..SIZE.1).any(|y| (0..SIZE.0).any(|x| is_yellow(x, y)))
+    let is_yellow = |x: usize, y: usize| luma[y * WINDOW.0 + x] > 170 && u[y / 2 * (WINDOW.0 / 2) + x / 2] < 80;
+    (WINDOW.1 - BAR..WINDOW.1).any(|y| (0..WINDOW.0).any(|x| is_yellow(x, y)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +100,7 @@ async fn pictures_are_in_the_window_and_a_freeze_is_named() {
     let server = Server::start("window");
     let (_display, name) = display();
     let program = server_program().with_file_name("sfu-client");
-    let arguments = ["subscribe", "--window", "--shown", "640x360", "--room", "test", "--server"];
+    let arguments = ["subscribe", "--window", "--shown", "640x408", "--room", "test", "--server"];
     let mut command = Command::new(program);
     command.args(arguments).arg(server.url("ws", "")).env("DISPLAY", &name).stdout(Stdio::null());
     let _watching = Running(command.spawn().unwrap());
@@ -93,7 +111,7 @@ async fn pictures_are_in_the_window_and_a_freeze_is_named() {
     let publisher = Publisher::start(PublishOptions::new(target).video(scene, VideoSettings::default())).await.unwrap();
     let mut first = None;
     let mut moves = |picture: &VideoFrame| {
-        let number = Overlay::read(picture).map(|overlay| overlay.frame);
+        let number = Overlay::read(&received(picture)).map(|overlay| overlay.frame);
         number.is_some_and(|number| number > *first.get_or_insert(number) + 30)
     };
     tokio::task::block_in_place(|| until(&name, "live", &mut moves));
