@@ -7,14 +7,14 @@ use std::collections::VecDeque;
 
 /// From the first to the second copy; from each further one to the next it is twice as long. Lossy episodes of radio links
 /// last about as long as a frame. How many of them last longer is measured at this distance.
-pub(super) const COPY_SPACING: Duration = RECURRENCE;
+const COPY_SPACING: Duration = RECURRENCE;
+/// Copies of one subscriber that wait at once; of more, the newest are not sent.
+const MAX_WAITING: usize = 256;
+
 /// When the last of so many copies leaves, from the first on.
 pub(super) fn last_copy_after(copies: u8) -> Duration {
     COPY_SPACING * ((1 << copies.saturating_sub(1).min(8)) - 1)
 }
-
-/// Copies of one subscriber that wait at once; of more, the newest are not sent.
-const MAX_WAITING: usize = 256;
 
 /// A packet that is to be sent once more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -83,14 +83,23 @@ impl SendHistory {
 
     /// The number that the next packet gets.
     pub fn next_seq(&self) -> u16 {
-        SeqNo(self.first.0 + self.sent.len() as u64).wire()
+        self.next().wire()
+    }
+
+    fn next(&self) -> SeqNo {
+        SeqNo(self.first.0 + self.sent.len() as u64)
+    }
+
+    /// Where the packet with that number stands, if it is still remembered.
+    fn index(&self, wire: u16) -> Option<usize> {
+        usize::try_from(self.next().extend(wire).0.checked_sub(self.first.0)?).ok()
     }
 
     /// Records that the packet with the number [`SendHistory::next_seq`] leaves, as part of a probe or not.
     pub fn on_sent(&mut self, now: Instant, size: DataSize, probe: Option<ProbeId>) {
         let size = u32::try_from(size.as_bytes()).unwrap_or(u32::MAX);
         self.sent.push_back(Sent { at: now, size, probe, fate: Fate::Unknown, frame: None, repeated: false });
-        let looks = (self.first.0 + self.sent.len() as u64).is_multiple_of(EXPIRY_EVERY);
+        let looks = self.next().0.is_multiple_of(EXPIRY_EVERY);
         let is_old = |sent: &Sent| looks && now - sent.at > self.config.max_age;
         while self.sent.len() > self.config.max_packets || self.sent.front().is_some_and(is_old) {
             self.sent.pop_front();
@@ -107,9 +116,7 @@ impl SendHistory {
 
     /// The packet with that number leaves once more as it was. That it arrives then tells nothing of the path.
     pub fn on_repeated(&mut self, wire: u16) {
-        let next = SeqNo(self.first.0 + self.sent.len() as u64);
-        let index = next.extend(wire).0.checked_sub(self.first.0).and_then(|n| usize::try_from(n).ok());
-        if let Some(sent) = index.and_then(|index| self.sent.get_mut(index)) {
+        if let Some(sent) = self.index(wire).and_then(|index| self.sent.get_mut(index)) {
             sent.repeated = true;
         }
     }
@@ -131,11 +138,9 @@ impl SendHistory {
         out.clear();
         let reference = self.extend_reference(reference_time);
         let mut micros = reference.saturating_mul(i64::try_from(REFERENCE_UNIT.as_micros()).unwrap_or(i64::MAX));
-        let next = SeqNo(self.first.0 + self.sent.len() as u64);
         for (wire, delta) in packets {
             micros = micros.saturating_add(i64::from(delta.unwrap_or(0)) * DELTA_MICROS);
-            let index = next.extend(wire).0.checked_sub(self.first.0).and_then(|n| usize::try_from(n).ok());
-            let Some(sent) = index.and_then(|index| self.sent.get_mut(index)) else { continue };
+            let Some(sent) = self.index(wire).and_then(|index| self.sent.get_mut(index)) else { continue };
             let fate = if delta.is_some() { Fate::Received } else { Fate::Lost };
             // A packet first reported lost may still arrive; all else is told once.
             if sent.fate == fate || sent.fate == Fate::Received {
@@ -156,7 +161,7 @@ impl SendHistory {
 
     /// Passes over one number, for who sends but wants no feedback.
     pub fn skip(&mut self) {
-        self.first = SeqNo(self.first.0 + self.sent.len() as u64 + 1);
+        self.first = self.next().next();
         self.sent.clear();
     }
 
