@@ -61,7 +61,8 @@ async fn through_the_server(server: &Server, codec: VideoCodec, temporal_layers:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn codecs_come_whole_with_and_without_layers() {
-    let server = Server::start("codecs");
+    // Where a path seems narrow, as on a machine without time, the server leaves upper layers out.
+    let server = Server::start_with("codecs", 1, &[("SFU_BANDWIDTH__ESTIMATOR", "fixed")]);
     for codec in [VideoCodec::Vp8, VideoCodec::Vp9, VideoCodec::Av1].into_iter().filter(|codec| codec.is_built_in()) {
         for layers in [1, 3] {
             through_the_server(&server, codec, layers).await;
