@@ -23,7 +23,7 @@ fn target(server: &Server, name: &str) -> Target {
 
 /// Publishes so many pictures' worth for a subscriber, who must get them all.
 async fn through_the_server(server: &Server, codec: VideoCodec, temporal_layers: u8) {
-    let bitrate = Bitrate::from_kbps(500);
+    let bitrate = Bitrate::from_kbps(800);
     let settings = VideoSettings { codec, temporal_layers, bitrate, ..Default::default() };
     let scene = Scene::of(SceneKind::Talking, 320, 180, 30.0).unwrap();
     let options = PublishOptions {
