@@ -7,7 +7,7 @@
 //! Time can be had too: a receiver that plays a round trip later has all that was sent again. Of the plans with the
 //! time that there is, and with time for some rounds of retransmission, the one that costs the viewer least is taken.
 
-use super::block::{Code, MAX_PARITY, failures};
+use super::block::{Code, Worth, unprotected};
 use super::copies::last_copy_after;
 use crate::frame_class::{CLASSES, FrameClass};
 use sfu_rtc::loss::GilbertLoss;
@@ -123,7 +123,8 @@ fn repair_margin(frame_interval: Duration) -> Duration {
 
 /// What serves the subscriber best within its budget.
 pub fn plan(snapshot: &Snapshot) -> Plan {
-    let soon = plan_within(snapshot, snapshot.slack);
+    let mut worth = Worth::new(snapshot.code.unwrap_or(Code::ReedSolomon), snapshot.loss);
+    let soon = plan_within(snapshot, snapshot.slack, &mut worth);
     if !snapshot.nack || snapshot.loss.share == 0.0 {
         return soon;
     }
@@ -131,7 +132,7 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
     let until = |rounds, copies| snapshot.rtt * rounds + margin + last_copy_after(copies) + snapshot.jitter;
     let slacks = (1..=MAX_ROUNDS).flat_map(|rounds| AWAITED_COPIES.map(|copies| until(rounds, copies)));
     let slacks = slacks.filter(|slack| (snapshot.slack..=snapshot.max_slack).contains(slack));
-    let later = slacks.map(|slack| Plan { slack, ..plan_within(snapshot, slack) });
+    let later = slacks.map(|slack| Plan { slack, ..plan_within(snapshot, slack, &mut worth) });
     later.fold(soon, |best, plan| if cost(snapshot, &plan) < cost(snapshot, &best) { plan } else { best })
 }
 
@@ -142,15 +143,15 @@ fn cost(snapshot: &Snapshot, plan: &Plan) -> f64 {
     plan.damage + delay * DELAY_PRICE + overhead * OVERHEAD_PRICE
 }
 
-/// What serves best where repair may take `slack`.
-fn plan_within(snapshot: &Snapshot, slack: Duration) -> Plan {
+/// What serves best where repair may take `slack`, and parity has this `worth`.
+fn plan_within(snapshot: &Snapshot, slack: Duration, worth: &mut Worth) -> Plan {
     let slack = slack.saturating_sub(snapshot.jitter);
     let window = periods(slack, snapshot.frame_interval).clamp(1, MAX_WINDOW.into());
     let mut blocks = FrameClass::ALL.map(|class| Block::new(snapshot, class, window));
     let (copies, missed) = retransmissions(snapshot, &blocks, slack);
     let mut budget = snapshot.budget.as_bps() as f64 - copies_rate(snapshot, &copies);
     if !snapshot.congested && snapshot.code.is_some() {
-        protect(&mut blocks, &missed, snapshot.target, &mut budget);
+        protect(&mut blocks, &missed, snapshot.target, &mut budget, worth);
     }
     Plan {
         copies,
@@ -174,8 +175,11 @@ struct Block {
     damage: f64,
     /// Bits of one parity packet, per second.
     price: f64,
-    failures: arrayvec::ArrayVec<f64, { MAX_PARITY + 1 }>,
+    /// Packets of media.
+    media: usize,
     parity: usize,
+    /// The probability that it is not whole at the receiver.
+    failure: f64,
 }
 
 impl Block {
@@ -190,25 +194,27 @@ impl Block {
             rate,
             damage: load.damage.as_secs_f64(),
             price: rate * snapshot.packet_size.as_bytes() as f64 * 8.0,
-            failures: failures(snapshot.code.unwrap_or(Code::ReedSolomon), snapshot.loss, media),
+            media,
             parity: 0,
+            failure: unprotected(snapshot.loss, media),
         }
     }
 
     /// Damage per second that is left, where nothing is retransmitted.
     fn damage(&self) -> f64 {
-        self.rate * self.damage * self.failures[self.parity].max(0.0)
+        self.rate * self.damage * self.failure.max(0.0)
     }
 
     /// The number of parity packets, more than now, of which each saves the most, and what that is per bit.
     /// Against bursts the first alone saves little, so several are looked at together.
-    fn best_step(&self, budget: f64) -> Option<(f64, usize)> {
+    fn best_step(&self, budget: f64, worth: &mut Worth) -> Option<(f64, usize)> {
+        let failures = worth.of(self.media);
         let value = |parity: usize| {
             let bits = self.price * (parity - self.parity) as f64;
-            let saved = self.rate * self.damage * (self.failures[self.parity] - self.failures[parity]);
+            let saved = self.rate * self.damage * (self.failure - failures[parity]);
             (saved / bits, parity, bits)
         };
-        (self.parity + 1..self.failures.len())
+        (self.parity + 1..failures.len())
             .map(value)
             .filter(|(value, _, bits)| *value > 0.0 && *bits <= budget)
             .max_by(|a, b| a.0.total_cmp(&b.0))
@@ -269,15 +275,16 @@ fn media_rate(snapshot: &Snapshot) -> f64 {
 }
 
 /// Parity where it saves most, until the damage is small enough.
-fn protect(blocks: &mut [Block; CLASSES], missed: &[f64; CLASSES], target: f64, budget: &mut f64) {
+fn protect(blocks: &mut [Block; CLASSES], missed: &[f64; CLASSES], target: f64, budget: &mut f64, worth: &mut Worth) {
     while damage(blocks, missed) > target {
         let steps = blocks.iter().zip(missed).enumerate().filter_map(|(n, (block, missed))| {
-            let (value, parity) = block.best_step(*budget)?;
+            let (value, parity) = block.best_step(*budget, worth)?;
             Some((n, (value * missed, parity)))
         });
         let Some((n, (_, parity))) = steps.max_by(|a, b| a.1.0.total_cmp(&b.1.0)) else { return };
         *budget -= blocks[n].price * (parity - blocks[n].parity) as f64;
         blocks[n].parity = parity;
+        blocks[n].failure = worth.of(blocks[n].media)[parity];
     }
 }
 
