@@ -1,6 +1,7 @@
 //! What repair costs the server: its CPU per packet where nothing is lost and where some is, in turn, and their ratio.
 
 use crate::join::Target;
+use crate::result::RunResult;
 use crate::run::{self, Progress, RunOptions};
 use crate::scenario::{Group, Impairment, Scenario};
 use crate::server_process::ServerProcess;
@@ -108,11 +109,18 @@ async fn measure(options: &RepairCostOptions, loss: f64, progress: Progress<'_>)
     let group = Group { subscribers, audio: false, bitrate: BITRATE, impairment: Some(impairment), ..Group::default() };
     let scenario = Scenario { name: "repair-cost".to_owned(), ..Scenario::of(group) };
     let outcome = run::run(&scenario, &run_options, progress).await?;
-    let result = crate::result::RunResult::new(&run_options, outcome);
+    let result = RunResult::new(&run_options, outcome);
     if let Some(reason) = result.ended_early {
         bail!("a run ended early: {reason}");
     }
-    Ok(result.server.context("the server gives no figures")?.cpu_per_packet_us)
+    cost(&result).context("the server gives no figures")
+}
+
+/// Microseconds of CPU per packet that was sent. What arrives does not tell: packets are lost on the way, and those that are
+/// sent again, or probe the path, are work as well.
+fn cost(result: &RunResult) -> Option<f64> {
+    let sent = result.rtp_per_second.filter(|sent| *sent > 0.0)?;
+    Some(result.server.as_ref()?.cores * 1e6 / sent)
 }
 
 fn percent(text: &str) -> Result<f64, String> {
@@ -136,6 +144,16 @@ impl fmt::Display for RepairCost {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_is_per_packet_that_was_sent() {
+        let mut result = crate::result::example();
+        (result.packets_out, result.rtp_per_second) = (45_000, Some(50_000.0));
+        result.server.as_mut().unwrap().cores = 0.25;
+        assert_eq!(cost(&result), Some(5.0));
+        result.rtp_per_second = None;
+        assert_eq!(cost(&result), None);
+    }
 
     #[test]
     fn the_ratio_is_the_median_of_the_passes() {

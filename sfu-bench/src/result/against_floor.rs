@@ -185,7 +185,7 @@ mod tests {
         interval.measured.packets = 1_000;
         let cpu = Duration::from_micros(cpu_micros);
         let server = Some(ProcessUse { cpu, by_thread: [("w".into(), cpu)].into(), rss: 0 });
-        Window { interval, length: Duration::from_secs(1), server, mean_run, forwarded: 1_000 }
+        Window { interval, length: Duration::from_secs(1), server, mean_run, forwarded: 1_000, rtp: None }
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub struct RunResult {
     /// Packets per second that the server forwarded: those received or, where somebody did not look, those it counted.
     #[serde(default)]
     pub forwarded_per_second: f64,
+    /// RTP packets per second that the server sent, as it counts them, with repair and padding; `None` where it does not tell.
+    pub rtp_per_second: Option<f64>,
     /// Bytes per packet received, headers included.
     pub packet_size: f64,
     /// Share of packets that never arrived, 0 to 1.
@@ -165,6 +167,7 @@ impl RunResult {
         let elapsed: Duration = run.windows.iter().map(|window| window.length).sum();
         let seconds = elapsed.as_secs_f64();
         let forwarded = run.windows.iter().map(|window| window.forwarded).sum::<u64>();
+        let rtp = run.windows.iter().map(|window| window.rtp).sum::<Option<u64>>();
         let used = run.windows.iter().filter_map(|window| window.server.clone()).reduce(|mut sum, used| {
             sum.merge(&used);
             sum
@@ -182,6 +185,7 @@ impl RunResult {
             packets_out: measured.packets,
             packets_out_per_second: measured.packets as f64 / seconds.max(1e-9),
             forwarded_per_second: forwarded as f64 / seconds.max(1e-9),
+            rtp_per_second: rtp.map(|rtp| rtp as f64 / seconds.max(1e-9)),
             packet_size: measured.bytes as f64 / measured.packets.max(1) as f64,
             loss: share(measured.lost, measured.packets),
             skipped: share(measured.skipped, measured.packets),
@@ -268,7 +272,8 @@ pub(crate) fn example() -> RunResult {
     };
     let seconds = (1..6).map(second).collect();
     let length = Duration::from_secs(1);
-    let window = Window { interval, length, server: Some(used), mean_run: Some(6.0), forwarded: 45_000 };
+    let window =
+        Window { interval, length, server: Some(used), mean_run: Some(6.0), forwarded: 45_000, rtp: Some(50_000) };
     let measurement = Measurement {
         windows: vec![window],
         floors: vec![floor.clone(), floor],

@@ -224,7 +224,7 @@ mod tests {
         interval.measured.skipped = skipped;
         interval.measured.latency.record(Duration::from_millis(latency));
         let forwarded = interval.measured.packets;
-        Window { interval, length: Duration::from_secs(1), server: None, mean_run: None, forwarded }
+        Window { interval, length: Duration::from_secs(1), server: None, mean_run: None, forwarded, rtp: None }
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub struct Window {
     pub mean_run: Option<f64>,
     /// Packets that the server forwarded: those that arrived or, where somebody did not look, those that it counts.
     pub forwarded: u64,
+    /// RTP packets that the server sent, as it counts them, with repair and padding; `None` where it does not tell.
+    pub rtp: Option<u64>,
 }
 
 /// All that was measured.
@@ -146,15 +148,15 @@ impl Measurement {
         let (window, counted_for) = (last - start, counted_from.elapsed());
         let counted = counters.zip(after);
         let mean_run = counted.and_then(|(before, after)| after.mean_run(&before));
+        // The server was asked some moments before and after.
+        let share = window.as_secs_f64() / counted_for.as_secs_f64().max(1e-9);
+        let rtp = counted.map(|(before, after)| (after.rtp(&before) as f64 * share).round() as u64);
         let forwarded = if load.scenario.all_read() {
             interval.measured.packets
         } else {
-            // The server was asked some moments before and after.
-            let share = window.as_secs_f64() / counted_for.as_secs_f64().max(1e-9);
-            let counted = counted.map(|(before, after)| (after.rtp(&before) as f64 * share).round() as u64);
-            counted.context("where only some read, the server's metrics must tell what it forwards (--metrics-url)")?
+            rtp.context("where only some read, the server's metrics must tell what it forwards (--metrics-url)")?
         };
-        Ok(Window { interval, length: window, server: used, mean_run, forwarded })
+        Ok(Window { interval, length: window, server: used, mean_run, forwarded, rtp })
     }
 }
 
