@@ -8,7 +8,7 @@ export function startRecording(tab, step = STEP) {
     const NAMES = [
       'bytesReceived', 'retransmittedPacketsReceived', 'fecPacketsReceived', 'framesReceived', 'framesDecoded', 'frameHeight', 'freezeCount', 'totalFreezesDuration', 'packetsLost', 'packetsReceived',
       'totalSamplesReceived', 'concealedSamples', 'silentConcealedSamples', 'concealmentEvents',
-      'bytesSent', 'retransmittedBytesSent', 'framesEncoded', 'targetBitrate',
+      'bytesSent', 'retransmittedBytesSent', 'packetsSent', 'retransmittedPacketsSent', 'framesEncoded', 'framesSent', 'targetBitrate',
     ];
     const shorten = (one) => ({
       direction: one.type === 'inbound-rtp' ? 'in' : 'out',

@@ -90,6 +90,11 @@ impl Server {
         self.sum("sfu_worker_late_rounds_total", "")
     }
 
+    /// A metric of all workers together.
+    pub fn total(&self, name: &str) -> Result<u64> {
+        self.sum(name, "")
+    }
+
     /// The samples of a metric that have this label, together.
     fn sum(&self, name: &str, label: &str) -> Result<u64> {
         let metrics = self.get("/metrics")?;

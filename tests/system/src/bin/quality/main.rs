@@ -2,17 +2,30 @@
 //! stand in `test-results`. They are of use on a machine with time for six browsers.
 
 mod paths;
+mod uplink;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use sfu_system_tests::{Background, Relay, Scenario, Server, binary, list, results_folder, run_to_end};
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+
+const USAGE: &str = "\
+quality [squeeze] [six] [screen]: rooms of six with bad networks, and a shared screen
+quality paths [NAME...] [--repair MODE]... [--traces FOLDER]: one who watches another over a path
+quality uplink [NAME...] [--repair MODE]...: one who publishes over an uplink that loses each tenth packet";
 
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
-    if wanted.first().is_some_and(|name| name == "paths") {
-        return run_paths(&wanted[1..]);
+    match wanted.first().map(String::as_str) {
+        Some("paths") => return run_paths(&wanted[1..]),
+        Some("uplink") => return run_uplink(&wanted[1..]),
+        Some("--help" | "-h") => {
+            println!("{USAGE}");
+            return Ok(());
+        }
+        _ => {}
     }
     let names = ["squeeze", "six", "screen"];
     for name in if wanted.is_empty() { names.map(str::to_owned).to_vec() } else { wanted } {
@@ -20,31 +33,50 @@ fn main() -> Result<()> {
             "squeeze" => squeeze()?,
             "six" => six()?,
             "screen" => screen()?,
-            _ => bail!("there are {} and paths, not {name}", names.join(", ")),
+            _ => bail!("there is no {name}\n{USAGE}"),
         }
     }
     Ok(())
 }
 
-/// `paths [NAME...] [--repair MODE...] [--traces FOLDER]`.
 fn run_paths(arguments: &[String]) -> Result<()> {
-    let (mut names, mut repairs, mut traces) = (Vec::new(), Vec::new(), None);
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().with_context(|| format!("{argument} needs a value"));
-        match argument.as_str() {
-            "--repair" => repairs.push(value()?.clone()),
-            "--traces" => traces = Some(std::path::absolute(value()?)?),
-            _ => {
-                ensure!(!argument.starts_with('-'), "there is no option {argument}");
-                names.push(argument.clone());
+    let Options { names, repairs, traces } = Options::parse(arguments)?;
+    paths::run(&names, &repairs, traces)
+}
+
+fn run_uplink(arguments: &[String]) -> Result<()> {
+    let Options { names, repairs, traces } = Options::parse(arguments)?;
+    ensure!(traces.is_none(), "uplink takes no --traces");
+    uplink::run(&names, &repairs)
+}
+
+/// `[NAME...] [--repair MODE...] [--traces FOLDER]`.
+struct Options {
+    names: Vec<String>,
+    repairs: Vec<String>,
+    traces: Option<PathBuf>,
+}
+
+impl Options {
+    fn parse(arguments: &[String]) -> Result<Self> {
+        let (mut names, mut repairs, mut traces) = (Vec::new(), Vec::new(), None);
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().with_context(|| format!("{argument} needs a value"));
+            match argument.as_str() {
+                "--repair" => repairs.push(value()?.clone()),
+                "--traces" => traces = Some(std::path::absolute(value()?)?),
+                _ => {
+                    ensure!(!argument.starts_with('-'), "there is no option {argument}\n{USAGE}");
+                    names.push(argument.clone());
+                }
             }
         }
+        if repairs.is_empty() {
+            repairs.push("planner".to_owned());
+        }
+        Ok(Self { names, repairs, traces })
     }
-    if repairs.is_empty() {
-        repairs.push("planner".to_owned());
-    }
-    paths::run(&names, &repairs, traces)
 }
 
 /// The server as it is shipped, but for how it plans rooms.
