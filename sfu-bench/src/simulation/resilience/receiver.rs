@@ -118,7 +118,8 @@ impl Receiver {
     }
 
     fn show(&mut self, now: Instant, number: u16, frame: Partial) -> Option<Shown> {
-        if self.dependencies.take(frame.timestamp) != Some(true) {
+        let first = frame.first.unwrap_or_default() as u16; // as on the wire
+        if self.dependencies.take(frame.timestamp, first) != Some(true) {
             self.waits = true;
             return None;
         }
