@@ -17,6 +17,9 @@ pub(crate) struct ResilienceArgs {
     /// Share of frames that are lost.
     #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
     loss: f64,
+    /// Lose packets instead, of a frame each by itself; with a larger bitrate more of the frames.
+    #[arg(long, conflicts_with = "uplink")]
+    packets: bool,
     /// They are lost on the way to the server, by all.
     #[arg(long)]
     uplink: bool,
@@ -49,6 +52,7 @@ impl ResilienceArgs {
         let plan = Plan {
             subscribers: self.subscribers as usize,
             loss: self.loss,
+            packets: self.packets,
             uplink: self.uplink,
             length: Duration::from_secs(self.seconds),
             one_way: Duration::from_millis(self.rtt) / 4,

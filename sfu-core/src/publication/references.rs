@@ -27,10 +27,13 @@ impl Publication {
         }
     }
 
-    /// The sender keeps a frame for long. False where that cannot be.
+    /// The sender keeps a frame for long. False where that cannot be. It may say so of its first one before that has come: what
+    /// is told of that counts only from then on.
     pub(crate) fn mark_reference(&mut self, (frame, by): (u16, u16), ctx: &mut Context<'_>) -> bool {
-        let Some(references) = &mut self.references else { return false };
-        let is_known = references.mark(ctx.now, frame, by);
+        if self.kind != MediaKind::Video || self.streams.len() > 1 {
+            return false;
+        }
+        let is_known = self.references.get_or_insert_default().mark(ctx.now, frame, by);
         self.judge_references(ctx);
         is_known
     }

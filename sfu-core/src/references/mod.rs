@@ -171,13 +171,15 @@ impl References {
         *self = Self { enabled: self.enabled, ..Self::default() };
     }
 
-    /// The sender keeps `frame` from frame `by` on. False where that cannot be: too old, or far from what was sent.
+    /// The sender keeps `frame` from frame `by` on. False where that cannot be: too old, or far from what was sent. Before the
+    /// first frame that is a keyframe, which is a candidate by itself.
     pub(crate) fn mark(&mut self, now: Instant, frame: u16, by: u16) -> bool {
         self.enabled = true;
+        if self.newest.0 == 0 {
+            return frame == by;
+        }
         let [frame, by] = [frame, by].map(|wire| self.newest.extend(wire).0);
-        let is_known = |number: u64| {
-            self.newest.0 > 0 && number + WINDOW as u64 > self.newest.0 && number <= self.newest.0 + MAX_AHEAD
-        };
+        let is_known = |number: u64| number + WINDOW as u64 > self.newest.0 && number <= self.newest.0 + MAX_AHEAD;
         if !is_known(frame) || !is_known(by) || by < frame || by - frame > MAX_AHEAD {
             return false;
         }

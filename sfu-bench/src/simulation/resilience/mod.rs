@@ -23,6 +23,8 @@ pub struct Plan {
     pub subscribers: usize,
     /// Share of frames that are lost.
     pub loss: f64,
+    /// Not whole frames are lost on the way to a subscriber, but packets: of a keyframe, which has several, more than of others.
+    pub packets: bool,
     /// They are lost on the way to the server, by all subscribers.
     pub uplink: bool,
     /// How long, from when losses begin.
@@ -44,6 +46,7 @@ impl Default for Plan {
         Self {
             subscribers: 20,
             loss: 0.05,
+            packets: false,
             uplink: false,
             length: Duration::from_secs(60),
             one_way: Duration::from_millis(25),

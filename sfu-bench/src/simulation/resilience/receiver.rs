@@ -86,14 +86,14 @@ impl Receiver {
         &mut self,
         now: Instant,
         datagram: &mut [u8],
-        is_lost: impl Fn(u16) -> bool,
+        is_lost: impl Fn(u16, SeqNo) -> bool,
     ) -> Option<Shown> {
         let Incoming::Rtp(packet, seq) = self.endpoint.handle_datagram(now, datagram) else { return None };
         let view = RtpView::parse(packet).ok()?;
         let value = view.extension(extension_id(ExtensionKind::DependencyDescriptor))?;
         let [flags, high, low] = *value.first_chunk()?;
         let number = u16::from_be_bytes([high, low]);
-        if is_lost(number) {
+        if is_lost(number, seq) {
             return None;
         }
         if let Some(wide) = self.transport_cc.and_then(|id| parse_transport_cc(view.extension(id)?)) {

@@ -13,7 +13,7 @@ use sfu_client::frame::VideoFrame;
 use sfu_core::ids::{PublicationId, RoomId, TransportId};
 use sfu_rtc::bwe::EstimatorConfig;
 use sfu_rtc::dtls::DtlsCertificate;
-use sfu_rtc::ids::Ssrc;
+use sfu_rtc::ids::{SeqNo, Ssrc};
 use sfu_rtc::net::TransmitBatch;
 use sfu_rtc::time::{Duration, Instant};
 use std::collections::{BTreeMap, VecDeque};
@@ -175,7 +175,8 @@ impl<'a> World<'a> {
             self.post_batch(PUBLISHER, &batch);
         }
         if let Some(kept) = kept {
-            self.post(Letter::Kept(kept));
+            // Signalling goes another way, and may be there before the frame, even before the first.
+            self.deliver(Letter::Kept(kept))?;
         }
         Ok(())
     }
@@ -188,7 +189,7 @@ impl<'a> World<'a> {
 
     /// Whether a subscriber is not to get a frame.
     fn is_lost(&self, subscriber: usize, number: u16) -> bool {
-        is_lost(self.plan, subscriber, number)
+        is_lost(self.plan, subscriber, number, number.into())
     }
 
     fn deliver(&mut self, letter: Letter) -> Result<()> {
@@ -197,7 +198,10 @@ impl<'a> World<'a> {
             Letter::ToSender(mut bytes) => self.sender.handle_datagram(self.now, &mut bytes),
             Letter::ToSubscriber(number, mut bytes) => {
                 let plan = self.plan;
-                let lost = |frame: u16| !plan.uplink && is_lost(plan, number, frame);
+                let lost = |frame: u16, packet: SeqNo| {
+                    let drawn = if plan.packets { packet.0 } else { frame.into() };
+                    !plan.uplink && is_lost(plan, number, frame, drawn)
+                };
                 let shown = self.receivers[number].handle_datagram(self.now, &mut bytes, lost);
                 if let Some(shown) = shown {
                     self.compare(&shown);
@@ -298,11 +302,11 @@ impl<'a> World<'a> {
     }
 }
 
-/// By chance, but in every play the same: from when losses begin.
-fn is_lost(plan: &Plan, subscriber: usize, number: u16) -> bool {
+/// By chance, but in every play the same: from when losses begin. It is drawn for what is `drawn`.
+fn is_lost(plan: &Plan, subscriber: usize, number: u16, drawn: u64) -> bool {
     let first = (LOSSES - BEGIN).as_secs_f64() * FPS;
     // The finaliser of MurmurHash3: neighbours are nothing alike.
-    let mut bits = plan.seed << 40 | (subscriber as u64) << 20 | u64::from(number);
+    let mut bits = plan.seed << 40 | (subscriber as u64) << 20 | drawn & 0xf_ffff;
     for factor in [0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53_u64] {
         bits = (bits ^ bits >> 33).wrapping_mul(factor);
     }
