@@ -25,7 +25,7 @@ pub struct RepairCostOptions {
     #[arg(long)]
     pub sfu: Option<PathBuf>,
     /// Participants who watch.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = some)]
     pub subscribers: usize,
     /// Percent of packets that are lost on the way to each and back.
     #[arg(long, default_value_t = 5.0, value_parser = percent)]
@@ -123,6 +123,13 @@ fn cost(result: &RunResult) -> Option<f64> {
     Some(result.server.as_ref()?.cores * 1e6 / sent)
 }
 
+fn some(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|count| *count > 0)
+        .ok_or_else(|| format!("{text} is no number of participants, at least 1"))
+}
+
 fn percent(text: &str) -> Result<f64, String> {
     let percent = text.parse().ok().filter(|percent| (0.0..=50.0).contains(percent));
     percent.ok_or_else(|| format!("{text} is no share that can be repaired: 0 to 50 percent"))
@@ -163,5 +170,6 @@ mod tests {
         let said = cost.to_string();
         assert!(said.contains("1.20 +") && said.lines().count() == 5, "{said}");
         assert!(percent("5").is_ok() && percent("-1").is_err() && percent("51").is_err());
+        assert!(some("200") == Ok(200) && some("0").is_err() && some("-1").is_err());
     }
 }
