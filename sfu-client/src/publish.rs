@@ -158,6 +158,7 @@ impl PublishReport {
         let sent = |sent: Sent| {
             json!({
                 "frames": sent.frames, "packets": sent.packets, "bytes": sent.bytes, "keyframes": sent.keyframes,
+                "keyframe_bytes": sent.keyframe_bytes, "recovery_bytes": sent.recovery_bytes,
             })
         };
         let encoding = |one: &SentEncoding| {

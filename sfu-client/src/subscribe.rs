@@ -32,8 +32,10 @@ pub struct SubscribeOptions {
     pub video_slots: usize,
     /// Audio streams at once.
     pub audio_slots: usize,
-    /// Take parity for video (FlexFEC-03), where the server sends it.
+    /// Take parity for video (Reed-Solomon or FlexFEC-03), where the server sends it.
     pub fec: bool,
+    /// Ask for packets of video that are missing.
+    pub nack: bool,
     /// Width and height in pixels in which video is shown, of all streams: the server sends nothing larger than that needs.
     /// `None`: as large as it comes. Only by the native signalling.
     pub shown: Option<(u32, u32)>,
@@ -59,6 +61,7 @@ impl SubscribeOptions {
             video_slots: 4,
             audio_slots: 4,
             fec: true,
+            nack: true,
             shown: None,
             original: None,
             record: None,
@@ -226,7 +229,8 @@ impl Running {
         }
     }
 
-    fn receive(&mut self, track: RemoteTrack, options: &SubscribeOptions) -> Result<()> {
+    fn receive(&mut self, mut track: RemoteTrack, options: &SubscribeOptions) -> Result<()> {
+        track.nack = options.nack;
         let stats = Arc::new(StreamStats::new(track.mid.clone(), track.kind));
         if let Some((kind, frame_rate)) = options.original {
             stats.compare_with(kind, frame_rate);

@@ -39,6 +39,7 @@ async fn through_the_server(server: &Server, codec: VideoCodec, temporal_layers:
         video_slots: 1,
         audio_slots: 0,
         fec: true,
+        nack: true,
         shown: None,
         original: None,
         record: None,

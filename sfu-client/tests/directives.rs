@@ -59,6 +59,7 @@ impl Call {
             video_slots: 1,
             audio_slots: 0,
             fec: true,
+            nack: true,
             shown: None,
             original: None,
             record: None,

@@ -86,6 +86,7 @@ async fn watch(target: Target, frames: u64, slots: usize, record: Option<RecordS
         video_slots: slots,
         audio_slots: slots,
         fec: true,
+        nack: true,
         shown: None,
         original: None,
         record,

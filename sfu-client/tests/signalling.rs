@@ -42,6 +42,7 @@ fn subscribe_options(target: Target, frames: u64) -> SubscribeOptions {
         video_slots: 1,
         audio_slots: 0,
         fec: true,
+        nack: true,
         shown: None,
         original: None,
         record: None,

@@ -23,9 +23,13 @@ pub(crate) struct SubscribeArgs {
     /// Audio streams to receive at once.
     #[arg(long, value_name = "N", default_value_t = 4)]
     audio_slots: usize,
-    /// Take no parity (FlexFEC-03): what is lost is asked for, and that is all.
+    /// Take no parity (Reed-Solomon or FlexFEC-03): what is lost is asked for, and that is all.
     #[arg(long)]
     no_fec: bool,
+    /// Ask for no packet of video that is missing: without parity too, what is lost stays lost, and the sender is asked for
+    /// a picture that can be decoded without it.
+    #[arg(long)]
+    no_nack: bool,
     /// Width and height in which video is shown: of a sender with several encodings the one that fits comes.
     #[arg(long, value_name = "WxH", value_parser = parse_size)]
     shown: Option<(u32, u32)>,
@@ -121,6 +125,7 @@ impl SubscribeArgs {
             video_slots: slots(self.video_slots),
             audio_slots: slots(self.audio_slots),
             fec: !self.no_fec,
+            nack: !self.no_nack,
             shown: self.shown,
             original: self.compare.map(|scene| (scene, self.compare_fps)),
             record,

@@ -18,6 +18,8 @@ pub struct RemoteTrack {
     pub mid: String,
     /// Audio or video.
     pub kind: MediaKind,
+    /// Packets of video that are missing are asked for.
+    pub nack: bool,
     formats: Vec<(u8, TrackFormat)>,
     /// Id of the dependency descriptor, where it was negotiated.
     descriptor: Option<u8>,
@@ -59,7 +61,7 @@ impl RemoteTrack {
                 (formats, descriptor) = receiver_formats(&*receiver).await.unwrap_or_default();
             }
         }
-        Self { track, mid, kind, formats, descriptor, fec }
+        Self { track, mid, kind, nack: true, formats, descriptor, fec }
     }
 
     /// What `payload_type` carries here.

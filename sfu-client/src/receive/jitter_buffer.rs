@@ -37,6 +37,11 @@ impl JitterConfig {
         }
     }
 
+    /// For video of which nothing is asked for: what is missing may be late, or come back by parity, and is given up then.
+    pub fn video_unasked() -> Self {
+        Self { nack: false, patience: Duration::from_millis(60), ..Self::video() }
+    }
+
     /// For sound: every packet stands alone, and a late one is worth little.
     pub fn audio() -> Self {
         Self {

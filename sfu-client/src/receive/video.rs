@@ -45,7 +45,7 @@ pub async fn receive_video(
     };
     let thread = thread::Builder::new().name("decode".to_owned()).spawn(move || worker.run())?;
     let mut receiver = Receiver {
-        buffer: JitterBuffer::new(JitterConfig::video()),
+        buffer: JitterBuffer::new(if track.nack { JitterConfig::video() } else { JitterConfig::video_unasked() }),
         track,
         stats,
         frames,

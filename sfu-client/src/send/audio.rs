@@ -136,7 +136,7 @@ async fn send(
         let packet = stream.packet(&samples[..filled], timestamp)?;
         let bytes = packet.payload.len() as u64;
         sink.write(packet).await?;
-        counters.add(1, bytes, false);
+        counters.add(1, bytes);
         timestamp = timestamp.wrapping_add(filled as u32);
         filled = 0;
     }

@@ -23,6 +23,8 @@ pub struct SendCounters {
     packets: AtomicU64,
     bytes: AtomicU64,
     keyframes: AtomicU64,
+    keyframe_bytes: AtomicU64,
+    recovery_bytes: AtomicU64,
 }
 
 /// A reading of [`SendCounters`].
@@ -36,14 +38,27 @@ pub struct Sent {
     pub bytes: u64,
     /// Keyframes.
     pub keyframes: u64,
+    /// Of the bytes, those of keyframes.
+    pub keyframe_bytes: u64,
+    /// Of the bytes, those of pictures that refer to an acknowledged long-term reference, so as to recover.
+    pub recovery_bytes: u64,
 }
 
 impl SendCounters {
-    fn add(&self, packets: u64, bytes: u64, keyframe: bool) {
+    fn add(&self, packets: u64, bytes: u64) {
         self.frames.fetch_add(1, Ordering::Relaxed);
         self.packets.fetch_add(packets, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.keyframes.fetch_add(u64::from(keyframe), Ordering::Relaxed);
+    }
+
+    /// What was added last is a keyframe, or recovers.
+    fn note(&self, bytes: u64, keyframe: bool, recovers: bool) {
+        if keyframe {
+            self.keyframes.fetch_add(1, Ordering::Relaxed);
+            self.keyframe_bytes.fetch_add(bytes, Ordering::Relaxed);
+        } else if recovers {
+            self.recovery_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
     }
 
     /// What has been sent up to now.
@@ -53,6 +68,8 @@ impl SendCounters {
             packets: self.packets.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             keyframes: self.keyframes.load(Ordering::Relaxed),
+            keyframe_bytes: self.keyframe_bytes.load(Ordering::Relaxed),
+            recovery_bytes: self.recovery_bytes.load(Ordering::Relaxed),
         }
     }
 }

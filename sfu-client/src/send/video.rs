@@ -227,6 +227,8 @@ impl VideoSender {
                 packets: sum.packets + sent.packets,
                 bytes: sum.bytes + sent.bytes,
                 keyframes: sum.keyframes + sent.keyframes,
+                keyframe_bytes: sum.keyframe_bytes + sent.keyframe_bytes,
+                recovery_bytes: sum.recovery_bytes + sent.recovery_bytes,
             }
         };
         self.encodings.iter().fold(Sent::default(), sum)
@@ -352,7 +354,8 @@ async fn send(
         let picture = picture?;
         let packets = packetizer.picture(picture.codec, &picture.encoded, picture.size, picture.timestamp)?;
         let bytes = packets.iter().map(|packet| packet.payload.len() as u64).sum();
-        counters.add(packets.len() as u64, bytes, picture.encoded.keyframe);
+        counters.add(packets.len() as u64, bytes);
+        counters.note(bytes, picture.encoded.keyframe, picture.encoded.references.recovers);
         for packet in packets {
             sink.write(packet).await?;
         }

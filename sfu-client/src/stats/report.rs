@@ -52,6 +52,8 @@ pub struct StreamReport {
     pub latency_p95_ms: Option<f64>,
     /// Freezes.
     pub freezes: u64,
+    /// How long they took in all (W3C webrtc-stats, totalFreezesDuration).
+    pub frozen: Duration,
     /// Burned-in frame numbers.
     pub numbers: FrameNumbers,
     /// Loudness of the last sound.
@@ -103,6 +105,7 @@ impl StreamReport {
             "latency_p50_ms": self.latency_p50_ms,
             "latency_p95_ms": self.latency_p95_ms,
             "freezes": self.freezes,
+            "frozen_s": self.frozen.as_secs_f64(),
             "frame_numbers_read": self.numbers.read,
             "frame_numbers_missing": self.numbers.missing,
             "frame_number_gaps": self.numbers.gaps,

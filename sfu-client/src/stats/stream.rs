@@ -316,6 +316,7 @@ impl Inner {
             latency_p50_ms: latency.percentile(0.5).map(millis),
             latency_p95_ms: latency.percentile(0.95).map(millis),
             freezes: self.freezes.count,
+            frozen: self.freezes.frozen,
             numbers: self.numbers,
             loudness_dbfs: self.loudness,
             playout: self.playout,
@@ -334,6 +335,7 @@ struct Freezes {
     last: Option<Instant>,
     intervals: VecDeque<Duration>,
     count: u64,
+    frozen: Duration,
 }
 
 impl Freezes {
@@ -342,7 +344,10 @@ impl Freezes {
         let interval = now - last;
         if let Ok(count @ 1..) = u32::try_from(self.intervals.len()) {
             let average = self.intervals.iter().sum::<Duration>() / count;
-            self.count += u64::from(interval > (average * 3).max(average + FREEZE_MARGIN));
+            if interval > (average * 3).max(average + FREEZE_MARGIN) {
+                self.count += 1;
+                self.frozen += interval;
+            }
         }
         if self.intervals.len() == FREEZE_WINDOW {
             self.intervals.pop_front();
@@ -363,7 +368,7 @@ mod tests {
             now += Duration::from_millis(interval);
             freezes.observe(now);
         }
-        assert_eq!(freezes.count, 1);
+        assert_eq!((freezes.count, freezes.frozen), (1, Duration::from_millis(400)));
     }
 
     /// Jitter in milliseconds after pictures every 20 ms, of two packets each, with these timestamps; every second one

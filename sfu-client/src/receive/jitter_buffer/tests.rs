@@ -174,3 +174,14 @@ fn a_gap_that_is_too_long_to_ask_for_is_lost_at_once() {
     assert_eq!(buffer.counters().lost, u64::from(after) - 3);
     assert!(buffer.nacks(now + 10 * MS).is_empty() && buffer.ask_keyframe(now));
 }
+
+#[test]
+fn what_is_not_asked_for_is_given_up_soon() {
+    let (mut buffer, now) = (JitterBuffer::new(JitterConfig::video_unasked()), Instant::now());
+    buffer.push(now, packet(1, 1, true));
+    assert!(buffer.pop(now).is_some());
+    buffer.push(now, packet(3, 3, true));
+    assert!(buffer.nacks(now + 50 * MS).is_empty() && buffer.pop(now + 50 * MS).is_none());
+    assert_eq!(buffer.pop(now + 60 * MS).map(|frame| frame.lost_before), Some(1));
+    assert_eq!(buffer.counters().nacked, 0);
+}
