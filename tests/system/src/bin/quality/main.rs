@@ -2,6 +2,7 @@
 //! stand in `test-results`. They are of use on a machine with time for six browsers.
 
 mod paths;
+mod references;
 mod uplink;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 const USAGE: &str = "\
-quality [squeeze] [six] [screen]: rooms of six with bad networks, and a shared screen
+quality [squeeze] [six] [screen] [references]: rooms of six with bad networks, a shared screen, and many who lose frames
 quality paths [NAME...] [--repair MODE]... [--traces FOLDER]: one who watches another over a path
 quality uplink [NAME...] [--repair MODE]...: one who publishes over an uplink that loses each tenth packet";
 
@@ -27,12 +28,13 @@ fn main() -> Result<()> {
         }
         _ => {}
     }
-    let names = ["squeeze", "six", "screen"];
+    let names = ["squeeze", "six", "screen", "references"];
     for name in if wanted.is_empty() { names.map(str::to_owned).to_vec() } else { wanted } {
         match name.as_str() {
             "squeeze" => squeeze()?,
             "six" => six()?,
             "screen" => screen()?,
+            "references" => references::run()?,
             _ => bail!("there is no {name}\n{USAGE}"),
         }
     }
