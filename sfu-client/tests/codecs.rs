@@ -1,6 +1,7 @@
 //! VP8, VP9 and AV1, as far as they were built in, through the real server: our publisher to our subscriber.
 #![cfg(any(feature = "aom", feature = "vpx"))]
 
+#[expect(dead_code, reason = "other tests use more of it")]
 mod real;
 
 use real::Server;
