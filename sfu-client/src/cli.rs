@@ -394,29 +394,34 @@ impl MediaArgs {
         ensure!((10..=100_000).contains(&self.bitrate), "--bitrate must be 10 to 100000 kbit/s");
         ensure!(self.simulcast == 1 || !self.long_term, "--long-term needs a single encoding");
         ensure!((6..=510).contains(&self.audio_bitrate), "--audio-bitrate must be 6 to 510 kbit/s");
+        let settings = if self.screen { VideoSettings::of_screen() } else { VideoSettings::default() };
         let settings = VideoSettings {
             codec: self.codec,
             temporal_layers: self.temporal_layers,
             bitrate: Bitrate::from_kbps(self.bitrate),
             overlay: !self.no_overlay,
             skip_frames: self.skip_frames,
-            rate: self.rate_mode(),
-            effort: effort(&self.effort).map_or_else(EffortMode::default, EffortMode::Fixed),
-            preprocess: PreprocessConfig { denoise: !self.no_denoise, low_light: !self.no_low_light },
+            rate: self.rate_mode(settings.rate),
+            effort: effort(&self.effort).map_or(settings.effort, EffortMode::Fixed),
+            preprocess: PreprocessConfig {
+                denoise: settings.preprocess.denoise && !self.no_denoise,
+                low_light: settings.preprocess.low_light && !self.no_low_light,
+            },
             // Their news come by the native signalling.
             long_term: self.long_term && matches!(target, Target::Native(_)),
             simulcast: self.simulcast,
             frames,
+            ..settings
         };
         let video = if self.no_video { None } else { Some((self.video_source()?, settings)) };
         let audio = if self.no_audio { None } else { Some((self.audio_source()?, self.audio_settings()?)) };
-        Ok(sfu_client::publish::PublishOptions { target, video, audio, is_screen: self.screen })
+        Ok(sfu_client::publish::PublishOptions { target, video, audio })
     }
 
-    fn rate_mode(&self) -> RateMode {
+    fn rate_mode(&self, default: RateMode) -> RateMode {
         match self.rate_control.as_str() {
             "codec" => RateMode::Codec,
-            _ if self.screen => RateMode::Own(RateControlConfig::screen()),
+            _ if self.screen => default,
             _ => RateMode::Own(RateControlConfig {
                 max_quantizer: self.max_qp,
                 spread_keyframes: !self.whole_keyframes,

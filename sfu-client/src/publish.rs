@@ -44,14 +44,12 @@ pub struct PublishOptions {
     pub video: Option<(Box<dyn VideoSource>, VideoSettings)>,
     /// Sound, if any.
     pub audio: Option<(Box<dyn AudioSource>, AudioSettings)>,
-    /// The pictures are those of a screen, not of a camera.
-    pub is_screen: bool,
 }
 
 impl PublishOptions {
     /// Nothing yet, to `target`.
     pub fn new(target: Target) -> Self {
-        Self { target, video: None, audio: None, is_screen: false }
+        Self { target, video: None, audio: None }
     }
 
     /// Publishes these pictures.
@@ -261,7 +259,11 @@ impl Running {
             None => None,
         };
         let offer = peer.offer().await?;
-        let source = if options.is_screen { Source::Screen } else { Source::Camera };
+        let source = if options.video.as_ref().is_some_and(|(_, settings)| settings.screen) {
+            Source::Screen
+        } else {
+            Source::Camera
+        };
         let largest = video_sinks.last();
         let sinks = [(largest, source), (audio_sink.as_ref(), Source::Microphone)];
         let session = options.target.start(&peer, offer, announcements(sinks).await?).await?;

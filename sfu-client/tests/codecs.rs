@@ -27,12 +27,8 @@ async fn through_the_server(server: &Server, codec: VideoCodec, temporal_layers:
     let bitrate = Bitrate::from_kbps(800);
     let settings = VideoSettings { codec, temporal_layers, bitrate, ..Default::default() };
     let scene = Scene::of(SceneKind::Talking, 320, 180, 30.0).unwrap();
-    let options = PublishOptions {
-        target: target(server, "ada"),
-        video: Some((Box::new(scene), settings)),
-        audio: None,
-        is_screen: false,
-    };
+    let options =
+        PublishOptions { target: target(server, "ada"), video: Some((Box::new(scene), settings)), audio: None };
     let (stop, stopped) = oneshot::channel::<()>();
     let publisher = tokio::spawn(publish(options, async { drop(stopped.await) }, |_| {}));
     let options = SubscribeOptions {

@@ -48,7 +48,6 @@ impl Call {
             target: target(&server, "ada"),
             video: Some((Box::new(Scene::of(SceneKind::Talking, 640, 360, 30.0).unwrap()), settings)),
             audio: None,
-            is_screen: false,
         };
         let (stop_ada, stopped) = oneshot::channel::<()>();
         let ada = tokio::spawn(async move {

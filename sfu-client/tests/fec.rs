@@ -68,7 +68,7 @@ async fn frames_that_would_be_lost_are_recovered_from_parity() {
     let settings = VideoSettings { bitrate: Bitrate::from_kbps(600), ..Default::default() };
     let video = Some((Box::new(Scene::new(320, 180, 30.0).unwrap()) as _, settings));
     let target = Target::Native(join(&server, "publisher"));
-    let options = PublishOptions { target, video, audio: None, is_screen: false };
+    let options = PublishOptions { target, video, audio: None };
     let (stop, stopped) = oneshot::channel::<()>();
     let ready = Arc::new(Barrier::new(3));
     let all = Arc::clone(&ready);

@@ -49,7 +49,6 @@ impl Publisher {
             target,
             video: Some((Box::new(Scene::new(WIDTH, HEIGHT, 30.0).unwrap()), settings)),
             audio: Some((Box::new(Tone::new(440.0)), AudioSettings::default())),
-            is_screen: false,
         };
         let (stop, stopped) = oneshot::channel();
         let (report, mut reports) = watch::channel(PublishReport::default());

@@ -31,7 +31,6 @@ fn publish_options(target: Target) -> PublishOptions {
         target,
         video: Some((Box::new(scene), settings)),
         audio: Some((Box::new(Tone::new(440.0)), AudioSettings::default())),
-        is_screen: false,
     }
 }
 

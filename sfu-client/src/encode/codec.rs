@@ -33,6 +33,8 @@ pub struct EncoderConfig {
     pub quantizer: Quantizer,
     /// How much the encoder tries.
     pub effort: Effort,
+    /// The pictures are those of a screen: text and drawings. AV1 has tools for such.
+    pub screen: bool,
 }
 
 /// Who chooses quantisers.
@@ -68,6 +70,7 @@ impl Default for EncoderConfig {
             long_term: false,
             quantizer: Quantizer::Codec,
             effort: Effort::Low,
+            screen: false,
         }
     }
 }

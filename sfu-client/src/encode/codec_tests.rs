@@ -1,6 +1,8 @@
 //! What is encoded is decoded, with layers left out too.
 
 use super::{Effort, EncodedFrame, Encoder, EncoderConfig, Quantizer, open_encoder};
+#[cfg(feature = "aom")]
+use crate::capture::SceneKind;
 use crate::capture::{Scene, VideoSource};
 use crate::decode::open_decoder;
 use crate::frame::VideoFrame;
@@ -100,6 +102,23 @@ fn the_caller_chooses_quantisers_and_effort_without_new_keyframes() {
         }
         assert!(encoder.set_quantizer(64).is_err());
     }
+}
+
+#[cfg(feature = "aom")]
+#[test]
+fn text_takes_few_bits_where_the_encoder_is_told_that_it_is_a_screen() {
+    let mut scene = Scene::of(SceneKind::Pages, 640, 360, 15.0).unwrap();
+    let mut page = VideoFrame::new(640, 360).unwrap();
+    scene.draw(0, &mut page).unwrap();
+    let [screen, camera] = [true, false].map(|screen| {
+        let config = EncoderConfig { width: 640, height: 360, quantizer: Quantizer::Caller, screen, ..config(300) };
+        let mut encoder = open_encoder(VideoCodec::Av1, config).unwrap();
+        encoder.set_quantizer(encoder.ladder().nearest(32.0)).unwrap();
+        let encoded = encoder.encode(&page, 0).unwrap().unwrap();
+        let decoded = open_decoder(VideoCodec::Av1).unwrap().decode(&encoded.data).unwrap().unwrap();
+        (encoded.data.len(), decoded.luma_psnr(&page).unwrap())
+    });
+    assert!(screen.0 * 2 < camera.0 && screen.1 > camera.1, "bytes and PSNR: {screen:?}, of a camera {camera:?}");
 }
 
 #[test]

@@ -33,6 +33,8 @@ const COARSEST: u8 = 51;
 const LEGIBLE: u8 = 46;
 /// Finer than this, nobody sees a difference on a screen.
 const SHARP: u8 = 20;
+/// As fine as a page is first shown: text is as its author sees it at a glance, and what is finer comes after it.
+const SHOWN: f64 = 32.0;
 /// Temporal layers at most.
 const LAYERS: usize = 4;
 /// Pictures over which a debt is paid, where the half second does not end before.
@@ -283,6 +285,7 @@ impl RateControl {
         }
         let (finest, coarsest) = self.bounds();
         let too_large = bits > plan.cap && plan.quantizer < coarsest;
+        let finest = if self.config.page.is_some() { self.ladder.nearest(SHOWN) } else { finest };
         let poor = plan.keyframe && plan.tries == 0 && bits < POOR_KEYFRAME * plan.target && plan.quantizer > finest;
         if !too_large && !poor {
             return None;
@@ -394,8 +397,10 @@ impl RateControl {
 
     fn plan_keyframe(&self, now: Duration, complexity: Complexity, tries: u32) -> Plan {
         if let Some(target) = self.page_bits() {
-            let (quantizer, level) = self.bound(self.keyframes.quantizer(complexity.intra, target));
             let cap = target * PAGE_CAP;
+            let at = |bits: f64| self.keyframes.quantizer(complexity.intra, bits);
+            let ideal = if at(cap) <= SHOWN { SHOWN } else { at(target) };
+            let (quantizer, level) = self.bound(ideal);
             return Plan { quantizer, keyframe: true, target, cap, level, kind: Kind::Keyframe, complexity, tries };
         }
         let mean = self.mean();

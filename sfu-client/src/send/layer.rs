@@ -206,6 +206,7 @@ fn encoder(
         skip_frames,
         temporal_layers,
         long_term,
+        screen: settings.screen,
         ..Default::default()
     };
     VideoEncoder::new(shape.codec, config, settings.rate, settings.effort)

@@ -6,7 +6,7 @@ use super::layer::{Captured, Format, Layer, Picture, Wishes};
 use super::{Packetizer, SendCounters, Sent};
 use crate::capture::VideoSource;
 use crate::clock::unix_now;
-use crate::encode::{EffortMode, EncoderStats, KeptPicture, RateMode};
+use crate::encode::{Effort, EffortMode, EncoderStats, KeptPicture, RateControlConfig, RateMode};
 use crate::frame::VideoFrame;
 use crate::overlay::Overlay;
 use crate::peer::{DEPENDENCY_DESCRIPTOR, MediaKind, RtpSink, SinkFormat, VideoCodec, random_u32};
@@ -49,6 +49,8 @@ pub struct VideoSettings {
     pub rate: RateMode,
     /// How much the encoder tries.
     pub effort: EffortMode,
+    /// The pictures are those of a screen, not of a camera.
+    pub screen: bool,
     /// What is done to pictures before they are coded.
     pub preprocess: PreprocessConfig,
     /// Keep long-term references (H.264 without temporal layers), where the far side takes dependency descriptors: it may
@@ -74,6 +76,13 @@ pub struct EncodingSettings {
 }
 
 impl VideoSettings {
+    /// For a screen: each page is sharp, and may take longer to code than pictures are apart, as none follows it soon.
+    pub fn of_screen() -> Self {
+        let rate = RateMode::Own(RateControlConfig::screen());
+        let preprocess = PreprocessConfig { denoise: false, low_light: false };
+        Self { screen: true, rate, effort: EffortMode::Fixed(Effort::Medium), preprocess, ..Self::default() }
+    }
+
     /// The encodings, smallest first.
     pub fn encodings(&self) -> Vec<EncodingSettings> {
         let count = usize::from(self.simulcast).clamp(1, MAX_ENCODINGS);
@@ -105,6 +114,7 @@ impl Default for VideoSettings {
             skip_frames: false,
             rate: RateMode::default(),
             effort: EffortMode::default(),
+            screen: false,
             preprocess: PreprocessConfig::default(),
             long_term: false,
             simulcast: 1,

@@ -68,6 +68,8 @@ const DOUBLING: f64 = 0.5;
 /// Without that, it rises so much per second, up to so much more than is sent.
 const SLOW_RISE: f64 = 0.25;
 const UNPROVEN: f64 = 1.5;
+/// Above a rate at which a queue stood, up to so much more than is sent.
+const UNPROVEN_NEAR: f64 = 1.1;
 /// Near a rate at which a queue stood: so much per second, in bit/s and as a share. The first is the same for all who
 /// share a bottleneck, so that they become equal; but no more than a share, since a queue that a slow path builds up
 /// within a response time takes long to drain.
@@ -349,7 +351,9 @@ impl Dispersion {
     /// How far the rate may rise though too little is sent to show that the path carries it.
     fn unproven(&self, now: Instant, sent: f64) -> f64 {
         let probed = self.probed.filter(|(_, at)| now.saturating_since(*at) < CEILING_AGE);
-        (sent * UNPROVEN).min(probed.map_or(f64::INFINITY, |(rate, _)| rate * self.config.utilisation))
+        let near = self.ceiling.map_or(f64::INFINITY, |(ceiling, _)| ceiling * self.config.utilisation);
+        let risen = (sent * UNPROVEN).min(near.max(sent * UNPROVEN_NEAR));
+        risen.min(probed.map_or(f64::INFINITY, |(rate, _)| rate * self.config.utilisation))
     }
 
     /// The ceiling is forgotten when it is old, or when bursts show for a while that the path carries more.

@@ -23,20 +23,33 @@ fn it_uses_the_capacity_with_a_short_queue() {
     }
 }
 
+fn slow(seed: u64) -> Scenario {
+    Scenario {
+        capacity: steps(&[(0, 200)]),
+        one_way: Duration::from_millis(200),
+        queue: Duration::from_millis(1_000),
+        seed,
+        ..Scenario::default()
+    }
+}
+
 /// What is too much shows after a response time only, and takes long to drain where little passes.
 #[test]
 fn near_the_capacity_of_a_slow_and_long_path_it_rises_slowly() {
     for seed in SEEDS {
-        let slow = Scenario {
-            capacity: steps(&[(0, 200)]),
-            one_way: Duration::from_millis(200),
-            queue: Duration::from_millis(1_000),
-            seed,
-            ..Scenario::default()
-        };
-        let outcome = ours(&slow);
+        let outcome = ours(&slow(seed));
         let (used, queue) = (outcome.utilisation(10.0, 60.0, 10_000.0), outcome.queue(10.0, 60.0, 0.95));
         assert!(used >= 0.8 && queue <= 150.0, "seed {seed}: {used:.2} used, {queue:.0} ms");
+    }
+}
+
+/// Frames of a packet each are no bursts, and show nothing of what the path carries.
+#[test]
+fn what_an_encoder_leaves_free_stays_free() {
+    for seed in SEEDS {
+        let outcome = ours(&Scenario { leaves: 40_000.0, length: Duration::from_secs(120), ..slow(seed) });
+        let queue = outcome.queue(20.0, 120.0, 0.95);
+        assert!(queue <= 85.0, "seed {seed}: {queue:.0} ms");
     }
 }
 

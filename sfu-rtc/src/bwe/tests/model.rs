@@ -56,6 +56,8 @@ pub(super) struct Scenario {
     /// Up to so much more delay for each packet.
     pub(super) jitter: Duration,
     pub(super) source: Source,
+    /// What an encoder leaves of the estimate, in bit/s.
+    pub(super) leaves: f64,
     /// When the TCP-like flow is there, in milliseconds.
     pub(super) competitor: Option<(u64, u64)>,
     /// When we begin to send, in milliseconds.
@@ -78,6 +80,7 @@ impl Default for Scenario {
             drift: 0.0,
             jitter: Duration::ZERO,
             source: Source::Encoder(vec![(0, 10_000)]),
+            leaves: 0.0,
             competitor: None,
             joins: 0,
             padding_from: 0,
@@ -276,7 +279,7 @@ impl Run<'_> {
         let audio = AUDIO_SIZE as f64 * 8.0 / AUDIO.as_secs_f64();
         let left = (self.estimate() - audio).max(0.0);
         let rate = match &self.scenario.source {
-            Source::Encoder(demand) => left.min(at(demand, elapsed) as f64 * 1_000.0),
+            Source::Encoder(demand) => (left - self.scenario.leaves).max(0.0).min(at(demand, elapsed) as f64 * 1_000.0),
             Source::Layers(layers) => {
                 layers.iter().rev().map(|kbps| *kbps as f64 * 1_000.0).find(|rate| *rate <= left).unwrap_or(0.0)
             }
