@@ -1,4 +1,6 @@
 //! How much of a core publishing takes: what is done to pictures before they are coded, and coding them, in one thread.
+//!
+//! Times are the thread's own, so that others on the machine do not count; whether pictures were late tells the clock.
 
 use super::clip::Clip;
 use crate::encode::{EffortMode, EncoderConfig, RateMode, VideoEncoder};
@@ -32,7 +34,7 @@ pub struct SpeedOptions {
     pub bitrate: Bitrate,
     /// Pictures of each clip.
     pub pictures: u32,
-    /// Times that each clip is measured: of each picture's times the least counts.
+    /// Times that each clip is measured: of each picture's times the least counts, each stage by itself.
     pub passes: u32,
 }
 
@@ -58,6 +60,23 @@ pub const STAGES: [&str; 4] = ["denoise", "light", "overlay", "encode"];
 /// Times of the stages of one picture.
 type Times = [Duration; STAGES.len()];
 
+/// What one picture took.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    /// Of the processor, stage by stage.
+    stages: Times,
+    /// By the clock, all stages together.
+    elapsed: Duration,
+}
+
+impl Taken {
+    /// The less of both.
+    fn least(self, other: Self) -> Self {
+        let stages = std::array::from_fn(|stage| self.stages[stage].min(other.stages[stage]));
+        Self { stages, elapsed: self.elapsed.min(other.elapsed) }
+    }
+}
+
 /// What came of one clip.
 #[derive(Clone, Debug)]
 pub struct SpeedResult {
@@ -71,14 +90,18 @@ pub struct SpeedResult {
     pub pictures: usize,
     /// Of these noise was taken from, and these were brightened.
     pub treated: (u64, u64),
-    /// Time per picture of each stage, in the mean.
+    /// Processor time per picture of each stage, in the mean.
     pub stages: Times,
     /// The slowest picture of each stage.
     pub slowest_stages: Times,
-    /// Time per picture of all, and of the slowest one.
+    /// Processor time per picture of all, and of the slowest one.
     pub time: (Duration, Duration),
+    /// Which one that was.
+    pub slowest: u32,
     /// Share of a core, where pictures come in their rate.
     pub share: f64,
+    /// Share of pictures that took longer by the clock than from one to the next.
+    pub late: f64,
     /// Changes of the encoder's effort.
     pub effort_changes: u64,
 }
@@ -92,21 +115,19 @@ pub fn measure(options: &SpeedOptions, mut progress: impl FnMut(&SpeedResult)) -
     ensure!((1..=100).contains(&options.passes), "between 1 and 100 passes can be made");
     let mut results = Vec::new();
     for clip in Clip::list(&options.files, &options.scene) {
-        let (mut first, mut times) = run(options, &clip)?;
+        let (mut first, mut taken) = run(options, &clip)?;
         for _ in 1..options.passes {
             let (_, again) = run(options, &clip)?;
-            for (least, times) in times.iter_mut().zip(again) {
-                least.iter_mut().zip(times).for_each(|(least, time)| *least = time.min(*least));
-            }
+            taken.iter_mut().zip(again).for_each(|(least, again)| *least = least.least(again));
         }
-        first.sum(&times, options.frame_rate);
+        first.sum(&taken, options.frame_rate);
         progress(&first);
         results.push(first);
     }
     Ok(results)
 }
 
-fn run(options: &SpeedOptions, clip: &Clip) -> Result<(SpeedResult, Vec<Times>)> {
+fn run(options: &SpeedOptions, clip: &Clip) -> Result<(SpeedResult, Vec<Taken>)> {
     let mut source = clip.open(options.width, options.height, options.frame_rate)?;
     let (width, height) = source.size();
     let (frame_rate, bitrate) = (options.frame_rate, options.bitrate);
@@ -116,13 +137,14 @@ fn run(options: &SpeedOptions, clip: &Clip) -> Result<(SpeedResult, Vec<Times>)>
     let mut denoise = Preprocessor::new(PreprocessConfig { denoise: true, low_light: false });
     let mut light = Preprocessor::new(PreprocessConfig { denoise: false, low_light: true });
     let mut picture = VideoFrame::new(width, height)?;
-    let mut times = Vec::new();
+    let mut taken = Vec::new();
     for number in 0..options.pictures {
         if !source.draw(number, &mut picture)? {
             break;
         }
         let elapsed = Duration::from_secs_f64(f64::from(number) / frame_rate);
-        times.push([
+        let begun = Instant::now();
+        let stages = [
             timed(|| denoise.process(&mut picture)).0,
             timed(|| light.process(&mut picture)).0,
             timed(|| Overlay::new(1, number, elapsed).draw(&mut picture)).0,
@@ -131,39 +153,60 @@ fn run(options: &SpeedOptions, clip: &Clip) -> Result<(SpeedResult, Vec<Times>)>
                 encoded.with_context(|| format!("picture {number} of {}", clip.name()))?;
                 time
             },
-        ]);
+        ];
+        taken.push(Taken { stages, elapsed: begun.elapsed() });
     }
     let result = SpeedResult {
         clip: clip.name(),
         codec: options.codec,
         size: (width, height),
-        pictures: times.len(),
+        pictures: taken.len(),
         treated: (denoise.stats().denoised, light.stats().brightened),
         stages: Times::default(),
         slowest_stages: Times::default(),
         time: (Duration::ZERO, Duration::ZERO),
+        slowest: 0,
         share: 0.0,
+        late: 0.0,
         effort_changes: encoder.stats().effort_changes,
     };
-    Ok((result, times))
+    Ok((result, taken))
 }
 
+/// The processor time of `work` in this thread, where the system tells it.
 fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
-    let begun = Instant::now();
+    let begun = thread_time();
     let result = work();
-    (begun.elapsed(), result)
+    (thread_time().saturating_sub(begun), result)
+}
+
+#[cfg(unix)]
+fn thread_time() -> Duration {
+    use nix::time::{ClockId, clock_gettime};
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
+#[cfg(not(unix))]
+fn thread_time() -> Duration {
+    use std::sync::LazyLock;
+    static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    BEGUN.elapsed()
 }
 
 impl SpeedResult {
-    fn sum(&mut self, times: &[Times], frame_rate: f64) {
-        let count = times.len().max(1) as u32;
+    fn sum(&mut self, taken: &[Taken], frame_rate: f64) {
+        let count = taken.len().max(1) as u32;
         for (stage, (mean, slowest)) in self.stages.iter_mut().zip(&mut self.slowest_stages).enumerate() {
-            *mean = times.iter().map(|times| times[stage]).sum::<Duration>() / count;
-            *slowest = times.iter().map(|times| times[stage]).max().unwrap_or_default();
+            *mean = taken.iter().map(|taken| taken.stages[stage]).sum::<Duration>() / count;
+            *slowest = taken.iter().map(|taken| taken.stages[stage]).max().unwrap_or_default();
         }
-        let totals = times.iter().map(|times| times.iter().sum::<Duration>());
-        self.time = (totals.clone().sum::<Duration>() / count, totals.max().unwrap_or_default());
+        let totals = taken.iter().map(|taken| taken.stages.iter().sum::<Duration>());
+        let (slowest, number) = totals.clone().zip(0..).max().unwrap_or_default();
+        self.time = (totals.sum::<Duration>() / count, slowest);
+        self.slowest = number;
         self.share = self.time.0.as_secs_f64() * frame_rate;
+        let late = taken.iter().filter(|taken| taken.elapsed.as_secs_f64() > 1.0 / frame_rate).count();
+        self.late = late as f64 / f64::from(count);
     }
 
     /// For programs.
@@ -184,20 +227,23 @@ impl SpeedResult {
             "stages": stages.collect::<serde_json::Map<_, _>>(),
             "ms": millis(self.time.0),
             "slowest_ms": millis(self.time.1),
+            "slowest": self.slowest,
             "share": self.share,
+            "late": self.late,
             "effort_changes": self.effort_changes,
         })
     }
 }
 
-/// A line for each result, below a line of names. Stages are the mean and the slowest in ms.
+/// A line for each result, below a line of names. Stages are the mean and the slowest in ms of the processor.
 pub fn table(results: &[SpeedResult]) -> String {
     let mut out = format!("{:<6}{:<16}{:>10}{:>9}{:>9}", "codec", "clip", "size", "denoised", "lighter");
     for name in STAGES {
         // Writing to a string does not fail.
         let _ = write!(out, "{name:>14}");
     }
-    let _ = writeln!(out, "{:>8}{:>9}{:>8}{:>9}", "all ms", "slowest", "core %", "efforts");
+    let _ =
+        writeln!(out, "{:>8}{:>9}{:>6}{:>8}{:>8}{:>9}", "all ms", "slowest", "which", "core %", "late %", "efforts");
     for result in results {
         let size = format!("{}x{}", result.size.0, result.size.1);
         let (denoised, lighter) = result.treated;
@@ -206,8 +252,9 @@ pub fn table(results: &[SpeedResult]) -> String {
             let _ = write!(out, "{:>14}", format!("{:.2}..{:.1}", millis(*mean), millis(*slowest)));
         }
         let (mean, slowest) = (millis(result.time.0), millis(result.time.1));
-        let share = result.share * 100.0;
-        let _ = writeln!(out, "{mean:>8.2}{slowest:>9.1}{share:>8.1}{:>9}", result.effort_changes);
+        let (share, late) = (result.share * 100.0, result.late * 100.0);
+        let (which, changes) = (result.slowest, result.effort_changes);
+        let _ = writeln!(out, "{mean:>8.2}{slowest:>9.1}{which:>6}{share:>8.1}{late:>8.1}{changes:>9}");
     }
     out
 }
@@ -219,6 +266,14 @@ fn millis(time: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_take_of_the_processor_does_not_count() {
+        let (time, ()) = timed(|| std::thread::sleep(Duration::from_millis(50)));
+        assert!(cfg!(not(unix)) || time < Duration::from_millis(50), "{time:?}");
+        let (time, _) = timed(|| (0..2_000_000).fold(1_u64, |sum, n| std::hint::black_box(sum.wrapping_mul(n | 1))));
+        assert!(time > Duration::ZERO);
+    }
 
     #[test]
     fn every_clip_is_measured() {
@@ -236,6 +291,7 @@ mod tests {
         assert_eq!((lines, result.pictures, result.treated.1), (1, 12, 12));
         let stages = result.stages.iter().sum::<Duration>();
         assert!(result.time.1 >= result.time.0 && stages <= result.time.0 + Duration::from_micros(1), "{result:?}");
+        assert!((result.slowest as usize) < result.pictures && (0.0..=1.0).contains(&result.late), "{result:?}");
         assert_eq!(table(&results).lines().count(), 2);
         assert_eq!(result.to_json()["width"], 320);
         assert!(measure(&SpeedOptions { pictures: 0, ..Default::default() }, |_| ()).is_err());

@@ -35,7 +35,8 @@ const STALL: Duration = Duration::from_millis(200);
 const AFTER_STALL: Duration = Duration::from_millis(40);
 /// Who sends nothing for so long is idle: a frame of audio takes 20 to 120 ms.
 const IDLE: Duration = Duration::from_millis(250);
-const LOSS_WINDOW: Duration = Duration::from_millis(1_000);
+/// Loss is counted over so much time.
+pub(super) const LOSS_WINDOW: Duration = Duration::from_millis(1_000);
 const REPORTS: usize = 64;
 
 /// What trains tell.

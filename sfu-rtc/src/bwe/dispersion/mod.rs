@@ -23,7 +23,7 @@ mod unanswered;
 use super::{BandwidthEstimator, PacketResult, ProbeCluster};
 use crate::time::{Duration, Instant};
 use crate::units::{Bitrate, DataSize};
-use arrivals::{Arrivals, Capacity, Rates};
+use arrivals::{Arrivals, Capacity, LOSS_WINDOW, Rates};
 use competition::Competition;
 use delay::QueueDelay;
 use loss::InherentLoss;
@@ -43,6 +43,8 @@ pub struct DispersionConfig {
     pub utilisation: f64,
     /// A standing queue up to this long is none, 5 to 200 ms: below it, jitter would be taken for one.
     pub queue_target: Duration,
+    /// A long queue is drained with at most this share of the capacity left unused, 0.1 to 0.95.
+    pub max_drain: f64,
 }
 
 impl Default for DispersionConfig {
@@ -53,16 +55,19 @@ impl Default for DispersionConfig {
             max: Bitrate::from_kbps(50_000),
             utilisation: 0.96,
             queue_target: Duration::from_millis(12),
+            max_drain: 0.55,
         }
     }
 }
 
 /// A queue of so many milliseconds is more than the pacer's bursts make: it is to be drained by the pacer as well.
 const LONG_QUEUE: f64 = 50.0;
-/// A queue is drained in about so much time, in milliseconds ...
+/// A queue is drained in about so much time, in milliseconds, where that is possible.
 const DRAIN: f64 = 350.0;
-/// ... with at most so much of the capacity left unused.
-const MAX_DRAIN: f64 = 0.55;
+/// Once it is gone, so much of what is used else is sent again at once, as what arrived tells the capacity with some error;
+/// but where what is too much shows after more seconds than this, the rate rises as else.
+const DRAINED_SHARE: f64 = 0.93;
+const SHOWS_SOON: f64 = 0.25;
 /// Where bursts show more, the rate doubles in so many seconds.
 const DOUBLING: f64 = 0.5;
 /// Without that, it rises so much per second, up to so much more than is sent.
@@ -87,6 +92,8 @@ const DROP: f64 = 0.7;
 const USED: f64 = 0.8;
 /// A queue is ours as well, if so much arrives of what bursts show.
 const OURS: f64 = 0.5;
+/// Less than this share of what is sent arrives where the path has become slow: else at least what is sent, later.
+const ARRIVING: f64 = 0.6;
 /// Somebody keeps the queue full, if it stays for so many seconds and response times while we send so little of what we did
 /// before: never below so much of its most, and no less at the end than so much of what it was.
 const STANDING: f64 = 1.5;
@@ -191,6 +198,8 @@ pub(super) struct Dispersion {
     /// When the queue was gone, though somebody else was there, and the window then.
     competed: Option<(Instant, Competition)>,
     loss_fall: Instant,
+    /// When a queue was gone.
+    cleared: Instant,
     /// The rate and the loss before the rate fell for loss.
     loss_trial: Option<(f64, f64)>,
     limited: bool,
@@ -216,6 +225,7 @@ impl Dispersion {
         let (min, max) = (config.min, config.max.max(config.min));
         let start = config.start.clamp(min, max);
         let utilisation = if config.utilisation.is_finite() { config.utilisation.clamp(0.5, 1.0) } else { 0.95 };
+        let max_drain = if config.max_drain.is_finite() { config.max_drain.clamp(0.1, 0.95) } else { 0.55 };
         let queue_target = config.queue_target.clamp(Duration::from_millis(5), Duration::from_millis(200));
         Self {
             delay: QueueDelay::default(),
@@ -234,6 +244,7 @@ impl Dispersion {
             competing: None,
             competed: None,
             loss_fall: now,
+            cleared: Instant::ZERO,
             loss_trial: None,
             limited: false,
             silent_at: None,
@@ -244,7 +255,7 @@ impl Dispersion {
             before_silence: None,
             may_probe: true,
             queue: 0.0,
-            config: DispersionConfig { start, min, max, utilisation, queue_target },
+            config: DispersionConfig { start, min, max, utilisation, queue_target, max_drain },
         }
     }
 
@@ -278,17 +289,19 @@ impl Dispersion {
             return;
         }
         // Where little is sent of what bursts show, the queue is not ours, and they tell what there is for us. Where it is
-        // much, we yield as those do who send all they may: else nothing would be left for them.
+        // much, we yield as those do who send all they may: else nothing would be left for them. Where much less arrives
+        // than is sent, the path has become slow, and bursts of before tell nothing.
+        let falls_behind = received < rates.sent.as_bps() as f64 * ARRIVING;
         let capacity = match self.arrivals.capacity(now, self.delay.noise()) {
             Some(Capacity::Is(shown) | Capacity::AtLeast(shown))
-                if self.limited && received < shown.as_bps() as f64 * OURS =>
+                if self.limited && received < shown.as_bps() as f64 * OURS && !falls_behind =>
             {
                 shown.as_bps() as f64
             }
             _ => received,
         };
         let target = self.config.queue_target.as_secs_f64() * 1_000.0;
-        let drain = ((queue - target / 2.0) / DRAIN).clamp(0.0, MAX_DRAIN);
+        let drain = ((queue - target / 2.0) / DRAIN).clamp(0.0, self.config.max_drain);
         let rate = capacity * (self.config.utilisation - drain);
         let before = self.rate;
         self.ceiling = Some((capacity, now));
@@ -302,12 +315,16 @@ impl Dispersion {
         }
     }
 
-    /// A queue that is gone before our answer can have worked was none of ours: the answer is taken back.
+    /// The queue is gone. One that is so before our answer can have worked was none of ours: the answer is taken back. Else
+    /// what was held back so that it drained is there again.
     fn take_back(&mut self, now: Instant) {
         let Some(standing) = self.standing.take() else { return };
+        self.cleared = now;
         if now.saturating_since(standing.since).as_secs_f64() < self.clear_response {
             self.ceiling = standing.ceiling;
             self.set_rate(self.rate.max(standing.rate));
+        } else if let Some((capacity, _)) = self.ceiling.filter(|_| self.clear_response < SHOWS_SOON) {
+            self.set_rate(self.rate.max(standing.rate.min(capacity * self.config.utilisation * DRAINED_SHARE)));
         }
     }
 
@@ -401,11 +418,12 @@ impl Dispersion {
     }
 
     /// Much more is lost than the path's own share, and what arrives is less for it: a policer, or a queue too short to be
-    /// seen.
+    /// seen. What one that was seen has lost is no sign of that.
     fn on_loss_without_queue(&mut self, now: Instant, rates: Rates) {
         let (sent, received) = (rates.sent.as_bps() as f64, rates.received.as_bps() as f64);
         let carried = received / (1.0 - self.inherent.share()).max(0.5);
-        let apart = now.saturating_since(self.loss_fall).as_secs_f64() >= self.response + 0.2;
+        let apart = now.saturating_since(self.loss_fall).as_secs_f64() >= self.response + 0.2
+            && now.saturating_since(self.cleared) >= LOSS_WINDOW;
         if !self.inherent.is_exceeded() || carried >= sent * 0.95 || !apart || carried >= self.rate {
             return;
         }

@@ -86,6 +86,29 @@ fn it_recovers_from_a_dip_within_four_seconds() {
     }
 }
 
+/// Who used a third of a path knows from bursts that it carries more. Once it is narrow, what they told of it before is over.
+#[test]
+fn a_path_that_becomes_narrow_under_who_used_little_of_it_is_yielded_to_at_once() {
+    for seed in SEEDS {
+        let outcome = ours(&Scenario {
+            capacity: steps(&[(0, 5_000), (20, 300)]),
+            queue: Duration::from_secs(1),
+            source: Source::Encoder(vec![(0, 1_500)]),
+            length: Duration::from_secs(40),
+            seed,
+            ..Scenario::default()
+        });
+        let low = |at: f64| outcome.mean(at, at + 0.15, |s| s.estimate);
+        assert!(low(20.5) < 300.0, "seed {seed}: {:.0} kbit/s after half a second", low(20.5));
+        let drained = outcome.samples.iter().find(|s| s.at > 20.5 && s.queue < 50.0).unwrap().at - 20.0;
+        let back = outcome.reaches(20.0 + drained, 240.0) + drained;
+        assert!(
+            drained < 3.0 && back < 3.5,
+            "seed {seed}: the queue goes after {drained:.1} s, {back:.1} s until all is used"
+        );
+    }
+}
+
 #[test]
 fn recovery_waits_until_padding_can_be_sent() {
     let source = Source::Layers(vec![30]);
