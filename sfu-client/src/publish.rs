@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval, sleep};
-use uplink::UplinkFit;
+pub(crate) use uplink::UplinkFit;
 
 /// Longest wait for ICE and DTLS.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);

@@ -35,7 +35,7 @@ impl Bitrate {
     }
 
     /// What flows in `duration`.
-    pub fn in_duration(self, duration: Duration) -> DataSize {
+    pub(crate) fn in_duration(self, duration: Duration) -> DataSize {
         let bits = u128::from(self.0) * duration.as_nanos() / 1_000_000_000;
         DataSize(u64::try_from(bits / 8).unwrap_or(u64::MAX))
     }

@@ -83,6 +83,11 @@ impl Pacing {
         let Packet::Rtp(packet) = &message.message.packet else { return };
         let size = DataSize::from_bytes((packet.marshal_size() + OVERHEAD) as u64);
         let class = self.class(packet, message.message.get(&Attribute::Retransmission).is_some());
+        if class == PacketClass::Rtx && self.uplink.lock().drains() {
+            // It would come behind the queue, and later for it; whoever still needs it then asks again.
+            tracing::debug!("what was asked for is not sent again while a queue drains");
+            return;
+        }
         let stream = self.streams.get_mut(&packet.header.ssrc);
         if let Some(stream) = stream.filter(|_| class == PacketClass::Video)
             && stream.begins_frame(packet.header.timestamp)

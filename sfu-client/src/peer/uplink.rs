@@ -14,11 +14,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The estimate is never below: a voice of 8 kbit/s with its headers.
 const LEAST: Bitrate = Bitrate::from_kbps(20);
 
+/// Our encoder follows at once, so that a long queue can be drained by sending next to nothing for a moment.
+const MAX_DRAIN: f64 = 0.85;
+
 /// What the path from us carries, and what of it is not for the encoder.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct UplinkUse {
-    /// What it carries; `None` before the far side has said anything of it.
+    /// What may be sent now; `None` before the far side has said anything of it.
     pub(crate) estimate: Option<Bitrate>,
+    /// What it carries: the same, but for what is held back for a moment so that a queue drains.
+    pub(crate) sustained: Option<Bitrate>,
     /// What has left beside video, with headers: sound, parity, retransmissions.
     pub(crate) beside_video: DataSize,
     /// Video that has left, with headers, and its payloads alone.
@@ -39,7 +44,8 @@ pub(super) struct Uplink {
 
 impl Uplink {
     fn new(now: Instant) -> Self {
-        let estimator = EstimatorConfig::Dispersion(DispersionConfig { min: LEAST, ..DispersionConfig::default() });
+        let config = DispersionConfig { min: LEAST, max_drain: MAX_DRAIN, ..DispersionConfig::default() };
+        let estimator = EstimatorConfig::Dispersion(config);
         Self {
             estimator: estimator.build(now),
             history: SendHistory::new(SendHistoryConfig::default()),
@@ -110,13 +116,19 @@ impl Uplink {
 
     /// The path, and what takes of it.
     pub(super) fn usage(&self) -> UplinkUse {
-        let estimate = self.estimator.estimate().filter(|_| self.is_heard);
-        UplinkUse { estimate, ..self.left }
+        let [estimate, sustained] =
+            [self.estimator.estimate(), self.estimator.sustained()].map(|rate| rate.filter(|_| self.is_heard));
+        UplinkUse { estimate, sustained, ..self.left }
     }
 
     /// Whether what we send queues on the path.
     pub(super) fn is_queued(&self) -> bool {
         self.estimator.is_queued()
+    }
+
+    /// Whether less is to be sent than the path carries, so that a long queue of ours drains.
+    pub(super) fn drains(&self) -> bool {
+        self.is_queued() && self.estimator.estimate() < self.estimator.sustained()
     }
 }
 

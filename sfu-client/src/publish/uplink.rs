@@ -23,7 +23,7 @@ const TAKEN_AGAIN: f64 = 0.75;
 
 /// Fits video to the path.
 #[derive(Default)]
-pub(super) struct UplinkFit {
+pub(crate) struct UplinkFit {
     sent_before: Option<(Instant, UplinkUse)>,
     /// What is sent beside video, and video with and without headers, in bit/s.
     rates: Option<[f64; 3]>,
@@ -35,15 +35,21 @@ pub(super) struct UplinkFit {
 impl UplinkFit {
     /// Tells the encodings, smallest first, what there is room for.
     pub(super) fn fit(&mut self, now: Instant, path: UplinkUse, encodings: &[RunningEncoding]) {
-        self.measure(now, path);
-        let Some(estimate) = path.estimate else { return };
-        let room = self.room.update(now, self.payloads(estimate)).max(LEAST);
+        let Some(room) = self.room(now, path) else { return };
         let wanted: Vec<Bitrate> = encodings.iter().map(|encoding| encoding.control.wanted()).collect();
         let shares = share_out(room, &wanted, self.sent);
         self.sent = shares.iter().rposition(|share| *share > Bitrate::ZERO).map_or(0, |last| last + 1);
         for (encoding, share) in encodings.iter().zip(shares) {
             encoding.control.set_room(share);
         }
+    }
+
+    /// What there is room for in all; `None` while nothing is known of the path. To be asked each [`TICK`].
+    pub(crate) fn room(&mut self, now: Instant, path: UplinkUse) -> Option<Bitrate> {
+        self.measure(now, path);
+        let [now_only, lasting] = [path.estimate?, path.sustained?].map(|rate| self.payloads(rate));
+        // What is held back while a queue drains is there again as soon as that is gone.
+        Some(self.room.update(now, lasting).min(now_only).max(LEAST))
     }
 
     fn measure(&mut self, now: Instant, path: UplinkUse) {
@@ -63,7 +69,9 @@ impl UplinkFit {
     fn payloads(&self, estimate: Bitrate) -> Bitrate {
         let [beside, video, payloads] = self.rates.unwrap_or_default();
         let share = if video > 0.0 { payloads / video } else { 1.0 };
-        estimate.saturating_sub(Bitrate::from_bps(beside as u64)) * share
+        let left = estimate.saturating_sub(Bitrate::from_bps(beside as u64));
+        // Headers take their share of what is less, and no more than they do of what is more: packets become larger first.
+        (left * share).max(left.saturating_sub(Bitrate::from_bps((video - payloads).max(0.0) as u64)))
     }
 }
 
@@ -145,7 +153,8 @@ mod tests {
         for tick in 0..50u64 {
             // 100 kbit/s, and video of which a fifth is headers.
             let bytes = |each: u64| DataSize::from_bytes(each * tick);
-            let path = UplinkUse { estimate: None, beside_video: bytes(625), video: (bytes(1_250), bytes(1_000)) };
+            let path =
+                UplinkUse { beside_video: bytes(625), video: (bytes(1_250), bytes(1_000)), ..Default::default() };
             fit.measure(begun + TICK * tick as u32, path);
         }
         assert_eq!(fit.payloads(kbps(300)).as_kbps(), 160);

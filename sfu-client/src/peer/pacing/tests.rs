@@ -1,5 +1,7 @@
 //! What leaves when.
 
+mod narrowing;
+
 use super::*;
 use crate::peer::stage::Staged;
 use interceptor::{AttributedPacket, Interceptor, RTPHeaderExtension};
