@@ -34,8 +34,7 @@ const MIN_VIDEO: f64 = 50_000.0;
 const FPS: f64 = 30.0;
 /// Of what a path carries, an encoder is asked for so much ...
 const ASKED: f64 = 0.97;
-/// ... of a narrow one so many bit/s less, as a packet of video takes so long there that sound waits behind it ...
-const NARROW: f64 = 400_000.0;
+/// ... and so many bit/s less at least: on a narrow one a packet of video takes so long that sound waits behind it ...
 const LEFT_FREE: f64 = 40_000.0;
 /// ... and for so much while it is not forwarded.
 const WHILE_PAUSED: f64 = 0.85;
@@ -237,7 +236,7 @@ impl Flow {
             // What is paused comes back only where it leaves some room.
             let share = if layer == 0 { WHILE_PAUSED } else { ASKED };
             let carries = oracle.or(estimate).unwrap_or(f64::INFINITY);
-            let wire = if carries < NARROW { (carries * share).min(carries - LEFT_FREE) } else { carries * share };
+            let wire = (carries * share).min(carries - LEFT_FREE);
             self.encoder = video_within(wire.min(self.demand), audio);
             self.source.set_bitrate(0, self.encoder as u64);
             let asked = EncodingTarget {

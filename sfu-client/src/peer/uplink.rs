@@ -14,9 +14,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The estimate is never below: a voice of 8 kbit/s with its headers.
 const LEAST: Bitrate = Bitrate::from_kbps(20);
 
-/// Our encoder follows at once, so that a long queue can be drained by sending next to nothing for a moment.
-const MAX_DRAIN: f64 = 0.85;
-
 /// What the path from us carries, and what of it is not for the encoder.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct UplinkUse {
@@ -44,7 +41,7 @@ pub(super) struct Uplink {
 
 impl Uplink {
     fn new(now: Instant) -> Self {
-        let config = DispersionConfig { min: LEAST, max_drain: MAX_DRAIN, ..DispersionConfig::default() };
+        let config = DispersionConfig { min: LEAST, follows_at_once: true, ..DispersionConfig::default() };
         let estimator = EstimatorConfig::Dispersion(config);
         Self {
             estimator: estimator.build(now),

@@ -43,8 +43,10 @@ pub struct DispersionConfig {
     pub utilisation: f64,
     /// A standing queue up to this long is none, 5 to 200 ms: below it, jitter would be taken for one.
     pub queue_target: Duration,
-    /// A long queue is drained with at most this share of the capacity left unused, 0.1 to 0.95.
-    pub max_drain: f64,
+    /// What is sent is one encoder's, which follows each rate at once. It can leave nearly all of the path unused while a
+    /// queue drains, and where much less arrives than is sent, that is believed before bursts of just before. What is left
+    /// of a path for several of them is shared out anew, which costs keyframes.
+    pub follows_at_once: bool,
 }
 
 impl Default for DispersionConfig {
@@ -55,15 +57,17 @@ impl Default for DispersionConfig {
             max: Bitrate::from_kbps(50_000),
             utilisation: 0.96,
             queue_target: Duration::from_millis(12),
-            max_drain: 0.55,
+            follows_at_once: false,
         }
     }
 }
 
 /// A queue of so many milliseconds is more than the pacer's bursts make: it is to be drained by the pacer as well.
 const LONG_QUEUE: f64 = 50.0;
-/// A queue is drained in about so much time, in milliseconds, where that is possible.
+/// A queue is drained in about so much time, in milliseconds ...
 const DRAIN: f64 = 350.0;
+/// ... with at most so much of the capacity left unused, and so much where what is sent follows at once.
+const MAX_DRAIN: (f64, f64) = (0.55, 0.85);
 /// Once it is gone, so much of what is used else is sent again at once, as what arrived tells the capacity with some error;
 /// but where what is too much shows after more seconds than this, the rate rises as else.
 const DRAINED_SHARE: f64 = 0.93;
@@ -225,7 +229,6 @@ impl Dispersion {
         let (min, max) = (config.min, config.max.max(config.min));
         let start = config.start.clamp(min, max);
         let utilisation = if config.utilisation.is_finite() { config.utilisation.clamp(0.5, 1.0) } else { 0.95 };
-        let max_drain = if config.max_drain.is_finite() { config.max_drain.clamp(0.1, 0.95) } else { 0.55 };
         let queue_target = config.queue_target.clamp(Duration::from_millis(5), Duration::from_millis(200));
         Self {
             delay: QueueDelay::default(),
@@ -255,7 +258,7 @@ impl Dispersion {
             before_silence: None,
             may_probe: true,
             queue: 0.0,
-            config: DispersionConfig { start, min, max, utilisation, queue_target, max_drain },
+            config: DispersionConfig { start, min, max, utilisation, queue_target, ..config },
         }
     }
 
@@ -289,9 +292,8 @@ impl Dispersion {
             return;
         }
         // Where little is sent of what bursts show, the queue is not ours, and they tell what there is for us. Where it is
-        // much, we yield as those do who send all they may: else nothing would be left for them. Where much less arrives
-        // than is sent, the path has become slow, and bursts of before tell nothing.
-        let falls_behind = received < rates.sent.as_bps() as f64 * ARRIVING;
+        // much, we yield as those do who send all they may: else nothing would be left for them.
+        let falls_behind = self.config.follows_at_once && received < rates.sent.as_bps() as f64 * ARRIVING;
         let capacity = match self.arrivals.capacity(now, self.delay.noise()) {
             Some(Capacity::Is(shown) | Capacity::AtLeast(shown))
                 if self.limited && received < shown.as_bps() as f64 * OURS && !falls_behind =>
@@ -301,7 +303,8 @@ impl Dispersion {
             _ => received,
         };
         let target = self.config.queue_target.as_secs_f64() * 1_000.0;
-        let drain = ((queue - target / 2.0) / DRAIN).clamp(0.0, self.config.max_drain);
+        let drain = ((queue - target / 2.0) / DRAIN)
+            .clamp(0.0, if self.config.follows_at_once { MAX_DRAIN.1 } else { MAX_DRAIN.0 });
         let rate = capacity * (self.config.utilisation - drain);
         let before = self.rate;
         self.ceiling = Some((capacity, now));

@@ -90,14 +90,16 @@ fn it_recovers_from_a_dip_within_four_seconds() {
 #[test]
 fn a_path_that_becomes_narrow_under_who_used_little_of_it_is_yielded_to_at_once() {
     for seed in SEEDS {
-        let outcome = ours(&Scenario {
+        let scenario = Scenario {
             capacity: steps(&[(0, 5_000), (20, 300)]),
             queue: Duration::from_secs(1),
             source: Source::Encoder(vec![(0, 1_500)]),
             length: Duration::from_secs(40),
             seed,
             ..Scenario::default()
-        });
+        };
+        let config = DispersionConfig { follows_at_once: true, ..DispersionConfig::default() };
+        let outcome = outcome(&EstimatorConfig::Dispersion(config), &scenario);
         let low = |at: f64| outcome.mean(at, at + 0.15, |s| s.estimate);
         assert!(low(20.5) < 300.0, "seed {seed}: {:.0} kbit/s after half a second", low(20.5));
         let drained = outcome.samples.iter().find(|s| s.at > 20.5 && s.queue < 50.0).unwrap().at - 20.0;

@@ -20,7 +20,7 @@ fn all() -> [EstimatorConfig; 4] {
             max,
             utilisation: f64::NAN,
             queue_target: Duration::MAX,
-            max_drain: f64::INFINITY,
+            follows_at_once: true,
         }),
     ]
 }
