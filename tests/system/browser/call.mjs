@@ -80,6 +80,8 @@ export async function openPanel(tab, name) {
 export async function say(tab, text) {
   await openPanel(tab, 'chat');
   await tab.click('#chat textarea');
+  // Firefox takes keys before it has dealt with a click: they would go to what had the focus before.
+  await tab.until(() => document.activeElement?.matches('#chat textarea'), null, { what: 'the chat takes text' });
   await tab.type(text);
   await tab.press('Enter');
 }
