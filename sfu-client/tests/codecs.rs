@@ -32,18 +32,11 @@ async fn through_the_server(server: &Server, codec: VideoCodec, temporal_layers:
     let (stop, stopped) = oneshot::channel::<()>();
     let publisher = tokio::spawn(publish(options, async { drop(stopped.await) }, |_| {}));
     let options = SubscribeOptions {
-        target: target(server, "bob"),
         video_slots: 1,
         audio_slots: 0,
-        fec: true,
-        nack: true,
-        shown: None,
-        original: None,
-        record: None,
-        record_call: None,
-        tap: None,
         frames: Some(90),
         interval: Duration::from_secs(5),
+        ..SubscribeOptions::new(target(server, "bob"))
     };
     let summary = subscribe(options, tokio::time::sleep(LIMIT), |_| {}).await.unwrap();
     drop(stop);

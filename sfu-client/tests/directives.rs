@@ -54,18 +54,10 @@ impl Call {
             publish(options, async { drop(stopped.await) }, |_| {}).await.unwrap();
         });
         let options = SubscribeOptions {
-            target: target(&server, "bob"),
             video_slots: 1,
             audio_slots: 0,
-            fec: true,
-            nack: true,
-            shown: None,
-            original: None,
-            record: None,
-            record_call: None,
-            tap: None,
-            frames: None,
             interval: Duration::from_millis(20),
+            ..SubscribeOptions::new(target(&server, "bob"))
         };
         let (stop_bob, stopped) = oneshot::channel::<()>();
         let (report, received) = watch::channel(None);

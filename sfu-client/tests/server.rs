@@ -81,18 +81,12 @@ impl Publisher {
 
 async fn watch(target: Target, frames: u64, slots: usize, record: Option<RecordSettings>) -> SubscribeSummary {
     let options = SubscribeOptions {
-        target,
         video_slots: slots,
         audio_slots: slots,
-        fec: true,
-        nack: true,
-        shown: None,
-        original: None,
         record,
-        record_call: None,
-        tap: None,
         frames: Some(frames),
         interval: Duration::from_secs(5),
+        ..SubscribeOptions::new(target)
     };
     let summary = subscribe(options, tokio::time::sleep(LIMIT), |_| {}).await.unwrap();
     println!("{}{:?}", table(&summary.report), summary.timings);

@@ -35,21 +35,7 @@ fn publish_options(target: Target) -> PublishOptions {
 }
 
 fn subscribe_options(target: Target, frames: u64) -> SubscribeOptions {
-    let interval = Duration::from_secs(1);
-    SubscribeOptions {
-        target,
-        video_slots: 1,
-        audio_slots: 0,
-        fec: true,
-        nack: true,
-        shown: None,
-        original: None,
-        record: None,
-        record_call: None,
-        tap: None,
-        frames: Some(frames),
-        interval,
-    }
+    SubscribeOptions { video_slots: 1, audio_slots: 0, frames: Some(frames), ..SubscribeOptions::new(target) }
 }
 
 #[tokio::test(flavor = "multi_thread")]

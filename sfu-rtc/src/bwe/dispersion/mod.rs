@@ -303,8 +303,8 @@ impl Dispersion {
             _ => received,
         };
         let target = self.config.queue_target.as_secs_f64() * 1_000.0;
-        let drain = ((queue - target / 2.0) / DRAIN)
-            .clamp(0.0, if self.config.follows_at_once { MAX_DRAIN.1 } else { MAX_DRAIN.0 });
+        let most = if self.config.follows_at_once { MAX_DRAIN.1 } else { MAX_DRAIN.0 };
+        let drain = ((queue - target / 2.0) / DRAIN).clamp(0.0, most);
         let rate = capacity * (self.config.utilisation - drain);
         let before = self.rate;
         self.ceiling = Some((capacity, now));

@@ -1,16 +1,16 @@
 //! Measures browsers on bad networks and a shared screen in real time; `scripts/quality` runs it. The figures are printed, and
 //! stand in `test-results`. They are of use on a machine with time for six browsers.
 
+mod client;
 mod paths;
 mod references;
 mod uplink;
 
 use anyhow::{Context, Result, bail, ensure};
+use client::{Client, server_behind_relay, video};
 use serde_json::{Value, json};
-use sfu_system_tests::{Background, Relay, Scenario, Server, binary, list, results_folder, run_to_end};
-use std::net::Ipv4Addr;
+use sfu_system_tests::{Relay, Scenario, Server, results_folder, run_to_end};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 const USAGE: &str = "\
 quality [squeeze] [six] [screen] [references]: rooms of six with bad networks, a shared screen, and many who lose frames
@@ -144,35 +144,20 @@ fn six() -> Result<()> {
     Ok(())
 }
 
-/// The server's media, and where its clients are told that it is: the relay lies between.
-const BEHIND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
-const BEFORE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-
 /// Somebody shares pages of text, and another, whose path carries `rate`, compares what comes with what was shown.
 fn pages(rate: &str) -> Result<Value> {
     let scenario = Scenario::begin(&format!("screen-{rate}"))?;
-    let (behind, before) = (BEHIND.to_string(), BEFORE.to_string());
-    let mut settings = settings("gso");
-    settings.extend([("SFU_MEDIA__BIND", &*behind), ("SFU_MEDIA__NODE_IPS", &*before), ("SFU_HTTP__BIND", &*behind)]);
-    let server = Server::start_configured(scenario.name(), 1, &settings)?;
-    let port = server.media_port();
-    let mut relay = Relay::between((BEFORE, port).into(), (BEHIND, port).into())?;
+    let (server, mut relay) = server_behind_relay(&scenario, &settings("gso"))?;
     relay.set(&format!("--delay 25ms --rate-down {rate} --queue-down 300ms"))?;
     let url = server.url().replace("http", "ws");
     let native = ["--server", &*url, "--room", "screen"];
-    let publisher = Command::new(binary("sfu-client")?)
-        .args(["publish", "--screen", "--scene", "pages", "--width", "1280", "--height", "720", "--fps", "15"])
-        .args(["--bitrate", "2500", "--duration", "90s"])
-        .args(native)
-        .stdout(Stdio::null())
-        .spawn()
-        .context("starting sfu-client")?;
-    let _publisher = Background(publisher);
+    let capture = ["publish", "--screen", "--scene", "pages", "--width", "1280", "--height", "720", "--fps", "15"];
+    let _publisher = Client::start(&[&capture[..], &["--bitrate", "2500", "--duration", "90s"], &native].concat())?;
     let compare = ["subscribe", "--compare", "pages", "--compare-fps", "15", "--duration", "40s", "--json"];
     let output = run_to_end("sfu-client", &[&compare[..], &native].concat())?;
     let text = String::from_utf8_lossy(&output.stdout);
     let summary: Value = serde_json::from_str(text.lines().last().context("a summary")?)?;
-    let video = list(&summary, "streams").iter().find(|stream| stream["kind"] == "video").context("a picture")?;
+    let video = video(&summary).context("a picture")?;
     std::fs::write(results_folder()?.join(format!("{}.json", scenario.name())), serde_json::to_string_pretty(video)?)?;
     println!("{rate}: {} freezes, {} kbit/s; pages: {:#}", video["freezes"], video["bitrate_kbps"], video["likeness"]);
     Ok(video.clone())

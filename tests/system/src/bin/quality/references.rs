@@ -1,13 +1,9 @@
 //! Many watch our client over paths that lose, ask for nothing that is missing and take no parity: how they go on by keyframes,
 //! and by pictures that refer to acknowledged ones.
 
-use anyhow::{Context, Result};
-use serde_json::Value;
-use sfu_system_tests::{Background, Relay, Scenario, Server, binary};
-use std::io::{BufRead, BufReader};
-use std::net::Ipv4Addr;
-use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::client::{Client, server_behind_relay, video};
+use anyhow::Result;
+use sfu_system_tests::Scenario;
 use std::time::Duration;
 
 const VIEWERS: usize = 20;
@@ -18,9 +14,6 @@ const VIDEO: [&str; 8] = ["--width", "320", "--height", "180", "--bitrate", "200
 /// From the first join until packets are lost.
 const SETTLED: Duration = Duration::from_secs(10);
 const WATCHED: Duration = Duration::from_secs(60);
-/// The server, and where everybody is told that it is: the relay lies between.
-const BEHIND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
-const BEFORE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 /// Measures both ways.
 pub(crate) fn run() -> Result<()> {
@@ -31,26 +24,20 @@ pub(crate) fn run() -> Result<()> {
 
 fn measure(name: &str, option: &[&str]) -> Result<()> {
     let scenario = Scenario::begin(&format!("references-{name}"))?;
-    let (behind, before) = (BEHIND.to_string(), BEFORE.to_string());
     let settings = [
         // What subscribers got is known from transport-wide feedback, which is measured for the planner only where the
         // estimator is fixed; and it is that, since loss is no want of room here.
         ("SFU_REPAIR__MODE", "planner"),
         ("SFU_BANDWIDTH__ESTIMATOR", "fixed"),
-        ("SFU_MEDIA__BIND", &behind),
-        ("SFU_MEDIA__NODE_IPS", &before),
-        ("SFU_HTTP__BIND", &behind),
     ];
-    let server = Server::start_configured(scenario.name(), 1, &settings)?;
-    let port = server.media_port();
-    let mut relay = Relay::between((BEFORE, port).into(), (BEHIND, port).into())?;
+    let (server, mut relay) = server_behind_relay(&scenario, &settings)?;
     relay.set(DELAY)?;
     let url = server.url().replace("http", "ws");
-    let join = ["--server", &*url, "--room", "references", "--json"];
-    let publisher = Program::start(&[&["publish", "--no-audio"], option, &VIDEO, &join].concat())?;
+    let join = ["--server", &*url, "--room", "references"];
+    let publisher = Client::start(&[&["publish", "--no-audio"], option, &VIDEO, &join].concat())?;
     let watch = ["subscribe", "--no-nack", "--no-fec", "--audio-slots", "0", "--video-slots", "1"];
-    let viewers: Vec<Program> =
-        (0..VIEWERS).map(|_| Program::start(&[&watch[..], &join].concat())).collect::<Result<_>>()?;
+    let viewers: Vec<Client> =
+        (0..VIEWERS).map(|_| Client::start(&[&watch[..], &join].concat())).collect::<Result<_>>()?;
     std::thread::sleep(SETTLED);
     let before = Figures::read(&publisher, &viewers);
     relay.set(LOSS)?;
@@ -74,10 +61,11 @@ struct Figures {
 }
 
 impl Figures {
-    fn read(publisher: &Program, viewers: &[Program]) -> Self {
-        let told = publisher.told();
+    fn read(publisher: &Client, viewers: &[Client]) -> Self {
+        let told = publisher.newest();
         let sent = |name: &str| told["video"][name].as_f64().unwrap_or_default();
-        let seen = |name: &str| viewers.iter().map(|viewer| viewer.of_video(name)).sum();
+        let reports: Vec<_> = viewers.iter().map(Client::newest).collect();
+        let seen = |name: &str| reports.iter().filter_map(|report| video(report)?[name].as_f64()).sum();
         Self {
             frames: sent("frames"),
             bytes: sent("bytes"),
@@ -105,40 +93,4 @@ fn row(before: &Figures, after: &Figures) -> String {
         100.0 * (1.0 - grown(|f| f.decoded) / (frames * viewers).max(1.0)),
         100.0 * grown(|f| f.frozen) / (60.0 * minutes * viewers),
     )
-}
-
-/// A running `sfu-client`, and its newest line.
-struct Program {
-    _child: Background,
-    newest: Arc<Mutex<Value>>,
-}
-
-impl Program {
-    fn start(arguments: &[&str]) -> Result<Self> {
-        let mut child = Command::new(binary("sfu-client")?)
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("starting sfu-client")?;
-        let lines = BufReader::new(child.stdout.take().context("it prints")?).lines();
-        let newest = Arc::new(Mutex::new(Value::Null));
-        let told = Arc::clone(&newest);
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok).filter_map(|line| serde_json::from_str(&line).ok()) {
-                *told.lock().unwrap_or_else(PoisonError::into_inner) = line;
-            }
-        });
-        Ok(Self { _child: Background(child), newest })
-    }
-
-    fn told(&self) -> Value {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// A figure of its video.
-    fn of_video(&self, name: &str) -> f64 {
-        let told = self.told();
-        let video = told["streams"].as_array().into_iter().flatten().find(|stream| stream["kind"] == "video");
-        video.and_then(|video| video[name].as_f64()).unwrap_or_default()
-    }
 }

@@ -1,13 +1,10 @@
 //! Somebody publishes over an uplink that loses packets, and our client watches nearby: how many pictures do not come.
 
+use crate::client::{Client, Told, server_behind_relay, video};
 use anyhow::{Context, Result, bail};
-use serde_json::{Value, json};
-use sfu_system_tests::{Background, Relay, Scenario, Server, binary, list};
-use std::io::{BufRead, BufReader};
-use std::net::Ipv4Addr;
-use std::process::{Command, Stdio};
-use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use serde_json::json;
+use sfu_system_tests::{Relay, Scenario, Server, list};
+use std::time::Duration;
 
 /// A round trip of 80 ms; each tenth packet on the way up is lost once the stream flows.
 const DELAY: &str = "--delay 40ms";
@@ -17,9 +14,6 @@ const WATCHED: Duration = Duration::from_secs(60);
 const EDGE: Duration = Duration::from_secs(3);
 const CAPTURE: (u32, u32, u32) = (640, 360, 30);
 const BITRATE: &str = "1000";
-/// The server, and where our own publisher is told that it is: the relay lies between.
-const BEHIND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
-const BEFORE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const COUNTERS: [&str; 3] = ["sfu_rtp_lost_packets_total", "sfu_nacks_sent_total", "sfu_fec_recovered_packets_total"];
 
 /// Our own client, then Chromium by its codecs.
@@ -58,7 +52,7 @@ fn chromium(codec: &str, repair: &str) -> Result<String> {
     });
     let mut viewer = None;
     let result = scenario.run("uplink", &parameters, |line| match line {
-        "JOINED" => viewer = Some(Viewer::start(&server)),
+        "JOINED" => viewer = Some(watch(&server)),
         "BEGIN" => relay.set(LOSS).unwrap_or_else(|error| println!("{error:#}")),
         _ => {}
     })?;
@@ -72,27 +66,14 @@ fn chromium(codec: &str, repair: &str) -> Result<String> {
 
 fn client(repair: &str) -> Result<String> {
     let scenario = Scenario::begin(&format!("uplink-client-{repair}"))?;
-    let (behind, before) = (BEHIND.to_string(), BEFORE.to_string());
-    let settings = [
-        ("SFU_REPAIR__MODE", repair),
-        ("SFU_MEDIA__BIND", &behind),
-        ("SFU_MEDIA__NODE_IPS", &before),
-        ("SFU_HTTP__BIND", &behind),
-    ];
-    let server = Server::start_configured(scenario.name(), 1, &settings)?;
-    let port = server.media_port();
-    let mut relay = Relay::between((BEFORE, port).into(), (BEHIND, port).into())?;
+    let (server, mut relay) = server_behind_relay(&scenario, &[("SFU_REPAIR__MODE", repair)])?;
     relay.set(DELAY)?;
     let url = server.url().replace("http", "ws");
-    let (width, height, fps) = CAPTURE;
-    let publisher = Command::new(binary("sfu-client")?)
-        .args(["publish", "--server", &url, "--room", "uplink", "--bitrate", BITRATE])
-        .args(["--width", &width.to_string(), "--height", &height.to_string(), "--fps", &fps.to_string()])
-        .stdout(Stdio::null())
-        .spawn()
-        .context("starting sfu-client")?;
-    let publisher = Background(publisher);
-    let viewer = Viewer::start(&server)?;
+    let (width, height, fps) = (CAPTURE.0.to_string(), CAPTURE.1.to_string(), CAPTURE.2.to_string());
+    let capture = ["--width", &*width, "--height", &*height, "--fps", &*fps];
+    let join = ["--server", &*url, "--room", "uplink", "--bitrate", BITRATE];
+    let publisher = Client::start(&[&["publish"][..], &join, &capture].concat())?;
+    let viewer = watch(&server)?;
     std::thread::sleep(EDGE);
     relay.set(LOSS)?;
     std::thread::sleep(WATCHED);
@@ -111,15 +92,19 @@ fn grown(counter: &Counter, from: Duration, to: Duration) -> f64 {
     at(to) - at(from)
 }
 
-/// What the viewer told of the video, over time.
-type Seen = Vec<(Duration, Value)>;
+/// A counter of the viewer's video.
+fn counter(seen: &Told, name: &str) -> Counter {
+    seen.iter().filter_map(|(at, report)| Some((*at, video(report)?[name].as_f64()?))).collect()
+}
 
-fn counter(seen: &Seen, name: &str) -> Counter {
-    seen.iter().filter_map(|(at, video)| Some((*at, video[name].as_f64()?))).collect()
+/// Our client beside the server.
+fn watch(server: &Server) -> Result<Client> {
+    let url = server.url().replace("http", "ws");
+    Client::start(&["subscribe", "--server", &url, "--room", "uplink", "--interval", "100ms"])
 }
 
 /// A row: of the pictures that were `sent`, how many did not come, and how many were not decoded.
-fn outcome(server: &Server, sent: &Counter, received: &Counter, seen: &Seen) -> Result<String> {
+fn outcome(server: &Server, sent: &Counter, received: &Counter, seen: &Told) -> Result<String> {
     let ends = [sent, received].map(|counter| counter.last().map(|(at, _)| *at));
     let begins = [sent, received].map(|counter| counter.first().map(|(at, _)| *at));
     let from = begins.into_iter().max().flatten().context("nothing was seen")? + EDGE;
@@ -133,37 +118,4 @@ fn outcome(server: &Server, sent: &Counter, received: &Counter, seen: &Seen) -> 
         missing(&counter(seen, "frames_decoded")),
         grown(&counter(seen, "freezes"), from, to),
     ))
-}
-
-/// `sfu-client subscribe` beside the server.
-struct Viewer {
-    program: Background,
-    reading: JoinHandle<Seen>,
-}
-
-impl Viewer {
-    fn start(server: &Server) -> Result<Self> {
-        let url = server.url().replace("http", "ws");
-        let mut program = Command::new(binary("sfu-client")?)
-            .args(["subscribe", "--server", &url, "--room", "uplink", "--json", "--interval", "100ms"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("starting sfu-client")?;
-        let lines = BufReader::new(program.stdout.take().context("it prints")?).lines();
-        let reading = std::thread::spawn(move || lines.map_while(Result::ok).filter_map(|line| video(&line)).collect());
-        Ok(Self { program: Background(program), reading })
-    }
-
-    fn stop(self) -> Result<Seen> {
-        drop(self.program);
-        self.reading.join().map_err(|_| anyhow::anyhow!("reading failed"))
-    }
-}
-
-/// When a line came, and what it says of the video.
-fn video(line: &str) -> Option<(Duration, Value)> {
-    let at = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    let line: Value = serde_json::from_str(line).ok()?;
-    let video = list(&line, "streams").iter().find(|stream| stream["kind"] == "video")?;
-    Some((at, video.clone()))
 }
