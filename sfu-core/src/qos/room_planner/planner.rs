@@ -48,7 +48,7 @@ struct Known {
     awaited_since: Instant,
     /// When it was last lowered, or stopped for want of room.
     lowered: Option<Instant>,
-    /// Who had no room for it when it stopped.
+    /// Who had no room for it when it stopped, and has wanted it since.
     wanted_by: BTreeSet<TransportId>,
 }
 
@@ -80,17 +80,33 @@ impl Planner {
         let arriving: HashSet<Key> = room.sources.iter().flat_map(|source| keys(source, is_arriving)).collect();
         room.sources.iter_mut().for_each(|source| self.remember(now, source));
         let (mut plans, choices) = plan_without(&room, &|_, _| false);
-        let (held, absent) = (self.held(now, &room, &choices), self.absent(now, &room));
+        let (mut held, absent) = (self.held(now, &room, &choices), self.absent(now, &room));
+        let mut asked = Vec::new();
         if !held.is_empty() || !absent.is_empty() {
-            let is_excluded = |source, layer| held.contains(&(source, layer)) || absent.contains(&(source, layer));
-            let asked = std::mem::replace(&mut plans, plan_without(&room, &is_excluded).0);
-            absent.iter().for_each(|(source, layer)| {
-                self.go_on_asking(&asked[*source].encodings[*layer], *layer, &mut plans[*source]);
-            });
+            let without = |held: &HashSet<_>| {
+                let is_excluded = |source, layer| held.contains(&(source, layer)) || absent.contains(&(source, layer));
+                plan_without(&room, &is_excluded).0
+            };
+            asked = std::mem::replace(&mut plans, without(&held));
+            // Nothing is held back that leaves nothing.
+            let held_before = held.len();
+            held.retain(|(source, _)| plans[*source].encodings.iter().any(|encoding| encoding.active));
+            if held.len() < held_before {
+                plans = without(&held);
+            }
         }
         for (index, plan) in plans.iter_mut().enumerate() {
-            self.switch_smoothly(now, plan, &arriving);
-            keep_within(room.sources[index].caps.bitrate, plan);
+            let of_absent = |layer: usize| {
+                let asked = asked.get(index).filter(|_| absent.contains(&(index, layer)))?;
+                self.go_on_asking(&asked.encodings[layer], &plan.encodings[layer], plan.publication)
+            };
+            let going_on: Vec<Option<Encoding>> = (0..plan.encodings.len()).map(of_absent).collect();
+            let replaced = self.replaced(now, plan, &arriving);
+            add_within(
+                room.sources[index].caps.bitrate,
+                plan,
+                going_on.into_iter().zip(replaced).map(|(a, b)| a.or(b)),
+            );
             for layer in 0..plan.encodings.len() {
                 self.hold_increase(now, &room, (index, layer), &mut plan.encodings[layer]);
             }
@@ -135,57 +151,48 @@ impl Planner {
         now >= known.awaited_since + self.config.patience
     }
 
-    /// A layer that does not come stays on as long as somebody would get it; `asked` is what it would be if it came.
-    fn go_on_asking(&self, asked: &Encoding, layer: usize, plan: &mut SourcePlan) {
-        let encoding = &mut plan.encodings[layer];
-        let before = self.layers.get(&(plan.publication, encoding.rid)).map(|known| known.now);
-        let on = if asked.active { Some(*asked) } else { before.filter(|_| encoding.reason == Reason::NoRoom) };
-        if let Some(on) = on {
-            *encoding = Encoding { reason: Reason::Absent, ..on };
-        }
+    /// A layer that does not come stays on as long as somebody would get it; `asked` is what it would be if it came, and
+    /// `planned` what is planned without it.
+    fn go_on_asking(&self, asked: &Encoding, planned: &Encoding, publication: PublicationId) -> Option<Encoding> {
+        let before = self.layers.get(&(publication, planned.rid)).map(|known| known.now);
+        let on = if asked.active { Some(*asked) } else { before.filter(|_| planned.reason == Reason::NoRoom) };
+        on.map(|on| Encoding { reason: Reason::Absent, ..on })
     }
 
     /// Layers that stopped for want of room a short time ago, and that nobody has begun to want since.
     fn held(&self, now: Instant, room: &Snapshot, choices: &[Choice]) -> HashSet<(usize, usize)> {
-        let is_held = |choice: &&Choice| {
-            let source = &room.sources[choice.source];
-            let known = self.layers.get(&(source.publication, source.layers[choice.layer].rid));
-            known.is_some_and(|known| {
-                let is_waiting = known.lowered.is_some_and(|lowered| now < lowered + self.config.hold);
-                !known.now.active && known.now.reason == Reason::NoRoom && is_waiting
-            })
-        };
-        let mut held: HashSet<(usize, usize)> =
-            choices.iter().filter(is_held).map(|choice| (choice.source, choice.layer)).collect();
-        for choice in choices {
+        let is_held_from = |choice: &&Choice| {
             let source = &room.sources[choice.source];
             let known = self.layers.get(&(source.publication, source.layers[choice.layer].rid));
             let transport = room.subscribers[choice.subscriber].transport;
-            if known.is_some_and(|known| !known.wanted_by.contains(&transport)) {
-                held.remove(&(choice.source, choice.layer));
-            }
-        }
+            known.is_some_and(|known| {
+                let is_waiting = known.lowered.is_some_and(|lowered| now < lowered + self.config.hold);
+                !known.now.active && is_waiting && known.wanted_by.contains(&transport)
+            })
+        };
+        let (held, given): (Vec<&Choice>, Vec<&Choice>) = choices.iter().partition(is_held_from);
+        let mut held: HashSet<_> = held.iter().map(|choice| (choice.source, choice.layer)).collect();
+        given.iter().for_each(|choice| {
+            held.remove(&(choice.source, choice.layer));
+        });
         held
     }
 
-    /// Lets layers go on while another one of the source has been asked for and has not arrived.
-    fn switch_smoothly(&self, now: Instant, plan: &mut SourcePlan, arriving: &HashSet<Key>) {
-        let publication = plan.publication;
-        let known = |encoding: &Encoding| self.layers.get(&(publication, encoding.rid));
-        let arrives = |encoding: &Encoding| arriving.contains(&(publication, encoding.rid));
+    /// Layers that are to stop, and go on while another one of the source has been asked for and has not arrived.
+    fn replaced(&self, now: Instant, plan: &SourcePlan, arriving: &HashSet<Key>) -> Vec<Option<Encoding>> {
+        let known = |encoding: &Encoding| self.layers.get(&(plan.publication, encoding.rid));
+        let arrives = |encoding: &Encoding| arriving.contains(&(plan.publication, encoding.rid));
         let is_awaited = |encoding: &Encoding| {
             let is_overdue = known(encoding).is_some_and(|known| known.now.active && self.is_overdue(now, known));
             encoding.active && !arrives(encoding) && !is_overdue
         };
-        if !plan.encodings.iter().any(is_awaited) {
-            return;
-        }
-        for encoding in plan.encodings.iter_mut().filter(|e| !e.active && e.reason != Reason::OverCap) {
-            let before = known(encoding).map(|known| known.now).filter(|before| before.active && arrives(before));
-            if let Some(before) = before {
-                *encoding = Encoding { reason: Reason::Switching, ..before };
-            }
-        }
+        let is_any_awaited = plan.encodings.iter().any(is_awaited);
+        let goes_on = |encoding: &Encoding| {
+            let stops = is_any_awaited && !encoding.active && encoding.reason != Reason::OverCap;
+            let before = known(encoding).filter(|_| stops)?.now;
+            (before.active && arrives(&before)).then_some(Encoding { reason: Reason::Switching, ..before })
+        };
+        plan.encodings.iter().map(goes_on).collect()
     }
 
     /// Holds an increase back that comes too soon or is too small, and remembers what becomes of the layer.
@@ -209,29 +216,33 @@ impl Planner {
         if next.active && !before.active {
             known.awaited_since = now;
         }
+        let wanting = wanting(room, source, layer);
         if before.active && next.reason == Reason::NoRoom {
-            known.lowered = Some(now);
-            known.wanted_by = wanting(room, source, layer);
+            (known.lowered, known.wanted_by) = (Some(now), wanting);
+        } else {
+            known.wanted_by.retain(|transport| !next.active && wanting.contains(transport));
         }
         known.now = *next;
     }
 }
 
-/// What is on beside what was planned gets what the publisher may send beyond that, or stops.
-fn keep_within(cap: Option<Bitrate>, plan: &mut SourcePlan) {
-    let Some(cap) = cap else { return };
-    let is_extra = |encoding: &Encoding| matches!(encoding.reason, Reason::Switching | Reason::Absent);
-    let planned = plan.encodings.iter().filter(|encoding| encoding.active && !is_extra(encoding));
-    let mut left = planned.fold(cap, |left, encoding| left.saturating_sub(encoding.bitrate.unwrap_or(cap)));
-    for encoding in plan.encodings.iter_mut().filter(|encoding| encoding.active && is_extra(encoding)) {
-        let wanted = encoding.bitrate.unwrap_or(encoding.full);
-        if left < least_rate(wanted) {
-            *encoding = Encoding { active: false, bitrate: None, scale: None, reason: Reason::OverCap, ..*encoding };
-            continue;
+/// Puts each of `extra` in its layer's place, at what the publisher may send beyond what is planned; without room for it
+/// there, the layer stays as planned.
+fn add_within(cap: Option<Bitrate>, plan: &mut SourcePlan, extra: impl Iterator<Item = Option<Encoding>>) {
+    let planned = plan.encodings.iter().filter(|encoding| encoding.active);
+    let mut left = cap.map(|cap| planned.fold(cap, |left, on| left.saturating_sub(on.bitrate.unwrap_or(cap))));
+    for (encoding, extra) in plan.encodings.iter_mut().zip(extra) {
+        let Some(mut extra) = extra else { continue };
+        if let Some(left) = &mut left {
+            let wanted = extra.bitrate.unwrap_or(extra.full);
+            if *left < least_rate(wanted) {
+                continue;
+            }
+            let given = wanted.min(*left);
+            *left = left.saturating_sub(given);
+            extra.bitrate = Some(given);
         }
-        let given = wanted.min(left);
-        left = left.saturating_sub(given);
-        encoding.bitrate = Some(given);
+        *encoding = extra;
     }
 }
 

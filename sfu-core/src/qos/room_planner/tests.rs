@@ -4,6 +4,7 @@ use super::*;
 use crate::command::{Quality, Tile};
 use proptest::prelude::*;
 use sfu_rtc::time::{Duration, Instant};
+use std::collections::HashSet;
 
 const KBPS: fn(u64) -> Bitrate = Bitrate::from_kbps;
 
@@ -258,8 +259,11 @@ proptest! {
         let who = who % room.subscribers.len().max(1);
         let Some(subscriber) = room.subscribers.get(who) else { return Ok(()) };
         let Some(estimate) = subscriber.estimate else { return Ok(()) };
+        // Two slots that show one source agree on a rate, which may be less for one of them.
+        let mut seen = HashSet::new();
+        let once: Vec<Subscription> = subscriber.subscriptions.iter().filter(|s| seen.insert(s.source)).copied().collect();
         let alone = |estimate| {
-            let subscribers = vec![Subscriber { estimate: Some(estimate), ..subscriber.clone() }];
+            let subscribers = vec![Subscriber { estimate: Some(estimate), subscriptions: once.clone(), ..subscriber.clone() }];
             let (_, choices) = plan_without(&Snapshot { subscribers, ..room.clone() }, &|_, _| false);
             (choices.len(), choices.iter().map(|choice| choice.rate.as_bps()).sum::<u64>())
         };
@@ -360,6 +364,41 @@ fn a_layer_without_room_waits_but_not_for_a_newcomer() {
     assert_eq!(world.after(5, &[at(1, 3_000)], half), [Some(0), Some(0), None], "it waits");
     let with_newcomer = [at(1, 700), at(2, 3_000)];
     assert_eq!(world.after(1, &with_newcomer, half), [Some(0), Some(0), Some(0)], "at once");
+}
+
+/// It went on at once where somebody wanted a better layer as well.
+#[test]
+fn a_layer_without_room_waits_whatever_else_is_sent() {
+    let mut world = World::new();
+    let with = |estimate, qualities: &[Quality]| {
+        let subscriptions: Vec<_> = qualities.iter().map(|quality| subscription(0, *quality, 1)).collect();
+        subscriber(1, estimate, &subscriptions)
+    };
+    let arriving = [true, false, true];
+    assert_eq!(world.after(0, &[with(None, &[Quality::Medium])], [true; 3]), [None, Some(0), None]);
+    assert_eq!(world.after(1, &[with(Some(0), &[Quality::Medium])], [true; 3]), [Some(90), None, None]);
+    for _ in 0..2 {
+        let both = [with(None, &[Quality::High, Quality::Medium])];
+        assert_eq!(world.after(1, &both, arriving), [Some(0), None, Some(0)]);
+    }
+}
+
+/// What does not come and has no room beside what serves is not asked for in every other second.
+#[test]
+fn a_layer_that_does_not_come_waits_where_its_publisher_may_not_send_both() {
+    let mut planner = Planner::default();
+    let mut source = camera(1);
+    source.caps.bitrate = Some(KBPS(160));
+    let high = subscriber(1, None, &[subscription(0, Quality::High, 1)]);
+    let mut plan_at = |seconds: u64| {
+        let mut source = source.clone();
+        source.layers.iter_mut().for_each(|layer| layer.rate = Bitrate::ZERO);
+        let room = Snapshot { sources: vec![source], subscribers: vec![high.clone()] };
+        rates(&planner.plan(Instant::from_millis(1_000 * seconds), room)[0])
+    };
+    assert_eq!(plan_at(0), [None, None, Some(160)]);
+    assert_eq!(plan_at(3), [None, Some(160), None]);
+    assert_eq!(plan_at(4), [None, Some(160), None]);
 }
 
 #[test]
