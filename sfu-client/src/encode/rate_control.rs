@@ -34,7 +34,7 @@ const LEGIBLE: u8 = 46;
 /// Finer than this, nobody sees a difference on a screen.
 const SHARP: u8 = 20;
 /// As fine as a page is first shown: text is as its author sees it at a glance, and what is finer comes after it.
-const SHOWN: f64 = 32.0;
+const SHOWN: f64 = 31.0;
 /// Temporal layers at most.
 const LAYERS: usize = 4;
 /// Pictures over which a debt is paid, where the half second does not end before.
