@@ -35,6 +35,11 @@ const STALL: Duration = Duration::from_millis(200);
 const AFTER_STALL: Duration = Duration::from_millis(40);
 /// Who sends nothing for so long is idle: a frame of audio takes 20 to 120 ms.
 const IDLE: Duration = Duration::from_millis(250);
+/// So long at less than the first share of the estimate leaves the path idle as well, as a screen does that stands still
+/// while somebody speaks; at the second share it is used again. What leaves is measured over about so many seconds.
+const LITTLE_FOR: Duration = Duration::from_secs(1);
+const LITTLE: (f64, f64) = (0.2, 0.5);
+const LEAVING_OVER: f64 = 0.25;
 /// Loss is counted over so much time.
 pub(super) const LOSS_WINDOW: Duration = Duration::from_millis(1_000);
 const REPORTS: usize = 64;
@@ -107,6 +112,10 @@ pub(super) struct Arrivals {
     /// When something last left, and the first after being idle.
     left: Instant,
     resumed: Instant,
+    /// What left lately, in bit/s; since when and until when that was little; and the first that left after it was.
+    leaving: f64,
+    little: Option<(Instant, Instant)>,
+    used_since: Instant,
     /// When the first packet arrived after a stall, on the peer's clock.
     stall_ended: Instant,
 }
@@ -126,16 +135,31 @@ impl Arrivals {
             trains: VecDeque::with_capacity(KEPT),
             left: Instant::ZERO,
             resumed: Instant::ZERO,
+            leaving: 0.0,
+            little: None,
+            used_since: Instant::ZERO,
             stall_ended: Instant::ZERO,
         }
     }
 
-    /// A packet leaves.
-    pub(super) fn on_sent(&mut self, now: Instant) {
-        if now.saturating_since(self.left) > IDLE {
+    /// A packet leaves, while the path is taken to carry `estimate` bit/s.
+    pub(super) fn on_sent(&mut self, now: Instant, size: DataSize, estimate: f64) {
+        let since = now.saturating_since(self.left);
+        if since > IDLE {
             self.resumed = now;
         }
         self.left = now;
+        self.leaving *= (-since.as_secs_f64() / LEAVING_OVER).exp();
+        if self.leaving < LITTLE.0 * estimate {
+            self.little = Some((self.little.map_or(now, |(since, _)| since), now));
+        }
+        self.leaving += size.as_bytes() as f64 * 8.0 / LEAVING_OVER;
+        if self.leaving >= LITTLE.1 * estimate
+            && let Some((since, until)) = self.little.take()
+            && until.saturating_since(since) >= LITTLE_FOR
+        {
+            self.used_since = until;
+        }
     }
 
     /// What was sent before `at`, and what became of it, tells no rate.
@@ -159,7 +183,8 @@ impl Arrivals {
                     || received > last_received + Duration::from_secs(60))
         });
         if leapt {
-            *self = Self { left: self.left, resumed: self.resumed, ..Self::new() };
+            let Self { left, resumed, leaving, little, used_since, .. } = *self;
+            *self = Self { left, resumed, leaving, little, used_since, ..Self::new() };
             last_received = Instant::ZERO;
         }
         let (mut sent, mut received, mut count, mut lost) = (0_u64, 0_u64, 0_u32, 0);
@@ -234,8 +259,9 @@ impl Arrivals {
             if before.last_sent < self.resumed {
                 return None;
             }
+            let spans_little = before.last_sent < self.used_since;
             let spans_stall = before.last_received < self.stall_ended;
-            if spans_stall && since_stall.is_some() {
+            if spans_little || (spans_stall && since_stall.is_some()) {
                 return since_stall;
             }
             sent = report.sent.saturating_add(sent);

@@ -551,8 +551,8 @@ impl BandwidthEstimator for Dispersion {
         stands && self.queue >= LONG_QUEUE
     }
 
-    fn on_sent(&mut self, now: Instant, _size: DataSize) {
-        self.arrivals.on_sent(now);
+    fn on_sent(&mut self, now: Instant, size: DataSize) {
+        self.arrivals.on_sent(now, size, self.rate);
         self.unanswered.on_sent(now);
         self.unanswered_since.get_or_insert(now);
         if self.silent_at.is_none() && self.heard {
