@@ -2,7 +2,7 @@
 //! takes the place of another is there before the other stops, and what does not come leaves nobody without a picture.
 
 use super::share::least_rate;
-use super::{Choice, Encoding, Layer, Reason, Snapshot, Source, SourcePlan, Subscription, plan_without, useful};
+use super::{Choice, Encoding, Layer, Reason, Snapshot, Source, SourcePlan, plan_without, watchers};
 use crate::ids::{PublicationId, TransportId};
 use sfu_rtc::ids::Rid;
 use sfu_rtc::time::{Duration, Instant};
@@ -14,16 +14,19 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 pub struct PlannerConfig {
     /// Time from a reduction to the next increase.
     pub hold: Duration,
-    /// An increase is by this factor at least, in percent.
+    /// Before twice that time an increase is by this factor at least, in percent.
     pub raise_percent: u64,
     /// A layer that was asked for and does not arrive for so long is taken not to come.
     pub patience: Duration,
+    /// For so long the path of one who comes is being measured: what is reduced for it meanwhile may rise again at once.
+    pub settling: Duration,
 }
 
 impl Default for PlannerConfig {
     /// As GSO-Simulcast has them; a layer that begins needs an encoder, and a keyframe over a long path.
     fn default() -> Self {
-        Self { hold: Duration::from_secs(10), raise_percent: 120, patience: Duration::from_secs(3) }
+        let seconds = Duration::from_secs;
+        Self { hold: seconds(10), raise_percent: 120, patience: seconds(3), settling: seconds(3) }
     }
 }
 
@@ -34,6 +37,8 @@ type Key = (PublicationId, Option<Rid>);
 pub struct Planner {
     config: PlannerConfig,
     layers: HashMap<Key, Known>,
+    /// When each subscriber came.
+    came: HashMap<TransportId, Instant>,
 }
 
 /// What is remembered of a layer.
@@ -70,13 +75,15 @@ impl Known {
 impl Planner {
     /// An empty one.
     pub fn new(config: PlannerConfig) -> Self {
-        Self { config, layers: HashMap::new() }
+        Self { config, layers: HashMap::new(), came: HashMap::new() }
     }
 
     /// Plans the room as it is now. Sources keep their order; what is not there any more is forgotten.
     pub fn plan(&mut self, now: Instant, mut room: Snapshot) -> Vec<SourcePlan> {
         let there: HashSet<Key> = room.sources.iter().flat_map(|source| keys(source, |_| true)).collect();
         self.layers.retain(|key, _| there.contains(key));
+        let transports = room.subscribers.iter().map(|subscriber| subscriber.transport);
+        self.came = transports.map(|id| (id, self.came.get(&id).copied().unwrap_or(now))).collect();
         let arriving: HashSet<Key> = room.sources.iter().flat_map(|source| keys(source, is_arriving)).collect();
         room.sources.iter_mut().for_each(|source| self.remember(now, source));
         let (mut plans, choices) = plan_without(&room, &|_, _| false);
@@ -95,6 +102,7 @@ impl Planner {
                 plans = without(&held);
             }
         }
+        let watchers = watchers(&room);
         for (index, plan) in plans.iter_mut().enumerate() {
             let of_absent = |layer: usize| {
                 let asked = asked.get(index).filter(|_| absent.contains(&(index, layer)))?;
@@ -108,7 +116,10 @@ impl Planner {
                 going_on.into_iter().zip(replaced).map(|(a, b)| a.or(b)),
             );
             for layer in 0..plan.encodings.len() {
-                self.hold_increase(now, &room, (index, layer), &mut plan.encodings[layer]);
+                let wanting = watchers[index].iter().filter(|watcher| watcher.useful > layer);
+                let wanting: Vec<_> = wanting.map(|watcher| room.subscribers[watcher.subscriber].transport).collect();
+                let layer_of = (plan.publication, room.sources[index].layers[layer]);
+                self.hold_increase(now, layer_of, &wanting, &mut plan.encodings[layer]);
             }
         }
         plans
@@ -195,32 +206,42 @@ impl Planner {
         plan.encodings.iter().map(goes_on).collect()
     }
 
-    /// Holds an increase back that comes too soon or is too small, and remembers what becomes of the layer.
-    fn hold_increase(&mut self, now: Instant, room: &Snapshot, (source, layer): (usize, usize), next: &mut Encoding) {
-        let full = room.sources[source].layers[layer];
-        let known = self.layers.entry((room.sources[source].publication, full.rid)).or_insert_with(|| {
+    /// Holds an increase back that comes too soon or is too small for those `wanting` the layer, and remembers what becomes
+    /// of it.
+    fn hold_increase(
+        &mut self,
+        now: Instant,
+        (publication, full): (PublicationId, Layer),
+        wanting: &[TransportId],
+        next: &mut Encoding,
+    ) {
+        let settling = self.config.settling;
+        let is_settling = wanting.iter().filter_map(|id| self.came.get(id)).any(|came| now < *came + settling);
+        let known = self.layers.entry((publication, full.rid)).or_insert_with(|| {
             let now_off = Encoding { active: false, reason: Reason::Unwanted, ..*next };
             Known { full, counted: now, now: now_off, awaited_since: now, lowered: None, wanted_by: BTreeSet::new() }
         });
         let before = known.now;
         let rate = |encoding: &Encoding| encoding.bitrate.unwrap_or(Bitrate::MAX);
         if before.active && next.active {
-            let is_waiting = known.lowered.is_some_and(|lowered| now < lowered + self.config.hold);
+            let is_within = |time: Duration| known.lowered.is_some_and(|lowered| now < lowered + time);
             let is_small = rate(next).as_bps() / self.config.raise_percent.max(1) < rate(&before).as_bps() / 100;
             if rate(next) < rate(&before) {
-                known.lowered = Some(now);
-            } else if rate(next) > rate(&before) && (is_waiting || is_small) && next.reason != Reason::Capped {
+                known.lowered = (!is_settling).then_some(now).or(known.lowered);
+            } else if rate(next) > rate(&before)
+                && (is_within(self.config.hold) || is_small && is_within(self.config.hold * 2))
+                && next.reason != Reason::Capped
+            {
                 (next.bitrate, next.reason) = (before.bitrate, before.reason);
             }
         }
         if next.active && !before.active {
             known.awaited_since = now;
         }
-        let wanting = wanting(room, source, layer);
-        if before.active && next.reason == Reason::NoRoom {
-            (known.lowered, known.wanted_by) = (Some(now), wanting);
+        if before.active && next.reason == Reason::NoRoom && !is_settling {
+            (known.lowered, known.wanted_by) = (Some(now), wanting.iter().copied().collect());
         } else {
-            known.wanted_by.retain(|transport| !next.active && wanting.contains(transport));
+            known.wanted_by.retain(|id| !next.active && wanting.contains(id));
         }
         known.now = *next;
     }
@@ -265,13 +286,4 @@ fn put_lowest_first(layers: &mut [Layer]) {
 
 fn is_arriving(layer: &Layer) -> bool {
     layer.rate > Bitrate::ZERO
-}
-
-/// Who wants a layer of a source, with room for it or without.
-fn wanting(room: &Snapshot, source: usize, layer: usize) -> BTreeSet<TransportId> {
-    let is_useful = |subscription: &Subscription| {
-        subscription.source == source && useful(subscription, &room.sources[source]) > layer
-    };
-    let wanting = room.subscribers.iter().filter(|subscriber| subscriber.subscriptions.iter().any(is_useful));
-    wanting.map(|subscriber| subscriber.transport).collect()
 }

@@ -346,10 +346,23 @@ fn down_at_once_and_up_after_a_while() {
     let at = |kbps| [subscriber(1, Some(kbps), &[subscription(0, Quality::High, 1)])];
     let full = [true, false, true];
     assert_eq!(world.after(0, &at(3_000), [true; 3]), [Some(0), None, Some(0)]);
-    assert_eq!(world.after(1, &at(1_300), full), [Some(0), None, Some(1_020)]);
+    assert_eq!(world.after(3, &at(1_300), full), [Some(0), None, Some(1_020)]);
     assert_eq!(world.after(1, &at(3_000), full), [Some(0), None, Some(1_020)]);
     assert_eq!(world.after(8, &at(3_000), full), [Some(0), None, Some(1_020)]);
     assert_eq!(world.after(1, &at(3_000), full), [Some(0), None, Some(0)]);
+}
+
+/// What a path carries is known a second after somebody came, and a low guess until then is no reduction.
+#[test]
+fn who_comes_is_measured_before_anything_waits() {
+    let mut world = World::new();
+    let at = |id, kbps| subscriber(id, Some(kbps), &[subscription(0, Quality::High, 1)]);
+    let full = [true, false, true];
+    assert_eq!(world.after(0, &[at(1, 3_000)], [true; 3]), [Some(0), None, Some(0)]);
+    assert_eq!(world.after(9, &[at(1, 3_000), at(2, 1_300)], full), [Some(0), None, Some(1_020)]);
+    assert_eq!(world.after(1, &[at(1, 3_000), at(2, 3_000)], full), [Some(0), None, Some(0)]);
+    assert_eq!(world.after(2, &[at(1, 3_000), at(2, 1_300)], full), [Some(0), None, Some(1_020)]);
+    assert_eq!(world.after(1, &[at(1, 3_000), at(2, 3_000)], full), [Some(0), None, Some(1_020)], "it waits");
 }
 
 #[test]
@@ -376,7 +389,7 @@ fn a_layer_without_room_waits_whatever_else_is_sent() {
     };
     let arriving = [true, false, true];
     assert_eq!(world.after(0, &[with(None, &[Quality::Medium])], [true; 3]), [None, Some(0), None]);
-    assert_eq!(world.after(1, &[with(Some(0), &[Quality::Medium])], [true; 3]), [Some(90), None, None]);
+    assert_eq!(world.after(3, &[with(Some(0), &[Quality::Medium])], [true; 3]), [Some(90), None, None]);
     for _ in 0..2 {
         let both = [with(None, &[Quality::High, Quality::Medium])];
         assert_eq!(world.after(1, &both, arriving), [Some(0), None, Some(0)]);
