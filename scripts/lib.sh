@@ -26,6 +26,15 @@ install_packages() {
     fi
 }
 
+# need_libraries LIBRARY=PACKAGE...: what programs with the features of these libraries are built with (`pkg-config`).
+need_libraries() {
+    need_packages pkg-config=pkg-config
+    for library in "$@"; do
+        pkg-config --exists "${library%%=*}" || install_packages "${library#*=}"
+    done
+    compgen -G '/usr/lib/llvm-*/lib/libclang.so' >/dev/null || install_packages libclang-dev    # makes bindings to some of them
+}
+
 # need_node_modules FOLDER: installs what its lock file says.
 need_node_modules() {
     # The lock file is copied beside the modules: where the two agree there is nothing to do.

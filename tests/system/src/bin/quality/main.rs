@@ -145,27 +145,37 @@ fn six() -> Result<()> {
 }
 
 /// Somebody shares pages of text, and another, whose path carries `rate`, compares what comes with what was shown.
-fn pages(rate: &str) -> Result<Value> {
-    let scenario = Scenario::begin(&format!("screen-{rate}"))?;
+fn pages(codec: &str, rate: &str) -> Result<()> {
+    let scenario = Scenario::begin(&format!("screen-{codec}-{rate}"))?;
     let (server, mut relay) = server_behind_relay(&scenario, &settings("gso"))?;
     relay.set(&format!("--delay 25ms --rate-down {rate} --queue-down 300ms"))?;
     let url = server.url().replace("http", "ws");
     let native = ["--server", &*url, "--room", "screen"];
     let capture = ["publish", "--screen", "--scene", "pages", "--width", "1280", "--height", "720", "--fps", "15"];
-    let _publisher = Client::start(&[&capture[..], &["--bitrate", "2500", "--duration", "90s"], &native].concat())?;
+    let encoding = ["--codec", codec, "--bitrate", "2500", "--duration", "90s"];
+    let _publisher = Client::start(&[&capture[..], &encoding, &native].concat())?;
     let compare = ["subscribe", "--compare", "pages", "--compare-fps", "15", "--duration", "40s", "--json"];
     let output = run_to_end("sfu-client", &[&compare[..], &native].concat())?;
     let text = String::from_utf8_lossy(&output.stdout);
     let summary: Value = serde_json::from_str(text.lines().last().context("a summary")?)?;
     let video = video(&summary).context("a picture")?;
     std::fs::write(results_folder()?.join(format!("{}.json", scenario.name())), serde_json::to_string_pretty(video)?)?;
-    println!("{rate}: {} freezes, {} kbit/s; pages: {:#}", video["freezes"], video["bitrate_kbps"], video["likeness"]);
-    Ok(video.clone())
+    for page in video["likeness"]["stills"].as_array().context("pages")? {
+        let seconds = |what: &str| page[what].as_f64().map_or("-".to_owned(), |ms| format!("{:.2}", ms / 1_000.0));
+        let psnr = page["psnr_db"].as_f64().unwrap_or_default();
+        let (shown, sharp) = (seconds("shown_after_ms"), seconds("sharp_after_ms"));
+        println!("{codec:<6} {rate:<8} {:>6} {:>6} {shown:>8} {sharp:>8} {psnr:>7.1}", page["frame"], page["height"]);
+    }
+    Ok(())
 }
 
+/// A page is first seen while the path is being found out; those after it were turned.
 fn screen() -> Result<()> {
-    for rate in ["1Mbit", "400kbit"] {
-        pages(rate)?;
+    println!("codec  rate      frame  lines  shown s  38 dB s    dB");
+    for codec in ["h264", "av1"] {
+        for rate in ["1Mbit", "400kbit"] {
+            pages(codec, rate)?;
+        }
     }
     Ok(())
 }
