@@ -186,7 +186,7 @@ impl LabRateArgs {
     pub(crate) fn options(&self) -> Result<RateOptions> {
         ensure!((10..=100_000).contains(&self.bitrate), "--bitrate must be 10 to 100000 kbit/s");
         Ok(RateOptions {
-            codec: self.codec,
+            codec: self.codec.unwrap_or(settings.codec),
             temporal_layers: self.temporal_layers,
             files: self.files.clone(),
             scene: self.scene.clone(),
@@ -259,9 +259,10 @@ pub(crate) struct MediaArgs {
     /// Pictures per second of the generated scene.
     #[arg(long, default_value_t = 30.0)]
     fps: f64,
-    /// Video codec: h264; vp8 or vp9 where built with the feature `vpx`, av1 with `aom`.
-    #[arg(long, value_name = "CODEC", default_value = "h264", value_parser = parse_codec)]
-    codec: VideoCodec,
+    /// Video codec: h264; vp8 or vp9 where built with the feature `vpx`, av1 with `aom`. Where left out: av1 for a screen if
+    /// it is built in, and h264 else. The server may ask for another that all in the room have.
+    #[arg(long, value_name = "CODEC", value_parser = parse_codec)]
+    codec: Option<VideoCodec>,
     /// Temporal layers, 1 to 3: the upper ones can be left out on the way.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
     temporal_layers: u8,
@@ -396,7 +397,7 @@ impl MediaArgs {
         ensure!((6..=510).contains(&self.audio_bitrate), "--audio-bitrate must be 6 to 510 kbit/s");
         let settings = if self.screen { VideoSettings::of_screen() } else { VideoSettings::default() };
         let settings = VideoSettings {
-            codec: self.codec,
+            codec: self.codec.unwrap_or(settings.codec),
             temporal_layers: self.temporal_layers,
             bitrate: Bitrate::from_kbps(self.bitrate),
             overlay: !self.no_overlay,

@@ -81,12 +81,29 @@ impl Member {
         Self::join_from(control, access, None, None).unwrap()
     }
 
+    /// One that cannot decode this codec.
+    pub(super) fn join_without(control: &Arc<Control>, codec: Codec) -> Self {
+        let (sent, received) = OFFER.split_at(OFFER.find("a=mid:2").unwrap());
+        let offer = sent.to_owned() + &received.replace(&format!(" {}/90000", codec.name()), " unknown/90000");
+        Self::join_offering(control, Access::Signal, None, None, &offer).unwrap()
+    }
+
     /// One with this token, or without one, at this address.
     pub(super) fn join_from(
         control: &Arc<Control>,
         access: Access,
         address: Option<IpAddr>,
         token: Option<u64>,
+    ) -> Result<Self, ControlError> {
+        Self::join_offering(control, access, address, token, OFFER)
+    }
+
+    fn join_offering(
+        control: &Arc<Control>,
+        access: Access,
+        address: Option<IpAddr>,
+        token: Option<u64>,
+        offer: &str,
     ) -> Result<Self, ControlError> {
         let permit = Permit { token, ..control.auth.admit("", "demo", None).unwrap() };
         let publish = |mid: &str| Publish { mid: mid.into(), ..Publish::default() };
@@ -95,7 +112,7 @@ impl Member {
             name: String::new(),
             metadata: String::new(),
             client: String::new(),
-            offer: Some(Offer { sdp: OFFER.into(), publish: vec![publish("0"), publish("1")] }),
+            offer: Some(Offer { sdp: offer.into(), publish: vec![publish("0"), publish("1")] }),
             manual_subscribe: false,
             access,
             subscription: Subscription::Auto,

@@ -3,12 +3,14 @@
 //! that have no signalling are bounded by REMB. What tokens and rooms allow at most holds in any case: the workers see to
 //! it.
 
+mod codecs;
 mod parity;
 mod snapshot;
 
 use super::room::{Room, RoomState};
 use super::{Control, ControlError};
 use crate::config::{Estimator, PlannerPolicy};
+use codecs::Codecs;
 use parity::Parity;
 use sfu_core::command::{Command, EncoderTarget, EncodingTarget, MAX_LAYERS};
 use sfu_core::ids::{PublicationId, TransportId};
@@ -54,6 +56,8 @@ pub(super) struct Encoders {
     sent: HashMap<PublicationId, Sent>,
     /// What is to be protected of each publication whose sender can.
     parity: Parity,
+    /// The codecs of those that not everybody can decode.
+    codecs: Codecs,
     /// Somebody else's directive holds until then.
     by_hand: HashMap<PublicationId, Instant>,
     /// Workers were told a target of these.
@@ -69,12 +73,19 @@ pub(super) struct Encoders {
 struct Sent {
     encodings: Vec<EncodingDirective>,
     parity: Vec<ParityDirective>,
+    codec: String,
     at: Instant,
 }
 
 impl Sent {
     fn new(directive: &EncoderDirective, at: Instant) -> Self {
-        Self { encodings: directive.encodings.clone(), parity: directive.parity.clone(), at }
+        let EncoderDirective { encodings, parity, codec, .. } = directive.clone();
+        Self { encodings, parity, codec, at }
+    }
+
+    /// Whether it asked for the same.
+    fn is(&self, directive: &EncoderDirective) -> bool {
+        (&self.encodings, &self.parity, &self.codec) == (&directive.encodings, &directive.parity, &directive.codec)
     }
 }
 
@@ -144,6 +155,9 @@ impl Control {
         state.encoders.arriving = arriving.collect();
         state.encoders.plans = state.encoders.planner.plan(now, snapshot);
         state.encoders.parity.update(now, figures);
+        if self.plans_all() {
+            state.choose_codecs();
+        }
         state.remember(now);
         self.send_directives(&mut state, now);
         state.limit_senders(now);
@@ -229,20 +243,25 @@ impl RoomState {
         if self.encoders.by_hand.contains_key(&plan.publication) || self.encoders.has_just_begun(plan, now) {
             return None;
         }
-        let encodings: Vec<EncodingDirective> = plan.encodings.iter().map(directive_of).collect();
-        let parity = self.encoders.parity.directive(plan.publication);
-        let is_usual = parity.is_empty() && plan.encodings.iter().all(is_usual);
+        let directive = EncoderDirective {
+            ttl_ms: u32::try_from(TTL.as_millis()).unwrap_or(u32::MAX),
+            encodings: plan.encodings.iter().map(directive_of).collect(),
+            parity: self.encoders.parity.directive(plan.publication),
+            codec: self
+                .encoders
+                .codecs
+                .asked(plan.publication)
+                .map(|codec| codec.name().to_owned())
+                .unwrap_or_default(),
+            ..EncoderDirective::default()
+        };
+        let EncoderDirective { parity, codec, .. } = &directive;
+        let is_usual = parity.is_empty() && codec.is_empty() && plan.encodings.iter().all(is_usual);
         match self.encoders.sent.get(&plan.publication) {
-            None if is_usual => return None,
-            Some(sent)
-                if sent.encodings == encodings && sent.parity == parity && (is_usual || now - sent.at < RENEWAL) =>
-            {
-                return None;
-            }
-            _ => {}
+            None if is_usual => None,
+            Some(sent) if sent.is(&directive) && (is_usual || now - sent.at < RENEWAL) => None,
+            _ => Some(directive),
         }
-        let ttl_ms = u32::try_from(TTL.as_millis()).unwrap_or(u32::MAX);
-        Some(EncoderDirective { ttl_ms, encodings, parity, ..EncoderDirective::default() })
     }
 
     /// Bounds by REMB what those send who have no signalling.

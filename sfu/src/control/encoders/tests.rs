@@ -133,6 +133,36 @@ async fn what_nobody_watches_stops_and_is_there_at_once_for_who_comes() {
     drop(bob);
 }
 
+/// Who lacks the codec of a publication is not left without it where its sender has another.
+#[tokio::test]
+async fn a_codec_that_somebody_lacks_gives_way_to_one_that_all_have() {
+    let mut world = World::new(PlannerPolicy::Gso);
+    let comes_in = |world: &World, codec| world.room().lock().roster.set_codec(world.video(), codec);
+    let bob = world.join(Access::Signal);
+    comes_in(&world, Codec::Av1);
+    world.plan(SECOND, &[]);
+    assert_eq!(directive(&world.alice).await.codec, "");
+    let carol = Member::join_without(&world.control, Codec::Av1);
+    world.plan(SECOND, &[]);
+    assert_eq!(directive(&world.alice).await.codec, "VP8");
+    comes_in(&world, Codec::Vp8);
+    world.plan(RENEWAL, &[]);
+    assert_eq!(directive(&world.alice).await.codec, "VP8", "it would lapse");
+    world.control.end_session(
+        &world.alice.session.room,
+        &mut world.room().lock(),
+        carol.session.id,
+        LeaveReason::Client,
+        "",
+    );
+    world.plan(SECOND, &[]);
+    assert_eq!(directive(&world.alice).await.codec, "AV1", "as its sender chose");
+    comes_in(&world, Codec::Av1);
+    world.plan(RENEWAL, &[]);
+    assert_eq!(directive(&world.alice).await.codec, "");
+    drop(bob);
+}
+
 /// Others' slots are filled a moment later: a publication that begins is not stopped before.
 #[tokio::test]
 async fn what_has_just_begun_is_given_a_moment() {
