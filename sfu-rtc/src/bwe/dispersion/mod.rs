@@ -394,7 +394,7 @@ impl Dispersion {
     fn compete(&mut self, now: Instant, rates: Rates, lost: Option<Instant>) {
         let Some(competition) = &mut self.competing else { return };
         let received = rates.received.as_bps() as f64;
-        if let Some(sent) = lost.filter(|_| self.arrivals.loss(now).0 > self.inherent.share() + 0.005) {
+        if let Some(sent) = lost.filter(|_| self.arrivals.loss(now).0 > self.inherent.least() + 0.005) {
             competition.on_loss(now, sent, self.rate, self.response);
         }
         // What is not sent cannot be found to be too much.
