@@ -186,7 +186,7 @@ impl LabRateArgs {
     pub(crate) fn options(&self) -> Result<RateOptions> {
         ensure!((10..=100_000).contains(&self.bitrate), "--bitrate must be 10 to 100000 kbit/s");
         Ok(RateOptions {
-            codec: self.codec.unwrap_or(settings.codec),
+            codec: self.codec,
             temporal_layers: self.temporal_layers,
             files: self.files.clone(),
             scene: self.scene.clone(),
