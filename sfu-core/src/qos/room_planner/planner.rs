@@ -87,39 +87,24 @@ impl Planner {
         let arriving: HashSet<Key> = room.sources.iter().flat_map(|source| keys(source, is_arriving)).collect();
         room.sources.iter_mut().for_each(|source| self.remember(now, source));
         let (mut plans, choices) = plan_without(&room, &|_, _| false);
-        let (mut held, absent) = (self.held(now, &room, &choices), self.absent(now, &room));
+        let (held, absent) = (self.held(now, &room, &choices), self.absent(now, &room));
         let mut asked = Vec::new();
         if !held.is_empty() || !absent.is_empty() {
-            let without = |held: &HashSet<_>| {
-                let is_excluded = |source, layer| held.contains(&(source, layer)) || absent.contains(&(source, layer));
-                plan_without(&room, &is_excluded).0
-            };
-            asked = std::mem::replace(&mut plans, without(&held));
-            // Nothing is held back that leaves nothing.
-            let held_before = held.len();
-            held.retain(|(source, _)| plans[*source].encodings.iter().any(|encoding| encoding.active));
-            if held.len() < held_before {
-                plans = without(&held);
-            }
+            asked = std::mem::replace(&mut plans, plan_again(&room, held, &absent));
         }
         let watchers = watchers(&room);
         for (index, plan) in plans.iter_mut().enumerate() {
-            let of_absent = |layer: usize| {
-                let asked = asked.get(index).filter(|_| absent.contains(&(index, layer)))?;
-                self.go_on_asking(&asked.encodings[layer], &plan.encodings[layer], plan.publication)
-            };
-            let going_on: Vec<Option<Encoding>> = (0..plan.encodings.len()).map(of_absent).collect();
+            let source = &room.sources[index];
+            let going_on =
+                asked.get(index).map(|asked| self.going_on(asked, plan, |layer| absent.contains(&(index, layer))));
             let replaced = self.replaced(now, plan, &arriving);
-            add_within(
-                room.sources[index].caps.bitrate,
-                plan,
-                going_on.into_iter().zip(replaced).map(|(a, b)| a.or(b)),
-            );
-            for layer in 0..plan.encodings.len() {
+            let going_on = going_on.unwrap_or_else(|| vec![None; replaced.len()]);
+            let extra = going_on.into_iter().zip(replaced).map(|(absent, replaced)| absent.or(replaced));
+            add_within(source.caps.bitrate, plan, extra);
+            for (layer, (encoding, full)) in plan.encodings.iter_mut().zip(&source.layers).enumerate() {
                 let wanting = watchers[index].iter().filter(|watcher| watcher.useful > layer);
                 let wanting: Vec<_> = wanting.map(|watcher| room.subscribers[watcher.subscriber].transport).collect();
-                let layer_of = (plan.publication, room.sources[index].layers[layer]);
-                self.hold_increase(now, layer_of, &wanting, &mut plan.encodings[layer]);
+                self.hold_increase(now, (plan.publication, *full), &wanting, encoding);
             }
         }
         plans
@@ -162,12 +147,20 @@ impl Planner {
         now >= known.awaited_since + self.config.patience
     }
 
-    /// A layer that does not come stays on as long as somebody would get it; `asked` is what it would be if it came, and
-    /// `planned` what is planned without it.
-    fn go_on_asking(&self, asked: &Encoding, planned: &Encoding, publication: PublicationId) -> Option<Encoding> {
-        let before = self.layers.get(&(publication, planned.rid)).map(|known| known.now);
-        let on = if asked.active { Some(*asked) } else { before.filter(|_| planned.reason == Reason::NoRoom) };
-        on.map(|on| Encoding { reason: Reason::Absent, ..on })
+    /// Layers that do not come, and stay on as long as somebody would get them; `asked` is what they would be if they came,
+    /// and `plan` what is planned without them.
+    fn going_on(
+        &self,
+        asked: &SourcePlan,
+        plan: &SourcePlan,
+        is_absent: impl Fn(usize) -> bool,
+    ) -> Vec<Option<Encoding>> {
+        let goes_on = |(layer, (asked, planned)): (usize, (&Encoding, &Encoding))| {
+            let before = self.layers.get(&(plan.publication, planned.rid)).map(|known| known.now);
+            let on = if asked.active { Some(*asked) } else { before.filter(|_| planned.reason == Reason::NoRoom) };
+            on.filter(|_| is_absent(layer)).map(|on| Encoding { reason: Reason::Absent, ..on })
+        };
+        asked.encodings.iter().zip(&plan.encodings).enumerate().map(goes_on).collect()
     }
 
     /// Layers that stopped for want of room a short time ago, and that nobody has begun to want since.
@@ -245,6 +238,18 @@ impl Planner {
         }
         known.now = *next;
     }
+}
+
+/// The plan without these layers of sources. What is held back is not where that would leave nothing.
+fn plan_again(room: &Snapshot, mut held: HashSet<(usize, usize)>, absent: &HashSet<(usize, usize)>) -> Vec<SourcePlan> {
+    let without = |held: &HashSet<_>| {
+        let is_excluded = |source, layer| held.contains(&(source, layer)) || absent.contains(&(source, layer));
+        plan_without(room, &is_excluded).0
+    };
+    let plans = without(&held);
+    let before = held.len();
+    held.retain(|(source, _)| plans[*source].encodings.iter().any(|encoding| encoding.active));
+    if held.len() < before { without(&held) } else { plans }
 }
 
 /// Puts each of `extra` in its layer's place, at what the publisher may send beyond what is planned; without room for it

@@ -332,4 +332,35 @@ mod tests {
         let slow = &rates[rates.len() - 20..];
         assert!(slow.iter().all(|rate| rate.is_some_and(|rate| rate < 100)), "{slow:?}");
     }
+
+    /// A page after two seconds of nothing but sound, on a path of 1 Mbit/s.
+    #[test]
+    fn what_arrived_before_the_path_was_used_is_no_measure_of_it() {
+        let estimate = Bitrate::from_kbps(1_000);
+        let (mut arrivals, mut free, mut results) = (Arrivals::new(), 0.0_f64, Vec::new());
+        let mut measured = Vec::new();
+        for at in (1_000..4_000).step_by(10) {
+            let size = match at {
+                3_000.. => 2_400,
+                _ if at % 20 == 0 => 100,
+                _ => continue,
+            };
+            let (sent, size) = (Instant::from_millis(at), DataSize::from_bytes(size));
+            arrivals.on_sent(sent, size, estimate.as_bps() as f64);
+            free = free.max(at as f64) + size.as_bytes() as f64 * 8.0 / 1_000.0;
+            let received = Some(Instant::from_millis(free as u64));
+            results.push(PacketResult { sent, received, size, probe: None });
+            if at % 50 == 0 {
+                let known =
+                    results.partition_point(|packet: &PacketResult| packet.sent < Instant::from_millis(at - 100));
+                arrivals.on_feedback(
+                    Instant::from_millis(at),
+                    results.drain(..known).collect::<Vec<_>>().iter(),
+                    estimate,
+                );
+                measured.extend(arrivals.rates().filter(|_| at > 3_100).map(|rates| rates.received.as_kbps()));
+            }
+        }
+        assert!(measured.len() > 10 && measured.iter().all(|rate| (900..1_100).contains(rate)), "{measured:?}");
+    }
 }

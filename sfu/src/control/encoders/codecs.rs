@@ -4,7 +4,7 @@
 use crate::control::participant::Participant;
 use crate::control::room::RoomState;
 use sfu_core::ids::PublicationId;
-use sfu_room::{Member, ParticipantId};
+use sfu_room::{Member, ParticipantId, Publication};
 use sfu_rtc::media::{Codec, Direction, MediaKind, MediaSection};
 use std::collections::{BTreeSet, HashMap};
 
@@ -35,7 +35,7 @@ impl RoomState {
             let video = member.publications().iter().filter(|publication| publication.kind == MediaKind::Video);
             video.map(move |publication| (member, publication))
         });
-        let choose = |(member, publication): (&Member, &sfu_room::Publication)| {
+        let choose = |(member, publication): (&Member, &Publication)| {
             let seen = publication.codec?;
             let own = before.get(&publication.id).map_or(seen, |asked| asked.own);
             let is_its = |section: &MediaSection| section.mid == publication.mid;
