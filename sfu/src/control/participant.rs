@@ -11,7 +11,7 @@ use sfu_core::event::PauseReason;
 use sfu_proto::v1::{Grants, ParticipantInfo, PublicationInfo, SlotAssignment};
 use sfu_room::{Member, ParticipantId, Publication, Slot};
 use sfu_rtc::ids::Rid;
-use sfu_rtc::media::PayloadFormat;
+use sfu_rtc::media::{MediaSection, PayloadFormat};
 use sfu_rtc::time::Instant;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -84,9 +84,14 @@ impl Participant {
         self.name.len() + self.metadata.len()
     }
 
+    /// Its media sections, as they were negotiated.
+    pub(crate) fn sections(&self) -> &[MediaSection] {
+        self.media.as_ref().map_or(&[], |media| &media.sections)
+    }
+
     /// The formats that it publishes in: of the codec seen in its packets, or any negotiated, before the first.
     pub(crate) fn formats<'a>(&'a self, member: &'a Member) -> impl Iterator<Item = &'a PayloadFormat> {
-        let sections = self.media.as_ref().map_or(&[][..], |media| &media.sections);
+        let sections = self.sections();
         member.publications().iter().flat_map(move |publication| {
             let formats =
                 sections.iter().filter(|section| section.mid == publication.mid).flat_map(|s| s.formats.iter());

@@ -95,11 +95,11 @@ impl Planner {
         let watchers = watchers(&room);
         for (index, plan) in plans.iter_mut().enumerate() {
             let source = &room.sources[index];
-            let going_on =
-                asked.get(index).map(|asked| self.going_on(asked, plan, |layer| absent.contains(&(index, layer))));
-            let replaced = self.replaced(now, plan, &arriving);
-            let going_on = going_on.unwrap_or_else(|| vec![None; replaced.len()]);
-            let extra = going_on.into_iter().zip(replaced).map(|(absent, replaced)| absent.or(replaced));
+            let mut extra = self.replaced(now, plan, &arriving);
+            for (layer, extra) in extra.iter_mut().enumerate().filter(|(layer, _)| absent.contains(&(index, *layer))) {
+                let going_on = self.going_on(plan.publication, &asked[index].encodings[layer], &plan.encodings[layer]);
+                *extra = going_on.or(*extra);
+            }
             add_within(source.caps.bitrate, plan, extra);
             for (layer, (encoding, full)) in plan.encodings.iter_mut().zip(&source.layers).enumerate() {
                 let wanting = watchers[index].iter().filter(|watcher| watcher.useful > layer);
@@ -147,20 +147,12 @@ impl Planner {
         now >= known.awaited_since + self.config.patience
     }
 
-    /// Layers that do not come, and stay on as long as somebody would get them; `asked` is what they would be if they came,
-    /// and `plan` what is planned without them.
-    fn going_on(
-        &self,
-        asked: &SourcePlan,
-        plan: &SourcePlan,
-        is_absent: impl Fn(usize) -> bool,
-    ) -> Vec<Option<Encoding>> {
-        let goes_on = |(layer, (asked, planned)): (usize, (&Encoding, &Encoding))| {
-            let before = self.layers.get(&(plan.publication, planned.rid)).map(|known| known.now);
-            let on = if asked.active { Some(*asked) } else { before.filter(|_| planned.reason == Reason::NoRoom) };
-            on.filter(|_| is_absent(layer)).map(|on| Encoding { reason: Reason::Absent, ..on })
-        };
-        asked.encodings.iter().zip(&plan.encodings).enumerate().map(goes_on).collect()
+    /// A layer that does not come stays on as long as somebody would get it; `asked` is what it would be if it came, and
+    /// `planned` what is planned without it.
+    fn going_on(&self, publication: PublicationId, asked: &Encoding, planned: &Encoding) -> Option<Encoding> {
+        let before = self.layers.get(&(publication, planned.rid)).map(|known| known.now);
+        let on = if asked.active { Some(*asked) } else { before.filter(|_| planned.reason == Reason::NoRoom) };
+        on.map(|on| Encoding { reason: Reason::Absent, ..on })
     }
 
     /// Layers that stopped for want of room a short time ago, and that nobody has begun to want since.
@@ -254,7 +246,7 @@ fn plan_again(room: &Snapshot, mut held: HashSet<(usize, usize)>, absent: &HashS
 
 /// Puts each of `extra` in its layer's place, at what the publisher may send beyond what is planned; without room for it
 /// there, the layer stays as planned.
-fn add_within(cap: Option<Bitrate>, plan: &mut SourcePlan, extra: impl Iterator<Item = Option<Encoding>>) {
+fn add_within(cap: Option<Bitrate>, plan: &mut SourcePlan, extra: Vec<Option<Encoding>>) {
     let planned = plan.encodings.iter().filter(|encoding| encoding.active);
     let mut left = cap.map(|cap| planned.fold(cap, |left, on| left.saturating_sub(on.bitrate.unwrap_or(cap))));
     for (encoding, extra) in plan.encodings.iter_mut().zip(extra) {
