@@ -11,7 +11,7 @@ use crate::event::ReceiveStreamStats;
 use crate::ids::PublicationId;
 use crate::keyframes::{KeyframeConfig, KeyframeDebt, KeyframeRequester};
 use crate::publisher_clock::{NewestTimestamp, StreamClock};
-use crate::relay::RelayedPacket;
+use crate::relay::{RelayedPacket, Skipped};
 use arrayvec::ArrayVec;
 use at_origin::AtOrigin;
 use layer_rates::LayerRates;
@@ -28,6 +28,7 @@ use sfu_rtc::rtcp::SenderReport;
 use sfu_rtc::rtp::extension::dependency_descriptor::DependencyStructure;
 use sfu_rtc::time::{Duration, Instant, NtpTime};
 use sfu_rtc::transport::{ReceivedRtp, RtcpQueue};
+use std::ops::Range;
 use stream_tracker::StreamTracker;
 
 /// Former sources of a stream that are remembered: a publisher seldom replaces one, and late packets are late by a
@@ -43,6 +44,9 @@ const WAS_AWAY: Duration = Duration::from_secs(2);
 /// Packets before its first slice that are looked at to know what a frame brings: a delimiter, supplemental
 /// information and parameter sets.
 const MAX_BEFORE_SLICES: u64 = 8;
+
+/// Most numbers between two frames that are looked at: more parity is not sent for one.
+const MAX_BETWEEN: usize = 48;
 
 /// A stream as it comes from its publisher.
 #[derive(Debug)]
@@ -111,6 +115,8 @@ pub(crate) struct Taken {
     pub(crate) packet: Packet,
     /// The stream restarted with it: nothing that was sent before fits.
     pub(crate) restarted: bool,
+    /// Numbers before it that nothing of the stream has.
+    pub(crate) empty: Range<u64>,
 }
 
 impl ReceiveStream {
@@ -172,7 +178,8 @@ impl ReceiveStream {
             self.tracker.on_packet(packet);
             self.record(packet, received.clock_rate, config);
         }
-        Ok(Taken { inserted, packet, restarted })
+        let empty = self.take_as_empty(&packet, received.seq);
+        Ok(Taken { inserted, packet, restarted, empty })
     }
 
     /// The parameter sets that a frame lacks from which decoding could begin otherwise, as packets of their own: a
@@ -242,6 +249,15 @@ impl ReceiveStream {
         Ok(())
     }
 
+    /// Another worker has nothing to forward for a number.
+    pub(crate) fn skip_relayed(&mut self, now: Instant, skipped: Skipped) {
+        // What comes before its first packet belongs to nothing here.
+        let is_new = self.source.as_mut().is_some_and(|source| source.reception.admit(skipped.seq).is_ok());
+        if is_new && !skipped.left_out {
+            self.history.insert_empty(now, skipped.seq);
+        }
+    }
+
     /// The stream of another worker is in this epoch. True where another was before: nothing of that goes on.
     pub(crate) fn set_epoch(&mut self, epoch: u32) -> bool {
         if std::mem::replace(&mut self.epoch, epoch) == epoch {
@@ -273,7 +289,38 @@ impl ReceiveStream {
         if self.repairs {
             source.nack.on_packet(received.arrival, received.seq);
         }
-        self.number(received.seq)
+        let seq = self.number(received.seq)?;
+        self.history.insert_empty(received.arrival, seq);
+        Ok(seq)
+    }
+
+    /// The numbers before a packet that are missing, and were parity or padding: the frame that ends before them and the one
+    /// that begins after them are neighbours. They are not to be asked for.
+    fn take_as_empty(&mut self, packet: &Packet, wire: SeqNo) -> Range<u64> {
+        let end = packet.seq.0;
+        let Some(before) = self.neighbour_before(packet) else { return end..end };
+        for seq in before.0 + 1..end {
+            if self.history.knows(SeqNo(seq)) {
+                continue;
+            }
+            self.history.insert_empty(packet.arrival, SeqNo(seq));
+            if let Some(source) = self.source.as_mut().filter(|_| self.repairs) {
+                source.nack.on_packet(packet.arrival, SeqNo((wire.0 + seq).saturating_sub(end)));
+            }
+        }
+        before.0 + 1..end
+    }
+
+    /// The last packet of the frame before, where `packet` begins the very next frame and numbers between them are missing.
+    fn neighbour_before(&self, packet: &Packet) -> Option<SeqNo> {
+        let seq = packet.seq.0;
+        let picture = packet.frame.picture_id.filter(|_| packet.frame.start_of_frame)?;
+        if self.history.knows(SeqNo(seq.checked_sub(1)?)) {
+            return None;
+        }
+        let before = (2..=MAX_BETWEEN as u64 + 1).find_map(|n| self.history.get(SeqNo(seq.checked_sub(n)?)))?;
+        let is_next = before.frame.picture_id.is_some_and(|id| id.wrapping_add(1) & 0x7fff == picture);
+        (before.marker && is_next).then_some(before.seq)
     }
 
     /// A packet that came and is dropped counts as lost, but need not be sent again.
@@ -395,7 +442,7 @@ impl ReceiveStream {
         let source = self.source.as_ref()?;
         let first = source.keyframe?.first;
         let recent = self.history.get(first).is_some_and(|packet| now - packet.arrival <= age);
-        let complete = || (first.0..=source.highest().0).all(|n| self.history.get(SeqNo(n)).is_some());
+        let complete = || (first.0..=source.highest().0).all(|n| self.history.knows(SeqNo(n)));
         (recent && complete()).then_some(first)
     }
 

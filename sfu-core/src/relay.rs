@@ -31,6 +31,17 @@ pub struct RelayMessage {
     pub(crate) body: RelayBody,
 }
 
+/// A number of a stream with nothing to forward.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Skipped {
+    pub(crate) layer: LayerIndex,
+    pub(crate) seq: SeqNo,
+    /// What it had was left out, and is missing.
+    pub(crate) left_out: bool,
+    /// The VP8 picture id of that.
+    pub(crate) picture: Option<u16>,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) enum RelayBody {
     /// To the destination: the publication can be had.
@@ -39,9 +50,8 @@ pub(crate) enum RelayBody {
     Packet(RelayedPacket),
     /// To the destination: loudness of an audio packet that it did not want.
     Level(u8),
-    /// To the destination: a packet that had a number, but nothing to forward; with the VP8 picture id of one that was
-    /// left out.
-    Skipped { layer: LayerIndex, seq: SeqNo, picture: Option<u16> },
+    /// To the destination: a number with nothing to forward.
+    Skipped(Skipped),
     /// To the destination: which layers are alive (bit per layer), which are better than which, and of one the
     /// bitrate, and width and height.
     Layer { layer: LayerIndex, alive: u8, ranks: LayerRanks, rate: Bitrate, resolution: Option<(u16, u16)> },
@@ -84,13 +94,13 @@ pub(crate) struct Interest {
 impl RelayBody {
     /// Whether it is, or stands for, a packet.
     pub(crate) fn is_media(&self) -> bool {
-        matches!(self, Self::Packet(_) | Self::Level(_) | Self::Skipped { .. })
+        matches!(self, Self::Packet(_) | Self::Level(_) | Self::Skipped(_))
     }
 
     /// Whether another of its kind makes up for it, so that it may be left out where the queue is full.
     fn is_expendable(&self) -> bool {
         match self {
-            Self::Packet(_) | Self::Level(_) | Self::Skipped { .. } | Self::Keyframe { .. } => true,
+            Self::Packet(_) | Self::Level(_) | Self::Skipped(_) | Self::Keyframe { .. } => true,
             Self::Layer { .. } | Self::Report { .. } | Self::Clock { .. } => true,
             // As many as there are orders of the control plane, which are not dropped either.
             Self::Offered | Self::Muted(_) | Self::Formats(_) | Self::Left => false,

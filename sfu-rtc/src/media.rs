@@ -103,6 +103,17 @@ pub struct FecStream {
     pub scheme: Scheme,
 }
 
+/// Video in RED (RFC 2198), and its parity (ULPFEC, RFC 5109) in it too, with numbers among the media: as browsers send it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct VideoRed {
+    /// Payload type of RED.
+    pub payload_type: PayloadType,
+    /// Payload type of its retransmissions.
+    pub rtx: Option<PayloadType>,
+    /// Payload type of the parity inside RED.
+    pub parity: PayloadType,
+}
+
 /// A source that the peer announced.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct RemoteSource {
@@ -136,8 +147,10 @@ pub struct MediaSection {
     pub local_ssrcs: Option<SsrcPair>,
     /// Our parity beside it; `None` where the peer takes none.
     pub local_fec: Option<FecStream>,
-    /// The peer's parity beside what it sends on [`Direction::Receive`]: Reed-Solomon.
+    /// The peer's parity beside what it sends on [`Direction::Receive`].
     pub remote_fec: Option<FecStream>,
+    /// Where the peer may send video in RED, with parity, on [`Direction::Receive`].
+    pub remote_red: Option<VideoRed>,
     /// How long the sender of retransmissions keeps packets (`rtx-time`).
     pub rtx_time: Duration,
     /// Whether the peer takes NACK and retransmissions on this section.

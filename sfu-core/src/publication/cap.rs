@@ -2,12 +2,12 @@
 //! and the size of the picture. What is over is left out as whole layers, the highest first, or else as whole frames up
 //! to the next keyframe, so that the rest can be decoded.
 
-use super::pending::Content;
 use super::{Asker, Publication};
 use crate::command::VideoCaps;
 use crate::context::Context;
 use crate::forwarder::vp8_picture;
 use crate::layer_order::{LayerIndex, MAX_LAYERS};
+use crate::relay::Skipped;
 use arrayvec::ArrayVec;
 use sfu_rtc::packet::{Packet, PacketData};
 use sfu_rtc::time::{Duration, Instant, Spacing};
@@ -174,8 +174,7 @@ impl Publication {
     pub(super) fn leave_out(&mut self, layer: LayerIndex, packet: &Packet, ctx: &mut Context<'_>) {
         let (seq, picture) = (packet.seq, vp8_picture(packet));
         self.streams[usize::from(layer)].history.remove(seq);
-        self.relay_skipped(layer, (seq, picture), ctx);
-        self.enqueue_newest(layer, Content::Skipped(seq, picture), ctx);
+        self.skip(Skipped { layer, seq, left_out: true, picture }, ctx);
     }
 }
 

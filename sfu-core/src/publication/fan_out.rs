@@ -240,7 +240,13 @@ fn replay(
     ctx: &mut Context<'_>,
 ) {
     for seq in (from.0..=to.0).map(SeqNo).filter(|seq| !comes(*seq)) {
-        let Some(packet) = streams[usize::from(layer)].history.get(seq) else { continue };
+        let history = &streams[usize::from(layer)].history;
+        let Some(packet) = history.get(seq) else {
+            if history.knows(seq) {
+                forwarder.skip(layer, seq, None);
+            }
+            continue;
+        };
         match forwarder.forward_held(ctx.now, layer, packet, streams) {
             Ok(forwarded) => ctx.send(forwarder.subscriber, packet, forwarded.out),
             Err(reason) => ctx.drop_packet(reason),

@@ -6,6 +6,7 @@ use super::pending::{Content, Pending};
 use crate::context::Context;
 use crate::layer_order::LayerIndex;
 use crate::receive_stream::Taken;
+use crate::relay::Skipped;
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::SeqNo;
 use sfu_rtc::media::MediaKind;
@@ -36,12 +37,11 @@ impl Publication {
         let stream = &mut self.streams[usize::from(layer)];
         if received.payload.is_empty() {
             let seq = stream.receive_padding(received)?;
-            self.relay_skipped(layer, (seq, None), ctx);
-            self.enqueue_newest(layer, Content::Skipped(seq, None), ctx);
+            self.skip(Skipped { layer, seq, left_out: false, picture: None }, ctx);
             return Err(DropReason::Padding);
         }
         let known = stream.layers_inside();
-        let Taken { inserted, packet, restarted } = stream.receive(received, ctx.pool, ctx.config)?;
+        let Taken { inserted, packet, restarted, empty } = stream.receive(received, ctx.pool, ctx.config)?;
         if let Some(parity) = &mut self.uplink_parity {
             parity.on_packet(ctx.now, &packet);
         }
@@ -60,6 +60,9 @@ impl Publication {
         if self.cap.is_some() && !self.is_within_cap(layer, &packet, ctx) {
             inserted.iter().chain([&packet]).for_each(|packet| self.leave_out(layer, packet, ctx));
             return Err(DropReason::OverCap);
+        }
+        for seq in empty.map(SeqNo) {
+            self.skip(Skipped { layer, seq, left_out: false, picture: None }, ctx);
         }
         let level = packet.extensions.audio_level;
         let highest = self.streams[usize::from(layer)].highest();

@@ -32,6 +32,7 @@ use cap::Cap;
 use fan_out::CATCH_UP;
 use origin::Downstream;
 use pending::PendingPackets;
+use sfu_rtc::fec::Scheme;
 use sfu_rtc::ids::{PayloadType, Rid};
 use sfu_rtc::media::{Codec, MediaKind, MediaSection, PayloadFormat};
 use sfu_rtc::time::Instant;
@@ -118,7 +119,9 @@ impl Publication {
     ) -> Self {
         let stream = |rid| ReceiveStream::new(rid, media.nack, config);
         let streams = streams_of(&media.rids, config, stream);
-        let takes_parity = media.remote_fec.is_some() && streams.len() == 1;
+        // Others decide themselves how much of it they send.
+        let takes_directives = media.remote_fec.is_some_and(|fec| fec.scheme == Scheme::ReedSolomon);
+        let takes_parity = takes_directives && streams.len() == 1;
         let mut publication = Self {
             formats: Arc::clone(&media.formats),
             uplink_parity: takes_parity.then(Box::default),

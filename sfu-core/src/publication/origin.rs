@@ -2,10 +2,11 @@
 
 use super::Publication;
 use super::fan_out::CATCH_UP;
+use super::pending::Content;
 use crate::context::Context;
 use crate::ids::WorkerId;
 use crate::layer_order::LayerIndex;
-use crate::relay::{Interest, RelayBody, RelayedPacket};
+use crate::relay::{Interest, RelayBody, RelayedPacket, Skipped};
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::SeqNo;
 use sfu_rtc::media::MediaKind;
@@ -136,24 +137,26 @@ impl Publication {
         let Some(first) = stream.recent_keyframe(ctx.now, CATCH_UP).filter(|_| !self.muted) else { return false };
         let (last, clock_rate) = (stream.highest(), stream.newest().map_or(90_000, |newest| newest.clock_rate));
         for seq in first.0..=last.0 {
-            let held = self.streams[usize::from(layer)].history.get(SeqNo(seq)).cloned();
-            if let Some(packet) = held {
-                self.relay_packet(index, layer, &packet, clock_rate, ctx);
+            let history = &self.streams[usize::from(layer)].history;
+            match history.get(SeqNo(seq)).cloned() {
+                Some(packet) => self.relay_packet(index, layer, &packet, clock_rate, ctx),
+                None if history.knows(SeqNo(seq)) => {
+                    let skipped = Skipped { layer, seq: SeqNo(seq), left_out: false, picture: None };
+                    ctx.relays.push(self.relays[index].to, self.id, RelayBody::Skipped(skipped));
+                }
+                None => {}
             }
         }
         true
     }
 
-    /// Relays that a packet had a number but nothing to forward; with the VP8 picture id of one that was left out.
-    pub(super) fn relay_skipped(
-        &mut self,
-        layer: LayerIndex,
-        (seq, picture): (SeqNo, Option<u16>),
-        ctx: &mut Context<'_>,
-    ) {
+    /// A number has nothing to forward: neither here nor on other workers.
+    pub(super) fn skip(&mut self, skipped: Skipped, ctx: &mut Context<'_>) {
+        let Skipped { layer, seq, picture, .. } = skipped;
         for relay in self.relays.iter().filter(|relay| relay.wants(layer)) {
-            ctx.relays.push(relay.to, self.id, RelayBody::Skipped { layer, seq, picture });
+            ctx.relays.push(relay.to, self.id, RelayBody::Skipped(skipped));
         }
+        self.enqueue_newest(layer, Content::Skipped(seq, picture), ctx);
     }
 
     /// Sends destinations which layers are alive, and at what bitrates.

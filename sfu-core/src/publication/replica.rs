@@ -7,9 +7,8 @@ use crate::ids::WorkerId;
 use crate::layer_order::LayerIndex;
 use crate::publisher_clock::PublisherClock;
 use crate::receive_stream::ReceiveStream;
-use crate::relay::{Interest, RelayBody, RelayedPacket};
+use crate::relay::{Interest, RelayBody, RelayedPacket, Skipped};
 use sfu_rtc::drop_reason::DropReason;
-use sfu_rtc::ids::SeqNo;
 use sfu_rtc::media::MediaKind;
 use sfu_rtc::packet::Packet;
 use sfu_rtc::time::{Duration, Instant};
@@ -45,14 +44,11 @@ impl Publication {
         Ok(packet.extensions.audio_level)
     }
 
-    /// A packet that had a number but nothing to forward.
-    pub(crate) fn skip_relayed(
-        &mut self,
-        layer: LayerIndex,
-        (seq, picture): (SeqNo, Option<u16>),
-        ctx: &mut Context<'_>,
-    ) -> Result<Option<u8>, DropReason> {
-        self.streams.get(usize::from(layer)).ok_or(DropReason::UnknownStream)?;
+    /// A number that has nothing to forward.
+    pub(crate) fn skip_relayed(&mut self, skipped: Skipped, ctx: &mut Context<'_>) -> Result<Option<u8>, DropReason> {
+        let Skipped { layer, seq, picture, .. } = skipped;
+        let stream = self.streams.get_mut(usize::from(layer)).ok_or(DropReason::UnknownStream)?;
+        stream.skip_relayed(ctx.now, skipped);
         self.enqueue_newest(layer, Content::Skipped(seq, picture), ctx);
         Ok(None)
     }
@@ -88,7 +84,7 @@ impl Publication {
             RelayBody::Clock { offset, learned } => self.clock = PublisherClock::from_offset(offset, learned),
             RelayBody::Formats(formats) => self.update_formats(&formats, ctx),
             // The worker's own matter, or the room's.
-            RelayBody::Packet(_) | RelayBody::Level(_) | RelayBody::Skipped { .. } => {}
+            RelayBody::Packet(_) | RelayBody::Level(_) | RelayBody::Skipped(_) => {}
             RelayBody::Muted(_) | RelayBody::Offered => {}
         }
         Ok(())

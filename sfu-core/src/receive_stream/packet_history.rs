@@ -24,11 +24,12 @@ pub(crate) struct PacketHistory {
 }
 
 /// A packet with its arrival, so that what is not old enough to go need not be looked at: its memory has left the
-/// caches long ago.
+/// caches long ago. Without a packet, a number that has none.
 #[derive(Clone, Debug)]
 struct Held {
     arrival: Instant,
-    packet: Packet,
+    seq: u64,
+    packet: Option<Packet>,
 }
 
 impl PacketHistory {
@@ -47,8 +48,17 @@ impl PacketHistory {
 
     /// Keeps `packet`, and drops those that are older than the window.
     pub(crate) fn insert(&mut self, packet: &Packet) {
-        let seq = packet.seq.0;
-        self.expire(packet.arrival);
+        self.keep(Held { arrival: packet.arrival, seq: packet.seq.0, packet: Some(Packet::clone(packet)) });
+    }
+
+    /// Keeps in mind that nothing of the stream has this number, such as padding.
+    pub(crate) fn insert_empty(&mut self, now: Instant, seq: SeqNo) {
+        self.keep(Held { arrival: now, seq: seq.0, packet: None });
+    }
+
+    fn keep(&mut self, held: Held) {
+        let seq = held.seq;
+        self.expire(held.arrival);
         if self.oldest == self.next || seq.saturating_sub(self.next) >= self.max_packets as u64 {
             self.clear();
             (self.oldest, self.next) = (seq, seq);
@@ -61,7 +71,7 @@ impl PacketHistory {
         }
         self.make_room(seq.max(self.next.saturating_sub(1)));
         let place = self.place(seq);
-        self.ring[place] = Some(Held { arrival: packet.arrival, packet: Packet::clone(packet) });
+        self.ring[place] = Some(held);
         self.next = self.next.max(seq + 1);
     }
 
@@ -76,17 +86,27 @@ impl PacketHistory {
     pub(crate) fn prefetch_oldest(&self) {
         if !self.ring.is_empty()
             && let Some(oldest) = &self.ring[self.place(self.oldest)]
+            && let Some(packet) = &oldest.packet
         {
-            prefetch(&oldest.packet.arrival);
+            prefetch(&packet.arrival);
         }
     }
 
     /// The packet with this sequence number of the received stream.
     pub(crate) fn get(&self, seq: SeqNo) -> Option<&Packet> {
+        self.held(seq)?.packet.as_ref()
+    }
+
+    /// Whether the packet with this number is held, or it is known that there is none.
+    pub(crate) fn knows(&self, seq: SeqNo) -> bool {
+        self.held(seq).is_some()
+    }
+
+    fn held(&self, seq: SeqNo) -> Option<&Held> {
         if seq.0 < self.oldest || seq.0 >= self.next {
             return None;
         }
-        self.ring[self.place(seq.0)].as_ref().map(|held| &held.packet).filter(|packet| packet.seq == seq)
+        self.ring[self.place(seq.0)].as_ref().filter(|held| held.seq == seq.0)
     }
 
     /// What is held from this sequence number on takes.
@@ -150,7 +170,7 @@ impl PacketHistory {
     fn grow(&mut self, capacity: usize) {
         let mut ring = vec![None; capacity];
         for held in self.ring.drain(..).flatten() {
-            let place = (held.packet.seq.0 as usize) & (capacity - 1);
+            let place = (held.seq as usize) & (capacity - 1);
             ring[place] = Some(held);
         }
         self.ring = ring;
@@ -222,19 +242,25 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_found_is_what_was_put(
-            steps in prop::collection::vec((-40_i64..90, 0_u64..60), 1..300),
+            steps in prop::collection::vec((-40_i64..90, 0_u64..60, prop::bool::weighted(0.2)), 1..300),
             limit in 1_usize..300,
         ) {
             let mut history = PacketHistory::new(WINDOW, limit);
             let (mut seq, mut now) = (10_000_u64, 0);
-            for (step, wait) in steps {
+            for (step, wait, is_empty) in steps {
                 seq = seq.saturating_add_signed(step);
                 now += wait;
-                history.insert(&at(seq, now));
+                match is_empty {
+                    true => history.insert_empty(Instant::from_millis(now), SeqNo(seq)),
+                    false => history.insert(&at(seq, now)),
+                }
                 let held: Vec<_> = history.ring.iter().flatten().collect();
                 prop_assert!(held.len() <= limit.max(FIRST_CAPACITY).next_power_of_two());
-                for Held { packet, .. } in held {
-                    prop_assert_eq!(history.get(packet.seq).map(|found| found.seq), Some(packet.seq));
+                for Held { seq, packet, .. } in held {
+                    prop_assert!(history.knows(SeqNo(*seq)));
+                    let put = packet.as_ref().map(|packet| packet.seq);
+                    prop_assert_eq!(history.get(SeqNo(*seq)).map(|found| found.seq), put);
+                    prop_assert!(put.is_none_or(|put| put.0 == *seq));
                 }
             }
         }

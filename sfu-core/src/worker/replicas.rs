@@ -96,7 +96,7 @@ impl Worker {
                 level
             }
             RelayBody::Level(level) => Ok(Some(level)),
-            RelayBody::Skipped { layer, seq, picture } => publication.skip_relayed(layer, (seq, picture), &mut ctx),
+            RelayBody::Skipped(skipped) => publication.skip_relayed(skipped, &mut ctx),
             RelayBody::Muted(muted) => {
                 self.set_muted(now, id, muted);
                 return Ok(());

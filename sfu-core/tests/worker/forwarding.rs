@@ -132,6 +132,37 @@ fn padding_is_neither_forwarded_nor_missed() {
     assert_eq!(world.stats().totals.nacks_sent, 0);
 }
 
+/// A browser's parity has numbers among its media, and does not come again.
+#[test]
+fn parity_that_is_lost_between_frames_is_neither_missed_nor_asked_for() {
+    let mut world = World::new();
+    let (camera, viewer) = pair(&mut world);
+    let mut source = Vp8Source::new("0", 10);
+    for n in 0..30 {
+        let frame = source.packets(n == 0, 2);
+        // Of a frame that loses its end nothing is known until it is repaired.
+        let (lost, late) = (n % 3 == 1, n % 5 == 4);
+        world.send(camera, &frame[0]);
+        if !late {
+            world.send(camera, &frame[1]);
+        }
+        let parity = Rtp { seq: source.seq + 1, payload: Vec::new(), ..frame[1].clone() };
+        source.seq += 2;
+        if !lost {
+            world.send(camera, &parity);
+        }
+        world.pass(33);
+        if late {
+            world.send(camera, &frame[1]);
+        }
+    }
+    world.pass(500);
+    let got = &mut world.clients[viewer].rtp;
+    got.sort_by_key(|packet| packet.seq);
+    assert_eq!(got.len(), 60);
+    assert_continuous(got);
+}
+
 #[test]
 fn a_loss_on_the_way_out_is_repaired_once_per_round_trip() {
     let mut world = World::new();
@@ -418,6 +449,27 @@ fn those_who_join_soon_after_a_keyframe_need_no_other() {
     assert_eq!(world.keyframe_requests(camera), asked);
     world.send(camera, &source.frame(false));
     assert_eq!((world.clients[first].rtp.len(), world.clients[second].rtp.len()), (7, 7));
+    assert_continuous(&world.clients[second].rtp);
+}
+
+#[test]
+fn a_keyframe_serves_those_who_join_also_where_padding_came_since() {
+    let mut world = World::new();
+    let (camera, _) = pair(&mut world);
+    let mut source = Vp8Source::new("0", 10);
+    for n in 0..6 {
+        let frame = source.frame(n == 0);
+        world.send(camera, &frame);
+        source.seq += 1;
+        world.send(camera, &Rtp { seq: source.seq, payload: Vec::new(), ..frame });
+        world.pass(33);
+    }
+    let asked = world.keyframe_requests(camera);
+    let second = viewer(&mut world);
+    world.assign(second, "v", Some(sfu_core::ids::PublicationId(1)));
+    world.drain();
+    world.send(camera, &source.frame(false));
+    assert_eq!((world.clients[second].rtp.len(), world.keyframe_requests(camera)), (7, asked));
     assert_continuous(&world.clients[second].rtp);
 }
 

@@ -529,17 +529,24 @@ fn what_is_negotiated_anew_is_known_there_and_redundant_audio_is_stripped_there(
 #[test]
 fn padding_is_neither_forwarded_nor_missed_there() {
     let mut pair = Pair::new();
-    let (camera, viewer, _) = camera_and_viewer(&mut pair);
+    let (camera, viewer, publication) = camera_and_viewer(&mut pair);
     let mut source = Vp8Source::new("0", 10);
-    for n in 0..10 {
+    for n in 0..6 {
         pair.send(camera, &source.frame(n == 0));
         source.seq += 1;
         let padding = Rtp { seq: source.seq, payload: Vec::new(), ..source.clone().frame(false) };
         pair.send(camera, &padding);
         pair.pass(33);
     }
-    assert_eq!(pair.there.clients[viewer].rtp.len(), 10);
+    assert_eq!(pair.there.clients[viewer].rtp.len(), 6);
     assert_continuous(&pair.there.clients[viewer].rtp);
+    let asked = pair.here.keyframe_requests(camera);
+    let late = self::viewer(&mut pair);
+    pair.assign(late, "v", Some(publication));
+    pair.send(camera, &source.frame(false));
+    pair.pass(33);
+    assert_eq!((pair.there.clients[late].rtp.len(), pair.here.keyframe_requests(camera)), (7, asked));
+    assert_continuous(&pair.there.clients[late].rtp);
 }
 
 /// What is left out over a cap is missing there, too, though nothing of it shows there.

@@ -3,10 +3,10 @@
 //! | scheme | with whom | how | file |
 //! |---|---|---|---|
 //! | Reed-Solomon over GF(256) | our own client, both ways | on an SSRC of its own, over several streams at once: any `m` lost packets come back from any `m` parity packets of their window | `reed_solomon`, `docs/fec-payload-format.md` |
-//! | FlexFEC-03 | to Chromium | on an SSRC of its own, one media stream: XOR over what a mask names | `flexfec03` |
-//! | ULPFEC in RED | to Firefox (VP8, VP9); from browsers | inside the media stream, XOR over what a mask names | [`ulpfec`] |
+//! | FlexFEC-03 | to Chromium, and from who offers it | on an SSRC of its own, one media stream: XOR over what a mask names | `flexfec03` |
+//! | ULPFEC in RED | from browsers (VP8, VP9) | inside the media stream, XOR over what a mask names | `ulpfec` |
 //!
-//! The transport sends Reed-Solomon and FlexFEC-03 (`transport/protect.rs`) and reads Reed-Solomon
+//! The transport sends Reed-Solomon and FlexFEC-03 (`transport/protect.rs`) and reads all three
 //! (`transport/recovery.rs`); our own client sends Reed-Solomon by [`ProtectedGroups`], and it and the model of a receiver
 //! in `sfu-bench` read both by [`FecReceiver`].
 //!
@@ -32,7 +32,7 @@ mod protected;
 mod receiver;
 mod reed_solomon;
 mod symbol;
-pub mod ulpfec;
+mod ulpfec;
 
 pub use decoder::{Decoder, DecoderConfig, DecoderStats};
 pub use encoder::{Encoder, EncoderConfig, ParityInfo, Window};

@@ -229,29 +229,6 @@ fn a_window_that_is_full_makes_way_for_another() {
 }
 
 #[test]
-fn ulpfec_goes_through_red() {
-    let mut path = Path::new(SCHEMES[2], Window::Block(1), &SSRCS[..1], 1);
-    let (mut red, mut media) = (Vec::new(), Vec::new());
-    for seq in 0..4 {
-        let packet = packet(SSRCS[0], seq, &payload(30, seq), 0);
-        ulpfec::into_red(&packet, PayloadType(116), &mut red).unwrap();
-        assert_eq!(ulpfec::from_red(&red, ULPFEC, &mut media), Ok(ulpfec::RedContent::Media));
-        path.send(&media, seq == 2);
-    }
-    path.encoder.end_frame();
-    let mut parity = packet(SSRCS[0], 4, &[], 0);
-    let mut payload = Vec::new();
-    assert_eq!(path.encoder.poll_parity(&mut payload), Some(ParityInfo { last: true }));
-    parity.extend_from_slice(&payload);
-    let Ok(ulpfec::RedContent::Parity(payload)) = ulpfec::from_red(&parity, ULPFEC, &mut media) else {
-        panic!("parity comes out as parity");
-    };
-    path.decoder.on_parity(SSRCS[0], payload).unwrap();
-    path.drain();
-    assert_eq!(path.recovered, [(SSRCS[0], 2)]);
-}
-
-#[test]
 fn packets_that_come_late_help_and_are_no_duplicates() {
     let mut path = Path::new(Scheme::ReedSolomon, Window::Block(1), &SSRCS[..1], 2);
     let packets: Vec<_> = (0..6).map(|seq| packet(SSRCS[0], seq, &payload(100, seq), 0)).collect();

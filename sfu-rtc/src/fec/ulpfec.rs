@@ -19,9 +19,7 @@
 
 use super::protected::{Parity, Protected};
 use super::symbol::Symbol;
-use crate::drop_reason::DropReason;
 use crate::ids::{PayloadType, Ssrc};
-use crate::rtp::RtpView;
 
 /// Sequence numbers that the longest mask names.
 pub(super) const MASK_BITS: u16 = 48;
@@ -31,48 +29,6 @@ const LONG_MASK: u8 = 0x40;
 const FLAGS: u8 = 0x3f;
 /// RFC 5109 section 7.3: reserved.
 const EXTENDED: u8 = 0x80;
-/// RFC 2198 section 3: another block follows.
-const FOLLOWED: u8 = 0x80;
-
-/// What a packet of RED carries.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RedContent<'a> {
-    /// Media: the packet as it was before RED now stands in the buffer.
-    Media,
-    /// Payload of a parity packet.
-    Parity(&'a [u8]),
-}
-
-/// Takes the RTP packet `packet` out of RED: media into `out`, parity, which has the type `parity`, as it stands.
-/// Redundant blocks, which no browser sends with video, are refused.
-pub fn from_red<'a>(packet: &'a [u8], parity: PayloadType, out: &mut Vec<u8>) -> Result<RedContent<'a>, DropReason> {
-    let view = RtpView::parse(packet)?;
-    let (&block, payload) = view.payload().split_first().ok_or(DropReason::PayloadMalformed)?;
-    if block & FOLLOWED != 0 {
-        return Err(DropReason::PayloadMalformed);
-    }
-    if block == parity.0 {
-        return Ok(RedContent::Parity(payload));
-    }
-    let (header, rest) = packet.split_at(view.header_len());
-    out.clear();
-    out.extend_from_slice(header);
-    out[1] = (out[1] & 0x80) | block;
-    out.extend_from_slice(&rest[1..]);
-    Ok(RedContent::Media)
-}
-
-/// Puts the RTP packet `packet` into RED of type `red`, into `out`.
-pub fn into_red(packet: &[u8], red: PayloadType, out: &mut Vec<u8>) -> Result<(), DropReason> {
-    let view = RtpView::parse(packet)?;
-    let (header, rest) = packet.split_at(view.header_len());
-    out.clear();
-    out.extend_from_slice(header);
-    out[1] = (out[1] & 0x80) | (red.0 & 0x7f);
-    out.push(view.payload_type().0);
-    out.extend_from_slice(rest);
-    Ok(())
-}
 
 pub(super) fn write(payload_type: PayloadType, parity: &Parity, symbol: &Symbol, out: &mut Vec<u8>) {
     let Some(stream) = parity.streams.first() else { return };
@@ -132,19 +88,5 @@ mod tests {
                 assert_eq!(read(SSRC, &bytes[..len], &mut symbol), None, "cut at {len}");
             }
         }
-    }
-
-    #[test]
-    fn red_is_put_around_a_packet_and_taken_off() {
-        let media = [0x80, 0xe0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0xaa, 0xbb];
-        let (mut red, mut out) = (Vec::new(), Vec::new());
-        into_red(&media, PayloadType(116), &mut red).unwrap();
-        assert_eq!(red, [0x80, 0xf4, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 96, 0xaa, 0xbb]);
-        assert_eq!(from_red(&red, PayloadType(117), &mut out), Ok(RedContent::Media));
-        assert_eq!(out, media);
-        assert_eq!(from_red(&red, PayloadType(96), &mut out), Ok(RedContent::Parity(&[0xaa, 0xbb])));
-        red[12] |= FOLLOWED;
-        assert_eq!(from_red(&red, PayloadType(117), &mut out), Err(DropReason::PayloadMalformed));
-        assert_eq!(from_red(&red[..12], PayloadType(117), &mut out), Err(DropReason::PayloadMalformed));
     }
 }

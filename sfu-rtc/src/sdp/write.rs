@@ -3,13 +3,13 @@
 use super::error::SdpError;
 use super::fmtp;
 use super::offer::{Offer, OfferedDirection, OfferedKind, OfferedMedia};
-use super::select::{Accepted, FLEXFEC, MediaPolicy, REED_SOLOMON};
+use super::select::{Accepted, FLEXFEC, MediaPolicy, RED, REED_SOLOMON, ULPFEC};
 use super::streams::OfferedRid;
 use crate::dtls::{DtlsRole, Fingerprint};
 use crate::fec::Scheme;
 use crate::ice::{Candidate, IceCredentials};
 use crate::ids::Mid;
-use crate::media::{Direction, FecStream, MediaKind, MediaSection};
+use crate::media::{Direction, FecStream, MediaKind, MediaSection, VideoRed};
 use std::fmt::{Display, Write};
 
 /// Our side of an answer.
@@ -142,7 +142,10 @@ fn media_line(text: &mut Text, media: &OfferedMedia, live: &Live) {
     };
     let payload_types = live.section.formats.iter().flat_map(|format| [Some(format.payload_type), format.rtx]);
     let fec = live.fec().map(|fec| fec.payload_type);
-    let payload_types = payload_types.flatten().chain(fec).fold(String::new(), |list, pt| format!("{list} {}", pt.0));
+    let red = live.section.remote_red.map(|red| [Some(red.payload_type), red.rtx, Some(red.parity)]);
+    let red = red.into_iter().flatten().flatten();
+    let payload_types =
+        payload_types.flatten().chain(fec).chain(red).fold(String::new(), |list, pt| format!("{list} {}", pt.0));
     // Port 9 and no address: they are in the candidates.
     text.line(format_args!("m={kind} 9 {}{payload_types}", media.protocol));
     text.line("c=IN IP4 0.0.0.0");
@@ -199,6 +202,9 @@ fn section(text: &mut Text, media: &OfferedMedia, live: &Live) {
         format(text, accepted, live);
     }
     parity(text, live);
+    if let Some(taken) = live.section.remote_red {
+        red(text, taken);
+    }
     simulcast(text, live);
 }
 
@@ -216,6 +222,15 @@ fn parity(text: &mut Text, live: &Live) {
     if !is_own {
         text.attribute("fmtp", format_args!("{pt} repair-window={REPAIR_WINDOW}"));
     }
+}
+
+fn red(text: &mut Text, VideoRed { payload_type, rtx, parity }: VideoRed) {
+    text.attribute("rtpmap", format_args!("{} {RED}/90000", payload_type.0));
+    if let Some(rtx) = rtx {
+        text.attribute("rtpmap", format_args!("{} rtx/90000", rtx.0));
+        text.attribute("fmtp", format_args!("{} apt={}", rtx.0, payload_type.0));
+    }
+    text.attribute("rtpmap", format_args!("{} {ULPFEC}/90000", parity.0));
 }
 
 fn format(text: &mut Text, accepted: &Accepted, live: &Live) {

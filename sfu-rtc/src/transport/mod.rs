@@ -11,6 +11,7 @@ mod probing;
 mod protect;
 mod receive;
 mod recovery;
+mod red;
 mod route;
 mod rtcp_in;
 mod rtcp_out;
@@ -44,6 +45,7 @@ use probing::Probing;
 use protect::{ParityBuffer, Protector};
 use receive::Ingress;
 use recovery::Recovery;
+use red::Red;
 use route::{ExtensionIds, StreamTable};
 use rtcp_in::PathState;
 use send::{QueuedPacket, SealedHistory, SectionSender};
@@ -75,6 +77,7 @@ pub struct Transport {
     sealed: SealedHistory,
     parity: ParityBuffer,
     /// One for each section on which the peer may send parity.
+    red: Red,
     recoveries: Vec<Recovery>,
     /// Limits of the playout delay that the peer is told.
     playout_delay: Option<[u8; 3]>,
@@ -227,6 +230,7 @@ impl Transport {
             senders: Vec::new(),
             sealed: SealedHistory::default(),
             parity: ParityBuffer::default(),
+            red: Red::default(),
             recoveries: Vec::new(),
             playout_delay: None,
             probing: Probing::default(),
@@ -268,6 +272,7 @@ impl Transport {
             }
         }
         self.senders = senders;
+        self.red = Red::new(&self.sections);
         Recovery::update(&mut self.recoveries, &self.sections);
         self.extension_ids = ExtensionIds::new(&self.sections);
         self.update_rtcp();

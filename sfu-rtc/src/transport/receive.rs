@@ -18,7 +18,7 @@ use crate::units::{Bitrate, DataSize};
 use std::ops::Range;
 
 /// Bytes of the original sequence number at the head of a retransmission (RFC 4588 section 4).
-const OSN_LEN: usize = 2;
+pub(super) const OSN_LEN: usize = 2;
 /// Least time between two [`TransportEvent::IngressLimited`].
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -96,7 +96,8 @@ impl Transport {
         let opened = keys.receiver.open_rtp(datagram, sealed.header_len, sealed.ssrc, sealed.seq)?;
         self.counters.rtp_in += 1;
         self.on_authentic(now, path);
-        let packet: &'d [u8] = datagram.get(..opened.len).ok_or(DropReason::RtpMalformed)?;
+        let packet = datagram.get_mut(..opened.len).ok_or(DropReason::RtpMalformed)?;
+        let packet: &'d [u8] = self.red.take_out(&self.sections, packet)?;
         let view = RtpView::parse(packet)?;
         let extensions = self.extension_ids.read(&view);
         let admitted = self.ingress.admits_rtp(now, packet.len());
@@ -129,10 +130,14 @@ impl Transport {
             return Err(DropReason::Padding);
         }
         let format = format.ok_or(DropReason::UnknownStream)?;
+        let mut received = self.received_rtp(now, packet, (&view, opened.seq), (route, format), extensions)?;
         if !self.recoveries.is_empty() && admitted && !route.rtx {
-            self.keep_for_parity(now, route.section, view.ssrc(), packet);
+            let is_parity = self.recover_by(now, route.section, &view, packet);
+            if is_parity {
+                // Its number is one of the media's, as that of padding is.
+                received.payload = 0..0;
+            }
         }
-        let received = self.received_rtp(now, packet, (&view, opened.seq), (route, format), extensions)?;
         Ok(if admitted { Received::Rtp(received) } else { Received::OverLimit(received) })
     }
 

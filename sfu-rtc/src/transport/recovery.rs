@@ -1,5 +1,5 @@
-//! Parity of what the peer sends (Reed-Solomon, `docs/fec-payload-format.md`): what was lost on the way to us comes back
-//! once, before anybody can miss it.
+//! Parity of what the peer sends (Reed-Solomon as in `docs/fec-payload-format.md`, FlexFEC-03, or ULPFEC among the media):
+//! what was lost on the way to us comes back once, before anybody can miss it.
 //!
 //! A decoder is made with the first parity and goes when none came for a while, so that who sends none costs nothing. What
 //! the first block protects came before it and is not known.
@@ -7,7 +7,7 @@
 use super::protect::MUTABLE;
 use super::receive::Received;
 use super::{ReceivedRtp, Transport};
-use crate::fec::{Decoder, DecoderConfig, DecoderStats, MutableExtensions};
+use crate::fec::{Decoder, DecoderConfig, DecoderStats, MutableExtensions, Scheme};
 use crate::ids::{PayloadType, Ssrc};
 use crate::media::{Direction, FecStream, MediaSection};
 use crate::rtp::RtpView;
@@ -20,9 +20,27 @@ const LAPSE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Recovery {
     section: usize,
-    stream: FecStream,
+    parity: Parity,
     mutable: MutableExtensions,
     active: Option<Box<Active>>,
+}
+
+/// Where it comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Parity {
+    /// On a source of its own.
+    Beside(FecStream),
+    /// ULPFEC, with the media's source and numbers.
+    Among(PayloadType),
+}
+
+impl Parity {
+    fn scheme(self) -> Scheme {
+        match self {
+            Self::Beside(stream) => stream.scheme,
+            Self::Among(payload_type) => Scheme::Ulpfec { payload_type },
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -37,22 +55,27 @@ impl Recovery {
     pub(super) fn update(recoveries: &mut Vec<Self>, sections: &[MediaSection]) {
         let mut before = std::mem::take(recoveries);
         for (index, section) in sections.iter().enumerate() {
-            let Some(stream) = section.remote_fec.filter(|_| section.direction == Direction::Receive) else { continue };
-            let mutable: MutableExtensions = MUTABLE.iter().filter_map(|kind| section.extensions.id(*kind)).collect();
-            let same = |known: &Self| (known.section, known.stream, &known.mutable) == (index, stream, &mutable);
-            let kept = before.iter().position(same).map(|at| before.swap_remove(at));
-            recoveries.push(kept.unwrap_or(Self { section: index, stream, mutable, active: None }));
+            let beside = section.remote_fec.map(Parity::Beside);
+            let among = section.remote_red.map(|red| Parity::Among(red.parity));
+            let receives = section.direction == Direction::Receive;
+            for parity in [beside, among].into_iter().flatten().filter(|_| receives) {
+                let mutable: MutableExtensions =
+                    MUTABLE.iter().filter_map(|kind| section.extensions.id(*kind)).collect();
+                let same = |known: &Self| (known.section, known.parity, &known.mutable) == (index, parity, &mutable);
+                let kept = before.iter().position(same).map(|at| before.swap_remove(at));
+                recoveries.push(kept.unwrap_or(Self { section: index, parity, mutable, active: None }));
+            }
         }
     }
 
-    pub(super) fn is_parity(&self, ssrc: Ssrc, payload_type: PayloadType) -> bool {
-        (self.stream.ssrc, self.stream.payload_type) == (ssrc, payload_type)
+    fn is_beside(&self, (ssrc, payload_type): (Ssrc, PayloadType)) -> bool {
+        matches!(self.parity, Parity::Beside(stream) if (stream.ssrc, stream.payload_type) == (ssrc, payload_type))
     }
 
     fn on_parity(&mut self, now: Instant, view: &RtpView<'_>, media: impl Iterator<Item = Ssrc>) {
         let active = self.active.get_or_insert_with(|| {
             let mutable_extensions = self.mutable.clone();
-            let mut decoder = Decoder::new(DecoderConfig { scheme: self.stream.scheme, mutable_extensions });
+            let mut decoder = Decoder::new(DecoderConfig { scheme: self.parity.scheme(), mutable_extensions });
             media.for_each(|ssrc| {
                 decoder.add_stream(ssrc);
             });
@@ -81,23 +104,39 @@ impl Recovery {
 }
 
 impl Transport {
-    /// Takes a packet of parity, if it is one.
+    /// Takes a packet of parity with a source of its own, if it is one.
     pub(super) fn receive_parity<'d>(&mut self, now: Instant, view: &RtpView<'_>) -> Option<Received<'d>> {
-        let (ssrc, payload_type) = (view.ssrc(), view.payload_type());
-        let recovery = self.recoveries.iter_mut().find(|recovery| recovery.is_parity(ssrc, payload_type))?;
+        let identity = (view.ssrc(), view.payload_type());
+        let at = self.recoveries.iter().position(|recovery| recovery.is_beside(identity))?;
+        let section = self.take_parity(now, at, view);
+        Some(Received::Parity { section, completes: view.marker() })
+    }
+
+    /// Takes a packet of `section` that came among its media: media for the parity that may follow it, or parity. Whether
+    /// it is parity.
+    pub(super) fn recover_by(&mut self, now: Instant, section: usize, view: &RtpView<'_>, packet: &[u8]) -> bool {
+        let among =
+            |recovery: &Recovery| recovery.section == section && recovery.parity == Parity::Among(view.payload_type());
+        if let Some(at) = self.recoveries.iter().position(among) {
+            self.take_parity(now, at, view);
+            return true;
+        }
+        for recovery in self.recoveries.iter_mut().filter(|recovery| recovery.section == section) {
+            let before = recovery.stats().refused;
+            recovery.on_media(now, view.ssrc(), packet);
+            self.counters.fec_refused += recovery.stats().refused.saturating_sub(before);
+        }
+        false
+    }
+
+    /// Takes a packet of parity for the recovery at `at`; its section.
+    fn take_parity(&mut self, now: Instant, at: usize, view: &RtpView<'_>) -> usize {
+        let recovery = &mut self.recoveries[at];
         let before = recovery.stats().refused;
         recovery.on_parity(now, view, self.streams.media_of_section(recovery.section));
         self.counters.fec_in += 1;
         self.counters.fec_refused += recovery.stats().refused - before;
-        Some(Received::Parity { section: recovery.section, completes: view.marker() })
-    }
-
-    /// Keeps a packet of media that came, for the parity that may follow it.
-    pub(super) fn keep_for_parity(&mut self, now: Instant, section: usize, ssrc: Ssrc, packet: &[u8]) {
-        let Some(recovery) = self.recoveries.iter_mut().find(|recovery| recovery.section == section) else { return };
-        let before = recovery.stats().refused;
-        recovery.on_media(now, ssrc, packet);
-        self.counters.fec_refused += recovery.stats().refused.saturating_sub(before);
+        recovery.section
     }
 
     /// The next packet that came back from parity, written into `buffer`, which is replaced. To be asked after each packet

@@ -235,7 +235,7 @@ impl Stream {
         hints.mid.is_none_or(|mid| mid == self.mid) && (route.rid.is_none() || rid.is_none() || rid == route.rid)
     }
 
-    /// What `payload_type` means in it.
+    /// What `payload_type` means in it; for parity among media, what the media is.
     fn format(&mut self, sections: &[MediaSection], payload_type: PayloadType) -> Option<StreamFormat> {
         if let Some((known, format)) = self.format
             && known == payload_type
@@ -243,6 +243,9 @@ impl Stream {
             return Some(format);
         }
         let section = sections.get(self.route.section)?;
+        if section.remote_red.is_some_and(|red| red.parity == payload_type) {
+            return self.format.map(|(_, format)| format);
+        }
         let found = if self.route.rtx { section.format_of_rtx(payload_type) } else { section.format(payload_type) };
         let PayloadFormat { payload_type: media, codec, clock_rate, .. } = *found?;
         let format = StreamFormat { payload_type: media, codec, clock_rate };
@@ -318,6 +321,7 @@ mod tests {
             local_ssrcs: None,
             local_fec: None,
             remote_fec: None,
+            remote_red: None,
             reduced_rtcp: true,
             rtx_time: Duration::ZERO,
             nack: true,

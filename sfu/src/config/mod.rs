@@ -293,6 +293,8 @@ pub(crate) struct RepairConfig {
     pub(crate) max_overhead_percent: u32,
     /// Longest that a receiver is asked to keep video before it plays it, so that repair is in time.
     pub(crate) max_playout_delay_millis: u64,
+    /// Whether publishers may send video in RED with ULPFEC in it.
+    pub(crate) publishers_ulpfec: bool,
 }
 
 /// What decides how losses are repaired.
@@ -307,7 +309,12 @@ pub(crate) enum RepairMode {
 
 impl Default for RepairConfig {
     fn default() -> Self {
-        Self { mode: RepairMode::Planner, max_overhead_percent: 33, max_playout_delay_millis: 1_000 }
+        Self {
+            mode: RepairMode::Planner,
+            max_overhead_percent: 33,
+            max_playout_delay_millis: 1_000,
+            publishers_ulpfec: false,
+        }
     }
 }
 

@@ -67,6 +67,7 @@ impl Negotiator {
             max_sections: config.limits.sections_per_participant,
             slot_feedback: config.bandwidth.estimator().wants_feedback() || config.repair.planner(),
             parity: config.repair.planner(),
+            ulpfec: config.repair.publishers_ulpfec,
             ..MediaPolicy::default()
         };
         if !config.media.codecs.is_empty() {

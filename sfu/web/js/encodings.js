@@ -46,11 +46,13 @@ const FORWARDED = new Set([
   'audio/opus', 'audio/red',
   'video/vp8', 'video/vp9', 'video/h264', 'video/h265', 'video/av1', 'video/rtx', 'video/flexfec-03',
 ]);
+/** Beside it, what the server takes from those who send. */
+const TAKEN = new Set(['video/red', 'video/ulpfec']);
 
-/** The browser's codecs that the server forwards, the `wanted` ones first. */
-export function forwardedCodecs(codecs, wanted) {
+/** The browser's codecs that are of use to send with, or to receive: the `wanted` ones first. */
+export function usableCodecs(codecs, wanted, sends) {
   const mime = (codec) => codec.mimeType.toLowerCase();
   const isWanted = (codec) => mime(codec) === `video/${wanted}`;
-  const forwarded = codecs.filter((codec) => FORWARDED.has(mime(codec)));
-  return [...forwarded.filter(isWanted), ...forwarded.filter((codec) => !isWanted(codec))];
+  const usable = codecs.filter((codec) => FORWARDED.has(mime(codec)) || (sends && TAKEN.has(mime(codec))));
+  return [...usable.filter(isWanted), ...usable.filter((codec) => !isWanted(codec))];
 }

@@ -4,7 +4,7 @@
 // address of each connectivity check. Events: state (RTCPeerConnectionState), trouble (ICE must be restarted).
 
 import { Emitter } from './emitter.js';
-import { cameraEncodings, forwardedCodecs, screenEncodings } from './encodings.js';
+import { cameraEncodings, screenEncodings, usableCodecs } from './encodings.js';
 import { Slots } from './slots.js';
 
 /** Short losses heal by themselves; after this long an ICE restart is quicker. */
@@ -104,7 +104,7 @@ export class Peer extends Emitter {
   #add(kind, init, end, codec) {
     const transceiver = this.#pc.addTransceiver(kind, init);
     const codecs = end.getCapabilities(kind)?.codecs ?? [];
-    transceiver.setCodecPreferences?.(forwardedCodecs(codecs, codec));
+    transceiver.setCodecPreferences?.(usableCodecs(codecs, codec, end === RTCRtpSender));
     return transceiver;
   }
 

@@ -722,3 +722,27 @@ fn who_only_sends_is_answered_no_parity() {
         assert_eq!(section.local_fec.is_some(), slot, "{}", section.mid);
     }
 }
+
+#[test]
+fn who_sends_video_in_red_with_parity_is_answered_both() {
+    let (_, without) =
+        Session::with(MediaPolicy { parity: true, ..MediaPolicy::default() }).fixture("chromium-simulcast");
+    assert!(!without.sdp.contains("ulpfec") && !without.sdp.contains("red/90000"));
+    let policy = MediaPolicy { ulpfec: true, ..MediaPolicy::default() };
+    for (fixture, red, rtx, ulpfec) in
+        [("chromium-simulcast", 118, Some(119), 120), ("firefox-simulcast", 122, Some(119), 123)]
+    {
+        let (_, answer) = Session::with(policy.clone()).fixture(fixture);
+        let receives =
+            |section: &&MediaSection| section.direction == Direction::Receive && section.kind == MediaKind::Video;
+        let section = answer.sections.iter().find(receives).unwrap();
+        let taken = section.remote_red.unwrap();
+        assert_eq!((taken.payload_type.0, taken.rtx.map(|rtx| rtx.0), taken.parity.0), (red, rtx, ulpfec), "{fixture}");
+        let others = answer.sections.iter().filter(|section| !receives(section));
+        assert!(others.into_iter().all(|section| section.remote_red.is_none()));
+        let lines = [format!("a=rtpmap:{red} red/90000"), format!("a=rtpmap:{ulpfec} ulpfec/90000")];
+        let rtx = rtx.map(|rtx| format!("a=fmtp:{rtx} apt={red}"));
+        let has = |line: &String| answer.sdp.lines().any(|given| given == line);
+        assert!(lines.iter().chain(&rtx).all(has), "{}", answer.sdp);
+    }
+}

@@ -84,6 +84,7 @@ fn section(mid: &str, direction: Direction) -> MediaSection {
         local_ssrcs: (direction == Direction::Send).then_some(SLOT),
         local_fec: None,
         remote_fec: None,
+        remote_red: None,
         reduced_rtcp: true,
         rtx_time: Duration::from_millis(200),
         nack: true,

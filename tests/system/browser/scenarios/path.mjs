@@ -33,7 +33,7 @@ export async function run({ server, room, relay, viewer, codec, seconds, capture
     bitrate: 8 * rate(samples, VIDEO, 'bytesReceived', from + STEP, to - STEP),
     packets: grown(VIDEO, 'packetsReceived'),
     retransmitted: grown(VIDEO, 'retransmittedPacketsReceived'),
-    parity: grown(VIDEO, 'fecPacketsReceived'),
+    parity: total(samples.at(-1), VIDEO, 'fecPacketsReceived'),
     overTime: steps.map(({ at }) => ({
       at: (at - from) / 1000,
       bitrate: 8 * rate(samples, VIDEO, 'bytesReceived', at, at + STEP),

@@ -11,7 +11,7 @@ globalThis.crypto ??= webcrypto;
 const { inviteLink, parseOptions, randomRoom, takeToken } = await page('options.js');
 const { Roster, isOn, publicationOf } = await page('roster.js');
 const { FIRST_SLOTS, Slots, layerText, pauseText } = await page('slots.js');
-const { cameraEncodings, forwardedCodecs } = await page('encodings.js');
+const { cameraEncodings, usableCodecs } = await page('encodings.js');
 const { arrange } = await page('arrange.js');
 const { StatsCollector, formatBitrate, formatShare } = await page('stats.js');
 const { linePath } = await page('graph.js');
@@ -94,9 +94,11 @@ test('layers fit the size of the capture', () => {
   assert.ok(cameraEncodings({ height: 720, fps: 30, codec: 'av1', simulcast: true }).every(({ scalabilityMode }) => scalabilityMode));
 });
 
-test('the wanted codec comes first, and of those that the server forwards none is lost', () => {
+test('the wanted codec comes first, and of those that are of use none is lost', () => {
   const codecs = ['video/VP8', 'video/red', 'video/rtx', 'video/AV1'].map((mimeType) => ({ mimeType }));
-  assert.deepEqual(forwardedCodecs(codecs, 'av1').map(({ mimeType }) => mimeType), ['video/AV1', 'video/VP8', 'video/rtx']);
+  const usable = (sends) => usableCodecs(codecs, 'av1', sends).map(({ mimeType }) => mimeType);
+  assert.deepEqual(usable(false), ['video/AV1', 'video/VP8', 'video/rtx']);
+  assert.deepEqual(usable(true), ['video/AV1', 'video/VP8', 'video/red', 'video/rtx']);
 });
 
 /** A call as `arrange` sees it: pictures of all cameras are there. */

@@ -17,6 +17,9 @@ quality [squeeze] [six] [screen] [references]: rooms of six with bad networks, a
 quality paths [NAME...] [--repair MODE]... [--traces FOLDER]: one who watches another over a path
 quality uplink [NAME...] [--repair MODE]...: one who publishes over an uplink that loses each tenth packet";
 
+/// What `repair.mode` can be; the first where none is given.
+const REPAIRS: [&str; 2] = ["planner", "arq"];
+
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     match wanted.first().map(String::as_str) {
@@ -66,7 +69,11 @@ impl Options {
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().with_context(|| format!("{argument} needs a value"));
             match argument.as_str() {
-                "--repair" => repairs.push(value()?.clone()),
+                "--repair" => {
+                    let mode = value()?;
+                    ensure!(REPAIRS.contains(&mode.as_str()), "--repair is {}, not {mode}", REPAIRS.join(" or "));
+                    repairs.push(mode.clone());
+                }
                 "--traces" => traces = Some(std::path::absolute(value()?)?),
                 _ => {
                     ensure!(!argument.starts_with('-'), "there is no option {argument}\n{USAGE}");
@@ -75,7 +82,7 @@ impl Options {
             }
         }
         if repairs.is_empty() {
-            repairs.push("planner".to_owned());
+            repairs.push(REPAIRS[0].to_owned());
         }
         Ok(Self { names, repairs, traces })
     }

@@ -67,6 +67,10 @@ const PATHS: [Path; 15] = [
 const RECORDED: &str = "--delay 20ms --queue-down 250kB";
 const RAIL: &str = "--delay 30ms --queue-down 250kB";
 
+/// Parity that came and that the server sent, in packets, stands at the end.
+const HEAD: &str =
+    "path             repair   kbit/s   fps  freezes  frozen %  longest s  concealed %  rtx %  parity  of sent";
+
 /// Names of the paths.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     PATHS.iter().map(|path| path.name)
@@ -79,7 +83,7 @@ pub(crate) fn run(wanted: &[String], repairs: &[String], traces: Option<PathBuf>
         bail!("there are {}, not {unknown}", names().collect::<Vec<_>>().join(", "));
     }
     let is_wanted = |path: &&Path| wanted.is_empty() || wanted.iter().any(|name| name == path.name);
-    println!("path             repair   kbit/s   fps  freezes  frozen %  longest s  concealed %  rtx %  parity %");
+    println!("{HEAD}");
     for path in PATHS.iter().filter(is_wanted) {
         let recording = path.recording.map(|name| recorded(name, traces.as_deref())).transpose()?;
         if recording.as_ref().is_some_and(Option::is_none) {
@@ -88,7 +92,7 @@ pub(crate) fn run(wanted: &[String], repairs: &[String], traces: Option<PathBuf>
         }
         for repair in repairs {
             let result = measure(path, repair, recording.clone().flatten().unwrap_or_default())?;
-            print_row(path.name, repair, &result);
+            println!("{}", row(path.name, repair, &result));
         }
     }
     Ok(())
@@ -134,7 +138,9 @@ fn measure(path: &Path, repair: &str, recorded: Changes) -> Result<Value> {
         });
         drop(begin);
         shaping.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        result
+        let mut result = result?;
+        result["paritySent"] = server.total("sfu_fec_sent_packets_total")?.into();
+        Ok(result)
     })
 }
 
@@ -151,10 +157,10 @@ fn shape(relay: &mut Relay, changes: &Changes, begun: mpsc::Receiver<Instant>) -
     Ok(())
 }
 
-fn print_row(name: &str, repair: &str, result: &Value) {
+fn row(name: &str, repair: &str, result: &Value) -> String {
     let (video, packets) = (&result["video"], number(result, "packets").max(1.0));
-    println!(
-        "{name:<16} {repair:<8} {:>6.0} {:>5.1} {:>8.0} {:>9.2} {:>10.2} {:>12.2} {:>6.2} {:>9.2}",
+    format!(
+        "{name:<16} {repair:<8} {:>6.0} {:>5.1} {:>8.0} {:>9.2} {:>10.2} {:>12.2} {:>6.2} {:>7.0} {:>8.0}",
         number(result, "bitrate") / 1e3,
         video["fps"][0].as_f64().unwrap_or_default(),
         number(video, "freezes"),
@@ -162,6 +168,7 @@ fn print_row(name: &str, repair: &str, result: &Value) {
         number(video, "longest"),
         100.0 * number(&result["audio"], "concealed"),
         100.0 * number(result, "retransmitted") / packets,
-        100.0 * number(result, "parity") / packets,
-    );
+        number(result, "parity"),
+        number(result, "paritySent"),
+    )
 }
