@@ -136,7 +136,7 @@ impl Call {
         *next += 1 + u64::from(step % 16) * if step > 250 { 1_000 } else { u64::from(step > 128) };
         let seq = SeqNo(*next);
         let header = RtpHeader {
-            payload_type: PayloadType(96 + payload_type % 12),
+            payload_type: PayloadType(96 + payload_type % 16),
             seq: seq.wire(),
             timestamp: 3_000 * u32::from(time),
             ssrc: Ssrc(ssrc),

@@ -7,7 +7,7 @@ use sfu_rtc::ice::stun::{IceRole, StunClass, StunKey, StunWriter, answer_to};
 use sfu_rtc::ice::{IceCredentials, is_answer};
 use sfu_rtc::ids::{Mid, PayloadType, Rid, SeqNo, Ssrc};
 use sfu_rtc::fec::Scheme;
-use sfu_rtc::media::{Codec, Direction, FecStream, MediaKind, MediaSection, PayloadFormat, SsrcPair};
+use sfu_rtc::media::{Codec, Direction, FecStream, MediaKind, MediaSection, PayloadFormat, SsrcPair, VideoRed};
 use sfu_rtc::net::{NetworkPath, Protocol};
 use sfu_rtc::rtp::extension::{ExtensionKind, ExtensionMap};
 use sfu_rtc::srtp::SrtpSender;
@@ -85,8 +85,13 @@ fn section(mid: &str, kind: MediaKind, direction: Direction, ssrc: u32) -> Media
         local_fec: None,
         remote_fec: (kind == MediaKind::Video && direction == Direction::Receive).then_some(FecStream {
             ssrc: Ssrc(ssrc + 2),
-            payload_type: PayloadType(120),
+            payload_type: PayloadType(108),
             scheme: Scheme::ReedSolomon,
+        }),
+        remote_red: (kind == MediaKind::Video && direction == Direction::Receive).then_some(VideoRed {
+            payload_type: PayloadType(109),
+            rtx: Some(PayloadType(110)),
+            parity: PayloadType(111),
         }),
         reduced_rtcp: true,
         remb: true,
