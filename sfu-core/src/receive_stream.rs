@@ -46,7 +46,7 @@ const WAS_AWAY: Duration = Duration::from_secs(2);
 const MAX_BEFORE_SLICES: u64 = 8;
 
 /// Most numbers between two frames that are looked at: more parity is not sent for one.
-const MAX_BETWEEN: usize = 48;
+const MAX_BETWEEN: u64 = 48;
 
 /// A stream as it comes from its publisher.
 #[derive(Debug)]
@@ -178,7 +178,8 @@ impl ReceiveStream {
             self.tracker.on_packet(packet);
             self.record(packet, received.clock_rate, config);
         }
-        let empty = self.take_as_empty(&packet, received.seq);
+        let begins_after = |before: &Packet| Self::begins_after(&packet, before);
+        let empty = self.take_as_empty(packet.arrival, (packet.seq, received.seq), begins_after);
         Ok(Taken { inserted, packet, restarted, empty })
     }
 
@@ -281,8 +282,9 @@ impl ReceiveStream {
         (0..layers).rev().find(|layer| rate(*layer) <= u32::from(fps)).unwrap_or(0)
     }
 
-    /// A packet of padding: it has a number, which is returned, but nothing to forward.
-    pub(crate) fn receive_padding(&mut self, received: &ReceivedRtp<'_>) -> Result<SeqNo, DropReason> {
+    /// A packet of padding, or of parity among the media: the numbers that nothing of the stream has, its own and those before
+    /// it.
+    pub(crate) fn receive_padding(&mut self, received: &ReceivedRtp<'_>) -> Result<Range<u64>, DropReason> {
         let source = self.source.as_mut().filter(|source| source.ssrc == received.ssrc);
         let source = source.ok_or(DropReason::Padding)?;
         source.reception.admit(received.seq)?;
@@ -290,37 +292,44 @@ impl ReceiveStream {
             source.nack.on_packet(received.arrival, received.seq);
         }
         let seq = self.number(received.seq)?;
+        // It comes behind a whole frame, whose timestamp it has.
+        let is_behind = |before: &Packet| before.marker && before.timestamp == received.timestamp;
+        let empty = self.take_as_empty(received.arrival, (seq, received.seq), is_behind);
         self.history.insert_empty(received.arrival, seq);
-        Ok(seq)
+        Ok(empty.start..seq.0 + 1)
     }
 
-    /// The numbers before a packet that are missing, and were parity or padding: the frame that ends before them and the one
-    /// that begins after them are neighbours. They are not to be asked for.
-    fn take_as_empty(&mut self, packet: &Packet, wire: SeqNo) -> Range<u64> {
-        let end = packet.seq.0;
-        let Some(before) = self.neighbour_before(packet) else { return end..end };
-        for seq in before.0 + 1..end {
-            if self.history.knows(SeqNo(seq)) {
+    /// Whether `packet` begins the frame after the one that `before` ends.
+    fn begins_after(packet: &Packet, before: &Packet) -> bool {
+        let pictures = before.frame.picture_id.zip(packet.frame.picture_id);
+        let is_next = pictures.is_some_and(|(before, next)| before.wrapping_add(1) & 0x7fff == next);
+        is_next && before.marker && packet.frame.start_of_frame
+    }
+
+    /// The numbers before `seq` (of the source: `wire`) that are missing, and were parity or padding since the packet held
+    /// before them `is_neighbour`. They are not to be asked for.
+    fn take_as_empty(
+        &mut self,
+        now: Instant,
+        (seq, wire): (SeqNo, SeqNo),
+        is_neighbour: impl Fn(&Packet) -> bool,
+    ) -> Range<u64> {
+        let nothing = seq.0..seq.0;
+        if seq.0 == 0 || self.history.knows(SeqNo(seq.0 - 1)) {
+            return nothing;
+        }
+        let held = (2..=MAX_BETWEEN + 1).find_map(|n| self.history.get(SeqNo(seq.0.checked_sub(n)?)));
+        let Some(before) = held.filter(|before| is_neighbour(before)).map(|before| before.seq) else { return nothing };
+        for empty in (before.0 + 1..seq.0).map(SeqNo) {
+            if self.history.knows(empty) {
                 continue;
             }
-            self.history.insert_empty(packet.arrival, SeqNo(seq));
+            self.history.insert_empty(now, empty);
             if let Some(source) = self.source.as_mut().filter(|_| self.repairs) {
-                source.nack.on_packet(packet.arrival, SeqNo((wire.0 + seq).saturating_sub(end)));
+                source.nack.on_packet(now, SeqNo((wire.0 + empty.0).saturating_sub(seq.0)));
             }
         }
-        before.0 + 1..end
-    }
-
-    /// The last packet of the frame before, where `packet` begins the very next frame and numbers between them are missing.
-    fn neighbour_before(&self, packet: &Packet) -> Option<SeqNo> {
-        let seq = packet.seq.0;
-        let picture = packet.frame.picture_id.filter(|_| packet.frame.start_of_frame)?;
-        if self.history.knows(SeqNo(seq.checked_sub(1)?)) {
-            return None;
-        }
-        let before = (2..=MAX_BETWEEN as u64 + 1).find_map(|n| self.history.get(SeqNo(seq.checked_sub(n)?)))?;
-        let is_next = before.frame.picture_id.is_some_and(|id| id.wrapping_add(1) & 0x7fff == picture);
-        (before.marker && is_next).then_some(before.seq)
+        before.0 + 1..seq.0
     }
 
     /// A packet that came and is dropped counts as lost, but need not be sent again.

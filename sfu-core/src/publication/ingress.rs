@@ -14,6 +14,7 @@ use sfu_rtc::packet::Packet;
 use sfu_rtc::prefetch::prefetch;
 use sfu_rtc::time::Instant;
 use sfu_rtc::transport::ReceivedRtp;
+use std::ops::Range;
 
 /// What is fetched of a publication, in this order: one leads to the next.
 #[derive(Clone, Copy, Debug)]
@@ -36,8 +37,8 @@ impl Publication {
         let layer = layer.ok_or(DropReason::UnknownStream)? as LayerIndex;
         let stream = &mut self.streams[usize::from(layer)];
         if received.payload.is_empty() {
-            let seq = stream.receive_padding(received)?;
-            self.skip(Skipped { layer, seq, left_out: false, picture: None }, ctx);
+            let empty = stream.receive_padding(received)?;
+            self.skip_empty(layer, empty, ctx);
             return Err(DropReason::Padding);
         }
         let known = stream.layers_inside();
@@ -61,9 +62,7 @@ impl Publication {
             inserted.iter().chain([&packet]).for_each(|packet| self.leave_out(layer, packet, ctx));
             return Err(DropReason::OverCap);
         }
-        for seq in empty.map(SeqNo) {
-            self.skip(Skipped { layer, seq, left_out: false, picture: None }, ctx);
-        }
+        self.skip_empty(layer, empty, ctx);
         let level = packet.extensions.audio_level;
         let highest = self.streams[usize::from(layer)].highest();
         for packet in inserted {
@@ -71,6 +70,13 @@ impl Publication {
         }
         self.relay_and_enqueue((layer, highest), packet, received.clock_rate, ctx);
         Ok(level)
+    }
+
+    /// Nothing of a stream has these numbers.
+    fn skip_empty(&mut self, layer: LayerIndex, empty: Range<u64>, ctx: &mut Context<'_>) {
+        for seq in empty.map(SeqNo) {
+            self.skip(Skipped { layer, seq, left_out: false, picture: None }, ctx);
+        }
     }
 
     /// Relays a packet and queues it for the fan-out. `highest` is the stream's highest number so far.

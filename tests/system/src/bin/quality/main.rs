@@ -15,7 +15,7 @@ use std::path::PathBuf;
 const USAGE: &str = "\
 quality [squeeze] [six] [screen] [references]: rooms of six with bad networks, a shared screen, and many who lose frames
 quality paths [NAME...] [--repair MODE]... [--traces FOLDER]: one who watches another over a path
-quality uplink [NAME...] [--repair MODE]...: one who publishes over an uplink that loses each tenth packet";
+quality uplink [NAME...] [--repair MODE]... [--round-trip MS]: one who publishes over an uplink that loses each tenth packet";
 
 /// What `repair.mode` can be; the first where none is given.
 const REPAIRS: [&str; 2] = ["planner", "arq"];
@@ -45,26 +45,28 @@ fn main() -> Result<()> {
 }
 
 fn run_paths(arguments: &[String]) -> Result<()> {
-    let Options { names, repairs, traces } = Options::parse(arguments)?;
+    let Options { names, repairs, traces, round_trip } = Options::parse(arguments)?;
+    ensure!(round_trip.is_none(), "paths takes no --round-trip");
     paths::run(&names, &repairs, traces)
 }
 
 fn run_uplink(arguments: &[String]) -> Result<()> {
-    let Options { names, repairs, traces } = Options::parse(arguments)?;
+    let Options { names, repairs, traces, round_trip } = Options::parse(arguments)?;
     ensure!(traces.is_none(), "uplink takes no --traces");
-    uplink::run(&names, &repairs)
+    uplink::run(&names, &repairs, round_trip.unwrap_or(uplink::ROUND_TRIP))
 }
 
-/// `[NAME...] [--repair MODE...] [--traces FOLDER]`.
+/// `[NAME...] [--repair MODE...] [--traces FOLDER] [--round-trip MS]`.
 struct Options {
     names: Vec<String>,
     repairs: Vec<String>,
     traces: Option<PathBuf>,
+    round_trip: Option<u64>,
 }
 
 impl Options {
     fn parse(arguments: &[String]) -> Result<Self> {
-        let (mut names, mut repairs, mut traces) = (Vec::new(), Vec::new(), None);
+        let (mut names, mut repairs, mut traces, mut round_trip) = (Vec::new(), Vec::new(), None, None);
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().with_context(|| format!("{argument} needs a value"));
@@ -73,6 +75,10 @@ impl Options {
                     let mode = value()?;
                     ensure!(REPAIRS.contains(&mode.as_str()), "--repair is {}, not {mode}", REPAIRS.join(" or "));
                     repairs.push(mode.clone());
+                }
+                "--round-trip" => {
+                    let millis = value()?;
+                    round_trip = Some(millis.parse().with_context(|| format!("--round-trip {millis} is no number"))?);
                 }
                 "--traces" => traces = Some(std::path::absolute(value()?)?),
                 _ => {
@@ -84,7 +90,7 @@ impl Options {
         if repairs.is_empty() {
             repairs.push(REPAIRS[0].to_owned());
         }
-        Ok(Self { names, repairs, traces })
+        Ok(Self { names, repairs, traces, round_trip })
     }
 }
 

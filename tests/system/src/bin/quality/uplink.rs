@@ -6,8 +6,9 @@ use serde_json::json;
 use sfu_system_tests::{Relay, Scenario, Server, list};
 use std::time::Duration;
 
-/// A round trip of 80 ms; each tenth packet on the way up is lost once the stream flows.
-const DELAY: &str = "--delay 40ms";
+/// In ms.
+pub(crate) const ROUND_TRIP: u64 = 80;
+/// Each tenth packet on the way up is lost once the stream flows.
 const LOSS: &str = "--loss-up 10%";
 const WATCHED: Duration = Duration::from_secs(60);
 /// Left out at both ends: joining, and what is on its way.
@@ -21,18 +22,19 @@ const PUBLISHERS: [(&str, Option<&str>); 3] =
     [("client", None), ("chromium-h264", Some("h264")), ("chromium-vp8", Some("vp8"))];
 
 /// Measures the publishers of these names, all where there are none, by each way of repair.
-pub(crate) fn run(wanted: &[String], repairs: &[String]) -> Result<()> {
+pub(crate) fn run(wanted: &[String], repairs: &[String], round_trip: u64) -> Result<()> {
     let names = PUBLISHERS.map(|(name, _)| name);
     if let Some(unknown) = wanted.iter().find(|name| !names.contains(&name.as_str())) {
         bail!("there are {}, not {unknown}", names.join(", "));
     }
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
+    let delay = format!("--delay {}us", round_trip * 500);
     println!("publisher      repair    sent  missing %  not decoded %  freezes   lost  asked  by parity");
     for (publisher, codec) in PUBLISHERS.into_iter().filter(|(name, _)| is_wanted(name)) {
         for repair in repairs {
             let outcome = match codec {
-                Some(codec) => chromium(codec, repair)?,
-                None => client(repair)?,
+                Some(codec) => chromium(codec, repair, &delay)?,
+                None => client(repair, &delay)?,
             };
             println!("{publisher:<14} {repair:<7}{outcome}");
         }
@@ -40,11 +42,11 @@ pub(crate) fn run(wanted: &[String], repairs: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn chromium(codec: &str, repair: &str) -> Result<String> {
+fn chromium(codec: &str, repair: &str, delay: &str) -> Result<String> {
     let scenario = Scenario::begin(&format!("uplink-{codec}-{repair}"))?;
     let server = Server::start_configured(scenario.name(), 1, &[("SFU_REPAIR__MODE", repair)])?;
     let mut relay = Relay::start(server.media_port())?;
-    relay.set(DELAY)?;
+    relay.set(delay)?;
     let (width, height, fps) = CAPTURE;
     let parameters = json!({
         "server": server.url(), "room": "uplink", "relay": relay.address().to_string(), "codec": codec,
@@ -64,10 +66,10 @@ fn chromium(codec: &str, repair: &str) -> Result<String> {
     outcome(&server, &sent.collect::<Vec<_>>(), &received, &seen)
 }
 
-fn client(repair: &str) -> Result<String> {
+fn client(repair: &str, delay: &str) -> Result<String> {
     let scenario = Scenario::begin(&format!("uplink-client-{repair}"))?;
     let (server, mut relay) = server_behind_relay(&scenario, &[("SFU_REPAIR__MODE", repair)])?;
-    relay.set(DELAY)?;
+    relay.set(delay)?;
     let url = server.url().replace("http", "ws");
     let (width, height, fps) = (CAPTURE.0.to_string(), CAPTURE.1.to_string(), CAPTURE.2.to_string());
     let capture = ["--width", &*width, "--height", &*height, "--fps", &*fps];
