@@ -58,11 +58,11 @@ impl Publication {
         if self.is_silenced(layer, packet.seq) {
             return Err(DropReason::Paused);
         }
+        self.skip_empty(layer, empty, ctx);
         if self.cap.is_some() && !self.is_within_cap(layer, &packet, ctx) {
             inserted.iter().chain([&packet]).for_each(|packet| self.leave_out(layer, packet, ctx));
             return Err(DropReason::OverCap);
         }
-        self.skip_empty(layer, empty, ctx);
         let level = packet.extensions.audio_level;
         let highest = self.streams[usize::from(layer)].highest();
         for packet in inserted {
