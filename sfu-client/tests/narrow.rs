@@ -14,7 +14,7 @@ use sfu_client::encode::{OpusConfig, PacketTime};
 use sfu_client::peer::{MediaKind, Peer};
 use sfu_client::receive::{receive_audio, receive_video};
 use sfu_client::record::{AudioRecorder, Outlets, VideoRecorder};
-use sfu_client::send::{AudioSender, AudioSettings, VideoSender, VideoSettings};
+use sfu_client::send::{AudioSender, AudioSettings, RedConfig, VideoSender, VideoSettings};
 use sfu_client::stats::StreamStats;
 use sfu_client::subscriber::{Media, Received, Tap};
 use sfu_proto::v1::{Publish, Source};
@@ -117,7 +117,8 @@ async fn voice_and_pictures_pass_where_there_are_50_kilobits() {
     let before = relay.counts().unwrap().up;
     let begun = Instant::now();
     let opus = OpusConfig { bitrate: 8_000, fec: false, packet_time: PacketTime::Ms60, ..Default::default() };
-    let sound = AudioSettings { opus, ..Default::default() };
+    let red = RedConfig { generations: 1, spacing: 1 };
+    let sound = AudioSettings { opus, red, ..Default::default() };
     let scene = Box::new(Scene::of(SceneKind::Talking, 320, 180, FRAME_RATE).unwrap());
     let pictures = VideoSettings { bitrate: Bitrate::from_kbps(16), ..Default::default() };
     let _audio = AudioSender::start(audio, Box::new(Words::new()), sound).await.unwrap();

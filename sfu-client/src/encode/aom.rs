@@ -13,7 +13,7 @@ use super::EncodedFrame;
 use super::codec::{Effort, Encoder, EncoderConfig, Quantizer};
 use super::ladder::Ladder;
 use super::layers::Layering;
-use super::steering::{BUFFER, CYCLIC_REFRESH, DROP_BELOW, OWN_QUANTIZERS, Steering, TICKS, kilobits};
+use super::steering::{BUFFER, CYCLIC_REFRESH, DROP_BELOW, NO_BITRATE, OWN_QUANTIZERS, Steering, TICKS, kilobits};
 use crate::frame::VideoFrame;
 use anyhow::{Result, ensure};
 use aom_sys::aom_codec_cx_pkt_kind::AOM_CODEC_CX_FRAME_PKT;
@@ -44,8 +44,6 @@ use std::ptr::null;
 const LARGEST_INTRA: c_int = 900;
 /// Steps of the quantiser that still parts may be finer by.
 const REFINED: c_uint = 12;
-/// What libaom is told of the bitrate where the caller chooses quantisers, in kbit/s.
-const NO_BITRATE: c_uint = 1;
 /// What stays as WebRTC has it: tools that take more time than they are worth there, and order hints, which only
 /// compound prediction needs.
 const TOOLS: [(c_uint, c_int); 9] = [

@@ -20,6 +20,9 @@ pub(super) const DROP_BELOW: c_uint = 30;
 pub(super) const TICKS: c_int = 1_000;
 /// Adaptive quantisation of which still parts are refined in turn.
 pub(super) const CYCLIC_REFRESH: c_int = 3;
+/// The bitrate that the codec is told where the caller chooses quantisers, and still parts are refined, in kbit/s: with it,
+/// the codec takes the coarsest quantiser that it may.
+pub(super) const NO_BITRATE: c_uint = 1;
 
 /// Where the next picture stands in its stream.
 pub(super) struct Steering {

@@ -4,14 +4,15 @@
 //! WebRTC does: the base in the last picture's buffer, the middle layer in the golden one, the top nowhere. What is above
 //! the base changes no probabilities either, so that leaving it out harms nothing.
 //!
-//! Quantisers picture by picture: both bounds of libvpx's rate control are set to the one that is wanted.
+//! Quantisers picture by picture: both bounds of libvpx's rate control are set to the one that is wanted, with VP9 the coarser
+//! one: still parts are refined in turn (cyclic refresh), within [`REFINED`] steps.
 #![allow(unsafe_code, reason = "libvpx is C")]
 
 use super::EncodedFrame;
 use super::codec::{Effort, Encoder, EncoderConfig, Quantizer};
 use super::ladder::Ladder;
 use super::layers::Layering;
-use super::steering::{BUFFER, CYCLIC_REFRESH, DROP_BELOW, OWN_QUANTIZERS, Steering, TICKS, kilobits};
+use super::steering::{BUFFER, CYCLIC_REFRESH, DROP_BELOW, NO_BITRATE, OWN_QUANTIZERS, Steering, TICKS, kilobits};
 use crate::frame::VideoFrame;
 use crate::peer::VideoCodec;
 use anyhow::{Result, bail, ensure};
@@ -35,6 +36,8 @@ use vpx_sys::{
 
 /// Largest keyframe in percent of a mean picture, for libvpx's own rate control.
 const LARGEST_INTRA: c_int = 900;
+/// Steps of the quantiser of VP9 that still parts may be finer by.
+const REFINED: c_uint = 12;
 /// A running encoder of VP8, or of VP9 in profile 0.
 pub struct VpxEncoder {
     codec: VideoCodec,
@@ -58,7 +61,10 @@ impl VpxEncoder {
         VideoFrame::new(config.width, config.height)?;
         ensure!((1..=3).contains(&config.temporal_layers), "temporal layers of {} are 1 to 3", codec.name());
         let interface = interface(codec)?;
-        let parameters = Box::new(parameters(interface, &config)?);
+        let mut parameters = Box::new(parameters(interface, &config)?);
+        if codec == VideoCodec::Vp9 && config.quantizer == Quantizer::Caller {
+            parameters.rc_target_bitrate = NO_BITRATE;
+        }
         let mut context = Box::new(MaybeUninit::<vpx_codec_ctx_t>::zeroed());
         let version = c_int::try_from(VPX_ENCODER_ABI_VERSION)?;
         // SAFETY: the context is ours, zeroed as libvpx's macro wants it, and stays where it is; the configuration is
@@ -79,11 +85,14 @@ impl VpxEncoder {
         self.control(VP8E_SET_STATIC_THRESHOLD, 1)?;
         self.control(VP8E_SET_MAX_INTRA_BITRATE_PCT, LARGEST_INTRA)?;
         if self.codec == VideoCodec::Vp9 {
-            // Quantisers that differ within a picture are nothing that our rate control could foretell.
-            let mode = if self.config.quantizer == Quantizer::Codec { CYCLIC_REFRESH } else { 0 };
-            self.control(VP9E_SET_AQ_MODE, mode)?;
+            self.control(VP9E_SET_AQ_MODE, CYCLIC_REFRESH)?;
         }
         Ok(())
+    }
+
+    /// Whether a picture's quantiser is the coarsest in it, and still parts are refined in turn.
+    fn refines(&self) -> bool {
+        self.codec == VideoCodec::Vp9 && self.config.quantizer == Quantizer::Caller
     }
 
     /// Private, and only for those whose argument is an integer.
@@ -147,6 +156,9 @@ impl Encoder for VpxEncoder {
 
     fn set_bitrate(&mut self, bitrate: Bitrate) -> Result<()> {
         self.config.bitrate = bitrate;
+        if self.refines() {
+            return Ok(());
+        }
         self.parameters.rc_target_bitrate = kilobits(bitrate);
         self.configure()
     }
@@ -154,10 +166,11 @@ impl Encoder for VpxEncoder {
     fn set_quantizer(&mut self, quantizer: u8) -> Result<()> {
         ensure!(quantizer <= self.ladder().coarsest(), "there is no quantiser {quantizer}");
         let quantizer = c_uint::from(quantizer);
-        if (self.parameters.rc_min_quantizer, self.parameters.rc_max_quantizer) == (quantizer, quantizer) {
+        let finest = if self.refines() { quantizer.saturating_sub(REFINED) } else { quantizer };
+        if (self.parameters.rc_min_quantizer, self.parameters.rc_max_quantizer) == (finest, quantizer) {
             return Ok(());
         }
-        (self.parameters.rc_min_quantizer, self.parameters.rc_max_quantizer) = (quantizer, quantizer);
+        (self.parameters.rc_min_quantizer, self.parameters.rc_max_quantizer) = (finest, quantizer);
         self.configure()
     }
 
