@@ -66,7 +66,7 @@ pub(crate) struct Forwarder {
     /// The subscriber has the format that its publication is sent in, as far as known. Nothing is asked for else.
     pub(crate) playable: bool,
     kind: MediaKind,
-    ssrcs: SsrcPair,
+    pub(crate) ssrcs: SsrcPair,
     /// Its source has not been heard yet.
     announce: bool,
     /// The layer whose numbers the rewriter maps now.
@@ -221,6 +221,16 @@ impl Forwarder {
     /// The slot's SSRCs were renegotiated; that of the media stays.
     pub(crate) fn set_sources(&mut self, ssrcs: SsrcPair) {
         self.ssrcs = ssrcs;
+    }
+
+    /// Parity may go among its media ([`Rewriter::name_base_frames`]).
+    pub(crate) fn name_base_frames(&mut self) {
+        self.rewriter.name_base_frames();
+    }
+
+    /// Whether its frames say by themselves what they refer to ([`Rewriter::has_base_frames`]).
+    pub(crate) fn has_base_frames(&self) -> bool {
+        self.rewriter.has_base_frames()
     }
 
     /// It carries nothing.

@@ -40,7 +40,7 @@ pub(crate) fn section(mid: &str, kind: MediaKind, direction: Direction) -> Media
         local_ssrcs: None,
         local_fec: None,
         remote_fec: None,
-        remote_red: None,
+        red: None,
         reduced_rtcp: true,
         remb: true,
         rtx_time: Duration::from_millis(200),

@@ -145,12 +145,12 @@ pub struct MediaSection {
     pub remote_ssrcs: Vec<RemoteSource>,
     /// Our source, for [`Direction::Send`].
     pub local_ssrcs: Option<SsrcPair>,
-    /// Our parity beside it; `None` where the peer takes none.
+    /// Our parity beside it; `None` where the peer takes none so.
     pub local_fec: Option<FecStream>,
     /// The peer's parity beside what it sends on [`Direction::Receive`].
     pub remote_fec: Option<FecStream>,
-    /// Where the peer may send video in RED, with parity, on [`Direction::Receive`].
-    pub remote_red: Option<VideoRed>,
+    /// Where who sends on the section may send video in RED, with parity among it.
+    pub red: Option<VideoRed>,
     /// How long the sender of retransmissions keeps packets (`rtx-time`).
     pub rtx_time: Duration,
     /// Whether the peer takes NACK and retransmissions on this section.

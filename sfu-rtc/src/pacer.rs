@@ -269,7 +269,8 @@ impl<T> Pacer<T> {
         queued.item
     }
 
-    fn charge(&mut self, now: Instant, size: DataSize) {
+    /// A packet leaves that did not wait here.
+    pub(crate) fn charge(&mut self, now: Instant, size: DataSize) {
         let Some(rate) = self.rate else { return };
         self.refill(now, rate);
         self.budget -= bytes(size);

@@ -88,7 +88,7 @@ fn section(mid: &str, kind: MediaKind, direction: Direction, ssrc: u32) -> Media
             payload_type: PayloadType(108),
             scheme: Scheme::ReedSolomon,
         }),
-        remote_red: (kind == MediaKind::Video && direction == Direction::Receive).then_some(VideoRed {
+        red: (kind == MediaKind::Video).then_some(VideoRed {
             payload_type: PayloadType(109),
             rtx: Some(PayloadType(110)),
             parity: PayloadType(111),

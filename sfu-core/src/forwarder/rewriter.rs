@@ -10,7 +10,10 @@
 //! its subscriber missed have timestamps closely before that of the newest. Else a receiver would play them as they were
 //! captured, and stay late by their age.
 
+mod counted_pictures;
+
 use arrayvec::ArrayVec;
+use counted_pictures::CountedPictures;
 use sfu_rtc::codec::{vp8, vp9};
 use sfu_rtc::drop_reason::DropReason;
 use sfu_rtc::ids::SeqNo;
@@ -50,10 +53,9 @@ impl Rewritten {
         let same = self.picture_id == packet.frame.picture_id && self.tl0_pic_idx == packet.frame.tl0_pic_idx;
         let mut prefix = ArrayVec::new();
         let Some(picture_id) = self.picture_id.filter(|_| !same) else { return PayloadEdit::default() };
-        let tl0_pic_idx = self.tl0_pic_idx.unwrap_or(0);
         let skip = match packet.codec {
-            Codec::Vp8 => vp8::patch(packet.payload(), picture_id, tl0_pic_idx, &mut prefix),
-            Codec::Vp9 => vp9::patch(packet.payload(), picture_id, tl0_pic_idx, &mut prefix),
+            Codec::Vp8 => vp8::patch(packet.payload(), picture_id, self.tl0_pic_idx, &mut prefix),
+            Codec::Vp9 => vp9::patch(packet.payload(), picture_id, self.tl0_pic_idx.unwrap_or(0), &mut prefix),
             _ => 0,
         };
         PayloadEdit { prefix, skip }
@@ -68,6 +70,8 @@ pub(crate) struct Rewriter {
     /// The newest packet sent; `None` before the first.
     last: Option<Last>,
     source: Option<Source>,
+    /// VP8 without temporal layers is numbered as a base layer.
+    names_base_frames: bool,
 }
 
 /// Of the newest packet sent.
@@ -77,6 +81,8 @@ struct Last {
     arrival: Instant,
     picture_id: u16,
     tl0_pic_idx: u8,
+    /// Whether it had one.
+    has_base: bool,
     frame_number: u16,
 }
 
@@ -124,7 +130,18 @@ impl Timing {
 impl Rewriter {
     /// A stream that begins with `first`.
     pub(crate) fn new(first: SeqNo) -> Self {
-        Self { next_seq: first, last: None, source: None }
+        Self { next_seq: first, last: None, source: None, names_base_frames: false }
+    }
+
+    /// From now on frames of VP8 without temporal layers are numbered as the base layer's (TL0PICIDX), so that what a frame
+    /// refers to is known though numbers between frames are missing: libwebrtc goes by these otherwise.
+    pub(crate) fn name_base_frames(&mut self) {
+        self.names_base_frames = true;
+    }
+
+    /// Whether the newest frame says by itself what it refers to.
+    pub(crate) fn has_base_frames(&self) -> bool {
+        self.last.is_some_and(|last| last.has_base)
     }
 
     /// From `packet` on, this source is carried. `aligned` is the timestamp that the packet would have in our stream
@@ -150,9 +167,11 @@ impl Rewriter {
         let (mut picture_offset, mut tl0_offset, mut frame_offset) = (0, 0, 0);
         if let Some(last) = self.last {
             let next = |last: u16, now: Option<u16>| now.map_or(0, |now| last.wrapping_add(1).wrapping_sub(now));
-            picture_offset = next(last.picture_id, packet.frame.picture_id.map(|id| pictures.extend(id)));
+            let picture = pictures.of(packet, self.names_base_frames);
+            picture_offset = next(last.picture_id, picture);
             frame_offset = next(last.frame_number, packet.frame.frame_number);
-            tl0_offset = packet.frame.tl0_pic_idx.map_or(0, |id| last.tl0_pic_idx.wrapping_add(1).wrapping_sub(id));
+            let base = base_frame(packet, picture.map(|id| id.wrapping_add(picture_offset)), self.names_base_frames);
+            tl0_offset = base.map_or(0, |id| last.tl0_pic_idx.wrapping_add(1).wrapping_sub(id));
         }
         let seq_offset = self.next_seq.0.wrapping_sub(packet.seq.0);
         self.source = Some(Source {
@@ -183,12 +202,14 @@ impl Rewriter {
         if next_seq.0.saturating_sub(seq.0) > REPLAY_WINDOW {
             return Err(DropReason::OutOfWindow);
         }
-        let picture = packet.frame.picture_id.map(|id| source.pictures.extend(id));
+        let picture = source.pictures.of(packet, self.names_base_frames);
+        let picture_id = picture.map(|id| id.wrapping_add(epoch.picture_offset) & 0x7fff);
+        let base = base_frame(packet, picture_id, self.names_base_frames);
         let rewritten = Rewritten {
             seq,
             timestamp: source.hasten(packet.timestamp).wrapping_add(source.timestamp_offset),
-            picture_id: picture.map(|id| id.wrapping_add(epoch.picture_offset) & 0x7fff),
-            tl0_pic_idx: packet.frame.tl0_pic_idx.map(|id| id.wrapping_add(source.tl0_offset)),
+            picture_id,
+            tl0_pic_idx: base.map(|id| id.wrapping_add(source.tl0_offset)),
             frame_number: packet.frame.frame_number.map(|number| number.wrapping_add(source.frame_offset)),
         };
         if packet.seq >= source.expected {
@@ -262,6 +283,7 @@ impl Rewriter {
             arrival: packet.arrival,
             picture_id: 0,
             tl0_pic_idx: 0,
+            has_base: false,
             frame_number: 0,
         });
         if before.is_none_or(|before| sent.timestamp.wrapping_sub(before.timestamp) as i32 > 0) {
@@ -270,8 +292,16 @@ impl Rewriter {
         }
         last.picture_id = sent.picture_id.unwrap_or(last.picture_id);
         last.tl0_pic_idx = sent.tl0_pic_idx.unwrap_or(last.tl0_pic_idx);
+        last.has_base = sent.tl0_pic_idx.is_some();
         last.frame_number = sent.frame_number.unwrap_or(last.frame_number);
     }
+}
+
+/// The index of the base-layer frame that a packet names; or else, where such are named, one of its own that counts as
+/// `picture_id` does.
+fn base_frame(packet: &PacketData, picture_id: Option<u16>, names: bool) -> Option<u8> {
+    let named = || picture_id.filter(|_| names && packet.codec == Codec::Vp8).map(|id| id as u8); // modulo 256
+    packet.frame.tl0_pic_idx.or_else(named)
 }
 
 impl Source {
@@ -314,9 +344,20 @@ struct PictureIds {
     wide: bool,
     newest_forwarded: Option<u16>,
     newest_left_out: Option<u16>,
+    /// Where the source names none.
+    counted: CountedPictures,
 }
 
 impl PictureIds {
+    /// The extended picture id of a packet; where it has none, and such are to be named, one that is counted.
+    fn of(&mut self, packet: &PacketData, names: bool) -> Option<u16> {
+        match packet.frame.picture_id {
+            Some(id) => Some(self.extend(id)),
+            None if names => self.counted.of(packet),
+            None => None,
+        }
+    }
+
     fn extend(&mut self, id: u16) -> u16 {
         self.wide |= id >= 0x80;
         let Some((last_wire, last)) = self.last else {

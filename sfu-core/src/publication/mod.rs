@@ -193,6 +193,9 @@ impl Publication {
         self.flush_pending(ctx);
         let formats = PayloadMap::new(&self.formats, slot);
         forwarder.attach(formats, self.streams.len(), self.codec);
+        if slot.red.is_some() {
+            forwarder.name_base_frames();
+        }
         let limited = ctx.peers.get(forwarder.subscriber).is_some_and(|peer| peer.estimate().is_some());
         forwarder.granted = if limited { Grant::UpTo(LayerId::LOWEST) } else { Grant::All };
         let index = self.forwarders.len();

@@ -105,8 +105,17 @@ impl Publication {
             forwarder.has_asked = true;
         }
         for seq in seqs {
-            self.resend(index, seq, None, interval, ctx);
+            match self.number_of(index, seq, ctx) {
+                Some(seq) => self.resend(index, seq, None, interval, ctx),
+                None => ctx.drop_packet(DropReason::NotInHistory),
+            }
         }
+    }
+
+    /// The number by which a forwarder knows what its subscriber names by `seq`; `None` for parity.
+    fn number_of(&self, index: u32, seq: u16, ctx: &Context<'_>) -> Option<u16> {
+        let forwarder = self.forwarders.get(index as usize)?;
+        ctx.peers.get(forwarder.subscriber)?.transport.number_of(forwarder.ssrcs.media, seq)
     }
 
     /// Sends a packet again, unless it was within `interval`: the `copy` that is due, or else the first of as many as are

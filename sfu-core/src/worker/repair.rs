@@ -166,6 +166,16 @@ impl Path {
     }
 }
 
+/// How what a slot sends can be protected. Parity among the media (ULPFEC) is a gap in the numbers where it is lost: only
+/// frames that say by themselves what they refer to are decoded all the same.
+fn code(section: &MediaSection, forwarder: &Forwarder) -> Option<Code> {
+    let beside = section.local_fec.map(|parity| match parity.scheme {
+        Scheme::ReedSolomon => Code::ReedSolomon,
+        Scheme::FlexFec03 | Scheme::Ulpfec { .. } => Code::Xor,
+    });
+    beside.or_else(|| section.red.filter(|_| forwarder.has_base_frames()).map(|_| Code::Xor))
+}
+
 /// What a plan for one slot is made of, with what repair may take per bit of video: `None` where it sends no video,
 /// `Some(None)` where nothing is known of the path.
 fn snapshot(
@@ -176,6 +186,7 @@ fn snapshot(
     config: &WorkerConfig,
 ) -> Option<Option<Snapshot>> {
     let config = &config.repair;
+    let code = code(section, forwarder);
     let rate = forwarder.sent(now).1.as_bps() as f64;
     let rtt = path.map_or(Duration::ZERO, |(path, _)| path.rtt);
     let load = forwarder.load.as_mut()?.load(now, rtt + KEYFRAME_DELAY)?;
@@ -189,10 +200,7 @@ fn snapshot(
         slack: config.slack,
         max_slack: if takes_delay { config.max_playout_delay } else { Duration::ZERO },
         nack: forwarder.formats.nack,
-        code: section.local_fec.map(|parity| match parity.scheme {
-            Scheme::ReedSolomon => Code::ReedSolomon,
-            Scheme::FlexFec03 | Scheme::Ulpfec { .. } => Code::Xor,
-        }),
+        code,
         frame_interval: load.frame_interval,
         packet_size: load.packet_size,
         budget: Bitrate::from_bps((rate * share) as u64),

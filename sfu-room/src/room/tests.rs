@@ -232,7 +232,7 @@ fn section(slot: usize) -> MediaSection {
         local_ssrcs: None,
         local_fec: None,
         remote_fec: None,
-        remote_red: None,
+        red: None,
         rtx_time: Duration::ZERO,
         nack: false,
         reduced_rtcp: false,

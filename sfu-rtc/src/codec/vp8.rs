@@ -113,24 +113,32 @@ fn resolution(frame: &[u8]) -> Option<(u16, u16)> {
     Some((size(w0, w1), size(h0, h1)))
 }
 
-/// Writes into `out` what replaces the first bytes of `payload`, so that it carries this picture id (15 bits) and
-/// base-layer index where it carries any. Returns how many bytes are replaced; 0 where there is nothing to do. A
-/// picture id of 7 bits grows to 15 where the new one does not fit.
-pub fn patch(payload: &[u8], picture_id: u16, tl0_pic_idx: u8, out: &mut ArrayVec<u8, 16>) -> u8 {
+/// Writes into `out` what replaces the first bytes of `payload`, so that it carries this picture id (15 bits) where it
+/// carries any, and this base-layer index: one without temporal layers gets both, and becomes a frame of the base layer.
+/// Returns how many bytes are replaced; 0 where there is nothing to do. A picture id of 7 bits grows to 15 where the new
+/// one does not fit.
+pub fn patch(payload: &[u8], picture_id: u16, tl0_pic_idx: Option<u8>, out: &mut ArrayVec<u8, 16>) -> u8 {
     out.clear();
-    let [first, flags, rest @ ..] = payload else { return 0 };
-    if first & EXTENDED == 0 || flags & (HAS_PICTURE_ID | HAS_TL0) == 0 || Descriptor::parse(payload).is_none() {
+    let Some(descriptor) = Descriptor::parse(payload) else { return 0 };
+    let is_extended = payload[0] & EXTENDED != 0;
+    let (flags, mut replaced) = if is_extended { (payload[1], 2) } else { (0, 1) };
+    let base = tl0_pic_idx.filter(|_| flags & (HAS_TL0 | HAS_TEMPORAL) == 0);
+    if base.is_none() && flags & (HAS_PICTURE_ID | HAS_TL0) == 0 {
         return 0;
     }
-    out.extend([*first, *flags]);
-    let mut replaced = 2;
-    if flags & HAS_PICTURE_ID != 0 {
-        let old_len = if rest[0] & 0x80 != 0 { 2 } else { 1 };
+    let added = if base.is_some() { HAS_PICTURE_ID | HAS_TL0 | HAS_TEMPORAL } else { 0 };
+    out.extend([payload[0] | EXTENDED, flags | added]);
+    let old_len = if flags & HAS_PICTURE_ID == 0 { 0 } else { 1 + usize::from(payload[2] >> 7) };
+    if (flags | added) & HAS_PICTURE_ID != 0 {
         write_picture_id(picture_id & 0x7fff, old_len, out);
-        replaced += old_len as u8;
+        replaced += old_len as u8; // at most 2
     }
-    if flags & HAS_TL0 != 0 {
-        out.push(tl0_pic_idx);
+    if let Some(base) = base {
+        // RFC 7741 section 4.2: layer 0, and the index of the keyframe where there was one.
+        out.extend([base, descriptor.key_idx.unwrap_or(0)]);
+        replaced += u8::from(descriptor.key_idx.is_some());
+    } else if flags & HAS_TL0 != 0 {
+        out.push(tl0_pic_idx.unwrap_or(0));
         replaced += 1;
     }
     replaced
@@ -215,16 +223,38 @@ mod tests {
     #[test]
     fn ids_are_rewritten_at_the_same_length_where_they_fit() {
         let mut out = ArrayVec::new();
-        assert_eq!(patch(&KEYFRAME, 5, 9, &mut out), 5);
+        assert_eq!(patch(&KEYFRAME, 5, Some(9), &mut out), 5);
         assert_eq!(out[..], [0x90, 0xe0, 0x80, 5, 9]);
         let short = [0x90, 0xc0, 0x12, 3, 0x01];
-        assert_eq!(patch(&short, 0x7f, 9, &mut out), 4);
+        assert_eq!(patch(&short, 0x7f, Some(9), &mut out), 4);
         assert_eq!(out[..], [0x90, 0xc0, 0x7f, 9]);
-        assert_eq!(patch(&short, 0x80, 9, &mut out), 4);
+        assert_eq!(patch(&short, 0x80, Some(9), &mut out), 4);
         assert_eq!(out[..], [0x90, 0xc0, 0x80, 0x80, 9], "seven bits grow to fifteen");
-        assert_eq!(patch(&[0x10, 0x01], 5, 9, &mut out), 0);
+        assert_eq!(patch(&[0x10, 0x01], 5, None, &mut out), 0);
         assert!(out.is_empty(), "nothing to rewrite");
-        assert_eq!(patch(&KEYFRAME[..5], 5, 9, &mut out), 0);
+        assert_eq!(patch(&KEYFRAME[..5], 5, Some(9), &mut out), 0);
+    }
+
+    #[test]
+    fn a_frame_without_layers_becomes_one_of_the_base_layer() {
+        let mut out = ArrayVec::new();
+        for (payload, replaced, key_idx) in [
+            (&[0x90, 0x80, 0x12, 0x01][..], 3, None),
+            (&[0x80, 0x90, 0x80, 0x12, 0x1f, 0x01], 5, Some(31)),
+            (&[0x10, 0x01], 1, None),
+            (&[0x90, 0x10, 0x1f, 0x01], 3, Some(31)),
+        ] {
+            assert_eq!(patch(payload, 0x180, Some(9), &mut out), replaced);
+            let patched = [&out, &payload[usize::from(replaced)..]].concat();
+            let descriptor = Descriptor::parse(&patched).unwrap();
+            assert_eq!((descriptor.picture_id, descriptor.tl0_pic_idx), (Some(0x180), Some(9)));
+            assert_eq!((descriptor.temporal, descriptor.layer_sync, descriptor.key_idx), (Some(0), false, key_idx));
+            assert_eq!(patched[descriptor.len..], [0x01]);
+            let had_id = Descriptor::parse(payload).unwrap().picture_id.is_some();
+            let plain = patch(payload, 5, None, &mut out);
+            assert_eq!(plain > 0, had_id, "no index, no layer");
+        }
+        assert_eq!(patch(&[0x90, 0x20, 0x00, 0x01], 5, Some(9), &mut out), 0, "it has a layer, and no numbers");
     }
 
     proptest! {
@@ -233,11 +263,13 @@ mod tests {
             payload in vec(any::<u8>(), 0..20), picture_id in 0..0x8000u16, tl0: u8,
         ) {
             let mut out = ArrayVec::new();
-            let replaced = usize::from(patch(&payload, picture_id, tl0, &mut out));
-            if let Some(before) = Descriptor::parse(&payload) {
+            let before = Descriptor::parse(&payload);
+            let given = before.as_ref().and_then(|before| before.tl0_pic_idx).map(|_| tl0);
+            let replaced = usize::from(patch(&payload, picture_id, given, &mut out));
+            if let Some(before) = before {
                 let after = Descriptor::parse(&[&out[..], &payload[replaced..]].concat()).unwrap();
                 prop_assert_eq!(after.picture_id, before.picture_id.map(|_| picture_id));
-                prop_assert_eq!(after.tl0_pic_idx, before.tl0_pic_idx.map(|_| tl0));
+                prop_assert_eq!(after.tl0_pic_idx, given);
                 let ids = |d: Descriptor| Descriptor { picture_id: None, tl0_pic_idx: None, len: 0, ..d };
                 prop_assert_eq!(ids(after), ids(before));
                 prop_assert_eq!(after.len - out.len(), before.len - replaced);

@@ -4,11 +4,11 @@
 //! |---|---|---|---|
 //! | Reed-Solomon over GF(256) | our own client, both ways | on an SSRC of its own, over several streams at once: any `m` lost packets come back from any `m` parity packets of their window | `reed_solomon`, `docs/fec-payload-format.md` |
 //! | FlexFEC-03 | to Chromium, and from who offers it | on an SSRC of its own, one media stream: XOR over what a mask names | `flexfec03` |
-//! | ULPFEC in RED | from browsers (VP8, VP9) | inside the media stream, XOR over what a mask names | `ulpfec` |
+//! | ULPFEC in RED | from browsers, and to who takes no other (VP8, VP9) | inside the media stream, XOR over what a mask names | `ulpfec` |
 //!
-//! The transport sends Reed-Solomon and FlexFEC-03 (`transport/protect.rs`) and reads all three
-//! (`transport/recovery.rs`); our own client sends Reed-Solomon by [`ProtectedGroups`], and it and the model of a receiver
-//! in `sfu-bench` read both by [`FecReceiver`].
+//! The transport sends (`transport/protect.rs`) and reads (`transport/recovery.rs`) all three; our own client sends
+//! Reed-Solomon by [`ProtectedGroups`], and it and the model of a receiver in `sfu-bench` read it and FlexFEC-03 by
+//! [`FecReceiver`].
 //!
 //! They differ in their headers and in the coefficients of their sums. The rest is common:
 //!

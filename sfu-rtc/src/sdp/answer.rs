@@ -189,7 +189,8 @@ fn answer_section(
             .zip(media.parity)
             .filter(|_| direction == Direction::Receive)
             .map(|((format, scheme), ssrc)| FecStream { ssrc, payload_type: format.payload_type, scheme }),
-        remote_red: select::red(media, direction).filter(|_| policy.ulpfec && kind == MediaKind::Video),
+        red: select::red(media, direction, policy)
+            .filter(|_| kind == MediaKind::Video && (direction == Direction::Receive || fec.is_none())),
         reduced_rtcp: media.rtcp_rsize,
         rtx_time: policy.rtx_time,
         nack: accepted.iter().any(|a| a.feedback.contains(&"nack")),
@@ -243,7 +244,7 @@ fn stopped_section(mid: Mid, kind: MediaKind, params: &AnswerParams<'_>) -> Medi
         local_ssrcs: None,
         local_fec: None,
         remote_fec: None,
-        remote_red: None,
+        red: None,
         reduced_rtcp: false,
         rtx_time: params.policy.rtx_time,
         nack: false,

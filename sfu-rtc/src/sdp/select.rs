@@ -26,7 +26,9 @@ pub struct MediaPolicy {
     /// the peer sends where it offers that (either).
     pub parity: bool,
     /// Whether the peer may send video in RED, with parity in it (ULPFEC), where it offers that.
-    pub ulpfec: bool,
+    pub publishers_ulpfec: bool,
+    /// Whether we may, where the peer takes that and no other parity.
+    pub subscribers_ulpfec: bool,
     /// How long we keep packets for retransmission, as `rtx-time` tells the peer. Chromium gives up on a frame
     /// after three times this.
     pub rtx_time: Duration,
@@ -46,7 +48,8 @@ impl Default for MediaPolicy {
             subscribe: true,
             slot_feedback: true,
             parity: false,
-            ulpfec: false,
+            publishers_ulpfec: false,
+            subscribers_ulpfec: false,
             // Measured with Chromium: a freeze of 0.84 s after unrepairable loss instead of 3.3 s.
             rtx_time: Duration::from_millis(200),
             // A gallery of 49 with audio, and room to grow.
@@ -129,9 +132,13 @@ pub(super) fn parity(media: &OfferedMedia, direction: Direction) -> Option<(&Off
     })
 }
 
-/// RED with parity in it, for what the peer sends, where it offers both.
-pub(super) fn red(media: &OfferedMedia, direction: Direction) -> Option<VideoRed> {
-    let red = named(media, RED).filter(|_| direction == Direction::Receive)?;
+/// RED with parity in it, where the peer offers both and the policy allows it to who sends.
+pub(super) fn red(media: &OfferedMedia, direction: Direction, policy: &MediaPolicy) -> Option<VideoRed> {
+    let red = named(media, RED).filter(|_| match direction {
+        Direction::Receive => policy.publishers_ulpfec,
+        Direction::Send => policy.subscribers_ulpfec,
+        Direction::Inactive => false,
+    })?;
     let rtx = media.formats.iter().find(|other| is_rtx_of(other, red)).map(|rtx| rtx.payload_type);
     Some(VideoRed { payload_type: red.payload_type, rtx, parity: named(media, ULPFEC)?.payload_type })
 }

@@ -142,7 +142,7 @@ fn media_line(text: &mut Text, media: &OfferedMedia, live: &Live) {
     };
     let payload_types = live.section.formats.iter().flat_map(|format| [Some(format.payload_type), format.rtx]);
     let fec = live.fec().map(|fec| fec.payload_type);
-    let red = live.section.remote_red.map(|red| [Some(red.payload_type), red.rtx, Some(red.parity)]);
+    let red = live.section.red.map(|red| [Some(red.payload_type), red.rtx, Some(red.parity)]);
     let red = red.into_iter().flatten().flatten();
     let payload_types =
         payload_types.flatten().chain(fec).chain(red).fold(String::new(), |list, pt| format!("{list} {}", pt.0));
@@ -202,7 +202,7 @@ fn section(text: &mut Text, media: &OfferedMedia, live: &Live) {
         format(text, accepted, live);
     }
     parity(text, live);
-    if let Some(taken) = live.section.remote_red {
+    if let Some(taken) = live.section.red {
         red(text, taken);
     }
     simulcast(text, live);

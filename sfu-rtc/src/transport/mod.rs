@@ -5,6 +5,7 @@
 //! packet's header and seals its shared payload straight into the batch, or queues it for
 //! [`Transport::poll_transmit`] where the pacer holds it back.
 
+mod among;
 mod config;
 mod connect;
 mod probing;

@@ -1,17 +1,20 @@
-//! Parity for what a section sends (Reed-Solomon or FlexFEC-03): which packets are protected together, and when their parity leaves.
+//! Parity for what a section sends: which packets are protected together, and when their parity leaves. Reed-Solomon and
+//! FlexFEC-03 have a source of their own, and wait in the pacer; ULPFEC has its place among the media, behind a whole frame.
 //!
 //! A packet is protected as it is written for the peer, before it is sealed. What changes as it leaves, send time and
 //! transport-wide number, counts as zero: libwebrtc's receiver zeroes both before it computes
 //! (`RtpPacket::ZeroMutableExtensions`), since its sender computes parity before it writes them.
 
 use super::Transport;
-use super::send::{PayloadEdit, QueuedPacket, Repeat, RtpOut, size_of};
+use super::send::{PayloadEdit, QueuedPacket, Repeat, RtpOut};
 use crate::fec::{PROTECTION_GROUPS, ProtectedGroups, Protection, Scheme};
-use crate::ids::{SeqNo, Ssrc};
+use crate::ids::{PayloadType, SeqNo, Ssrc};
 use crate::media::{FecStream, MediaSection};
+use crate::net::{NetworkPath, TransmitBatch};
 use crate::pacer::PacketClass;
 use crate::packet::PacketPool;
 use crate::rtp::extension::ExtensionKind;
+use crate::time::Instant;
 
 /// Header extensions that are written as a packet leaves, and so protected as zero.
 pub(super) const MUTABLE: [ExtensionKind; 2] = [ExtensionKind::TransportCc, ExtensionKind::AbsSendTime];
@@ -30,7 +33,13 @@ pub(super) struct Protector {
 impl Protector {
     /// For what `section` sends. The number goes on where `before` was, if that had the same source.
     fn new(section: &MediaSection, before: Option<&Self>) -> Option<Self> {
-        let (stream, media) = (section.local_fec?, section.local_ssrcs?.media);
+        let media = section.local_ssrcs?.media;
+        let among = section.red.map(|red| FecStream {
+            ssrc: media,
+            payload_type: red.payload_type,
+            scheme: Scheme::Ulpfec { payload_type: red.parity },
+        });
+        let stream = section.local_fec.or(among)?;
         // In the lower half, as RFC 3711 section 3.3.1 wants it for the rollover counter.
         let first = SeqNo(u64::from(stream.ssrc.0 & 0x7fff));
         let mutable = MUTABLE.iter().filter_map(|kind| section.extensions.id(*kind)).collect();
@@ -41,18 +50,25 @@ impl Protector {
         })
     }
 
-    /// A section was negotiated anew: makes what protects it. The source of parity that it had before and has no more.
+    /// A section was negotiated anew: makes what protects it. The source of parity beside the media that it had before and
+    /// has no more.
     pub(super) fn update(protector: &mut Option<Box<Self>>, section: &MediaSection) -> Option<Ssrc> {
         let fresh = Self::new(section, protector.as_deref());
-        let after = fresh.as_ref().map(|fresh| fresh.stream.ssrc);
-        let before = protector.as_ref().map(|before| before.stream.ssrc);
+        let beside = |protector: &Self| protector.red().is_none().then_some(protector.stream.ssrc);
+        let after = fresh.as_ref().and_then(beside);
+        let before = protector.as_deref().and_then(beside);
         if protector.as_ref().zip(fresh.as_ref()).is_none_or(|(old, new)| !old.is_for(new)) {
             *protector = fresh.map(Box::new);
         }
         before.filter(|before| after != Some(*before))
     }
 
-    /// The number of a parity packet that leaves now.
+    /// The payload type of RED, in which both media and parity are where parity goes among the media.
+    pub(super) fn red(&self) -> Option<PayloadType> {
+        matches!(self.stream.scheme, Scheme::Ulpfec { .. }).then_some(self.stream.payload_type)
+    }
+
+    /// The number of a parity packet that leaves now, where parity has a source of its own.
     pub(super) fn next_seq(&mut self) -> SeqNo {
         let seq = self.seq;
         self.seq = seq.next();
@@ -95,31 +111,50 @@ impl Transport {
         }
     }
 
-    /// Queues the parity that `section` has ready.
-    pub(super) fn queue_parity(&mut self, section: usize, timestamp: u32) {
-        let Self { senders, parity, pacer, .. } = self;
-        let Some(protector) = senders.get_mut(section).and_then(|sender| sender.protector.as_mut()) else { return };
-        while let Some(info) = protector.groups.poll_parity(&mut parity.payload) {
-            let len = parity.payload.len();
-            let Some(packet) = parity.pool.take(|data| data.set_bytes(&parity.payload, 0..len)) else { continue };
-            let out = RtpOut {
-                section,
-                ssrc: protector.stream.ssrc,
-                payload_type: protector.stream.payload_type,
-                // Numbered as it leaves.
-                seq: SeqNo(0),
-                timestamp,
-                // In our own format it says that the block has no more (`docs/fec-payload-format.md` section 2).
-                marker: info.last && protector.stream.scheme == Scheme::ReedSolomon,
-                edit: PayloadEdit::default(),
-                frame_number: None,
-                padding: 0,
-                class: PacketClass::Fec,
-                repeat: Repeat::Never,
-                group: None,
-            };
-            // Where there is no room, the path has more urgent needs than parity.
-            let _ = pacer.push(PacketClass::Fec, size_of(&packet, &out), QueuedPacket { packet, out });
+    /// Parity is ready after a packet of `media` that left: queues it, or sends it at once where it goes among the media,
+    /// but only behind a whole frame: a receiver could not put one together that it interrupts.
+    pub(super) fn pass_parity(&mut self, now: Instant, path: NetworkPath, media: &RtpOut, batch: &mut TransmitBatch) {
+        while let Some(queued) = self.next_parity(media) {
+            let size = queued.size();
+            if queued.out.ssrc != media.ssrc {
+                // Where there is no room, the path has more urgent needs than parity.
+                let _ = self.pacer.push(PacketClass::Fec, size, queued);
+                continue;
+            }
+            self.pacer.charge(now, size);
+            match self.seal(now, path, (&queued.packet, &queued.out), batch) {
+                Ok(_) => self.count(&queued.packet, &queued.out),
+                Err(reason) => self.drop_packet(reason),
+            }
         }
+    }
+
+    fn next_parity(&mut self, media: &RtpOut) -> Option<QueuedPacket> {
+        let Self { senders, parity, .. } = self;
+        let protector = senders.get_mut(media.section)?.protector.as_mut()?;
+        let stream = protector.stream;
+        if protector.red().is_some() && !media.marker {
+            return None;
+        }
+        let info = protector.groups.poll_parity(&mut parity.payload)?;
+        let len = parity.payload.len();
+        let packet = parity.pool.take(|data| data.set_bytes(&parity.payload, 0..len))?;
+        let out = RtpOut {
+            section: media.section,
+            ssrc: stream.ssrc,
+            payload_type: stream.payload_type,
+            // Numbered as it leaves.
+            seq: SeqNo(0),
+            timestamp: media.timestamp,
+            // In our own format it says that the block has no more (`docs/fec-payload-format.md` section 2).
+            marker: info.last && stream.scheme == Scheme::ReedSolomon,
+            edit: PayloadEdit::default(),
+            frame_number: None,
+            padding: 0,
+            class: PacketClass::Fec,
+            repeat: Repeat::Never,
+            group: None,
+        };
+        Some(QueuedPacket { packet, out })
     }
 }

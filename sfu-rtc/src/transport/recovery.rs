@@ -56,7 +56,7 @@ impl Recovery {
         let mut before = std::mem::take(recoveries);
         for (index, section) in sections.iter().enumerate() {
             let beside = section.remote_fec.map(Parity::Beside);
-            let among = section.remote_red.map(|red| Parity::Among(red.parity));
+            let among = section.red.map(|red| Parity::Among(red.parity));
             let receives = section.direction == Direction::Receive;
             for parity in [beside, among].into_iter().flatten().filter(|_| receives) {
                 let mutable: MutableExtensions =

@@ -1,4 +1,5 @@
-//! Takes video out of RED (RFC 2198), in which browsers send it where its parity comes among it (ULPFEC).
+//! Video in RED (RFC 2198), where its parity goes among it (ULPFEC): taken out of it as browsers send it, and put into it for
+//! them.
 
 use super::receive::OSN_LEN;
 use crate::drop_reason::DropReason;
@@ -21,7 +22,7 @@ impl Red {
     pub(super) fn new(sections: &[MediaSection]) -> Self {
         let mut known: Vec<(usize, VideoRed)> = Vec::new();
         for (index, section) in sections.iter().enumerate() {
-            let red = section.remote_red.filter(|_| section.direction == Direction::Receive);
+            let red = section.red.filter(|_| section.direction == Direction::Receive);
             known.extend(red.filter(|red| known.iter().all(|(_, other)| other != red)).map(|red| (index, red)));
         }
         Self { known }
@@ -61,6 +62,15 @@ impl Red {
         set_payload_type(packet, carried);
         Ok(packet)
     }
+}
+
+/// Puts the RTP packet that begins at `start`, with a header of `header_len` bytes, into RED with this payload type.
+pub(super) fn put_in(buf: &mut Vec<u8>, start: usize, header_len: usize, red: PayloadType) {
+    let Some(packet) = buf.get_mut(start..) else { return };
+    let content = packet.get(1).map_or(0, |byte| byte & !MARKER);
+    set_payload_type(packet, red);
+    // The last block: nothing but its format is said of it.
+    buf.insert(start + header_len, content);
 }
 
 fn set_payload_type(packet: &mut [u8], payload_type: PayloadType) {

@@ -243,7 +243,7 @@ impl Stream {
             return Some(format);
         }
         let section = sections.get(self.route.section)?;
-        if section.remote_red.is_some_and(|red| red.parity == payload_type) {
+        if section.red.is_some_and(|red| red.parity == payload_type) {
             return self.format.map(|(_, format)| format);
         }
         let found = if self.route.rtx { section.format_of_rtx(payload_type) } else { section.format(payload_type) };
@@ -321,7 +321,7 @@ mod tests {
             local_ssrcs: None,
             local_fec: None,
             remote_fec: None,
-            remote_red: None,
+            red: None,
             reduced_rtcp: true,
             rtx_time: Duration::ZERO,
             nack: true,

@@ -3,8 +3,10 @@
 //! Past the pacer or through its queue, then write the header, seal the payload behind it, and count.
 
 use super::Transport;
+use super::among::Among;
 use super::connect::Connection;
 use super::protect::Protector;
+use super::red;
 use crate::drop_reason::DropReason;
 use crate::ids::{PayloadType, SeqNo, Ssrc};
 use crate::media::{Direction, MediaSection, SsrcPair};
@@ -29,8 +31,9 @@ pub struct RtpOut {
     pub ssrc: Ssrc,
     /// Payload type on the subscriber's wire.
     pub payload_type: PayloadType,
-    /// Extended sequence number on the subscriber's wire. Each source has its own, and never twice the same.
-    /// Retransmissions (RFC 4588) are numbered here as they leave, in one row with padding.
+    /// Extended sequence number on the subscriber's wire; where parity goes among the media, as if there were none. Each
+    /// source has its own, and never twice the same. Retransmissions (RFC 4588) are numbered here as they leave, in one row
+    /// with padding; their number here is that of what they repeat.
     pub seq: SeqNo,
     /// RTP timestamp on the subscriber's wire.
     pub timestamp: u32,
@@ -140,8 +143,7 @@ impl Transport {
             return self.queue_rtp(now, packet, out);
         }
         let (before, waiting) = (batch.len(), self.pacer.len());
-        self.seal(now, path, (packet, &out), batch)?;
-        self.count(packet, &out);
+        self.leave(now, path, (packet, &out), batch)?;
         self.counters.bytes_out += (batch.len() - before) as u64;
         Ok(if self.pacer.len() == waiting { Handover::Sealed } else { Handover::Completed })
     }
@@ -205,6 +207,15 @@ impl Transport {
         next.is_some_and(|size| !self.connection.ice.may_send_media(size.as_bytes() as usize))
     }
 
+    /// The number by which a packet of `media` was handed over ([`RtpOut::seq`]) which is `seq` on the wire, as the peer
+    /// names it; `None` where that is parity.
+    pub fn number_of(&self, media: Ssrc, seq: u16) -> Option<u16> {
+        match self.senders.iter().find(|sender| sender.is_media(media)) {
+            Some(sender) => sender.of_media(seq),
+            None => Some(seq),
+        }
+    }
+
     pub(super) fn sender_of(&mut self, media: Ssrc) -> Option<&mut SectionSender> {
         let index = self.sections.iter().position(|s| s.local_ssrcs.is_some_and(|pair| pair.media == media))?;
         self.senders.get_mut(index)
@@ -214,7 +225,9 @@ impl Transport {
         while !self.is_held()
             && let Some(waiting) = self.pacer.pop(now)
         {
-            self.seal_and_count(now, path, &waiting, batch);
+            if let Err(reason) = self.leave(now, path, (&waiting.packet, &waiting.out), batch) {
+                self.drop_packet(reason);
+            }
         }
         self.held_since = self.held_since.filter(|_| self.is_held());
         self.send_probe(now, path, batch);
@@ -224,24 +237,36 @@ impl Transport {
         while !self.is_held()
             && let Some(waiting) = self.pacer.pop_audio(now)
         {
-            self.seal_and_count(now, path, &waiting, batch);
+            if let Err(reason) = self.leave(now, path, (&waiting.packet, &waiting.out), batch) {
+                self.drop_packet(reason);
+            }
         }
     }
 
-    fn seal_and_count(&mut self, now: Instant, path: NetworkPath, waiting: &QueuedPacket, batch: &mut TransmitBatch) {
-        match self.seal(now, path, (&waiting.packet, &waiting.out), batch) {
-            Ok(()) => self.count(&waiting.packet, &waiting.out),
-            Err(reason) => self.drop_packet(reason),
-        }
-    }
-
-    pub(super) fn seal(
+    /// A packet leaves, with the parity that it completes.
+    fn leave(
         &mut self,
         now: Instant,
         path: NetworkPath,
         (packet, out): (&Packet, &RtpOut),
         batch: &mut TransmitBatch,
     ) -> Result<(), DropReason> {
+        let completes = self.seal(now, path, (packet, out), batch)?;
+        self.count(packet, out);
+        if completes {
+            self.pass_parity(now, path, out, batch);
+        }
+        Ok(())
+    }
+
+    /// Seals a packet into the batch. Whether parity is ready after it.
+    pub(super) fn seal(
+        &mut self,
+        now: Instant,
+        path: NetworkPath,
+        (packet, out): (&Packet, &RtpOut),
+        batch: &mut TransmitBatch,
+    ) -> Result<bool, DropReason> {
         let Connection { ice, keys, .. } = &mut self.connection;
         let keys = keys.as_mut().ok_or(DropReason::NoKeys)?;
         if ice.is_limited() && !ice.may_send(&path, size_of(packet, out).as_bytes() as usize) {
@@ -254,31 +279,32 @@ impl Transport {
                 Ok(())
             })?;
             transport_seq.into_iter().for_each(|seq| self.path_state.on_repeated(seq));
-            return Ok(());
+            return Ok(false);
         }
         let section = self.sections.get(out.section).filter(|section| section.direction == Direction::Send);
         let section = section.ok_or(DropReason::UnknownStream)?;
         let sender = self.senders.get_mut(out.section).ok_or(DropReason::UnknownStream)?;
         let with_mid = sender.carries_mid(out.class);
         let is_rtx = section.local_ssrcs.is_some_and(|pair| pair.rtx == Some(out.ssrc));
-        let protector = sender.protector.as_deref_mut();
-        let (seq, mut protector) = match out.class {
-            _ if is_rtx => (sender.next_rtx(out.ssrc), None),
-            PacketClass::Fec => (protector.ok_or(DropReason::UnknownStream)?.next_seq(), None),
-            _ => (out.seq, protector),
-        };
+        let (seq, repeated) = sender.number(out, is_rtx)?;
+        let mut protector = sender.protector.as_deref_mut().filter(|_| !is_rtx && out.class != PacketClass::Fec);
         let transport_seq =
             section.extensions.id(ExtensionKind::TransportCc).map(|id| (id, self.path_state.next_seq()));
         // A receiver that undoes padding before it looks for parity has not the packet that was protected.
         let is_protected = protector.as_ref().is_some_and(|protector| protector.protects(out.group));
         let padding = if is_protected { 0 } else { out.padding };
+        let in_red = protector.as_ref().and_then(|protector| protector.red()).filter(|_| is_protected);
         let (before, mut completes) = (batch.len(), false);
         let (history, limit, playout_delay) = (&mut self.sealed, self.config.max_sealed, self.playout_delay);
         batch.push(path, |buf| {
             let start = buf.len();
             let header = Header { now, section, packet, out, seq, padding, with_mid, transport_seq, playout_delay };
             let header_len = write_packet(buf, &header)?;
+            if let (Some(repeated), Some(osn)) = (repeated, buf[start + header_len..].first_chunk_mut()) {
+                *osn = repeated.wire().to_be_bytes();
+            }
             completes = protector.as_mut().is_some_and(|protector| protector.on_media(&buf[start..], out));
+            in_red.into_iter().for_each(|payload_type| red::put_in(buf, start, header_len, payload_type));
             keys.sender.seal_rtp(buf, start, header_len, seq)?;
             if out.repeat == Repeat::Kept {
                 let name = (out.ssrc, out.seq, transport_seq.map(|(_, seq)| seq));
@@ -297,24 +323,23 @@ impl Transport {
                 self.probing.keep(now, packet, out, &self.sections);
             }
         }
-        if completes {
-            self.queue_parity(out.section, out.timestamp);
-        }
-        Ok(())
+        Ok(completes)
     }
 
-    fn count(&mut self, packet: &Packet, out: &RtpOut) {
+    pub(super) fn count(&mut self, packet: &Packet, out: &RtpOut) {
         self.counters.rtp_out += 1;
         if out.class == PacketClass::Rtx {
             self.counters.rtx_out += 1;
         } else if out.class == PacketClass::Fec {
             self.counters.fec_out += 1;
             self.counters.fec_bytes_out += packet.payload().len() as u64;
+            // Parity among the media is in what sender reports count.
+            let sender = self.senders.get_mut(out.section).filter(|sender| sender.is_media(out.ssrc));
+            sender.into_iter().for_each(|sender| sender.count(packet.payload().len()));
         } else if let Some(sender) = self.senders.get_mut(out.section) {
             let payload = packet.payload().len() + out.edit.prefix.len() - usize::from(out.edit.skip);
             sender.on_media(out.seq);
-            sender.packets = sender.packets.wrapping_add(1);
-            sender.octets = sender.octets.wrapping_add(payload as u32); // below MAX_PACKET
+            sender.count(payload);
         }
     }
 }
@@ -451,8 +476,10 @@ pub(super) struct SectionSender {
     rtx_seq: Option<SeqNo>,
     /// Timestamp of the newest keyframe.
     pub(super) keyframe: Option<u32>,
-    /// Parity beside the media, where the peer takes it.
+    /// Parity for the media, where the peer takes it.
     pub(super) protector: Option<Box<Protector>>,
+    /// Where parity went among the media.
+    among: Among,
 }
 
 impl SectionSender {
@@ -486,6 +513,43 @@ impl SectionSender {
         let lost = f64::from(covered) * f64::from(block.fraction_lost) / 256.0;
         let sent = (i64::from(covered) - unsent).clamp(0, i64::from(covered));
         (sent.unsigned_abs(), (lost - unsent as f64).clamp(0.0, sent as f64))
+    }
+
+    fn is_media(&self, ssrc: Ssrc) -> bool {
+        self.source.is_some_and(|source| source.media == ssrc)
+    }
+
+    /// The number on the wire of a packet that leaves now; of a retransmission also that of what it repeats, where it is
+    /// not the one that it is known by.
+    fn number(&mut self, out: &RtpOut, is_rtx: bool) -> Result<(SeqNo, Option<SeqNo>), DropReason> {
+        if is_rtx {
+            let repeats = self.among.is_used() && !out.edit.prefix.is_empty();
+            let repeated = if repeats { Some(self.on_wire(out.seq)?) } else { None };
+            return Ok((self.next_rtx(out.ssrc), repeated));
+        }
+        let seq = match (out.class, self.highest) {
+            (PacketClass::Fec, Some(highest)) if self.is_media(out.ssrc) => self.among.insert(highest),
+            (PacketClass::Fec, _) => self.protector.as_mut().ok_or(DropReason::UnknownStream)?.next_seq(),
+            _ => self.on_wire(out.seq)?,
+        };
+        Ok((seq, None))
+    }
+
+    fn on_wire(&self, seq: SeqNo) -> Result<SeqNo, DropReason> {
+        self.among.on_wire(seq).ok_or(DropReason::NotInHistory)
+    }
+
+    /// The media's number that the peer means by `seq`; `None` for that of parity.
+    fn of_media(&self, seq: u16) -> Option<u16> {
+        let newest = self.highest.and_then(|highest| self.among.on_wire(highest));
+        let Some(newest) = newest.filter(|_| self.among.is_used()) else { return Some(seq) };
+        self.among.of_media(newest.extend(seq)).map(SeqNo::wire)
+    }
+
+    /// As sender reports count it.
+    fn count(&mut self, payload: usize) {
+        self.packets = self.packets.wrapping_add(1);
+        self.octets = self.octets.wrapping_add(payload as u32); // below MAX_PACKET
     }
 
     /// A packet of media leaves: numbers that it passes over may follow yet, or never came to us.

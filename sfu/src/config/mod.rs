@@ -295,6 +295,8 @@ pub(crate) struct RepairConfig {
     pub(crate) max_playout_delay_millis: u64,
     /// Whether publishers may send video in RED with ULPFEC in it.
     pub(crate) publishers_ulpfec: bool,
+    /// Whether subscribers who take no other parity are sent VP8 and VP9 so.
+    pub(crate) subscribers_ulpfec: bool,
 }
 
 /// What decides how losses are repaired.
@@ -314,6 +316,7 @@ impl Default for RepairConfig {
             max_overhead_percent: 33,
             max_playout_delay_millis: 1_000,
             publishers_ulpfec: false,
+            subscribers_ulpfec: false,
         }
     }
 }

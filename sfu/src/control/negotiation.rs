@@ -67,7 +67,8 @@ impl Negotiator {
             max_sections: config.limits.sections_per_participant,
             slot_feedback: config.bandwidth.estimator().wants_feedback() || config.repair.planner(),
             parity: config.repair.planner(),
-            ulpfec: config.repair.publishers_ulpfec,
+            publishers_ulpfec: config.repair.publishers_ulpfec,
+            subscribers_ulpfec: config.repair.planner() && config.repair.subscribers_ulpfec,
             ..MediaPolicy::default()
         };
         if !config.media.codecs.is_empty() {

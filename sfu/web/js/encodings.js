@@ -46,13 +46,14 @@ const FORWARDED = new Set([
   'audio/opus', 'audio/red',
   'video/vp8', 'video/vp9', 'video/h264', 'video/h265', 'video/av1', 'video/rtx', 'video/flexfec-03',
 ]);
-/** Beside it, what the server takes from those who send. */
-const TAKEN = new Set(['video/red', 'video/ulpfec']);
+/** Parity among the media: from those who send, and to those who take no other. */
+const PARITY_AMONG = new Set(['video/red', 'video/ulpfec']);
 
 /** The browser's codecs that are of use to send with, or to receive: the `wanted` ones first. */
 export function usableCodecs(codecs, wanted, sends) {
   const mime = (codec) => codec.mimeType.toLowerCase();
   const isWanted = (codec) => mime(codec) === `video/${wanted}`;
-  const usable = codecs.filter((codec) => FORWARDED.has(mime(codec)) || (sends && TAKEN.has(mime(codec))));
+  const among = sends || !codecs.some((codec) => mime(codec) === 'video/flexfec-03');
+  const usable = codecs.filter((codec) => FORWARDED.has(mime(codec)) || (among && PARITY_AMONG.has(mime(codec))));
   return [...usable.filter(isWanted), ...usable.filter((codec) => !isWanted(codec))];
 }

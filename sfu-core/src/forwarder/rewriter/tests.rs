@@ -84,6 +84,63 @@ fn a_switch_continues_all_numbers() {
     assert_eq!((next.seq, next.picture_id, next.timestamp), (SeqNo(12), Some(42), first.timestamp + 3_000));
 }
 
+/// A frame of VP8 without temporal layers.
+fn plain_frame(n: u64, id: u16) -> Packet {
+    packet(n, (n * 3_000) as u32, |data| {
+        data.arrival = Instant::from_millis(n * 33);
+        data.frame.picture_id = Some(id & 0x7fff);
+    })
+}
+
+#[test]
+fn each_frame_without_layers_follows_the_one_before_where_that_is_named() {
+    let mut rewriter = started(10, &plain_frame(0, 0x7ff0));
+    assert_eq!(rewriter.forward(&plain_frame(0, 0x7ff0)).unwrap().tl0_pic_idx, None);
+    assert!(!rewriter.has_base_frames());
+    rewriter.name_base_frames();
+    let mut named = |packets: &[Packet], switches: bool| {
+        if switches {
+            rewriter.switch(&packets[0], None, VIDEO);
+        }
+        packets.iter().map(|packet| rewriter.forward(packet).unwrap().tl0_pic_idx.unwrap()).collect::<Vec<_>>()
+    };
+    let plain: Vec<_> = (1..40).map(|n| plain_frame(n, 0x7ff0 + n as u16)).collect();
+    let first = named(&plain, false);
+    assert!(first.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1)), "{first:?}");
+    let layered: Vec<_> = (500..505).map(|n| frame(n, n as u16)).collect();
+    let again: Vec<_> = (700..705).map(|n| plain_frame(n, n as u16 & 0x7f)).collect();
+    let all = [first, named(&layered, true), named(&again, true)].concat();
+    assert!(all.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1)), "{all:?}");
+    // One that is left out leaves no gap.
+    rewriter.skip(SeqNo(705), Some(705 & 0x7f));
+    let next = rewriter.forward(&plain_frame(706, 706 & 0x7f)).unwrap();
+    assert_eq!(next.tl0_pic_idx, all.last().map(|last| last.wrapping_add(1)));
+    assert!(rewriter.has_base_frames());
+}
+
+#[test]
+fn frames_without_picture_ids_are_counted_where_they_are_named() {
+    let described = |n: u64, number: u16, step: Option<u16>| {
+        packet(n, (n * 3_000) as u32, |data| {
+            data.arrival = Instant::from_millis(n * 33);
+            (data.frame.frame_number, data.frame.reference) = (Some(number), step);
+            data.frame.keyframe = step.is_none();
+        })
+    };
+    let mut rewriter = started(10, &frame(0, 0x7ffd));
+    rewriter.name_base_frames();
+    let first = rewriter.forward(&frame(0, 0x7ffd)).unwrap();
+    // Three layers have their frames in one row.
+    let key = described(100, 7, None);
+    rewriter.switch(&key, None, VIDEO);
+    let mut sent = vec![first, rewriter.forward(&key).unwrap()];
+    sent.extend((1..6).map(|n| rewriter.forward(&described(100 + n, 7 + 3 * n as u16, Some(3))).unwrap()));
+    let ids: Vec<_> = sent.iter().map(|sent| sent.picture_id.unwrap()).collect();
+    assert_eq!(ids, [0x7ffd, 0x7ffe, 0x7fff, 0, 1, 2, 3]);
+    let bases: Vec<_> = sent.iter().map(|sent| sent.tl0_pic_idx.unwrap()).collect();
+    assert!(bases.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1)), "{bases:?}");
+}
+
 #[test]
 fn clocks_decide_over_arrival_but_time_never_stands_still() {
     let mut rewriter = started(0, &frame(10, 0));

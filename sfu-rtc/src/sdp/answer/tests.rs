@@ -728,7 +728,7 @@ fn who_sends_video_in_red_with_parity_is_answered_both() {
     let (_, without) =
         Session::with(MediaPolicy { parity: true, ..MediaPolicy::default() }).fixture("chromium-simulcast");
     assert!(!without.sdp.contains("ulpfec") && !without.sdp.contains("red/90000"));
-    let policy = MediaPolicy { ulpfec: true, ..MediaPolicy::default() };
+    let policy = MediaPolicy { publishers_ulpfec: true, ..MediaPolicy::default() };
     for (fixture, red, rtx, ulpfec) in
         [("chromium-simulcast", 118, Some(119), 120), ("firefox-simulcast", 122, Some(119), 123)]
     {
@@ -736,13 +736,32 @@ fn who_sends_video_in_red_with_parity_is_answered_both() {
         let receives =
             |section: &&MediaSection| section.direction == Direction::Receive && section.kind == MediaKind::Video;
         let section = answer.sections.iter().find(receives).unwrap();
-        let taken = section.remote_red.unwrap();
+        let taken = section.red.unwrap();
         assert_eq!((taken.payload_type.0, taken.rtx.map(|rtx| rtx.0), taken.parity.0), (red, rtx, ulpfec), "{fixture}");
         let others = answer.sections.iter().filter(|section| !receives(section));
-        assert!(others.into_iter().all(|section| section.remote_red.is_none()));
+        assert!(others.into_iter().all(|section| section.red.is_none()));
         let lines = [format!("a=rtpmap:{red} red/90000"), format!("a=rtpmap:{ulpfec} ulpfec/90000")];
         let rtx = rtx.map(|rtx| format!("a=fmtp:{rtx} apt={red}"));
         let has = |line: &String| answer.sdp.lines().any(|given| given == line);
         assert!(lines.iter().chain(&rtx).all(has), "{}", answer.sdp);
     }
+}
+
+#[test]
+fn who_takes_no_parity_beside_video_is_sent_it_in_red() {
+    let policy = MediaPolicy { parity: true, subscribers_ulpfec: true, ..MediaPolicy::default() };
+    let slots = |answer: &Answer| {
+        let slot = |section: &&MediaSection| section.direction == Direction::Send && section.kind == MediaKind::Video;
+        answer.sections.iter().filter(slot).cloned().collect::<Vec<_>>()
+    };
+    let (_, firefox) = Session::with(policy.clone()).fixture("firefox-whep");
+    let [slot] = &slots(&firefox)[..] else { panic!("one slot") };
+    let red = slot.red.unwrap();
+    assert_eq!((slot.local_fec, red.payload_type.0, red.parity.0), (None, 122, 123));
+    for line in ["a=rtpmap:122 red/90000", "a=rtpmap:123 ulpfec/90000"] {
+        assert!(firefox.sdp.lines().any(|given| given == line), "{}", firefox.sdp);
+    }
+    let (_, chromium) = Session::with(policy).fixture("chromium-whep");
+    assert!(slots(&chromium).iter().all(|slot| slot.local_fec.is_some() && slot.red.is_none()));
+    assert!(!chromium.sdp.contains("ulpfec"));
 }

@@ -1,5 +1,6 @@
 //! Transport against a hand-driven client: full STUN, the active side of DTLS, SRTP of its own.
 
+mod among;
 mod connection;
 mod forged;
 mod media;
@@ -84,7 +85,7 @@ fn section(mid: &str, direction: Direction) -> MediaSection {
         local_ssrcs: (direction == Direction::Send).then_some(SLOT),
         local_fec: None,
         remote_fec: None,
-        remote_red: None,
+        red: None,
         reduced_rtcp: true,
         rtx_time: Duration::from_millis(200),
         nack: true,

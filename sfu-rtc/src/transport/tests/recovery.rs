@@ -30,8 +30,8 @@ impl Publisher {
     }
 
     fn with(beside: Option<FecStream>) -> Self {
-        let remote_red = beside.is_none().then_some(RED);
-        let section = MediaSection { remote_fec: beside, remote_red, ..section("0", Direction::Receive) };
+        let red = beside.is_none().then_some(RED);
+        let section = MediaSection { remote_fec: beside, red, ..section("0", Direction::Receive) };
         let mut pair = Pair::with(TransportConfig::default(), vec![section]);
         pair.connect();
         let mutable: MutableExtensions = [TCC_ID, SEND_TIME_ID].into_iter().collect();
