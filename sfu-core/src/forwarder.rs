@@ -75,7 +75,7 @@ pub(crate) struct Forwarder {
     sent_until: [SeqNo; MAX_LAYERS],
     selector: LayerSelector,
     pub(crate) formats: PayloadMap,
-    rewriter: Rewriter,
+    pub(crate) rewriter: Rewriter,
     history: SentHistory,
     /// The subscriber's newest round trips.
     round_trips: [Duration; ROUND_TRIPS],
@@ -221,16 +221,6 @@ impl Forwarder {
     /// The slot's SSRCs were renegotiated; that of the media stays.
     pub(crate) fn set_sources(&mut self, ssrcs: SsrcPair) {
         self.ssrcs = ssrcs;
-    }
-
-    /// Parity may go among its media ([`Rewriter::name_base_frames`]).
-    pub(crate) fn name_base_frames(&mut self) {
-        self.rewriter.name_base_frames();
-    }
-
-    /// Whether its frames say by themselves what they refer to ([`Rewriter::has_base_frames`]).
-    pub(crate) fn has_base_frames(&self) -> bool {
-        self.rewriter.has_base_frames()
     }
 
     /// It carries nothing.
@@ -394,7 +384,7 @@ impl Forwarder {
         let mut out = self.packet_out(packet, format.media, marker, &sent, class);
         if let Some(load) = &mut self.load {
             let class = load.on_packet(now, &packet.frame, sent.timestamp, packet.payload().len());
-            out.group = Some(class.index() as u8);
+            out.group = Some(class.index() as u8).filter(|_| self.rewriter.may_have_parity(&sent));
         }
         let copy = self.copy_of(packet, &out);
         if copy.is_some() || self.formats.nack && self.ssrcs.rtx.and(format.rtx).is_none() {

@@ -139,6 +139,11 @@ impl Rewriter {
         self.names_base_frames = true;
     }
 
+    /// Whether parity may go among packets like this one: its frame says by itself what it refers to.
+    pub(crate) fn may_have_parity(&self, sent: &Rewritten) -> bool {
+        !self.names_base_frames || sent.tl0_pic_idx.is_some()
+    }
+
     /// Whether the newest frame says by itself what it refers to.
     pub(crate) fn has_base_frames(&self) -> bool {
         self.last.is_some_and(|last| last.has_base)
@@ -189,6 +194,9 @@ impl Rewriter {
     /// No source is carried until the next switch.
     pub(crate) fn stop(&mut self) {
         self.source = None;
+        if let Some(last) = &mut self.last {
+            last.has_base = false;
+        }
     }
 
     /// Numbers of a packet that is sent. Refused where it is older than the switch to its source, than what is
@@ -203,6 +211,10 @@ impl Rewriter {
             return Err(DropReason::OutOfWindow);
         }
         let picture = source.pictures.of(packet, self.names_base_frames);
+        // Among frames with numbers, one without would have a receiver forget what it knows of them.
+        if self.names_base_frames && picture.is_none() && CountedPictures::counts(packet) {
+            return Err(DropReason::OutOfWindow);
+        }
         let picture_id = picture.map(|id| id.wrapping_add(epoch.picture_offset) & 0x7fff);
         let base = base_frame(packet, picture_id, self.names_base_frames);
         let rewritten = Rewritten {

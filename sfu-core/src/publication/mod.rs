@@ -194,7 +194,7 @@ impl Publication {
         let formats = PayloadMap::new(&self.formats, slot);
         forwarder.attach(formats, self.streams.len(), self.codec);
         if slot.red.is_some() {
-            forwarder.name_base_frames();
+            forwarder.rewriter.name_base_frames();
         }
         let limited = ctx.peers.get(forwarder.subscriber).is_some_and(|peer| peer.estimate().is_some());
         forwarder.granted = if limited { Grant::UpTo(LayerId::LOWEST) } else { Grant::All };

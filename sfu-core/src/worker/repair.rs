@@ -173,7 +173,7 @@ fn code(section: &MediaSection, forwarder: &Forwarder) -> Option<Code> {
         Scheme::ReedSolomon => Code::ReedSolomon,
         Scheme::FlexFec03 | Scheme::Ulpfec { .. } => Code::Xor,
     });
-    beside.or_else(|| section.red.filter(|_| forwarder.has_base_frames()).map(|_| Code::Xor))
+    beside.or_else(|| section.red.filter(|_| forwarder.rewriter.has_base_frames()).map(|_| Code::Xor))
 }
 
 /// What a plan for one slot is made of, with what repair may take per bit of video: `None` where it sends no video,

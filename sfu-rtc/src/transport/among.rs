@@ -48,8 +48,8 @@ impl Among {
     /// The number on the wire of the media's packet `seq`. `None` where that is so long ago that it is not known any more.
     pub(super) fn on_wire(&self, seq: SeqNo) -> Option<SeqNo> {
         let Some(first) = self.places.front() else { return Some(seq) };
-        let before = self.places.iter().rev().find(|place| seq > place.after);
-        let moved = match before {
+        let following = self.places.partition_point(|place| seq > place.after);
+        let moved = match following.checked_sub(1).and_then(|at| self.places.get(at)) {
             Some(place) => place.total,
             None => first.none_before()?,
         };
@@ -59,7 +59,8 @@ impl Among {
     /// The media's number of what has `seq` on the wire; `None` for parity, and for what is not known any more.
     pub(super) fn of_media(&self, seq: SeqNo) -> Option<SeqNo> {
         let Some(first) = self.places.front() else { return Some(seq) };
-        let moved = match self.places.iter().rev().find(|place| seq.0 >= *place.parity().start()) {
+        let following = self.places.partition_point(|place| seq.0 >= *place.parity().start());
+        let moved = match following.checked_sub(1).and_then(|at| self.places.get(at)) {
             Some(place) if place.parity().contains(&seq.0) => return None,
             Some(place) => place.total,
             None => first.none_before()?,

@@ -16,6 +16,7 @@ mod red;
 mod route;
 mod rtcp_in;
 mod rtcp_out;
+mod section_sender;
 mod send;
 mod supersede;
 mod uplink;
@@ -49,7 +50,8 @@ use recovery::Recovery;
 use red::Red;
 use route::{ExtensionIds, StreamTable};
 use rtcp_in::PathState;
-use send::{QueuedPacket, SealedHistory, SectionSender};
+use section_sender::SectionSender;
+use send::{QueuedPacket, SealedHistory};
 use std::net::IpAddr;
 use uplink::Uplink;
 

@@ -131,9 +131,11 @@ impl Transport {
 
     fn next_parity(&mut self, media: &RtpOut) -> Option<QueuedPacket> {
         let Self { senders, parity, .. } = self;
-        let protector = senders.get_mut(media.section)?.protector.as_mut()?;
+        let sender = senders.get_mut(media.section)?;
+        let ends_newest_frame = media.marker && sender.is_newest(media.seq);
+        let protector = sender.protector.as_mut()?;
         let stream = protector.stream;
-        if protector.red().is_some() && !media.marker {
+        if protector.red().is_some() && !ends_newest_frame {
             return None;
         }
         let info = protector.groups.poll_parity(&mut parity.payload)?;

@@ -7,6 +7,14 @@ use std::collections::VecDeque;
 /// Frames that are remembered: more than two seconds of them.
 const MAX_FRAMES: usize = 64;
 
+/// Of a greater distance between numbers more is wrong than that frames are missing.
+const MAX_LEAP: u16 = 1_000;
+
+/// How many frames a distance between numbers is, where each is `step` from the one before.
+fn frames_in(distance: u16, step: Option<u16>) -> Option<u16> {
+    step.filter(|step| distance.is_multiple_of(*step)).map(|step| distance / step)
+}
+
 /// Counts the frames of a source that are forwarded. Frame numbers will not do: those of simulcast layers are one row, so
 /// that of one layer they have gaps.
 #[derive(Default, Debug)]
@@ -16,38 +24,51 @@ pub(super) struct CountedPictures {
 }
 
 impl CountedPictures {
-    /// The count of the packet's frame; `None` where that is not VP8, or not numbered, or too old.
+    /// Whether the packet's frame can be counted: VP8 that is numbered.
+    pub(super) fn counts(packet: &PacketData) -> bool {
+        packet.codec == Codec::Vp8 && packet.frame.frame_number.is_some()
+    }
+
+    /// The count of the packet's frame; `None` where it can not be counted, or has no place between those that were.
     ///
     /// A frame follows the newest one. Where it refers to one that is not known, frames are missing before it, which may
     /// still come: as many as its own step goes into the distance, or else as many as there can be.
     pub(super) fn of(&mut self, packet: &PacketData) -> Option<u16> {
-        let number = packet.frame.frame_number.filter(|_| packet.codec == Codec::Vp8)?;
+        let number = packet.frame.frame_number.filter(|_| Self::counts(packet))?;
         if let Some(count) = self.count_of(number) {
             return Some(count);
         }
-        let step = packet.frame.reference.filter(|_| !packet.frame.keyframe);
-        let reference = step.map(|step| self.count_of(number.wrapping_sub(step)));
+        let step = packet.frame.reference.filter(|step| *step > 0 && !packet.frame.keyframe);
         let Some(&(newest, count)) = self.frames.back() else {
             self.frames.push_back((number, 0));
             return Some(0);
         };
         let distance = number.wrapping_sub(newest);
-        if distance as i16 <= 0 {
-            // One that was missing, behind its reference.
-            let count = reference.flatten()?.wrapping_add(1);
-            let is_free = self.frames.iter().all(|frame| frame.1 != count);
-            let place =
-                self.frames.iter().position(|frame| number.wrapping_sub(frame.0) as i16 <= 0).filter(|_| is_free)?;
-            self.insert(place, (number, count));
+        if distance as i16 > 0 {
+            let is_next = step.is_none_or(|step| self.count_of(number.wrapping_sub(step)).is_some());
+            let follows = if is_next { 1 } else { frames_in(distance, step).unwrap_or(distance.min(MAX_LEAP)) };
+            let count = count.wrapping_add(follows);
+            self.insert(self.frames.len(), (number, count));
             return Some(count);
         }
-        let follows = match (reference, step) {
-            (Some(None), Some(step)) if step > 0 && distance > step && distance.is_multiple_of(step) => distance / step,
-            (Some(None), _) => distance.saturating_add(1),
-            _ => 1,
-        };
-        let count = count.wrapping_add(follows);
-        self.insert(self.frames.len(), (number, count));
+        if packet.frame.keyframe && newest.wrapping_sub(number) > MAX_LEAP {
+            // The source begins anew.
+            self.frames.clear();
+            self.frames.push_back((number, count.wrapping_add(1)));
+            return Some(count.wrapping_add(1));
+        }
+        self.fill(number, step)
+    }
+
+    /// The count of a frame that was missing, by its distance from the one before it.
+    fn fill(&mut self, number: u16, step: Option<u16>) -> Option<u16> {
+        let place = self.frames.iter().position(|frame| number.wrapping_sub(frame.0) as i16 <= 0)?;
+        let (before, next) = (*self.frames.get(place.checked_sub(1)?)?, *self.frames.get(place)?);
+        let count = before.1.wrapping_add(frames_in(number.wrapping_sub(before.0), step)?);
+        if next.1.wrapping_sub(count) as i16 <= 0 {
+            return None;
+        }
+        self.insert(place, (number, count));
         Some(count)
     }
 
@@ -99,9 +120,17 @@ mod tests {
     fn what_is_missing_has_a_place_to_come_to() {
         let frames = [(0, None), (9, Some(3)), (12, Some(3)), (3, Some(3)), (6, Some(3)), (6, Some(3)), (15, Some(3))];
         assert_eq!(counts(&frames), [0, 3, 4, 1, 2, 2, 5].map(Some));
+        let newest_first = [(0, None), (9, Some(3)), (6, Some(3)), (3, Some(3)), (12, Some(3))];
+        assert_eq!(counts(&newest_first), [0, 3, 2, 1, 4].map(Some));
         let unknown = counts(&[(0, None), (8, Some(3)), (2, Some(2)), (5, Some(3))]);
-        assert_eq!(unknown, [0, 9, 1, 2].map(Some), "never fewer than are missing");
+        assert_eq!(unknown, [0, 8, 1, 2].map(Some), "never fewer than are missing");
         assert_eq!(counts(&[(7, None), (10, Some(3)), (8, None), (9, Some(2))]), [Some(0), Some(1), None, None]);
+    }
+
+    #[test]
+    fn a_source_that_begins_anew_is_followed() {
+        let frames = [(20_000, None), (20_003, Some(3)), (5, None), (8, Some(3)), (30_000, Some(3))];
+        assert_eq!(counts(&frames), [0, 1, 2, 3, 1_003].map(Some));
     }
 
     #[test]

@@ -134,6 +134,21 @@ fn parity_waits_for_the_end_of_the_frame() {
 }
 
 #[test]
+fn the_late_end_of_a_frame_lets_no_parity_into_the_next() {
+    let mut pair = protected();
+    let packet = |pair: &mut Pair, seq, timestamp, marker| {
+        let out = RtpOut { marker, timestamp, group: Some(0), ..pair.out(seq) };
+        send(pair, &[1; 300], out)
+    };
+    let parity = |packets: Vec<Vec<u8>>| packets.iter().filter(|packet| is_parity(packet)).count();
+    let sent = [(100, 1, false), (102, 2, false), (101, 1, true), (103, 2, false)];
+    for (seq, timestamp, marker) in sent {
+        assert_eq!(parity(packet(&mut pair, seq, timestamp, marker)), 0, "{seq}");
+    }
+    assert!(parity(packet(&mut pair, 104, 2, true)) > 0);
+}
+
+#[test]
 fn what_the_peer_asks_for_is_what_it_lacks() {
     let mut pair = protected();
     let first = send_frame(&mut pair, 0, 100, 3);
