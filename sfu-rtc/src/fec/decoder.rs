@@ -223,7 +223,7 @@ impl Decoder {
         }
     }
 
-    fn accept(&mut self, ((place, seq), longest): (Source, usize), symbol: &mut Symbol) {
+    fn accept(&mut self, ((place, seq), longest): (Source, u16), symbol: &mut Symbol) {
         let stream = &mut self.streams[usize::from(place)];
         if stream.is_past(seq) {
             self.stats.discarded += 1;
@@ -231,7 +231,7 @@ impl Decoder {
         }
         let has_check = self.config.scheme.has_check();
         let packet = symbol.write_packet(stream.ssrc, seq.wire(), has_check, &mut self.packet);
-        if packet.is_none() || self.packet.len() > longest {
+        if packet.is_none() || self.packet.len() > longest.into() {
             self.stats.refused += 1;
             return;
         }

@@ -26,7 +26,7 @@ struct Term {
     /// Not 0.
     coefficient: u8,
     /// Parity names it that reaches no further: it is no longer than that.
-    longest: usize,
+    longest: u16,
 }
 
 /// By source.
@@ -202,7 +202,7 @@ impl System {
     }
 
     /// Takes out an equation of a single packet: its symbol is the packet's, which is no longer than what is given with it.
-    pub(super) fn pop_solved(&mut self) -> Option<((Source, usize), Equation)> {
+    pub(super) fn pop_solved(&mut self) -> Option<((Source, u16), Equation)> {
         let at = self.equations.iter().position(|equation| equation.terms.len() == 1)?;
         let equation = self.equations.remove(at)?;
         let Term { source, longest, .. } = equation.terms[0];

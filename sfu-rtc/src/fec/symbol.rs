@@ -100,8 +100,8 @@ impl Symbol {
     }
 
     /// How long the longest packet in the sum is.
-    pub(super) fn len(&self) -> usize {
-        self.len
+    pub(super) fn len(&self) -> u16 {
+        self.len as u16 // at most MAX_PACKET
     }
 
     /// Ends where its packet does, behind which there are zeros.
