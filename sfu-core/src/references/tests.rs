@@ -276,3 +276,24 @@ proptest! {
         }
     }
 }
+
+/// Each of many subscribers tells something of all frames, and each time all of them would be looked at.
+#[test]
+fn what_many_hold_is_looked_at_no_more_often_than_that_costs() {
+    let looked_at_each = |subscribers: usize| {
+        let mut conference = Conference::new(subscribers);
+        let (mut looked_at, feedbacks) = (0, 20 * subscribers as u64);
+        for feedback in 0..feedbacks {
+            let now = Instant::from_nanos(ms(0).as_nanos() + feedback * 1_000_000_000 / feedbacks);
+            let subscribers = conference.subscribers.iter().map(|holding| {
+                looked_at += 1;
+                Subscriber { holding: holding.as_ref(), patience: Duration::ZERO }
+            });
+            conference.references.judge((now, RTT), subscribers, true);
+        }
+        looked_at / subscribers
+    };
+    assert_eq!(looked_at_each(3), 60, "among few each feedback counts at once");
+    assert!((200..=420).contains(&looked_at_each(20)), "as good as at once");
+    assert!((20..=30).contains(&looked_at_each(200)), "of 4,000");
+}

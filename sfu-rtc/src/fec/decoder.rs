@@ -110,14 +110,14 @@ impl Decoder {
         let stream = &mut self.streams[place];
         // A round higher than it could be, so that there are numbers before the first.
         let seq = stream.newest.map_or(SeqNo((1 << 16) + u64::from(wire)), |newest| newest.extend(wire));
-        if stream.newest.is_some_and(|newest| seq.0 + HISTORY <= newest.0) {
+        if stream.is_past(seq) {
             return Err(DropReason::OutOfWindow);
         }
         if stream.known(seq).is_some() {
             return Err(DropReason::Duplicate);
         }
         stream.keep(seq, &self.arrived);
-        self.system.substitute((place as u8, seq), &self.arrived);
+        self.stats.refused += self.system.substitute((place as u8, seq), &self.arrived);
         self.harvest();
         Ok(())
     }
@@ -179,9 +179,12 @@ impl Decoder {
             if is_new && !equation.push(source, coefficient) { Err(DropReason::LimitReached) } else { Ok(()) }
         })?;
         if is_missing {
+            let longest = equation.symbol.len();
             self.visit(&parity, |_, coefficient, known| {
-                known.into_iter().for_each(|symbol| equation.symbol.add(symbol, coefficient));
-                Ok(())
+                let Some(symbol) = known else { return Ok(()) };
+                equation.symbol.add(symbol, coefficient);
+                // It was cut, or protects only the beginnings of packets.
+                if symbol.len() > longest { Err(DropReason::FecMalformed) } else { Ok(()) }
             })?;
         }
         Ok(is_missing)
@@ -214,19 +217,25 @@ impl Decoder {
 
     /// Takes what the equations give.
     fn harvest(&mut self) {
-        while let Some((source, equation)) = self.system.pop_solved() {
-            self.accept(source, &equation.symbol);
+        while let Some((source, mut equation)) = self.system.pop_solved() {
+            self.accept(source, &mut equation.symbol);
             self.system.give_back(equation);
         }
     }
 
-    fn accept(&mut self, (place, seq): Source, symbol: &Symbol) {
+    fn accept(&mut self, ((place, seq), longest): (Source, u16), symbol: &mut Symbol) {
         let stream = &mut self.streams[usize::from(place)];
+        if stream.is_past(seq) {
+            self.stats.discarded += 1;
+            return;
+        }
         let has_check = self.config.scheme.has_check();
-        if symbol.write_packet(stream.ssrc, seq.wire(), has_check, &mut self.packet).is_none() {
+        let packet = symbol.write_packet(stream.ssrc, seq.wire(), has_check, &mut self.packet);
+        if packet.is_none() || self.packet.len() > longest.into() {
             self.stats.refused += 1;
             return;
         }
+        symbol.cut(self.packet.len());
         stream.keep(seq, symbol);
         self.stats.recovered += 1;
         if self.recovered.len() == MAX_RECOVERED {
@@ -238,9 +247,7 @@ impl Decoder {
     /// What is too far behind will not be missed any more, and would not be told from what comes next.
     fn forget_old(&mut self) {
         let streams = &self.streams;
-        self.system.forget(|(place, seq)| {
-            streams[usize::from(place)].newest.is_some_and(|newest| seq.0 + HISTORY <= newest.0)
-        });
+        self.system.forget(|(place, seq)| streams[usize::from(place)].is_past(seq));
     }
 }
 
@@ -248,6 +255,11 @@ impl Stream {
     fn known(&self, seq: SeqNo) -> Option<&Symbol> {
         let known = self.history[slot(seq)].as_ref()?;
         (known.seq == seq).then_some(&known.symbol)
+    }
+
+    /// Whether it is too far behind: its place is a newer packet's.
+    fn is_past(&self, seq: SeqNo) -> bool {
+        self.newest.is_some_and(|newest| seq.0 + HISTORY <= newest.0)
     }
 
     fn keep(&mut self, seq: SeqNo, symbol: &Symbol) {

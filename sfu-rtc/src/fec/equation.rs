@@ -19,8 +19,18 @@ pub(super) const MAX_TERMS: usize = 2 * MAX_PARITY;
 /// A packet: the place of its stream in the decoder's list, and its number.
 pub(super) type Source = (u8, SeqNo);
 
-/// Packets with their coefficients, which are not 0, in order.
-type Terms = ArrayVec<(Source, u8), MAX_TERMS>;
+/// A packet that is missing.
+#[derive(Clone, Copy, Debug)]
+struct Term {
+    source: Source,
+    /// Not 0.
+    coefficient: u8,
+    /// Parity names it that reaches no further: it is no longer than that.
+    longest: u16,
+}
+
+/// By source.
+type Terms = ArrayVec<Term, MAX_TERMS>;
 
 #[derive(Debug)]
 pub(super) struct Equation {
@@ -35,16 +45,21 @@ impl Equation {
         Self { terms: Terms::new(), pivot: None, symbol: Symbol::ZERO }
     }
 
-    /// Adds a term. `false`, and nothing changed, where there are too many.
+    /// Adds a term to the equation of a parity packet whose symbol it has. `false`, and nothing changed, where there are too
+    /// many.
     pub(super) fn push(&mut self, source: Source, coefficient: u8) -> bool {
-        match self.terms.binary_search_by_key(&source, |term| term.0) {
+        match self.find(source) {
             Ok(_) => false,
-            Err(at) => self.terms.try_insert(at, (source, coefficient)).is_ok(),
+            Err(at) => self.terms.try_insert(at, Term { source, coefficient, longest: self.symbol.len() }).is_ok(),
         }
     }
 
+    fn find(&self, source: Source) -> Result<usize, usize> {
+        self.terms.binary_search_by_key(&source, |term| term.source)
+    }
+
     fn coefficient(&self, source: Source) -> u8 {
-        self.terms.binary_search_by_key(&source, |term| term.0).map_or(0, |at| self.terms[at].1)
+        self.find(source).map_or(0, |at| self.terms[at].coefficient)
     }
 
     /// Adds `factor` times `other`. `None` where there are too many terms: the equation is then of no use.
@@ -54,25 +69,26 @@ impl Equation {
         loop {
             let next = match (mine.peek(), theirs.peek()) {
                 (None, None) => break,
-                (Some(a), Some(b)) if a.0 == b.0 => {
-                    let term = (a.0, a.1 ^ mul(b.1, factor));
+                (Some(a), Some(b)) if a.source == b.source => {
+                    let coefficient = a.coefficient ^ mul(b.coefficient, factor);
+                    let term = Term { coefficient, longest: a.longest.min(b.longest), ..**a };
                     mine.next();
                     theirs.next();
                     term
                 }
-                (Some(a), b) if b.is_none_or(|b| a.0 < b.0) => {
+                (Some(a), b) if b.is_none_or(|b| a.source < b.source) => {
                     let term = **a;
                     mine.next();
                     term
                 }
                 (_, b) => {
                     let b = b?;
-                    let term = (b.0, mul(b.1, factor));
+                    let term = Term { coefficient: mul(b.coefficient, factor), ..**b };
                     theirs.next();
                     term
                 }
             };
-            if next.1 != 0 {
+            if next.coefficient != 0 {
                 sum.try_push(next).ok()?;
             }
         }
@@ -83,9 +99,9 @@ impl Equation {
 
     /// Divides by the coefficient of the first term, which becomes the pivot.
     fn choose_pivot(&mut self) {
-        let Some(&(pivot, coefficient)) = self.terms.first() else { return };
+        let Some(&Term { source: pivot, coefficient, .. }) = self.terms.first() else { return };
         let factor = div(1, coefficient);
-        self.terms.iter_mut().for_each(|term| term.1 = mul(term.1, factor));
+        self.terms.iter_mut().for_each(|term| term.coefficient = mul(term.coefficient, factor));
         self.symbol.scale(factor);
         self.pivot = Some(pivot);
     }
@@ -159,13 +175,19 @@ impl System {
         Outcome::Used
     }
 
-    /// A packet came that was missing: it is subtracted everywhere.
-    pub(super) fn substitute(&mut self, source: Source, symbol: &Symbol) {
-        let mut without_pivot = None;
+    /// A packet came that was missing: it is subtracted everywhere. Gives up equations that cannot be true, and says how many
+    /// those are.
+    pub(super) fn substitute(&mut self, source: Source, symbol: &Symbol) -> u64 {
+        let (mut without_pivot, mut untrue) = (None, 0);
         for at in (0..self.equations.len()).rev() {
             let equation = &mut self.equations[at];
-            let Ok(term) = equation.terms.binary_search_by_key(&source, |term| term.0) else { continue };
-            let (_, coefficient) = equation.terms.remove(term);
+            let Ok(term) = equation.find(source) else { continue };
+            let Term { coefficient, longest, .. } = equation.terms.remove(term);
+            if symbol.len() > longest {
+                untrue += 1;
+                self.spare.extend(self.equations.remove(at));
+                continue;
+            }
             equation.symbol.add(symbol, coefficient);
             if equation.pivot == Some(source) {
                 equation.pivot = None;
@@ -176,18 +198,20 @@ impl System {
         if let Some(equation) = without_pivot {
             self.insert(equation);
         }
+        untrue
     }
 
-    /// Takes out an equation of a single packet: its symbol is the packet's.
-    pub(super) fn pop_solved(&mut self) -> Option<(Source, Equation)> {
+    /// Takes out an equation of a single packet: its symbol is the packet's, which is no longer than what is given with it.
+    pub(super) fn pop_solved(&mut self) -> Option<((Source, u16), Equation)> {
         let at = self.equations.iter().position(|equation| equation.terms.len() == 1)?;
         let equation = self.equations.remove(at)?;
-        Some((equation.terms[0].0, equation))
+        let Term { source, longest, .. } = equation.terms[0];
+        Some(((source, longest), equation))
     }
 
     /// Gives up equations over a packet for which `is_lost` holds.
     pub(super) fn forget(&mut self, is_lost: impl Fn(Source) -> bool) {
-        self.remove_where(|equation| equation.terms.iter().any(|term| is_lost(term.0)));
+        self.remove_where(|equation| equation.terms.iter().any(|term| is_lost(term.source)));
     }
 
     fn remove_where(&mut self, mut condition: impl FnMut(&mut Equation) -> bool) {

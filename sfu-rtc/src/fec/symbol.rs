@@ -99,6 +99,16 @@ impl Symbol {
         &self.lanes.as_flattened()[BODY..self.len]
     }
 
+    /// How long the longest packet in the sum is.
+    pub(super) fn len(&self) -> u16 {
+        self.len as u16 // at most MAX_PACKET
+    }
+
+    /// Ends where its packet does, behind which there are zeros.
+    pub(super) fn cut(&mut self, packet_len: usize) {
+        self.len = self.len.min(packet_len.max(BODY));
+    }
+
     /// Adds `factor` times `other`.
     pub(super) fn add(&mut self, other: &Self, factor: u8) {
         let lanes = other.len.div_ceil(LANE);

@@ -327,6 +327,52 @@ fn parity_for_what_was_never_sent_is_refused() {
     }
 }
 
+/// Parity reaches as far as the longest packet that it protects. Of what is longer it says nothing, as where it was cut, or
+/// where RFC 5109 protects but the beginnings of packets.
+#[test]
+fn parity_shorter_than_what_it_protects_brings_nothing_wrong() {
+    for scheme in SCHEMES {
+        // The first is known before the parity, the second after it, and the third is missing; that one and another are long.
+        for long in 0..3 {
+            let mut path = Path::new(scheme, Window::Block(1), &SSRCS[..1], 1);
+            let len = |seq| if seq == long || seq == 2 { 200 } else { 120 };
+            let packets: Vec<_> = (0..3).map(|seq| packet(SSRCS[0], seq, &payload(len(seq), seq), 0)).collect();
+            packets.iter().enumerate().for_each(|(seq, packet)| path.send(packet, seq > 0));
+            path.end_frame(|_, parity| {
+                parity.truncate(parity.len() - 40);
+                if matches!(scheme, Scheme::Ulpfec { .. }) {
+                    let len = parity.len() as u16 - 15;
+                    parity[11..13].copy_from_slice(&len.to_be_bytes());
+                }
+                true
+            });
+            path.decoder.on_media(&packets[1]).unwrap();
+            path.drain();
+            assert_eq!(path.recovered, [], "{scheme:?} {long}");
+            assert_eq!(path.decoder.stats().refused, 1, "{scheme:?} {long}");
+        }
+    }
+}
+
+#[test]
+fn what_is_recovered_too_late_takes_nobodys_place() {
+    let mut path = Path::new(Scheme::ReedSolomon, Window::Block(1), &SSRCS[..2], 1);
+    let late = packet(SSRCS[1], 0, &payload(50, 0), 0);
+    path.send(&packet(SSRCS[1], 65_535, &payload(50, 1), 0), false);
+    for seq in 0..3 {
+        path.send(&packet(SSRCS[0], seq, &payload(100, seq), 0), seq == 1);
+    }
+    path.send(&late, true);
+    path.end_frame(|_, _| true);
+    // No more parity comes, while one stream goes on; then the other's packet completes the equation.
+    let newer: Vec<_> = (3..300).map(|seq| packet(SSRCS[0], seq, &payload(100, seq), 0)).collect();
+    newer.iter().for_each(|packet| path.decoder.on_media(packet).unwrap());
+    path.decoder.on_media(&late).unwrap();
+    path.drain();
+    assert_eq!(path.recovered, []);
+    assert_eq!(path.decoder.on_media(&newer[257 - 3]), Err(DropReason::Duplicate), "it is still known");
+}
+
 #[test]
 fn an_encoder_refuses_what_it_cannot_name() {
     let mut path = Path::new(Scheme::FlexFec03, Window::Block(1), &SSRCS, 1);

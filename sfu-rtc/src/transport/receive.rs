@@ -73,7 +73,7 @@ impl Transport {
         let len = keys.receiver.open_rtcp(datagram)?;
         self.counters.rtcp_in += 1;
         self.on_authentic(now, path);
-        if !self.ingress.admits_rtcp(now) {
+        if !self.ingress.admits_rtcp(now, len) {
             self.report_ingress_limit(now);
             return Err(DropReason::IngressLimit);
         }
@@ -316,45 +316,68 @@ pub struct IngressConfig {
     pub bitrate: Bitrate,
     /// Packets per second of RTP and RTCP: twice what that bitrate comes to in packets of usual size.
     pub packets: u32,
+    /// Bits per second of RTCP: a few bytes ask for 17 packets, or for a keyframe, each of which has to be looked for.
+    /// Receivers of 40 Mbit/s that lose a fifth send a quarter of that.
+    pub feedback: Bitrate,
     /// So much time's worth may come at once: a keyframe, or what a network held back.
     pub burst: Duration,
 }
 
 impl Default for IngressConfig {
     fn default() -> Self {
-        Self { bitrate: Bitrate::from_kbps(20_000), packets: 5_000, burst: Duration::from_secs(1) }
+        Self {
+            bitrate: Bitrate::from_kbps(20_000),
+            packets: 5_000,
+            feedback: Bitrate::from_kbps(2_000),
+            burst: Duration::from_secs(1),
+        }
     }
 }
 
-/// What a peer has sent, against what it may: two token buckets.
+/// What a peer has sent, against what it may: three token buckets.
 ///
 /// What one peer sends is multiplied by all who get it, so it is bounded: in bits, and in packets, which cost more than
-/// their bits. Only what has been authenticated counts, or anybody could use a peer's share up.
+/// their bits; and so is what it asks for. Only what has been authenticated counts, or anybody could use a peer's share up.
 #[derive(Debug)]
 pub(super) struct Ingress {
     config: IngressConfig,
     bits: Spacing,
     packets: Spacing,
+    feedback: Spacing,
     reported: Option<Instant>,
 }
 
 impl Ingress {
     pub(super) fn new(config: IngressConfig) -> Self {
-        Self { config, bits: Spacing::default(), packets: Spacing::default(), reported: None }
+        Self {
+            config,
+            bits: Spacing::default(),
+            packets: Spacing::default(),
+            feedback: Spacing::default(),
+            reported: None,
+        }
     }
 
     /// Whether a packet of RTP may come; counts it if so.
     pub(super) fn admits_rtp(&mut self, now: Instant, bytes: usize) -> bool {
-        let admitted = self.bits.next(now, self.config.burst) == now && self.admits_rtcp(now);
+        let admitted = self.bits.next(now, self.config.burst) == now && self.admits_packet(now);
         if admitted {
             self.bits.count(now, self.config.bitrate.time_for(DataSize::from_bytes(bytes as u64)));
         }
         admitted
     }
 
-    /// Whether a packet of RTCP may come; counts it if so. Its bits are free, so that whoever sends too much video still
-    /// says what it receives.
-    pub(super) fn admits_rtcp(&mut self, now: Instant) -> bool {
+    /// Whether a packet of RTCP may come; counts it if so. Its bits are apart from those of RTP, so that whoever sends too much
+    /// video still says what it receives.
+    pub(super) fn admits_rtcp(&mut self, now: Instant, bytes: usize) -> bool {
+        let admitted = self.feedback.next(now, self.config.burst) == now && self.admits_packet(now);
+        if admitted {
+            self.feedback.count(now, self.config.feedback.time_for(DataSize::from_bytes(bytes as u64)));
+        }
+        admitted
+    }
+
+    fn admits_packet(&mut self, now: Instant) -> bool {
         let admitted = self.packets.next(now, self.config.burst) == now;
         if admitted {
             self.packets.count(now, Duration::from_secs(1) / self.config.packets.max(1));
@@ -394,11 +417,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_for_is_bounded() {
+        let mut ingress = Ingress::new(IngressConfig::default());
+        let at = |n: u64| Instant::from_nanos(n * 1_000_000_000 / 4_000);
+        let admitted = (0..10 * 4_000).filter(|n| ingress.admits_rtcp(at(*n), 1_200)).count();
+        assert!((2_250..=2_350).contains(&admitted), "2 Mbit/s for 10 s and the burst of 1 s, of 384: {admitted}");
+        let mut ingress = Ingress::new(IngressConfig::default());
+        let usual = (0..10 * 4_000).filter(|n| ingress.admits_rtcp(at(*n), 60)).count();
+        assert_eq!(usual, 40_000, "many small ones pass");
+    }
+
+    #[test]
     fn rtcp_is_admitted_beyond_the_bitrate() {
         let mut ingress = Ingress::new(IngressConfig::default());
         let now = Instant::from_millis(1_000);
         while ingress.admits_rtp(now, 1_400) {}
-        assert!(ingress.admits_rtcp(now));
+        assert!(ingress.admits_rtcp(now, 100));
         assert!(ingress.may_report(now) && !ingress.may_report(now + Duration::from_secs(4)));
         assert!(ingress.may_report(now + Duration::from_secs(5)));
     }

@@ -168,8 +168,12 @@ impl Transport {
         let view = RtpView::parse(packet).ok()?;
         let extensions = self.extension_ids.read(&view);
         let seq = self.streams.highest_of(ssrc)?.extend(view.seq());
+        // Parity does not protect parity, for which a section has no format of its own.
+        self.sections.get(section)?.format(view.payload_type())?;
         let identity = (ssrc, view.payload_type(), seq);
-        let (route, format) = self.streams.route(now, &self.sections, identity, &extensions.hints).ok()?;
+        // Only what was sent so moves a source to another stream.
+        let hints = Some(&extensions.hints).filter(|hints| self.streams.agrees(ssrc, hints))?;
+        let (route, format) = self.streams.route(now, &self.sections, identity, hints).ok()?;
         let format = format.filter(|_| route.section == section && !route.rtx)?;
         Some(ReceivedRtp {
             packet: &[],

@@ -164,6 +164,11 @@ impl StreamTable {
         Ok((route, format))
     }
 
+    /// Whether a source is known, and a packet with `hints` may be its.
+    pub(super) fn agrees(&self, ssrc: Ssrc, hints: &StreamHints) -> bool {
+        self.ssrcs.iter().position(|known| *known == ssrc).is_some_and(|at| self.streams[at].may_have(hints))
+    }
+
     /// Highest sequence number of a source that is known.
     pub(super) fn highest_of(&self, ssrc: Ssrc) -> Option<SeqNo> {
         let at = self.ssrcs.iter().position(|known| *known == ssrc)?;

@@ -223,3 +223,36 @@ fn without_parity_for_a_while_nothing_is_kept() {
     publisher.frame(2);
     assert_eq!(publisher.arrive(&[0]).len(), 5, "it goes on with the next block");
 }
+
+/// XOR has no check: whatever comes out, it stays in its stream, and is media.
+#[test]
+fn what_comes_back_is_neither_parity_nor_moves_its_source() {
+    for moves in [true, false] {
+        let mut publisher = Publisher::with(None);
+        publisher.frame(0);
+        publisher.arrive(&[]);
+        let first = MediaSection { red: Some(RED), ..section("0", Direction::Receive) };
+        publisher.pair.server.update_sections(vec![first, section("1", Direction::Receive)]);
+        publisher.frame(1);
+        publisher.arrive(&[]);
+        let first = publisher.first_of(2);
+        let header = RtpHeader { payload_type: VP8, seq: first, timestamp: 9, ssrc: MEDIA, marker: false };
+        // A whole packet, protected alone: parity of VP8's format, or media with another section's name.
+        let mut lost = Vec::new();
+        let payload_type = if moves { VP8 } else { RED.parity };
+        let mut writer = HeaderWriter::new(&mut lost, RtpHeader { payload_type, ..header });
+        assert!(!moves || writer.extension(MID_ID, b"1"));
+        writer.finish();
+        lost.extend([7; 40]);
+        let len = (lost.len() as u16 - 12).to_be_bytes();
+        let seq = first.to_be_bytes();
+        let head = [lost[0] & 0x3f, lost[1], seq[0], seq[1], lost[4], lost[5], lost[6], lost[7]];
+        let parity = [&head[..], &len, &len, &[0x80, 0], &lost[12..]].concat();
+        let header = RtpHeader { payload_type: RED.parity, seq: first + 1, ..header };
+        publisher.packets = vec![publisher.seal(header, &parity, true)];
+        assert_eq!(publisher.arrive(&[]), [], "{moves}");
+        assert_eq!(publisher.pair.server.streams.section_of(MEDIA), Some(PUBLISHED), "{moves}");
+        let counters = publisher.pair.server.counters();
+        assert_eq!((counters.fec_recovered, counters.fec_refused), (0, 1), "{moves}");
+    }
+}
