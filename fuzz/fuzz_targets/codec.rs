@@ -36,15 +36,22 @@ fn read_av1(payload: &[u8]) {
 fn rewrite(codec: Codec, payload: &[u8]) {
     const PICTURE_ID: u16 = 0x1234;
     const TL0: u8 = 0x56;
-    let mut prefix = ArrayVec::new();
-    let replaced = match codec {
-        Codec::Vp8 => vp8::patch(payload, PICTURE_ID, TL0, &mut prefix),
-        Codec::Vp9 => vp9::patch(payload, PICTURE_ID, TL0, &mut prefix),
-        _ => return,
+    if !matches!(codec, Codec::Vp8 | Codec::Vp9) {
+        return;
+    }
+    let patched = |tl0: Option<u8>| {
+        let mut prefix = ArrayVec::new();
+        let replaced = match codec {
+            Codec::Vp8 => vp8::patch(payload, PICTURE_ID, tl0, &mut prefix),
+            _ => vp9::patch(payload, PICTURE_ID, tl0.unwrap_or(0), &mut prefix),
+        };
+        let patched = [&prefix[..], &payload[usize::from(replaced)..]].concat();
+        frame_facts(codec, &patched, false, None).expect("what we write is sound")
     };
     let before = frame_facts(codec, payload, false, None).expect("read before");
-    let patched = [&prefix[..], &payload[usize::from(replaced)..]].concat();
-    let mut after = frame_facts(codec, &patched, false, None).expect("what we write is sound");
+    // Given an index, VP8 without layers becomes a base layer.
+    patched(Some(TL0));
+    let mut after = patched(before.tl0_pic_idx.map(|_| TL0));
     assert_eq!(after.picture_id, before.picture_id.map(|_| PICTURE_ID));
     assert_eq!(after.tl0_pic_idx, before.tl0_pic_idx.map(|_| TL0));
     (after.picture_id, after.tl0_pic_idx) = (before.picture_id, before.tl0_pic_idx);
