@@ -95,10 +95,16 @@ test('layers fit the size of the capture', () => {
 });
 
 test('the wanted codec comes first, and of those that are of use none is lost', () => {
-  const codecs = ['video/VP8', 'video/red', 'video/rtx', 'video/AV1'].map((mimeType) => ({ mimeType }));
-  const usable = (sends) => usableCodecs(codecs, 'av1', sends).map(({ mimeType }) => mimeType);
-  assert.deepEqual(usable(false), ['video/AV1', 'video/VP8', 'video/rtx']);
-  assert.deepEqual(usable(true), ['video/AV1', 'video/VP8', 'video/red', 'video/rtx']);
+  const usable = (names, sends) => {
+    const codecs = names.map((name) => ({ mimeType: `video/${name}` }));
+    return usableCodecs(codecs, 'av1', sends).map(({ mimeType }) => mimeType.slice('video/'.length));
+  };
+  const firefox = ['VP8', 'red', 'rtx', 'AV1', 'H261'];
+  assert.deepEqual(usable(firefox, true), ['AV1', 'VP8', 'red', 'rtx']);
+  assert.deepEqual(usable(firefox, false), ['AV1', 'VP8', 'red', 'rtx'], 'it takes no other parity');
+  const chromium = [...firefox, 'flexfec-03'];
+  assert.deepEqual(usable(chromium, true), ['AV1', 'VP8', 'red', 'rtx', 'flexfec-03']);
+  assert.deepEqual(usable(chromium, false), ['AV1', 'VP8', 'rtx', 'flexfec-03'], 'it takes parity beside its media');
 });
 
 /** A call as `arrange` sees it: pictures of all cameras are there. */
