@@ -101,7 +101,7 @@ drop_reasons! {
     ResentTooRecently = "resent_too_recently",
     /// The peer sends more of this than it may.
     RateLimited = "rate_limited",
-    /// The peer sends more media than it may.
+    /// The peer sends more media, or more feedback, than it may.
     IngressLimit = "ingress_limit",
     /// The peer sends more of this publication than its token or its room allows.
     OverCap = "over_cap",

@@ -92,14 +92,14 @@ pub struct SsrcPair {
     pub rtx: Option<Ssrc>,
 }
 
-/// Parity beside a section's media, on a source of its own (see [`crate::fec`]).
+/// Parity of a section's media, mostly beside it on a source of its own (see [`crate::fec`]).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct FecStream {
-    /// Its source.
+    /// Its source; that of the media for ULPFEC.
     pub ssrc: Ssrc,
-    /// Its payload type.
+    /// Its payload type; that of RED for ULPFEC.
     pub payload_type: PayloadType,
-    /// Its code: Reed-Solomon or FlexFEC-03.
+    /// Its code.
     pub scheme: Scheme,
 }
 
@@ -162,6 +162,17 @@ pub struct MediaSection {
 }
 
 impl MediaSection {
+    /// Our parity, beside the media or else among it.
+    pub fn own_parity(&self) -> Option<FecStream> {
+        let media = self.local_ssrcs?.media;
+        let among = |red: VideoRed| FecStream {
+            ssrc: media,
+            payload_type: red.payload_type,
+            scheme: Scheme::Ulpfec { payload_type: red.parity },
+        };
+        self.local_fec.or_else(|| self.red.map(among))
+    }
+
     /// The format with this payload type.
     pub fn format(&self, payload_type: PayloadType) -> Option<&PayloadFormat> {
         self.formats.iter().find(|format| format.payload_type == payload_type)

@@ -169,11 +169,11 @@ impl Path {
 /// How what a slot sends can be protected. Parity among the media (ULPFEC) is a gap in the numbers where it is lost: only
 /// frames that say by themselves what they refer to are decoded all the same.
 fn code(section: &MediaSection, forwarder: &Forwarder) -> Option<Code> {
-    let beside = section.local_fec.map(|parity| match parity.scheme {
-        Scheme::ReedSolomon => Code::ReedSolomon,
-        Scheme::FlexFec03 | Scheme::Ulpfec { .. } => Code::Xor,
-    });
-    beside.or_else(|| section.red.filter(|_| forwarder.rewriter.has_base_frames()).map(|_| Code::Xor))
+    match section.own_parity()?.scheme {
+        Scheme::ReedSolomon => Some(Code::ReedSolomon),
+        Scheme::FlexFec03 => Some(Code::Xor),
+        Scheme::Ulpfec { .. } => forwarder.rewriter.has_base_frames().then_some(Code::Xor),
+    }
 }
 
 /// What a plan for one slot is made of, with what repair may take per bit of video: `None` where it sends no video,

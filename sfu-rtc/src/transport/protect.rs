@@ -33,13 +33,7 @@ pub(super) struct Protector {
 impl Protector {
     /// For what `section` sends. The number goes on where `before` was, if that had the same source.
     fn new(section: &MediaSection, before: Option<&Self>) -> Option<Self> {
-        let media = section.local_ssrcs?.media;
-        let among = section.red.map(|red| FecStream {
-            ssrc: media,
-            payload_type: red.payload_type,
-            scheme: Scheme::Ulpfec { payload_type: red.parity },
-        });
-        let stream = section.local_fec.or(among)?;
+        let (stream, media) = (section.own_parity()?, section.local_ssrcs?.media);
         // In the lower half, as RFC 3711 section 3.3.1 wants it for the rollover counter.
         let first = SeqNo(u64::from(stream.ssrc.0 & 0x7fff));
         let mutable = MUTABLE.iter().filter_map(|kind| section.extensions.id(*kind)).collect();
@@ -138,9 +132,13 @@ impl Transport {
         if protector.red().is_some() && !ends_newest_frame {
             return None;
         }
-        let info = protector.groups.poll_parity(&mut parity.payload)?;
-        let len = parity.payload.len();
-        let packet = parity.pool.take(|data| data.set_bytes(&parity.payload, 0..len))?;
+        let (info, packet) = loop {
+            let info = protector.groups.poll_parity(&mut parity.payload)?;
+            let len = parity.payload.len();
+            if let Some(packet) = parity.pool.take(|data| data.set_bytes(&parity.payload, 0..len)) {
+                break (info, packet);
+            }
+        };
         let out = RtpOut {
             section: media.section,
             ssrc: stream.ssrc,

@@ -194,6 +194,7 @@ fn worker_config(config: &Config) -> WorkerConfig {
     let ingress = IngressConfig {
         bitrate: Bitrate::from_bps(limits.media_bits_per_second),
         packets: limits.media_packets_per_second,
+        feedback: Bitrate::from_bps(limits.feedback_bits_per_second),
         ..IngressConfig::default()
     };
     let ice = IceConfig {

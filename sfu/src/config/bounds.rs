@@ -11,7 +11,7 @@ const MANY: u64 = 10_000_000;
 const PER_SECOND: u64 = u32::MAX as u64;
 
 /// A number's key, and the smallest and the largest value that works.
-pub(super) const BOUNDS: [(&str, u64, u64); 69] = [
+pub(super) const BOUNDS: [(&str, u64, u64); 70] = [
     // Of a port, 0 is any that is free.
     ("http.port", 0, 65_535),
     ("http.drain_seconds", 0, DAY),
@@ -93,6 +93,7 @@ pub(super) const BOUNDS: [(&str, u64, u64); 69] = [
     ("limits.room_bytes_per_second", 1, PER_SECOND),
     ("limits.media_bits_per_second", 1, 1_000_000_000_000),
     ("limits.media_packets_per_second", 1, PER_SECOND),
+    ("limits.feedback_bits_per_second", 1, 1_000_000_000_000),
     // Below, an encoder has not begun the last one.
     ("limits.keyframe_interval_millis", 50, 60_000),
     ("limits.keyframe_average_millis", 50, 60_000),

@@ -490,6 +490,8 @@ pub(crate) struct LimitsConfig {
     pub(crate) media_bits_per_second: u64,
     /// Packets of media per second that one participant may send.
     pub(crate) media_packets_per_second: u32,
+    /// Bits of RTCP per second that one participant may send.
+    pub(crate) feedback_bits_per_second: u64,
     /// Shortest time between two keyframe requests to one source.
     pub(crate) keyframe_interval_millis: u64,
     /// The same on average.
@@ -546,6 +548,7 @@ impl Default for LimitsConfig {
             room_bytes_per_second: 16_000_000,
             media_bits_per_second: 20_000_000,
             media_packets_per_second: 5_000,
+            feedback_bits_per_second: 2_000_000,
             keyframe_interval_millis: 300,
             keyframe_average_millis: 1_000,
             keyframe_subscriber_average_millis: 2_000,

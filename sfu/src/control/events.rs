@@ -61,7 +61,7 @@ impl Control {
             Event::IngressLimited { transport } => self.with_participant(transport, |room, participant| {
                 tracing::warn!(
                     room = room.name, participant = %participant.id, identity = &*participant.identity,
-                    "sends more media than limits.media_bits_per_second or media_packets_per_second; the rest is dropped"
+                    "sends more than limits.media_bits_per_second, media_packets_per_second or feedback_bits_per_second; the rest is dropped"
                 );
                 let text = "You send more than this server takes; the rest is dropped. Lower your bitrate.";
                 participant.outbox.push(Outgoing::new(Body::Error(ControlError::limit(text).into())));
