@@ -439,11 +439,12 @@ impl Forwarder {
             return Err(DropReason::Overload);
         }
         let seq = SeqNo(self.rewriter.next_seq().0.saturating_sub(1)).extend(seq);
-        let record = self.history.take(now, seq, interval)?;
+        let record = self.history.find(now, seq, interval)?;
         let stream = streams.get(usize::from(record.layer)).ok_or(DropReason::NotInHistory)?;
         let packet = stream.history.get(record.in_seq(stream.highest())).ok_or(DropReason::NotInHistory)?;
         let rtx = self.formats.of(packet).and_then(|format| format.rtx);
         self.charge_repair(now, packet.payload().len())?;
+        self.history.resent(now, seq);
         self.resent = Some(now);
         let class = self.load.as_ref().map(|load| load.class_of(&packet.frame, record.timestamp).index());
         let copies = class.map_or(1, |class| self.copies[class]);

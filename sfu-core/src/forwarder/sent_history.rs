@@ -128,22 +128,25 @@ impl SentHistory {
         }
     }
 
-    /// The record of `seq` for sending again, which is then not sent again for `interval`.
-    pub(crate) fn take(&mut self, now: Instant, seq: SeqNo, interval: Duration) -> Result<SentRecord, DropReason> {
+    /// The record of `seq` for sending again, unless it was sent within `interval`.
+    pub(crate) fn find(&self, now: Instant, seq: SeqNo, interval: Duration) -> Result<SentRecord, DropReason> {
         if self.ring.is_empty() {
             return Err(DropReason::NotInHistory);
         }
-        let place = self.place(seq);
-        let record = &mut self.ring[place];
+        let record = self.ring[self.place(seq)];
         if record.flags & HELD == 0 || record.out_seq != seq.0 as u32 {
             return Err(DropReason::NotInHistory);
         }
-        let now = now.as_millis() as u32;
-        if u128::from(now.wrapping_sub(record.sent_at)) < interval.as_millis() {
+        if u128::from((now.as_millis() as u32).wrapping_sub(record.sent_at)) < interval.as_millis() {
             return Err(DropReason::ResentTooRecently);
         }
-        record.sent_at = now;
-        Ok(*record)
+        Ok(record)
+    }
+
+    /// What [`Self::find`] found is sent again now.
+    pub(crate) fn resent(&mut self, now: Instant, seq: SeqNo) {
+        let place = self.place(seq);
+        self.ring[place].sent_at = now.as_millis() as u32;
     }
 
     /// Forgets everything, since the source that the records name is gone.
@@ -189,7 +192,10 @@ mod tests {
         let mut history = SentHistory::new(WINDOW, 1_024);
         history.record(ms(1_000), 2, SeqNo(77), true, &sent(70_000));
         let interval = Duration::from_millis(50);
-        let take = |history: &mut SentHistory, at, seq| history.take(ms(at), SeqNo(seq), interval);
+        let take = |history: &mut SentHistory, at, seq| {
+            let found = history.find(ms(at), SeqNo(seq), interval);
+            found.inspect(|_| history.resent(ms(at), SeqNo(seq)))
+        };
         assert_eq!(take(&mut history, 1_020, 70_000).unwrap_err(), DropReason::ResentTooRecently);
         let record = take(&mut history, 1_050, 70_000).unwrap();
         assert_eq!((record.layer, record.marker(), record.in_seq(SeqNo(90))), (2, true, SeqNo(77)));
@@ -209,7 +215,7 @@ mod tests {
             let mut history = SentHistory::new(WINDOW, 1_024);
             let seqs = first..first + 500;
             seqs.clone().for_each(|n| history.record(ms(1_000), 0, SeqNo(n), false, &sent(n)));
-            let lost = seqs.filter(|n| history.take(ms(1_100), SeqNo(*n), Duration::from_millis(50)).is_err());
+            let lost = seqs.filter(|n| history.find(ms(1_100), SeqNo(*n), Duration::from_millis(50)).is_err());
             assert_eq!(lost.count(), 0, "from {first}");
         }
     }

@@ -115,7 +115,7 @@ impl Publication {
     /// The number by which a forwarder knows what its subscriber names by `seq`; `None` for parity.
     fn number_of(&self, index: u32, seq: u16, ctx: &Context<'_>) -> Option<u16> {
         let forwarder = self.forwarders.get(index as usize)?;
-        ctx.peers.get(forwarder.subscriber)?.transport.number_of(forwarder.ssrcs.media, seq)
+        ctx.peers.get(forwarder.subscriber)?.transport.number_of(forwarder.section.into(), seq)
     }
 
     /// Sends a packet again, unless it was within `interval`: the `copy` that is due, or else the first of as many as are

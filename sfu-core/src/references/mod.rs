@@ -249,7 +249,8 @@ impl References {
         (news != ReferenceNews::default()).then_some(news)
     }
 
-    /// Decides on the candidates: the newest that all hold is acknowledged, and what is older than that forgotten.
+    /// Decides on the candidates: the newest that all hold is acknowledged, and what is older than that forgotten. Of those
+    /// that are refused one is told at a time.
     fn settle(&mut self, now: Instant, found: &Found, news: &mut ReferenceNews) {
         let newest = self.candidates.iter().zip(found.held).rposition(|(_, held)| held);
         if let Some(candidate) = newest.and_then(|at| self.candidates.get(at)).copied() {
@@ -261,10 +262,11 @@ impl References {
         let mut refused = found.refused.into_iter();
         self.candidates.retain(|candidate| {
             let is_over = refused.next().unwrap_or(false) || now - candidate.since >= CANDIDATE_LASTS;
-            if is_over {
+            let is_told = is_over && news.refused.is_none();
+            if is_told {
                 news.refused = Some(SeqNo(candidate.frame).wire());
             }
-            !is_over
+            !is_told
         });
     }
 

@@ -70,7 +70,7 @@ impl Worker {
 
     fn on_nack(&mut self, now: Instant, peer: Key, nack: &Nack<'_>) {
         if let Some(peer) = self.peers.get_mut(peer) {
-            peer.received.nacks += nack.seqs().count() as u64;
+            peer.received.nacks += nack.count();
         }
         let Some(slot) = self.slot_address(peer, nack.media) else { return };
         let (mut ctx, routers) = self.split(now);

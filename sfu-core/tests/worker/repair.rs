@@ -79,3 +79,30 @@ fn who_did_not_negotiate_nack_gets_nothing_again() {
     assert_eq!(world.clients[viewer].rtp.len(), 1);
     assert_eq!(world.drops(DropReason::NotInHistory), 1);
 }
+
+/// What a NACK does not get for want of room, the next one may.
+#[test]
+fn what_was_refused_does_not_count_as_sent() {
+    let mut world = World::new();
+    let camera = world.join(vec![published("0", Video)]);
+    let viewer = world.join(vec![slot("v", Video, SLOT)]);
+    let publication = world.publish(camera, "0");
+    world.assign(viewer, "v", Some(publication));
+    let mut source = Vp8Source::new("0", 10);
+    for n in 0..100 {
+        let mut frame = source.frame(n == 0);
+        frame.payload.resize(1_000, 0);
+        world.send(camera, &frame);
+    }
+    world.pass(200);
+    let seqs: Vec<u16> = world.clients[viewer].rtp.iter().map(|packet| packet.seq.wire()).collect();
+    let refused = (0..10).flat_map(|_| &seqs).find(|seq| {
+        nack(&mut world, viewer, **seq);
+        // The last of a round: the next is asked for after the round trip.
+        world.pass(if **seq == seqs[seqs.len() - 1] { 200 } else { 0 });
+        world.drops(DropReason::RateLimited) == 1
+    });
+    let refused = *refused.expect("there is a bound");
+    nack(&mut world, viewer, refused);
+    assert_eq!((world.drops(DropReason::RateLimited), world.drops(DropReason::ResentTooRecently)), (2, 0));
+}

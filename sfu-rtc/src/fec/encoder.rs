@@ -107,7 +107,7 @@ impl Encoder {
         let (ssrc, seq) = self.source.load(packet, &self.config.mutable_extensions, scheme.has_check())?;
         let place = self.config.streams.iter().position(|&stream| stream == ssrc).ok_or(DropReason::UnknownStream)?;
         let newest = &mut self.newest[place];
-        if newest.is_some_and(|newest| seq.wrapping_sub(newest).wrapping_sub(1) > u16::MAX / 2) {
+        if newest.is_some_and(|newest| !is_ahead(seq, newest)) {
             return Err(DropReason::OutOfWindow);
         }
         *newest = Some(seq);
@@ -199,6 +199,11 @@ impl Encoder {
         }
         self.ready.push_back(window);
     }
+}
+
+/// Whether a stream's packet `seq` comes in order behind `newest`.
+pub(super) fn is_ahead(seq: u16, newest: u16) -> bool {
+    seq.wrapping_sub(newest).wrapping_sub(1) <= u16::MAX / 2
 }
 
 /// The row that lies `count` behind `row`. From any but row 0 it goes in turns over all but row 0: blocks begin with row

@@ -1,5 +1,6 @@
 //! Which packets of one stream are protected together: groups apart from each other, each in blocks of some frames.
 
+use super::encoder::is_ahead;
 use super::{Encoder, EncoderConfig, MutableExtensions, ParityInfo, Scheme, Window};
 use crate::ids::Ssrc;
 use arrayvec::ArrayVec;
@@ -26,6 +27,8 @@ pub struct ProtectedGroups {
     groups: [Option<Box<Group>>; PROTECTION_GROUPS],
     /// The frame that is being sent.
     frame: Option<u32>,
+    /// The number of the last packet that came in order.
+    newest: Option<u16>,
 }
 
 #[derive(Debug)]
@@ -40,7 +43,7 @@ impl ProtectedGroups {
     /// For the stream `media`, of which nothing is protected yet. `mutable` are the header extensions that are protected as
     /// zero.
     pub fn new(scheme: Scheme, media: Ssrc, mutable: MutableExtensions) -> Self {
-        Self { scheme, media, mutable, groups: Default::default(), frame: None }
+        Self { scheme, media, mutable, groups: Default::default(), frame: None, newest: None }
     }
 
     /// Whether what it makes is the same as what `other` makes.
@@ -76,24 +79,39 @@ impl ProtectedGroups {
         group.is_some_and(|group| group.is_active())
     }
 
-    /// A packet of media leaves, of the frame with `timestamp`, which it ends if it has the `marker`. Whether parity is
-    /// ready after it.
+    /// A packet of media leaves, of the frame with `timestamp`, which it ends if it has the `marker`. One that comes late,
+    /// behind those that followed it, is not protected, and begins and ends no frame. Whether parity is ready after it.
     pub fn on_media(&mut self, packet: &[u8], (timestamp, marker): (u32, bool), group: Option<u8>) -> bool {
+        if self.is_in_order(packet) {
+            self.add(packet, timestamp, group);
+            if marker {
+                self.end_frame();
+            }
+        }
+        self.groups.iter().flatten().any(|group| group.encoder.has_parity())
+    }
+
+    fn is_in_order(&mut self, packet: &[u8]) -> bool {
+        let Some(&[high, low]) = packet.get(2..4) else { return false };
+        let seq = u16::from_be_bytes([high, low]);
+        let is_late = self.newest.is_some_and(|newest| !is_ahead(seq, newest));
+        if !is_late {
+            self.newest = Some(seq);
+        }
+        !is_late
+    }
+
+    fn add(&mut self, packet: &[u8], timestamp: u32, group: Option<u8>) {
         if self.frame.is_some_and(|frame| frame != timestamp) {
             self.end_frame();
         }
         self.frame = Some(timestamp);
         let group = group.and_then(|group| self.groups.get_mut(usize::from(group))?.as_mut());
         if let Some(group) = group.filter(|group| group.is_active())
-            // One that comes late, behind those that followed it, is not protected.
             && group.encoder.add(packet).is_ok()
         {
             group.frames.get_or_insert(0);
         }
-        if marker {
-            self.end_frame();
-        }
-        self.groups.iter().flatten().any(|group| group.encoder.has_parity())
     }
 
     fn end_frame(&mut self) {

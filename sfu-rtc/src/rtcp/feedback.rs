@@ -35,6 +35,12 @@ impl<'a> Nack<'a> {
         entries.len().is_multiple_of(4).then_some(Self { sender, media, entries })
     }
 
+    /// How many packets it asks for.
+    pub fn count(&self) -> u64 {
+        let masks = self.entries.chunks_exact(4).filter_map(|entry| u16_at(entry, 2));
+        masks.map(|mask| 1 + u64::from(mask.count_ones())).sum()
+    }
+
     /// Sequence numbers asked for, in the order of the packet; at most 17 for each of its entries.
     pub fn seqs(&self) -> impl Iterator<Item = u16> + use<'a> {
         self.entries.chunks_exact(4).filter_map(|entry| Some((u16_at(entry, 0)?, u16_at(entry, 2)?))).flat_map(

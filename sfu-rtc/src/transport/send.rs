@@ -205,13 +205,10 @@ impl Transport {
         next.is_some_and(|size| !self.connection.ice.may_send_media(size.as_bytes() as usize))
     }
 
-    /// The number by which a packet of `media` was handed over ([`RtpOut::seq`]) which is `seq` on the wire, as the peer
-    /// names it; `None` where that is parity.
-    pub fn number_of(&self, media: Ssrc, seq: u16) -> Option<u16> {
-        match self.senders.iter().find(|sender| sender.is_media(media)) {
-            Some(sender) => sender.of_media(seq),
-            None => Some(seq),
-        }
+    /// The number by which a packet of a section's media was handed over ([`RtpOut::seq`]) which is `seq` on the wire, as
+    /// the peer names it; `None` where that is parity.
+    pub fn number_of(&self, section: usize, seq: u16) -> Option<u16> {
+        self.senders.get(section)?.of_media(seq)
     }
 
     pub(super) fn sender_of(&mut self, media: Ssrc) -> Option<&mut SectionSender> {

@@ -154,7 +154,7 @@ fn what_the_peer_asks_for_is_what_it_lacks() {
     let first = send_frame(&mut pair, 0, 100, 3);
     let second = send_frame(&mut pair, 0, 103, 3);
     assert_eq!((numbers(&first), numbers(&second)), ((100..105).collect(), (105..110).collect()));
-    let known = |pair: &Pair, seq| pair.server.number_of(SLOT.media, seq);
+    let known = |pair: &Pair, seq| pair.server.number_of(SUBSCRIBED, seq);
     assert_eq!([102, 103, 104, 105, 107].map(|seq| known(&pair, seq)), [Some(102), None, None, Some(103), Some(105)]);
     // Sent again, it says which number it had.
     let again = RtpOut {

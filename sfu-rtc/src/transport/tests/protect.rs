@@ -1,7 +1,7 @@
 //! Parity beside the media, and what a receiver makes of it.
 
 use super::*;
-use crate::fec::{Decoder, DecoderConfig, Scheme};
+use crate::fec::{Decoder, DecoderConfig, ProtectedGroups, Scheme};
 use crate::media::FecStream;
 
 const FEC: FecStream = FecStream { ssrc: Ssrc(0x5555), payload_type: PayloadType(49), scheme: Scheme::FlexFec03 };
@@ -154,4 +154,18 @@ fn numbers_of_parity_go_on_after_a_negotiation_and_a_new_source_begins_anew() {
     protect(&mut pair, [1; PROTECTION_GROUPS], 1);
     assert_eq!(send_frame(&mut pair, 0, 106, 2).len(), 2);
     assert_eq!(*pair.server.drops(), DropCounts::default());
+}
+
+/// Frames whose last packets come late, as over an uplink that loses and repairs, are counted once.
+#[test]
+fn one_that_comes_late_ends_no_frame() {
+    let mut groups = ProtectedGroups::new(Scheme::FlexFec03, SLOT.media, Default::default());
+    groups.protect(&[Protection { parity: 1, frames: 2 }; PROTECTION_GROUPS]);
+    let mut pair = subscriber(protected());
+    let media = send_frame(&mut pair, 3, 100, 12);
+    let mut pass = |place: usize, frame: u32, marker| groups.on_media(&media[place], (frame, marker), Some(0));
+    assert!(!pass(0, 1, false));
+    assert!(!pass(2, 2, false), "the first frame is over");
+    assert!(!pass(1, 1, true), "its end comes late");
+    assert!(pass(3, 2, true), "the block is two frames long");
 }
