@@ -335,7 +335,8 @@ pub(crate) struct MediaArgs {
     /// Bring the sound to an even level.
     #[arg(long)]
     gain_control: bool,
-    /// How much the encoder tries: auto (as much as the slowest picture allows), low, medium or high.
+    /// How much the encoder tries: auto (as much as the slowest picture allows; where the machine cannot follow at the least,
+    /// fewer pictures and then smaller ones), low, medium or high.
     #[arg(long, value_name = "LEVEL", default_value = "auto", value_parser = ["auto", "low", "medium", "high"])]
     effort: String,
     /// Take no noise out of pictures. It is done only where still parts of the picture show some.

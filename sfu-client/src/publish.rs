@@ -3,25 +3,25 @@
 mod directive;
 mod parity;
 mod references;
+mod report;
 mod sound;
 mod uplink;
 
 use crate::capture::{AudioSource, VideoSource};
-use crate::peer::{ConnectionState, FarReception, MediaKind, ParityControl, Peer, PeerConfig, RtpSink};
-use crate::send::{AudioSender, AudioSettings, MAX_ENCODINGS, Sent, VideoSender, VideoSettings, VideoStats};
+use crate::peer::{ConnectionState, MediaKind, ParityControl, Peer, PeerConfig, RtpSink};
+use crate::send::{AudioSender, AudioSettings, VideoSender, VideoSettings};
 use crate::signal::{Session, SignalEvent, Target};
 use anyhow::{Context, Result, bail, ensure};
 use directive::{EncodingBase, Obeyed, apply};
 pub use parity::protect;
 use references::KeptReferences;
-use serde_json::{Value, json};
+use report::sent_encodings;
+pub use report::{Asked, PublishReport, QualityLimitation, SentEncoding};
 use sfu_proto::v1::{
     AudioDirective, DirectiveOutcome, EncoderDirective, EncoderDirectiveAck, EncodingDirective, ParityDirective,
     Publish, Source,
 };
-use sfu_rtc::units::Bitrate;
 use sound::audio_settings;
-use std::fmt;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -63,143 +63,6 @@ impl PublishOptions {
     }
 }
 
-/// What has been published so far.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct PublishReport {
-    /// Time since media began to flow.
-    pub elapsed: Duration,
-    /// From the start of the join until media could flow.
-    pub join: Duration,
-    /// Pictures: those of all encodings; how many there are is of the one that has most.
-    pub video: Sent,
-    /// Of each encoding, smallest first.
-    pub encodings: [Option<SentEncoding>; MAX_ENCODINGS],
-    /// Sound.
-    pub audio: Sent,
-    /// Keyframes that the far side asked for.
-    pub keyframe_requests: u64,
-    /// Parity packets sent beside the pictures.
-    pub parity: u64,
-    /// What the path to the far side carries, by its feedback.
-    pub available_outgoing_bitrate: Option<Bitrate>,
-    /// What was done to pictures.
-    pub pipeline: VideoStats,
-    /// How pictures arrive, by the far side's last report.
-    pub video_reception: Option<FarReception>,
-    /// The same of sound.
-    pub audio_reception: Option<FarReception>,
-    /// What the server asks for of pictures, while it does.
-    pub asked: Option<Asked>,
-}
-
-/// What has been sent of one encoding.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SentEncoding {
-    /// Its RID; empty where it is the only one.
-    pub rid: &'static str,
-    /// Its pictures.
-    pub sent: Sent,
-    /// Width and height of the last one.
-    pub size: (usize, usize),
-    /// Bitrate that its encoder has (targetBitrate).
-    pub target: Bitrate,
-    /// Less is sent than is wanted, or nothing, as the path to the server carries no more (qualityLimitationReason).
-    pub is_short_of_room: bool,
-}
-
-/// What a directive asks for of the largest encoding that is wanted.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct Asked {
-    /// False: nobody watches.
-    pub active: bool,
-    /// Most bits per second; zero: as the user has it.
-    pub bitrate: Bitrate,
-    /// Most pictures per second; zero: as the user has it.
-    pub frame_rate: f32,
-    /// How much smaller each side is to be; one or less: not at all.
-    pub scale: f32,
-}
-
-impl Asked {
-    fn of(encoding: &EncodingDirective) -> Self {
-        Self {
-            active: encoding.active,
-            bitrate: Bitrate::from_bps(encoding.max_bitrate_bps),
-            frame_rate: encoding.max_framerate,
-            scale: encoding.scale_resolution_down_by,
-        }
-    }
-}
-
-impl fmt::Display for Asked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.active {
-            return f.write_str("send nothing, nobody watches");
-        }
-        let mut parts = Vec::new();
-        if self.bitrate > Bitrate::ZERO {
-            parts.push(format!("{} kbit/s", self.bitrate.as_bps() / 1_000));
-        }
-        if self.frame_rate > 0.0 {
-            parts.push(format!("{} fps", self.frame_rate));
-        }
-        if self.scale > 1.0 {
-            parts.push(format!("1/{:.1} of the size", self.scale));
-        }
-        f.write_str(&if parts.is_empty() { "as it is".to_owned() } else { format!("at most {}", parts.join(", ")) })
-    }
-}
-
-impl PublishReport {
-    /// For programs; `event` says what the line is.
-    pub fn to_json(&self, event: &str) -> Value {
-        let sent = |sent: Sent| {
-            json!({
-                "frames": sent.frames, "packets": sent.packets, "bytes": sent.bytes, "keyframes": sent.keyframes,
-                "keyframe_bytes": sent.keyframe_bytes, "recovery_bytes": sent.recovery_bytes,
-            })
-        };
-        let encoding = |one: &SentEncoding| {
-            json!({
-                "rid": one.rid,
-                "sent": sent(one.sent),
-                "frameWidth": one.size.0,
-                "frameHeight": one.size.1,
-                "targetBitrate": one.target.as_bps(),
-                "qualityLimitationReason": if one.is_short_of_room { "bandwidth" } else { "none" },
-            })
-        };
-        json!({
-            "event": event,
-            "elapsed_s": self.elapsed.as_secs_f64(),
-            "join_ms": self.join.as_secs_f64() * 1000.0,
-            "video": sent(self.video),
-            "encodings": self.encodings.iter().flatten().map(encoding).collect::<Vec<_>>(),
-            "audio": sent(self.audio),
-            "keyframe_requests": self.keyframe_requests,
-            "remote_video": self.video_reception.map(|reception| reception.to_json(90_000)),
-            "remote_audio": self.audio_reception.map(|reception| reception.to_json(48_000)),
-            "asked": self.asked.map(|asked| asked.to_string()),
-            "parity_packets": self.parity,
-            "availableOutgoingBitrate": self.available_outgoing_bitrate.map(Bitrate::as_bps),
-            "pipeline": {
-                "frame_width": self.pipeline.size.0,
-                "frame_height": self.pipeline.size.1,
-                "pictures": self.pipeline.preprocess.pictures,
-                "denoised": self.pipeline.preprocess.denoised,
-                "brightened": self.pipeline.preprocess.brightened,
-                "skipped": self.pipeline.encoder.skipped,
-                "coded_again": self.pipeline.encoder.coded_again,
-                "quantizer_sum": self.pipeline.encoder.quantizer_sum,
-                "encode_time_s": self.pipeline.encoder.encode_time.as_secs_f64(),
-                "slowest_encode_ms": self.pipeline.encoder.slowest.as_secs_f64() * 1000.0,
-                "effort_changes": self.pipeline.encoder.effort_changes,
-                "recovered": self.pipeline.encoder.recovered,
-            },
-        })
-    }
-}
-
 /// Publishes until `stop` completes, the pictures end, or the server ends the session.
 ///
 /// # Errors
@@ -229,6 +92,9 @@ pub(crate) struct Running {
     /// SSRCs of pictures (of the largest encoding) and sound.
     ssrcs: [Option<u32>; 2],
     asked: Option<Asked>,
+    /// The last directive for video, until it lapses, and what the machine could follow when that was answered.
+    directive: Option<EncoderDirective>,
+    told_load: Option<(f32, f32)>,
     references: KeptReferences,
     parity: Arc<ParityControl>,
     base_audio: AudioSettings,
@@ -296,6 +162,8 @@ impl Running {
             bases,
             ssrcs,
             asked: None,
+            directive: None,
+            told_load: None,
             references,
             parity,
             base_audio,
@@ -337,7 +205,10 @@ impl Running {
             tokio::select! {
                 () = &mut stop => return Ok(()),
                 _ = ticks.tick() => progress(&self.report()),
-                _ = looks.tick() => self.fit_to_uplink(),
+                _ = looks.tick() => {
+                    self.fit_to_uplink();
+                    self.tell_load().await;
+                }
                 () = lapsed(self.lapse) => self.lapse(),
                 () = lapsed(self.audio_lapse) => self.lapse_audio(),
                 result = finished(&mut self.video, &mut self.audio) => return result,
@@ -389,6 +260,29 @@ impl Running {
         if let Some(audio) = directive.audio {
             return self.obey_audio(directive, audio).await;
         }
+        if self.obey_video(directive.clone()).await {
+            self.lapse = lapse_of(&directive);
+            let mut wanted = directive.encodings.iter().rev();
+            self.asked = wanted.find(|encoding| encoding.active).or(directive.encodings.first()).map(Asked::of);
+            self.directive = Some(directive);
+        }
+    }
+
+    /// Tells anew what holds of the last directive, where the machine follows less of it, or more, than when that was told.
+    async fn tell_load(&mut self) {
+        if let Some(directive) = self.directive.clone().filter(|_| self.load() != self.told_load) {
+            self.obey_video(directive).await;
+        }
+    }
+
+    /// Of what is wanted, the share of pictures that the machine can follow, and how much smaller they are.
+    fn load(&self) -> Option<(f32, f32)> {
+        self.video.as_ref().map(|video| video.control().load())
+    }
+
+    /// Carries it out as far as that can be, and says how far; false where nothing of it can.
+    async fn obey_video(&mut self, directive: EncoderDirective) -> bool {
+        self.told_load = self.load();
         let mut obeyed = match &self.video {
             Some(video) => apply(&directive, video.encodings(), &self.bases),
             None => Obeyed::unsupported("there is no video"),
@@ -398,12 +292,10 @@ impl Running {
             let (applied, clamped) = protect(&self.parity, &directive.parity);
             clamped.into_iter().for_each(|why| obeyed.clamp(why));
             applied_parity = applied;
-            self.lapse = lapse_of(&directive);
-            let mut wanted = directive.encodings.iter().rev();
-            self.asked = wanted.find(|encoding| encoding.active).or(directive.encodings.first()).map(Asked::of);
         }
         let Obeyed { outcome, detail, applied } = obeyed;
         self.acknowledge(directive, outcome, detail, (applied, applied_parity)).await;
+        outcome != DirectiveOutcome::Unsupported
     }
 
     async fn obey_audio(&mut self, directive: EncoderDirective, wanted: AudioDirective) {
@@ -441,8 +333,7 @@ impl Running {
 
     /// The last directive was not renewed: back to what the user asked for.
     fn lapse(&mut self) {
-        self.lapse = None;
-        self.asked = None;
+        (self.lapse, self.asked, self.directive) = (None, None, None);
         self.parity.protect(Default::default());
         if let Some(video) = &self.video {
             let encodings = video.encodings().iter().zip(&self.bases);
@@ -494,21 +385,6 @@ async fn video_sinks(peer: &Peer, stream: &str, settings: &VideoSettings) -> Res
         return peer.add_simulcast_sinks(&settings.codecs(), stream, &rids).await;
     }
     Ok(vec![peer.add_video_sink(&settings.codecs(), stream).await?])
-}
-
-fn sent_encodings(video: &VideoSender) -> [Option<SentEncoding>; MAX_ENCODINGS] {
-    let sent = |at: usize| {
-        let encoding = video.encodings().get(at)?;
-        let control = &encoding.control;
-        Some(SentEncoding {
-            rid: encoding.rid,
-            sent: encoding.counters.read(),
-            size: encoding.stats().size,
-            target: control.bitrate(),
-            is_short_of_room: control.is_short_of_room(),
-        })
-    };
-    std::array::from_fn(sent)
 }
 
 async fn announcements(sinks: [(Option<&RtpSink>, Source); 2]) -> Result<Vec<Publish>> {

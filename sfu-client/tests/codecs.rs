@@ -6,6 +6,7 @@ mod real;
 
 use real::Server;
 use sfu_client::capture::{Scene, SceneKind};
+use sfu_client::encode::{Effort, EffortMode};
 use sfu_client::peer::VideoCodec;
 use sfu_client::publish::{PublishOptions, publish};
 use sfu_client::send::VideoSettings;
@@ -25,7 +26,8 @@ fn target(server: &Server, name: &str) -> Target {
 /// Publishes so many pictures' worth for a subscriber, who must get them all.
 async fn through_the_server(server: &Server, codec: VideoCodec, temporal_layers: u8) {
     let bitrate = Bitrate::from_kbps(800);
-    let settings = VideoSettings { codec, temporal_layers, bitrate, ..Default::default() };
+    let settings =
+        VideoSettings { codec, temporal_layers, bitrate, effort: EffortMode::Fixed(Effort::Low), ..Default::default() };
     let scene = Scene::of(SceneKind::Talking, 320, 180, 30.0).unwrap();
     let options =
         PublishOptions { target: target(server, "ada"), video: Some((Box::new(scene), settings)), audio: None };

@@ -5,6 +5,7 @@ mod real;
 use real::{Server, server_program};
 use serde_json::{Value, json};
 use sfu_client::capture::{Scene, SceneKind};
+use sfu_client::encode::{Effort, EffortMode};
 use sfu_client::peer::VideoCodec;
 use sfu_client::publish::{PublishOptions, publish};
 use sfu_client::send::VideoSettings;
@@ -43,7 +44,11 @@ struct Call {
 impl Call {
     async fn begin(name: &str) -> Self {
         let server = Server::start(name);
-        let settings = VideoSettings { bitrate: Bitrate::from_kbps(900), ..Default::default() };
+        let settings = VideoSettings {
+            bitrate: Bitrate::from_kbps(900),
+            effort: EffortMode::Fixed(Effort::Low),
+            ..Default::default()
+        };
         let options = PublishOptions {
             target: target(&server, "ada"),
             video: Some((Box::new(Scene::of(SceneKind::Talking, 640, 360, 30.0).unwrap()), settings)),

@@ -4,6 +4,7 @@ mod real;
 
 use real::Server;
 use sfu_client::capture::{Scene, SceneKind};
+use sfu_client::encode::{Effort, EffortMode};
 use sfu_client::peer::VideoCodec;
 use sfu_client::publish::{PublishOptions, PublishReport, SentEncoding, publish};
 use sfu_client::send::VideoSettings;
@@ -41,7 +42,13 @@ impl<T> Session<T> {
 }
 
 fn publisher(server: &Server, codec: VideoCodec) -> Session<PublishReport> {
-    let settings = VideoSettings { codec, simulcast: 3, bitrate: Bitrate::from_kbps(1_500), ..Default::default() };
+    let settings = VideoSettings {
+        codec,
+        simulcast: 3,
+        bitrate: Bitrate::from_kbps(1_500),
+        effort: EffortMode::Fixed(Effort::Low),
+        ..Default::default()
+    };
     let scene = Box::new(Scene::of(SceneKind::Talking, 1280, 720, 15.0).unwrap());
     let options = PublishOptions::new(target(server, "ada")).video(scene, settings);
     let (stop, stopped) = oneshot::channel::<()>();

@@ -12,7 +12,7 @@ use netsim::{LinkConfig, QueueLimit, Rate};
 use real::Server;
 use relayed::through_a_relay;
 use sfu_client::capture::{Scene, SceneKind, Tone};
-use sfu_client::publish::{PublishOptions, PublishReport, publish};
+use sfu_client::publish::{PublishOptions, PublishReport, QualityLimitation, publish};
 use sfu_client::send::{AudioSettings, VideoSettings};
 use sfu_client::signal::{JoinOptions, Target};
 use sfu_client::stats::{Report, StreamReport};
@@ -104,8 +104,9 @@ async fn pictures_fit_through_a_path_that_becomes_narrow() {
     let relay = relay.await.unwrap();
     let link = || LinkConfig::delayed(Duration::from_millis(25));
     relay.set_links(link(), link());
-    let encoding =
-        |report: &PublishReport| report.encodings[0].map(|encoding| (encoding.target, encoding.is_short_of_room));
+    let encoding = |report: &PublishReport| {
+        report.encodings[0].map(|encoding| (encoding.target, encoding.limitation == QualityLimitation::Bandwidth))
+    };
     let is_whole = |report: &PublishReport| encoding(report) == Some((Bitrate::from_kbps(1_000), false));
     let whole = tokio::time::timeout(LIMIT, reports.wait_for(is_whole)).await.is_ok();
     assert!(whole, "all that is asked for fits at first: {:?}", reports.borrow());

@@ -113,6 +113,10 @@ impl VideoSource for Camera {
         self.frame_rate
     }
 
+    fn waits(&self) -> bool {
+        true
+    }
+
     fn draw(&mut self, _frame: u32, picture: &mut VideoFrame) -> Result<bool> {
         let waits = |state: &mut State| state.newest.is_none() && state.failed.is_none();
         let state = self.shared.changed.wait_timeout_while(self.shared.lock(), PATIENCE, waits);

@@ -40,6 +40,11 @@ pub trait VideoSource: Send {
     /// Frames per second.
     fn frame_rate(&self) -> f64;
 
+    /// Whether [`Self::draw`] may wait for the next picture; else it is busy for as long as it lasts.
+    fn waits(&self) -> bool {
+        false
+    }
+
     /// The first of the pictures up to this one that look the same, where that is known.
     fn shown_since(&self, frame: u32) -> u32 {
         frame

@@ -2,7 +2,7 @@
 
 use super::View;
 use sfu_client::peer::FarReception;
-use sfu_client::publish::PublishReport;
+use sfu_client::publish::{PublishReport, QualityLimitation};
 use sfu_client::send::Sent;
 
 /// The view, and the report before.
@@ -51,9 +51,10 @@ impl PublishView {
     }
 }
 
-/// What the server asks for, or that the path to it carries less.
+/// What the server asks for, or that the machine or the path to it carries less.
 fn reason(report: &PublishReport) -> String {
-    match report.encodings.iter().flatten().rfind(|encoding| encoding.is_short_of_room) {
+    match report.encodings.iter().flatten().rfind(|encoding| encoding.limitation != QualityLimitation::None) {
+        Some(short) if short.limitation == QualityLimitation::Cpu => "this machine cannot code more".to_owned(),
         Some(short) => format!("no room on this connection for more than {} kbit/s", short.target.as_kbps()),
         None => report.asked.map(|asked| format!("server: {asked}")).unwrap_or_default(),
     }

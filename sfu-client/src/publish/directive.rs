@@ -64,7 +64,10 @@ impl EncodingBase {
             active: wanted.active,
             max_bitrate_bps: self.bitrate(wanted).as_bps(),
             max_framerate: wanted.max_framerate,
-            scale_resolution_down_by: wanted.scale_resolution_down_by,
+            scale_resolution_down_by: match control.is_short_of_time() {
+                true => control.scale(),
+                false => wanted.scale_resolution_down_by,
+            },
             scalability_mode: format!("L1T{}", control.temporal_layers()),
             references: match control.keeps_references() {
                 true => ReferenceStructure::LongTerm.into(),
@@ -113,6 +116,9 @@ pub(super) fn apply(directive: &EncoderDirective, running: &[RunningEncoding], b
             }
             if !base.carry_out(wanted, &running.control) {
                 obeyed.clamp("the layers or references stay as they are");
+            }
+            if running.control.is_short_of_time() {
+                obeyed.clamp("this machine cannot code more");
             }
         }
     }

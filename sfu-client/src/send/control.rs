@@ -1,5 +1,6 @@
 //! What can be changed of a running encoder.
 
+use super::load::LoadStep;
 use super::video::VideoSettings;
 use crate::encode::ReferenceNews;
 use crate::peer::VideoCodec;
@@ -20,6 +21,9 @@ pub struct VideoControl {
     bitrate: AtomicU64,
     /// Most that there is room for on the way to the far side.
     room: AtomicU64,
+    /// What the machine can follow, in thousandths: share of the source's pictures, and how much smaller they are.
+    load_frame_rate_millis: AtomicU32,
+    load_scale_millis: AtomicU32,
     /// Most pictures per second, in thousandths; 0: as many as the source has.
     frame_rate_millis: AtomicU32,
     /// How much smaller than the source's pictures are, in thousandths.
@@ -58,6 +62,8 @@ impl VideoControl {
             // Four at most.
             codec: AtomicU8::new(codec as u8),
             temporal_layers: AtomicU8::new(settings.temporal_layers.clamp(1, MAX_LAYERS)),
+            load_frame_rate_millis: AtomicU32::new(1_000),
+            load_scale_millis: AtomicU32::new(1_000),
             frame_rate_millis: AtomicU32::new(0),
             scale_millis: AtomicU32::new(1_000),
             active: AtomicBool::new(true),
@@ -91,6 +97,25 @@ impl VideoControl {
         self.wanted().as_bps() > self.room.load(Ordering::Relaxed)
     }
 
+    /// Says what the machine can follow, whatever else is asked for.
+    pub(super) fn set_load(&self, step: LoadStep) {
+        self.load_frame_rate_millis.store((step.frame_rate * 1_000.0) as u32, Ordering::Relaxed);
+        self.load_scale_millis.store((step.scale * 1_000.0) as u32, Ordering::Relaxed);
+    }
+
+    /// Of what is wanted, the share of pictures that the machine can follow, and how much smaller they are: 1 and 1 where
+    /// it can follow.
+    pub fn load(&self) -> (f32, f32) {
+        let load = [&self.load_frame_rate_millis, &self.load_scale_millis];
+        let [frame_rate, scale] = load.map(|millis| millis.load(Ordering::Relaxed) as f32 / 1_000.0);
+        (frame_rate, scale)
+    }
+
+    /// Whether there are fewer or smaller pictures than are wanted, as the machine cannot follow.
+    pub fn is_short_of_time(&self) -> bool {
+        self.load() != (1.0, 1.0)
+    }
+
     /// Bounds the pictures per second; `None` lifts the bound.
     pub fn set_max_frame_rate(&self, rate: Option<f32>) {
         let millis = rate.map_or(0, |rate| (rate.clamp(0.1, 1000.0) * 1000.0) as u32);
@@ -101,6 +126,11 @@ impl VideoControl {
     pub fn set_scale(&self, factor: f32) {
         let factor = if factor.is_finite() { factor.clamp(1.0, 1_000.0) } else { 1.0 };
         self.scale_millis.store((factor * 1_000.0) as u32, Ordering::Relaxed);
+    }
+
+    /// How much smaller than the source's pictures are.
+    pub(crate) fn scale(&self) -> f32 {
+        self.scale_millis.load(Ordering::Relaxed) as f32 / 1_000.0 * self.load().1
     }
 
     /// Goes on in another codec, which begins with a keyframe; false where one of the sides lacks it.
@@ -159,7 +189,7 @@ impl VideoControl {
         Shape {
             codec: self.codec(),
             temporal_layers: self.temporal_layers(),
-            scale_millis: self.scale_millis.load(Ordering::Relaxed),
+            scale_millis: (self.scale() * 1_000.0) as u32,
             long_term: self.keeps_references(),
         }
     }
@@ -204,8 +234,10 @@ impl VideoControl {
     /// Whether picture `frame` falls to the bounded frame rate. Counted in whole source frames, so that the pace is
     /// even: of `rate` frames per second every picture whose share rolls over is kept.
     pub(super) fn keeps(&self, frame: u32, rate: f64) -> bool {
-        let bound = f64::from(self.frame_rate_millis.load(Ordering::Relaxed)) / 1000.0;
-        if bound == 0.0 || bound >= rate {
+        let wanted = f64::from(self.frame_rate_millis.load(Ordering::Relaxed)) / 1000.0;
+        let wanted = if wanted > 0.0 { wanted } else { rate };
+        let bound = wanted.min(rate * f64::from(self.load().0));
+        if bound >= rate {
             return true;
         }
         let share = |frame: f64| (frame * bound / rate).floor();
@@ -227,5 +259,18 @@ mod tests {
         assert_eq!((0..30).filter(|frame| control.keeps(*frame, 30.0)).collect::<Vec<_>>()[..3], [2, 5, 8]);
         control.set_max_frame_rate(None);
         assert_eq!(kept(&control), 300);
+    }
+
+    #[test]
+    fn what_the_machine_can_follow_bounds_what_is_wanted() {
+        let control = VideoControl::new(&VideoSettings::default(), vec![VideoCodec::H264], true);
+        let kept = |control: &VideoControl| (0..300).filter(|frame| control.keeps(*frame, 30.0)).count();
+        control.set_load(LoadStep { frame_rate: 0.5, scale: 1.5 });
+        assert_eq!((kept(&control), control.shape().scale_millis, control.is_short_of_time()), (150, 1_500, true));
+        control.set_max_frame_rate(Some(10.0));
+        control.set_scale(2.0);
+        assert_eq!((kept(&control), control.shape().scale_millis), (100, 3_000));
+        control.set_load(LoadStep { frame_rate: 1.0, scale: 1.0 });
+        assert_eq!((kept(&control), control.shape().scale_millis, control.is_short_of_time()), (100, 2_000, false));
     }
 }

@@ -4,6 +4,7 @@ mod audio;
 mod control;
 mod descriptor;
 mod layer;
+mod load;
 mod packetizer;
 mod redundancy;
 mod video;

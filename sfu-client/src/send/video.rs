@@ -3,6 +3,7 @@
 
 use super::control::VideoControl;
 use super::layer::{Captured, Format, Layer, Picture, Wishes};
+use super::load::LoadMeter;
 use super::{Packetizer, SendCounters, Sent};
 use crate::capture::VideoSource;
 use crate::clock::unix_now;
@@ -47,7 +48,8 @@ pub struct VideoSettings {
     pub skip_frames: bool,
     /// Who keeps the bitrate.
     pub rate: RateMode,
-    /// How much the encoder tries.
+    /// How much the encoder tries. Where that follows the machine, a machine that cannot follow at the least effort gets fewer
+    /// pictures, and then smaller ones.
     pub effort: EffortMode,
     /// The pictures are those of a screen, not of a camera.
     pub screen: bool,
@@ -212,7 +214,8 @@ impl VideoSender {
         let drawn = VideoFrame::new(format.size.0, format.size.1)?;
         let (frames, id) = (settings.frames, random_u32());
         let overlay = settings.overlay.then_some(id);
-        let capture = Capture { source, format, frames, overlay, layers, controls, drawn, shown: None };
+        let load = matches!(settings.effort, EffortMode::UpTo(_)).then(LoadMeter::default);
+        let capture = Capture { source, format, frames, overlay, load, layers, controls, drawn, shown: None };
         thread::Builder::new()
             .name("capture".to_owned())
             .spawn(move || capture.run(begun))
@@ -289,6 +292,8 @@ struct Capture {
     frames: Option<u32>,
     /// Names this publisher in the overlay, where there is one.
     overlay: Option<u32>,
+    /// What pictures take of the machine, where they follow it.
+    load: Option<LoadMeter>,
     layers: Vec<(Layer, Queue)>,
     controls: Vec<Arc<VideoControl>>,
     /// As the source draws it.
@@ -306,7 +311,12 @@ impl Capture {
             if self.controls.iter().any(|control| control.is_stopped()) {
                 return;
             }
-            match self.source.draw(frame, &mut self.drawn) {
+            let begun = Instant::now();
+            let drawn = self.source.draw(frame, &mut self.drawn);
+            if let Some(load) = self.load.as_mut().filter(|_| !self.source.waits()) {
+                load.drawn(begun.elapsed());
+            }
+            match drawn {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
@@ -327,16 +337,23 @@ impl Capture {
         let (elapsed, captured) = (start.elapsed(), unix_now());
         let overlay = self.overlay.map(|id| self.overlay(id, frame, captured));
         let captured = Captured { picture: &self.drawn, frame, elapsed, overlay };
+        let mut coding = Duration::ZERO;
         for (layer, queue) in &mut self.layers {
             if !layer.wants(captured.frame) {
                 continue;
             }
-            let Some(result) = layer.produce(&captured).transpose() else { continue };
+            let begun = Instant::now();
+            let produced = layer.produce(&captured).transpose();
+            coding += begun.elapsed();
+            let Some(result) = produced else { continue };
             let failed = result.is_err();
             // Where the network is behind, the capture waits with it: the source paces, nothing is lost silently.
             if queue.blocking_send(result).is_err() || failed {
                 return false;
             }
+        }
+        if let Some(step) = self.load.as_mut().and_then(|load| load.coded(elapsed, coding)) {
+            self.controls.iter().for_each(|control| control.set_load(step));
         }
         true
     }
