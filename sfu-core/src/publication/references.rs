@@ -8,7 +8,7 @@ use crate::references::{ReferenceNews, Subscriber, View};
 use sfu_rtc::media::{Codec, MediaKind};
 use sfu_rtc::packet::Packet;
 use sfu_rtc::rtp::extension::ExtensionKind;
-use sfu_rtc::time::Duration;
+use sfu_rtc::time::{Duration, Instant};
 use sfu_rtc::twcc::FramePacket;
 
 /// Who asks for lost packets gets them within so many round trips, and this.
@@ -78,6 +78,13 @@ impl Publication {
         true
     }
 
+    /// Tells the sender what has become known since it was looked at, if it is time.
+    pub(crate) fn judge_due_references(&mut self, ctx: &mut Context<'_>) {
+        if self.references.as_ref().is_some_and(|references| references.due() <= ctx.now) {
+            self.judge_references(ctx);
+        }
+    }
+
     /// Tells the sender what has become known.
     fn judge_references(&mut self, ctx: &mut Context<'_>) {
         let (all_known, rtt) = (self.relays.is_empty(), self.publisher_rtt(ctx));
@@ -92,6 +99,7 @@ impl Publication {
             Subscriber { holding: forwarder.holding.as_deref(), patience }
         });
         let news = references.judge((ctx.now, rtt), subscribers, all_known);
+        let due = references.due();
         if news.is_some_and(|news| news.acknowledged.is_some()) {
             let acknowledged = references.acknowledged();
             for holding in forwarders.iter_mut().filter_map(|forwarder| forwarder.holding.as_mut()) {
@@ -99,6 +107,9 @@ impl Publication {
             }
         }
         self.report_references(news, ctx);
+        if due != Instant::NEVER {
+            self.wake_source(ctx);
+        }
     }
 
     fn report_references(&self, news: Option<ReferenceNews>, ctx: &mut Context<'_>) {

@@ -64,9 +64,11 @@ impl Publication {
         self.streams.iter_mut().fold(false, |active, stream| stream.report(now, out) | active)
     }
 
-    /// When [`Self::send_requests`] will have something to do; [`Instant::NEVER`] where nothing is wanted.
+    /// When [`Self::send_requests`] or [`Self::judge_due_references`] will have something to do; [`Instant::NEVER`] where
+    /// nothing is wanted.
     pub(crate) fn poll_timeout(&self) -> Instant {
-        self.streams.iter().map(|stream| stream.poll_timeout()).min().unwrap_or(Instant::NEVER)
+        let references = self.references.iter().map(|references| references.due());
+        self.streams.iter().map(|stream| stream.poll_timeout()).chain(references).min().unwrap_or(Instant::NEVER)
     }
 
     /// What a sender report to a subscriber says: the time, and the slot's timestamp then. `None` while nothing is

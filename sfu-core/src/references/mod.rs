@@ -31,8 +31,8 @@ const MAX_CANDIDATES: usize = 4;
 /// A candidate of which nobody tells anything for so long is given up.
 const CANDIDATE_LASTS: Duration = Duration::from_millis(1_500);
 /// What one subscriber holds takes about 9 us to look at, and each feedback of any may change what all hold: for each beyond
-/// so many, the next look is so much later. Of 200 it takes 4 % of a core then, else it would take several cores.
-const LOOKED_AT_ONCE: u32 = 8;
+/// so many, the next look is so much later. Of 200 it takes 5 % of a core then, else it would take several cores.
+const LOOKED_AT_ONCE: u32 = 24;
 const REST: Duration = Duration::from_micros(200);
 /// On top of two round trips a sender may take so long to recover: its encoder's next frame.
 const ANSWER_SLACK: Duration = Duration::from_millis(150);
@@ -103,8 +103,9 @@ pub(crate) struct References {
     keyframe: u64,
     /// When the sender was asked to recover and has not yet.
     asked: Option<Instant>,
-    /// Before that, no subscriber is looked at again.
+    /// Before that, no subscriber is looked at again; and whether that was asked for.
     rests_until: Instant,
+    unseen: bool,
 }
 
 impl Default for References {
@@ -120,6 +121,7 @@ impl Default for References {
             keyframe: 0,
             asked: None,
             rests_until: Instant::ZERO,
+            unseen: false,
         }
     }
 }
@@ -207,15 +209,16 @@ impl References {
     }
 
     /// What the sender is to be told, after something became known: of its candidates, and whether to recover. With many
-    /// subscribers it may be told only after the next thing became known, which then is soon. Where it names an acknowledged
-    /// frame, every subscriber is to be told that it holds that. `all_known`: there are no subscribers but these.
+    /// subscribers that is not looked at before [`Self::due`]. Where it names an acknowledged frame, every subscriber is to be
+    /// told that it holds that. `all_known`: there are no subscribers but these.
     pub(crate) fn judge<'h>(
         &mut self,
         (now, rtt): (Instant, Duration),
         subscribers: impl Iterator<Item = Subscriber<'h>>,
         all_known: bool,
     ) -> Option<ReferenceNews> {
-        if !self.enabled || now < self.rests_until {
+        self.unseen = self.enabled && now < self.rests_until;
+        if !self.enabled || self.unseen {
             return None;
         }
         let mut count = 0u32;
@@ -268,6 +271,11 @@ impl References {
             }
             !is_told
         });
+    }
+
+    /// When [`Self::judge`] is to be called again; [`Instant::NEVER`] where it has seen everything.
+    pub(crate) fn due(&self) -> Instant {
+        if self.unseen { self.rests_until } else { Instant::NEVER }
     }
 
     /// The frame that all subscribers hold.

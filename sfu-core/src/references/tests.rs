@@ -312,3 +312,16 @@ fn what_many_hold_is_looked_at_no_more_often_than_that_costs() {
     assert!((200..=420).contains(&looked_at_each(20)), "as good as at once");
     assert!((20..=30).contains(&looked_at_each(200)), "of 4,000");
 }
+
+#[test]
+fn what_is_told_between_two_looks_waits_for_the_next() {
+    let mut conference = Conference::new(40);
+    conference.told(0, 65_500, [true; 2]);
+    assert_eq!((conference.judge(), conference.references.due()), (None, Instant::NEVER));
+    conference.all_told(65_500);
+    assert_eq!(conference.judge(), None);
+    let due = conference.references.due();
+    assert!(due > ms(conference.now) && due <= ms(conference.now + 5));
+    conference.now += 5;
+    assert_eq!((conference.judge(), conference.references.due()), (acknowledged(65_500), Instant::NEVER));
+}

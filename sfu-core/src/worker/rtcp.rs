@@ -98,8 +98,9 @@ impl Worker {
         Some(SlotAddress { router: peer.router, publication, index, rtt: peer.transport.rtt_or_default() })
     }
 
-    /// Sends a publisher the NACKs and keyframe requests that are due.
+    /// Sends a publisher the NACKs and keyframe requests that are due, and what became of its references.
     pub(super) fn send_requests(&mut self, now: Instant, key: Key) {
+        self.judge_references(now, key);
         let Self { peers, routers, config, .. } = self;
         let Some(peer) = peers.get_mut(key) else { return };
         let Some(router) = routers.get_mut(peer.router) else { return };
@@ -107,6 +108,19 @@ impl Worker {
         for publication in &peer.publications {
             if let Some(publication) = router.publications.get_mut(*publication) {
                 publication.send_requests(now, rtt, config, peer.transport.feedback());
+            }
+        }
+    }
+
+    fn judge_references(&mut self, now: Instant, key: Key) {
+        let Some(peer) = self.peers.get(key) else { return };
+        let (router, published) = (peer.router, peer.publications.len());
+        for index in 0..published {
+            let key = self.peers.get(key).and_then(|peer| peer.publications.get(index).copied());
+            let (mut ctx, routers) = self.split(now);
+            let publications = routers.get_mut(router).map(|router| &mut router.publications);
+            if let Some(publication) = key.and_then(|key| publications?.get_mut(key)) {
+                publication.judge_due_references(&mut ctx);
             }
         }
     }
