@@ -270,7 +270,9 @@ impl Running {
 
     /// Tells anew what holds of the last directive, where the machine follows less of it, or more, than when that was told.
     async fn tell_load(&mut self) {
-        if let Some(directive) = self.directive.clone().filter(|_| self.load() != self.told_load) {
+        if self.load() != self.told_load
+            && let Some(directive) = self.directive.clone()
+        {
             self.obey_video(directive).await;
         }
     }

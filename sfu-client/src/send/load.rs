@@ -11,7 +11,7 @@ const BUSY: f64 = 0.8;
 const CALM: f64 = 0.5;
 /// Windows in a row that must be calm, at first and at most: they double each time that a step back was too much.
 const PATIENCE: u32 = 10;
-const MAX_PATIENCE: u32 = PATIENCE << 3;
+const MAX_DOUBLINGS: u32 = 3;
 
 /// Of what the source has and a directive leaves.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -53,7 +53,7 @@ pub(super) struct LoadMeter {
     drawing: Duration,
     /// Windows in a row in which a step back would have been calm.
     calm: u32,
-    /// How often a step back was too much, up to where it makes no difference.
+    /// How often a step back was too much, as far as it counts.
     regretted: u32,
     went_back: bool,
 }
@@ -86,7 +86,7 @@ impl LoadMeter {
     fn step_down(&mut self) {
         self.calm = 0;
         if std::mem::take(&mut self.went_back) {
-            self.regretted += 1;
+            self.regretted = (self.regretted + 1).min(MAX_DOUBLINGS);
         }
         self.step = (self.step + 1).min(STEPS.len() - 1);
     }
@@ -96,7 +96,7 @@ impl LoadMeter {
         let Some(back) = self.step.checked_sub(1) else { return false };
         let is_calm = share * STEPS[back].work() / STEPS[self.step].work() < CALM;
         self.calm = if is_calm { self.calm + 1 } else { 0 };
-        self.calm >= PATIENCE.checked_shl(self.regretted).map_or(MAX_PATIENCE, |wait| wait.min(MAX_PATIENCE))
+        self.calm >= PATIENCE << self.regretted
     }
 
     fn step_back(&mut self) {

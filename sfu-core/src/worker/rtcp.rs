@@ -1,6 +1,8 @@
 //! RTCP: reports of publishers and requests of subscribers in, our requests and reports out.
 
 use super::Worker;
+use crate::context::Context;
+use crate::publication::Publication;
 use crate::slab::Key;
 use sfu_rtc::ids::Ssrc;
 use sfu_rtc::rtcp::{Nack, RtcpView, SenderReport};
@@ -55,15 +57,21 @@ impl Worker {
     }
 
     fn on_sender_report(&mut self, now: Instant, sender: Key, report: &SenderReport<'_>) {
-        let Some(peer) = self.peers.get(sender) else { return };
-        let (router, published) = (peer.router, peer.publications.len());
         let clock = self.clock;
+        self.each_published(now, sender, |publication, ctx| publication.on_sender_report(&clock, report, ctx));
+    }
+
+    /// Lends each publication of a peer what it works with.
+    fn each_published(&mut self, now: Instant, peer: Key, mut visit: impl FnMut(&mut Publication, &mut Context<'_>)) {
+        let Some((router, published)) = self.peers.get(peer).map(|peer| (peer.router, peer.publications.len())) else {
+            return;
+        };
         for index in 0..published {
-            let key = self.peers.get(sender).and_then(|peer| peer.publications.get(index).copied());
+            let key = self.peers.get(peer).and_then(|peer| peer.publications.get(index).copied());
             let (mut ctx, routers) = self.split(now);
             let publications = routers.get_mut(router).map(|router| &mut router.publications);
             if let Some(publication) = key.and_then(|key| publications?.get_mut(key)) {
-                publication.on_sender_report(&clock, report, &mut ctx);
+                visit(publication, &mut ctx);
             }
         }
     }
@@ -100,7 +108,7 @@ impl Worker {
 
     /// Sends a publisher the NACKs and keyframe requests that are due, and what became of its references.
     pub(super) fn send_requests(&mut self, now: Instant, key: Key) {
-        self.judge_references(now, key);
+        self.each_published(now, key, |publication, ctx| publication.judge_due_references(ctx));
         let Self { peers, routers, config, .. } = self;
         let Some(peer) = peers.get_mut(key) else { return };
         let Some(router) = routers.get_mut(peer.router) else { return };
@@ -108,19 +116,6 @@ impl Worker {
         for publication in &peer.publications {
             if let Some(publication) = router.publications.get_mut(*publication) {
                 publication.send_requests(now, rtt, config, peer.transport.feedback());
-            }
-        }
-    }
-
-    fn judge_references(&mut self, now: Instant, key: Key) {
-        let Some(peer) = self.peers.get(key) else { return };
-        let (router, published) = (peer.router, peer.publications.len());
-        for index in 0..published {
-            let key = self.peers.get(key).and_then(|peer| peer.publications.get(index).copied());
-            let (mut ctx, routers) = self.split(now);
-            let publications = routers.get_mut(router).map(|router| &mut router.publications);
-            if let Some(publication) = key.and_then(|key| publications?.get_mut(key)) {
-                publication.judge_due_references(&mut ctx);
             }
         }
     }
