@@ -3,6 +3,7 @@
 
 use crate::frame_class::CLASSES;
 use crate::repair::{Code, LoadMeter, RepairConfig, Snapshot, plan};
+use sfu_rtc::fec::Scheme;
 use sfu_rtc::loss::GilbertLoss;
 use sfu_rtc::packet::Packet;
 use sfu_rtc::time::{Duration, Instant};
@@ -54,6 +55,7 @@ impl UplinkParity {
             max_slack: Duration::ZERO,
             nack: true,
             code: Some(Code::ReedSolomon),
+            span: Scheme::ReedSolomon.span(1),
             frame_interval: load.frame_interval,
             packet_size: load.packet_size,
             budget: Bitrate::from_bps((rate * config.max_overhead) as u64),

@@ -19,6 +19,8 @@ use sfu_rtc::units::{Bitrate, DataSize};
 const MAX_WINDOW: u8 = 5;
 /// Most packets of one block.
 const MAX_BLOCK: usize = 48;
+/// Of the span of a block, what its frames may fill where they are as large as in the mean: some are larger.
+const SPAN_FILLED: f64 = 0.8;
 /// Most copies of a retransmission.
 const MAX_COPIES: u8 = 4;
 /// From the packet that shows a gap to the retransmission's arrival, beyond the round trips: both ends work in steps.
@@ -57,6 +59,9 @@ pub struct Snapshot {
     pub nack: bool,
     /// How parity can be made for it; `None` where it takes none.
     pub code: Option<Code>,
+    /// Packets of the stream, of whatever class, that one block may reach over. A longer one is made as several, each with all
+    /// of a block's parity.
+    pub span: u16,
     /// From frame to frame.
     pub frame_interval: Duration,
     /// A packet of media.
@@ -146,7 +151,7 @@ fn cost(snapshot: &Snapshot, plan: &Plan) -> f64 {
 /// What serves best where repair may take `slack`, and parity has this `worth`.
 fn plan_within(snapshot: &Snapshot, slack: Duration, worth: &mut Worth) -> Plan {
     let slack = slack.saturating_sub(snapshot.jitter);
-    let window = periods(slack, snapshot.frame_interval).clamp(1, MAX_WINDOW.into());
+    let window = periods(slack, snapshot.frame_interval).min(frames_in_span(snapshot)).clamp(1, MAX_WINDOW.into());
     let mut blocks = FrameClass::ALL.map(|class| Block::new(snapshot, class, window));
     let (copies, missed) = retransmissions(snapshot, &blocks, slack);
     let mut budget = snapshot.budget.as_bps() as f64 - copies_rate(snapshot, &copies);
@@ -166,6 +171,12 @@ fn plan_within(snapshot: &Snapshot, slack: Duration, worth: &mut Worth) -> Plan 
 fn periods(time: Duration, period: Duration) -> u32 {
     let periods = time.as_nanos() / period.as_nanos().max(1);
     u32::try_from(periods).unwrap_or(u32::MAX)
+}
+
+/// Frames of the mean size that a block has room for.
+fn frames_in_span(snapshot: &Snapshot) -> u32 {
+    let frames: f64 = snapshot.classes.iter().map(|class| class.frames).sum();
+    (f64::from(snapshot.span) * SPAN_FILLED * frames / packet_rate(snapshot).max(1e-9)) as u32
 }
 
 /// Packets that belong to one decision, and what parity is worth for them.
@@ -190,10 +201,12 @@ impl Block {
         let frames = if class == FrameClass::Key { 1.0 } else { (f64::from(window) * load.frames / all).max(1.0) };
         let media = ((load.packets * frames).round() as usize).clamp(1, MAX_BLOCK);
         let rate = load.frames / frames;
+        // One frame may be too much for a block.
+        let parts = (load.packets / f64::from(snapshot.span.max(1))).ceil().max(1.0);
         Self {
             rate,
             damage: load.damage.as_secs_f64(),
-            price: rate * snapshot.packet_size.as_bytes() as f64 * 8.0,
+            price: rate * parts * snapshot.packet_size.as_bytes() as f64 * 8.0,
             media,
             parity: 0,
             failure: unprotected(snapshot.loss, media),
@@ -268,10 +281,14 @@ fn copies_rate(snapshot: &Snapshot, copies: &[u8; CLASSES]) -> f64 {
     copies.iter().enumerate().map(|(class, copies)| copy_rate(snapshot, class) * f64::from(copies - 1)).sum()
 }
 
+/// Packets of video per second.
+fn packet_rate(snapshot: &Snapshot) -> f64 {
+    snapshot.classes.iter().map(|class| class.frames * class.packets).sum()
+}
+
 /// Bits of video per second.
 fn media_rate(snapshot: &Snapshot) -> f64 {
-    let packets: f64 = snapshot.classes.iter().map(|class| class.frames * class.packets).sum();
-    packets * snapshot.packet_size.as_bytes() as f64 * 8.0
+    packet_rate(snapshot) * snapshot.packet_size.as_bytes() as f64 * 8.0
 }
 
 /// Parity where it saves most, until the damage is small enough.
@@ -293,6 +310,9 @@ mod tests {
     use super::super::RepairConfig;
     use super::*;
     use proptest::prelude::*;
+    use sfu_rtc::fec::{MutableExtensions, ProtectedGroups, Scheme};
+    use sfu_rtc::ids::{PayloadType, Ssrc};
+    use sfu_rtc::rtp::{HeaderWriter, RtpHeader};
 
     /// 720p at 30 frames per second and 1.5 Mbit/s in three temporal layers, with a keyframe each 10 s.
     fn snapshot(share: f64, burst: f64, rtt: u64) -> Snapshot {
@@ -308,6 +328,7 @@ mod tests {
             max_slack: Duration::ZERO,
             nack: true,
             code: Some(Code::ReedSolomon),
+            span: Scheme::ReedSolomon.span(1),
             frame_interval: ms(33),
             packet_size: DataSize::from_bytes(1_100),
             budget: Bitrate::from_kbps(500),
@@ -415,6 +436,46 @@ mod tests {
         let ms = Duration::from_millis;
         let first = [20, 100, 101, 250, 335, 336].map(|rtt| first_slack(ms(rtt), ms(100), ms(400)));
         assert_eq!(first, [0, 0, 166, 315, 400, 0].map(ms));
+    }
+
+    /// Parity of ten seconds in three temporal layers, 30 frames per second of `packets` packets each, as a transport makes it
+    /// by the plan; in bits per second.
+    fn made(snapshot: &Snapshot, plan: &Plan, scheme: Scheme, packets: u16) -> f64 {
+        let ssrc = Ssrc(1);
+        let mut groups = ProtectedGroups::new(scheme, ssrc, MutableExtensions::new());
+        groups.protect(&plan.protection());
+        let layers = [FrameClass::Base, FrameClass::Discardable, FrameClass::Enhancement, FrameClass::Discardable];
+        let (mut seq, mut count, mut parity) = (0, 0, Vec::new());
+        for (frame, class) in layers.into_iter().cycle().take(300).enumerate() {
+            let timestamp = frame as u32 * 3_000;
+            for n in 1..=packets {
+                let marker = n == packets;
+                let mut packet = Vec::new();
+                let header = RtpHeader { payload_type: PayloadType(96), seq, timestamp, ssrc, marker };
+                HeaderWriter::new(&mut packet, header).finish();
+                groups.on_media(&packet, (timestamp, marker), Some(class.index() as u8));
+                seq = seq.wrapping_add(1);
+                count += std::iter::from_fn(|| groups.poll_parity(&mut parity)).count();
+            }
+        }
+        count as f64 / 10.0 * snapshot.packet_size.as_bytes() as f64 * 8.0
+    }
+
+    #[test]
+    fn of_large_frames_no_more_parity_is_made_than_is_planned() {
+        let schemes = [(Scheme::ReedSolomon, Code::ReedSolomon), (Scheme::FlexFec03, Code::Xor)];
+        for ((scheme, code), packets) in
+            schemes.into_iter().flat_map(|scheme| [10, 20, 30, 60, 150].map(|n| (scheme, n)))
+        {
+            let (slack, span) = (Duration::from_millis(200), scheme.span(1));
+            let mut large = Snapshot { slack, span, code: Some(code), ..snapshot(0.05, 3.0, 250) };
+            large.classes.iter_mut().skip(1).for_each(|class| class.packets = packets.into());
+            large.budget = Bitrate::from_bps((media_rate(&large) / 3.0) as u64);
+            let plan = plan(&large);
+            let made = made(&large, &plan, scheme, packets);
+            let planned = plan.rate.as_bps() as f64;
+            assert!(made > 0.0 && made <= planned * 1.05, "{scheme:?}, {packets}: {made} of {planned}, {plan:?}");
+        }
     }
 
     #[test]

@@ -201,6 +201,7 @@ fn snapshot(
         max_slack: if takes_delay { config.max_playout_delay } else { Duration::ZERO },
         nack: forwarder.formats.nack,
         code,
+        span: section.own_parity().map_or(u16::MAX, |parity| parity.scheme.span(1)),
         frame_interval: load.frame_interval,
         packet_size: load.packet_size,
         budget: Bitrate::from_bps((rate * share) as u64),

@@ -73,7 +73,7 @@ pub enum Scheme {
 
 impl Scheme {
     /// How many sequence numbers of one stream a parity packet can name, where `streams` are protected together.
-    fn span(self, streams: usize) -> u16 {
+    pub fn span(self, streams: usize) -> u16 {
         match self {
             Self::ReedSolomon => reed_solomon::columns_per_stream(streams),
             Self::FlexFec03 => flexfec03::MASK_BITS,
